@@ -1,0 +1,96 @@
+"""Load a method from its checkpoint: the file names the class, and only genlab's own are built."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+
+from genlab import runs
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message says which, why and what would do."""
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The content of a checkpoint file or of a run's selected checkpoint, on the CPU.
+
+    Args:
+        path: a ``.ckpt`` file, or a run directory (its best checkpoint, else its newest whole one).
+
+    Returns:
+        Lightning's checkpoint dictionary. Read with ``weights_only=True``: no code can run.
+
+    Raises:
+        CheckpointError: missing, truncated, not a checkpoint, or holding foreign objects.
+    """
+    try:
+        file = runs.checkpoint(path)
+    except runs.RunError as error:
+        raise CheckpointError(str(error)) from None
+    if not zipfile.is_zipfile(file):
+        raise CheckpointError(f"{file} is truncated or is not a checkpoint ({file.stat().st_size} bytes)")
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        blocked = str(error).partition("GLOBAL ")[2].split(" ")[0] or "an object that is not a tensor"
+        raise CheckpointError(f"{file} holds {blocked}, which is not loaded: it could run code") from None
+    except (RuntimeError, EOFError, KeyError, OSError) as error:
+        raise CheckpointError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise CheckpointError(f"{file} is no Lightning checkpoint: it has no state_dict")
+    return content
+
+
+def load(path: str | Path) -> L.LightningModule:
+    """The method in a checkpoint, in eval mode on the CPU.
+
+    Args:
+        path: see `read`.
+
+    Raises:
+        CheckpointError: see `read`; also a class outside genlab, or weights that do not fit it.
+    """
+    content = read(path)
+    arguments = dict(content.get("hyper_parameters") or {})
+    class_path = arguments.pop("_class_path", None) or content.get("genlab", {}).get("class_path")
+    arguments.pop("_instantiator", None)
+    if class_path is None:
+        raise CheckpointError(f"{path} does not name its class; use CLASS.load_from_checkpoint({str(path)!r})")
+    method = build({"class_path": class_path, "init_args": arguments})
+    try:
+        method.load_state_dict(content["state_dict"])
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} does not fit {class_path}: {str(error).splitlines()[-1].strip()}") from None
+    return method.eval()
+
+
+def spec(method: L.LightningModule) -> dict[str, Any]:
+    """What `build` needs to make an equal, untrained method: plain data that a checkpoint can hold."""
+    arguments = {k: v for k, v in method.hparams.items() if not k.startswith("_")}
+    kind = type(method)
+    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
+
+
+def build(spec: dict[str, Any]) -> L.LightningModule:
+    """The method that a `spec` describes, with fresh weights.
+
+    Raises:
+        CheckpointError: a class outside ``genlab.methods``, or arguments it does not take.
+    """
+    module, _, name = str(spec["class_path"]).rpartition(".")
+    if module != "genlab.methods" and not module.startswith("genlab.methods."):
+        raise CheckpointError(f"class {spec['class_path']} is not loaded: only genlab's own methods are")
+    kind = getattr(importlib.import_module(module), name, None)
+    if not (isinstance(kind, type) and issubclass(kind, L.LightningModule)):
+        raise CheckpointError(f"{spec['class_path']} is no method of this genlab")
+    try:
+        return kind(**spec["init_args"])
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{spec['class_path']}: {error}") from None
