@@ -1,0 +1,172 @@
+"""Run directories: name, make, find, lock and describe them. No torch: the command line uses it.
+
+``runs/<recipe>/<run id>/`` holds ``recipe.yaml``, ``run.json``, ``checkpoints/``, ``metrics.csv``,
+``metrics.json``, ``pictures/`` and ``wandb/``. One directory belongs to one run.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import time
+import zipfile
+from pathlib import Path
+from typing import Any, TextIO
+
+RUN_VARIABLE = "GENLAB_RUN_DIR"  # set before any process is spawned: children share the directory
+
+
+class RunError(ValueError):
+    """A run directory or checkpoint that cannot be used; the message says what would do."""
+
+
+def new_id() -> str:
+    """An identity for a new run, the same on every process of one launch.
+
+    Slurm's job id or torchrun's run id where there is one (all tasks see the same), else the time
+    and four random letters.
+    """
+    environ = os.environ
+    if "SLURM_ARRAY_JOB_ID" in environ:
+        return f"slurm-{environ['SLURM_ARRAY_JOB_ID']}_{environ['SLURM_ARRAY_TASK_ID']}"
+    if "SLURM_JOB_ID" in environ:
+        return f"slurm-{environ['SLURM_JOB_ID']}"
+    if environ.get("TORCHELASTIC_RUN_ID", "none") != "none":
+        return f"torchrun-{environ['TORCHELASTIC_RUN_ID']}"
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def directory(root: str | Path, recipe: str) -> Path:
+    """The directory that a new run of ``recipe`` is to use; the same on all its processes."""
+    if RUN_VARIABLE in os.environ:
+        return Path(os.environ[RUN_VARIABLE])
+    path = Path(root).absolute() / recipe / new_id()
+    os.environ[RUN_VARIABLE] = str(path)
+    return path
+
+
+def make(path: Path) -> Path:
+    """Create a run directory with its folders.
+
+    Raises:
+        RunError: the place cannot be written.
+    """
+    try:
+        for folder in ("checkpoints", "pictures"):
+            (path / folder).mkdir(parents=True, exist_ok=True)
+        probe = path / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise RunError(
+            f"cannot write the run directory {path}: {error.strerror}; choose another with track.runs=DIR"
+        ) from None
+    return path
+
+
+def lock(path: Path) -> TextIO:
+    """Hold a run directory for this process until the returned file is closed.
+
+    Raises:
+        RunError: another live process is training in it.
+    """
+    handle = (path / ".lock").open("a+")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.seek(0)
+        owner = handle.read().strip() or "another process"
+        handle.close()
+        raise RunError(f"{path} is in use by {owner}; wait for it or stop it first") from None
+    except OSError:  # a file system without locks: the directory's own id is the protection left
+        return handle
+    handle.truncate(0)
+    handle.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+    handle.flush()
+    return handle
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is a run directory."""
+    return (path / "recipe.yaml").is_file()
+
+
+def find(word: str | Path, root: str | Path = "runs") -> Path:
+    """The run directory that a path, a run id or a recipe's name (its newest run) means.
+
+    Raises:
+        RunError: none, or several.
+    """
+    path = Path(word)
+    if path.is_file() and path.parent.name == "checkpoints" and is_run(path.parent.parent):
+        return path.parent.parent
+    if is_run(path):
+        return path
+    known = every(root)
+    named = [run for run in known if run.name == str(word)]
+    if len(named) == 1:
+        return named[0]
+    of_recipe = [run for run in known if run.parent.relative_to(root).as_posix() == str(word)]
+    if of_recipe:
+        return max(of_recipe, key=lambda run: (run / "recipe.yaml").stat().st_mtime_ns)
+    seen = f"; the newest run is {known[-1]}" if known else f"; there are no runs under {root}/"
+    what = "is a folder without recipe.yaml, not a run" if path.is_dir() else "is no run"
+    raise RunError(f"{word} {what}{seen}")
+
+
+def every(root: str | Path = "runs") -> list[Path]:
+    """All run directories below ``root``, oldest first."""
+    found = [p.parent for p in Path(root).glob("**/recipe.yaml")]
+    return sorted(found, key=lambda run: (run / "recipe.yaml").stat().st_mtime_ns)
+
+
+def whole(file: Path) -> bool:
+    """Whether a checkpoint file is complete: its table of contents and every checksum hold."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, OSError, EOFError):
+        return False
+
+
+def newest(run: Path) -> Path | None:
+    """The newest whole checkpoint of a run, to continue from; None before the first one."""
+    files = sorted((run / "checkpoints").glob("*.ckpt"), key=lambda file: -file.stat().st_mtime_ns)
+    return next((file for file in files if whole(file)), None)
+
+
+def checkpoint(path: str | Path) -> Path:
+    """The checkpoint that ``path`` means: the file itself, or a run's best, else its newest whole one.
+
+    Raises:
+        RunError: nothing there.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    if not path.exists() and path.suffix in (".ckpt", ".pt", ".pth", ".safetensors"):
+        raise RunError(f"no checkpoint {path}")
+    run = find(path)
+    best = run / "checkpoints" / "best.ckpt"
+    file = best if best.is_file() and whole(best) else newest(run)
+    if file is None:
+        raise RunError(f"{run} has no whole checkpoint yet")
+    return file
+
+
+def write_json(file: Path, content: dict[str, Any]) -> None:
+    """Replace a JSON file in one step."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(temporary, file)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The content of a JSON file, empty when there is none or it is damaged."""
+    try:
+        content = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
