@@ -61,7 +61,8 @@ def make(path: Path) -> Path:
         probe.unlink()
     except OSError as error:
         raise RunError(
-            f"cannot write the run directory {path}: {error.strerror}; choose another with track.runs=DIR"
+            f"cannot write the run directory {path}: {error.strerror}\n"
+            "choose another place with track.runs=DIR"
         ) from None
     return path
 
@@ -138,7 +139,7 @@ def newest(run: Path) -> Path | None:
 
 
 def checkpoint(path: str | Path) -> Path:
-    """The checkpoint that ``path`` means: the file itself, or a run's best, else its newest whole one.
+    """The checkpoint that ``path`` means: the file itself, or a run's best, else its newest whole.
 
     Raises:
         RunError: nothing there.

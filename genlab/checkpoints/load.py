@@ -35,12 +35,13 @@ def read(path: str | Path) -> dict[str, Any]:
     except runs.RunError as error:
         raise CheckpointError(str(error)) from None
     if not zipfile.is_zipfile(file):
-        raise CheckpointError(f"{file} is truncated or is not a checkpoint ({file.stat().st_size} bytes)")
+        size = file.stat().st_size
+        raise CheckpointError(f"{file} is truncated or is not a checkpoint ({size} bytes)")
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        blocked = str(error).partition("GLOBAL ")[2].split(" ")[0] or "an object that is not a tensor"
-        raise CheckpointError(f"{file} holds {blocked}, which is not loaded: it could run code") from None
+        blocked = str(error).partition("GLOBAL ")[2].split(" ")[0] or "objects that are not tensors"
+        raise CheckpointError(f"{file} holds {blocked}, not loaded: it could run code") from None
     except (RuntimeError, EOFError, KeyError, OSError) as error:
         raise CheckpointError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
     if not isinstance(content, dict) or "state_dict" not in content:
@@ -62,17 +63,18 @@ def load(path: str | Path) -> L.LightningModule:
     class_path = arguments.pop("_class_path", None) or content.get("genlab", {}).get("class_path")
     arguments.pop("_instantiator", None)
     if class_path is None:
-        raise CheckpointError(f"{path} does not name its class; use CLASS.load_from_checkpoint({str(path)!r})")
+        raise CheckpointError(f"{path} names no class: use CLASS.load_from_checkpoint(PATH)")
     method = build({"class_path": class_path, "init_args": arguments})
     try:
         method.load_state_dict(content["state_dict"])
     except RuntimeError as error:
-        raise CheckpointError(f"{path} does not fit {class_path}: {str(error).splitlines()[-1].strip()}") from None
+        why = str(error).splitlines()[-1].strip()
+        raise CheckpointError(f"{path} does not fit {class_path}: {why}") from None
     return method.eval()
 
 
 def spec(method: L.LightningModule) -> dict[str, Any]:
-    """What `build` needs to make an equal, untrained method: plain data that a checkpoint can hold."""
+    """What `build` needs to make an equal, untrained method: plain data for a checkpoint."""
     arguments = {k: v for k, v in method.hparams.items() if not k.startswith("_")}
     kind = type(method)
     return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
@@ -86,7 +88,7 @@ def build(spec: dict[str, Any]) -> L.LightningModule:
     """
     module, _, name = str(spec["class_path"]).rpartition(".")
     if module != "genlab.methods" and not module.startswith("genlab.methods."):
-        raise CheckpointError(f"class {spec['class_path']} is not loaded: only genlab's own methods are")
+        raise CheckpointError(f"class {spec['class_path']} is refused: only genlab's methods load")
     kind = getattr(importlib.import_module(module), name, None)
     if not (isinstance(kind, type) and issubclass(kind, L.LightningModule)):
         raise CheckpointError(f"{spec['class_path']} is no method of this genlab")

@@ -30,16 +30,18 @@ DEFAULTS: dict[str, Any] = {
 SCHEDULES = ("constant", "cosine", "linear")
 
 
-def build(module: L.LightningModule, settings: dict[str, Any] | None = None) -> torch.optim.Optimizer:
+def build(
+    module: L.LightningModule, settings: dict[str, Any] | None = None
+) -> torch.optim.Optimizer:
     """An optimiser over the module's trainable parameters, with warm-up and schedule inside.
 
     Args:
         module: the method; its trainer (if any) tells the number of optimiser steps and the batch.
         settings: any of
 
-            - ``name``: optimiser name as timm spells it (``adam``, ``adamw``, ``sgd``, ``lamb`` ...)
+            - ``name``: an optimiser of timm (``adam``, ``adamw``, ``sgd``, ``lamb`` ...)
             - ``lr``: peak learning rate
-            - ``lr_batch``: when given, lr is meant for this global batch and scales linearly with it
+            - ``lr_batch``: lr is meant for this global batch and scales linearly with it
             - ``weight_decay``: applied to matrices and kernels, never to biases and norms
             - ``schedule``: ``constant``, ``cosine`` or ``linear`` (down to ``final_lr`` * lr)
             - ``warmup_steps`` or ``warmup_epochs``: linear warm-up, first step at lr / warm-up
@@ -66,7 +68,7 @@ def build(module: L.LightningModule, settings: dict[str, Any] | None = None) -> 
 def decay_groups(
     parameters: Iterable[tuple[str, nn.Parameter]], weight_decay: float
 ) -> list[dict[str, Any]]:
-    """Two groups: weights that decay, and one-dimensional parameters (norms, biases) that do not."""
+    """Weights that decay, and one-dimensional parameters (norms, biases) that do not."""
     trainable = [p for _, p in parameters if p.requires_grad]
     decay = [p for p in trainable if p.ndim > 1]
     plain = [p for p in trainable if p.ndim <= 1]

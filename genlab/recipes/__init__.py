@@ -1,0 +1,35 @@
+"""Recipe files: find, list, describe, resolve (extend and merge) and pre-check them. No torch."""
+
+from genlab.recipes.classes import class_path, classes, parameters
+from genlab.recipes.files import (
+    RecipeError,
+    facts,
+    find,
+    header,
+    name_of,
+    nearest,
+    parse,
+    root,
+    shipped,
+)
+from genlab.recipes.resolve import Recipe, check_keys, dump, merge, resolve
+
+__all__ = [
+    "Recipe",
+    "RecipeError",
+    "check_keys",
+    "class_path",
+    "classes",
+    "dump",
+    "facts",
+    "find",
+    "header",
+    "merge",
+    "name_of",
+    "nearest",
+    "parameters",
+    "parse",
+    "resolve",
+    "root",
+    "shipped",
+]

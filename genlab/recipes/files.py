@@ -1,0 +1,133 @@
+"""Recipe files: where they are, what they are called, how their text is read."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+class RecipeError(ValueError):
+    """A wrong recipe or word. Its text, at most three lines: what, where, the nearest valid name."""
+
+    def __init__(self, what: str, where: str = "", hint: str = "") -> None:
+        super().__init__("\n".join(line for line in (what, where and f"in {where}", hint) if line))
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """``did you mean X?`` for the closest of ``names``, or the list of them when none is close."""
+    names = sorted(names)
+    by_folded = {n.lower(): n for n in names}
+    close = difflib.get_close_matches(name.lower(), by_folded, n=2, cutoff=0.55)
+    if close:
+        return f"did you mean {' or '.join(by_folded[c] for c in close)}?"
+    shown = ", ".join(names[:12]) + (" ..." if len(names) > 12 else "")
+    return f"there are: {shown}" if names else ""
+
+
+def root() -> Path:
+    """The folder of shipped recipes: inside the installed package, or beside it in a checkout."""
+    packaged = Path(__file__).parents[1] / "_share" / "recipes"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "recipes"
+
+
+def shipped() -> dict[str, Path]:
+    """Every shipped recipe by its name, ``vae/mnist``; base files at the top are not recipes."""
+    files = sorted(root().glob("*/*.yaml"))
+    return {file.relative_to(root()).with_suffix("").as_posix(): file for file in files}
+
+
+def find(word: str | Path) -> Path:
+    """The file that a path, a run directory or a shipped name means.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    path = Path(word)
+    if path.is_dir() and (path / "recipe.yaml").is_file():
+        return path / "recipe.yaml"
+    if path.is_file():
+        return path
+    name = str(word).removesuffix(".yaml").removeprefix("recipes/")
+    if (root() / f"{name}.yaml").is_file():
+        return root() / f"{name}.yaml"
+    what = f"no recipe {word}" if not path.is_dir() else f"{word} is a folder, not a recipe"
+    raise RecipeError(what, hint=nearest(name, shipped()))
+
+
+def name_of(file: Path) -> str:
+    """``vae/mnist`` for a shipped recipe or a run of it, the file's stem for one's own."""
+    file = file.resolve()
+    if file.is_relative_to(root().resolve()):
+        return file.relative_to(root().resolve()).with_suffix("").as_posix()
+    if file.name == "recipe.yaml" and (
+        found := re.match(r"# genlab run of (\S+)", file.read_text())
+    ):
+        return found[1]
+    return file.stem
+
+
+def header(text: str) -> str:
+    """The comment block that opens a recipe, without its ``#``."""
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line[1:].removeprefix(" "))
+    return "\n".join(lines)
+
+
+def facts(text: str) -> dict[str, str]:
+    """The ``Key: value`` lines of a recipe's header, and its first line as ``title``."""
+    lines = header(text).splitlines()
+    pairs = (re.match(r"([A-Z][\w ]*):\s+(.*)", line) for line in lines)
+    return {"title": lines[0] if lines else ""} | {m[1].lower(): m[2] for m in pairs if m}
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """YAML 1.1 with two mends: ``1e-3`` is a number, and a key given twice is an error."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key.value!r} is given twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*)(\.[\d_]*)?[eE][-+]?\d+$"),
+    list("-+0123456789"),
+)
+
+
+def parse(text: str, where: str) -> Any:
+    """YAML text to plain data.
+
+    Raises:
+        RecipeError: not YAML; says the line.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise RecipeError(f"not YAML: {getattr(error, 'problem', error)}", where + line) from None
+
+
+def read(file: Path) -> dict[str, Any]:
+    try:
+        content = parse(file.read_text(), str(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"cannot read {file}: {error}") from None
+    if not isinstance(content, dict):
+        raise RecipeError("a recipe is a mapping of keys to values", str(file))
+    return content
