@@ -1,0 +1,188 @@
+"""VQ-VAE: an autoencoder whose latent is a grid of discrete codes.
+
+Van den Oord, Vinyals, Kavukcuoglu 2017, arXiv:1711.00937. Reference code: deepmind/sonnet's
+``vqvae_example.ipynb``. Departures: the quantiser's (see `networks.quantizer`); the reconstruction
+is a sum over pixels divided by ``pixel_variance``, beside a commitment summed over the code grid
+(sonnet: both averaged), so that beta means the same for every image size.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genlab import optim
+from genlab.metrics.codebook import CodebookUsage, perplexity
+from genlab.networks.autoencoder import ConvDecoder, ConvEncoder
+from genlab.networks.quantizer import GumbelQuantizer, Quantized, VectorQuantizer, count_codes
+
+
+class VQVAE(L.LightningModule):
+    """Autoencoder with a learned codebook of K vectors.
+
+    Args:
+        channels: C of the images.
+        image_size: H = W in pixels.
+        num_codes: K, size of the codebook.
+        code_dim: D, width of a code vector.
+        hidden: channels of the encoder's and decoder's smallest map.
+        downsamplings: halvings of the side: 28 px and 2 give a 7 x 7 grid.
+        residual_blocks: in encoder and decoder each.
+        codebook: ``ema`` (exponential average), ``gradient`` (codebook loss) or ``gumbel``.
+        commitment_weight: beta of ||z - sg(e)||^2; unused by ``gumbel``.
+        ema_decay: gamma of the average.
+        restart_below: codes used less often per step than this restart from the batch; 0: never.
+        init_from_data: take the first codebook from the first batch.
+        likelihood: ``mse``, squared error / pixel_variance, or ``bernoulli``, cross entropy of
+            logits.
+        pixel_variance: of the data, for ``mse`` (sonnet divides by it too).
+        gumbel: arguments of `GumbelQuantizer`, for ``codebook: gumbel``.
+        optimizer: how to train; see `optim.build`.
+
+    Attributes:
+        num_codes: K.
+        code_shape: (h, w) of the grid.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        image_size: int,
+        num_codes: int = 512,
+        code_dim: int = 64,
+        hidden: int = 128,
+        downsamplings: int = 2,
+        residual_blocks: int = 2,
+        codebook: str = "ema",
+        commitment_weight: float = 0.25,
+        ema_decay: float = 0.99,
+        restart_below: float = 0.1,
+        init_from_data: bool = True,
+        likelihood: str = "mse",
+        pixel_variance: float = 1.0,
+        gumbel: dict[str, Any] | None = None,
+        optimizer: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if likelihood not in ("mse", "bernoulli"):
+            raise ValueError(f"likelihood {likelihood!r} is none of mse, bernoulli")
+        if pixel_variance <= 0 or commitment_weight < 0:
+            raise ValueError("pixel_variance must be > 0 and commitment_weight >= 0")
+        sizes = (image_size, downsamplings, hidden, residual_blocks)
+        self.encoder = ConvEncoder(channels, code_dim, *sizes)
+        self.decoder = ConvDecoder(code_dim, channels, *sizes)
+        self.quantizer: VectorQuantizer | GumbelQuantizer
+        if codebook == "gumbel":
+            self.quantizer = GumbelQuantizer(num_codes, code_dim, **(gumbel or {}))
+        else:
+            self.quantizer = VectorQuantizer(
+                num_codes,
+                code_dim,
+                commitment_weight,
+                learn=codebook,
+                decay=ema_decay,
+                restart_below=restart_below,
+                init_from_data=init_from_data,
+            )
+        self.likelihood, self.pixel_variance = likelihood, pixel_variance
+        self.num_codes, self.code_shape = num_codes, (self.encoder.map_size,) * 2
+        self.usage = CodebookUsage(num_codes)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Features for downstream use, the encoder's map averaged over the grid: -> (B, D)."""
+        return self.encoder(image).mean((2, 3))
+
+    @torch.no_grad()
+    def encode(self, image: Tensor) -> Tensor:
+        """The codes of images: (B, C, H, W) -> (B, h, w)."""
+        return self.quantizer(self.encoder(image)).codes
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor) -> Tensor:
+        """The images of codes: (B, h, w) -> (B, C, H, W) in [0, 1]."""
+        return self._image(self.decoder(self.quantizer.embed(codes)))
+
+    @torch.no_grad()
+    def reconstruct(self, image: Tensor) -> Tensor:
+        """Images through their codes: (B, C, H, W) -> (B, C, H, W) in [0, 1]."""
+        return self._image(self._through(image)[0])
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Reconstruction and the quantiser's own losses, means over the batch."""
+        image = batch["image"]
+        out, q = self._through(image)
+        reconstruction = self._reconstruction(out, image).mean()
+        parts = {f"loss_{name}": value.mean() for name, value in q.losses.items()}
+        return {
+            "loss": reconstruction + sum(parts.values()),
+            "loss_reconstruction": reconstruction,
+            **parts,
+            "perplexity": perplexity(count_codes(q.codes, self.num_codes)),
+        }
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Loss and its terms per image; codebook use is logged at the end of the epoch."""
+        self._evaluate(batch["image"], "val")
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """As validation."""
+        self._evaluate(batch["image"], "test")
+
+    def on_validation_epoch_end(self) -> None:
+        """Perplexity and codes used, over the epoch and all ranks."""
+        self._log_usage("val")
+
+    def on_test_epoch_end(self) -> None:
+        """As validation."""
+        self._log_usage("test")
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """The codebook moves once per optimiser step, whatever the gradient accumulation."""
+        super().optimizer_step(*args, **kwargs)
+        self.quantizer.update()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """See `optim.build`."""
+        return optim.build(self, self.hparams["optimizer"])
+
+    def _through(self, image: Tensor) -> tuple[Tensor, Quantized]:
+        q = self.quantizer(self.encoder(image))
+        return self.decoder(q.quantized), q
+
+    def _image(self, out: Tensor) -> Tensor:
+        """The decoder's output as pixels."""
+        return out.sigmoid() if self.likelihood == "bernoulli" else out.clamp(0, 1)
+
+    def _reconstruction(self, out: Tensor, image: Tensor) -> Tensor:
+        """Negative log-likelihood up to constants, summed over pixels: (B,)."""
+        out = out.float()
+        if self.likelihood == "bernoulli":
+            per_pixel = F.binary_cross_entropy_with_logits(out, image, reduction="none")
+        else:
+            per_pixel = (out - image).square() / self.pixel_variance
+        return per_pixel.flatten(1).sum(1)
+
+    def _evaluate(self, image: Tensor, split: str) -> None:
+        out, q = self._through(image)
+        reconstruction = self._reconstruction(out, image).mean()
+        figures = {
+            "loss": reconstruction + sum(value.mean() for value in q.losses.values()),
+            "reconstruction": reconstruction,
+            "mse": F.mse_loss(self._image(out), image),
+        }
+        named = {f"{split}/{name}": value for name, value in figures.items()}
+        self.log_dict(named, batch_size=len(image), on_step=False, on_epoch=True, sync_dist=True)
+        self.usage.update(q.codes)
+
+    def _log_usage(self, split: str) -> None:
+        figures = {f"{split}/{name}": value for name, value in self.usage.compute().items()}
+        self.log_dict(figures, sync_dist=True)
+        self.usage.reset()

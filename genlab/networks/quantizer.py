@@ -1,0 +1,275 @@
+"""Quantisers: a grid of vectors -> a grid of codes, with a gradient that passes through.
+
+Van den Oord, Vinyals, Kavukcuoglu 2017, arXiv:1711.00937 (straight-through; the exponential
+average of appendix A.1); Jang et al. 2016, arXiv:1611.01144 (Gumbel-softmax). Reference code:
+deepmind/sonnet ``vqvae.py``. Departures:
+- losses are summed over positions and dimensions, not averaged (see `genlab.losses.vq`);
+- the average starts from a count of one a code, not zero: codes never used stay where they are;
+- the codebook moves once per optimiser step (`VectorQuantizer.update`), not in the forward pass;
+- optionally the codebook starts from vectors of the first batch, and codes that fell out of use
+  restart from vectors of the current one.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genlab import distributed
+from genlab.losses import vq
+
+
+class Quantized(NamedTuple):
+    """What a quantiser returns."""
+
+    quantized: Tensor  # (B, D, h, w); its gradient goes to the quantiser's input
+    codes: Tensor  # (B, h, w) int64
+    losses: dict[str, Tensor]  # each (B,), weighted: they are added to the reconstruction
+
+
+def count_codes(codes: Tensor, num_codes: int) -> Tensor:
+    """How often each code occurs: any shape of int64 -> (K,) float32."""
+    flat = codes.flatten()
+    ones = torch.ones_like(flat, dtype=torch.float32)
+    return torch.zeros(num_codes, device=codes.device).index_add_(0, flat, ones)
+
+
+class VectorQuantizer(nn.Module):
+    """Nearest-neighbour quantiser with a codebook moved by an average or by gradients.
+
+    Args:
+        num_codes: K.
+        code_dim: D, the width of a code vector.
+        commitment_weight: beta; multiplies ||z - sg(e)||^2 only.
+        learn: ``ema`` (exponential average of the vectors assigned to a code) or ``gradient``
+            (codebook loss, the codebook is a parameter).
+        decay: gamma of the average.
+        eps: Laplace smoothing of the counts where the average is divided by them.
+        restart_below: a code whose average count per step falls below this restarts from a random
+            vector of the last batch; 0 turns it off.
+        init_from_data: start the codebook from vectors of the first training batch.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    codebook: Tensor
+    cluster_size: Tensor
+    embed_avg: Tensor
+    initialised: Tensor
+    batch_count: Tensor
+    batch_sum: Tensor
+    candidates: Tensor
+
+    def __init__(
+        self,
+        num_codes: int,
+        code_dim: int,
+        commitment_weight: float = 0.25,
+        learn: str = "ema",
+        decay: float = 0.99,
+        eps: float = 1e-5,
+        restart_below: float = 0.0,
+        init_from_data: bool = False,
+    ) -> None:
+        super().__init__()
+        if num_codes < 2 or code_dim < 1:
+            raise ValueError(f"num_codes {num_codes} must be >= 2 and code_dim {code_dim} >= 1")
+        if learn not in ("ema", "gradient"):
+            raise ValueError(f"codebook {learn!r} is none of ema, gradient, gumbel")
+        if not 0 <= decay < 1:
+            raise ValueError(f"ema_decay {decay} must lie in [0, 1)")
+        self.num_codes, self.code_dim, self.learn = num_codes, code_dim, learn
+        self.commitment_weight, self.decay, self.eps = commitment_weight, decay, eps
+        self.restart_below, self.init_from_data = restart_below, init_from_data
+        start = torch.empty(num_codes, code_dim).uniform_(-1 / num_codes, 1 / num_codes)
+        if learn == "gradient":
+            self.codebook = nn.Parameter(start)
+        else:
+            self.register_buffer("codebook", start)
+        self.register_buffer("embed_avg", start.clone())
+        self.register_buffer("cluster_size", torch.ones(num_codes))  # raw, never smoothed
+        self.register_buffer("initialised", torch.tensor(not init_from_data))
+        self.register_buffer("batch_count", torch.zeros(num_codes))
+        self.register_buffer("batch_sum", torch.zeros(num_codes, code_dim))
+        self.register_buffer("candidates", start.clone())
+        self._started = not init_from_data  # a copy of the flag that needs no device sync to read
+        self.register_load_state_dict_post_hook(_forget_started)
+
+    def forward(self, z: Tensor) -> Quantized:
+        """Replace each vector by its nearest code: z (B, D, h, w)."""
+        with torch.autocast(z.device.type, enabled=False):
+            z = z if z.dtype == torch.float64 else z.float()
+            rows = z.detach().movedim(1, -1).reshape(-1, self.code_dim)  # (N, D), N = B h w
+            if self.training and not self._started:
+                self._start(rows)
+            nearest = self._nearest(rows)
+            if self.training:
+                self._record(rows, nearest)
+            codes = nearest.view(len(z), *z.shape[2:])
+            e = self.embed(codes).to(z.dtype)
+            losses = {"commitment": self.commitment_weight * vq.commitment(z, e)}
+            if self.learn == "gradient":
+                losses["codebook"] = vq.codebook(z, e)
+            # z - z.detach() is exactly 0: the value is e to the last bit, dL/dz exactly dL/dq
+            return Quantized(e.detach() + (z - z.detach()), codes, losses)
+
+    def embed(self, codes: Tensor) -> Tensor:
+        """Code vectors of indices: (B, h, w) -> (B, D, h, w)."""
+        return F.embedding(codes, self.codebook).movedim(-1, 1)
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move the codebook by what was seen since the last update; call once per optimiser step.
+
+        Needs no collective: `forward` has recorded the statistics of all ranks.
+        """
+        self.cluster_size.lerp_(self.batch_count, 1 - self.decay)
+        if self.learn == "ema":
+            self.embed_avg.lerp_(self.batch_sum, 1 - self.decay)
+            total = self.cluster_size.sum()
+            smoothed = (self.cluster_size + self.eps) / (total + self.num_codes * self.eps) * total
+            self.codebook.copy_(self.embed_avg / smoothed[:, None])
+        if self.restart_below > 0:
+            self._replace(self.cluster_size < self.restart_below)
+        self.batch_count.zero_()
+        self.batch_sum.zero_()
+
+    @torch.no_grad()
+    def _nearest(self, rows: Tensor) -> Tensor:
+        """Index of the nearest code of each row: (N, D) -> (N,)."""
+        book = self.codebook.to(rows.dtype)
+        # ||e||^2 - 2 z.e orders the codes as ||z - e||^2 does
+        return torch.addmm(book.square().sum(1), rows, book.T, alpha=-2).argmin(1)
+
+    @torch.no_grad()
+    def _start(self, rows: Tensor) -> None:
+        """Take the codebook from the first batch, once in the life of the model."""
+        if not self.initialised:
+            self.candidates.copy_(distributed.all_reduce_sum(self._draw(rows)))
+            self._replace(torch.ones_like(self.cluster_size, dtype=torch.bool))
+            self.initialised.fill_(True)
+        self._started = True
+
+    @torch.no_grad()
+    def _record(self, rows: Tensor, nearest: Tensor) -> None:
+        """Add counts and sums of this batch, over all ranks, to those since the last update."""
+        rows = rows.to(self.batch_sum.dtype)
+        parts = [count_codes(nearest, self.num_codes)[:, None]]
+        parts.append(torch.zeros_like(self.batch_sum).index_add_(0, nearest, rows))
+        if self.restart_below > 0:
+            parts.append(self._draw(rows))
+        every = distributed.all_reduce_sum(torch.cat(parts, dim=1))  # one collective
+        count, total, *candidates = every.split([1] + [self.code_dim] * (len(parts) - 1), dim=1)
+        self.batch_count += count[:, 0]
+        self.batch_sum += total
+        if candidates:
+            self.candidates.copy_(candidates[0])
+
+    def _draw(self, rows: Tensor) -> Tensor:
+        """K random rows of the global batch, those of other ranks left at zero: (N, D) -> (K, D).
+
+        Rank 0's numbers choose for all ranks, so the sum over ranks is the same on each of them
+        and the same as for one process with the whole batch. Stratified: no row comes twice if
+        there are enough.
+        """
+        parts = self.num_codes << 20  # [0, 1) in integers: exact, whatever the number of ranks
+        strata = torch.arange(0, parts, 1 << 20, device=rows.device)
+        place = distributed.broadcast(strata + torch.randint_like(strata, 1 << 20))
+        place = place * distributed.world_size()
+        mine = place // parts == distributed.rank()
+        row = place % parts * len(rows) // parts
+        return torch.where(mine[:, None], rows[row], 0).to(self.codebook.dtype)
+
+    def _replace(self, dead: Tensor) -> None:
+        """Put the candidates in the place of ``dead`` (K,) codes, average and count included."""
+        book = self.codebook.data
+        book.copy_(torch.where(dead[:, None], self.candidates, book))
+        self.embed_avg.copy_(torch.where(dead[:, None], self.candidates, self.embed_avg))
+        self.cluster_size.masked_fill_(dead, 1.0)
+
+
+def _forget_started(module: nn.Module, incompatible_keys: object) -> None:
+    """After loading, the saved flag decides whether the codebook is initialised."""
+    assert isinstance(module, VectorQuantizer)
+    module._started = False
+
+
+class GumbelQuantizer(nn.Module):
+    """Quantiser that samples its codes from a relaxed categorical posterior.
+
+    In training z is projected to logits and a Gumbel-softmax sample weights the code vectors; in
+    eval mode the most probable code is taken. The temperature falls exponentially with the
+    optimiser step, counted by `update`.
+
+    Args:
+        num_codes: K.
+        code_dim: D, width of z and of a code vector.
+        kl_weight: factor of KL(q || uniform).
+        temperature: tau at the first step.
+        final_temperature: its lowest value.
+        anneal_rate: tau = temperature * exp(-anneal_rate * step).
+        hard: straight-through one-hot samples in training instead of relaxed ones.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    step: Tensor
+
+    def __init__(
+        self,
+        num_codes: int,
+        code_dim: int,
+        kl_weight: float = 1.0,
+        temperature: float = 1.0,
+        final_temperature: float = 0.0625,
+        anneal_rate: float = 1e-4,
+        hard: bool = False,
+    ) -> None:
+        super().__init__()
+        if num_codes < 2 or code_dim < 1:
+            raise ValueError(f"num_codes {num_codes} must be >= 2 and code_dim {code_dim} >= 1")
+        if not 0 < final_temperature <= temperature:
+            raise ValueError(f"temperature {temperature} must be >= {final_temperature} > 0")
+        self.num_codes, self.code_dim = num_codes, code_dim
+        self.kl_weight, self.hard = kl_weight, hard
+        self.range, self.anneal_rate = (final_temperature, temperature), anneal_rate
+        self.to_logits = nn.Conv2d(code_dim, num_codes, 1)
+        self.codebook = nn.Parameter(torch.randn(num_codes, code_dim))
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, z: Tensor) -> Quantized:
+        """Sample (training) or choose (eval) a code for each vector: z (B, D, h, w)."""
+        with torch.autocast(z.device.type, enabled=False):
+            logits = self.to_logits(z.float())  # (B, K, h, w)
+            codes = logits.argmax(1)
+            losses = {"kl": self.kl_weight * vq.kl_uniform(logits)}
+            if not self.training:
+                return Quantized(self.embed(codes), codes, losses)
+            noise = -torch.empty_like(logits).exponential_().log()  # Gumbel(0, 1)
+            soft = ((logits + noise) / self.temperature).softmax(1)
+            codes = soft.argmax(1)
+            weights = soft
+            if self.hard:
+                one_hot = torch.zeros_like(soft).scatter_(1, codes[:, None], 1.0)
+                weights = one_hot + (soft - soft.detach())
+            return Quantized(torch.einsum("bkhw,kd->bdhw", weights, self.codebook), codes, losses)
+
+    @property
+    def temperature(self) -> Tensor:
+        """Tau at the current optimiser step, a scalar on the module's device."""
+        final, first = self.range
+        return (first * torch.exp(-self.anneal_rate * self.step)).clamp(min=final)
+
+    def embed(self, codes: Tensor) -> Tensor:
+        """Code vectors of indices: (B, h, w) -> (B, D, h, w)."""
+        return F.embedding(codes, self.codebook).movedim(-1, 1)
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Count an optimiser step."""
+        self.step += 1
