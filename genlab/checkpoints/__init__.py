@@ -1,5 +1,6 @@
-"""Checkpoints in and out: loading methods safely by the class that the file names."""
+"""Checkpoints in and out: loading methods safely by the class that the file names, and writing."""
 
 from genlab.checkpoints.load import CheckpointError, build, load, read, spec
+from genlab.checkpoints.write import AtomicCheckpointIO
 
-__all__ = ["CheckpointError", "build", "load", "read", "spec"]
+__all__ = ["AtomicCheckpointIO", "CheckpointError", "build", "load", "read", "spec"]

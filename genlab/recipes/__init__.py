@@ -12,7 +12,7 @@ from genlab.recipes.files import (
     root,
     shipped,
 )
-from genlab.recipes.resolve import Recipe, check_keys, dump, merge, resolve
+from genlab.recipes.resolve import Recipe, check_keys, dump, from_config, merge, resolve
 
 __all__ = [
     "Recipe",
@@ -23,6 +23,7 @@ __all__ = [
     "dump",
     "facts",
     "find",
+    "from_config",
     "header",
     "merge",
     "name_of",

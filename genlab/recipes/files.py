@@ -12,7 +12,7 @@ import yaml
 
 
 class RecipeError(ValueError):
-    """A wrong recipe or word. Its text, at most three lines: what, where, the nearest valid name."""
+    """A wrong recipe or word, in at most three lines: what, where, the nearest valid name."""
 
     def __init__(self, what: str, where: str = "", hint: str = "") -> None:
         super().__init__("\n".join(line for line in (what, where and f"in {where}", hint) if line))
@@ -124,6 +124,7 @@ def parse(text: str, where: str) -> Any:
 
 
 def read(file: Path) -> dict[str, Any]:
+    """A recipe file as a mapping, nothing merged yet."""
     try:
         content = parse(file.read_text(), str(file))
     except (OSError, UnicodeDecodeError) as error:

@@ -160,6 +160,21 @@ def resolve(words: Iterable[str | Path], overrides: Iterable[str] = ()) -> Recip
     return recipe
 
 
+def from_config(stamp: dict[str, Any], where: str, overrides: Iterable[str] = ()) -> Recipe:
+    """The recipe kept inside a checkpoint, with ``key=value`` words over it.
+
+    Raises:
+        RecipeError: the checkpoint holds none.
+    """
+    if not isinstance(stamp.get("recipe"), dict):
+        raise RecipeError(f"{where} holds no recipe; name one: genlab test RECIPE --ckpt {where}")
+    words = words_to_mapping(overrides)
+    long = {k: _grouped(k, v) if k in PACKAGES else v for k, v in words.items()}
+    recipe = Recipe(str(stamp.get("name", "recipe")), "", merge(stamp["recipe"], long))
+    recipe.origins.update(dict.fromkeys(_leaves(long), COMMAND_LINE))
+    return recipe
+
+
 def _expand_callbacks(recipe: Recipe) -> None:
     """Short names of genlab's callbacks -> class paths; other names are jsonargparse's to find."""
     trainer = recipe.config.get("trainer")

@@ -1,0 +1,126 @@
+"""Pictures of what a method has learned, while it learns."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.loggers import WandbLogger
+from PIL import Image
+from torch import Tensor
+
+TILE = 48  # pixels: smaller images are enlarged by a whole factor until they reach it
+
+
+def grid(images: Tensor, columns: int | None = None) -> np.ndarray:
+    """Images as one picture: (N, C, H, W) in [0, 1] -> (H', W', 3) bytes.
+
+    Small images are enlarged by a whole factor, so that every pixel stays a square; a thin light
+    line separates the tiles. ``columns`` defaults to a square arrangement.
+    """
+    images = images.detach().float().cpu().clamp(0, 1)
+    n, channels, height, width = images.shape
+    if channels == 1:
+        images = images.expand(-1, 3, -1, -1)
+    factor = max(1, math.ceil(TILE / max(height, width)))
+    tiles = images[:, :3].repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    columns = columns or math.ceil(math.sqrt(n))
+    rows, tile_h, tile_w = math.ceil(n / columns), tiles.shape[2] + 2, tiles.shape[3] + 2
+    sheet = torch.full((3, rows * tile_h + 2, columns * tile_w + 2), 0.75)
+    for i, tile in enumerate(tiles):
+        top, left = (i // columns) * tile_h + 2, (i % columns) * tile_w + 2
+        sheet[:, top : top + tile_h - 2, left : left + tile_w - 2] = tile
+    return (sheet * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def save(images: Tensor, file: Path, columns: int | None = None) -> Path:
+    """Write a `grid` as a PNG and return where."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(grid(images, columns)).save(file)
+    return file
+
+
+class Pictures(L.Callback):
+    """Sample and reconstruction grids as PNG in the run's ``pictures/`` and in W&B.
+
+    Drawn after the validation of every ``every_n_epochs``-th epoch and at the end of training, for
+    methods that can ``sample`` or ``reconstruct``; from fixed noise and fixed validation images,
+    so that successive pictures compare.
+
+    Args:
+        every_n_epochs: 0 draws only at the end.
+        count: images in a sample grid.
+    """
+
+    def __init__(self, every_n_epochs: int = 10, count: int = 64) -> None:
+        self.every_n_epochs, self.count = every_n_epochs, count
+        self._drawn_at = -1
+        self._images: Tensor | None = None
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if batch_idx == 0 and isinstance(batch, dict) and "image" in batch:
+            self._images = batch["image"][: self.count // 2]
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        if trainer.state.fn == "fit" and self.every_n_epochs and epoch % self.every_n_epochs == 0:
+            self._draw(trainer, pl_module)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._drawn_at != trainer.global_step:
+            self._draw(trainer, pl_module)
+
+    def _draw(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._drawn_at = trainer.global_step
+        if not trainer.is_global_zero:
+            return
+        training = pl_module.training
+        pl_module.eval()
+        with torch.no_grad(), torch.random.fork_rng(_cuda(pl_module)):
+            torch.manual_seed(0)
+            for name, images, columns in self._sheets(pl_module):
+                self._keep(trainer, name, images, columns)
+        pl_module.train(training)
+
+    def _sheets(self, method: Any) -> list[tuple[str, Tensor, int | None]]:
+        """Name, images and columns of each picture that the method can give."""
+        sheets: list[tuple[str, Tensor, int | None]] = []
+        if hasattr(method, "sample"):
+            sheets.append(("samples", method.sample(self.count), None))
+        if hasattr(method, "reconstruct") and self._images is not None:
+            images = self._images
+            sheets.append(("reconstructions", pairs(images, method.reconstruct(images)), 8))
+        return sheets
+
+    def _keep(self, trainer: L.Trainer, name: str, images: Tensor, columns: int | None) -> None:
+        folder = Path(trainer.default_root_dir) / "pictures"
+        save(images, folder / f"{name}-{trainer.global_step:08d}.png", columns)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image(f"pictures/{name}", [grid(images, columns)])
+
+
+def pairs(originals: Tensor, others: Tensor, columns: int = 8) -> Tensor:
+    """Rows of originals with their counterparts right below, for a grid of ``columns``."""
+    rows = [
+        part
+        for pair in zip(originals.split(columns), others.split(columns), strict=True)
+        for part in pair
+    ]
+    return torch.cat([row for row in rows if len(row) == columns] or rows)
+
+
+def _cuda(module: L.LightningModule) -> list[int]:
+    return [module.device.index or 0] if module.device.type == "cuda" else []

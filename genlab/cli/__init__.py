@@ -1,0 +1,161 @@
+"""The command line: words in, one command called, errors as at most three lines and exit code 2.
+
+Nothing heavy is imported here: ``ls``, ``show``, ``cp`` and ``--help`` answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+from genlab import __version__
+from genlab.recipes import RecipeError, nearest
+from genlab.runs import RunError
+
+EXAMPLES = """\
+recipes
+  genlab ls [WORD]                      list recipes: name, method, data, cost, result
+  genlab show RECIPE                    a recipe's header and its resolved settings
+  genlab cp RECIPE FILE                 copy a shipped recipe to edit
+
+training
+  genlab fit RECIPE [FILE.yaml ...] [key=value ...]
+  genlab fit --resume RUN [key=value ...]
+  genlab validate | test | predict RUN  measure a run again; predictions to a file
+
+using a run or checkpoint
+  genlab sample | reconstruct | interpolate RUN
+  genlab evaluate RUN [--judge CLASSIFIER_RUN] [--json]
+  genlab embed RUN --out features.npz
+
+this machine
+  genlab doctor                         versions, devices, data, W&B, Slurm
+
+for example
+  genlab fit vae/digits                 a minute on a laptop
+  genlab fit vae/mnist model.latent_dim=8 trainer.max_epochs=5
+  genlab sample vae/digits              from the newest run of that recipe
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are one line and the nearest valid word, without a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise RecipeError(message, hint=f"{self.prog} --help shows what is possible")
+
+
+def _parser() -> tuple[Parser, dict[str, Parser]]:
+    parser = Parser("genlab", description="One lab for learning from images.", epilog=EXAMPLES)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.usage = "genlab COMMAND ..."
+    parser.add_argument("--version", action="version", version=f"genlab {__version__}")
+    commands: dict[str, Parser] = {}
+
+    def command(name: str, summary: str) -> Parser:
+        commands[name] = Parser(f"genlab {name}", description=summary)
+        return commands[name]
+
+    command("ls", "List recipes.").add_argument("word", nargs="?", default="", metavar="WORD")
+    command("show", "A recipe's header and resolved settings.").add_argument("recipe")
+    copy = command("cp", "Copy a shipped recipe to edit.")
+    copy.add_argument("recipe")
+    copy.add_argument("dest")
+    fit = command("fit", "Train a recipe, or continue a run; key=value changes any setting.")
+    fit.add_argument("words", nargs="*", metavar="RECIPE|FILE.yaml|key=value")
+    fit.add_argument("--resume", metavar="RUN", help="continue this run, exactly")
+    fit.add_argument("--print_config", action="store_true", help="print all settings and stop")
+    for name in ("validate", "test"):
+        measure = command(name, f"{name.title()} a run's selected checkpoint.")
+        measure.add_argument("words", nargs="+", metavar="RUN|CKPT|RECIPE|key=value")
+        measure.add_argument("--ckpt", metavar="FILE", help="checkpoint, when a recipe is given")
+        measure.add_argument("--json", action="store_true", help="print JSON only")
+    for name, what in (
+        ("sample", "A grid of new images."),
+        ("reconstruct", "Test images and their reconstructions."),
+        ("interpolate", "Paths between test images through the latent space."),
+    ):
+        picture = command(name, what)
+        picture.add_argument("ckpt", metavar="RUN|CKPT")
+        picture.add_argument("--out", metavar="FILE.png", help="default: the run's pictures/")
+        picture.add_argument("-n", type=int, default=None, help="how many images or paths")
+        picture.add_argument("--seed", type=int, default=0)
+    commands["sample"].add_argument("--label", type=int, help="of this class only")
+    commands["sample"].add_argument("--temperature", type=float, default=1.0)
+    commands["interpolate"].add_argument("--steps", type=int, default=10)
+    evaluate = command("evaluate", "Every metric that suits the method, on the test set.")
+    evaluate.add_argument("words", nargs="+", metavar="RUN|CKPT|key=value")
+    evaluate.add_argument("--judge", metavar="RUN", help="classifier that judges class samples")
+    evaluate.add_argument("--samples", type=int, default=1000, help="samples for the judge")
+    evaluate.add_argument("--json", action="store_true", help="print JSON only")
+    for name in ("embed", "predict"):
+        features = command(name, "Features (embed) or outputs (predict) of images, as npz.")
+        features.add_argument("words", nargs="+", metavar="RUN|CKPT|key=value")
+        features.add_argument("--out", default=None, metavar="FILE.npz")
+        features.add_argument("--split", default="test", choices=("train", "val", "test"))
+    command("doctor", "What this machine has.")
+    return parser, commands
+
+
+MODULES = {
+    "ls": "catalogue", "show": "catalogue", "cp": "catalogue",
+    "fit": "train", "validate": "train", "test": "train",
+    "sample": "use", "reconstruct": "use", "interpolate": "use",
+    "evaluate": "use", "embed": "use", "predict": "use",
+    "doctor": "doctor",
+}  # fmt: skip
+
+
+def join_pairs(words: Sequence[str]) -> list[str]:
+    """``--model.lr 1e-3`` and ``--model.lr=1e-3`` -> ``model.lr=1e-3``; the rest as it is."""
+    groups = ("model", "data", "trainer", "checkpoint", "track", "seed_everything")
+    joined, rest = [], list(words)
+    while rest:
+        word = rest.pop(0)
+        if word.startswith("--") and word[2:].split("=")[0].split(".")[0].rstrip("+") in groups:
+            value = "" if "=" in word or not rest else "=" + rest.pop(0)
+            word = word[2:] + value
+        joined.append(word)
+    return joined
+
+
+def run(words: Sequence[str]) -> int:
+    """Run one command line; returns the exit code.
+
+    Raises:
+        RecipeError, RunError, ValueError: input that the user can mend.
+    """
+    parser, commands = _parser()
+    if not words or words[0] in ("-h", "--help", "--version"):
+        parser.parse_args(words or ["--help"])
+    name = words[0]
+    if name not in commands:
+        raise RecipeError(f"genlab has no command {name}", hint=nearest(name, commands))
+    options: dict[str, Any] = vars(commands[name].parse_intermixed_args(join_pairs(words[1:])))
+    function = getattr(import_module(f"genlab.cli.{MODULES[name]}"), name)
+    return int(function(**options) or 0)
+
+
+def main(words: Sequence[str] | None = None) -> NoReturn:
+    """The console command."""
+    try:
+        code = run(sys.argv[1:] if words is None else words)
+    except (RecipeError, RunError) as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        print("genlab: stopped", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # `genlab ls | head`
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(code)
+
+
+def fail(message: str) -> NoReturn:
+    """Say what is wrong in at most three lines and leave with exit code 2."""
+    lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
+    print("genlab: " + "\n  ".join(lines[:3]), file=sys.stderr)
+    sys.exit(2)
