@@ -1,0 +1,230 @@
+"""A prior over a VQ-VAE's codes: draw codes in raster order, and the VQ-VAE decodes them.
+
+Van den Oord, Vinyals, Kavukcuoglu 2017, arXiv:1711.00937, section 3.3: the autoencoder is trained
+first under a uniform prior; an autoregressive model is then fitted to the codes of the training
+images. Networks: gated PixelCNN (arXiv:1606.05328) or a causal transformer.
+Departures: a fraction of the labels may be hidden in training, so that one conditional model also
+draws without a class.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import math
+from typing import Any, Protocol, runtime_checkable
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from genlab import checkpoints, optim
+from genlab.losses import vq
+from genlab.networks.pixelcnn import PixelCNN
+from genlab.networks.transformer import CausalTransformer
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """What the prior asks of the method that makes codes of images."""
+
+    num_codes: int
+    code_shape: tuple[int, int]
+
+    def encode(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, h, w)."""
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """(B, h, w) -> (B, C, H, W)."""
+
+
+class VQPrior(L.LightningModule):
+    """Autoregressive model of the codes of a trained, frozen VQ-VAE.
+
+    The tokenizer's weights and its description travel in the prior's own checkpoint: loading that
+    needs no other file.
+
+    Args:
+        tokenizer: checkpoint or run of a VQ-VAE; read once, when a new prior is made.
+        tokenizer_spec: instead, its description (class and arguments); its weights then come with
+            the prior's checkpoint. Filled in when the hyper-parameters are saved.
+        network: ``pixelcnn`` or ``transformer``.
+        width: channels of the network.
+        depth: its layers.
+        heads: attention heads, for ``transformer``.
+        kernel_size: for ``pixelcnn``.
+        dropout: rate in the network.
+        class_conditional: model p(codes | label) instead of p(codes).
+        num_classes: number of labels.
+        label_dropout: fraction of labels hidden in training, when class-conditional.
+        cache_codes: remember each training image's codes, so that it is encoded once.
+        optimizer: how to train; see `optim.build`.
+
+    Raises:
+        ValueError: no tokenizer, or something else than a VQ-VAE; an argument out of its range.
+    """
+
+    tokenizer: Any  # the frozen VQ-VAE, see `Tokenizer`
+
+    def __init__(
+        self,
+        tokenizer: str | None = None,
+        tokenizer_spec: dict[str, Any] | None = None,
+        network: str = "transformer",
+        width: int = 128,
+        depth: int = 4,
+        heads: int = 4,
+        kernel_size: int = 5,
+        dropout: float = 0.0,
+        class_conditional: bool = False,
+        num_classes: int = 10,
+        label_dropout: float = 0.1,
+        cache_codes: bool = True,
+        optimizer: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if not 0 <= label_dropout < 1:
+            raise ValueError(f"label_dropout {label_dropout} must lie in [0, 1)")
+        self.tokenizer = _tokenizer(tokenizer, tokenizer_spec).requires_grad_(False).eval()
+        self.hparams.update(tokenizer=None, tokenizer_spec=checkpoints.spec(self.tokenizer))
+        self.num_classes = num_classes if class_conditional else 0
+        grid = (self.tokenizer.num_codes, self.tokenizer.code_shape)
+        sizes = (width, depth, self.num_classes)
+        self.prior: PixelCNN | CausalTransformer
+        if network == "pixelcnn":
+            self.prior = PixelCNN(*grid, *sizes, kernel_size, dropout)
+        elif network == "transformer":
+            self.prior = CausalTransformer(*grid, *sizes, heads, dropout)
+        else:
+            raise ValueError(f"network {network!r} is none of pixelcnn, transformer")
+        self.label_dropout, self.cache_codes = label_dropout, cache_codes
+        self._cache: CodeCache | None = None
+
+    def train(self, mode: bool = True) -> VQPrior:
+        """The tokenizer stays in eval mode."""
+        super().train(mode)
+        self.tokenizer.eval()
+        return self
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Features for downstream use: the tokenizer's, (B, D)."""
+        return self.tokenizer(image)
+
+    def log_prob(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
+        """Log p(codes | label) in nats: (B, h, w), (B,) -> (B,)."""
+        return -vq.code_nll(self.prior(codes, self._condition(label)), codes)
+
+    @torch.no_grad()
+    def sample_codes(self, n: int, label: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+        """Draw n grids of codes: (n, h, w).
+
+        Args:
+            n: how many.
+            label: classes (n,), -1 for none. By default uniformly drawn ones when conditional.
+            temperature: divides the logits; below 1 for likelier codes.
+        """
+        if temperature <= 0:
+            raise ValueError(f"temperature {temperature} must be > 0")
+        if label is None and self.num_classes:
+            label = torch.randint(self.num_classes, (n,), device=self.device)
+        condition = self._condition(None if label is None else label.to(self.device))
+        return self.prior.sample(n, condition, temperature)
+
+    @torch.no_grad()
+    def sample(self, n: int, label: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+        """Draw n images: (n, C, H, W) in [0, 1]; arguments as `sample_codes`."""
+        codes = self.sample_codes(n, label, temperature)
+        return torch.cat([self.tokenizer.decode(part) for part in codes.split(256)])
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Nats per image, mean over the batch."""
+        codes, label = self._codes(batch), batch["label"]
+        if self.num_classes and self.label_dropout:
+            hidden = torch.rand(len(label), device=label.device) < self.label_dropout
+            label = label.masked_fill(hidden, -1)
+        return {"loss": -self.log_prob(codes, label).mean()}
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Nats per image, and bits per code."""
+        self._evaluate(batch, "val")
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """As validation."""
+        self._evaluate(batch, "test")
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """See `optim.build`; the frozen tokenizer is not in it."""
+        return optim.build(self, self.hparams["optimizer"])
+
+    def _condition(self, label: Tensor | None) -> Tensor | None:
+        """Labels for the network; None for a model without classes."""
+        if label is None or not self.num_classes:
+            return None
+        return label.where(label < self.num_classes, -1)
+
+    def _codes(self, batch: dict[str, Any]) -> Tensor:
+        """The codes of a training batch, (B, h, w)."""
+        if not self.cache_codes:
+            return self.tokenizer.encode(batch["image"])
+        if self._cache is None:
+            self._cache = CodeCache()
+        return self._cache(batch["image"], batch["index"], self.tokenizer.encode)
+
+    def _evaluate(self, batch: dict[str, Any], split: str) -> None:
+        codes = self.tokenizer.encode(batch["image"])
+        nats = -self.log_prob(codes, batch["label"]).mean()
+        bits = nats / (math.log(2) * codes[0].numel())
+        figures = {f"{split}/loss": nats, f"{split}/bits_per_code": bits}
+        self.log_dict(figures, batch_size=len(codes), on_step=False, on_epoch=True, sync_dist=True)
+
+
+class CodeCache:
+    """Codes by data-set index, encoded anew whenever the image of that index has changed.
+
+    A fingerprint of the pixels guards every entry, so the cache is right for augmented or
+    binarised data too (it only saves nothing there). It is no part of a checkpoint.
+    """
+
+    def __init__(self) -> None:
+        self.codes = torch.empty(0)
+        self.fingerprint = torch.empty(0)
+
+    def __call__(self, image: Tensor, index: Tensor, encode: Any) -> Tensor:
+        """The codes of images (B, C, H, W) at positions (B,) of the data set: (B, h, w)."""
+        found = self._fingerprint(image)
+        size = int(index.max()) + 1
+        if size <= len(self.codes) and torch.equal(self.fingerprint[index], found):
+            return self.codes[index].long()
+        codes = encode(image)
+        if size > len(self.codes):
+            self._grow(max(size, 2 * len(self.codes)), codes, found)
+        self.codes[index], self.fingerprint[index] = codes.int(), found
+        return codes
+
+    def _grow(self, size: int, codes: Tensor, found: Tensor) -> None:
+        old, seen = self.codes, self.fingerprint
+        self.codes = codes.new_zeros((size, *codes.shape[1:]), dtype=torch.int32)
+        self.fingerprint = found.new_full((size,), float("nan"))
+        self.codes[: len(old)], self.fingerprint[: len(seen)] = old, seen
+
+    @staticmethod
+    def _fingerprint(image: Tensor) -> Tensor:
+        """A number for each image that shifts, flips and single pixels change: (B,)."""
+        pixels = image.flatten(1).float()
+        weights = torch.arange(1, pixels.shape[1] + 1, device=image.device).sqrt().frac()
+        return (pixels * weights).sum(1)
+
+
+def _tokenizer(path: str | None, spec: dict[str, Any] | None) -> L.LightningModule:
+    """The VQ-VAE of a checkpoint, or a fresh one from its description."""
+    if (path is None) == (spec is None):
+        raise ValueError("tokenizer: give the checkpoint or run of a VQ-VAE (one of path and spec)")
+    # An empty context: Lightning's CLI hands its hyper-parameters for *this* model to every model
+    # built while it constructs one.
+    context = contextvars.Context()
+    method = (
+        context.run(checkpoints.load, path) if path else context.run(checkpoints.build, spec or {})
+    )
+    if not isinstance(method, Tokenizer):
+        raise ValueError(f"tokenizer: {path or spec} is a {type(method).__name__}, not a VQ-VAE")
+    return method
