@@ -45,6 +45,7 @@ class Parser(argparse.ArgumentParser):
     """argparse whose errors are one line and the nearest valid word, without a page of usage."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise instead of printing."""
         raise RecipeError(message, hint=f"{self.prog} --help shows what is possible")
 
 
@@ -102,7 +103,7 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
 
 MODULES = {
     "ls": "catalogue", "show": "catalogue", "cp": "catalogue",
-    "fit": "train", "validate": "train", "test": "train",
+    "fit": "train", "validate": "measure", "test": "measure",
     "sample": "use", "reconstruct": "use", "interpolate": "use",
     "evaluate": "use", "embed": "use", "predict": "use",
     "doctor": "doctor",

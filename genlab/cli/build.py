@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import itertools
+import logging
 import re
 import warnings
 from dataclasses import dataclass
@@ -12,11 +14,13 @@ from typing import Any
 
 import lightning as L
 import yaml
+from lightning.pytorch import callbacks as lightning_callbacks
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from genlab.callbacks import Checkpoints, ProgressReport, Reseed, StepMetrics, Tracking
 from genlab.checkpoints import AtomicCheckpointIO
-from genlab.recipes import Recipe, RecipeError, nearest
+from genlab.optim import check
+from genlab.recipes import Recipe, RecipeError, classes, nearest
 
 FROM_DATA = ("channels", "num_classes", "image_size")  # filled in where the recipe is silent
 
@@ -60,15 +64,6 @@ class RecipeCLI(LightningCLI):
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
         parser.add_class_arguments(Tracking, "track")
 
-    def before_instantiate_classes(self) -> None:
-        """Give the model the data's channels, classes and size where the recipe does not."""
-        kind = _import(self.config.data.class_path)
-        data = kind(**self.config.data.init_args.as_dict())
-        arguments, given = self.config.model.init_args, self.recipe.arguments("model")
-        for name in FROM_DATA:
-            if name in arguments and name not in given and getattr(data, name, None) is not None:
-                arguments[name] = getattr(data, name)
-
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """The trainer, writing atomically into the run directory, its loggers still to come."""
         plugins = self.config_init.trainer.get("plugins") or []
@@ -88,13 +83,16 @@ def build(recipe: Recipe, run: Path) -> Lab:
     Raises:
         RecipeError: an unknown key, a wrong type or value; names the key, its file and a way out.
     """
+    logging.getLogger("lightning").setLevel(logging.WARNING)  # device lists and advertisements
     _check_groups(recipe)
+    _fill_from_data(recipe)
     try:
         cli = RecipeCLI(recipe, run)
+        check(cli.model.hparams.get("optimizer"))
     except argparse.ArgumentError as error:
         raise _explain(error, recipe) from None
     except (ValueError, TypeError) as error:
-        raise RecipeError(_first_line(error), _where(error, recipe)) from error
+        raise RecipeError(_reason(error), _where(_reason(error), recipe)) from error
     config = {k: v for k, v in cli.config.as_dict().items() if k != "config"}
     return Lab(
         recipe,
@@ -105,6 +103,18 @@ def build(recipe: Recipe, run: Path) -> Lab:
         next(c for c in cli.trainer.callbacks if isinstance(c, Checkpoints)),  # type: ignore[attr-defined]
         Tracking(**cli.config.track.as_dict()),
     )
+
+
+def _fill_from_data(recipe: Recipe) -> None:
+    """Give the model the data's channels, classes and size where the recipe does not."""
+    given = recipe.config["model"].setdefault("init_args", {})
+    try:
+        takes = inspect.signature(_import(recipe.config["model"]["class_path"])).parameters
+        data = _import(recipe.config["data"]["class_path"])(**recipe.arguments("data"))
+        known = {name: getattr(data, name, None) for name in FROM_DATA if name in takes}
+    except (ImportError, AttributeError, TypeError, ValueError):
+        return  # the parser is about to say what is wrong
+    given |= {k: v for k, v in known.items() if k not in given and v is not None}
 
 
 def merged_config(recipe: Recipe, full: dict[str, Any]) -> dict[str, Any]:
@@ -147,33 +157,59 @@ def _check_groups(recipe: Recipe) -> None:
     if (recipe.config.get("trainer") or {}).get("logger") not in (None, False):
         where = f"{recipe.origin('trainer.logger')}, trainer.logger"
         raise RecipeError("loggers are set under track:, not trainer.logger", where)
+    _check_callbacks(recipe)
+
+
+def _check_callbacks(recipe: Recipe) -> None:
+    known = set(classes("callbacks")) | set(lightning_callbacks.__all__)
+    for item in (recipe.config.get("trainer") or {}).get("callbacks") or []:
+        name = item.get("class_path") if isinstance(item, dict) else item
+        if "." not in str(name) and name not in known:
+            where = f"{recipe.origin('trainer.callbacks')}, trainer.callbacks"
+            raise RecipeError(f"no callback {name}", where, nearest(str(name), known))
 
 
 def _explain(error: argparse.ArgumentError, recipe: Recipe) -> RecipeError:
-    """jsonargparse's page about one wrong value -> the key, the value and what was expected."""
+    """A page of jsonargparse about one wrong value -> the key, what it must be, what it is."""
     text = str(error)
-    key = re.search(r'key "([\w.]+)"', text)
-    found = re.findall(r'(?:Parser|parser) key "([\w.]+)"', text)
-    inner = re.findall(r"Problem with given class_path '[\w.]+'", text)
-    name = found[-1] if found else key[1] if key else ""
-    if inner and found and len(found) > 1:
-        name = f"{found[0]}.init_args.{found[-1]}"
-    reason = [
-        line.strip(" -") for line in text.splitlines() if "xpected" in line or "nvalid" in line
+    names = re.findall(r'key "([\w.]+)"', text)
+    if not names:
+        return RecipeError(_reason(error), recipe.name)
+    group = names[0] in ("model", "data")
+    path = ".init_args.".join(names[:2]) if group else names[0]
+    tail = text[text.rindex(f'"{names[-1]}"') :]
+    types = re.findall(r"Expected an? (?:<class '(?:[\w.]*\.)?(\w+)'>|([\w.]+\[.*\]))", tail)
+    expected = [(plain or rich).replace("typing.Literal", "one of ") for plain, rich in types]
+    if group and len(names) > 1 and expected[-1:] == ["NoneType"]:
+        expected.pop()  # the group's own alternative, not the key's
+    short = path.replace(".init_args", "")
+    where = f"{recipe.origin(path)}, {short}"
+    if len(names) == group or not expected or "not valid subclass" in tail.lower():
+        return RecipeError(f"{short}: {_reason(error)}", where)
+    options = " or ".join(dict.fromkeys(expected)).replace("NoneType", "null")
+    return RecipeError(f"{short} must be {options}, not {_at(recipe.config, path)!r}", where)
+
+
+def _at(node: Any, path: str) -> Any:
+    for key in path.split("."):
+        node = node.get(key) if isinstance(node, dict) else None
+    return node
+
+
+def _reason(error: BaseException) -> str:
+    """The one line of an error that says something: jsonargparse buries it among alternatives."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    inner = [
+        line[2:] for line in lines if line.startswith("- ") and "Expected a <class" not in line
     ]
-    what = reason[-1] if reason else _first_line(error)
-    short = name.replace(".init_args", "")
-    return RecipeError(f"{short}: {what}" if short else what, f"{recipe.origin(name)}, {short}")
+    telling = [line for line in inner if not line.startswith("Problem with")] or lines
+    after = [b for a, b in itertools.pairwise(lines) if "Problem with given class_path" in a]
+    return (after or telling or [type(error).__name__])[0]
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[0].strip() if lines else type(error).__name__
-
-
-def _where(error: BaseException, recipe: Recipe) -> str:
+def _where(message: str, recipe: Recipe) -> str:
     """The file whose argument an error message names, as far as it names one."""
-    words = re.findall(r"\w+", str(error))
+    words = re.findall(r"\w+", message)
     for group in ("model", "data", "checkpoint"):
         given = recipe.config.get(group) or {}
         for key in given.get("init_args", given):

@@ -1,5 +1,5 @@
 """Optimisers and their schedules, built from a recipe's plain dictionary."""
 
-from genlab.optim.build import build
+from genlab.optim.build import build, check
 
-__all__ = ["build"]
+__all__ = ["build", "check"]

@@ -8,6 +8,7 @@ step costs a few microseconds where Lightning's scheduler machinery costs a mill
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -51,6 +52,7 @@ def build(
     Raises:
         ValueError: unknown optimiser or schedule, or a schedule without a number of steps.
     """
+    check(settings)
     options = DEFAULTS | (settings or {})
     extra = {k: _number_pairs(v) for k, v in options.items() if k not in DEFAULTS}
     lr = float(options["lr"]) * _batch_factor(module, options["lr_batch"])
@@ -63,6 +65,31 @@ def build(
     )
     attach_schedule(optimizer, module, options)
     return optimizer
+
+
+def check(settings: dict[str, Any] | None) -> None:
+    """Try settings on a parameter of its own, so that a wrong one is said before training.
+
+    Raises:
+        ValueError: unknown optimiser, schedule or argument of the optimiser.
+    """
+    options = DEFAULTS | (settings or {})
+    extra = {k: _number_pairs(v) for k, v in options.items() if k not in DEFAULTS}
+    name, schedule = str(options["name"]), options["schedule"]
+    known = timm.optim.list_optimizers()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=2)
+        raise ValueError(f"optimizer {name} is unknown" + (f"; near: {close}" if close else ""))
+    if schedule not in SCHEDULES:
+        raise ValueError(f"schedule {schedule!r} is none of {', '.join(SCHEDULES)}")
+    for key in ("lr", "weight_decay", "warmup_steps", "warmup_epochs", "final_lr"):
+        if not isinstance(options[key], int | float) or options[key] < 0:
+            raise ValueError(f"optimizer.{key} must be a number >= 0, got {options[key]!r}")
+    try:
+        parameter = nn.Parameter(torch.zeros(1))
+        timm.optim.create_optimizer_v2([parameter], opt=name, lr=float(options["lr"]), **extra)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"optimizer {name}: {error}") from None
 
 
 def decay_groups(
@@ -98,8 +125,6 @@ def attach_schedule(
 ) -> None:
     """Set the learning rate before every step from a counter kept in the first parameter group."""
     schedule, final = options["schedule"], float(options["final_lr"])
-    if schedule not in SCHEDULES:
-        raise ValueError(f"schedule {schedule!r} is none of {', '.join(SCHEDULES)}")
     total, warmup = _steps(module, options)
     if schedule != "constant" and total <= 0:
         raise ValueError(f"schedule {schedule!r} needs trainer.max_epochs or trainer.max_steps")

@@ -1,0 +1,79 @@
+"""``validate`` and ``test``: a run, measured again."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genlab import recipes, runs
+from genlab.cli.record import finite
+from genlab.cli.train import input_errors, split_words
+from genlab.recipes import RecipeError
+
+if TYPE_CHECKING:
+    from genlab.cli.build import Lab
+
+
+def open_run(words: list[str], ckpt: str | None = None) -> tuple[Lab, Path]:
+    """Recipe and checkpoint that words like ``RUN``, ``CKPT`` or ``RECIPE --ckpt FILE`` mean.
+
+    The method comes from the checkpoint, with its weights; data and trainer from the recipe, which
+    lies in the run directory or, for a file on its own, inside the checkpoint.
+    """
+    files, overrides = split_words(words)
+    if len(files) != 1:
+        raise RecipeError("name one run, checkpoint or recipe")
+    from genlab import checkpoints
+    from genlab.cli.build import build
+
+    file = Path(ckpt) if ckpt else runs.checkpoint(files[0])
+    try:
+        content = checkpoints.read(file)
+        if ckpt:
+            recipe = recipes.resolve(files, overrides)
+        else:
+            recipe = recipes.from_config(content.get("genlab", {}), str(file), overrides)
+        recipes.check_keys(recipe)
+        lab = build(recipe, file.parent.parent)
+        lab.model = checkpoints.load(file)
+    except checkpoints.CheckpointError as error:
+        raise runs.RunError(str(error)) from None
+    lab.data.trainer = lab.trainer
+    with input_errors(recipe):
+        lab.data.prepare_data()
+        lab.data.setup("test")
+    return lab, file
+
+
+def _measure(kind: str, words: list[str], ckpt: str | None, as_json: bool) -> None:
+    lab, file = open_run(words, ckpt)
+    measure = getattr(lab.trainer, kind)
+    measure(lab.model, datamodule=lab.data, verbose=False)
+    figures = {k: finite(float(v)) for k, v in lab.trainer.callback_metrics.items()}
+    report(file, figures, as_json)
+
+
+def report(file: Path, figures: dict[str, Any], as_json: bool) -> None:
+    """Print figures as a table or as JSON, with the checkpoint they belong to."""
+    if as_json:
+        print(json_format.dumps({"checkpoint": str(file)} | figures, indent=2))
+        return
+    print(f"checkpoint {file}")
+    width = max(map(len, figures), default=0)
+    for key, value in figures.items():
+        print(
+            f"  {key:<{width}}  {value:.6g}"
+            if isinstance(value, float)
+            else f"  {key:<{width}}  {value}"
+        )
+
+
+def validate(words: list[str], ckpt: str | None, json: bool) -> None:
+    """Validation figures of a checkpoint."""
+    _measure("validate", words, ckpt, json)
+
+
+def test(words: list[str], ckpt: str | None, json: bool) -> None:
+    """Test figures of a checkpoint."""
+    _measure("test", words, ckpt, json)
