@@ -22,12 +22,14 @@ class StepMetrics(L.Callback):
 
     def __init__(self) -> None:
         self.latest: dict[str, float] = {}
+        self._every = 50
         self._keys: list[str] = []
         self._sums: list[Tensor] = []
         self._batches = self._images = self._step = 0
         self._since = time.perf_counter()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._every = int(trainer.log_every_n_steps)  # type: ignore[attr-defined]
         self._step = trainer.global_step
         self._forget()
 
@@ -44,11 +46,11 @@ class StepMetrics(L.Callback):
         step = trainer.global_step
         if step != self._step:
             self._step = step
-            if step % trainer.log_every_n_steps == 0:
+            if step % self._every == 0:
                 self._write(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.fit_loop.epoch_loop.batch_idx + 1 < trainer.log_every_n_steps:
+        if trainer.fit_loop.epoch_loop.batch_idx + 1 < self._every:
             self._write(trainer)  # an epoch shorter than the interval still leaves its line
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

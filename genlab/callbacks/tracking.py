@@ -6,13 +6,14 @@ import json
 import netrc
 import os
 import socket
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlparse
 
 from lightning.pytorch.loggers import Logger, WandbLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from genlab import runs
 from genlab.callbacks.checkpoints import Checkpoints
@@ -107,6 +108,7 @@ class Tracking:
         return loggers
 
     def _wandb(self, run: Path, recipe: str, config: dict[str, Any]) -> WandbRun:
+        os.environ.setdefault("WANDB_SILENT", "true")
         import wandb
 
         offline = self._offline()
@@ -127,18 +129,32 @@ class Tracking:
         )
         logger.configure(config)
         if offline:
-            rank_zero_info(
-                f"W&B is offline; to upload this run: wandb sync {run}/wandb/offline-run-*"
-            )
+            _say_offline(run)
         return logger
 
     def _offline(self) -> bool:
         mode = os.environ.get("WANDB_MODE", self.wandb)
-        if mode in ("online", "offline"):
-            return mode == "offline"
-        url = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
-        host = url.hostname or ""
-        return not (_has_key(host) and _reachable(host, url.port or 443))
+        return mode == "offline" if mode in ("online", "offline") else not _server()[1]
+
+
+@rank_zero_only
+def _say_offline(run: Path) -> None:
+    print(f"W&B is offline; to upload: wandb sync {run}/wandb/offline-run-*", file=sys.stderr)
+
+
+def wandb_state() -> str:
+    """In words, what ``track.wandb: auto`` comes to on this machine."""
+    host, ready = _server()
+    if ready:
+        return f"online at {host}"
+    return f"offline ({'no network' if _has_key(host) else 'no key: wandb login'} for {host})"
+
+
+def _server() -> tuple[str, bool]:
+    """W&B's host, and whether there is a key for it and a way to it."""
+    url = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
+    host = url.hostname or ""
+    return host, _has_key(host) and _reachable(host, url.port or 443)
 
 
 def _has_key(host: str) -> bool:

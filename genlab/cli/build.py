@@ -83,7 +83,7 @@ def build(recipe: Recipe, run: Path) -> Lab:
     Raises:
         RecipeError: an unknown key, a wrong type or value; names the key, its file and a way out.
     """
-    logging.getLogger("lightning").setLevel(logging.WARNING)  # device lists and advertisements
+    _quieten()
     _check_groups(recipe)
     _fill_from_data(recipe)
     try:
@@ -103,6 +103,20 @@ def build(recipe: Recipe, run: Path) -> Lab:
         next(c for c in cli.trainer.callbacks if isinstance(c, Checkpoints)),  # type: ignore[attr-defined]
         Tracking(**cli.config.track.as_dict()),
     )
+
+
+def _quieten() -> None:
+    """Without Lightning's device lists, advertisements and hints about things that are meant."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        r".*isinstance\(treespec, LeafSpec\)",
+        "The number of training batches",
+        ".*does not have many workers",
+        ".*in the `DataLoader` in mid-epoch",
+        "Starting from v1.9.0",
+    ):
+        warnings.filterwarnings("ignore", message=message)
 
 
 def _fill_from_data(recipe: Recipe) -> None:

@@ -46,12 +46,10 @@ def open_run(words: list[str], ckpt: str | None = None) -> tuple[Lab, Path]:
     return lab, file
 
 
-def _measure(kind: str, words: list[str], ckpt: str | None, as_json: bool) -> None:
-    lab, file = open_run(words, ckpt)
-    measure = getattr(lab.trainer, kind)
-    measure(lab.model, datamodule=lab.data, verbose=False)
-    figures = {k: finite(float(v)) for k, v in lab.trainer.callback_metrics.items()}
-    report(file, figures, as_json)
+def figures_of(lab: Lab, kind: str) -> dict[str, Any]:
+    """What ``validate`` or ``test`` logs, as plain numbers."""
+    getattr(lab.trainer, kind)(lab.model, datamodule=lab.data, verbose=False)
+    return {k: finite(float(v)) for k, v in lab.trainer.callback_metrics.items()}
 
 
 def report(file: Path, figures: dict[str, Any], as_json: bool) -> None:
@@ -67,6 +65,11 @@ def report(file: Path, figures: dict[str, Any], as_json: bool) -> None:
             if isinstance(value, float)
             else f"  {key:<{width}}  {value}"
         )
+
+
+def _measure(kind: str, words: list[str], ckpt: str | None, as_json: bool) -> None:
+    lab, file = open_run(words, ckpt)
+    report(file, figures_of(lab, kind), as_json)
 
 
 def validate(words: list[str], ckpt: str | None, json: bool) -> None:

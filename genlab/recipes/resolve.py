@@ -151,9 +151,8 @@ def resolve(words: Iterable[str | Path], overrides: Iterable[str] = ()) -> Recip
         try:
             long = {k: _grouped(k, v) if k in PACKAGES else v for k, v in content.items()}
         except RecipeError as error:
-            raise RecipeError(
-                *str(error).split("\n")[:1], where=where, hint="\n".join(str(error).split("\n")[1:])
-            ) from None
+            what, _, hint = str(error).partition("\n")
+            raise RecipeError(what, where, hint) from None
         recipe.config = merge(recipe.config, long)
         recipe.origins.update({key.replace("+", ""): where for key in _leaves(long)})
     _expand_callbacks(recipe)

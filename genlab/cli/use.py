@@ -1,0 +1,144 @@
+"""``sample``, ``reconstruct``, ``interpolate``, ``evaluate``, ``embed``, ``predict``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from genlab import runs
+from genlab.cli.measure import figures_of, open_run, report
+from genlab.recipes import RecipeError
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What a method refuses to do is an input error."""
+    try:
+        yield
+    except ValueError as error:
+        raise RecipeError(str(error)) from None
+
+
+def _method(ckpt: str) -> tuple[Any, Path]:
+    """The method of a run or checkpoint, without its data."""
+    from genlab import checkpoints
+
+    file = runs.checkpoint(ckpt)
+    try:
+        return checkpoints.load(file), file
+    except checkpoints.CheckpointError as error:
+        raise runs.RunError(str(error)) from None
+
+
+def _target(out: str | None, file: Path, name: str) -> Path:
+    """Where a result goes: as asked, else into the run's pictures, else beside the checkpoint."""
+    if out is not None:
+        return Path(out)
+    run = file.parent.parent
+    folder = run / "pictures" if runs.is_run(run) else file.parent
+    return folder / name
+
+
+def _write(images: Any, target: Path, columns: int | None) -> None:
+    from genlab.callbacks import pictures
+
+    if target.suffix.lower() not in (".png", ".jpg", ".webp"):
+        raise RecipeError(f"--out {target} must end in .png")
+    try:
+        pictures.save(images, target, columns)
+    except OSError as error:
+        raise runs.RunError(f"cannot write {target}: {error.strerror}") from None
+    print(os.path.relpath(target) if target.is_absolute() else target)
+
+
+def _count(n: int | None, default: int) -> int:
+    if n is not None and n < 1:
+        raise RecipeError(f"-n {n} must be at least 1")
+    return n or default
+
+
+def sample(
+    ckpt: str, out: str | None, n: int | None, seed: int, label: int | None, temperature: float
+) -> None:
+    """A grid of new images; one row a class where the method knows classes."""
+    count = _count(n, 100)
+    method, file = _method(ckpt)
+    from genlab import evaluate
+
+    with _refusals():
+        images, columns = evaluate.samples(method, count, label, temperature, seed)
+    _write(images, _target(out, file, "sample.png"), columns)
+
+
+def _test_batch(ckpt: str, count: int) -> tuple[Any, Path, Any, Any]:
+    lab, file = open_run([ckpt])
+    data: Any = lab.data
+    batch = data.to_device(next(iter(data.test_dataloader())))
+    return lab.model, file, batch["image"][:count], batch["label"][:count]
+
+
+def reconstruct(ckpt: str, out: str | None, n: int | None, seed: int) -> None:
+    """Test images, each with its reconstruction below."""
+    method, file, image, label = _test_batch(ckpt, _count(n, 32))
+    from genlab import evaluate
+
+    with _refusals():
+        rows = evaluate.reconstructions(method, image, label, seed)
+    _write(rows, _target(out, file, "reconstruct.png"), min(8, len(image)))
+
+
+def interpolate(ckpt: str, out: str | None, n: int | None, seed: int, steps: int) -> None:
+    """Paths between pairs of test images, one a row."""
+    paths = _count(n, 8)
+    method, file, image, label = _test_batch(ckpt, 2 * paths)
+    from genlab import evaluate
+
+    with _refusals():
+        images = evaluate.interpolations(method, image, label, steps)
+    _write(images, _target(out, file, "interpolate.png"), steps)
+
+
+def evaluate(words: list[str], judge: str | None, samples: int, json: bool) -> None:
+    """All test figures of a method; with a judge, those of its class-conditional samples too."""
+    lab, file = open_run(words)
+    classifier = _method(judge)[0] if judge else None
+    if classifier is not None and not hasattr(classifier, "logits"):
+        raise RecipeError(f"--judge {judge} is a {type(classifier).__name__}, not a classifier")
+    figures = figures_of(lab, "test")
+    if classifier is not None:
+        from genlab.evaluate import judge as judged
+
+        with _refusals():
+            figures |= judged(lab.model, classifier, lab.data, samples)
+    report(file, figures, json)
+
+
+def _arrays(words: list[str], out: str | None, split: str, name: str) -> None:
+    import numpy as np
+
+    from genlab.evaluate import embed as embed_split
+
+    lab, file = open_run(words)
+    with _refusals():
+        arrays = embed_split(lab.model, lab.data, split, predict=name == "predictions")
+    target = Path(out or f"{name}.npz")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(target, **arrays)  # type: ignore[arg-type]
+    except OSError as error:
+        raise runs.RunError(f"cannot write {target}: {error.strerror}") from None
+    shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items())
+    print(f"{target}: {shapes} from {file}")
+
+
+def embed(words: list[str], out: str | None, split: str) -> None:
+    """Features of every image of a split."""
+    _arrays(words, out, split, "features")
+
+
+def predict(words: list[str], out: str | None, split: str) -> None:
+    """Class probabilities of every image of a split."""
+    _arrays(words, out, split, "predictions")

@@ -1,0 +1,50 @@
+"""Features or predictions of every image of a split, as arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+
+@torch.no_grad()
+def embed(
+    method: Any, data: Any, split: str = "test", predict: bool = False
+) -> dict[str, np.ndarray]:
+    """What a trained method makes of the images of a split, never augmented, in eval mode.
+
+    Args:
+        method: its ``forward`` gives the features; for predictions its ``logits``.
+        data: a data module of genlab.
+        split: ``train``, ``val`` or ``test``.
+        predict: class probabilities instead of features.
+
+    Returns:
+        ``features`` (N, F) or ``probabilities`` (N, K) with ``prediction`` (N,); and ``label``,
+        ``index`` (N,).
+
+    Raises:
+        ValueError: predictions of a method that does not classify.
+    """
+    if predict and not hasattr(method, "logits"):
+        raise ValueError(
+            f"{type(method).__name__} predicts no classes; genlab embed gives features"
+        )
+    method.eval()
+    rows: dict[str, list[torch.Tensor]] = {"label": [], "index": [], "output": []}
+    for raw in data.bank_dataloader(split):
+        batch = data.to_device(raw, method.device)
+        image = batch["image"]
+        output = method.logits(image).softmax(1) if predict else method(image)
+        for key, value in (
+            ("label", batch["label"]),
+            ("index", batch["index"]),
+            ("output", output),
+        ):
+            rows[key].append(value.cpu())
+    arrays = {key: torch.cat(parts).numpy() for key, parts in rows.items()}
+    output = arrays.pop("output")
+    if not predict:
+        return {"features": output.reshape(len(output), -1)} | arrays
+    return {"probabilities": output, "prediction": output.argmax(1)} | arrays

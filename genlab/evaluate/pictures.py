@@ -1,0 +1,100 @@
+"""Pictures from a trained method: samples, reconstructions, paths through its latent space."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genlab.callbacks.pictures import pairs
+
+
+@torch.no_grad()
+def samples(
+    method: Any, n: int, label: int | None = None, temperature: float = 1.0, seed: int = 0
+) -> tuple[Tensor, int | None]:
+    """New images and the columns to show them in: one row a class where classes can be asked for.
+
+    Args:
+        method: something with ``sample``.
+        n: how many images, (n, C, H, W).
+        label: of this class only.
+        temperature: handed on where the method knows one.
+        seed: same seed, same images.
+
+    Raises:
+        ValueError: the method draws no images, or knows no such class or temperature.
+    """
+    _need(method, "sample")
+    takes = inspect.signature(method.sample).parameters
+    classes = number_of_classes(method)
+    options: dict[str, Any] = {}
+    columns = None
+    if temperature != 1.0:
+        if "temperature" not in takes:
+            raise ValueError(f"{type(method).__name__} samples without a temperature")
+        options["temperature"] = temperature
+    if label is not None:
+        if not 0 <= label < classes:
+            known = f"0 to {classes - 1}" if classes else "none: it is not class-conditional"
+            raise ValueError(
+                f"label {label} is no class of {type(method).__name__}; it has {known}"
+            )
+        options["label"] = torch.full((n,), label)
+    elif classes:
+        columns = max(1, round(n / classes))
+        options["label"] = torch.arange(classes).repeat_interleave(columns)
+        n = classes * columns
+    torch.manual_seed(seed)
+    return method.sample(n, **options), columns
+
+
+def number_of_classes(method: Any) -> int:
+    """How many classes a method can draw samples of; 0 when it draws without classes."""
+    if "label" not in inspect.signature(getattr(method, "sample", lambda: 0)).parameters:
+        return 0
+    return int(getattr(method, "num_classes", 0) or 0)
+
+
+@torch.no_grad()
+def reconstructions(method: Any, images: Tensor, label: Tensor, seed: int = 0) -> Tensor:
+    """Rows of images with their reconstructions right below, 8 columns: (N, C, H, W) -> (2N, ...).
+
+    Raises:
+        ValueError: the method does not reconstruct.
+    """
+    _need(method, "reconstruct")
+    torch.manual_seed(seed)
+    with_label = "label" in inspect.signature(method.reconstruct).parameters
+    again = method.reconstruct(images, label) if with_label else method.reconstruct(images)
+    return pairs(images, again)
+
+
+@torch.no_grad()
+def interpolations(method: Any, images: Tensor, label: Tensor, steps: int) -> Tensor:
+    """From each image to the next through the latent space: (N, C, H, W) -> (N // 2 * steps, ...).
+
+    Raises:
+        ValueError: the method has no continuous latent space, or fewer than two steps.
+    """
+    _need(method, "interpolate")
+    if steps < 2:
+        raise ValueError(f"steps {steps} must be at least 2: both ends")
+    start, end = images[0::2], images[1::2]
+    options = (
+        {"label": label[0::2]}
+        if "label" in inspect.signature(method.interpolate).parameters
+        else {}
+    )
+    paths = method.interpolate(start, end[: len(start)], steps, **options)
+    return paths.flatten(0, 1)
+
+
+def _need(method: Any, verb: str) -> None:
+    if not hasattr(method, verb):
+        able = [v for v in ("sample", "reconstruct", "interpolate") if hasattr(method, v)]
+        raise ValueError(
+            f"{type(method).__name__} cannot {verb}; it can {', '.join(able) or 'classify'}"
+        )
