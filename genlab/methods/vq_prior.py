@@ -205,7 +205,8 @@ class CodeCache:
         old, seen = self.codes, self.fingerprint
         self.codes = codes.new_zeros((size, *codes.shape[1:]), dtype=torch.int32)
         self.fingerprint = found.new_full((size,), float("nan"))
-        self.codes[: len(old)], self.fingerprint[: len(seen)] = old, seen
+        if len(old):
+            self.codes[: len(old)], self.fingerprint[: len(seen)] = old, seen
 
     @staticmethod
     def _fingerprint(image: Tensor) -> Tensor:
