@@ -1,0 +1,50 @@
+"""From a picture file of any size and mode to a square of bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+
+def decode(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
+    """Read a picture, turn it upright, scale its shorter side to ``size``, crop the centre.
+
+    Args:
+        path: of a file that PIL reads; the first frame of several.
+        size: side of the square in pixels.
+        channels: 1 for grey, 3 for colour. Transparent parts become white; 16 bits become 8.
+
+    Returns:
+        (C, size, size).
+
+    Raises:
+        OSError: not a picture, or a damaged one. PIL raises other kinds too for damaged files.
+    """
+    with Image.open(path) as picture:
+        picture.draft("RGB" if channels == 3 else "L", (2 * size, 2 * size))  # JPEG: decode smaller
+        upright = ImageOps.exif_transpose(picture)
+        plain = _flatten(upright).convert("RGB" if channels == 3 else "L")
+    scale = size / min(plain.size)
+    width, height = (max(size, round(side * scale)) for side in plain.size)
+    if (width, height) != plain.size:
+        plain = plain.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    left, top = (width - size) // 2, (height - size) // 2
+    pixels = np.asarray(plain.crop((left, top, left + size, top + size)))
+    return pixels.reshape(size, size, channels).transpose(2, 0, 1)
+
+
+def _flatten(picture: Image.Image) -> Image.Image:
+    """Without transparency, and without more than 8 bits a channel."""
+    if picture.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode in ("I", "F"):  # PIL's own conversion cuts at 255
+        values = np.asarray(picture, dtype=np.float64)
+        top = 65535 if values.max() > 255 else 255 if values.max() > 1 else 1
+        return Image.fromarray((values.clip(0, top) * (255 / top)).round().astype(np.uint8))
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        overlay = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", overlay.size, "white"), overlay)
+    return picture

@@ -1,0 +1,75 @@
+"""Downloads that arrive whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from genlab.data.errors import MissingDataError
+
+TIMEOUT = 20.0  # seconds without an answer; urllib alone would wait for ever
+
+
+def location(root: Path, *parts: str) -> Path:
+    """The absolute path to show to a person."""
+    return Path(os.path.abspath(root.joinpath(*parts)))
+
+
+def fetch(root: Path, wanted: Path, download: Callable[[Path], None]) -> None:
+    """Download into a folder beside ``root``'s files, then move the files into place.
+
+    Args:
+        root: folder that the files are to lie in.
+        wanted: what is missing, for the message.
+        download: writes the files below the folder that it is given.
+
+    Raises:
+        MissingDataError: no network, a broken download, or a folder that cannot be written.
+    """
+    made = _make(root, wanted)
+    staging = Path(tempfile.mkdtemp(prefix=".download-", dir=root))
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT)
+    try:
+        download(staging)
+        for file in [file for file in staging.rglob("*") if file.is_file()]:
+            target = root / file.relative_to(staging)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, target)
+    except (OSError, RuntimeError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise MissingDataError(
+            f"no data at {wanted}, and the download failed: {reason}\n"
+            "fetch it on a machine with a network and copy it there, "
+            "or name the folder that holds it\nwith data.root=DIR or GENLAB_DATA=DIR"
+        ) from None
+    finally:
+        socket.setdefaulttimeout(before)
+        shutil.rmtree(staging, ignore_errors=True)
+        for folder in made:
+            _remove_if_empty(folder)
+
+
+def _make(root: Path, wanted: Path) -> list[Path]:
+    """Create ``root``; the folders that were not there, innermost first."""
+    new = [folder for folder in (root, *root.parents) if not folder.exists()]
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if not os.access(root, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise MissingDataError(
+            f"no data at {wanted}, and nothing can be written there: {error.strerror}\n"
+            "name a folder that holds it, or that can be written, "
+            "with data.root=DIR or GENLAB_DATA=DIR"
+        ) from None
+    return new
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if not any(folder.iterdir()):
+        folder.rmdir()

@@ -1,0 +1,110 @@
+"""Which pictures a folder holds, and what its sub-folders say about them."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from genlab.data.errors import BrokenDataError, MissingDataError
+from genlab.data.splits import Rows
+
+PARTS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+
+
+@dataclass
+class Listing:
+    """Picture files in a fixed order, with labels (-1 where unknown)."""
+
+    files: list[Path]
+    labels: Rows
+
+    def subset(self, rows: Rows) -> Listing:
+        """Some of them."""
+        return Listing([self.files[row] for row in rows], self.labels[rows])
+
+
+def scan(root: Path, unlabeled: bool = False) -> tuple[list[str], dict[str, Listing]]:
+    """The names of the classes, and the pictures of ``train`` and of ``val`` and ``test`` if given.
+
+    Three layouts: ``train/`` with ``val/`` or ``test/`` beside it; one folder a class; pictures
+    only. A folder's sub-folders that hold pictures (at any depth) are its classes, sorted by name;
+    pictures that lie beside them have no label.
+
+    Args:
+        root: the folder.
+        unlabeled: take no notice of classes.
+
+    Raises:
+        MissingDataError: no such folder, or no pictures in it.
+        BrokenDataError: a class of val or test that train has not.
+    """
+    if not root.is_dir():
+        raise MissingDataError(_no_folder(root))
+    places = {"train": root}
+    if (root / "train").is_dir():
+        for part, names in PARTS.items():
+            found = [root / name for name in names if (root / name).is_dir()]
+            places |= {part: found[0]} if found else {}
+    classes = [] if unlabeled else _classes(places["train"])
+    parts = {part: _list(place, classes, unlabeled) for part, place in places.items()}
+    for part, listing in parts.items():
+        if not listing.files:
+            raise MissingDataError(
+                f"no pictures in {os.path.abspath(places[part])} "
+                f"(looked for {', '.join(sorted(_suffixes())[:6])} ...)"
+            )
+    return classes, parts
+
+
+def _suffixes() -> set[str]:
+    Image.init()
+    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+
+
+def _pictures(folder: Path, deep: bool = True) -> list[Path]:
+    """Sorted; hidden files and folders left out."""
+    suffixes, found = _suffixes(), []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if deep and not name.startswith("."))
+        shown = [name for name in sorted(names) if not name.startswith(".")]
+        found += [Path(place, n) for n in shown if os.path.splitext(n)[1].lower() in suffixes]
+    return found
+
+
+def _classes(folder: Path) -> list[str]:
+    inside = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return [place.name for place in inside if _pictures(place)]
+
+
+def _list(folder: Path, classes: list[str], unlabeled: bool) -> Listing:
+    if unlabeled:
+        files = _pictures(folder)
+        return Listing(files, np.full(len(files), -1))
+    unknown = sorted(set(_classes(folder)) - set(classes))
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], classes, 1)
+        hint = f"; nearest is {near[0]!r}" if near else ""
+        raise BrokenDataError(f"{folder / unknown[0]} is no class of the training pictures{hint}")
+    files, labels = _pictures(folder, deep=False), []
+    labels += [-1] * len(files)
+    for label, name in enumerate(classes):
+        members = _pictures(folder / name)
+        files += members
+        labels += [label] * len(members)
+    return Listing(files, np.array(labels, dtype=np.int64))
+
+
+def _no_folder(root: Path) -> str:
+    """One line on a path that is no folder, with the nearest name that exists."""
+    if root.exists():
+        return f"{os.path.abspath(root)} is a file; data.root must be a folder of pictures"
+    parent = next(place for place in root.absolute().parents if place.is_dir())
+    wanted = root.absolute().relative_to(parent).parts[0]
+    near = difflib.get_close_matches(wanted, [p.name for p in parent.iterdir()], 1, cutoff=0.5)
+    hint = f"; nearest in {parent} is {near[0]!r}" if near else f"; {parent} exists"
+    return f"no folder {os.path.abspath(root)}{hint}"

@@ -1,0 +1,135 @@
+"""Any folder of pictures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+
+from genlab.data import splits
+from genlab.data.files import Files, cores
+from genlab.data.folder_scan import Listing, scan
+from genlab.data.images import Images
+from genlab.data.loader import Source
+
+MEMORY = 2 * 2**30  # bytes that pictures may take in memory unless the user says otherwise
+
+
+class ImageFolder(Images):
+    """Pictures of any size, with or without classes, cropped to one size.
+
+    Layouts: ``root/train/CLASS/*`` with ``val`` and ``test`` beside ``train``; ``root/CLASS/*``;
+    or ``root/*`` without labels. A part that is not there is carved out of the training pictures.
+    ``index`` is the position of the file in the sorted list of its part.
+
+    Args:
+        root: the folder.
+        image_size: side in pixels: the shorter side is scaled to it, then the centre is cropped.
+        channels: 1 for grey, 3 for colour.
+        batch_size, eval_batch_size, val_size, split_seed, binarize, limit, seed: see `Images`.
+        test_size: like ``val_size``, where there is no ``test`` folder.
+        in_memory: decode all pictures once; None when they take at most 2 GiB. Else worker
+            processes decode every batch; the batches are the same.
+        workers: processes that decode; None for as many as there are processors, at most 8.
+        unlabeled: take sub-folders for mere folders: every label is -1.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        image_size: int = 64,
+        channels: int = 3,
+        batch_size: int = 128,
+        eval_batch_size: int = 512,
+        val_size: int | float = 0.1,
+        test_size: int | float = 0.1,
+        split_seed: int = 0,
+        binarize: Literal["none", "dynamic", "fixed"] = "none",
+        limit: int | None = None,
+        seed: int | None = None,
+        in_memory: bool | None = None,
+        workers: int | None = None,
+        unlabeled: bool = False,
+    ) -> None:
+        super().__init__(
+            root, batch_size, eval_batch_size, val_size, split_seed, binarize, limit, seed
+        )
+        if image_size < 1 or channels not in (1, 3):
+            raise ValueError(
+                f"image_size {image_size} must be at least 1, channels {channels} 1 or 3"
+            )
+        if test_size < 0 or (workers is not None and workers < 0):
+            raise ValueError(f"test_size {test_size} and workers {workers} must be 0 or more")
+        if binarize != "none" and in_memory is False:
+            raise ValueError(f"binarize {binarize!r} needs in_memory: true")
+        self.image_size, self.channels, self.test_size = image_size, channels, test_size
+        self.in_memory, self.unlabeled = in_memory, unlabeled
+        self.workers = min(8, cores()) if workers is None else workers
+        self._scan: tuple[list[str], dict[str, Listing]] | None = None
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes in the order of their labels; reads the folder's lists of files."""
+        return self._listing()[0]
+
+    @property
+    def num_classes(self) -> int:  # type: ignore[override]
+        """How many; 0 for a folder without classes."""
+        return len(self.classes)
+
+    def prepare_data(self) -> None:
+        """Look whether the folder holds pictures."""
+        self._listing()
+
+    def sources(self) -> dict[str, Source]:
+        """The pictures of every part, in memory or as files."""
+        parts = self._parts_of(self._listing()[1])
+        count = sum(len(files) for files in parts.values())
+        size = count * self.channels * self.image_size**2
+        if self.in_memory is False or (self.in_memory is None and size > MEMORY):
+            return dict(parts)
+        found: dict[str, Source] = {}
+        broken: list[str] = []
+        for name, files in parts.items():
+            if not len(files):
+                found[name] = files
+                continue
+            found[name], reasons = files.in_memory()
+            broken += reasons
+        if broken:
+            rank_zero_warn(
+                f"{len(broken)} of {count} pictures cannot be read and are left out; "
+                f"first: {broken[0]}",
+                stacklevel=2,
+            )
+        return found
+
+    def _listing(self) -> tuple[list[str], dict[str, Listing]]:
+        if self._scan is None:
+            self._scan = scan(Path(os.path.abspath(self.root)), self.unlabeled)
+        return self._scan
+
+    def _parts_of(self, listings: dict[str, Listing]) -> dict[str, Files]:
+        """``train val test`` as files; chosen before anything is decoded."""
+        every = listings["train"]
+        stay = np.arange(len(every.files))
+        parts = {}
+        for name, size in (("test", self.test_size), ("val", self.val_size)):
+            if name in listings:
+                rows = np.arange(len(listings[name].files))
+                parts[name] = self._files(listings[name], rows)
+                continue
+            labels = every.labels[stay]
+            keep, carved = splits.part(labels, size, self.split_seed, f"{name}_size")
+            parts[name] = self._files(every, stay[carved])
+            stay = stay[keep]
+        return {"train": self._files(every, stay), "val": parts["val"], "test": parts["test"]}
+
+    def _files(self, listing: Listing, rows: splits.Rows) -> Files:
+        chosen, index = listing.subset(rows), torch.from_numpy(rows)
+        labels = torch.from_numpy(chosen.labels)
+        return Files(chosen.files, labels, index, self.image_size, self.channels, self.workers)

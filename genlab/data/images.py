@@ -1,0 +1,206 @@
+"""What all image data sets share: splits, batch sizes, loaders, and the way to the device."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
+
+from genlab import distributed
+from genlab.augment import binarize as binarize_images
+from genlab.data import splits
+from genlab.data.loader import Batch, EvalLoader, Source, TrainLoader
+from genlab.data.pictures import Pictures
+from genlab.data.resume import ExactResume
+
+Split = Literal["train", "val", "test"]
+BINARIZE = ("none", "dynamic", "fixed")
+FIXED_SEEDS = {"train": 1 << 40, "val": 2 << 40, "test": 3 << 40}  # of images binarised once
+
+
+class Images(L.LightningDataModule):
+    """A set of images of one size with labels, cut into train, val and test.
+
+    A batch is ``image`` (B, C, H, W) float in [0, 1], ``label`` (B,), -1 where unknown, ``index``
+    (B,) position in the source data set; in training also ``seed``, see `loader.batch_seed`.
+
+    Args:
+        root: folder of the data; None for the environment's GENLAB_DATA, else ``data``.
+        batch_size: images per optimiser step over all devices and accumulated batches.
+        eval_batch_size: images per batch of evaluation over all devices.
+        val_size: images carved from the training set for validation, a count or a fraction;
+            classes in proportion; 0 for none.
+        split_seed: of that choice; independent of ``seed_everything``.
+        binarize: ``none``; ``dynamic``: training pixels are drawn Bernoulli(intensity) anew in
+            every batch; ``fixed``: drawn once. With either, val and test are drawn once.
+        limit: train on that many images only, classes in proportion.
+        seed: of the training order and of ``seed`` in batches; None for ``seed_everything``'s.
+    """
+
+    channels: int
+    num_classes: int
+    image_size: int
+
+    def __init__(
+        self,
+        root: str | None = None,
+        batch_size: int = 128,
+        eval_batch_size: int = 512,
+        val_size: int | float = 0.1,
+        split_seed: int = 0,
+        binarize: Literal["none", "dynamic", "fixed"] = "none",
+        limit: int | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "limit": limit}
+        for name, value in sizes.items():
+            if value is not None and value < 1:
+                raise ValueError(f"{name} {value} must be at least 1")
+        if val_size < 0:
+            raise ValueError(
+                f"val_size {val_size} must be a fraction below 1 or a count, 0 or more"
+            )
+        if binarize not in BINARIZE:
+            raise ValueError(f"binarize {binarize!r} is none of {', '.join(BINARIZE)}")
+        self.root = Path(root or os.environ.get("GENLAB_DATA") or "data").expanduser()
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.val_size, self.split_seed = val_size, split_seed
+        self.binarize, self.limit = binarize, limit
+        self.seed = seed
+        self._parts: dict[str, tuple[Source, Tensor]] = {}
+        self._forms: dict[str, tuple[Source, Tensor]] = {}
+
+    def sources(self) -> dict[str, Source]:
+        """The images as they lie on disk: ``train``, ``test``, and ``val`` where it is given."""
+        raise TypeError(f"{type(self).__name__} must say where its images come from")
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the images and choose the splits, once.
+
+        Raises:
+            MissingDataError: not on disk.
+            ValueError: images or labels that do not fit, or a split that takes everything.
+        """
+        ExactResume.join(self.trainer)
+        if self._parts:
+            return
+        found = self.sources()
+        parts = {name: (source, torch.arange(len(source))) for name, source in found.items()}
+        train = found["train"]
+        if "val" not in found:
+            labels = train.labels.numpy()
+            stay, carved = splits.part(labels, self.val_size, self.split_seed, "val_size")
+            parts["train"] = train, torch.from_numpy(stay)
+            parts["val"] = train, torch.from_numpy(carved)
+        if self.limit is not None:
+            parts["train"] = train, self._limited(train, parts["train"][1])
+        self._parts = parts
+
+    def splits(self) -> dict[str, np.ndarray]:
+        """Per split, the positions of its images in the source data set (train's, or test's)."""
+        self.setup()
+        return {name: source.index[rows].numpy() for name, (source, rows) in self._parts.items()}
+
+    @property
+    def split_indices(self) -> dict[str, np.ndarray]:
+        """See `splits`."""
+        return self.splits()
+
+    def train_dataloader(self) -> TrainLoader:
+        """Shuffled batches; ``batch_size`` is divided by devices and accumulated batches.
+
+        Raises:
+            ValueError: it cannot be divided, or exceeds the training set.
+        """
+        self.setup()
+        name = "train"
+        source, rows = self._form(name) if self.binarize == "fixed" else self._parts[name]
+        world = distributed.world_size()
+        parts = self.trainer.accumulate_grad_batches if self.trainer else 1
+        if self.batch_size % (world * parts):
+            raise ValueError(
+                f"batch_size {self.batch_size} is global: it must be divisible by {world} devices "
+                f"x {parts} accumulated batches = {world * parts}"
+            )
+        if self.batch_size > len(rows):
+            raise ValueError(
+                f"batch_size {self.batch_size} exceeds the {len(rows)} training images"
+            )
+        return TrainLoader(
+            source,
+            rows,
+            self.batch_size // parts,
+            seed=self.seed,
+            rank=distributed.rank(),
+            world=world,
+        )
+
+    def val_dataloader(self) -> EvalLoader | list[EvalLoader]:
+        """Validation images in order; an empty list when ``val_size`` is 0."""
+        self.setup()
+        return self.bank_dataloader("val", shard=True) if len(self._parts["val"][1]) else []
+
+    def test_dataloader(self) -> EvalLoader:
+        """Test images in order."""
+        return self.bank_dataloader("test", shard=True)
+
+    def predict_dataloader(self) -> EvalLoader:
+        """Test images in order."""
+        return self.test_dataloader()
+
+    def bank_dataloader(self, split: Split = "train", shard: bool = False) -> EvalLoader:
+        """Images in order, never augmented, as evaluation sees them (binarised once if at all).
+
+        Outside the Trainer, pass its batches through `to_device`.
+
+        Args:
+            split: which.
+            shard: give every rank its share instead of everything.
+        """
+        self.setup()
+        source, rows = self._parts[split] if self.binarize == "none" else self._form(split)
+        rank, world = (distributed.rank(), distributed.world_size()) if shard else (0, 1)
+        return EvalLoader(source, rows, self.eval_batch_size, rank=rank, world=world)
+
+    def to_device(self, batch: Batch, device: torch.device | str = "cpu") -> Batch:
+        """What the Trainer does to a batch: onto the device, to float in [0, 1]."""
+        moved = self.transfer_batch_to_device(batch, torch.device(device), 0)
+        return self.on_after_batch_transfer(moved, 0)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, _: int) -> Batch:
+        """Move the tensors of a batch; images are still uint8, a quarter of the bytes."""
+        if device.type == "cpu":
+            return batch
+        return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """On the device: draw the training images' pixels if asked to, then uint8 to [0, 1]."""
+        image = batch["image"]
+        if image.dtype != torch.uint8:
+            return batch
+        if self.binarize == "dynamic" and "seed" in batch:
+            image = binarize_images(image, batch["seed"])
+        return {**batch, "image": image.float().div_(255)}
+
+    def _limited(self, train: Source, rows: Tensor) -> Tensor:
+        """At most ``limit`` of the training rows, classes in proportion."""
+        if self.limit is None or self.limit >= len(rows):
+            return rows
+        labels = train.labels[rows].numpy()
+        return rows[torch.from_numpy(splits.carve(labels, self.limit, self.split_seed)[1])]
+
+    def _form(self, split: str) -> tuple[Source, Tensor]:
+        """A split binarised once, kept for the next caller."""
+        if split not in self._forms:
+            source, rows = self._parts[split]
+            if not isinstance(source, Pictures):
+                raise ValueError("binarize needs the images in memory: in_memory=true")
+            drawn = source.binarized(rows, FIXED_SEEDS[split])
+            self._forms[split] = drawn, torch.arange(len(drawn))
+        return self._forms[split]

@@ -1,0 +1,55 @@
+"""Three corrections to Lightning's book-keeping, without which some runs do not go on exactly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+
+
+class ExactResume(L.Callback):
+    """Puts the training loaders, and the trainer's epoch, where the checkpoint's run was.
+
+    What Lightning 2.6 does otherwise:
+
+    - When something asked for ``estimated_stepping_batches`` in ``configure_optimizers`` (schedules
+      do), the loaders are built before the checkpoint is restored and never get their states.
+    - When a fit ends in mid-epoch (``max_steps``, a stop signal) it counts that epoch as done. A
+      checkpoint written afterwards says "epoch e + 1, batch p" of what is epoch e.
+    - When ``max_steps`` is given and the checkpoint was written after an epoch's last hook began,
+      it takes the finished epoch's batch count for the next epoch's, which it then skips.
+
+    `Images` adds it to its trainer by itself.
+    """
+
+    @classmethod
+    def join(cls, trainer: Any) -> None:
+        """Add it to a trainer that has none yet."""
+        if trainer is not None and not any(isinstance(c, cls) for c in trainer.callbacks):
+            trainer.callbacks.insert(0, cls())
+
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Make the epoch counters agree with where the loader was."""
+        loop = checkpoint.get("loops", {}).get("fit_loop", {})
+        states = loop.get("state_dict", {}).get("combined_loader", [])
+        if states and loop["epoch_progress"]["current"]["processed"] == states[0]["epoch"] + 1:
+            _correct(loop["epoch_progress"], loop["epoch_loop.batch_progress"])
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Load the states that are still waiting; the first batch has not been asked for yet."""
+        trainer.fit_loop._load_combined_loader_states()
+
+
+def _correct(epochs: dict[str, Any], batches: dict[str, Any]) -> None:
+    """The counters of an epoch that Lightning counts as done, as they should have been written."""
+    if batches["is_last_batch"]:  # it is done: the next one starts at its first batch
+        batches["current"] = dict.fromkeys(batches["current"], 0)
+        batches["is_last_batch"] = False
+        for counter in (epochs["current"], epochs["total"]):
+            counter["completed"] = counter["processed"]
+    elif batches["current"]["ready"]:  # it stopped half-way: go on within it
+        for counter in (epochs["current"], epochs["total"]):
+            counter["processed"] -= 1
+            counter["completed"] = min(counter["completed"], counter["processed"])

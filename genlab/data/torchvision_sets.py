@@ -1,0 +1,220 @@
+"""The data sets that torchvision fetches and reads, as uint8 tensors in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torchvision import datasets
+
+from genlab.data import cifar_files
+from genlab.data.errors import BrokenDataError, MissingDataError
+from genlab.data.fetch import fetch, location
+from genlab.data.images import Images
+from genlab.data.loader import Source
+from genlab.data.pictures import Pictures
+
+
+class TorchvisionImages(Images):
+    """A torchvision data set with parts called train and test.
+
+    Class attributes: ``stock``, torchvision's class; ``folder``, where below ``root`` it looks.
+
+    Args:
+        root: folder of the data; None for the environment's GENLAB_DATA, else ``data``.
+        batch_size, eval_batch_size, val_size, split_seed, binarize, limit, seed: see `Images`.
+        download: fetch what is missing.
+    """
+
+    stock: type[Any]
+    folder: str
+
+    def __init__(
+        self,
+        root: str | None = None,
+        batch_size: int = 128,
+        eval_batch_size: int = 512,
+        val_size: int | float = 0.1,
+        split_seed: int = 0,
+        binarize: Literal["none", "dynamic", "fixed"] = "none",
+        limit: int | None = None,
+        seed: int | None = None,
+        download: bool = True,
+    ) -> None:
+        super().__init__(
+            root, batch_size, eval_batch_size, val_size, split_seed, binarize, limit, seed
+        )
+        self.download = download
+        self._read: dict[str, Pictures] = {}  # what prepare_data read, for setup
+
+    def prepare_data(self) -> None:
+        """Fetch what is missing (one process a machine does).
+
+        Raises:
+            MissingDataError: it is not there, and cannot or may not be fetched.
+        """
+        for part in self.parts():
+            try:
+                self._read[part] = self.read(part)
+            except MissingDataError:
+                if not self.download:
+                    raise
+                fetch(self.root, self.place(), self._download)
+                return
+
+    def sources(self) -> dict[str, Source]:
+        """Training and test images."""
+        shape = (self.channels, self.image_size, self.image_size)
+        found = {part: self._read.get(part) or self.read(part) for part in self.parts()}
+        self._read.clear()
+        for part, pictures in found.items():
+            pictures.check(f"{type(self).__name__} {part}", shape, self.num_classes)
+        return dict(found)
+
+    def parts(self) -> tuple[str, ...]:
+        """The parts that are read."""
+        return ("train", "test")
+
+    def open(self, root: Path, part: str, download: bool) -> Any:
+        """Torchvision's data set for one part."""
+        return self.stock(str(root), train=part == "train", download=download)
+
+    def read(self, part: str) -> Pictures:
+        """One part from the disk.
+
+        Raises:
+            MissingDataError: not there.
+            BrokenDataError: there, but truncated or damaged.
+        """
+        try:
+            return self.pictures(self.open(self.root, part, False))
+        except (RuntimeError, FileNotFoundError) as error:
+            if "not found" not in str(error).lower() and not isinstance(error, FileNotFoundError):
+                raise BrokenDataError(f"{self.place()}: {error}") from None
+            raise self.missing() from None
+        except (ValueError, AssertionError, EOFError, OSError, KeyError, TypeError) as error:
+            raise BrokenDataError(
+                f"{self.place()} cannot be read ({error or type(error).__name__}); "
+                "delete it to have it fetched again"
+            ) from None
+
+    def pictures(self, data: Any) -> Pictures:
+        """The tensors inside torchvision's object."""
+        images = torch.as_tensor(data.data)
+        images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
+        return Pictures(images, torch.as_tensor(data.targets))
+
+    def _download(self, folder: Path) -> None:
+        for part in self.parts():
+            self.open(folder, part, True)
+
+    def place(self) -> Path:
+        """What is looked for."""
+        return location(self.root, self.folder)
+
+    def missing(self) -> MissingDataError:
+        """The error for data that is not on disk."""
+        return MissingDataError(
+            f"{type(self).__name__} not found: looked for {self.place()}, whole and undamaged\n"
+            f"put torchvision's {self.stock.__name__} files there (fetched by itself with "
+            "data.download=true and a network),\n"
+            "or name the folder that holds them with data.root=DIR or GENLAB_DATA=DIR"
+        )
+
+
+class MNIST(TorchvisionImages):
+    """60,000 + 10,000 handwritten digits, 28 x 28 grey (LeCun, Cortes, Burges 1998)."""
+
+    channels, num_classes, image_size = 1, 10, 28
+    stock, folder = datasets.MNIST, "MNIST/raw"
+
+
+class FashionMNIST(TorchvisionImages):
+    """60,000 + 10,000 pieces of clothing, 28 x 28 grey (Xiao, Rasul, Vollgraf 2017)."""
+
+    channels, num_classes, image_size = 1, 10, 28
+    stock, folder = datasets.FashionMNIST, "FashionMNIST/raw"
+
+
+class CIFAR10(TorchvisionImages):
+    """50,000 + 10,000 photographs of 10 things, 32 x 32 colour (Krizhevsky 2009).
+
+    Batch files whose checksums are not the original's are read too, with a warning that says how
+    many images they hold, and by a reader that can build arrays only (see `cifar_files`).
+    """
+
+    channels, num_classes, image_size = 3, 10, 32
+    stock, folder = datasets.CIFAR10, "cifar-10-batches-py"
+    label_key = "labels"
+    _copies = False
+
+    def sources(self) -> dict[str, Source]:
+        """Training and test images, with a warning when they are not the original ones."""
+        found = super().sources()
+        if self._copies:
+            counts = ", ".join(f"{len(source):,} {part}" for part, source in found.items())
+            rank_zero_warn(
+                f"{self.place()}: checksums are not the original's; using its {counts} images"
+            )
+        return found
+
+    def read(self, part: str) -> Pictures:
+        """One part: torchvision's reader where the checksums agree, else our own."""
+        try:
+            return super().read(part)
+        except MissingDataError:
+            listed = self.stock.train_list if part == "train" else self.stock.test_list
+            files = [self.place() / name for name, _ in listed]
+            if not all(file.is_file() for file in files):
+                raise
+            self._copies = True
+            images, labels = cifar_files.read(files, self.label_key)
+            return Pictures(torch.from_numpy(images), torch.from_numpy(labels))
+
+
+class CIFAR100(CIFAR10):
+    """50,000 + 10,000 photographs of 100 things, 32 x 32 colour (Krizhevsky 2009)."""
+
+    channels, num_classes, image_size = 3, 100, 32
+    stock, folder = datasets.CIFAR100, "cifar-100-python"
+    label_key = "fine_labels"
+
+
+class SVHN(TorchvisionImages):
+    """73,257 + 26,032 house-number digits, 32 x 32 colour (Netzer et al. 2011)."""
+
+    channels, num_classes, image_size = 3, 10, 32
+    stock, folder = datasets.SVHN, "train_32x32.mat"
+
+    def open(self, root: Path, part: str, download: bool) -> Any:
+        """Torchvision's data set for one part."""
+        return self.stock(str(root), split=part, download=download)
+
+    def pictures(self, data: Any) -> Pictures:
+        """The tensors inside torchvision's object, which are channels first here."""
+        return Pictures(torch.from_numpy(data.data), torch.from_numpy(np.asarray(data.labels)))
+
+
+class STL10(SVHN):
+    """5,000 + 8,000 labelled photographs of 10 things, 96 x 96 colour (Coates, Lee, Ng 2011).
+
+    Args:
+        unlabeled: train also on the 100,000 unlabelled images (label -1, 2.8 GB); ``index`` counts
+            the 5,000 first.
+        **kwargs: see `Images`.
+    """
+
+    channels, num_classes, image_size = 3, 10, 96
+    stock, folder = datasets.STL10, "stl10_binary"
+
+    def __init__(self, unlabeled: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.unlabeled = unlabeled
+
+    def open(self, root: Path, part: str, download: bool) -> Any:
+        """Torchvision's data set for one part."""
+        split = "train+unlabeled" if part == "train" and self.unlabeled else part
+        return self.stock(str(root), split=split, download=download)
