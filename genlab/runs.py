@@ -40,7 +40,7 @@ def new_id() -> str:
 
 def directory(root: str | Path, recipe: str) -> Path:
     """The directory that a new run of ``recipe`` is to use; the same on all its processes."""
-    if RUN_VARIABLE in os.environ:
+    if RUN_VARIABLE in os.environ and "LOCAL_RANK" in os.environ:  # a process of the same launch
         return Path(os.environ[RUN_VARIABLE])
     path = Path(root).absolute() / recipe / new_id()
     os.environ[RUN_VARIABLE] = str(path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -47,15 +49,17 @@ def _run(rank: int, world: int, program: str, folder: str) -> None:
 
 
 class TwoRanks:
-    """Runs ``module:function(rank, world) -> nested tensors`` on one process and on two gloo ranks."""
+    """Runs ``module:function(rank, world) -> tensors`` on one process and on two gloo ranks."""
 
     def results(self, program: str) -> tuple[Any, list[Any]]:
         """The one-process result, and those of the two ranks."""
         with tempfile.TemporaryDirectory() as folder:
             for world in (1, 2):
                 mp.spawn(_run, args=(world, program, folder), nprocs=world)
-            load = lambda name: torch.load(f"{folder}/{name}.pt", weights_only=True)  # noqa: E731
-            return load("1_0"), [load("2_0"), load("2_1")]
+            one, *two = (
+                torch.load(f"{folder}/{n}.pt", weights_only=True) for n in ("1_0", "2_0", "2_1")
+            )
+            return one, two
 
     def assert_same(self, program: str, atol: float = 1e-6) -> None:
         """Every tensor equal within ``atol`` on one process and on both ranks."""
@@ -69,3 +73,48 @@ class TwoRanks:
 @pytest.fixture
 def two_ranks() -> TwoRanks:
     return TwoRanks()
+
+
+class Shell:
+    """Runs the installed command in a folder of its own, as a user does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
+        """The command, started."""
+        keep = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        return subprocess.Popen(
+            [sys.executable, "-m", "genlab", *words],
+            cwd=self.folder,
+            env=keep | {"OMP_NUM_THREADS": "1", "COLUMNS": "120"} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *words: str, code: int = 0, **environment: str) -> tuple[str, str]:
+        """Standard output and error of a command that must end with ``code``."""
+        process = self.start(*words, **environment)
+        out, err = process.communicate(timeout=500)
+        assert process.returncode == code, (
+            f"genlab {' '.join(words)}: {process.returncode}\n{out}\n{err}"
+        )
+        return out, err
+
+    def runs(self) -> list[Path]:
+        """All run directories of the folder."""
+        return sorted(p.parent for p in (self.folder / "runs").glob("**/recipe.yaml"))
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run of vae/digits, made once; look, do not change."""
+    shell = Shell(tmp_path_factory.mktemp("digits"))
+    shell("fit", "vae/digits", "trainer.max_epochs=2", "track.wandb=off")
+    return shell.runs()[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import inspect
 import itertools
 import logging
@@ -20,7 +21,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from genlab.callbacks import Checkpoints, ProgressReport, Reseed, StepMetrics, Tracking
 from genlab.checkpoints import AtomicCheckpointIO
 from genlab.optim import check
-from genlab.recipes import Recipe, RecipeError, classes, nearest
+from genlab.recipes import TOP_KEYS, Recipe, RecipeError, classes, nearest
 
 FROM_DATA = ("channels", "num_classes", "image_size")  # filled in where the recipe is silent
 
@@ -54,7 +55,7 @@ class RecipeCLI(LightningCLI):
                 parser_kwargs={"exit_on_error": False},
                 subclass_mode_model=True,
                 subclass_mode_data=True,
-                args=recipe.config,
+                args=copy.deepcopy(recipe.config),  # parsing changes what it is given
                 run=False,
                 auto_configure_optimizers=False,
             )
@@ -133,10 +134,10 @@ def _fill_from_data(recipe: Recipe) -> None:
 
 def merged_config(recipe: Recipe, full: dict[str, Any]) -> dict[str, Any]:
     """The recipe's own keys, and every argument of model and data spelt out with its value."""
-    config = dict(recipe.config)
+    config = {key: recipe.config[key] for key in TOP_KEYS if key in recipe.config}
     for group in ("model", "data"):
         config[group] = {k: full[group][k] for k in ("class_path", "init_args")}
-    return yaml.safe_load(yaml.safe_dump(_plain(config)))
+    return dict(_plain(config))
 
 
 def all_settings(lab: Lab) -> str:
@@ -198,7 +199,7 @@ def _explain(error: argparse.ArgumentError, recipe: Recipe) -> RecipeError:
         expected.pop()  # the group's own alternative, not the key's
     short = path.replace(".init_args", "")
     where = f"{recipe.origin(path)}, {short}"
-    if len(names) == group or not expected or "not valid subclass" in tail.lower():
+    if len(names) == group or not expected or "class_path" in tail:
         return RecipeError(f"{short}: {_reason(error)}", where)
     options = " or ".join(dict.fromkeys(expected)).replace("NoneType", "null")
     return RecipeError(f"{short} must be {options}, not {_at(recipe.config, path)!r}", where)

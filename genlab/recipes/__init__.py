@@ -12,9 +12,10 @@ from genlab.recipes.files import (
     root,
     shipped,
 )
-from genlab.recipes.resolve import Recipe, check_keys, dump, from_config, merge, resolve
+from genlab.recipes.resolve import TOP_KEYS, Recipe, check_keys, dump, from_config, merge, resolve
 
 __all__ = [
+    "TOP_KEYS",
     "Recipe",
     "RecipeError",
     "check_keys",

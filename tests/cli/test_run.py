@@ -1,0 +1,238 @@
+"""A run from the first word to the last picture, and again from what it left behind."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import random
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from genlab import checkpoints, recipes, runs
+from tests.conftest import Shell
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return checkpoints.read(run / "checkpoints" / "last.ckpt")["state_dict"]
+
+
+def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    for key in a:
+        assert torch.equal(a[key], b[key]), key
+
+
+def test_a_run_leaves_what_the_design_says(digits_run: Path) -> None:
+    names = {p.name for p in digits_run.iterdir()}
+    assert {
+        "recipe.yaml",
+        "run.json",
+        "metrics.csv",
+        "metrics.json",
+        "checkpoints",
+        "pictures",
+        "splits.npz",
+    } <= names
+    figures = json.loads((digits_run / "metrics.json").read_text())
+    assert {"test/neg_elbo", "test/iwae_nll", "val/loss", "best/val/loss", "step"} <= figures.keys()
+    assert figures["test/iwae_nll"] < figures["test/neg_elbo"]
+    facts = json.loads((digits_run / "run.json").read_text())
+    assert facts["recipe"] == "vae/digits"
+    assert facts["versions"]["torch"] == torch.__version__.split("+")[0]
+    with np.load(digits_run / "splits.npz") as splits:
+        train, val = splits["train"], splits["val"]
+    assert not set(train) & set(val)
+    for picture in (digits_run / "pictures").glob("*.png"):
+        assert min(Image.open(picture).size) > 200
+
+
+def test_using_a_run(digits_run: Path, shell: Shell) -> None:
+    run = str(digits_run)
+    for command in ("sample", "reconstruct", "interpolate"):
+        shell(command, run, "--out", f"{command}.png")
+        picture = np.asarray(Image.open(shell.folder / f"{command}.png"))
+        assert picture.std() > 10
+    shell("embed", run, "--out", "f.npz")
+    with np.load(shell.folder / "f.npz") as arrays:
+        assert arrays["features"].shape[0] == arrays["label"].shape[0]
+    out, _ = shell("evaluate", run, "--json")
+    figures = json.loads(out)
+    stored = json.loads((digits_run / "metrics.json").read_text())
+    assert figures["test/neg_elbo"] == pytest.approx(stored["test/neg_elbo"], rel=1e-5)
+    shell("test", run)
+    shell("validate", run)
+
+
+def test_same_seed_same_picture(digits_run: Path, shell: Shell) -> None:
+    for name in ("a", "b"):
+        shell("sample", str(digits_run), "--out", f"{name}.png", "--seed", "3")
+    shell("sample", str(digits_run), "--out", "c.png", "--seed", "4")
+    a, b, c = ((shell.folder / f"{n}.png").read_bytes() for n in "abc")
+    assert a == b != c
+
+
+def test_the_resolved_recipe_reruns_the_run(digits_run: Path, shell: Shell) -> None:
+    shell("fit", str(digits_run / "recipe.yaml"))
+    again = shell.runs()[0]
+    assert again.parent.relative_to(shell.folder / "runs").as_posix() == "vae/digits"
+    assert_equal(weights(again), weights(digits_run))
+
+
+def test_checkpoints_hold_plain_data_and_name_their_class(digits_run: Path) -> None:
+    content = checkpoints.read(digits_run)
+    assert content["genlab"]["class_path"] == "genlab.methods.vae.VAE"
+    assert (
+        recipes.from_config(content["genlab"], "x").config["data"]["class_path"].endswith("Digits")
+    )
+    method = checkpoints.load(digits_run)
+    assert type(method).__name__ == "VAE"
+    assert not method.training
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (print, ("code ran",))
+
+
+def test_bad_checkpoints_are_refused(digits_run: Path, shell: Shell) -> None:
+    good = digits_run / "checkpoints" / "last.ckpt"
+    content = checkpoints.read(good)
+    folder = shell.folder
+    (folder / "short.ckpt").write_bytes(good.read_bytes()[:5000])
+    (folder / "text.ckpt").write_text("no checkpoint")
+    (folder / "old.ckpt").write_bytes(pickle.dumps(Evil()))
+    torch.save({"state_dict": {}, "x": Evil()}, folder / "evil.ckpt")
+    torch.save({"weights": 1}, folder / "foreign.ckpt")
+    outside = dict(
+        content, hyper_parameters=content["hyper_parameters"] | {"_class_path": "os.path.join"}
+    )
+    torch.save(outside, folder / "outside.ckpt")
+    torch.save(dict(content, state_dict={}), folder / "empty.ckpt")
+    words = {"short": "truncated", "text": "truncated", "old": "truncated", "evil": "code",
+             "foreign": "state_dict", "outside": "os.path.join", "empty": "fit"}  # fmt: skip
+    for name, word in words.items():
+        out, err = shell("sample", f"{name}.ckpt", code=2)
+        assert word in err, err
+        assert len(err.strip().splitlines()) <= 3
+        assert "code ran" not in out + err
+    assert not list(folder.glob("*.png"))
+
+
+def test_a_lone_checkpoint_carries_its_recipe(digits_run: Path, shell: Shell) -> None:
+    (shell.folder / "moved.ckpt").write_bytes(
+        (digits_run / "checkpoints" / "best.ckpt").read_bytes()
+    )
+    out, _ = shell("test", "moved.ckpt", "--json")
+    assert "test/neg_elbo" in json.loads(out)
+
+
+SHORT = (
+    "track.wandb=off",
+    "track.test_after_fit=false",
+    "checkpoint.every_n_steps=3",
+    "data.limit=640",
+    "data.batch_size=32",
+)
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_raising_the_number_of_steps_continues_bit_for_bit(shell: Shell, accumulate: int) -> None:
+    """20 batches an epoch (5 steps when 4 are accumulated); stops in mid-epoch and at its end."""
+    size = f"data.batch_size={32 * accumulate}"
+    words = (
+        "fit",
+        "vae/digits",
+        *SHORT,
+        size,
+        f"trainer.accumulate_grad_batches={accumulate}",
+        "trainer.max_epochs=-1",
+    )
+    shell(*words, "trainer.max_steps=12")
+    straight = shell.runs()[0]
+    shell(*words, "trainer.max_steps=5")
+    run = next(r for r in shell.runs() if r != straight)
+    for steps in (7, 10, 12):
+        shell("fit", "--resume", str(run), f"trainer.max_steps={steps}")
+    assert_equal(weights(run), weights(straight))
+
+
+def kill_until_done(shell: Shell, words: tuple[str, ...], kills: int, seed: int) -> Path:
+    """Start, kill -9 at a random moment, resume, ... ``kills`` times, then let it finish."""
+    draw = random.Random(seed)
+    process = shell.start(*words)
+    killed = 0
+    while killed < kills:
+        time.sleep(draw.uniform(0.5, 6))
+        if not shell.runs():
+            time.sleep(0.2)
+            continue
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        killed += 1
+        process = shell.start("fit", "--resume", str(shell.runs()[0]))
+    out, err = process.communicate(timeout=400)
+    assert process.returncode == 0, out + err
+    assert killed == kills, f"the run ended after {killed} kills: make it longer"
+    return shell.runs()[0]
+
+
+LONG = (
+    "fit",
+    "vae/digits",
+    "track.wandb=off",
+    "checkpoint.every_n_steps=7",
+    "model.optimizer.schedule=cosine",
+)
+
+
+@pytest.mark.parametrize(
+    ("kills", "epochs"), [(3, 80), pytest.param(10, 300, marks=pytest.mark.slow)]
+)
+def test_killed_at_random_moments_the_weights_are_those_of_the_straight_run(
+    tmp_path: Path, kills: int, epochs: int
+) -> None:
+
+    shells = []
+    for name in ("straight", "killed"):
+        (tmp_path / name).mkdir()
+        shells.append(Shell(tmp_path / name))
+    words = (*LONG, f"trainer.max_epochs={epochs}")
+    shells[0](*words)
+    run = kill_until_done(shells[1], words, kills, seed=kills)
+    straight = shells[0].runs()[0]
+    assert_equal(weights(run), weights(straight))
+    best = [
+        checkpoints.read(r / "checkpoints" / "best.ckpt")["global_step"] for r in (run, straight)
+    ]
+    assert best[0] == best[1]
+    steps = [row["step"] for row in _rows(run)]
+    assert steps == sorted(steps, key=int)
+    columns = ("step", "val/loss")
+    kept = [
+        [tuple(row[c] for c in columns) for row in _rows(r) if row["val/loss"]]
+        for r in (run, straight)
+    ]
+    assert kept[0] == kept[1]
+
+
+def _rows(run: Path) -> list[dict[str, str]]:
+    from genlab.callbacks import CSVLog
+
+    return CSVLog(run / "metrics.csv").rows()
+
+
+def test_a_second_process_cannot_take_a_run_over(digits_run: Path, shell: Shell) -> None:
+    handle = runs.lock(digits_run)
+    try:
+        _, err = shell("fit", "--resume", str(digits_run), "trainer.max_epochs=3", code=2)
+        assert "in use" in err
+    finally:
+        handle.close()

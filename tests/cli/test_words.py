@@ -1,0 +1,124 @@
+"""The command line as a user meets it: quick answers, and errors in three lines."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from genlab.cli import join_pairs
+from tests.conftest import Shell
+
+HEAVY = ("torch", "lightning", "timm", "torchvision", "wandb", "jsonargparse", "sklearn", "numpy")
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["ls"], ["ls", "vae"], ["show", "vae/digits"], ["fit", "--help"]]
+)
+def test_light_commands_import_nothing_heavy(words: list[str]) -> None:
+    program = (
+        "import sys, genlab.cli\n"
+        f"try: genlab.cli.main({words!r})\n"
+        "except SystemExit as e: assert not e.code, e.code\n"
+        f"print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_cp_copies_a_recipe_that_runs_from_anywhere(shell: Shell, tmp_path: Path) -> None:
+    out, _ = shell("cp", "vae/digits", "mine.yaml")
+    assert "mine.yaml" in out
+    shell("show", "mine.yaml")
+    _, err = shell("cp", "vae/digits", "mine.yaml", code=2)
+    assert "exists" in err
+
+
+def test_option_forms_are_one() -> None:
+    assert join_pairs(["r", "--model.lr", "1", "--data.x=2", "a=b"]) == [
+        "r",
+        "model.lr=1",
+        "data.x=2",
+        "a=b",
+    ]
+
+
+LIGHT = [
+    (["fti"], ["fti", "fit"]),
+    (["fit"], ["recipe"]),
+    (["fit", "vae/digts"], ["vae/digts", "vae/digits"]),
+    (["fit", "vae/digits", "model.latent_dims=3"], ["latent_dims", "command line", "latent_dim"]),
+    (["fit", "vae/digits", "data.batchsize=3"], ["batchsize", "batch_size"]),
+    (["fit", "vae/digits", "trainr.max_epochs=3"], ["trainr", "trainer"]),
+    (["fit", "vae/digits", "model=VEA"], ["VEA", "VAE"]),
+    (["fit", "--resume", "nowhere"], ["nowhere"]),
+    (["fit", "--bogus", "vae/digits"], ["bogus"]),
+    (["sample", "nowhere.ckpt"], ["nowhere.ckpt"]),
+    (["sample", "nowhere"], ["nowhere"]),
+    (["ls", "qqqq"], ["qqqq"]),
+    (["show", "nope"], ["nope"]),
+]
+
+
+@pytest.mark.parametrize(("words", "parts"), LIGHT, ids=lambda v: " ".join(v))
+def test_wrong_words_cost_three_lines_and_leave_nothing(
+    shell: Shell, words: list[str], parts: list[str]
+) -> None:
+    assert_refused(shell, words, parts)
+
+
+HEAVIER = [
+    (["model.latent_dim=0"], ["latent_dim", "0"]),
+    (["model.latent_dim=abc"], ["latent_dim", "int", "abc"]),
+    (["data.batch_size=1.5"], ["batch_size", "int"]),
+    (["data.batch_size=100000"], ["batch_size", "100000"]),
+    (["data.batch_size=0"], ["batch_size", "0"]),
+    (["trainer.max_epoch=3"], ["max_epoch", "max_epochs"]),
+    (["trainer.max_epochs=x"], ["max_epochs", "int", "x"]),
+    (["trainer.callbacks=[Pictres]"], ["Pictres", "Pictures"]),
+    (["checkpoint.mode=up"], ["mode", "up"]),
+    (["checkpoint.monitr=x"], ["monitr", "monitor"]),
+    (["track.wandb=maybe"], ["wandb", "maybe"]),
+    (["model.optimizer.name=adan2"], ["adan2", "adan"]),
+    (["model.optimizer.lrr=1"], ["lrr"]),
+    (["model.likelihood=bernouli"], ["bernouli", "bernoulli"]),
+    (["data=MNIST", "data.root=nothing", "data.download=false"], ["nothing", "MNIST"]),
+    (["data=ImageFolder", "data.root=nothing"], ["nothing"]),
+]
+
+
+@pytest.mark.parametrize(("words", "parts"), HEAVIER, ids=lambda v: " ".join(v))
+def test_wrong_values_cost_three_lines_and_leave_nothing(
+    shell: Shell, words: list[str], parts: list[str]
+) -> None:
+    assert_refused(shell, ["fit", "vae/digits", *words], parts)
+
+
+def assert_refused(shell: Shell, words: list[str], parts: list[str]) -> None:
+    out, err = shell(*words, code=2)
+    assert not out
+    assert len(err.strip().splitlines()) <= 3, err
+    assert "Traceback" not in err
+    for part in parts:
+        assert part in err, err
+    assert not list(shell.folder.iterdir()), list(shell.folder.iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions")
+def test_a_run_directory_that_cannot_be_made_is_said_in_a_line(shell: Shell) -> None:
+    (shell.folder / "file").write_text("")
+    _, err = shell("fit", "vae/digits", "track.runs=file/runs", "track.wandb=off", code=2)
+    assert "track.runs" in err
+    assert "Traceback" not in err
+
+
+def test_print_config_prints_all_settings_and_runs_nothing(shell: Shell) -> None:
+    out, _ = shell("fit", "vae/digits", "model.latent_dim=3", "--print_config")
+    assert "latent_dim: 3" in out
+    assert "eval_batch_size" in out
+    assert not list(shell.folder.iterdir())
