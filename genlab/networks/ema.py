@@ -1,0 +1,52 @@
+"""A running average of a module's weights."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+
+class EMA(nn.Module):
+    """The exponential moving average of a module, itself usable as that module.
+
+    The average is part of the checkpoint; it is never trained and always in eval mode. Call
+    `update` once per optimiser step. Buffers (batch norm's statistics) are copied, not averaged.
+
+    Args:
+        module: what to follow; copied here.
+        decay: fraction of the average kept at each step, in [0, 1).
+
+    Raises:
+        ValueError: decay outside [0, 1).
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        super().__init__()
+        if not 0 <= decay < 1:
+            raise ValueError(f"ema_decay must be in [0, 1), got {decay}")
+        self.decay = decay
+        self.average = copy.deepcopy(module).requires_grad_(False).eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the averaged module makes of x."""
+        return self.average(x)
+
+    def train(self, mode: bool = True) -> EMA:
+        """Stays in eval mode."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, step: int) -> None:
+        """Move the average towards ``module`` after optimiser step number ``step`` (from 1).
+
+        The decay warms up as min(decay, (1 + step) / (10 + step)), so that the random start is
+        forgotten (as in TensorFlow's ExponentialMovingAverage).
+        """
+        weight = 1 - min(self.decay, (1 + step) / (10 + step))
+        mine: list[Tensor] = list(self.average.parameters())
+        theirs = [p.detach() for p in module.parameters()]
+        torch._foreach_lerp_(mine, theirs, weight)
+        for own, other in zip(self.average.buffers(), module.buffers(), strict=True):
+            own.copy_(other)
