@@ -1,0 +1,38 @@
+"""Kullback-Leibler divergences between diagonal normals, one value per sample."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def kl_standard_normal(mean: Tensor, logvar: Tensor) -> Tensor:
+    """KL(N(mean, e^logvar) || N(0, 1)) of each latent: (B, D) -> (B, D), in nats.
+
+    Summed over D it is the VAE's KL term (Kingma & Welling 2013, arXiv:1312.6114, appendix B).
+    """
+    mean, logvar = _precise(mean), _precise(logvar)
+    return 0.5 * (mean.square() + logvar.exp() - 1 - logvar)
+
+
+def kl_normal(mean: Tensor, logvar: Tensor, mean2: Tensor, logvar2: Tensor | float = 0.0) -> Tensor:
+    """KL(N(mean, e^logvar) || N(mean2, e^logvar2)) of each latent: (B, D) -> (B, D), in nats."""
+    mean, logvar = _precise(mean), _precise(logvar)
+    logvar2 = torch.as_tensor(logvar2, dtype=mean.dtype, device=mean.device)
+    spread = (mean - mean2).square() / logvar2.exp()
+    return 0.5 * (spread + (logvar - logvar2).exp() - 1 - (logvar - logvar2))
+
+
+def normal_log_prob(z: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
+    """Log N(z; mean, e^logvar) summed over the last dimension: (..., D) -> (...)."""
+    z, mean, logvar = _precise(z), _precise(mean), _precise(logvar)
+    per_latent = (z - mean).square() * (-logvar).exp() + logvar + LOG_2PI
+    return -0.5 * per_latent.sum(-1)
+
+
+LOG_2PI = 1.8378770664093453
+
+
+def _precise(x: Tensor) -> Tensor:
+    """At least float32, under any autocast."""
+    return x if x.dtype == torch.float64 else x.float()

@@ -1,0 +1,209 @@
+"""CVAE: a VAE that knows the class, in the two forms that go by the name.
+
+``standard`` and ``learned``: encoder and decoder see the label; the prior is p(z) or a learned
+p(z|y) (Sohn, Lee, Yan 2015, "Learning structured output representation using deep conditional
+generative models"). ``class_mean``: the networks do not see the label; each class has a learned
+mean, and the KL goes to N(mu_y, 1) (Su 2018, github.com/bojone/vae). Departures: none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genlab import losses, networks, optim
+
+PRIORS = ("standard", "learned", "class_mean")
+
+
+class CVAE(L.LightningModule):
+    """Class-conditional variational autoencoder.
+
+    Args:
+        num_classes: number of labels.
+        channels: C of the images.
+        image_size: H = W in pixels.
+        latent_dim: D of z.
+        prior: ``standard``, ``learned`` or ``class_mean``; see above.
+        encoder: ``mlp``, ``conv`` or a timm name; see `networks.image_encoder`.
+        decoder: ``mlp`` or ``conv``.
+        hidden_dims: widths of the dense layers of the encoder; the decoder's run reversed.
+        activation: of the dense layers.
+        likelihood: of a pixel: ``bernoulli``, ``gaussian`` or ``discretized_logistic``.
+        scale: the standard deviation of the latter two.
+        kl_weight: beta.
+        optimizer: how to train; see `optim.build`.
+        encoder_kwargs: to the encoder's network.
+        decoder_kwargs: to the decoder's network.
+
+    Raises:
+        ValueError: an argument is out of its range; in training, an image without a label.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        channels: int = 1,
+        image_size: int = 28,
+        latent_dim: int = 16,
+        prior: str = "standard",
+        encoder: str = "mlp",
+        decoder: str = "mlp",
+        hidden_dims: Sequence[int] = (512,),
+        activation: str = "relu",
+        likelihood: str = "bernoulli",
+        scale: float = 1.0,
+        kl_weight: float = 1.0,
+        optimizer: dict[str, Any] | None = None,
+        encoder_kwargs: dict[str, Any] | None = None,
+        decoder_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if latent_dim < 1 or num_classes < 1:
+            raise ValueError(
+                f"latent_dim and num_classes must be at least 1, got {latent_dim}, {num_classes}"
+            )
+        if prior not in PRIORS:
+            raise ValueError(f"prior {prior!r} is none of {', '.join(PRIORS)}")
+        losses.maps_per_channel(likelihood, scale)
+        self.num_classes, self.sees_label = num_classes, prior != "class_mean"
+        seen, dense = int(self.sees_label), (hidden_dims, activation)
+        self.class_map = networks.ClassMap(num_classes, image_size) if seen else None
+        self.encoder = networks.image_encoder(
+            encoder, channels + seen, image_size, 2 * latent_dim, *dense, **(encoder_kwargs or {})
+        )
+        width = latent_dim + seen * num_classes
+        self.decoder = networks.image_decoder(
+            decoder, width, channels, image_size, *dense, **(decoder_kwargs or {})
+        )
+        self.prior_mean = nn.Embedding(num_classes, latent_dim) if prior != "standard" else None
+        self.prior_logvar = nn.Embedding(num_classes, latent_dim) if prior == "learned" else None
+        for table in (self.prior_mean, self.prior_logvar):
+            if table is not None:
+                nn.init.zeros_(table.weight)
+        if prior == "class_mean" and self.prior_mean is not None:
+            nn.init.normal_(self.prior_mean.weight)  # equal means would never part by themselves
+
+    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        """Features for downstream use, the posterior's mean: (B, C, H, W) -> (B, D).
+
+        Where the encoder sees labels and none is given, the mean over all classes' posteriors.
+        """
+        if label is not None or not self.sees_label:
+            return self.encode(image, label)[0]
+        every = [torch.full((len(image),), k, device=image.device) for k in range(self.num_classes)]
+        return torch.stack([self.encode(image, y)[0] for y in every]).mean(0)
+
+    def encode(self, image: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z|x, y): (B, C, H, W), (B,) -> 2 x (B, D)."""
+        if self.class_map is not None:
+            if label is None:
+                raise ValueError("the encoder sees labels: encode needs them")
+            image = self.class_map(image, label)
+        mean, logvar = self.encoder(image).chunk(2, dim=1)
+        return mean, logvar
+
+    def decode(self, z: Tensor, label: Tensor) -> Tensor:
+        """The mean of p(x|z, y): (B, D), (B,) -> (B, C, H, W) in [0, 1]."""
+        maps = self._maps(z, label)
+        return losses.pixel_mean(self.hparams["likelihood"], maps, self.hparams["channels"])
+
+    @torch.no_grad()
+    def reconstruct(self, image: Tensor, label: Tensor) -> Tensor:
+        """Images through the posterior's mean: (B, C, H, W), (B,) -> (B, C, H, W) in [0, 1]."""
+        return self.decode(self(image, label), label)
+
+    @torch.no_grad()
+    def sample(self, n: int, label: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+        """Draw z from the classes' priors and decode: (n, C, H, W) in [0, 1].
+
+        Args:
+            n: how many.
+            label: classes (n,); by default all in turn.
+            temperature: widens or narrows the prior around its mean.
+        """
+        if label is None:
+            label = torch.arange(n) % self.num_classes
+        label = label.to(self.device)
+        mean, logvar = self._prior(label)
+        noise = torch.randn(n, self.hparams["latent_dim"], device=self.device)
+        return self.decode(mean + temperature * (0.5 * logvar).exp() * noise, label)
+
+    @torch.no_grad()
+    def swap_styles(self, image: Tensor, label: Tensor) -> Tensor:
+        """Each image's style in every class: (B, C, H, W), (B,) -> (B, num_classes, C, H, W).
+
+        The style is z where the networks see the label, z - mu_y where the class is in z.
+        """
+        z = self(image, label)
+        rows = []
+        for k in range(self.num_classes):
+            y = torch.full_like(label, k)
+            moved = z - self._prior(label)[0] + self._prior(y)[0]
+            rows.append(self.decode(moved, y))
+        return torch.stack(rows, dim=1)
+
+    @torch.no_grad()
+    def interpolate(self, start: Tensor, end: Tensor, steps: int, label: Tensor) -> Tensor:
+        """Lines between styles in the first image's class: -> (B, steps, C, H, W)."""
+        along = torch.linspace(0, 1, steps, device=self.device)[:, None]
+        paths = torch.lerp(self(start, label)[:, None], self(end, label)[:, None], along)
+        return torch.stack([self.decode(p, y.expand(steps)) for p, y in zip(paths, label)])  # noqa: B905
+
+    def reparametrize(self, mean: Tensor, logvar: Tensor) -> Tensor:
+        """Draw z ~ q with a gradient: 2 x (B, D) -> (B, D)."""
+        return mean + (0.5 * logvar).exp() * torch.randn_like(mean)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Negative ELBO of p(x|y), mean over the batch, in nats."""
+        reconstruction, kl = self._elbo_terms(batch)
+        loss = reconstruction + self.hparams["kl_weight"] * kl
+        return {"loss": loss, "loss_reconstruction": reconstruction, "loss_kl": kl}
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Negative ELBO (beta = 1) and its two terms."""
+        self._evaluate(batch, "val", "loss")
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """As validation."""
+        self._evaluate(batch, "test", "neg_elbo")
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """See `optim.build`."""
+        return optim.build(self, self.hparams["optimizer"])
+
+    def _maps(self, z: Tensor, label: Tensor) -> Tensor:
+        if self.sees_label:
+            z = torch.cat([z, F.one_hot(label, self.num_classes).to(z.dtype)], dim=1)
+        return self.decoder(z)
+
+    def _prior(self, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of p(z|y): (B,) -> 2 x (B, D)."""
+        zeros = torch.zeros(len(label), self.hparams["latent_dim"], device=label.device)
+        mean = self.prior_mean(label) if self.prior_mean is not None else zeros
+        logvar = self.prior_logvar(label) if self.prior_logvar is not None else zeros
+        return mean, logvar
+
+    def _elbo_terms(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        image, label = batch["image"], batch["label"]
+        if bool((label < 0).any()):
+            raise ValueError("CVAE needs every image's label; some are unknown (-1)")
+        mean, logvar = self.encode(image, label)
+        kl = losses.kl_normal(mean, logvar, *self._prior(label)).sum(1).mean()
+        maps = self._maps(self.reparametrize(mean, logvar), label)
+        scale = float(self.hparams["scale"])
+        nll = losses.pixel_nll(self.hparams["likelihood"], maps, image, scale)
+        return nll.mean(), kl
+
+    def _evaluate(self, batch: dict[str, Any], split: str, noun: str) -> None:
+        reconstruction, kl = self._elbo_terms(batch)
+        figures = {noun: reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
+        named = {f"{split}/{name}": value for name, value in figures.items()}
+        size = len(batch["image"])
+        self.log_dict(named, batch_size=size, on_step=False, on_epoch=True, sync_dist=True)
