@@ -69,25 +69,19 @@ def _lineage(file: Path, below: tuple[Path, ...] = ()) -> list[tuple[Path, dict[
     return [*_lineage(target, (*below, file)), (file, content)]
 
 
-def words_to_mapping(words: Iterable[str]) -> dict[str, Any]:
-    """``["model.lr=1e-3"]`` -> ``{"model": {"lr": 0.001}}``.
+def word_to_mapping(word: str) -> dict[str, Any]:
+    """``model.lr=1e-3`` -> ``{"model": {"lr": 0.001}}``.
 
     Raises:
-        RecipeError: a word without ``=``, or two that contradict each other.
+        RecipeError: a word without ``=``.
     """
-    tree: dict[str, Any] = {}
-    for word in words:
-        key, equals, value = word.removeprefix("--").partition("=")
-        if not equals or not key:
-            raise RecipeError(f"{word!r} is neither a recipe nor key=value", COMMAND_LINE)
-        node = tree
-        *parents, last = key.split(".")
-        for parent in parents:
-            node = node.setdefault(parent, {})
-            if not isinstance(node, dict):
-                raise RecipeError(f"{key} is given both a value and parts", COMMAND_LINE)
-        node[last] = parse(value, f"{COMMAND_LINE}, {key}")
-    return tree
+    key, equals, value = word.removeprefix("--").partition("=")
+    if not equals or not key:
+        raise RecipeError(f"{word!r} is neither a recipe nor key=value", COMMAND_LINE)
+    mapping = parse(value, f"{COMMAND_LINE}, {key}")
+    for part in reversed(key.split(".")):
+        mapping = {part: mapping}
+    return mapping
 
 
 def _grouped(key: str, value: Any) -> Any:
@@ -145,16 +139,11 @@ def resolve(words: Iterable[str | Path], overrides: Iterable[str] = ()) -> Recip
     for file in files:
         for source, content in _lineage(file):
             layers.setdefault(str(source), content)
-    layers[COMMAND_LINE] = words_to_mapping(overrides)
     recipe = Recipe(name_of(files[0]), header(files[0].read_text()), {})
     for where, content in layers.items():
-        try:
-            long = {k: _grouped(k, v) if k in PACKAGES else v for k, v in content.items()}
-        except RecipeError as error:
-            what, _, hint = str(error).partition("\n")
-            raise RecipeError(what, where, hint) from None
-        recipe.config = merge(recipe.config, long)
-        recipe.origins.update({key.replace("+", ""): where for key in _leaves(long)})
+        _lay(recipe, content, where)
+    for word in overrides:
+        _lay(recipe, word_to_mapping(word), COMMAND_LINE)
     _expand_callbacks(recipe)
     return recipe
 
@@ -167,11 +156,21 @@ def from_config(stamp: dict[str, Any], where: str, overrides: Iterable[str] = ()
     """
     if not isinstance(stamp.get("recipe"), dict):
         raise RecipeError(f"{where} holds no recipe; name one: genlab test RECIPE --ckpt {where}")
-    words = words_to_mapping(overrides)
-    long = {k: _grouped(k, v) if k in PACKAGES else v for k, v in words.items()}
-    recipe = Recipe(str(stamp.get("name", "recipe")), "", merge(stamp["recipe"], long))
-    recipe.origins.update(dict.fromkeys(_leaves(long), COMMAND_LINE))
+    recipe = Recipe(str(stamp.get("name", "recipe")), "", stamp["recipe"])
+    for word in overrides:
+        _lay(recipe, word_to_mapping(word), COMMAND_LINE)
     return recipe
+
+
+def _lay(recipe: Recipe, content: dict[str, Any], where: str) -> None:
+    """Merge one file's or word's content over what is there, and remember who set what."""
+    try:
+        long = {k: _grouped(k, v) if k in PACKAGES else v for k, v in content.items()}
+    except RecipeError as error:
+        what, _, hint = str(error).partition("\n")
+        raise RecipeError(what, where, hint) from None
+    recipe.config = merge(recipe.config, long)
+    recipe.origins.update({key.replace("+", ""): where for key in _leaves(long)})
 
 
 def _expand_callbacks(recipe: Recipe) -> None:
