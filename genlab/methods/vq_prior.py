@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextvars
 import math
+import warnings
 from typing import Any, Protocol, runtime_checkable
 
 import lightning as L
@@ -99,6 +100,10 @@ class VQPrior(L.LightningModule):
             raise ValueError(f"network {network!r} is none of pixelcnn, transformer")
         self.label_dropout, self.cache_codes = label_dropout, cache_codes
         self._cache: CodeCache | None = None
+
+    def on_fit_start(self) -> None:
+        """Lightning need not warn of modules in eval mode: the tokenizer is meant to be."""
+        warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
 
     def train(self, mode: bool = True) -> VQPrior:
         """The tokenizer stays in eval mode."""

@@ -76,9 +76,6 @@ class VQVAE(L.LightningModule):
             raise ValueError(f"likelihood {likelihood!r} is none of mse, bernoulli")
         if pixel_variance <= 0 or commitment_weight < 0:
             raise ValueError("pixel_variance must be > 0 and commitment_weight >= 0")
-        sizes = (image_size, downsamplings, hidden, residual_blocks)
-        self.encoder = ConvEncoder(channels, code_dim, *sizes)
-        self.decoder = ConvDecoder(code_dim, channels, *sizes)
         self.quantizer: VectorQuantizer | GumbelQuantizer
         if codebook == "gumbel":
             self.quantizer = GumbelQuantizer(num_codes, code_dim, **(gumbel or {}))
@@ -92,6 +89,9 @@ class VQVAE(L.LightningModule):
                 restart_below=restart_below,
                 init_from_data=init_from_data,
             )
+        sizes = (image_size, downsamplings, hidden, residual_blocks)
+        self.encoder = ConvEncoder(channels, code_dim, *sizes)
+        self.decoder = ConvDecoder(code_dim, channels, *sizes)
         self.likelihood, self.pixel_variance = likelihood, pixel_variance
         self.num_codes, self.code_shape = num_codes, (self.encoder.map_size,) * 2
         self.usage = CodebookUsage(num_codes)
