@@ -1,7 +1,7 @@
 """Pure functions: tensors in, tensor out. Sum over data dimensions, one value per sample."""
 
 from genlab.losses.iwae import iwae_bound
-from genlab.losses.kl import kl_normal, kl_standard_normal, normal_log_prob
+from genlab.losses.kl import free_bits, kl_normal, kl_standard_normal, normal_log_prob
 from genlab.losses.likelihood import (
     LIKELIHOODS,
     bernoulli_nll,
@@ -21,6 +21,7 @@ __all__ = [
     "code_nll",
     "commitment",
     "discretized_logistic_nll",
+    "free_bits",
     "gaussian_nll",
     "iwae_bound",
     "kl_normal",

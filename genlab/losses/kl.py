@@ -5,6 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from genlab.distributed import all_reduce_sum, world_size
+
+LOG_2PI = 1.8378770664093453
+
 
 def kl_standard_normal(mean: Tensor, logvar: Tensor) -> Tensor:
     """KL(N(mean, e^logvar) || N(0, 1)) of each latent: (B, D) -> (B, D), in nats.
@@ -30,7 +34,17 @@ def normal_log_prob(z: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
     return -0.5 * per_latent.sum(-1)
 
 
-LOG_2PI = 1.8378770664093453
+def free_bits(kl: Tensor, minimum: float) -> Tensor:
+    """The KL to train with when each latent may carry ``minimum`` nats for nothing: (B, D) -> ().
+
+    sum_d max(minimum, batch mean of kl_d) with the mean over the batch of all ranks; averaged over
+    ranks by DDP, value and gradient equal the one-process ones.
+
+    Source: Kingma et al. 2016, arXiv:1606.04934, eq. 15, a group being one latent.
+    """
+    mine = kl.mean(0)  # (D,)
+    every = all_reduce_sum(mine.detach()) / world_size()
+    return torch.where(every > minimum, mine, torch.full_like(mine, minimum)).sum()
 
 
 def _precise(x: Tensor) -> Tensor:

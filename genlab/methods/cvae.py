@@ -115,9 +115,24 @@ class CVAE(L.LightningModule):
         return losses.pixel_mean(self.hparams["likelihood"], maps, self.hparams["channels"])
 
     @torch.no_grad()
-    def reconstruct(self, image: Tensor, label: Tensor) -> Tensor:
-        """Images through the posterior's mean: (B, C, H, W), (B,) -> (B, C, H, W) in [0, 1]."""
+    def reconstruct(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        """Images through the posterior's mean: (B, C, H, W), (B,) -> (B, C, H, W) in [0, 1].
+
+        Without labels, each image is given the class that explains it best.
+        """
+        label = self.classify(image) if label is None else label
         return self.decode(self(image, label), label)
+
+    @torch.no_grad()
+    def classify(self, image: Tensor) -> Tensor:
+        """The class of the highest ELBO, taken at the posterior's mean: (B, C, H, W) -> (B,)."""
+        costs = []
+        for k in range(self.num_classes):
+            label = torch.full((len(image),), k, device=image.device)
+            mean, logvar = self.encode(image, label)
+            kl = losses.kl_normal(mean, logvar, *self._prior(label)).sum(1)
+            costs.append(kl + self._nll(mean, image, label))
+        return torch.stack(costs).argmin(0)
 
     @torch.no_grad()
     def sample(self, n: int, label: Tensor | None = None, temperature: float = 1.0) -> Tensor:
@@ -139,7 +154,7 @@ class CVAE(L.LightningModule):
     def swap_styles(self, image: Tensor, label: Tensor) -> Tensor:
         """Each image's style in every class: (B, C, H, W), (B,) -> (B, num_classes, C, H, W).
 
-        The style is z where the networks see the label, z - mu_y where the class is in z.
+        The style is z less the mean of its class's prior (zero with the standard prior).
         """
         z = self(image, label)
         rows = []
@@ -154,7 +169,9 @@ class CVAE(L.LightningModule):
         """Lines between styles in the first image's class: -> (B, steps, C, H, W)."""
         along = torch.linspace(0, 1, steps, device=self.device)[:, None]
         paths = torch.lerp(self(start, label)[:, None], self(end, label)[:, None], along)
-        return torch.stack([self.decode(p, y.expand(steps)) for p, y in zip(paths, label)])  # noqa: B905
+        return torch.stack(
+            [self.decode(p, y.expand(steps)) for p, y in zip(paths, label, strict=True)]
+        )
 
     def reparametrize(self, mean: Tensor, logvar: Tensor) -> Tensor:
         """Draw z ~ q with a gradient: 2 x (B, D) -> (B, D)."""
@@ -192,14 +209,16 @@ class CVAE(L.LightningModule):
 
     def _elbo_terms(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         image, label = batch["image"], batch["label"]
-        if bool((label < 0).any()):
-            raise ValueError("CVAE needs every image's label; some are unknown (-1)")
+        if bool(((label < 0) | (label >= self.num_classes)).any()):
+            raise ValueError(f"CVAE needs labels from 0 to {self.num_classes - 1} (-1: unknown)")
         mean, logvar = self.encode(image, label)
         kl = losses.kl_normal(mean, logvar, *self._prior(label)).sum(1).mean()
-        maps = self._maps(self.reparametrize(mean, logvar), label)
-        scale = float(self.hparams["scale"])
-        nll = losses.pixel_nll(self.hparams["likelihood"], maps, image, scale)
-        return nll.mean(), kl
+        return self._nll(self.reparametrize(mean, logvar), image, label).mean(), kl
+
+    def _nll(self, z: Tensor, image: Tensor, label: Tensor) -> Tensor:
+        """-log p(x|z, y): -> (B,)."""
+        scale, likelihood = float(self.hparams["scale"]), self.hparams["likelihood"]
+        return losses.pixel_nll(likelihood, self._maps(z, label), image, scale)
 
     def _evaluate(self, batch: dict[str, Any], split: str, noun: str) -> None:
         reconstruction, kl = self._elbo_terms(batch)

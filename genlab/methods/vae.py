@@ -3,7 +3,8 @@
 Kingma & Welling 2013, arXiv:1312.6114; beta: Higgins et al. 2017; free bits: Kingma et al. 2016,
 arXiv:1606.04934; importance-weighted training: Burda et al. 2015, arXiv:1509.00519; gradient
 through the sample only ("sticking the landing"): Roeder, Wu, Duvenaud 2017, arXiv:1703.09194.
-Departures: free bits bound each latent's batch mean (the paper: groups of feature maps).
+Departures: free bits bound each latent's batch mean (the paper: groups of feature maps). With
+iw_samples > 1 the path gradient is biased (Tucker et al. 2018, arXiv:1810.04152), and still helps.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class VAE(L.LightningModule):
             (the decoder's choice at every pixel).
         kl_weight: beta.
         kl_warmup_steps: optimiser steps over which beta rises linearly from 0.
-        free_bits: nats that each latent may cost for free.
+        free_bits: nats that each latent may cost for free; with the ELBO only.
         iw_samples: K of the importance-weighted bound that replaces the ELBO in training.
         iw_start_step: optimiser step from which it does.
         path_gradient: differentiate log q(z|x) through z only: less noise near the optimum.
@@ -80,6 +81,8 @@ class VAE(L.LightningModule):
         for name in ("kl_weight", "kl_warmup_steps", "free_bits"):
             if self.hparams[name] < 0:
                 raise ValueError(f"{name} must be at least 0, got {self.hparams[name]}")
+        if free_bits and (iw_samples > 1 or path_gradient):
+            raise ValueError("free_bits goes with the ELBO: iw_samples 1 and path_gradient false")
         maps = losses.maps_per_channel(likelihood, scale)
         shape, dense = (channels, image_size), (hidden_dims, activation)
         self.encoder = networks.image_encoder(
@@ -139,20 +142,29 @@ class VAE(L.LightningModule):
             return self._sampled_bound(image, mean, logvar, k)
         kl = losses.kl_standard_normal(mean, logvar)  # (B, D)
         reconstruction = self.nll(self.reparametrize(mean, logvar), image).mean()
-        paid = kl.mean(0).clamp(min=self.hparams["free_bits"]).sum()
-        loss = reconstruction + self.beta() * paid
-        return {"loss": loss, "loss_reconstruction": reconstruction, "loss_kl": kl.sum(1).mean()}
+        minimum, loss_kl = self.hparams["free_bits"], kl.sum(1).mean()
+        loss = reconstruction + self.beta() * (
+            losses.free_bits(kl, minimum) if minimum else loss_kl
+        )
+        return {"loss": loss, "loss_reconstruction": reconstruction, "loss_kl": loss_kl}
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Negative ELBO (beta = 1, no free bits) and its two terms."""
-        reconstruction, kl, _ = self._elbo_terms(batch["image"])
+        mean, logvar = self.encode(batch["image"])
+        kl = losses.kl_standard_normal(mean, logvar).sum(1).mean()
+        reconstruction = self.nll(self.reparametrize(mean, logvar), batch["image"]).mean()
         self._log("val", batch, loss=reconstruction + kl, reconstruction=reconstruction, kl=kl)
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Negative ELBO and its terms, the IWAE bound, bits/dim and active units."""
+        """Negative ELBO and its terms, the IWAE bound, bits/dim and active units.
+
+        The reconstruction term is the mean over the bound's samples.
+        """
         image = batch["image"]
-        reconstruction, kl, mean = self._elbo_terms(image)
-        nll = -self.iwae(image, self.hparams["iwae_samples"]).mean()
+        mean, logvar = self.encode(image)
+        kl = losses.kl_standard_normal(mean, logvar).sum(1).mean()
+        log_w, log_px = self._many_log_weights(image, mean, logvar, self.hparams["iwae_samples"])
+        nll, reconstruction = -losses.iwae_bound(log_w).mean(), -log_px.mean()
         figures = {"neg_elbo": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
         figures["iwae_nll"] = nll
         bits = losses.bits_per_dim(self.hparams["likelihood"], nll, image[0].numel())
@@ -171,8 +183,8 @@ class VAE(L.LightningModule):
         return optim.build(self, self.hparams["optimizer"])
 
     def nll(self, z: Tensor, image: Tensor) -> Tensor:
-        """-log p(x|z): (B, D), (B, C, H, W) -> (B,)."""
-        maps = self.decoder(z)
+        """-log p(x|z): (B, D), (B, C, H, W) -> (B,); or (K, B, D) -> (K, B)."""
+        maps = self.decoder(z.flatten(0, -2)).unflatten(0, z.shape[:-1])
         return losses.pixel_nll(self.hparams["likelihood"], maps, image, self.fixed_scale)
 
     def beta(self) -> float:
@@ -182,12 +194,19 @@ class VAE(L.LightningModule):
 
     @torch.no_grad()
     def iwae(self, image: Tensor, k: int) -> Tensor:
-        """The bound of log p(x) with k samples: (B, C, H, W) -> (B,), never over `ROWS` at once."""
-        mean, logvar = self.encode(image)
+        """The bound of log p(x) with k samples: (B, C, H, W) -> (B,)."""
+        return losses.iwae_bound(self._many_log_weights(image, *self.encode(image), k)[0])
+
+    def _many_log_weights(
+        self, image: Tensor, mean: Tensor, logvar: Tensor, k: int
+    ) -> tuple[Tensor, Tensor]:
+        """`_log_weights` without gradient, about `ROWS` decoded codes at a time: 2 x (K, B)."""
         step = max(1, ROWS // len(image))
         parts = [min(step, k - done) for done in range(0, k, step)]
-        log_w = [self._log_weights(image, mean, logvar, part)[0] for part in parts]
-        return losses.iwae_bound(torch.cat(log_w))
+        with torch.no_grad():
+            pairs = [self._log_weights(image, mean, logvar, part) for part in parts]
+        log_w, log_px = zip(*pairs, strict=True)
+        return torch.cat(log_w), torch.cat(log_px)
 
     def _sampled_bound(
         self, image: Tensor, mean: Tensor, logvar: Tensor, k: int
@@ -206,17 +225,10 @@ class VAE(L.LightningModule):
         z = self.reparametrize(mean, logvar)  # (K, B, D)
         if self.hparams["path_gradient"]:
             mean, logvar = mean.detach(), logvar.detach()
-        images = image.expand(k, *image.shape).flatten(0, 1)
-        log_px = -self.nll(z.flatten(0, 1), images).view(k, -1)
+        log_px = -self.nll(z, image)
         zero = torch.zeros((), device=z.device, dtype=z.dtype)
         log_ratio = losses.normal_log_prob(z, zero, zero) - losses.normal_log_prob(z, mean, logvar)
         return log_px + beta * log_ratio, log_px
-
-    def _elbo_terms(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Reconstruction and KL, means over the batch, and the posterior means (B, D)."""
-        mean, logvar = self.encode(image)
-        kl = losses.kl_standard_normal(mean, logvar).sum(1).mean()
-        return self.nll(self.reparametrize(mean, logvar), image).mean(), kl, mean
 
     def _log(self, split: str, batch: dict[str, Any], **figures: Tensor) -> None:
         named = {f"{split}/{name}": value for name, value in figures.items()}
