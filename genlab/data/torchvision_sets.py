@@ -91,13 +91,11 @@ class TorchvisionImages(Images):
         """
         try:
             return self.pictures(self.open(self.root, part, False))
-        except (RuntimeError, FileNotFoundError) as error:
-            if "not found" not in str(error).lower() and not isinstance(error, FileNotFoundError):
-                raise BrokenDataError(f"{self.place()}: {error}") from None
-            raise self.missing() from None
-        except (ValueError, AssertionError, EOFError, OSError, KeyError, TypeError) as error:
+        except (RuntimeError, ValueError, AssertionError, EOFError, OSError, LookupError) as error:
+            if isinstance(error, FileNotFoundError) or "not found" in str(error).lower():
+                raise self.missing() from None
             raise BrokenDataError(
-                f"{self.place()} cannot be read ({error or type(error).__name__}); "
+                f"{self.place()} cannot be read ({str(error) or type(error).__name__}); "
                 "delete it to have it fetched again"
             ) from None
 
