@@ -192,7 +192,7 @@ def _explain(error: argparse.ArgumentError, recipe: Recipe) -> RecipeError:
         return RecipeError(_reason(error), recipe.name)
     group = names[0] in ("model", "data")
     path = ".init_args.".join(names[:2]) if group else names[0]
-    tail = text[text.rindex(f'"{names[-1]}"') :]
+    tail = text[text.rindex(f'key "{names[-1]}"') :].partition("Given value")[0]
     types = re.findall(r"Expected an? (?:<class '(?:[\w.]*\.)?(\w+)'>|([\w.]+\[.*\]))", tail)
     expected = [(plain or rich).replace("typing.Literal", "one of ") for plain, rich in types]
     if group and len(names) > 1 and expected[-1:] == ["NoneType"]:
