@@ -132,7 +132,7 @@ def test_the_batch_size_is_global(monkeypatch: pytest.MonkeyPatch) -> None:
     data.trainer = SimpleNamespace(accumulate_grad_batches=2, callbacks=[])  # type: ignore[assignment]
     monkeypatch.setattr("genlab.distributed.world_size", lambda: 3)
     assert len(next(iter(data.train_dataloader()))["index"]) == 24 // 2 // 3
-    data.trainer.accumulate_grad_batches = 5
+    data.trainer.accumulate_grad_batches = 5  # type: ignore[union-attr]
     with pytest.raises(ValueError, match="3 devices x 5 accumulated batches = 15"):
         data.train_dataloader()
 
@@ -204,7 +204,7 @@ def test_a_binarised_batch_costs_little() -> None:
             return {"train": Pictures(image), "test": Pictures(image[:10])}
 
     for how in ("none", "dynamic"):
-        data = Large(batch_size=128, val_size=0, binarize=how)  # type: ignore[arg-type]
+        data = Large(batch_size=128, val_size=0, binarize=how)
         loader = data.train_dataloader()
         start = time.process_time()
         for batch in loader:
