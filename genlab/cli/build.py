@@ -201,7 +201,9 @@ def _explain(error: argparse.ArgumentError, recipe: Recipe) -> RecipeError:
     where = f"{recipe.origin(path)}, {short}"
     if len(names) == group or not expected or "class_path" in tail:
         return RecipeError(f"{short}: {_reason(error)}", where)
-    options = " or ".join(dict.fromkeys(expected)).replace("NoneType", "null")
+    options = (
+        " or ".join(dict.fromkeys(expected)).replace("NoneType", "null").replace("Sequence", "list")
+    )
     return RecipeError(f"{short} must be {options}, not {_at(recipe.config, path)!r}", where)
 
 

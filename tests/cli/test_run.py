@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from genlab import checkpoints, recipes, runs
-from tests.conftest import Shell
+from tests.conftest import Here, Shell
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -49,31 +49,32 @@ def test_a_run_leaves_what_the_design_says(digits_run: Path) -> None:
         train, val = splits["train"], splits["val"]
     assert not set(train) & set(val)
     for picture in (digits_run / "pictures").glob("*.png"):
-        assert min(Image.open(picture).size) > 200
+        with Image.open(picture) as image:
+            assert min(image.size) > 200
 
 
-def test_using_a_run(digits_run: Path, shell: Shell) -> None:
+def test_using_a_run(digits_run: Path, here: Here) -> None:
     run = str(digits_run)
     for command in ("sample", "reconstruct", "interpolate"):
-        shell(command, run, "--out", f"{command}.png")
-        picture = np.asarray(Image.open(shell.folder / f"{command}.png"))
-        assert picture.std() > 10
-    shell("embed", run, "--out", "f.npz")
-    with np.load(shell.folder / "f.npz") as arrays:
+        here(command, run, "--out", f"{command}.png")
+        with Image.open(here.folder / f"{command}.png") as picture:
+            assert np.asarray(picture).std() > 10
+    here("embed", run, "--out", "f.npz")
+    with np.load(here.folder / "f.npz") as arrays:
         assert arrays["features"].shape[0] == arrays["label"].shape[0]
-    out, _ = shell("evaluate", run, "--json")
+    out, _ = here("evaluate", run, "--json")
     figures = json.loads(out)
     stored = json.loads((digits_run / "metrics.json").read_text())
     assert figures["test/neg_elbo"] == pytest.approx(stored["test/neg_elbo"], rel=1e-5)
-    shell("test", run)
-    shell("validate", run)
+    here("test", run)
+    here("validate", run)
 
 
-def test_same_seed_same_picture(digits_run: Path, shell: Shell) -> None:
+def test_same_seed_same_picture(digits_run: Path, here: Here) -> None:
     for name in ("a", "b"):
-        shell("sample", str(digits_run), "--out", f"{name}.png", "--seed", "3")
-    shell("sample", str(digits_run), "--out", "c.png", "--seed", "4")
-    a, b, c = ((shell.folder / f"{n}.png").read_bytes() for n in "abc")
+        here("sample", str(digits_run), "--out", f"{name}.png", "--seed", "3")
+    here("sample", str(digits_run), "--out", "c.png", "--seed", "4")
+    a, b, c = ((here.folder / f"{n}.png").read_bytes() for n in "abc")
     assert a == b != c
 
 
@@ -100,10 +101,10 @@ class Evil:
         return (print, ("code ran",))
 
 
-def test_bad_checkpoints_are_refused(digits_run: Path, shell: Shell) -> None:
+def test_bad_checkpoints_are_refused(digits_run: Path, here: Here) -> None:
     good = digits_run / "checkpoints" / "last.ckpt"
     content = checkpoints.read(good)
-    folder = shell.folder
+    folder = here.folder
     (folder / "short.ckpt").write_bytes(good.read_bytes()[:5000])
     (folder / "text.ckpt").write_text("no checkpoint")
     (folder / "old.ckpt").write_bytes(pickle.dumps(Evil()))
@@ -117,18 +118,18 @@ def test_bad_checkpoints_are_refused(digits_run: Path, shell: Shell) -> None:
     words = {"short": "truncated", "text": "truncated", "old": "truncated", "evil": "code",
              "foreign": "state_dict", "outside": "os.path.join", "empty": "fit"}  # fmt: skip
     for name, word in words.items():
-        out, err = shell("sample", f"{name}.ckpt", code=2)
+        out, err = here("sample", f"{name}.ckpt", code=2)
         assert word in err, err
         assert len(err.strip().splitlines()) <= 3
         assert "code ran" not in out + err
     assert not list(folder.glob("*.png"))
 
 
-def test_a_lone_checkpoint_carries_its_recipe(digits_run: Path, shell: Shell) -> None:
-    (shell.folder / "moved.ckpt").write_bytes(
+def test_a_lone_checkpoint_carries_its_recipe(digits_run: Path, here: Here) -> None:
+    (here.folder / "moved.ckpt").write_bytes(
         (digits_run / "checkpoints" / "best.ckpt").read_bytes()
     )
-    out, _ = shell("test", "moved.ckpt", "--json")
+    out, _ = here("test", "moved.ckpt", "--json")
     assert "test/neg_elbo" in json.loads(out)
 
 
@@ -229,10 +230,10 @@ def _rows(run: Path) -> list[dict[str, str]]:
     return CSVLog(run / "metrics.csv").rows()
 
 
-def test_a_second_process_cannot_take_a_run_over(digits_run: Path, shell: Shell) -> None:
+def test_a_second_process_cannot_take_a_run_over(digits_run: Path, here: Here) -> None:
     handle = runs.lock(digits_run)
     try:
-        _, err = shell("fit", "--resume", str(digits_run), "trainer.max_epochs=3", code=2)
+        _, err = here("fit", "--resume", str(digits_run), "trainer.max_epochs=3", code=2)
         assert "in use" in err
     finally:
         handle.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from genlab.cli import join_pairs
-from tests.conftest import Shell
+from tests.conftest import Here, Shell
 
 HEAVY = ("torch", "lightning", "timm", "torchvision", "wandb", "jsonargparse", "sklearn", "numpy")
 
@@ -31,11 +31,11 @@ def test_light_commands_import_nothing_heavy(words: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_cp_copies_a_recipe_that_runs_from_anywhere(shell: Shell, tmp_path: Path) -> None:
-    out, _ = shell("cp", "vae/digits", "mine.yaml")
+def test_cp_copies_a_recipe_that_runs_from_anywhere(here: Here, tmp_path: Path) -> None:
+    out, _ = here("cp", "vae/digits", "mine.yaml")
     assert "mine.yaml" in out
-    shell("show", "mine.yaml")
-    _, err = shell("cp", "vae/digits", "mine.yaml", code=2)
+    here("show", "mine.yaml")
+    _, err = here("cp", "vae/digits", "mine.yaml", code=2)
     assert "exists" in err
 
 
@@ -67,9 +67,9 @@ LIGHT = [
 
 @pytest.mark.parametrize(("words", "parts"), LIGHT, ids=lambda v: " ".join(v))
 def test_wrong_words_cost_three_lines_and_leave_nothing(
-    shell: Shell, words: list[str], parts: list[str]
+    here: Here, words: list[str], parts: list[str]
 ) -> None:
-    assert_refused(shell, words, parts)
+    assert_refused(here, words, parts)
 
 
 HEAVIER = [
@@ -94,31 +94,35 @@ HEAVIER = [
 
 @pytest.mark.parametrize(("words", "parts"), HEAVIER, ids=lambda v: " ".join(v))
 def test_wrong_values_cost_three_lines_and_leave_nothing(
-    shell: Shell, words: list[str], parts: list[str]
+    here: Here, words: list[str], parts: list[str]
 ) -> None:
-    assert_refused(shell, ["fit", "vae/digits", *words], parts)
+    assert_refused(here, ["fit", "vae/digits", *words], parts)
 
 
-def assert_refused(shell: Shell, words: list[str], parts: list[str]) -> None:
-    out, err = shell(*words, code=2)
+def assert_refused(here: Shell, words: list[str], parts: list[str]) -> None:
+    out, err = here(*words, code=2)
     assert not out
     assert len(err.strip().splitlines()) <= 3, err
     assert "Traceback" not in err
     for part in parts:
         assert part in err, err
-    assert not list(shell.folder.iterdir()), list(shell.folder.iterdir())
+    assert not list(here.folder.iterdir()), list(here.folder.iterdir())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="permissions")
-def test_a_run_directory_that_cannot_be_made_is_said_in_a_line(shell: Shell) -> None:
-    (shell.folder / "file").write_text("")
-    _, err = shell("fit", "vae/digits", "track.runs=file/runs", "track.wandb=off", code=2)
+def test_a_run_directory_that_cannot_be_made_is_said_in_a_line(here: Here) -> None:
+    (here.folder / "file").write_text("")
+    _, err = here("fit", "vae/digits", "track.runs=file/runs", "track.wandb=off", code=2)
     assert "track.runs" in err
     assert "Traceback" not in err
 
 
-def test_print_config_prints_all_settings_and_runs_nothing(shell: Shell) -> None:
-    out, _ = shell("fit", "vae/digits", "model.latent_dim=3", "--print_config")
+def test_print_config_prints_all_settings_and_runs_nothing(here: Here) -> None:
+    out, _ = here("fit", "vae/digits", "model.latent_dim=3", "--print_config")
     assert "latent_dim: 3" in out
     assert "eval_batch_size" in out
-    assert not list(shell.folder.iterdir())
+    assert not list(here.folder.iterdir())
+
+
+def test_the_installed_command_says_the_same(shell: Shell) -> None:
+    assert_refused(shell, ["fit", "vae/digits", "model.latent_dim=0"], ["latent_dim", "0"])
