@@ -54,8 +54,11 @@ class CSVLog(Logger):
 
     @rank_zero_only
     def cut(self, step: int) -> None:
-        """Drop the rows after ``step``, from where the run now continues; and a torn last row."""
-        rows = [row for row in self.rows() if row["step"] and int(row["step"]) <= step]
+        """Drop the rows of ``step`` and later, which the run now repeats; and a torn last row.
+
+        Steps count from 0: after n optimiser steps the last row is of step n - 1.
+        """
+        rows = [row for row in self.rows() if row["step"] and int(row["step"]) < step]
         if self.file.is_file():
             self._columns = list(rows[0]) if rows else []
             self._replace(rows)

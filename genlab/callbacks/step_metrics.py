@@ -81,8 +81,9 @@ class StepMetrics(L.Callback):
             self.latest["train/lr"] = trainer.optimizers[0].param_groups[0]["lr"]
         seconds = max(time.perf_counter() - self._since, 1e-9)
         self.latest["train/images_per_second"] = self._images * trainer.world_size / seconds
+        row = self.latest | {"epoch": trainer.current_epoch}
         for logger in trainer.loggers:
-            logger.log_metrics(self.latest | {"epoch": trainer.current_epoch}, trainer.global_step)
+            logger.log_metrics(row, trainer.global_step - 1)  # counted from 0, as Lightning does
         self._forget()
 
     def _forget(self) -> None:

@@ -128,7 +128,7 @@ def _cut_back(lab: Lab, checkpoint: Path | None) -> None:
     from genlab.callbacks import CSVLog
     from genlab.checkpoints import read
 
-    step = int(read(checkpoint)["global_step"]) if checkpoint else -1
+    step = int(read(checkpoint)["global_step"]) if checkpoint else 0
     for logger in lab.trainer.loggers:
         if isinstance(logger, CSVLog):
             logger.cut(step)

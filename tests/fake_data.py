@@ -1,0 +1,60 @@
+"""Data sets on disk in torchvision's layout, made of scikit-learn's digits: small, and real."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+TRAIN, TEST = 400, 60
+
+
+def digits(side: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first TRAIN + TEST digits enlarged to ``side`` pixels: (N, side, side) bytes, (N,)."""
+    data = load_digits()
+    images = (data.images[: TRAIN + TEST] * (255 / 16)).round().astype(np.uint8)
+    factor = side // 8
+    large = images.repeat(factor, 1).repeat(factor, 2)
+    margin = side - 8 * factor
+    pad = (margin // 2, margin - margin // 2)
+    return np.pad(large, ((0, 0), pad, pad)), data.target[: TRAIN + TEST].astype(np.uint8)
+
+
+def write_idx(folder: Path) -> None:
+    """The four files of MNIST or Fashion-MNIST."""
+    folder.mkdir(parents=True)
+    images, labels = digits(28)
+    for name, part in (("train", slice(0, TRAIN)), ("t10k", slice(TRAIN, None))):
+        x, y = images[part], labels[part]
+        head = struct.pack(">IIII", 2051, len(x), 28, 28)
+        (folder / f"{name}-images-idx3-ubyte").write_bytes(head + x.tobytes())
+        (folder / f"{name}-labels-idx1-ubyte").write_bytes(
+            struct.pack(">II", 2049, len(y)) + y.tobytes()
+        )
+
+
+def write_cifar10(folder: Path) -> None:
+    """The batches of CIFAR-10, coloured by class."""
+    folder.mkdir(parents=True)
+    grey, labels = digits(32)
+    tint = np.stack([labels * 25, 255 - labels * 25, np.full_like(labels, 128)], 1) / 255
+    images = (grey[:, None] * tint[:, :, None, None]).astype(np.uint8).reshape(len(grey), -1)
+    rows = np.array_split(np.arange(TRAIN), 5)
+    parts = {f"data_batch_{i + 1}": part for i, part in enumerate(rows)}
+    parts["test_batch"] = np.arange(TRAIN, TRAIN + TEST)
+    for name, part in parts.items():
+        batch = {"data": images[part], "labels": labels[part].tolist(), "batch_label": name}
+        (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
+    names = [str(i) for i in range(10)]
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": names}, protocol=2))
+
+
+def write_all(root: Path) -> Path:
+    """Every data set that a shipped recipe names and that can be small."""
+    write_idx(root / "MNIST" / "raw")
+    write_idx(root / "FashionMNIST" / "raw")
+    write_cifar10(root / "cifar-10-batches-py")
+    return root

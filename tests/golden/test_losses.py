@@ -1,0 +1,62 @@
+"""Every shipped recipe, three steps on small real data: it runs, and its losses are those on file.
+
+A changed figure is a decision: note it in CHANGELOG.md under "Numeric changes" and renew the file
+with ``python -m pytest tests/golden --renew``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from genlab import recipes
+from genlab.callbacks import CSVLog
+from tests.conftest import Here
+from tests.fake_data import write_all
+
+FILE = Path(__file__).with_name("losses.json")
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def small_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_all(tmp_path_factory.mktemp("data"))
+
+
+def words(name: str, root: Path) -> list[str]:
+    """Three steps of 16 images, and one batch of test."""
+    chosen = ["data.batch_size=16", "data.val_size=20", "data.eval_batch_size=20"]
+    chosen += [f"data.root={root}"] if "Digits" not in recipes.shipped()[name].read_text() else []
+    chosen += ["trainer.max_steps=3", "trainer.log_every_n_steps=1", "trainer.limit_test_batches=1"]
+    chosen += ["trainer.accelerator=cpu", "trainer.val_check_interval=1.0", "track.wandb=off"]
+    if name.startswith("vae/"):
+        chosen += ["model.iwae_samples=3", "model.iw_start_step=2"]
+    return chosen
+
+
+def losses_of(here: Here, name: str, root: Path) -> list[float]:
+    if name.startswith("vq_prior/"):
+        here("fit", name.replace("vq_prior", "vqvae"), *words(name, root))
+    here("fit", name, *words(name, root))
+    run = next(
+        r for r in here.runs() if r.parent.relative_to(here.folder / "runs").as_posix() == name
+    )
+    assert json.loads((run / "metrics.json").read_text())["step"] == 3
+    return [
+        float(row["train/loss"]) for row in CSVLog(run / "metrics.csv").rows() if row["train/loss"]
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(recipes.shipped()))
+def test_a_recipe_runs_and_its_first_losses_are_known(
+    name: str, here: Here, small_root: Path, request: pytest.FixtureRequest
+) -> None:
+    found = losses_of(here, name, small_root)
+    assert len(found) == 3
+    golden = json.loads(FILE.read_text()) if FILE.exists() else {}
+    if request.config.getoption("--renew"):
+        golden[name] = [float(f"{loss:.6g}") for loss in found]
+        FILE.write_text(json.dumps(golden, indent=1, sort_keys=True) + "\n")
+    assert found == pytest.approx(golden[name], rel=1e-3)
