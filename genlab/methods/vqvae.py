@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genlab import optim
+from genlab.losses import vq
 from genlab.metrics.codebook import CodebookUsage, perplexity
 from genlab.networks.autoencoder import ConvDecoder, ConvEncoder
-from genlab.networks.quantizer import GumbelQuantizer, Quantized, VectorQuantizer, count_codes
+from genlab.networks.quantizer import GumbelQuantizer, VectorQuantizer, count_codes
 
 
 class VQVAE(L.LightningModule):
@@ -34,6 +35,7 @@ class VQVAE(L.LightningModule):
         residual_blocks: in encoder and decoder each.
         codebook: ``ema`` (exponential average), ``gradient`` (codebook loss) or ``gumbel``.
         commitment_weight: beta of ||z - sg(e)||^2; unused by ``gumbel``.
+        kl_weight: factor of KL(q || uniform), for ``gumbel``.
         ema_decay: gamma of the average.
         restart_below: codes used less often per step than this restart from the batch; 0: never.
         init_from_data: take the first codebook from the first batch.
@@ -62,6 +64,7 @@ class VQVAE(L.LightningModule):
         residual_blocks: int = 2,
         codebook: str = "ema",
         commitment_weight: float = 0.25,
+        kl_weight: float = 1.0,
         ema_decay: float = 0.99,
         restart_below: float = 0.1,
         init_from_data: bool = True,
@@ -74,8 +77,8 @@ class VQVAE(L.LightningModule):
         self.save_hyperparameters()
         if likelihood not in ("mse", "bernoulli"):
             raise ValueError(f"likelihood {likelihood!r} is none of mse, bernoulli")
-        if pixel_variance <= 0 or commitment_weight < 0:
-            raise ValueError("pixel_variance must be > 0 and commitment_weight >= 0")
+        if pixel_variance <= 0 or min(commitment_weight, kl_weight) < 0:
+            raise ValueError("pixel_variance must be > 0, commitment_weight and kl_weight >= 0")
         self.quantizer: VectorQuantizer | GumbelQuantizer
         if codebook == "gumbel":
             self.quantizer = GumbelQuantizer(num_codes, code_dim, **(gumbel or {}))
@@ -83,7 +86,6 @@ class VQVAE(L.LightningModule):
             self.quantizer = VectorQuantizer(
                 num_codes,
                 code_dim,
-                commitment_weight,
                 learn=codebook,
                 decay=ema_decay,
                 restart_below=restart_below,
@@ -93,6 +95,8 @@ class VQVAE(L.LightningModule):
         self.encoder = ConvEncoder(channels, code_dim, *sizes)
         self.decoder = ConvDecoder(code_dim, channels, *sizes)
         self.likelihood, self.pixel_variance = likelihood, pixel_variance
+        self.commitment_weight, self.kl_weight = commitment_weight, kl_weight
+        self.codebook_loss = codebook == "gradient"
         self.num_codes, self.code_shape = num_codes, (self.encoder.map_size,) * 2
         self.usage = CodebookUsage(num_codes)
 
@@ -113,19 +117,18 @@ class VQVAE(L.LightningModule):
     @torch.no_grad()
     def reconstruct(self, image: Tensor) -> Tensor:
         """Images through their codes: (B, C, H, W) -> (B, C, H, W) in [0, 1]."""
-        return self._image(self._through(image)[0])
+        return self.decode(self.encode(image))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Reconstruction and the quantiser's own losses, means over the batch."""
         image = batch["image"]
-        out, q = self._through(image)
-        reconstruction = self._reconstruction(out, image).mean()
-        parts = {f"loss_{name}": value.mean() for name, value in q.losses.items()}
+        _, codes, terms = self._terms(image)
+        parts = {f"loss_{name}": value.mean() for name, value in terms.items()}
+        counts = count_codes(codes, self.num_codes)
         return {
-            "loss": reconstruction + sum(parts.values()),
-            "loss_reconstruction": reconstruction,
+            "loss": torch.stack([*parts.values()]).sum(),
             **parts,
-            "perplexity": perplexity(count_codes(q.codes, self.num_codes)),
+            "perplexity": perplexity(counts),
         }
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
@@ -153,9 +156,19 @@ class VQVAE(L.LightningModule):
         """See `optim.build`."""
         return optim.build(self, self.hparams["optimizer"])
 
-    def _through(self, image: Tensor) -> tuple[Tensor, Quantized]:
-        q = self.quantizer(self.encoder(image))
-        return self.decoder(q.quantized), q
+    def _terms(self, image: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """The decoder's output, the codes, and the terms of the loss, each (B,)."""
+        z = self.encoder(image)
+        q = self.quantizer(z)
+        out = self.decoder(q.quantized)
+        terms = {"reconstruction": self._reconstruction(out, image)}
+        if q.logits is not None:
+            terms["kl"] = self.kl_weight * vq.kl_uniform(q.logits)
+        else:
+            terms["commitment"] = self.commitment_weight * vq.commitment(z, q.vectors)
+        if self.codebook_loss:
+            terms["codebook"] = vq.codebook(z, q.vectors)
+        return out, q.codes, terms
 
     def _image(self, out: Tensor) -> Tensor:
         """The decoder's output as pixels."""
@@ -171,16 +184,15 @@ class VQVAE(L.LightningModule):
         return per_pixel.flatten(1).sum(1)
 
     def _evaluate(self, image: Tensor, split: str) -> None:
-        out, q = self._through(image)
-        reconstruction = self._reconstruction(out, image).mean()
+        out, codes, terms = self._terms(image)
         figures = {
-            "loss": reconstruction + sum(value.mean() for value in q.losses.values()),
-            "reconstruction": reconstruction,
+            "loss": torch.stack([*terms.values()]).sum(0).mean(),
+            "reconstruction": terms["reconstruction"].mean(),
             "mse": F.mse_loss(self._image(out), image),
         }
         named = {f"{split}/{name}": value for name, value in figures.items()}
         self.log_dict(named, batch_size=len(image), on_step=False, on_epoch=True, sync_dist=True)
-        self.usage.update(q.codes)
+        self.usage.update(codes)
 
     def _log_usage(self, split: str) -> None:
         figures = {f"{split}/{name}": value for name, value in self.usage.compute().items()}

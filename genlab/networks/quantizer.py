@@ -3,7 +3,7 @@
 Van den Oord, Vinyals, Kavukcuoglu 2017, arXiv:1711.00937 (straight-through; the exponential
 average of appendix A.1); Jang et al. 2016, arXiv:1611.01144 (Gumbel-softmax). Reference code:
 deepmind/sonnet ``vqvae.py``. Departures:
-- losses are summed over positions and dimensions, not averaged (see `genlab.losses.vq`);
+- the losses are the method's affair (`genlab.losses.vq`);
 - the average starts from a count of one a code, not zero: codes never used stay where they are;
 - the codebook moves once per optimiser step (`VectorQuantizer.update`), not in the forward pass;
 - optionally the codebook starts from vectors of the first batch, and codes that fell out of use
@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab import distributed
-from genlab.losses import vq
 
 
 class Quantized(NamedTuple):
@@ -27,7 +26,8 @@ class Quantized(NamedTuple):
 
     quantized: Tensor  # (B, D, h, w); its gradient goes to the quantiser's input
     codes: Tensor  # (B, h, w) int64
-    losses: dict[str, Tensor]  # each (B,), weighted: they are added to the reconstruction
+    vectors: Tensor  # (B, D, h, w): the codes' vectors; a gradient goes to a learned codebook
+    logits: Tensor | None = None  # (B, K, h, w) of the posterior, if there is one
 
 
 def count_codes(codes: Tensor, num_codes: int) -> Tensor:
@@ -43,9 +43,8 @@ class VectorQuantizer(nn.Module):
     Args:
         num_codes: K.
         code_dim: D, the width of a code vector.
-        commitment_weight: beta; multiplies ||z - sg(e)||^2 only.
-        learn: ``ema`` (exponential average of the vectors assigned to a code) or ``gradient``
-            (codebook loss, the codebook is a parameter).
+        learn: ``ema`` (exponential average of the vectors assigned to a code) or ``gradient`` (the
+            codebook is a parameter, for a codebook loss).
         decay: gamma of the average.
         eps: Laplace smoothing of the counts where the average is divided by them.
         restart_below: a code whose average count per step falls below this restarts from a random
@@ -68,7 +67,6 @@ class VectorQuantizer(nn.Module):
         self,
         num_codes: int,
         code_dim: int,
-        commitment_weight: float = 0.25,
         learn: str = "ema",
         decay: float = 0.99,
         eps: float = 1e-5,
@@ -83,7 +81,7 @@ class VectorQuantizer(nn.Module):
         if not 0 <= decay < 1:
             raise ValueError(f"ema_decay {decay} must lie in [0, 1)")
         self.num_codes, self.code_dim, self.learn = num_codes, code_dim, learn
-        self.commitment_weight, self.decay, self.eps = commitment_weight, decay, eps
+        self.decay, self.eps = decay, eps
         self.restart_below, self.init_from_data = restart_below, init_from_data
         start = torch.empty(num_codes, code_dim).uniform_(-1 / num_codes, 1 / num_codes)
         if learn == "gradient":
@@ -111,11 +109,8 @@ class VectorQuantizer(nn.Module):
                 self._record(rows, nearest)
             codes = nearest.view(len(z), *z.shape[2:])
             e = self.embed(codes).to(z.dtype)
-            losses = {"commitment": self.commitment_weight * vq.commitment(z, e)}
-            if self.learn == "gradient":
-                losses["codebook"] = vq.codebook(z, e)
             # z - z.detach() is exactly 0: the value is e to the last bit, dL/dz exactly dL/dq
-            return Quantized(e.detach() + (z - z.detach()), codes, losses)
+            return Quantized(e.detach() + (z - z.detach()), codes, e)
 
     def embed(self, codes: Tensor) -> Tensor:
         """Code vectors of indices: (B, h, w) -> (B, D, h, w)."""
@@ -208,7 +203,6 @@ class GumbelQuantizer(nn.Module):
     Args:
         num_codes: K.
         code_dim: D, width of z and of a code vector.
-        kl_weight: factor of KL(q || uniform).
         temperature: tau at the first step.
         final_temperature: its lowest value.
         anneal_rate: tau = temperature * exp(-anneal_rate * step).
@@ -224,7 +218,6 @@ class GumbelQuantizer(nn.Module):
         self,
         num_codes: int,
         code_dim: int,
-        kl_weight: float = 1.0,
         temperature: float = 1.0,
         final_temperature: float = 0.0625,
         anneal_rate: float = 1e-4,
@@ -236,8 +229,8 @@ class GumbelQuantizer(nn.Module):
         if not 0 < final_temperature <= temperature:
             raise ValueError(f"temperature {temperature} must be >= {final_temperature} > 0")
         self.num_codes, self.code_dim = num_codes, code_dim
-        self.kl_weight, self.hard = kl_weight, hard
         self.range, self.anneal_rate = (final_temperature, temperature), anneal_rate
+        self.hard = hard
         self.to_logits = nn.Conv2d(code_dim, num_codes, 1)
         self.codebook = nn.Parameter(torch.randn(num_codes, code_dim))
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
@@ -247,9 +240,8 @@ class GumbelQuantizer(nn.Module):
         with torch.autocast(z.device.type, enabled=False):
             logits = self.to_logits(z.float())  # (B, K, h, w)
             codes = logits.argmax(1)
-            losses = {"kl": self.kl_weight * vq.kl_uniform(logits)}
             if not self.training:
-                return Quantized(self.embed(codes), codes, losses)
+                return Quantized(e := self.embed(codes), codes, e, logits)
             noise = -torch.empty_like(logits).exponential_().log()  # Gumbel(0, 1)
             soft = ((logits + noise) / self.temperature).softmax(1)
             codes = soft.argmax(1)
@@ -257,7 +249,8 @@ class GumbelQuantizer(nn.Module):
             if self.hard:
                 one_hot = torch.zeros_like(soft).scatter_(1, codes[:, None], 1.0)
                 weights = one_hot + (soft - soft.detach())
-            return Quantized(torch.einsum("bkhw,kd->bdhw", weights, self.codebook), codes, losses)
+            e = torch.einsum("bkhw,kd->bdhw", weights, self.codebook)
+            return Quantized(e, codes, e, logits)
 
     @property
     def temperature(self) -> Tensor:
