@@ -10,6 +10,19 @@ import torch
 from genlab.data.loader import batch_seed, default_seed
 
 
+def seed_generators(seed: int) -> None:
+    """Seed torch's generators on the CPU and on the accelerator in use.
+
+    `torch.manual_seed` also queues a call, with a formatted stack, for every kind of device that is
+    compiled in but not in use: 0.7 ms a call, and the queue grows for as long as the process lives.
+    """
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed(seed)
+    elif torch.backends.mps.is_available():
+        torch.mps.manual_seed(seed)
+
+
 class Reseed(L.Callback):
     """Reseeds torch before every training batch from (seed, epoch, batch index, rank).
 
@@ -22,10 +35,10 @@ class Reseed(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         shared = batch_seed(default_seed(), trainer.current_epoch, batch_idx)
-        torch.manual_seed(batch_seed(shared, trainer.global_rank, 0))
+        seed_generators(batch_seed(shared, trainer.global_rank, 0))
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        torch.manual_seed(batch_seed(default_seed(), -1, trainer.global_rank))
+        seed_generators(batch_seed(default_seed(), -1, trainer.global_rank))
 
     on_test_start = on_validation_start
     on_predict_start = on_validation_start
