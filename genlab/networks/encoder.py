@@ -64,7 +64,7 @@ def encoder(
 
 
 def small_cnn(in_chans: int, width: int = 32) -> tuple[nn.Module, int]:
-    """Three 3x3 convolutions of doubling width with pooling, mean over pixels; and its width."""
+    """Three 3x3 convolutions of doubling width with pooling, means of the quarters; and its width."""
     layers: list[nn.Module] = []
     for i, (c, following) in enumerate(
         [(in_chans, width), (width, 2 * width), (2 * width, 4 * width)]
@@ -75,7 +75,7 @@ def small_cnn(in_chans: int, width: int = 32) -> tuple[nn.Module, int]:
             nn.BatchNorm2d(following),
             nn.ReLU(),
         ]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), 4 * width
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten()), 16 * width
 
 
 def _vit_options(name: str, image_size: int) -> dict[str, Any]:

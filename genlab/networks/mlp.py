@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import nn
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -46,11 +48,12 @@ def mlp(
     if not dims or min(in_dim, *dims) < 1:
         raise ValueError(f"an MLP needs widths of at least 1, got {in_dim} -> {list(dims)}")
     layers: list[nn.Module] = []
-    for width, following in zip((in_dim, *dims[:-2]), dims[:-1], strict=True):
+    *hidden, last = pairwise((in_dim, *dims))
+    for width, following in hidden:
         layers += [nn.Linear(width, following, bias=norm is None)]
         layers += [NORMS[norm](following)] if norm is not None else []
         layers += [_activation(activation)]
-    return nn.Sequential(*layers, nn.Linear((in_dim, *dims)[-2], dims[-1]))
+    return nn.Sequential(*layers, nn.Linear(*last))
 
 
 _activation = activation  # `mlp` has an argument of that name

@@ -1,0 +1,49 @@
+"""The running average of weights: values, buffers, and what training may not touch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from genlab.networks import EMA
+
+
+def test_follows_the_recurrence_with_its_warm_up() -> None:
+    module = nn.Linear(2, 1, bias=False)
+    nn.init.zeros_(module.weight)
+    ema, expected = EMA(module, 0.9), 0.0
+    for step in range(1, 31):
+        nn.init.constant_(module.weight, float(step))
+        ema.update(module, step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * step
+    average = next(ema.parameters())
+    assert average.flatten().tolist() == pytest.approx([expected] * 2, rel=1e-5)
+
+
+def test_buffers_are_copied_and_mode_and_gradient_stay_off() -> None:
+    module = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    ema = EMA(module, 0.99)
+    module.train()(torch.randn(8, 3))
+    ema.train().update(module, 1)
+    for name, buffer in module.named_buffers():
+        assert torch.equal(dict(ema.average.named_buffers())[name], buffer)
+    assert not any(m.training for m in ema.modules())
+    assert not any(p.requires_grad for p in ema.parameters())
+
+
+def test_a_state_dict_holds_all_of_it() -> None:
+    module = nn.Linear(2, 2)
+    ema = EMA(module, 0.5)
+    nn.init.ones_(module.weight)
+    ema.update(module, 1)
+    other = EMA(nn.Linear(2, 2), 0.5)
+    other.load_state_dict(ema.state_dict())
+    x = torch.randn(3, 2)
+    assert torch.equal(other(x), ema(x))
+
+
+def test_decay_of_one_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"ema_decay must be in \[0, 1\), got 1.0"):
+        EMA(nn.Linear(1, 1), 1.0)

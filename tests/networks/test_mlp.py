@@ -1,0 +1,36 @@
+"""Widths, norms and refusals of the dense stack."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from genlab.networks import mlp
+
+
+def kinds(network: nn.Sequential) -> list[str]:
+    return [type(layer).__name__ for layer in network]
+
+
+def test_activation_and_norm_after_all_but_the_last() -> None:
+    assert kinds(mlp(4, 3)) == ["Linear"]
+    network = mlp(4, 5, 6, 3, activation="tanh", norm="batch")
+    assert kinds(network) == ["Linear", "BatchNorm1d", "Tanh"] * 2 + ["Linear"]
+    assert network(torch.randn(2, 4)).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("dims", "options", "said"),
+    [
+        ((), {}, "at least 1"),
+        ((0, 3), {}, "at least 1"),
+        ((3,), {"norm": "group"}, "none of batch, layer"),
+        ((3, 3), {"activation": "relo"}, "none of relu"),
+    ],
+)
+def test_wrong_choices_are_refused(
+    dims: tuple[int, ...], options: dict[str, str], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        mlp(4, *dims, **options)
