@@ -12,10 +12,10 @@ demo: $(VENV)/.installed  ## train a VAE on 8x8 digits and draw from it; about a
 	$(BIN)/genlab sample vae/digits
 
 test: $(VENV)/.installed-dev  ## everything that needs no GPU, no network and no long training
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(VENV)/.installed-dev  ## also the trainings of minutes
-	$(BIN)/python -m pytest -m "not gpu and not slurm and not benchmarks"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not slurm and not benchmarks"
 
 check: $(VENV)/.installed-dev  ## style, types, direction of imports
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+torch.set_num_threads(1)  # tests run side by side; two threads of two programs fight for cores
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -69,9 +69,10 @@ class TwoRanks:
         """Every tensor equal within ``atol`` on one process and on both ranks."""
         one, two = self.results(program)
         for rank, result in enumerate(two):
-            torch.testing.assert_close(
-                result, one, rtol=0, atol=atol, msg=lambda m, r=rank: f"rank {r}: {m}"
-            )
+            try:
+                torch.testing.assert_close(result, one, rtol=0, atol=atol)
+            except AssertionError as error:
+                raise AssertionError(f"rank {rank}: {error}") from None
 
 
 @pytest.fixture
