@@ -64,7 +64,7 @@ def encoder(
 
 
 def small_cnn(in_chans: int, width: int = 32) -> tuple[nn.Module, int]:
-    """Three 3x3 convolutions of doubling width, pooled to means of the quarters; and its width."""
+    """Three 3x3 convolutions of doubling width with pooling, means of quarters; and its width."""
     layers: list[nn.Module] = []
     for i, (c, following) in enumerate(
         [(in_chans, width), (width, 2 * width), (2 * width, 4 * width)]
