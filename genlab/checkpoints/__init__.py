@@ -1,6 +1,15 @@
 """Checkpoints in and out: loading methods safely by the class that the file names, and writing."""
 
-from genlab.checkpoints.load import CheckpointError, build, load, read, spec
+from genlab.checkpoints.load import CheckpointError, build, described, load, read, restore, spec
 from genlab.checkpoints.write import AtomicCheckpointIO
 
-__all__ = ["AtomicCheckpointIO", "CheckpointError", "build", "load", "read", "spec"]
+__all__ = [
+    "AtomicCheckpointIO",
+    "CheckpointError",
+    "build",
+    "described",
+    "load",
+    "read",
+    "restore",
+    "spec",
+]

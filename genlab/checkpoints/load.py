@@ -59,17 +59,36 @@ def load(path: str | Path) -> L.LightningModule:
         CheckpointError: see `read`; also a class outside genlab, or weights that do not fit it.
     """
     content = read(path)
+    return restore(build(described(content, path)), content, path)
+
+
+def described(content: dict[str, Any], path: str | Path) -> dict[str, Any]:
+    """The `spec` of the method that a checkpoint's content holds.
+
+    Raises:
+        CheckpointError: it names no class.
+    """
     arguments = dict(content.get("hyper_parameters") or {})
     class_path = arguments.pop("_class_path", None) or content.get("genlab", {}).get("class_path")
     arguments.pop("_instantiator", None)
     if class_path is None:
         raise CheckpointError(f"{path} names no class: use CLASS.load_from_checkpoint(PATH)")
-    method = build({"class_path": class_path, "init_args": arguments})
+    return {"class_path": class_path, "init_args": arguments}
+
+
+def restore(
+    method: L.LightningModule, content: dict[str, Any], path: str | Path
+) -> L.LightningModule:
+    """A method with the weights of a checkpoint's content, in eval mode.
+
+    Raises:
+        CheckpointError: they do not fit.
+    """
     try:
         method.load_state_dict(content["state_dict"])
     except RuntimeError as error:
-        why = str(error).splitlines()[-1].strip()
-        raise CheckpointError(f"{path} does not fit {class_path}: {why}") from None
+        why, kind = str(error).splitlines()[-1].strip(), type(method).__name__
+        raise CheckpointError(f"{path} does not fit {kind}: {why}") from None
     return method.eval()
 
 

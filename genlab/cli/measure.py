@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from genlab import recipes, runs
 from genlab.cli.record import finite
 from genlab.cli.train import input_errors, split_words
-from genlab.recipes import RecipeError
+from genlab.recipes import COMMAND_LINE, Recipe, RecipeError
 
 if TYPE_CHECKING:
     from genlab.cli.build import Lab
@@ -35,8 +35,9 @@ def open_run(words: list[str], ckpt: str | None = None) -> tuple[Lab, Path]:
         else:
             recipe = recipes.from_config(content.get("genlab", {}), str(file), overrides)
         recipes.check_keys(recipe)
+        _take_method(recipe, checkpoints.described(content, file))
         lab = build(recipe, file.parent.parent)
-        lab.model = checkpoints.load(file)
+        checkpoints.restore(lab.model, content, file)
     except checkpoints.CheckpointError as error:
         raise runs.RunError(str(error)) from None
     lab.data.trainer = lab.trainer
@@ -44,6 +45,15 @@ def open_run(words: list[str], ckpt: str | None = None) -> tuple[Lab, Path]:
         lab.data.prepare_data()
         lab.data.setup("test")
     return lab, file
+
+
+def _take_method(recipe: Recipe, spec: dict[str, Any]) -> None:
+    """The checkpoint's own method and arguments instead of the recipe's; words still win."""
+    group = "model.init_args."
+    words = {k.removeprefix(group) for k, v in recipe.origins.items() if v == COMMAND_LINE}
+    changed = {k: v for k, v in recipe.arguments("model").items() if k in words}
+    recipe.config["model"] = spec | {"init_args": spec["init_args"] | changed}
+    recipes.class_path("model", spec["class_path"])
 
 
 def figures_of(lab: Lab, kind: str) -> dict[str, Any]:

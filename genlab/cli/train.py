@@ -37,7 +37,9 @@ def fit(words: list[str], resume: str | None, print_config: bool) -> None:
 
     from genlab.cli.build import all_settings, build
 
+    taken = _take_inner_models(recipe, runs.newest(run)) if run else {}
     lab = build(recipe, folder)
+    lab.config["model"]["init_args"] |= taken
     if print_config:
         print(all_settings(lab), end="")
         return
@@ -48,6 +50,26 @@ def fit(words: list[str], resume: str | None, print_config: bool) -> None:
             raise runs.RunError(f"{folder} holds a run already; continue it with --resume {folder}")
     with _owned(folder):
         _fit(lab, folder, resuming=run is not None)
+
+
+def _take_inner_models(recipe: Recipe, checkpoint: Path | None) -> dict[str, Any]:
+    """Let a continued run build its inner models from its own checkpoint, not from their runs.
+
+    Returns:
+        The arguments as they were, for recipe.yaml: from the beginning, they name those runs.
+    """
+    from genlab.checkpoints import read
+    from genlab.cli.build import FROM_RUNS
+
+    arguments = recipe.arguments("model")
+    old = read(checkpoint).get("hyper_parameters", {}) if checkpoint else {}
+    taken: dict[str, Any] = {}
+    for name in FROM_RUNS:
+        spec = f"{name}_spec"
+        if arguments.get(name) and old.get(spec):
+            taken |= {name: arguments.pop(name), spec: None}
+            arguments[spec] = old[spec]
+    return taken
 
 
 def _fit(lab: Lab, run: Path, resuming: bool) -> None:

@@ -14,9 +14,10 @@ def judge(method: Any, classifier: Any, data: Any, samples: int, seed: int = 0) 
 
     Diversity is the mean distance between two samples of one class in the classifier's features,
     averaged over classes, beside the same figure of the real test images: a generator that repeats
-    one good image per class scores 1 in accuracy and 0 here. For a prior over codes, the same
-    figures with the codes of each class shuffled between samples, place by place: the class's
-    marginals stay, what the prior has learned of their dependence goes.
+    one good image per class scores 1 in accuracy and 0 here. For a prior over codes, the accuracy
+    of two controls made of its own samples: codes drawn independently of everything (all codes of
+    all samples shuffled), and codes that keep their class and place but nothing of one another
+    (shuffled between the samples of a class, place by place).
 
     Args:
         method: draws ``sample(n, label=...)``.
@@ -33,11 +34,13 @@ def judge(method: Any, classifier: Any, data: Any, samples: int, seed: int = 0) 
         raise ValueError(f"{type(method).__name__} does not sample by class; nothing to judge")
     torch.manual_seed(seed)
     label = torch.arange(classes).repeat_interleave(-(-samples // classes))
-    shuffled: Tensor | None = None
+    controls: dict[str, Tensor] = {}
     if hasattr(method, "sample_codes"):
         codes = method.sample_codes(len(label), label=label)
         images = _decode(method, codes)
-        shuffled = _decode(method, _shuffle_places(codes, label))
+        free = codes.flatten()[torch.randperm(codes.numel())].view_as(codes)
+        controls["independent_codes"] = _decode(method, free)
+        controls["given_class_and_place"] = _decode(method, _shuffle_places(codes, label))
     else:
         images = method.sample(len(label), label=label)
     real, real_label = _test_images(data)
@@ -56,9 +59,9 @@ def judge(method: Any, classifier: Any, data: Any, samples: int, seed: int = 0) 
         "judge/diversity_real": _diversity(classifier, real, real_label, classes),
         "judge/samples": len(label),
     }
-    if shuffled is not None:
-        independent = _right(classifier, shuffled, label).float().mean()
-        figures["judge/accuracy_independent_codes"] = float(independent)
+    for name, pictures in controls.items():
+        right = _right(classifier, pictures, label)
+        figures[f"judge/accuracy_{name}"] = float(right.float().mean())
     return figures
 
 

@@ -12,9 +12,19 @@ from genlab.recipes.files import (
     root,
     shipped,
 )
-from genlab.recipes.resolve import TOP_KEYS, Recipe, check_keys, dump, from_config, merge, resolve
+from genlab.recipes.resolve import (
+    COMMAND_LINE,
+    TOP_KEYS,
+    Recipe,
+    check_keys,
+    dump,
+    from_config,
+    merge,
+    resolve,
+)
 
 __all__ = [
+    "COMMAND_LINE",
     "TOP_KEYS",
     "Recipe",
     "RecipeError",
