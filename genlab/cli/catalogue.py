@@ -19,7 +19,7 @@ def ls(word: str) -> None:
         facts = recipes.facts(text)
         if word.lower() not in f"{name} {facts['title']}".lower():
             continue
-        method, data = _class_of(text, "model"), _class_of(text, "data")
+        method, data = (_class_of(name, text, group) for group in ("model", "data"))
         expected = facts.get("measured") or facts.get("aims at", "")
         rows.append((name, method, data, facts.get("cost", ""), expected))
     if not rows:
@@ -34,11 +34,12 @@ def ls(word: str) -> None:
         print(f"{cells}  {row[4]}"[: width if os.isatty(1) else None].rstrip())
 
 
-def _class_of(text: str, group: str) -> str:
-    """The class that a recipe's text names for a group, without parsing all of it."""
+def _class_of(name: str, text: str, group: str) -> str:
+    """The class of a group: read off the text, or from what the recipe extends."""
     block = re.search(rf"^{group}:(.*?)(?=^\S|\Z)", text, re.M | re.S)
     named = re.search(r"class_path:\s*([\w.]+)", block[1]) if block else None
-    return named[1].rpartition(".")[2] if named else ""
+    path = named[1] if named else recipes.resolve([name]).config[group]["class_path"]
+    return str(path).rpartition(".")[2]
 
 
 def show(recipe: str) -> None:
