@@ -19,7 +19,7 @@ from torch import Tensor
 from genlab import losses, networks, optim
 from genlab.metrics import ActiveUnits
 
-ROWS = 4096  # codes decoded at a time in the IWAE bound: larger pieces leave the cache, 1.6 x slower
+ROWS = 4096  # codes decoded at a time in the IWAE bound; more leave the cache, 1.6 times slower
 
 
 class VAE(L.LightningModule):
