@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -38,15 +37,3 @@ def broadcast(x: Tensor, source: int = 0) -> Tensor:
     copy = x.detach().clone()
     dist.broadcast(copy, source)
     return copy
-
-
-def all_gather(x: Tensor) -> Tensor:
-    """Rows of all ranks, rank by rank: (B, ...) -> (world * B, ...); no gradient.
-
-    Every rank must hand in the same number of rows.
-    """
-    if not active():
-        return x
-    parts = [torch.empty_like(x) for _ in range(world_size())]
-    dist.all_gather(parts, x.detach().contiguous())
-    return torch.cat(parts)

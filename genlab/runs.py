@@ -32,10 +32,24 @@ def new_id() -> str:
     if "SLURM_ARRAY_JOB_ID" in environ:
         return f"slurm-{environ['SLURM_ARRAY_JOB_ID']}_{environ['SLURM_ARRAY_TASK_ID']}"
     if "SLURM_JOB_ID" in environ:
-        return f"slurm-{environ['SLURM_JOB_ID']}"
+        step = environ.get("SLURM_STEP_ID", "0")  # several `srun genlab fit` in one job
+        return f"slurm-{environ['SLURM_JOB_ID']}" + (f".{step}" if step != "0" else "")
     if environ.get("TORCHELASTIC_RUN_ID", "none") != "none":
         return f"torchrun-{environ['TORCHELASTIC_RUN_ID']}"
+    if "TORCHELASTIC_RUN_ID" in environ:  # torchrun without --rdzv-id: its own process is shared
+        if environ.get("WORLD_SIZE") != environ.get("LOCAL_WORLD_SIZE"):
+            raise RunError("torchrun on several nodes needs --rdzv-id=NAME, the run's name on all")
+        return f"torchrun-{os.getppid()}-{environ.get('MASTER_PORT', '0')}"
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def launches() -> bool:
+    """Whether this process is rank zero of its launch: the one that owns the run directory."""
+    environ = os.environ
+    for name in ("RANK", "SLURM_PROCID"):
+        if name in environ:
+            return environ[name] == "0"
+    return environ.get("LOCAL_RANK", "0") == "0" and environ.get("NODE_RANK", "0") == "0"
 
 
 def directory(root: str | Path, recipe: str) -> Path:
@@ -45,6 +59,12 @@ def directory(root: str | Path, recipe: str) -> Path:
     path = Path(root).absolute() / recipe / new_id()
     os.environ[RUN_VARIABLE] = str(path)
     return path
+
+
+def sweep(path: Path) -> None:
+    """Remove half-written files that a killed process left; only under the run's `lock`."""
+    for file in [*path.glob(".*.tmp"), *(path / "checkpoints").glob(".*.tmp")]:
+        file.unlink(missing_ok=True)
 
 
 def make(path: Path) -> Path:

@@ -77,6 +77,16 @@ def test_words_win_over_files_and_later_files_over_earlier(tmp_path: Path) -> No
     assert recipe.origin("trainer.max_epochs").endswith("b.yaml")
 
 
+def test_lr_and_weight_decay_reach_the_optimiser(tmp_path: Path) -> None:
+    write(tmp_path, base=BASE)
+    words = ["model.lr=1e-3", "model.optimizer.name=adamw", "model.weight_decay=0.1"]
+    recipe = recipes.resolve([tmp_path / "base.yaml"], words)
+    recipes.check_keys(recipe)
+    found = recipe.config["model"]["init_args"]
+    assert found["optimizer"] == {"name": "adamw", "lr": 1e-3, "weight_decay": 0.1}
+    assert "lr" not in found
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [("1e-3", 1e-3), ("1.5E4", 1.5e4), ("off", "off"), ("no", "no"), ("true", True), ("null", None),

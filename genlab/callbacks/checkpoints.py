@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from genlab.recipes import nearest
 
-LOOK_EVERY = 50  # steps between two looks at the clock
+LOOK_EVERY = 50  # steps between two looks at the clock when several ranks must agree
 
 
 class Checkpoints(Checkpoint):
@@ -50,8 +50,9 @@ class Checkpoints(Checkpoint):
         self.stamp: dict[str, Any] = {}
         self.best: dict[str, Any] = {}
         self._step = self._saved_step = -1
-        self._pending = False
-        self._cost, self._saved_at = 0.0, time.monotonic()
+        self._pending: list[str] = []
+        self._before = 0.0
+        self._cost, self._saved_at, self._started = 0.0, time.monotonic(), 0.0
 
     @property
     def best_path(self) -> Path | None:
@@ -61,10 +62,15 @@ class Checkpoints(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """What must survive a resume: the best score so far, and where it was reached."""
-        return {"best": self.best}
+        return {"best": self.best, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = state_dict["best"]
+        self.best, self._before = state_dict["best"], state_dict.get("seconds", 0.0)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time spent training so far, over all starts of the run."""
+        return self._before + (time.monotonic() - self._started if self._started else 0.0)
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if self.directory is None:
@@ -78,7 +84,7 @@ class Checkpoints(Checkpoint):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._step = self._saved_step = trainer.global_step
-        self._saved_at = time.monotonic()
+        self._saved_at = self._started = time.monotonic()
 
     def on_train_batch_end(
         self,
@@ -93,24 +99,23 @@ class Checkpoints(Checkpoint):
             return  # inside an accumulation window
         self._step = step
         if self.keep_every_n_steps and step % self.keep_every_n_steps == 0:
-            self._save(trainer, f"step-{step:08d}.ckpt")
+            self._pending.append(f"step-{step:08d}.ckpt")
         if self._due(trainer, step):
-            if _validation_follows(trainer, batch_idx):
-                self._pending = True
-            else:
-                self._save_last(trainer)
+            self._pending.append("last.ckpt")
+        if self._pending and not _validation_follows(trainer, batch_idx):
+            self._save_pending(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         if self.monitor is not None and self._improved(trainer):
             self._save(trainer, "best.ckpt")
-        if self._pending:
-            self._save_last(trainer)
+        self._save_pending(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._saved_step != trainer.global_step:
-            self._save_last(trainer)
+            self._pending.append("last.ckpt")
+        self._save_pending(trainer)
 
     def _due(self, trainer: L.Trainer, step: int) -> bool:
         """Whether ``last.ckpt`` is to be renewed after this step; the same on every rank."""
@@ -118,8 +123,8 @@ class Checkpoints(Checkpoint):
             return True
         if _training_ends(trainer, step):
             return True
-        if step % LOOK_EVERY and not trainer.is_last_batch:
-            return False
+        if trainer.world_size > 1 and step % LOOK_EVERY and not trainer.is_last_batch:
+            return False  # ranks must agree, and agreeing costs a collective
         age = time.monotonic() - self._saved_at
         old = age >= max(self.every_n_seconds, 50 * self._cost)
         return bool(trainer.strategy.broadcast(old)) if trainer.world_size > 1 else old
@@ -134,16 +139,21 @@ class Checkpoints(Checkpoint):
             "score", self.sign * math.inf
         ):
             return False
-        self.best = {"score": score, "step": trainer.global_step, "epoch": trainer.current_epoch}
+        self.best = {
+            "score": score,
+            "step": trainer.global_step,
+            "epoch": trainer.current_epoch + 1,
+        }
         self.best["metrics"] = {k: float(v) for k, v in trainer.callback_metrics.items()}
         return True
 
-    def _save_last(self, trainer: L.Trainer) -> None:
-        start = time.monotonic()
-        self._save(trainer, "last.ckpt")
-        self._pending, self._saved_step = False, trainer.global_step
-        self._saved_at = time.monotonic()
-        self._cost = self._saved_at - start
+    def _save_pending(self, trainer: L.Trainer) -> None:
+        for name in self._pending:
+            start = time.monotonic()
+            self._save(trainer, name)
+            self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
+            self._cost = self._saved_at - start
+        self._pending = []
 
     def _save(self, trainer: L.Trainer, name: str) -> None:
         assert self.directory is not None

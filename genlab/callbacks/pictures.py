@@ -60,6 +60,7 @@ class Pictures(L.Callback):
         self.every_n_epochs, self.count = every_n_epochs, count
         self._drawn_at = -1
         self._images: Tensor | None = None
+        self._labels: Tensor | None = None
 
     def on_validation_batch_end(
         self,
@@ -72,6 +73,7 @@ class Pictures(L.Callback):
     ) -> None:
         if batch_idx == 0 and isinstance(batch, dict) and "image" in batch:
             self._images = batch["image"][: self.count // 2]
+            self._labels = batch["label"][: self.count // 2]
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         epoch = trainer.current_epoch + 1
@@ -102,6 +104,11 @@ class Pictures(L.Callback):
         if hasattr(method, "reconstruct") and self._images is not None:
             images = self._images
             sheets.append(("reconstructions", pairs(images, method.reconstruct(images)), 8))
+        if hasattr(method, "swap_styles") and self._images is not None and self._labels is not None:
+            image, label = self._images[:8], self._labels[:8]
+            styles = method.swap_styles(image, label)  # (8, num_classes, C, H, W)
+            rows = torch.cat([image[:, None], styles], dim=1)
+            sheets.append(("styles", rows.flatten(0, 1), rows.shape[1]))
         return sheets
 
     def _keep(self, trainer: L.Trainer, name: str, images: Tensor, columns: int | None) -> None:

@@ -1,6 +1,15 @@
 """Checkpoints in and out: loading methods safely by the class that the file names, and writing."""
 
-from genlab.checkpoints.load import CheckpointError, build, described, load, read, restore, spec
+from genlab.checkpoints.load import (
+    CheckpointError,
+    build,
+    described,
+    load,
+    read,
+    restore,
+    spec,
+    without_download,
+)
 from genlab.checkpoints.write import AtomicCheckpointIO
 
 __all__ = [
@@ -12,4 +21,5 @@ __all__ = [
     "read",
     "restore",
     "spec",
+    "without_download",
 ]

@@ -73,7 +73,17 @@ def described(content: dict[str, Any], path: str | Path) -> dict[str, Any]:
     arguments.pop("_instantiator", None)
     if class_path is None:
         raise CheckpointError(f"{path} names no class: use CLASS.load_from_checkpoint(PATH)")
-    return {"class_path": class_path, "init_args": arguments}
+    return {"class_path": class_path, "init_args": without_download(arguments)}
+
+
+def without_download(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments that fetch no pretrained weights: a checkpoint's own are about to replace them."""
+    return {
+        name: value | {"pretrained": False}
+        if name.endswith("_kwargs") and isinstance(value, dict) and value.get("pretrained")
+        else value
+        for name, value in arguments.items()
+    }
 
 
 def restore(
@@ -108,10 +118,13 @@ def build(spec: dict[str, Any]) -> L.LightningModule:
     module, _, name = str(spec["class_path"]).rpartition(".")
     if module != "genlab.methods" and not module.startswith("genlab.methods."):
         raise CheckpointError(f"class {spec['class_path']} is refused: only genlab's methods load")
-    kind = getattr(importlib.import_module(module), name, None)
+    try:
+        kind = getattr(importlib.import_module(module), name, None)
+    except ImportError:
+        kind = None
     if not (isinstance(kind, type) and issubclass(kind, L.LightningModule)):
         raise CheckpointError(f"{spec['class_path']} is no method of this genlab")
     try:
-        return kind(**spec["init_args"])
+        return kind(**without_download(spec["init_args"]))
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{spec['class_path']}: {error}") from None

@@ -17,6 +17,7 @@ import lightning as L
 import yaml
 from lightning.pytorch import callbacks as lightning_callbacks
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from genlab import runs
 from genlab.callbacks import Checkpoints, ProgressReport, Reseed, StepMetrics, Tracking
@@ -98,7 +99,7 @@ def build(recipe: Recipe, run: Path) -> Lab:
         check(cli.model.hparams.get("optimizer"))
     except argparse.ArgumentError as error:
         raise _explain(error, recipe) from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, MisconfigurationException) as error:
         raise RecipeError(_reason(error), _where(_reason(error), recipe)) from error
     config = {k: v for k, v in cli.config.as_dict().items() if k != "config"}
     return Lab(

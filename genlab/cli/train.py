@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import sys
-import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +32,8 @@ def fit(words: list[str], resume: str | None, print_config: bool) -> None:
     if resume is not None and files:
         raise RecipeError(f"--resume continues {resume} with its own recipe, not with {files[0]}")
     run = runs.find(resume) if resume is not None else None
+    if run and Path(str(resume)).is_file():
+        raise RecipeError(f"--resume takes a run, not a file: genlab fit --resume {run}")
     recipe = recipes.resolve([run / "recipe.yaml"] if run else files, overrides)
     recipes.check_keys(recipe)
     root = str((recipe.config.get("track") or {}).get("runs", "runs"))
@@ -37,33 +41,35 @@ def fit(words: list[str], resume: str | None, print_config: bool) -> None:
 
     from genlab.cli.build import all_settings, build
 
-    taken = _take_inner_models(recipe, runs.newest(run)) if run else {}
+    checkpoint = runs.newest(run) if run else None
+    taken = _take_from(checkpoint, recipe) if checkpoint else {}
     lab = build(recipe, folder)
     lab.config["model"]["init_args"] |= taken
     if print_config:
         print(all_settings(lab), end="")
         return
-    _prepare(lab)
-    if _launches():
+    if runs.launches():
+        _prepare(lab, checkpoint)
         runs.make(folder)
         if not run and runs.is_run(folder):
             raise runs.RunError(f"{folder} holds a run already; continue it with --resume {folder}")
     with _owned(folder):
-        _fit(lab, folder, resuming=run is not None)
+        _fit(lab, folder, checkpoint, resuming=run is not None)
 
 
-def _take_inner_models(recipe: Recipe, checkpoint: Path | None) -> dict[str, Any]:
-    """Let a continued run build its inner models from its own checkpoint, not from their runs.
+def _take_from(checkpoint: Path, recipe: Recipe) -> dict[str, Any]:
+    """Let a continued run take inner models and weights from its own checkpoint, not from afar.
 
     Returns:
-        The arguments as they were, for recipe.yaml: from the beginning, they name those runs.
+        The arguments as they were, for recipe.yaml: a run from the beginning needs them.
     """
-    from genlab.checkpoints import read
+    from genlab.checkpoints import read, without_download
     from genlab.cli.build import FROM_RUNS
 
-    arguments = recipe.arguments("model")
-    old = read(checkpoint).get("hyper_parameters", {}) if checkpoint else {}
-    taken: dict[str, Any] = {}
+    arguments, old = recipe.arguments("model"), read(checkpoint).get("hyper_parameters", {})
+    own = without_download(arguments)
+    taken = {name: arguments[name] for name in own if own[name] != arguments[name]}
+    arguments |= own
     for name in FROM_RUNS:
         spec = f"{name}_spec"
         if arguments.get(name) and old.get(spec):
@@ -72,32 +78,58 @@ def _take_inner_models(recipe: Recipe, checkpoint: Path | None) -> dict[str, Any
     return taken
 
 
-def _fit(lab: Lab, run: Path, resuming: bool) -> None:
-    checkpoint = runs.newest(run) if resuming else None
+def _fit(lab: Lab, run: Path, checkpoint: Path | None, resuming: bool) -> None:
     facts = record.begin(lab, run, checkpoint)
     lab.trainer.loggers = lab.tracking.loggers(run, lab.recipe.name, lab.config | {"run": facts})
     lab.checkpoints.stamp = {"recipe": lab.config, "name": lab.recipe.name}
-    if resuming:
-        _cut_back(lab, checkpoint)
-    start = time.perf_counter()
-    lab.trainer.fit(lab.model, datamodule=lab.data, ckpt_path=checkpoint, weights_only=True)
-    seconds = time.perf_counter() - start
-    if lab.trainer.interrupted:
-        raise KeyboardInterrupt
-    _finish(lab, run, seconds)
-
-
-def _prepare(lab: Lab) -> None:
-    """Load the data and try the batch size, so that what is wrong is said before a run begins."""
-    if not _launches():
+    step = _cut_back(lab, checkpoint) if resuming else 0
+    with _early_refusals(lab, run):
+        lab.trainer.fit(lab.model, datamodule=lab.data, ckpt_path=checkpoint, weights_only=True)
+    if resuming and lab.trainer.global_step == step and (run / "metrics.json").exists():
+        print(f"nothing left to do after step {step:,}: raise trainer.max_epochs or max_steps")
         return
+    _finish(lab, run)
+
+
+def _prepare(lab: Lab, checkpoint: Path | None) -> None:
+    """Load the data and try the batches, so that what is wrong is said before a run begins."""
     lab.data.trainer = lab.trainer
     with input_errors(lab.recipe):
         lab.data.prepare_data()
         lab.data.setup("fit")
-        lab.data.train_dataloader()
-    if lab.trainer.is_global_zero:
-        _say_batch(lab)
+        loader = lab.data.train_dataloader()
+        if checkpoint is not None and hasattr(loader, "check_state"):
+            from genlab.checkpoints import read
+
+            state = read(checkpoint)["loops"]["fit_loop"]["state_dict"]
+            for one in state.get("combined_loader", []):
+                loader.check_state(one)
+    _say_batch(lab)
+
+
+@contextmanager
+def _early_refusals(lab: Lab, run: Path) -> Iterator[None]:
+    """What genlab or Lightning refuses before the first checkpoint is an input error.
+
+    A new run's directory goes again; an error from anywhere else keeps its traceback.
+    """
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+    try:
+        yield
+    except (ValueError, MisconfigurationException) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        ours = re.search(r"[/\\](genlab|lightning)[/\\]", frames[-1].filename)
+        if not ours or lab.checkpoints.newest is not None:
+            raise
+        if runs.launches() and not any((run / "checkpoints").iterdir()):
+            shutil.rmtree(run)
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        raise RecipeError("\n".join(lines[:2]), lab.recipe.name) from error
+    except SystemExit:
+        if lab.trainer.interrupted:
+            print(f"stopped; go on with: genlab fit --resume {run}", file=sys.stderr)
+        raise
 
 
 def _say_batch(lab: Lab) -> None:
@@ -128,16 +160,12 @@ def input_errors(recipe: Recipe) -> Iterator[None]:
         ) from error
 
 
-def _launches() -> bool:
-    """Whether this process was started by the user rather than by a launcher's other rank."""
-    names = ("LOCAL_RANK", "SLURM_LOCALID", "RANK")
-    return all(os.environ.get(name, "0") == "0" for name in names)
-
-
 @contextmanager
 def _owned(run: Path) -> Iterator[None]:
     """The run directory locked for this launch, and its name withdrawn from the environment."""
-    handle = runs.lock(run) if _launches() else None
+    handle = runs.lock(run) if runs.launches() else None
+    if handle is not None:
+        runs.sweep(run)
     try:
         yield
     finally:
@@ -146,7 +174,8 @@ def _owned(run: Path) -> Iterator[None]:
             handle.close()
 
 
-def _cut_back(lab: Lab, checkpoint: Path | None) -> None:
+def _cut_back(lab: Lab, checkpoint: Path | None) -> int:
+    """Drop what metrics.csv says after the checkpoint; returns the checkpoint's step."""
     from genlab.callbacks import CSVLog
     from genlab.checkpoints import read
 
@@ -157,16 +186,17 @@ def _cut_back(lab: Lab, checkpoint: Path | None) -> None:
     if lab.trainer.is_global_zero:
         where = f"from step {step:,} ({checkpoint.name})" if checkpoint else "from the beginning"
         print(f"continuing {lab.trainer.default_root_dir} {where}", file=sys.stderr)
+    return step
 
 
-def _finish(lab: Lab, run: Path, seconds: float) -> None:
+def _finish(lab: Lab, run: Path) -> None:
     """Test the selected weights once, write metrics.json, say what there is."""
     from genlab.callbacks import WandbRun
 
     trainer, best = lab.trainer, lab.checkpoints.best
     last = {k: float(v) for k, v in trainer.callback_metrics.items()}
     final: dict[str, Any] = {"step": trainer.global_step, "epoch": trainer.current_epoch}
-    final |= {"fit_seconds": round(seconds, 2)} | last
+    final |= {"fit_seconds": round(lab.checkpoints.seconds, 2)} | last
     if best:
         final |= {"best/step": best["step"], "best/epoch": best["epoch"]}
         final |= {f"best/{k}": v for k, v in best["metrics"].items() if k.startswith("val/")}
@@ -178,10 +208,6 @@ def _finish(lab: Lab, run: Path, seconds: float) -> None:
         tested = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("test/")}
         final |= tested | {"test_checkpoint": weights.name}
     if trainer.is_global_zero:
-        old = runs.read_json(run / "metrics.json")
-        final["fit_seconds"] += (
-            old.get("fit_seconds", 0) if old.get("step", 0) < final["step"] else 0
-        )
         runs.write_json(run / "metrics.json", {k: record.finite(v) for k, v in final.items()})
         record.summary(run, final)
     for logger in trainer.loggers:

@@ -91,13 +91,15 @@ class Files(Dataset[Any]):
             yield {"image": image, "label": self.labels[rows], "index": self.index[rows]}
 
     def _report(self, broken: dict[int, str]) -> None:
-        if broken and not self.broken:
+        new = broken.keys() - self.broken
+        self.broken |= new
+        count = len(self.broken)
+        if new and (count & (count - 1) == 0 or len(new) > 1):  # the 1st, 2nd, 4th, 8th ...
             rank_zero_warn(
-                f"a picture cannot be read, the next one takes its place: "
-                f"{next(iter(broken.values()))} (later ones are replaced without a word)",
+                f"{count} pictures so far cannot be read, the next ones take their places; "
+                f"the newest: {broken[max(new)]}",
                 stacklevel=2,
             )
-        self.broken |= broken.keys()
 
     def in_memory(self) -> tuple[Pictures, list[str]]:
         """All readable pictures, decoded by threads; and why the others are left out."""

@@ -121,7 +121,7 @@ class Images(L.LightningDataModule):
         self.setup()
         name = "train"
         source, rows = self._form(name) if self.binarize == "fixed" else self._parts[name]
-        world = distributed.world_size()
+        world = self.trainer.world_size if self.trainer else distributed.world_size()
         parts = self.trainer.accumulate_grad_batches if self.trainer else 1
         if self.batch_size % (world * parts):
             raise ValueError(

@@ -124,8 +124,8 @@ class TrainLoader:
         epoch, position = self._at
         return {"epoch": epoch, "position": position, **self._shape()}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from ``state`` when the trainer is in its epoch, else start the trainer's epoch.
+    def check_state(self, state: dict[str, int]) -> None:
+        """Whether this loader can go on from ``state``.
 
         Raises:
             ValueError: in mid-epoch with another world size, batch, number of images or seed.
@@ -138,6 +138,14 @@ class TrainLoader:
                         f"{state[key]}, now it is {now}; continue with {state[key]}, "
                         "or from a checkpoint written at the end of an epoch"
                     )
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from ``state`` when the trainer is in its epoch, else start the trainer's epoch.
+
+        Raises:
+            ValueError: see `check_state`.
+        """
+        self.check_state(state)
         self._at, self._loaded = (state["epoch"], state["position"]), True
 
     def _shape(self) -> dict[str, int]:

@@ -56,6 +56,8 @@ class TorchvisionImages(Images):
         Raises:
             MissingDataError: it is not there, and cannot or may not be fetched.
         """
+        if self._parts:
+            return  # already set up: do not read and keep everything twice
         for part in self.parts():
             try:
                 self._read[part] = self.read(part)

@@ -45,7 +45,7 @@ class Classifier(L.LightningModule):
             encoder, in_chans=channels, image_size=image_size, **(encoder_kwargs or {})
         )
         self.head = nn.Linear(self.encoder.out_dim, num_classes)
-        self.accuracy = MulticlassAccuracy(num_classes, average="micro")
+        self.accuracy = MulticlassAccuracy(num_classes, average="micro", ignore_index=-1)
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use: (B, C, H, W) -> (B, F)."""
@@ -56,10 +56,12 @@ class Classifier(L.LightningModule):
         return self.head(self.encoder(image))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Cross entropy, mean over the batch, in nats; and the batch's accuracy."""
+        """Cross entropy in nats and accuracy, means over the batch's labelled images."""
         logits, label = self.logits(batch["image"]), batch["label"]
-        right = (logits.argmax(1) == label).float().mean()
-        return {"loss": F.cross_entropy(logits.float(), label), "accuracy": right}
+        known = (label >= 0).sum().clamp(min=1)  # unlabelled images, -1, count for nothing
+        right = (logits.argmax(1) == label).sum() / known
+        loss = F.cross_entropy(logits.float(), label, ignore_index=-1, reduction="sum") / known
+        return {"loss": loss, "accuracy": right}
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Loss and accuracy."""
@@ -77,5 +79,6 @@ class Classifier(L.LightningModule):
         logits, label = self.logits(batch["image"]), batch["label"]
         self.accuracy.update(logits, label)
         options: dict[str, Any] = {"batch_size": len(label), "on_step": False, "on_epoch": True}
-        self.log(f"{split}/loss", F.cross_entropy(logits, label), sync_dist=True, **options)
+        loss = F.cross_entropy(logits, label, ignore_index=-1)
+        self.log(f"{split}/loss", loss, sync_dist=True, **options)
         self.log(f"{split}/accuracy", self.accuracy, **options)

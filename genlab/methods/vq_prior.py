@@ -88,6 +88,8 @@ class VQPrior(L.LightningModule):
             raise ValueError(f"label_dropout {label_dropout} must lie in [0, 1)")
         self.tokenizer = _tokenizer(tokenizer, tokenizer_spec).requires_grad_(False).eval()
         self.hparams.update(tokenizer=None, tokenizer_spec=checkpoints.spec(self.tokenizer))
+        if class_conditional and num_classes < 1:
+            raise ValueError(f"class_conditional needs classes, the data have {num_classes}")
         self.num_classes = num_classes if class_conditional else 0
         grid = (self.tokenizer.num_codes, self.tokenizer.code_shape)
         sizes = (width, depth, self.num_classes)
@@ -132,6 +134,8 @@ class VQPrior(L.LightningModule):
             raise ValueError(f"temperature {temperature} must be > 0")
         if label is None and self.num_classes:
             label = torch.randint(self.num_classes, (n,), device=self.device)
+        elif label is not None and int(label.max()) >= max(1, self.num_classes):
+            raise ValueError(f"label {int(label.max())} is none of {self.num_classes} classes")
         condition = self._condition(None if label is None else label.to(self.device))
         return self.prior.sample(n, condition, temperature)
 

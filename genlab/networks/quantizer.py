@@ -103,10 +103,10 @@ class VectorQuantizer(nn.Module):
             z = z if z.dtype == torch.float64 else z.float()
             rows = z.detach().movedim(1, -1).reshape(-1, self.code_dim)  # (N, D), N = B h w
             if self.training and not self._started:
-                self._start(rows)
+                self._start(rows, len(rows) // len(z))
             nearest = self._nearest(rows)
             if self.training:
-                self._record(rows, nearest)
+                self._record(rows, nearest, len(rows) // len(z))
             codes = nearest.view(len(z), *z.shape[2:])
             e = self.embed(codes).to(z.dtype)
             # z - z.detach() is exactly 0: the value is e to the last bit, dL/dz exactly dL/dq
@@ -141,22 +141,22 @@ class VectorQuantizer(nn.Module):
         return torch.addmm(book.square().sum(1), rows, book.T, alpha=-2).argmin(1)
 
     @torch.no_grad()
-    def _start(self, rows: Tensor) -> None:
+    def _start(self, rows: Tensor, per_image: int) -> None:
         """Take the codebook from the first batch, once in the life of the model."""
         if not self.initialised:
-            self.candidates.copy_(distributed.all_reduce_sum(self._draw(rows)))
+            self.candidates.copy_(distributed.all_reduce_sum(self._draw(rows, per_image)))
             self._replace(torch.ones_like(self.cluster_size, dtype=torch.bool))
             self.initialised.fill_(True)
         self._started = True
 
     @torch.no_grad()
-    def _record(self, rows: Tensor, nearest: Tensor) -> None:
+    def _record(self, rows: Tensor, nearest: Tensor, per_image: int) -> None:
         """Add counts and sums of this batch, over all ranks, to those since the last update."""
         rows = rows.to(self.batch_sum.dtype)
         parts = [count_codes(nearest, self.num_codes)[:, None]]
         parts.append(torch.zeros_like(self.batch_sum).index_add_(0, nearest, rows))
         if self.restart_below > 0:
-            parts.append(self._draw(rows))
+            parts.append(self._draw(rows, per_image))
         every = distributed.all_reduce_sum(torch.cat(parts, dim=1))  # one collective
         count, total, *candidates = every.split([1] + [self.code_dim] * (len(parts) - 1), dim=1)
         self.batch_count += count[:, 0]
@@ -164,19 +164,21 @@ class VectorQuantizer(nn.Module):
         if candidates:
             self.candidates.copy_(candidates[0])
 
-    def _draw(self, rows: Tensor) -> Tensor:
+    def _draw(self, rows: Tensor, per_image: int) -> Tensor:
         """K random rows of the global batch, those of other ranks left at zero: (N, D) -> (K, D).
 
         Rank 0's numbers choose for all ranks, so the sum over ranks is the same on each of them
-        and the same as for one process with the whole batch. Stratified: no row comes twice if
-        there are enough.
+        and, with the images dealt out in turn as the loaders do, the same as for one process with
+        the whole batch. Stratified: no row comes twice if there are enough.
         """
         parts = self.num_codes << 20  # [0, 1) in integers: exact, whatever the number of ranks
         strata = torch.arange(0, parts, 1 << 20, device=rows.device)
         place = distributed.broadcast(strata + torch.randint_like(strata, 1 << 20))
-        place = place * distributed.world_size()
-        mine = place // parts == distributed.rank()
-        row = place % parts * len(rows) // parts
+        world = distributed.world_size()
+        place = place * (len(rows) * world) // parts  # a row of the global batch
+        image, inside = place // per_image, place % per_image
+        mine = image % world == distributed.rank()
+        row = torch.where(mine, image // world * per_image + inside, 0)
         return torch.where(mine[:, None], rows[row], 0).to(self.codebook.dtype)
 
     def _replace(self, dead: Tensor) -> None:

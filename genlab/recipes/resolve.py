@@ -145,6 +145,7 @@ def resolve(words: Iterable[str | Path], overrides: Iterable[str] = ()) -> Recip
     for word in overrides:
         _lay(recipe, word_to_mapping(word), COMMAND_LINE)
     _expand_callbacks(recipe)
+    _hand_to_optimizer(recipe)
     return recipe
 
 
@@ -159,7 +160,21 @@ def from_config(stamp: dict[str, Any], where: str, overrides: Iterable[str] = ()
     recipe = Recipe(str(stamp.get("name", "recipe")), "", stamp["recipe"])
     for word in overrides:
         _lay(recipe, word_to_mapping(word), COMMAND_LINE)
+    _hand_to_optimizer(recipe)
     return recipe
+
+
+def _hand_to_optimizer(recipe: Recipe) -> None:
+    """``model.lr`` and ``model.weight_decay`` mean the optimiser's, where the method has one."""
+    model = recipe.config.get("model") or {}
+    arguments, valid = model.get("init_args"), parameters("model", str(model.get("class_path")))
+    if not arguments or not valid or "optimizer" not in valid:
+        return
+    for name in {"lr", "weight_decay"} & (arguments.keys() - valid):
+        value = arguments.pop(name)
+        arguments["optimizer"] = (arguments.get("optimizer") or {}) | {name: value}
+        origin = recipe.origin(f"model.init_args.{name}")
+        recipe.origins[f"model.init_args.optimizer.{name}"] = origin
 
 
 def _lay(recipe: Recipe, content: dict[str, Any], where: str) -> None:

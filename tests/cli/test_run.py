@@ -6,6 +6,7 @@ import json
 import pickle
 import random
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -164,25 +165,38 @@ def test_raising_the_number_of_steps_continues_bit_for_bit(shell: Shell, accumul
 
 
 def kill_until_done(shell: Shell, words: tuple[str, ...], kills: int, seed: int) -> Path:
-    """Start, kill -9 at a random moment, resume, ... ``kills`` times, then let it finish."""
+    """Start, kill -9, resume, ... ``kills`` times, then let it finish.
+
+    One kill in three comes at any moment, imports included; the others soon after a checkpoint was
+    written, so that every resumed run trains before the next one.
+    """
     draw = random.Random(seed)
     process = shell.start(*words)
-    killed = 0
-    while killed < kills:
-        time.sleep(draw.uniform(0.5, 6))
-        if not shell.runs():
-            time.sleep(0.2)
-            continue
-        if process.poll() is not None:
-            break
+    for _ in range(kills):
+        if draw.random() < 1 / 3 and shell.runs():
+            time.sleep(draw.uniform(0.5, 6))
+        else:
+            wait_for_a_checkpoint(shell, process)
+            time.sleep(draw.uniform(0, 0.5))
+        assert process.poll() is None, "the run ended before it was killed: make it longer"
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        killed += 1
         process = shell.start("fit", "--resume", str(shell.runs()[0]))
     out, err = process.communicate(timeout=400)
     assert process.returncode == 0, out + err
-    assert killed == kills, f"the run ended after {killed} kills: make it longer"
     return shell.runs()[0]
+
+
+def wait_for_a_checkpoint(shell: Shell, process: subprocess.Popen[str]) -> None:
+    """Until ``last.ckpt`` is newer than it was."""
+
+    def written() -> int:
+        files = [r / "checkpoints" / "last.ckpt" for r in shell.runs()]
+        return files[0].stat().st_mtime_ns if files and files[0].is_file() else 0
+
+    before = written()
+    while written() == before and process.poll() is None:
+        time.sleep(0.02)
 
 
 LONG = (
@@ -237,3 +251,45 @@ def test_a_second_process_cannot_take_a_run_over(digits_run: Path, here: Here) -
         assert "in use" in err
     finally:
         handle.close()
+
+
+def test_a_refused_resume_changes_nothing(shell: Shell, here: Here) -> None:
+    shell("fit", "vae/digits", *SHORT, "trainer.max_steps=12")
+    run = shell.runs()[0]
+    before = (run / "recipe.yaml").read_bytes()
+    for words, part in (
+        (["data.batch_size=64"], "batch size"),
+        (["trainer.devices=2", "trainer.accelerator=cpu"], "world"),
+        (["data.batch_size=33", "trainer.devices=2", "trainer.accelerator=cpu"], "33"),
+    ):
+        _, err = here("fit", "--resume", str(run), "trainer.max_steps=20", *words, code=2)
+        assert part in err
+        assert (run / "recipe.yaml").read_bytes() == before
+    figures = (run / "metrics.json").read_bytes()
+    out, _ = shell("fit", "--resume", str(run))
+    assert "nothing left to do" in out
+    assert (run / "metrics.json").read_bytes() == figures
+    _, err = here("fit", "--resume", str(run / "checkpoints" / "last.ckpt"), code=2)
+    assert "takes a run" in err
+
+
+def test_a_refusal_in_the_first_epoch_leaves_no_run(shell: Shell) -> None:
+    words = ("fit", "vae/digits", "track.wandb=off", "checkpoint.monitor=val/los")
+    _, err = shell(*words, code=2)
+    assert "val/los" in err
+    assert "val/loss" in err
+    assert "Traceback" not in err
+    assert not shell.runs()
+
+
+@pytest.mark.ddp
+@pytest.mark.parametrize("recipe", ["autoencoder/digits", "vqvae/digits"])
+def test_two_devices_train_what_one_trains(shell: Shell, recipe: str) -> None:
+    """The same command with devices=2: one run directory, the same weights, codebook included."""
+    words = ("fit", recipe, "track.wandb=off", "trainer.max_steps=8", "trainer.accelerator=cpu")
+    for devices in (1, 2):
+        shell(*words, f"trainer.devices={devices}")
+    one, two = (weights(run) for run in shell.runs())
+    assert len(shell.runs()) == 2
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-3)
