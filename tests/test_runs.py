@@ -63,9 +63,15 @@ def test_torchrun_on_several_nodes_needs_a_name(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(
     ("environment", "owner"),
-    [({}, True), ({"LOCAL_RANK": "0"}, True), ({"LOCAL_RANK": "1"}, False), ({"NODE_RANK": "1"}, False),
-     ({"RANK": "2", "LOCAL_RANK": "0"}, False), ({"SLURM_PROCID": "1", "SLURM_LOCALID": "0"}, False)],
-)  # fmt: skip
+    [
+        ({}, True),
+        ({"LOCAL_RANK": "0"}, True),
+        ({"LOCAL_RANK": "1"}, False),
+        ({"NODE_RANK": "1"}, False),
+        ({"RANK": "2", "LOCAL_RANK": "0"}, False),
+        ({"SLURM_PROCID": "1", "SLURM_LOCALID": "0"}, False),
+    ],
+)
 def test_only_rank_zero_owns_the_directory(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], owner: bool
 ) -> None:

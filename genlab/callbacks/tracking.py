@@ -30,6 +30,7 @@ class WandbRun(WandbLogger):
 
     def __init__(self, upload: str = "off", **kwargs: Any) -> None:
         super().__init__(log_model=False, **kwargs)
+        self._wandb_init.pop("anonymous", None)  # wandb warns of it whatever it is
         self.upload = upload
         self._checkpoints: Checkpoints | None = None
 

@@ -136,7 +136,12 @@ def _fill_from_data(recipe: Recipe) -> None:
         known = {name: getattr(data, name, None) for name in FROM_DATA if name in takes}
     except (ImportError, AttributeError, TypeError, ValueError):
         return  # the parser is about to say what is wrong
-    given |= {k: v for k, v in known.items() if k not in given and v is not None}
+    for name, value in known.items():
+        if value is None or given.setdefault(name, value) == value:
+            continue
+        if name != "num_classes" or (isinstance(given[name], int) and given[name] < value):
+            where = f"{recipe.origin(f'model.init_args.{name}')}, model.{name}"
+            raise RecipeError(f"model.{name} is {given[name]!r}, the data's is {value}", where)
 
 
 STEP_HOOKS = (

@@ -46,7 +46,7 @@ def show(recipe: str) -> None:
     """Print a recipe's header and what it resolves to."""
     resolved = recipes.resolve([recipe])
     recipes.check_keys(resolved)
-    print(recipes.dump(resolved), end="")
+    print(recipes.dump(resolved).partition("\n")[2], end="")
 
 
 def cp(recipe: str, dest: str) -> None:

@@ -41,7 +41,7 @@ def fit(words: list[str], resume: str | None, print_config: bool) -> None:
 
     from genlab.cli.build import all_settings, build
 
-    checkpoint = runs.newest(run) if run else None
+    checkpoint = _to_continue_from(run) if run else None
     taken = _take_from(checkpoint, recipe) if checkpoint else {}
     lab = build(recipe, folder)
     lab.config["model"]["init_args"] |= taken
@@ -55,6 +55,19 @@ def fit(words: list[str], resume: str | None, print_config: bool) -> None:
             raise runs.RunError(f"{folder} holds a run already; continue it with --resume {folder}")
     with _owned(folder):
         _fit(lab, folder, checkpoint, resuming=run is not None)
+
+
+def _to_continue_from(run: Path) -> Path | None:
+    """A run's newest whole checkpoint; None when it was stopped before the first one.
+
+    Raises:
+        RunError: there are checkpoints, all damaged.
+    """
+    checkpoint = runs.newest(run)
+    damaged = [file.name for file in (run / "checkpoints").glob("*.ckpt")]
+    if checkpoint is None and damaged:
+        raise runs.RunError(f"every checkpoint of {run} is damaged: {', '.join(damaged)}")
+    return checkpoint
 
 
 def _take_from(checkpoint: Path, recipe: Recipe) -> dict[str, Any]:
@@ -99,9 +112,11 @@ def _prepare(lab: Lab, checkpoint: Path | None) -> None:
         lab.data.setup("fit")
         loader = lab.data.train_dataloader()
         if checkpoint is not None and hasattr(loader, "check_state"):
-            from genlab.checkpoints import read
+            from genlab.checkpoints import read, restore
 
-            state = read(checkpoint)["loops"]["fit_loop"]["state_dict"]
+            content = read(checkpoint)
+            restore(lab.model, content, checkpoint).train()
+            state = content["loops"]["fit_loop"]["state_dict"]
             for one in state.get("combined_loader", []):
                 loader.check_state(one)
     _say_batch(lab)

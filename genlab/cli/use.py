@@ -124,7 +124,8 @@ def _arrays(words: list[str], out: str | None, split: str, name: str) -> None:
     lab, file = open_run(words)
     with _refusals():
         arrays = embed_split(lab.model, lab.data, split, predict=name == "predictions")
-    target = Path(out or f"{name}.npz")
+    run = file.parent.parent
+    target = Path(out) if out else (run if runs.is_run(run) else file.parent) / f"{name}.npz"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(target, **arrays)  # type: ignore[arg-type]

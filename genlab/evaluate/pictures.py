@@ -32,6 +32,8 @@ def samples(
     classes = number_of_classes(method)
     options: dict[str, Any] = {}
     columns = None
+    if temperature < 0:
+        raise ValueError(f"temperature {temperature} must be at least 0")
     if temperature != 1.0:
         if "temperature" not in takes:
             raise ValueError(f"{type(method).__name__} samples without a temperature")

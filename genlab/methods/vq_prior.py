@@ -134,7 +134,7 @@ class VQPrior(L.LightningModule):
             raise ValueError(f"temperature {temperature} must be > 0")
         if label is None and self.num_classes:
             label = torch.randint(self.num_classes, (n,), device=self.device)
-        elif label is not None and int(label.max()) >= max(1, self.num_classes):
+        elif label is not None and self.num_classes and int(label.max()) >= self.num_classes:
             raise ValueError(f"label {int(label.max())} is none of {self.num_classes} classes")
         condition = self._condition(None if label is None else label.to(self.device))
         return self.prior.sample(n, condition, temperature)
