@@ -127,10 +127,9 @@ def test_two_ranks_evaluate_the_same_images(two_ranks: TwoRanks) -> None:
     )
 
 
-def test_the_batch_size_is_global(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_batch_size_is_global() -> None:
     data = Fake(batch_size=24, val_size=0)
-    data.trainer = SimpleNamespace(accumulate_grad_batches=2, callbacks=[])  # type: ignore[assignment]
-    monkeypatch.setattr("genlab.distributed.world_size", lambda: 3)
+    data.trainer = SimpleNamespace(accumulate_grad_batches=2, callbacks=[], world_size=3)  # type: ignore[assignment]
     assert len(next(iter(data.train_dataloader()))["index"]) == 24 // 2 // 3
     data.trainer.accumulate_grad_batches = 5  # type: ignore[union-attr]
     with pytest.raises(ValueError, match="3 devices x 5 accumulated batches = 15"):
