@@ -14,7 +14,7 @@ def seed_generators(seed: int) -> None:
     """Seed torch's generators on the CPU and on the accelerator in use.
 
     `torch.manual_seed` also queues a call, with a formatted stack, for every kind of device that is
-    compiled in but not in use: 0.7 ms a call, and the queue grows for as long as the process lives.
+    compiled in but not in use, and the queue grows for as long as the process lives.
     """
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():

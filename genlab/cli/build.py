@@ -157,7 +157,7 @@ STEP_HOOKS = (
 def _drop_empty_hooks(callback: L.Callback) -> None:
     """Lightning calls every hook of every callback; what is not callable it skips, and saves time.
 
-    Half a dozen callbacks with six empty hooks each cost about 0.4 ms a step.
+    Together with `Reseed`'s choice of generators it takes a step of vae/mnist from +2.1 to +1.3 ms.
     """
     for name in STEP_HOOKS:
         if getattr(type(callback), name) is getattr(L.Callback, name):
