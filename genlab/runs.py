@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 RUN_VARIABLE = "GENLAB_RUN_DIR"  # set before any process is spawned: children share the directory
+ID_VARIABLE = "GENLAB_RUN_ID"  # what a new run is to be called, when another program decides
 
 
 class RunError(ValueError):
@@ -25,10 +26,12 @@ class RunError(ValueError):
 def new_id() -> str:
     """An identity for a new run, the same on every process of one launch.
 
-    Slurm's job id or torchrun's run id where there is one (all tasks see the same), else the time
-    and four random letters.
+    The environment's GENLAB_RUN_ID, else Slurm's job id or torchrun's run id where there is one
+    (all tasks see the same), else the time and four random letters.
     """
     environ = os.environ
+    if ID_VARIABLE in environ:
+        return environ[ID_VARIABLE]
     if "SLURM_ARRAY_JOB_ID" in environ:
         return f"slurm-{environ['SLURM_ARRAY_JOB_ID']}_{environ['SLURM_ARRAY_TASK_ID']}"
     if "SLURM_JOB_ID" in environ:

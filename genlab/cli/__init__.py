@@ -24,12 +24,14 @@ recipes
 training
   genlab fit RECIPE [FILE.yaml ...] [key=value ...]
   genlab fit --resume RUN [key=value ...]
+  genlab crossval RECIPE --folds 5      stratified k-fold cross-validation, mean and spread
   genlab validate | test | predict RUN  measure a run again; predictions to a file
 
 using a run or checkpoint
   genlab sample | reconstruct | interpolate RUN
-  genlab evaluate RUN [--judge CLASSIFIER_RUN] [--json]
+  genlab evaluate RUN [--judge CLASSIFIER_RUN] [--shots 1,5,10] [--tsne] [--json]
   genlab embed RUN --out features.npz
+  genlab export RUN --out DIR           weights that timm loads without genlab; torch, ONNX
 
 this machine
   genlab doctor                         versions, devices, data, W&B, Slurm
@@ -69,6 +71,10 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     fit.add_argument("words", nargs="*", metavar="RECIPE|FILE.yaml|key=value")
     fit.add_argument("--resume", metavar="RUN", help="continue this run, exactly")
     fit.add_argument("--print_config", action="store_true", help="print all settings and stop")
+    crossval = command("crossval", "Stratified k-fold cross-validation of a recipe.")
+    crossval.add_argument("words", nargs="+", metavar="RECIPE|FILE.yaml|key=value")
+    crossval.add_argument("--folds", type=int, default=5)
+    crossval.add_argument("--json", action="store_true", help="print JSON only")
     for name in ("validate", "test"):
         measure = command(name, f"{name.title()} a run's selected checkpoint.")
         measure.add_argument("words", nargs="+", metavar="RUN|CKPT|RECIPE|key=value")
@@ -91,7 +97,19 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     evaluate.add_argument("words", nargs="+", metavar="RUN|CKPT|key=value")
     evaluate.add_argument("--judge", metavar="RUN", help="classifier that judges class samples")
     evaluate.add_argument("--samples", type=int, default=1000, help="samples for the judge")
+    evaluate.add_argument("-k", type=int, default=20, help="neighbours of the kNN")
+    evaluate.add_argument("--temperature", type=float, default=0.07, help="of the kNN's weights")
+    evaluate.add_argument("--shots", metavar="1,5,10", help="labels per class of few-shot probes")
+    evaluate.add_argument("--tsne", action="store_true", help="t-SNE picture instead of PCA")
     evaluate.add_argument("--json", action="store_true", help="print JSON only")
+    export = command("export", "Weights for other programs: timm, torch or ONNX.")
+    export.add_argument("ckpt", metavar="RUN|CKPT")
+    export.add_argument("--out", required=True, metavar="DIR")
+    export.add_argument("--format", default="timm", choices=("timm", "torch", "onnx"))
+    export.add_argument("--push", metavar="ID", help="then upload to this Hugging Face repository")
+    export.add_argument("--license", default="other", metavar="ID", help="SPDX id, for the card")
+    export.add_argument("--fuse", action="store_true", help="fold batch norms into convolutions")
+    export.add_argument("--force", action="store_true", help="replace what DIR holds")
     for name in ("embed", "predict"):
         features = command(name, "Features (embed) or outputs (predict) of images, as npz.")
         features.add_argument("words", nargs="+", metavar="RUN|CKPT|key=value")
@@ -103,10 +121,10 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
 
 MODULES = {
     "ls": "catalogue", "show": "catalogue", "cp": "catalogue",
-    "fit": "train", "validate": "measure", "test": "measure",
+    "fit": "train", "crossval": "crossval", "validate": "measure", "test": "measure",
     "sample": "use", "reconstruct": "use", "interpolate": "use",
     "evaluate": "use", "embed": "use", "predict": "use",
-    "doctor": "doctor",
+    "export": "export", "doctor": "doctor",
 }  # fmt: skip
 
 

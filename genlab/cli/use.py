@@ -101,7 +101,16 @@ def interpolate(ckpt: str, out: str | None, n: int | None, seed: int, steps: int
     _write(images, _target(out, file, "interpolate.png"), steps)
 
 
-def evaluate(words: list[str], judge: str | None, samples: int, json: bool) -> None:
+def evaluate(
+    words: list[str],
+    judge: str | None,
+    samples: int,
+    json: bool,
+    k: int = 20,
+    temperature: float = 0.07,
+    shots: str | None = None,
+    tsne: bool = False,
+) -> None:
     """All test figures of a method; with a judge, those of its class-conditional samples too."""
     lab, file = open_run(words)
     classifier = _method(judge)[0] if judge else None
