@@ -78,12 +78,14 @@ def described(content: dict[str, Any], path: str | Path) -> dict[str, Any]:
 
 def without_download(arguments: dict[str, Any]) -> dict[str, Any]:
     """Arguments that fetch no pretrained weights: a checkpoint's own are about to replace them."""
-    return {
-        name: value | {"pretrained": False}
-        if name.endswith("_kwargs") and isinstance(value, dict) and value.get("pretrained")
-        else value
-        for name, value in arguments.items()
-    }
+    kept = {}
+    for name, value in arguments.items():
+        if name == "pretrained" and value:
+            value = False
+        elif name.endswith("_kwargs") and isinstance(value, dict) and value.get("pretrained"):
+            value = value | {"pretrained": False}
+        kept[name] = value
+    return kept
 
 
 def restore(

@@ -19,14 +19,13 @@ from lightning.pytorch import callbacks as lightning_callbacks
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from genlab import runs
 from genlab.callbacks import Checkpoints, ProgressReport, Reseed, StepMetrics, Tracking
 from genlab.checkpoints import AtomicCheckpointIO
+from genlab.cli import sources
 from genlab.optim import check
 from genlab.recipes import TOP_KEYS, Recipe, RecipeError, classes, nearest
 
 FROM_DATA = ("channels", "num_classes", "image_size")  # filled in where the recipe is silent
-FROM_RUNS = ("tokenizer",)  # arguments that name a run or checkpoint
 
 
 @dataclass
@@ -93,7 +92,7 @@ def build(recipe: Recipe, run: Path) -> Lab:
     _quieten()
     _check_groups(recipe)
     _fill_from_data(recipe)
-    _pin_checkpoints(recipe)
+    sources.pin(recipe)
     try:
         cli = RecipeCLI(recipe, run)
         check(cli.model.hparams.get("optimizer"))
@@ -162,14 +161,6 @@ def _drop_empty_hooks(callback: L.Callback) -> None:
     for name in STEP_HOOKS:
         if getattr(type(callback), name) is getattr(L.Callback, name):
             setattr(callback, name, None)
-
-
-def _pin_checkpoints(recipe: Recipe) -> None:
-    """The file that a run's name means today, so that the resolved recipe means it tomorrow."""
-    arguments = recipe.config["model"]["init_args"]
-    for name in FROM_RUNS:
-        if isinstance(arguments.get(name), str):
-            arguments[name] = str(runs.checkpoint(arguments[name]).absolute())
 
 
 def merged_config(recipe: Recipe, full: dict[str, Any]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def _take_from(checkpoint: Path, recipe: Recipe) -> dict[str, Any]:
         The arguments as they were, for recipe.yaml: a run from the beginning needs them.
     """
     from genlab.checkpoints import read, without_download
-    from genlab.cli.build import FROM_RUNS
+    from genlab.cli.sources import FROM_RUNS
 
     arguments, old = recipe.arguments("model"), read(checkpoint).get("hyper_parameters", {})
     own = without_download(arguments)
