@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -37,3 +41,57 @@ def broadcast(x: Tensor, source: int = 0) -> Tensor:
     copy = x.detach().clone()
     dist.broadcast(copy, source)
     return copy
+
+
+def gather(x: Tensor) -> Tensor:
+    """Every rank's rows, rank zero's first, with gradient: (N / world, ...) -> (N, ...).
+
+    The gradient of a row is the sum of what all ranks' losses say about it. Where each rank's loss
+    is a mean over its own rows, DDP's mean of gradients is then that of the mean loss.
+
+    Raises:
+        ValueError: ranks with different numbers of rows (checked on the CPU; on an accelerator the
+            check would halt it at every step, and genlab's loaders deal equal shares).
+    """
+    if not active():
+        return x
+    if x.device.type == "cpu":
+        counts = [torch.zeros(1, dtype=torch.long) for _ in range(world_size())]
+        dist.all_gather(counts, torch.tensor([len(x)]))
+        if len(set(map(int, counts))) > 1:
+            found = ", ".join(str(int(n)) for n in counts)
+            raise ValueError(f"ranks must hold equally many rows to be gathered, got {found}")
+    rows: Tensor = _Gather.apply(x)
+    return rows
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        parts = [torch.empty_like(x) for _ in range(world_size())]
+        dist.all_gather(parts, x.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        total = grads[0].contiguous().clone()
+        dist.all_reduce(total)
+        return total.chunk(world_size())[rank()]
+
+
+def gather_rows(x: Tensor) -> Tensor:
+    """The rows of all ranks, rank by rank; no gradient.
+
+    Args:
+        x: (n, ...) with n of its own on every rank, 0 included; the other sizes are equal.
+    """
+    if not active():
+        return x
+    counts = [torch.zeros(1, dtype=torch.int64, device=x.device) for _ in range(world_size())]
+    dist.all_gather(counts, torch.tensor([len(x)], device=x.device))
+    most = max(int(n) for n in counts)
+    padded = x.new_zeros(most, *x.shape[1:])
+    padded[: len(x)] = x.detach()
+    parts = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[: int(n)] for part, n in zip(parts, counts, strict=True)])

@@ -1,5 +1,8 @@
 """Pure functions: tensors in, tensor out. Sum over data dimensions, one value per sample."""
 
+from genlab.losses.agreement import negative_cosine, normalised_distance
+from genlab.losses.classification import CLASS_LOSSES, class_nll, flooding
+from genlab.losses.contrastive import info_nce, info_nce_in_batch, nt_xent
 from genlab.losses.iwae import iwae_bound
 from genlab.losses.kl import free_bits, kl_normal, kl_standard_normal, normal_log_prob
 from genlab.losses.likelihood import (
@@ -15,19 +18,27 @@ from genlab.losses.likelihood import (
 from genlab.losses.vq import code_nll, commitment
 
 __all__ = [
+    "CLASS_LOSSES",
     "LIKELIHOODS",
     "bernoulli_nll",
     "bits_per_dim",
+    "class_nll",
     "code_nll",
     "commitment",
     "discretized_logistic_nll",
+    "flooding",
     "free_bits",
     "gaussian_nll",
+    "info_nce",
+    "info_nce_in_batch",
     "iwae_bound",
     "kl_normal",
     "kl_standard_normal",
     "maps_per_channel",
+    "negative_cosine",
     "normal_log_prob",
+    "normalised_distance",
+    "nt_xent",
     "pixel_mean",
     "pixel_nll",
 ]
