@@ -2,7 +2,10 @@
 
 from genlab.callbacks.checkpoints import Checkpoints
 from genlab.callbacks.csv_log import CSVLog
+from genlab.callbacks.drop_block import DropBlockSchedule
+from genlab.callbacks.ema_weights import EMAWeights
 from genlab.callbacks.pictures import Pictures
+from genlab.callbacks.plateau import ReduceOnPlateau
 from genlab.callbacks.progress import ProgressReport
 from genlab.callbacks.reseed import Reseed
 from genlab.callbacks.step_metrics import StepMetrics
@@ -11,8 +14,11 @@ from genlab.callbacks.tracking import Tracking, WandbRun
 __all__ = [
     "CSVLog",
     "Checkpoints",
+    "DropBlockSchedule",
+    "EMAWeights",
     "Pictures",
     "ProgressReport",
+    "ReduceOnPlateau",
     "Reseed",
     "StepMetrics",
     "Tracking",
