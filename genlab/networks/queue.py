@@ -1,0 +1,58 @@
+"""A ring of the last keys of all ranks: MoCo's dictionary."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genlab import distributed
+
+
+class Queue(nn.Module):
+    """The newest ``size`` keys, equal on every rank and part of the checkpoint.
+
+    Rows are keys, so that a write touches the new ones only; the pointer goes round, so that no
+    key is dropped where the size is no multiple of the batch.
+
+    Args:
+        size: K, number of keys.
+        dim: D, their width.
+
+    Attributes:
+        keys: (K, D) of unit length; at first random directions.
+        pointer: () int64, where the next key goes.
+
+    Raises:
+        ValueError: no room for a key.
+
+    Source: He et al. 2020, arXiv:1911.05722, section 3.2; facebookresearch/moco.
+    Departure: there K must be a multiple of the global batch, and keys are columns.
+    """
+
+    keys: Tensor
+    pointer: Tensor
+
+    def __init__(self, size: int, dim: int) -> None:
+        super().__init__()
+        if size < 1:
+            raise ValueError(f"queue_size {size} must be at least 1")
+        self.register_buffer("keys", F.normalize(torch.randn(size, dim), dim=1))
+        self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
+
+    @torch.no_grad()
+    def enqueue(self, keys: Tensor) -> None:
+        """Let the keys of all ranks replace the oldest ones.
+
+        Args:
+            keys: (B / world, D) of unit length.
+
+        Raises:
+            ValueError: more keys at once than the queue holds.
+        """
+        keys = distributed.gather(keys.detach())
+        if len(keys) > len(self.keys):
+            raise ValueError(f"queue_size {len(self.keys)} is less than {len(keys)} keys a step")
+        rows = (self.pointer + torch.arange(len(keys), device=keys.device)) % len(self.keys)
+        self.keys[rows] = keys.to(self.keys.dtype)
+        self.pointer.add_(len(keys)).remainder_(len(self.keys))

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from genlab.networks.queue import Queue
+from tests.conftest import TwoRanks
+
+
+def test_a_write_goes_round_and_drops_nothing() -> None:
+    queue = Queue(10, 3)
+    start = queue.keys.clone()
+    for step in range(2):
+        queue.enqueue(torch.full((4, 3), float(step)))
+    torch.testing.assert_close(queue.keys[8:], start[8:])  # not reached yet
+    queue.enqueue(torch.arange(4.0)[:, None].expand(4, 3) + 10)
+    assert int(queue.pointer) == 2
+    expected = torch.tensor([12.0, 13, 0, 0, 1, 1, 1, 1, 10, 11])
+    torch.testing.assert_close(queue.keys[:, 0], expected)
+
+
+def test_queue_and_pointer_are_in_the_checkpoint_and_take_no_gradient() -> None:
+    queue, other = Queue(6, 3), Queue(6, 3)
+    queue.enqueue(torch.ones(4, 3, requires_grad=True))
+    other.load_state_dict(queue.state_dict())
+    assert torch.equal(other.keys, queue.keys)
+    assert int(other.pointer) == 4
+    assert not queue.keys.requires_grad
+    assert not list(queue.parameters())
+
+
+def test_keys_start_as_directions() -> None:
+    queue = Queue(50, 8)
+    torch.testing.assert_close(queue.keys.norm(dim=1), torch.ones(50))
+    assert float(queue.keys.std()) > 0.2
+
+
+def test_ranks_hold_the_same_queue_as_one_process(two_ranks: TwoRanks) -> None:
+    two_ranks.assert_same("tests.networks.programs_queue:three_writes", atol=0)
+
+
+def test_a_queue_must_hold_a_batch() -> None:
+    with pytest.raises(ValueError, match="queue_size 3 is less than 4 keys"):
+        Queue(3, 2).enqueue(torch.ones(4, 2))
+    with pytest.raises(ValueError, match="at least 1"):
+        Queue(0, 2)
