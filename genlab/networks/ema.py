@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import torch
 from torch import Tensor, nn
@@ -44,9 +45,31 @@ class EMA(nn.Module):
         The decay warms up as min(decay, (1 + step) / (10 + step)), so that the random start is
         forgotten (as in TensorFlow's ExponentialMovingAverage).
         """
-        weight = 1 - min(self.decay, (1 + step) / (10 + step))
-        mine: list[Tensor] = list(self.average.parameters())
-        theirs = [p.detach() for p in module.parameters()]
-        torch._foreach_lerp_(mine, theirs, weight)
+        ema_step(self.average, module, min(self.decay, (1 + step) / (10 + step)))
         for own, other in zip(self.average.buffers(), module.buffers(), strict=True):
             own.copy_(other)
+
+
+def ema_copy(module: nn.Module) -> nn.Module:
+    """The momentum copy of an encoder: same weights, never trained by gradient.
+
+    It keeps its train mode and its own batch-norm statistics; move it with `ema_step`.
+    """
+    return copy.deepcopy(module).requires_grad_(False)
+
+
+@torch.no_grad()
+def ema_step(average: nn.Module, module: nn.Module, decay: float) -> None:
+    """average <- decay * average + (1 - decay) * module, parameters only, in place."""
+    mine: list[Tensor] = list(average.parameters())
+    theirs = [p.detach() for p in module.parameters()]
+    torch._foreach_lerp_(mine, theirs, 1 - decay)
+
+
+def cosine_to_one(base: float, step: int, total: int) -> float:
+    """The decay after ``step`` of ``total`` optimiser steps: ``base`` at 0, exactly 1 at the end.
+
+    Source: Grill et al. 2020, arXiv:2006.07733, section 3.3.
+    """
+    done = min(1.0, step / total)
+    return 1 - (1 - base) * (math.cos(math.pi * done) + 1) / 2

@@ -30,7 +30,11 @@ def activation(name: str) -> nn.Module:
 
 
 def mlp(
-    in_dim: int, *dims: int, activation: str = "relu", norm: str | None = None
+    in_dim: int,
+    *dims: int,
+    activation: str = "relu",
+    norm: str | None = None,
+    last_norm: bool = False,
 ) -> nn.Sequential:
     """Linear layers of widths ``dims``; norm and activation after every one but the last.
 
@@ -39,6 +43,8 @@ def mlp(
         dims: hidden widths and the output width; one number is a plain linear map.
         activation: name, see `ACTIVATIONS`.
         norm: ``batch``, ``layer`` or None, between a hidden linear map and its activation.
+        last_norm: batch norm without scale and shift after the last map, which loses its bias (the
+            projectors of SimCLR, SimSiam and MoCo v3).
 
     Raises:
         ValueError: unknown activation or norm, or a width below 1.
@@ -53,7 +59,9 @@ def mlp(
         layers += [nn.Linear(width, following, bias=norm is None)]
         layers += [NORMS[norm](following)] if norm is not None else []
         layers += [_activation(activation)]
-    return nn.Sequential(*layers, nn.Linear(*last))
+    layers += [nn.Linear(*last, bias=not last_norm)]
+    layers += [nn.BatchNorm1d(last[1], affine=False)] if last_norm else []
+    return nn.Sequential(*layers)
 
 
 _activation = activation  # `mlp` has an argument of that name

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from genlab.networks import EMA
+from genlab.networks.ema import cosine_to_one, ema_copy, ema_step
 
 
 def test_follows_the_recurrence_with_its_warm_up() -> None:
@@ -47,3 +48,25 @@ def test_a_state_dict_holds_all_of_it() -> None:
 def test_decay_of_one_is_refused() -> None:
     with pytest.raises(ValueError, match=r"ema_decay must be in \[0, 1\), got 1.0"):
         EMA(nn.Linear(1, 1), 1.0)
+
+
+def test_a_momentum_copy_moves_by_parameters_only() -> None:
+    module = nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1))
+    average = ema_copy(module)
+    assert average.training
+    nn.init.zeros_(average[0].weight)  # type: ignore[index]
+    nn.init.ones_(module[0].weight)
+    module(torch.randn(4, 1))
+    for _ in range(10):
+        ema_step(average, module, 0.9)
+    found = next(average.parameters())
+    assert float(found) == pytest.approx(0.6513215599, abs=1e-6)  # 1 - 0.9 ** 10
+    assert int(average.state_dict()["1.num_batches_tracked"]) == 0
+    assert not found.requires_grad
+
+
+def test_the_cosine_ends_at_exactly_one() -> None:
+    found = [cosine_to_one(0.996, step, 10) for step in range(11)]
+    assert found[:3] == pytest.approx([0.996, 0.9960978869674, 0.9963819660112], abs=1e-12)
+    assert found[-1] == 1.0
+    assert cosine_to_one(0.996, 11, 10) == 1.0

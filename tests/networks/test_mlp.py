@@ -20,6 +20,15 @@ def test_activation_and_norm_after_all_but_the_last() -> None:
     assert network(torch.randn(2, 4)).shape == (2, 3)
 
 
+def test_last_norm_standardises_the_output_and_learns_nothing() -> None:
+    network = mlp(4, 8, 3, norm="batch", last_norm=True)
+    assert kinds(network) == ["Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d"]
+    out = network(torch.randn(256, 4))
+    torch.testing.assert_close(out.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(out.std(0, correction=0), torch.ones(3), atol=1e-3, rtol=0)
+    assert [p.shape for p in network[-2:].parameters()] == [(3, 8)]
+
+
 @pytest.mark.parametrize(
     ("dims", "options", "said"),
     [
