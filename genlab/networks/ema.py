@@ -60,7 +60,7 @@ def ema_copy(module: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def ema_step(average: nn.Module, module: nn.Module, decay: float) -> None:
-    """average <- decay * average + (1 - decay) * module, parameters only, in place."""
+    """Set average <- decay * average + (1 - decay) * module, parameters only, in place."""
     mine: list[Tensor] = list(average.parameters())
     theirs = [p.detach() for p in module.parameters()]
     torch._foreach_lerp_(mine, theirs, 1 - decay)

@@ -54,8 +54,8 @@ def test_a_momentum_copy_moves_by_parameters_only() -> None:
     module = nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1))
     average = ema_copy(module)
     assert average.training
-    nn.init.zeros_(average[0].weight)  # type: ignore[index]
-    nn.init.ones_(module[0].weight)
+    nn.init.zeros_(next(average.parameters()))
+    nn.init.ones_(next(module.parameters()))
     module(torch.randn(4, 1))
     for _ in range(10):
         ema_step(average, module, 0.9)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -39,7 +41,7 @@ def test_last_norm_standardises_the_output_and_learns_nothing() -> None:
     ],
 )
 def test_wrong_choices_are_refused(
-    dims: tuple[int, ...], options: dict[str, str], said: str
+    dims: tuple[int, ...], options: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ValueError, match=said):
         mlp(4, *dims, **options)
