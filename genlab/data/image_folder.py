@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,12 +30,15 @@ class ImageFolder(Images):
         root: the folder.
         image_size: side in pixels: the shorter side is scaled to it, then the centre is cropped.
         channels: 1 for grey, 3 for colour.
-        batch_size, eval_batch_size, val_size, split_seed, binarize, limit, seed: see `Images`.
         test_size: like ``val_size``, where there is no ``test`` folder.
         in_memory: decode all pictures once; None when they take at most 2 GiB. Else worker
             processes decode every batch; the batches are the same.
         workers: processes that decode; None for as many as there are processors, at most 8.
         unlabeled: take sub-folders for mere folders: every label is -1.
+        **kwargs: see `Images`; not ``resize``, and with ``folds`` a ``val`` folder is not used.
+
+    Raises:
+        ValueError: a value out of range, or two that exclude each other.
     """
 
     def __init__(
@@ -43,29 +46,25 @@ class ImageFolder(Images):
         root: str,
         image_size: int = 64,
         channels: int = 3,
-        batch_size: int = 128,
-        eval_batch_size: int = 512,
-        val_size: int | float = 0.1,
         test_size: int | float = 0.1,
-        split_seed: int = 0,
-        binarize: Literal["none", "dynamic", "fixed"] = "none",
-        limit: int | None = None,
-        seed: int | None = None,
         in_memory: bool | None = None,
         workers: int | None = None,
         unlabeled: bool = False,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            root, batch_size, eval_batch_size, val_size, split_seed, binarize, limit, seed
-        )
+        super().__init__(root, **kwargs)
+        if self.finish.resize is not None:
+            raise ValueError(
+                f"resize {self.finish.resize}: a folder's pictures have image_size; set that"
+            )
         if image_size < 1 or channels not in (1, 3):
             raise ValueError(
                 f"image_size {image_size} must be at least 1, channels {channels} 1 or 3"
             )
         if test_size < 0 or (workers is not None and workers < 0):
             raise ValueError(f"test_size {test_size} and workers {workers} must be 0 or more")
-        if binarize != "none" and in_memory is False:
-            raise ValueError(f"binarize {binarize!r} needs in_memory: true")
+        if self.binarize != "none" and in_memory is False:
+            raise ValueError(f"binarize {self.binarize!r} needs in_memory: true")
         self.image_size, self.channels, self.test_size = image_size, channels, test_size
         self.in_memory, self.unlabeled = in_memory, unlabeled
         self.workers = min(8, cores()) if workers is None else workers
@@ -118,16 +117,20 @@ class ImageFolder(Images):
         every = listings["train"]
         stay = np.arange(len(every.files))
         parts = {}
-        for name, size in (("test", self.test_size), ("val", self.val_size)):
-            if name in listings:
+        for name in ("test", "val"):
+            if name in listings and not (name == "val" and self.division.folds):
                 rows = np.arange(len(listings[name].files))
                 parts[name] = self._files(listings[name], rows)
                 continue
-            labels = every.labels[stay]
-            keep, carved = splits.part(labels, size, self.split_seed, f"{name}_size")
-            parts[name] = self._files(every, stay[carved])
+            keep, held = self._hold_out(name, every.labels[stay])
+            parts[name] = self._files(every, stay[held])
             stay = stay[keep]
         return {"train": self._files(every, stay), "val": parts["val"], "test": parts["test"]}
+
+    def _hold_out(self, name: str, labels: splits.Rows) -> tuple[splits.Rows, splits.Rows]:
+        if name == "val":
+            return self.division.hold_out(labels)
+        return splits.part(labels, self.test_size, self.division.seed, "test_size")
 
     def _files(self, listing: Listing, rows: splits.Rows) -> Files:
         chosen, index = listing.subset(rows), torch.from_numpy(rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lightning as L
 import numpy as np
@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from genlab import distributed
-from genlab.augment import binarize as binarize_images
-from genlab.data import splits
+from genlab.data.finish import Finish
 from genlab.data.loader import Batch, EvalLoader, Source, TrainLoader
 from genlab.data.pictures import Pictures
 from genlab.data.resume import ExactResume
+from genlab.data.sampling import check_sampling
+from genlab.data.splits import Division
 
 Split = Literal["train", "val", "test"]
-BINARIZE = ("none", "dynamic", "fixed")
 FIXED_SEEDS = {"train": 1 << 40, "val": 2 << 40, "test": 3 << 40}  # of images binarised once
 
 
@@ -38,8 +38,20 @@ class Images(L.LightningDataModule):
         split_seed: of that choice; independent of ``seed_everything``.
         binarize: ``none``; ``dynamic``: training pixels are drawn Bernoulli(intensity) anew in
             every batch; ``fixed``: drawn once. With either, val and test are drawn once.
-        limit: train on that many images only, classes in proportion.
+        limit: train on that many images only, a count or a fraction, classes in proportion.
         seed: of the training order and of ``seed`` in batches; None for ``seed_everything``'s.
+        augment: what happens to training images, drawn anew for each: the arguments of
+            `augment.Augment`; None for nothing.
+        resize: side in pixels to which all images are scaled, bilinear and antialiased, before
+            anything else; None for the data's own.
+        sampling: ``uniform``: every training image once an epoch; ``balanced``: drawn with
+            replacement, equal chances for all classes; unlabelled images are left out.
+        folds: cut the training set in that many parts, classes in proportion, by ``split_seed``;
+            one of them is val, whatever ``val_size`` says, the others are train.
+        fold: which one, from 0.
+
+    Raises:
+        ValueError: a value out of range, or two that exclude each other.
     """
 
     channels: int
@@ -54,25 +66,27 @@ class Images(L.LightningDataModule):
         val_size: int | float = 0.1,
         split_seed: int = 0,
         binarize: Literal["none", "dynamic", "fixed"] = "none",
-        limit: int | None = None,
+        limit: int | float | None = None,
         seed: int | None = None,
+        augment: dict[str, Any] | None = None,
+        resize: int | None = None,
+        sampling: Literal["uniform", "balanced"] = "uniform",
+        folds: int | None = None,
+        fold: int = 0,
     ) -> None:
         super().__init__()
-        sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "limit": limit}
+        sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size}
         for name, value in sizes.items():
-            if value is not None and value < 1:
+            if value < 1:
                 raise ValueError(f"{name} {value} must be at least 1")
-        if val_size < 0:
-            raise ValueError(
-                f"val_size {val_size} must be a fraction below 1 or a count, 0 or more"
-            )
-        if binarize not in BINARIZE:
-            raise ValueError(f"binarize {binarize!r} is none of {', '.join(BINARIZE)}")
+        check_sampling(sampling)
         self.root = Path(root or os.environ.get("GENLAB_DATA") or "data").expanduser()
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.val_size, self.split_seed = val_size, split_seed
-        self.binarize, self.limit = binarize, limit
-        self.seed = seed
+        self.division = Division(val_size, split_seed, limit, folds, fold)
+        self.binarize, self.sampling, self.seed = binarize, sampling, seed
+        self.finish = Finish(resize, augment, binarize)
+        if resize is not None:
+            self.image_size = resize
         self._parts: dict[str, tuple[Source, Tensor]] = {}
         self._forms: dict[str, tuple[Source, Tensor]] = {}
 
@@ -94,12 +108,12 @@ class Images(L.LightningDataModule):
         parts = {name: (source, torch.arange(len(source))) for name, source in found.items()}
         train = found["train"]
         if "val" not in found:
-            labels = train.labels.numpy()
-            stay, carved = splits.part(labels, self.val_size, self.split_seed, "val_size")
+            stay, held = self.division.hold_out(train.labels.numpy())
             parts["train"] = train, torch.from_numpy(stay)
-            parts["val"] = train, torch.from_numpy(carved)
-        if self.limit is not None:
-            parts["train"] = train, self._limited(train, parts["train"][1])
+            parts["val"] = train, torch.from_numpy(held)
+        rows = parts["train"][1]
+        used = self.division.limited(train.labels[rows].numpy())
+        parts["train"] = train, rows[torch.from_numpy(used)]
         self._parts = parts
 
     def splits(self) -> dict[str, np.ndarray]:
@@ -111,6 +125,14 @@ class Images(L.LightningDataModule):
     def split_indices(self) -> dict[str, np.ndarray]:
         """See `splits`."""
         return self.splits()
+
+    @property
+    def class_counts(self) -> list[int]:
+        """How many training images of each class there are (after ``limit``)."""
+        self.setup()
+        source, rows = self._parts["train"]
+        labels = source.labels[rows]
+        return labels[labels >= 0].bincount(minlength=self.num_classes).tolist()
 
     def train_dataloader(self) -> TrainLoader:
         """Shuffled batches; ``batch_size`` is divided by devices and accumulated batches.
@@ -139,6 +161,7 @@ class Images(L.LightningDataModule):
             seed=self.seed,
             rank=distributed.rank(),
             world=world,
+            sampling=self.sampling,
         )
 
     def val_dataloader(self) -> EvalLoader | list[EvalLoader]:
@@ -180,20 +203,10 @@ class Images(L.LightningDataModule):
         return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """On the device: draw the training images' pixels if asked to, then uint8 to [0, 1]."""
-        image = batch["image"]
-        if image.dtype != torch.uint8:
+        """On the device: resize; augment and draw the pixels of training images; to [0, 1]."""
+        if batch["image"].dtype != torch.uint8:
             return batch
-        if self.binarize == "dynamic" and "seed" in batch:
-            image = binarize_images(image, batch["seed"])
-        return {**batch, "image": image.float().div_(255)}
-
-    def _limited(self, train: Source, rows: Tensor) -> Tensor:
-        """At most ``limit`` of the training rows, classes in proportion."""
-        if self.limit is None or self.limit >= len(rows):
-            return rows
-        labels = train.labels[rows].numpy()
-        return rows[torch.from_numpy(splits.carve(labels, self.limit, self.split_seed)[1])]
+        return {**batch, "image": self.finish(batch["image"], batch.get("seed"))}
 
     def _form(self, split: str) -> tuple[Source, Tensor]:
         """A split binarised once, kept for the next caller."""

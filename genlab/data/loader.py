@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genlab.data.sampling import check_sampling, epoch_order
+
 Batch = dict[str, Any]
 MASK = 2**64 - 1
 
@@ -55,6 +57,7 @@ class TrainLoader:
     The order of an epoch is ``randperm(N, seed + epoch)[rank::world]``, that of torch's
     `DistributedSampler`. The global batch k is therefore the same set of images for every number
     of processes. Batches carry ``seed``, see `batch_seed`.
+    ``sampling: balanced`` draws an epoch of the same length with equal chances for the classes.
 
     Args:
         source: the images.
@@ -62,9 +65,11 @@ class TrainLoader:
         batch_size: images a step over all ranks.
         seed: of the order; None for that of ``seed_everything``.
         rank, world: this process among those that train together.
+        sampling: ``uniform`` or ``balanced``, see `sampling.epoch_order`.
 
     Raises:
-        ValueError: no complete batch, or a batch that the ranks cannot share equally.
+        ValueError: no complete batch, a batch that the ranks cannot share equally, or balanced
+            sampling of images without labels.
     """
 
     def __init__(
@@ -76,7 +81,9 @@ class TrainLoader:
         seed: int | None = None,
         rank: int = 0,
         world: int = 1,
+        sampling: str = "uniform",
     ) -> None:
+        check_sampling(sampling)
         if batch_size % world:
             raise ValueError(f"batch_size {batch_size} is not divisible by {world} processes")
         if not 0 < batch_size <= len(rows):
@@ -84,7 +91,11 @@ class TrainLoader:
                 f"batch_size {batch_size} must be at least 1 and at most {len(rows)}, "
                 "the number of training images"
             )
+        self.labels = source.labels[rows]
+        if sampling == "balanced" and not (self.labels >= 0).any():
+            raise ValueError("sampling 'balanced' needs labels, and no training image has one")
         self.source, self.rows, self.batch_size = source, rows, batch_size
+        self.sampling = sampling
         self.seed = default_seed() if seed is None else seed
         self.rank, self.world = rank, world
         self.sampler = self  # where Lightning looks for set_epoch
@@ -101,8 +112,7 @@ class TrainLoader:
 
     def batches(self, epoch: int) -> tuple[Tensor, ...]:
         """This rank's rows of every batch of an epoch."""
-        generator = torch.Generator().manual_seed(self.seed + epoch)
-        order = torch.randperm(len(self.rows), generator=generator)
+        order = epoch_order(self.sampling, self.labels, self.seed + epoch)
         order = order[: len(self) * self.batch_size][self.rank :: self.world]
         return self.rows[order].split(self.batch_size // self.world)
 
@@ -119,27 +129,29 @@ class TrainLoader:
             batch["seed"] = batch_seed(self.seed, epoch, position)
             yield batch
 
-    def state_dict(self) -> dict[str, int]:
+    def state_dict(self) -> dict[str, Any]:
         """Where the pass is: the same on every rank."""
         epoch, position = self._at
         return {"epoch": epoch, "position": position, **self._shape()}
 
-    def check_state(self, state: dict[str, int]) -> None:
+    def check_state(self, state: dict[str, Any]) -> None:
         """Whether this loader can go on from ``state``.
 
         Raises:
-            ValueError: in mid-epoch with another world size, batch, number of images or seed.
+            ValueError: in mid-epoch with another world size, batch, number of images, seed or
+                sampling.
         """
         if 0 < state["position"] < state["size"] // state["batch_size"]:
             for key, now in self._shape().items():
-                if state[key] != now:
+                then = state.get(key, "uniform")  # older ones do not say the sampling
+                if then != now:
                     raise ValueError(
                         f"the checkpoint stopped in mid-epoch with {key.replace('_', ' ')} "
-                        f"{state[key]}, now it is {now}; continue with {state[key]}, "
+                        f"{then}, now it is {now}; continue with {then}, "
                         "or from a checkpoint written at the end of an epoch"
                     )
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from ``state`` when the trainer is in its epoch, else start the trainer's epoch.
 
         Raises:
@@ -148,12 +160,13 @@ class TrainLoader:
         self.check_state(state)
         self._at, self._loaded = (state["epoch"], state["position"]), True
 
-    def _shape(self) -> dict[str, int]:
+    def _shape(self) -> dict[str, Any]:
         return {
             "world": self.world,
             "batch_size": self.batch_size,
             "size": len(self.rows),
             "seed": self.seed,
+            "sampling": self.sampling,
         }
 
 

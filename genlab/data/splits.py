@@ -2,10 +2,70 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Division:
+    """What of the training images is held out for validation, and how much of the rest is used.
+
+    Args:
+        val_size: a count or a fraction, classes in proportion; without a say where ``folds`` is.
+        seed: of every choice.
+        limit: how many of the remaining images are used, a count or a fraction; None for all.
+        folds: K of K-fold cross-validation; None for none.
+        fold: which of the K is held out, 0 to K - 1.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    val_size: int | float = 0.1
+    seed: int = 0
+    limit: int | float | None = None
+    folds: int | None = None
+    fold: int = 0
+
+    def __post_init__(self) -> None:
+        if self.val_size < 0:
+            raise ValueError(
+                f"val_size {self.val_size} must be a fraction below 1 or a count, 0 or more"
+            )
+        limit, whole = self.limit, isinstance(self.limit, int) or (self.limit or 0) > 1
+        if limit is not None and (limit < 1 if whole else not 0 < limit < 1):
+            raise ValueError(
+                f"limit {limit} must be at least 1, a whole number, or a fraction below 1"
+            )
+        if self.folds is not None and self.folds < 2:
+            raise ValueError(f"folds {self.folds} must be at least 2")
+        if not 0 <= self.fold < (self.folds or 1):
+            allowed = f"0 to {self.folds - 1}" if self.folds else "0 unless folds is given"
+            raise ValueError(f"fold {self.fold} must be {allowed}")
+
+    def hold_out(self, labels: Rows) -> tuple[Rows, Rows]:
+        """Rows to train on and rows to validate on, both ascending, of images with ``labels``."""
+        if self.folds is None:
+            return part(labels, self.val_size, self.seed, "val_size")
+        return fold(labels, self.folds, self.fold, self.seed)
+
+    def limited(self, labels: Rows) -> Rows:
+        """The rows that are used, ascending, classes in proportion.
+
+        Raises:
+            ValueError: a fraction that leaves nothing.
+        """
+        rows = np.arange(len(labels), dtype=np.int64)
+        if self.limit is None or self.limit >= len(rows):
+            return rows
+        number = round(self.limit * len(rows)) if self.limit < 1 else int(self.limit)
+        if not number:
+            raise ValueError(f"limit {self.limit} of {len(rows)} training images is none")
+        return carve(labels, number, self.seed)[1]
 
 
 def part(labels: Rows, size: int | float, seed: int, name: str) -> tuple[Rows, Rows]:
@@ -20,12 +80,34 @@ def part(labels: Rows, size: int | float, seed: int, name: str) -> tuple[Rows, R
     Raises:
         ValueError: nothing would be left.
     """
-    known = np.flatnonzero(labels >= 0)
-    rows = known if len(known) else np.arange(len(labels))
+    rows = _labelled(labels)
     number = round(size * len(rows)) if size < 1 else int(size)
     if number >= len(rows):
         raise ValueError(f"{name} {size} leaves none of the {len(rows)} images for training")
     held = rows[carve(labels[rows], number, seed)[1]]
+    return np.setdiff1d(np.arange(len(labels)), held), held
+
+
+def fold(labels: Rows, folds: int, number: int, seed: int) -> tuple[Rows, Rows]:
+    """Rows that stay and those of one fold of K: together the folds are every labelled image once.
+
+    Args:
+        labels: (N,) classes, -1 where unknown; unlabelled images always stay, unless all are.
+        folds: K; scikit-learn warns about a class with fewer images.
+        number: which fold is held out.
+        seed: of the choice.
+
+    Raises:
+        ValueError: no class has K images.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    rows = _labelled(labels)
+    most = int(np.unique(labels[rows], return_counts=True)[1].max())
+    if folds > most:
+        raise ValueError(f"folds {folds} exceeds the {most} images of the largest class")
+    cut = StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, labels[rows])
+    held = rows[list(cut)[number][1]]
     return np.setdiff1d(np.arange(len(labels)), held), held
 
 
@@ -48,3 +130,9 @@ def carve(labels: Rows, number: int, seed: int) -> tuple[Rows, Rows]:
         rows, test_size=number, random_state=seed, stratify=labels if possible else None
     )
     return np.sort(stay), np.sort(carved)
+
+
+def _labelled(labels: Rows) -> Rows:
+    """The rows whose class is known; all where none is."""
+    known = np.flatnonzero(labels >= 0)
+    return known if len(known) else np.arange(len(labels))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,28 +25,15 @@ class TorchvisionImages(Images):
 
     Args:
         root: folder of the data; None for the environment's GENLAB_DATA, else ``data``.
-        batch_size, eval_batch_size, val_size, split_seed, binarize, limit, seed: see `Images`.
         download: fetch what is missing.
+        **kwargs: see `Images`.
     """
 
     stock: type[Any]
     folder: str
 
-    def __init__(
-        self,
-        root: str | None = None,
-        batch_size: int = 128,
-        eval_batch_size: int = 512,
-        val_size: int | float = 0.1,
-        split_seed: int = 0,
-        binarize: Literal["none", "dynamic", "fixed"] = "none",
-        limit: int | None = None,
-        seed: int | None = None,
-        download: bool = True,
-    ) -> None:
-        super().__init__(
-            root, batch_size, eval_batch_size, val_size, split_seed, binarize, limit, seed
-        )
+    def __init__(self, root: str | None = None, download: bool = True, **kwargs: Any) -> None:
+        super().__init__(root, **kwargs)
         self.download = download
         self._read: dict[str, Pictures] = {}  # what prepare_data read, for setup
 
@@ -69,7 +56,7 @@ class TorchvisionImages(Images):
 
     def sources(self) -> dict[str, Source]:
         """Training and test images."""
-        shape = (self.channels, self.image_size, self.image_size)
+        shape = (self.channels, type(self).image_size, type(self).image_size)
         found = {part: self._read.get(part) or self.read(part) for part in self.parts()}
         self._read.clear()
         for part, pictures in found.items():

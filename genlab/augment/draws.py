@@ -1,0 +1,67 @@
+"""Random parameters per image that every number of processes draws alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from genlab import distributed
+
+Params = dict[str, Tensor]  # name -> (N, ...) one row an image
+Shape = tuple[int, ...]  # (N, C, H, W)
+Draw = Callable[[Shape, torch.Generator], Params]
+
+_generators: dict[torch.device, torch.Generator] = {}
+
+
+def generator(seed: int, device: torch.device, stream: int = 0) -> torch.Generator:
+    """A generator on ``device`` that starts from ``seed``; the same object at every call.
+
+    Args:
+        seed: of the batch, in [0, 2^63).
+        device: where the draws are wanted.
+        stream: one number for each use of the same seed, so that uses are independent.
+    """
+    kept = _generators.setdefault(device, torch.Generator(device))
+    return kept.manual_seed((seed ^ (stream * 0x9E3779B97F4A7C15)) & (2**63 - 1))
+
+
+def for_this_rank(
+    draw: Draw, image: Tensor, seed: int, *, stream: int = 0, sliced: bool = True
+) -> Params:
+    """Parameters for a batch that is this process's share of the global one.
+
+    They are drawn for the global batch, of which this process holds rows ``rank, rank + world,
+    ...`` (see `TrainLoader`), so N processes see what one would. No state is left behind.
+
+    Args:
+        draw: (shape of the global batch, generator) -> parameters.
+        image: (B, C, H, W), this process's images.
+        seed: of the batch, equal on all ranks.
+        stream: see `generator`.
+        sliced: False when every rank holds the same images and wants the same draw.
+    """
+    world = distributed.world_size() if sliced else 1
+    first = distributed.rank() if sliced else 0
+    shape = (len(image) * world, *image.shape[1:])
+    every = draw(shape, generator(seed, image.device, stream))
+    return {name: rows[first::world] for name, rows in every.items()}
+
+
+def uniform(shape: Shape | int, low: float, high: float, generator: torch.Generator) -> Tensor:
+    """Float32, uniform in [low, high)."""
+    size = (shape,) if isinstance(shape, int) else shape
+    return torch.rand(size, generator=generator, device=generator.device) * (high - low) + low
+
+
+def whole(limit: Tensor, generator: torch.Generator) -> Tensor:
+    """Whole numbers, uniform in 0 ... limit, each with its own limit (an int64 tensor)."""
+    unit = uniform(tuple(limit.shape), 0.0, 1.0, generator)
+    return torch.minimum((unit * (limit + 1)).long(), limit)  # the product may round up
+
+
+def coin(n: int, chance: float, generator: torch.Generator) -> Tensor:
+    """(n,) bool, true with ``chance``."""
+    return uniform(n, 0.0, 1.0, generator) < chance

@@ -1,0 +1,190 @@
+"""The everyday augmentation of supervised training, batched: one draw per image."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genlab.augment import geometry
+from genlab.augment.boxes import crop_boxes, erase_boxes, inside, square_boxes
+from genlab.augment.draws import Params, Shape, coin, for_this_rank, uniform
+from genlab.recipes import nearest
+
+STREAM = 1  # of the batch's seed; see `draws.generator`
+GREY = (0.299, 0.587, 0.114)  # ITU-R 601
+LIMITS = {
+    "translate": 4096, "rotate": 180, "scale": 0.99, "shear": 80, "erase": 1, "cutout": 4096,
+    "brightness": 10, "contrast": 10,
+}  # fmt: skip
+
+
+class Augment(nn.Module):
+    """Flips, moves, turns, crops, dims and erases; every switch is off unless given.
+
+    In this order: flip; translate; crop, shear, scale and rotate in one bilinear resampling;
+    brightness; contrast; erase; cutout. Flips and moves alone copy pixels and never mix them.
+
+    Args:
+        flip: left-right, half of the images.
+        translate: whole pixels, uniform in -translate ... translate, both ways (the usual random
+            crop of a padded image).
+        rotate: degrees, uniform in -rotate ... rotate.
+        scale: factor uniform in 1 - scale ... 1 + scale.
+        shear: degrees along x, uniform in -shear ... shear.
+        crop: ``[smallest, largest]`` share of the image's area, enlarged to its size; see
+            `boxes.crop_boxes`.
+        erase: chance of random erasing; see `boxes.erase_boxes`.
+        cutout: side in pixels of the one square erased in every image; see `boxes.square_boxes`.
+        brightness: factor uniform in max(0, 1 - brightness) ... 1 + brightness.
+        contrast: likewise, about the image's mean grey.
+        padding: beyond the borders, ``reflect`` or ``zeros``.
+        fill: of what is erased: a grey value in [0, 1], or ``noise``, uniform per pixel.
+
+    Raises:
+        ValueError: a value out of range.
+
+    Sources: torchvision's RandomCrop, RandomAffine, RandomResizedCrop, ColorJitter and
+    RandomErasing, with the same distributions and values within rounding.
+    Departures: contrast always follows brightness; noise is uniform, not normal, because images
+    are in [0, 1] here.
+    """
+
+    def __init__(
+        self,
+        flip: bool = False,
+        translate: int = 0,
+        rotate: float = 0.0,
+        scale: float = 0.0,
+        shear: float = 0.0,
+        crop: Sequence[float] | None = None,
+        erase: float = 0.0,
+        cutout: int = 0,
+        brightness: float = 0.0,
+        contrast: float = 0.0,
+        padding: str = "reflect",
+        fill: float | str = 0.0,
+    ) -> None:
+        super().__init__()
+        self.flip, self.translate, self.padding = flip, translate, padding
+        self.rotate, self.scale, self.shear, self.crop = rotate, scale, shear, crop
+        self.erase, self.cutout, self.fill = erase, cutout, fill
+        self.brightness, self.contrast = brightness, contrast
+        _check(self)
+
+    @torch.no_grad()
+    def forward(self, image: Tensor, seed: int) -> Tensor:
+        """Augment this process's share of a batch.
+
+        Args:
+            image: (B, C, H, W) float in [0, 1].
+            seed: of the batch, equal on all ranks.
+
+        Returns:
+            Same shape, in [0, 1]; the argument is left as it is.
+        """
+        return self.apply_to(image, for_this_rank(self.draw, image, seed, stream=STREAM))
+
+    def draw(self, shape: Shape, generator: torch.Generator) -> Params:
+        """What happens to each of N images (N, C, H, W), nothing of it done yet."""
+        n, drawn = shape[0], {}
+        if self.flip:
+            drawn["flip"] = coin(n, 0.5, generator)
+        if self.translate:
+            span = (-self.translate, self.translate + 1)
+            drawn["shift"] = (
+                uniform((n, 2), *span, generator).floor().long().clamp_(max=span[1] - 1)
+            )
+        if self.rotate or self.scale or self.shear:
+            drawn["angle"] = uniform(n, -self.rotate, self.rotate, generator)
+            drawn["scale"] = uniform(n, 1 - self.scale, 1 + self.scale, generator)
+            drawn["shear"] = uniform(n, -self.shear, self.shear, generator)
+        if self.crop:
+            drawn["crop"] = crop_boxes(shape, self.crop, generator)
+        for name, most in (("brightness", self.brightness), ("contrast", self.contrast)):
+            if most:
+                drawn[name] = uniform(n, max(0.0, 1 - most), 1 + most, generator)
+        if self.erase:
+            drawn["erase"] = erase_boxes(shape, self.erase, generator)
+        if self.cutout:
+            drawn["cutout"] = square_boxes(shape, self.cutout, generator)
+        if self.fill == "noise" and (self.erase or self.cutout):
+            drawn["noise"] = uniform(shape, 0.0, 1.0, generator)
+        return drawn
+
+    def apply_to(self, image: Tensor, drawn: Params) -> Tensor:
+        """Do to the images (N, C, H, W) what was drawn for them."""
+        if "flip" in drawn:
+            image = geometry.flip(image, drawn["flip"])
+        if "shift" in drawn:
+            image = geometry.translate(image, drawn["shift"], self.translate, self.padding)
+        if "crop" in drawn or "angle" in drawn:
+            image = geometry.resample(image, _map(drawn, *image.shape[2:]), self.padding)
+        if "brightness" in drawn:
+            image = (image * drawn["brightness"][:, None, None, None]).clamp_(0, 1)
+        if "contrast" in drawn:
+            image = _contrast(image, drawn["contrast"])
+        fill = drawn.get("noise", self.fill)
+        for name in ("erase", "cutout"):
+            if name in drawn:
+                gone = inside(drawn[name], *image.shape[2:])
+                image = torch.where(gone, fill, image)  # type: ignore[arg-type]
+        return image
+
+    def extra_repr(self) -> str:
+        """The switches that are on."""
+        names = inspect.signature(Augment).parameters
+        given = {n: getattr(self, n) for n, p in names.items() if getattr(self, n) != p.default}
+        return ", ".join(f"{name}={value}" for name, value in given.items())
+
+
+def from_options(options: dict[str, Any] | None) -> Augment | None:
+    """The augmentation that a recipe's ``augment:`` asks for; None for nothing.
+
+    Raises:
+        ValueError: a switch that does not exist, or a value out of range.
+    """
+    known = inspect.signature(Augment).parameters
+    for name in options or {}:
+        if name not in known:
+            raise ValueError(f"augment has no switch {name!r}; {nearest(str(name), known)}")
+    return Augment(**options) if options else None
+
+
+def _map(drawn: Params, height: int, width: int) -> Tensor:
+    """Crop and affine map as one, (N, 2, 3) from output to input."""
+    if "angle" in drawn:
+        theta = geometry.affine(drawn["angle"], drawn["scale"], drawn["shear"], width / height)
+    else:
+        box = drawn["crop"]
+        theta = torch.eye(2, 3, device=box.device).expand(len(box), 2, 3)
+    return geometry.into_box(theta, drawn["crop"], height, width) if "crop" in drawn else theta
+
+
+def _contrast(image: Tensor, factor: Tensor) -> Tensor:
+    """Away from each image's mean grey by ``factor`` (N,)."""
+    weights = GREY if image.shape[1] == 3 else (1 / image.shape[1],) * image.shape[1]
+    mean = image.mean((2, 3)) @ torch.tensor(weights, device=image.device)  # (N,)
+    pivot = (mean * (1 - factor))[:, None, None, None]
+    return (image * factor[:, None, None, None] + pivot).clamp_(0, 1)
+
+
+def _check(augment: Augment) -> None:
+    if not isinstance(augment.flip, bool):
+        raise ValueError(f"augment: flip must be true or false, not {augment.flip!r}")
+    for name, most in LIMITS.items():
+        value, whole = getattr(augment, name), name in ("translate", "cutout")
+        kinds = (int,) if whole else (int, float)
+        if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= value <= most:
+            number = "a whole number" if whole else "a number"
+            raise ValueError(f"augment: {name} must be {number} in 0 ... {most}, not {value!r}")
+    crop, padding, fill = augment.crop, augment.padding, augment.fill
+    if crop is not None and not (len(crop) == 2 and 0 < crop[0] <= crop[1] <= 1):
+        raise ValueError(f"augment: crop must be [smallest, largest] area in 0 ... 1, not {crop!r}")
+    if padding not in geometry.PADDING:
+        raise ValueError(f"augment: padding must be reflect or zeros, not {padding!r}")
+    if fill != "noise" and not (isinstance(fill, int | float) and 0 <= fill <= 1):
+        raise ValueError(f"augment: fill must be a number in 0 ... 1 or noise, not {fill!r}")

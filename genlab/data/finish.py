@@ -1,0 +1,65 @@
+"""What happens to a batch's images once they are on the device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genlab import augment
+
+BINARIZE = ("none", "dynamic", "fixed")
+
+
+class Finish:
+    """From bytes to what a method sees: resize, augment, binarise, [0, 1].
+
+    Args:
+        resize: side in pixels, bilinear and antialiased; None for as they are.
+        options: of `augment.Augment`, for training images; None for nothing.
+        binarize: ``dynamic`` to draw the pixels of training images; the others are no work here.
+
+    Raises:
+        ValueError: a value out of range, or two that exclude each other.
+    """
+
+    def __init__(self, resize: int | None, options: dict[str, Any] | None, binarize: str) -> None:
+        if resize is not None and resize < 1:
+            raise ValueError(f"resize {resize} must be at least 1")
+        if binarize not in BINARIZE:
+            raise ValueError(f"binarize {binarize!r} is none of {', '.join(BINARIZE)}")
+        if binarize != "none" and resize is not None:
+            raise ValueError(f"resize {resize} would blur what binarize {binarize!r} draws")
+        if binarize == "fixed" and options:
+            raise ValueError("augment would change what binarize 'fixed' drew; use 'dynamic'")
+        self.resize, self.binarize = resize, binarize
+        self.augment = augment.from_options(options)
+
+    def __call__(self, image: Tensor, seed: int | None = None) -> Tensor:
+        """Finish a batch.
+
+        Args:
+            image: (B, C, H, W) uint8.
+            seed: of a training batch, see `loader.batch_seed`; None in evaluation.
+
+        Returns:
+            (B, C, H, W) float in [0, 1], resized.
+        """
+        if self.resize:
+            size = (self.resize, self.resize)
+            image = F.interpolate(_unit(image), size, mode="bilinear", antialias=True)
+        if seed is not None and self.augment:
+            image = self.augment(_unit(image), seed)
+        if seed is not None and self.binarize == "dynamic":
+            image = augment.binarize(_bytes(image), seed)
+        return _unit(image)
+
+
+def _unit(image: Tensor) -> Tensor:
+    return image.float().div_(255) if image.dtype == torch.uint8 else image
+
+
+def _bytes(image: Tensor) -> Tensor:
+    return image if image.dtype == torch.uint8 else image.mul(255).round_().byte()

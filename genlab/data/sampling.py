@@ -1,0 +1,38 @@
+"""The order in which an epoch goes through the training images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+SAMPLING = ("uniform", "balanced")
+
+
+def epoch_order(sampling: str, labels: Tensor, seed: int) -> Tensor:
+    """Positions 0 ... N - 1 of one epoch, N of them, fixed by the seed.
+
+    Args:
+        sampling: ``uniform``: every image once; ``balanced``: with replacement, every class with
+            the same probability whatever its size, every image of a class too.
+        labels: (N,) int64, -1 where unknown; such images are never drawn when balanced.
+        seed: of this epoch.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    if sampling == "uniform":
+        return torch.randperm(len(labels), generator=generator)
+    known = (labels >= 0).nonzero()[:, 0]
+    by_class = known[labels[known].argsort(stable=True)]
+    counts = labels[known].unique(return_counts=True)[1]  # of the classes that occur
+    drawn = torch.randint(len(counts), (len(labels),), generator=generator)
+    within = torch.rand(len(labels), dtype=torch.float64, generator=generator) * counts[drawn]
+    return by_class[(counts.cumsum(0) - counts)[drawn] + within.long()]
+
+
+def check_sampling(sampling: str) -> None:
+    """Refuse what is no way of sampling.
+
+    Raises:
+        ValueError: names those that there are.
+    """
+    if sampling not in SAMPLING:
+        raise ValueError(f"sampling {sampling!r} is none of {', '.join(SAMPLING)}")
