@@ -1,102 +1,131 @@
-"""Optimisers from plain settings, and the schedule that lives in them."""
+"""Optimisers from plain settings."""
 
 from __future__ import annotations
 
-import copy
+import inspect
+import re
 from typing import Any
 
-import lightning as L
 import pytest
+import timm.optim
 import torch
-from torch import nn
 
 from genlab import optim
-from genlab.optim.build import attach_schedule, decay_groups, lr_factor
+from genlab.optim import names
+from genlab.optim.check import DEFAULTS
+from tests.optim.tiny import Tiny, batches, train, weights
+
+ELSEWHERE = ("bnb", "fused")  # bitsandbytes and apex: packages of their own, on CUDA only
+HERE = [n for n in names.known() if not n.startswith((*ELSEWHERE, "kron", "torch.muon"))]
 
 
-class Net(L.LightningModule):
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Conv2d(1, 1, 1))
-        self.frozen = nn.Linear(2, 2).requires_grad_(False)
+def test_every_optimiser_of_torch_has_a_name() -> None:
+    classes = {
+        n.lower()
+        for n, c in vars(torch.optim).items()
+        if inspect.isclass(c) and issubclass(c, torch.optim.Optimizer)
+    }
+    assert classes - set(names.known()) == {"optimizer", "sparseadam"}
+    assert set(timm.optim.list_optimizers()) <= set(names.known())
+    assert "torch.adafactor" in names.known()
 
 
-def rates(settings: dict[str, Any], total: int, steps: int) -> list[float]:
-    module = Net()
-    module._trainer = type("T", (), {"estimated_stepping_batches": total, "max_epochs": 5})()
-    optimizer = optim.build(module, settings)
-    found = []
-    for _ in range(steps):
-        optimizer.step()
-        found.append(optimizer.param_groups[0]["lr"])
-    return found
+@pytest.mark.parametrize("name", [*HERE, "lookahead_lion"])
+def test_every_optimiser_moves_the_weights_under_the_trainer(name: str) -> None:
+    """With a schedule that changes its learning rate and a norm that does not decay."""
+    settings: dict[str, Any] = {"name": name, "lr": 1e-2, "schedule": "linear"}
+    accepted = "weight_decay" in names.accepted(name)
+    module, trainer = train(settings | ({"weight_decay": 0.1} if accepted else {}), steps=2)
+    torch.manual_seed(0)
+    moved = (weights(module) - weights(Tiny())).abs()
+    assert moved.max() > 1e-6
+    assert moved.isfinite().all()
+    assert trainer.global_step == 2
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.5e-2)
 
 
-def test_warmup_reaches_the_peak_and_the_cosine_falls() -> None:
-    lr = rates({"name": "sgd", "lr": 1.0, "schedule": "cosine", "warmup_steps": 3}, 10, 10)
-    assert lr[:4] == pytest.approx([1 / 3, 2 / 3, 1.0, 1.0])
-    assert lr[3:] == pytest.approx([lr_factor(s, 10, 3, "cosine", 0.0) for s in range(3, 10)])
-    assert lr == sorted(lr[:3]) + sorted(lr[3:], reverse=True)
-    assert 0 < lr[-1] < 0.06
+@pytest.mark.filterwarnings("ignore:It is highly recommended to have 'opt_einsum'")
+def test_kron_and_muon_of_torch_are_made() -> None:
+    optim.check({"name": "kron"})
+    optim.check({"name": "torch.muon"})
+    with pytest.raises(ValueError, match="only supports 2D"):
+        optim.build(Tiny(), {"name": "torch.muon"})
 
 
-def test_warmup_in_epochs_and_a_floor() -> None:
-    lr = rates({"lr": 2.0, "schedule": "linear", "warmup_epochs": 1, "final_lr": 0.5}, 10, 10)
-    assert lr[1] == pytest.approx(2.0)
-    assert min(lr[2:]) > 1.0
+def test_lbfgs_takes_several_closures_a_step_and_beats_gradient_descent() -> None:
+    losses = {}
+    for name, lr in (("lbfgs", 1.0), ("torch.sgd", 0.1)):
+        module, _ = train({"name": name, "lr": lr}, steps=4, limit_train_batches=1)
+        module.seen.clear()
+        batch = next(iter(batches()))
+        losses[name] = float(module.training_step(batch, 0).detach())
+    assert losses["lbfgs"] < 0.2 * losses["torch.sgd"]
+    assert len(train({"name": "lbfgs"}, steps=1)[0].seen) > 5
 
 
-def test_the_schedule_continues_from_the_state() -> None:
-    def make() -> tuple[Net, torch.optim.Optimizer]:
-        module = Net()
-        module._trainer = type("T", (), {"estimated_stepping_batches": 9, "max_epochs": 5})()
-        return module, optim.build(module, {"lr": 1.0, "schedule": "cosine"})
-
-    _, straight = make()
-    _, first = make()
-    for _ in range(4):
-        straight.step()
-        first.step()
-    _, second = make()
-    second.load_state_dict(copy.deepcopy(first.state_dict()))
-    straight.step()
-    second.step()
-    assert second.param_groups[0]["lr"] == straight.param_groups[0]["lr"] != 1.0
-
-
-def test_every_trained_parameter_is_in_one_group_and_norms_and_biases_do_not_decay() -> None:
-    module = Net()
-    groups = decay_groups(module.named_parameters(), 0.1)
-    members = [id(p) for g in groups for p in g["params"]]
-    assert len(members) == len(set(members))
-    assert set(members) == {id(p) for p in module.parameters() if p.requires_grad}
-    assert all(p.ndim > 1 for p in groups[0]["params"])
-    assert [g["weight_decay"] for g in groups] == [0.1, 0.0]
+def test_no_setting_has_the_name_of_an_optimisers_argument() -> None:
+    taken: set[str] = set()
+    for name in names.known():
+        if not name.startswith(ELSEWHERE):
+            taken |= names.accepted(name)
+    assert taken & set(DEFAULTS) == {"lr", "weight_decay"}
 
 
 def test_betas_of_integers_are_taken() -> None:
-    optimizer = optim.build(Net(), {"name": "adam", "betas": [0, 0.9]})
+    optimizer = optim.build(Tiny(), {"name": "adam", "betas": [0, 0.9]})
     assert optimizer.param_groups[0]["betas"] == (0.0, 0.9)
 
 
+def test_one_dictionary_may_ask_for_everything() -> None:
+    settings = {
+        "name": "adamw", "lr": 0.01, "weight_decay": 0.1, "schedule": "onecycle", "sam": 0.05,
+        "agc": 0.02, "layer_decay": 0.5, "lr_scale": {"head": 3.0},
+    }  # fmt: skip
+    module, trainer = train(settings, steps=4)
+    rates = sorted({g["lr"] / g["peak_lr"] for g in trainer.optimizers[0].param_groups})
+    assert rates == pytest.approx([rates[0]] * len(rates))
+    assert {g["peak_lr"] for g in trainer.optimizers[0].param_groups} == {0.03, 0.005, 0.0025}
+    assert len(module.seen) == 8
+
+
+def test_the_groups_of_old_checkpoints_are_those_of_new_ones() -> None:
+    """Without the new settings: what decays, then what does not, with the keys of version 0.1."""
+    groups = optim.build(Tiny(), {"name": "adam", "weight_decay": 0.1}).state_dict()["param_groups"]
+    assert [len(g["params"]) for g in groups] == [3, 5]
+    assert [g["weight_decay"] for g in groups] == [0.1, 0.0]
+    assert groups[0]["schedule_step"] == 0
+    assert {g["peak_lr"] for g in groups} == {1e-3}
+
+
 @pytest.mark.parametrize(
-    ("settings", "word"),
-    [({"name": "adamm"}, "adam"), ({"schedule": "cos"}, "cosine"), ({"lrr": 1}, "lrr"),
-     ({"lr": -1}, "lr"), ({"warmup_steps": "x"}, "warmup_steps")],
-)  # fmt: skip
-def test_wrong_settings_are_named(settings: dict[str, Any], word: str) -> None:
-    with pytest.raises(ValueError, match=word):
+    ("settings", "words"),
+    [
+        ({"name": "adamm"}, "optimizer adamm is unknown; did you mean adam or"),
+        ({"name": "sparseadam"}, "sparseadam is unknown"),
+        ({"name": "lookahead_lbfgs"}, "lookahead_lbfgs is unknown"),
+        ({"schedule": "cos"}, "schedule 'cos' is unknown; did you mean cosine?"),
+        ({"lrr": 1}, "lrr is unknown; did you mean lr?"),
+        ({"sma": 1}, "sma is unknown; did you mean sam?"),
+        ({"name": "torch.sgd", "betas": [0.9, 0.99]}, "betas is unknown"),
+        ({"betas": [2, 3]}, "beta"),
+        ({"lr": -1}, "lr must be a number >= 0, got -1"),
+        ({"warmup_steps": "x"}, "warmup_steps must be"),
+        ({"agc": 0}, "agc must be a number > 0"),
+        ({"agc": True}, "agc must be a number > 0"),
+        ({"layer_decay": 1.5}, "layer_decay must be at most 1"),
+        ({"lr_scale": {"head": 0}}, "lr_scale must map parts to factors > 0"),
+        ({"lr_scale": 3}, "lr_scale must map"),
+        ({"pct_start": 0.2}, "pct_start is for schedule onecycle, not constant"),
+        ({"schedule": "cosine", "milestones": [0.5]}, "milestones is for schedule step"),
+        ({"schedule": "onecycle", "warmup_epochs": 1}, "does nothing with schedule onecycle"),
+        ({"schedule": "step"}, "milestones must list"),
+        ({"schedule": "step", "milestones": [0.5, 30]}, "milestones must list"),
+        ({"name": "lbfgs", "weight_decay": 0.1}, "weight_decay is not something it does"),
+        ({"name": "lbfgs", "lr_scale": {"head": 2}}, "lr_scale does not go with lbfgs"),
+        ({"name": "lbfgs", "sam": 0.1}, "sam does not go with lbfgs"),
+    ],
+)
+def test_wrong_settings_are_named(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)) as error:
         optim.check(settings)
-
-
-def test_a_schedule_needs_an_end() -> None:
-    module = Net()
-    module._trainer = type(
-        "T", (), {"estimated_stepping_batches": float("inf"), "max_epochs": -1}
-    )()
-    with pytest.raises(ValueError, match="max_epochs"):
-        attach_schedule(
-            torch.optim.SGD(module.net.parameters(), 1.0),
-            module,
-            {"schedule": "cosine", "final_lr": 0, "warmup_steps": 0, "warmup_epochs": 0},
-        )
+    assert "\n" not in str(error.value)

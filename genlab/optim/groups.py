@@ -1,0 +1,130 @@
+"""Which parameter decays, and with what share of the learning rate it moves."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatch
+from types import SimpleNamespace
+from typing import Any
+
+from timm.models import group_parameters
+from torch import nn
+
+from genlab.recipes import nearest
+
+NORM = re.compile(r"Norm(Act)?(\dd)?$")  # LayerNorm, BatchNorm2d, BatchNormAct2d, ActNorm ...
+
+
+def parameter_groups(
+    module: nn.Module,
+    lr: float,
+    weight_decay: float,
+    lr_scale: dict[str, float] | None = None,
+    layer_decay: float | None = None,
+) -> list[dict[str, Any]]:
+    """Trainable parameters grouped by learning rate and by whether they decay.
+
+    Args:
+        module: the method.
+        lr: the learning rate that factors multiply.
+        weight_decay: of the groups that decay.
+        lr_scale: factor for each named child of the method.
+        layer_decay: factor for each layer of ``module.encoder.backbone``, counted from the head.
+
+    Returns:
+        Groups with ``params``, ``lr`` and ``weight_decay``; that of the plain ``lr`` which decays
+        is the first, if there is such a group.
+    """
+    plain, scales = undecayed(module), _scales(module, lr_scale or {}, layer_decay)
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((scales[name], name in plain), []).append(parameter)
+    order = sorted(groups, key=lambda key: (key[0] != 1.0, -key[0], key[1]))
+    return [
+        {
+            "params": groups[scale, spared],
+            "lr": lr * scale,
+            "weight_decay": 0.0 if spared else weight_decay,
+        }
+        for scale, spared in order
+    ]
+
+
+def undecayed(module: nn.Module) -> set[str]:
+    """Names of the parameters that weight decay spares.
+
+    One-dimensional ones and biases, all of a norm whatever its shape, and those that a submodule's
+    own ``no_weight_decay()`` names (timm's ViTs: position embeddings, class tokens; Swin: tables of
+    relative positions). A filter by the words bias and bn misses the norms inside ``downsample``
+    of a ResNet and every LayerNorm scale of a ViT.
+    """
+    found = {n for n, p in module.named_parameters() if p.ndim <= 1 or n.endswith(".bias")}
+    for path, child in module.named_modules():
+        prefix = f"{path}." if path else ""
+        if NORM.search(type(child).__name__):
+            found |= {prefix + name for name, _ in child.named_parameters(recurse=False)}
+        patterns: set[str] = getattr(child, "no_weight_decay", set)()
+        if patterns:
+            found |= {
+                prefix + name
+                for name, _ in child.named_parameters()
+                if any(fnmatch(name, pattern) for pattern in patterns)
+            }
+    return found
+
+
+def _scales(
+    module: nn.Module, lr_scale: dict[str, float], layer_decay: float | None
+) -> dict[str, float]:
+    """The factor of every parameter: its part's, times its layer's."""
+    check_parts(module, lr_scale, layer_decay)
+    scales = {n: lr_scale.get(n.partition(".")[0], 1.0) for n, _ in module.named_parameters()}
+    if layer_decay is not None:
+        for name, factor in layer_scales(module.encoder.backbone, layer_decay).items():  # type: ignore[union-attr]
+            scales[f"encoder.backbone.{name}"] *= factor
+    return scales
+
+
+def check_parts(
+    module: nn.Module, lr_scale: dict[str, float] | None, layer_decay: float | None
+) -> None:
+    """That the method has the parts which ``lr_scale`` names, and layers to decay over.
+
+    Raises:
+        ValueError: it lacks one.
+    """
+    parts = dict.fromkeys(name.partition(".")[0] for name, _ in module.named_parameters())
+    for part in lr_scale or {}:
+        if part not in parts:
+            raise ValueError(f"optimizer.lr_scale: no part {part}; {nearest(part, parts)}")
+    if layer_decay is not None and not hasattr(getattr(module, "encoder", None), "backbone"):
+        raise ValueError("optimizer.layer_decay needs a method that stands on networks.encoder")
+
+
+def layer_scales(backbone: Any, layer_decay: float) -> dict[str, float]:
+    """The learning-rate factor of each parameter of a backbone, by its distance from the head.
+
+    A backbone of L layers above its stem: stem ``layer_decay ** (L + 1)``, first block
+    ``layer_decay ** L``, last block ``layer_decay``; a norm before the head moves with the last
+    block or the head, as timm groups it, and the head, outside, with the full rate. As in BEiT
+    (Bao et al. 2021, arXiv:2106.08254).
+
+    Departures: every block of a ConvNeXt is a layer, as in timm, where its paper (Liu et al. 2022,
+    arXiv:2201.03545) makes 12 groups of blocks. In a network that has no ``group_matcher`` each
+    kernel opens a layer.
+    """
+    names = [name for name, _ in backbone.named_parameters()]
+    if hasattr(backbone, "group_matcher"):
+        # a name that no pattern matches stands for the head, which timm's model no longer has
+        with_head: Any = SimpleNamespace(
+            named_parameters=lambda: ((n, n) for n in [*names, "(head)"])
+        )
+        layer = group_parameters(with_head, backbone.group_matcher(coarse=False), reverse=True)
+        top = layer["(head)"]
+    else:
+        layer, top = {}, 0
+        for name, parameter in backbone.named_parameters():
+            top += parameter.ndim > 1
+            layer[name] = max(0, top - 1)
+    return {name: layer_decay ** (top - layer[name]) for name in names}

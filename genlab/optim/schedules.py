@@ -1,0 +1,133 @@
+"""Learning rates over a run: a factor for each optimiser step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import torch
+
+FALLING: dict[str, Callable[[float], float]] = {  # from 1 at the start of a run to its end
+    "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
+    "linear": lambda done: 1 - done,
+    "cosine_7_16": lambda done: math.cos(7 * math.pi * done / 16),  # FixMatch, arXiv:2001.07685
+}
+SCHEDULES = ("constant", *FALLING, "step", "onecycle")
+
+
+def attach(
+    optimizer: torch.optim.Optimizer, module: L.LightningModule, options: dict[str, Any]
+) -> None:
+    """Set the learning rate before every step from a counter kept in the first parameter group."""
+    at = plan(module, options)
+    cycles = options["schedule"] == "onecycle" and options["cycle_momentum"]
+    for group in optimizer.param_groups:
+        group["peak_lr"] = group["lr"]
+        if cycles and not {"betas", "momentum"} & set(group):
+            raise ValueError("this optimizer has no momentum to cycle: set cycle_momentum: false")
+    optimizer.param_groups[0]["schedule_step"] = 0
+
+    def before_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        step = optimizer.param_groups[0]["schedule_step"]
+        factor, momentum = at(step)
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+            if cycles:
+                _set_momentum(group, momentum)
+        optimizer.param_groups[0]["schedule_step"] = step + 1
+
+    optimizer.register_step_pre_hook(before_step)
+
+
+def plan(
+    module: L.LightningModule, options: dict[str, Any]
+) -> Callable[[int], tuple[float, float]]:
+    """Optimiser step (from 0) -> the fraction of the peak learning rate, and the momentum.
+
+    Raises:
+        ValueError: a schedule that falls, without a number of steps to fall over.
+    """
+    schedule, (total, warmup) = options["schedule"], _steps(module, options)
+    if schedule != "constant" and total <= 0:
+        raise ValueError(f"schedule {schedule!r} needs trainer.max_epochs or trainer.max_steps")
+    if schedule == "onecycle":
+        return lambda step: one_cycle(step, total, options)
+    if schedule == "step":
+        drops = _milestones(module, options, total)
+        return lambda step: (_step_factor(step, warmup, drops, options["milestone_factor"]), 0.0)
+    final = float(options["final_lr"])
+    return lambda step: (lr_factor(step, total, warmup, schedule, final), 0.0)
+
+
+def lr_factor(step: int, total: int, warmup: int, schedule: str, final: float) -> float:
+    """The factor of optimiser step ``step`` (from 0): linear warm-up, then constant or falling.
+
+    Warm-up of 3 in a cosine of 10: 1/3, 2/3, 1, 1, .95, ..., the last step just above ``final``.
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    if schedule == "constant":
+        return 1.0
+    done = min(1.0, (step - warmup) / max(1, total - warmup))
+    return final + (1 - final) * FALLING[schedule](done)
+
+
+def one_cycle(step: int, total: int, options: dict[str, Any]) -> tuple[float, float]:
+    """Factor and momentum of step ``step``: up to the peak, then down to almost nothing.
+
+    Smith and Topin 2018 (arXiv:1708.07120) in the form of torch's OneCycleLR: two half cosines, the
+    second longer and deeper; the momentum (beta1 of an Adam) falls while the rate climbs.
+    """
+    peak_step, last = options["pct_start"] * total - 1, total - 1
+    start = 1 / options["div_factor"]
+    end = start / options["final_div_factor"]
+    low, high = options["base_momentum"], options["max_momentum"]
+    if step <= peak_step:
+        done = step / peak_step if peak_step > 0 else 1.0
+        return _half_cosine(start, 1.0, done), _half_cosine(high, low, done)
+    done = min(1.0, (step - peak_step) / (last - peak_step))
+    return _half_cosine(1.0, end, done), _half_cosine(low, high, done)
+
+
+def _half_cosine(start: float, end: float, done: float) -> float:
+    return end + (start - end) / 2 * (1 + math.cos(math.pi * done))
+
+
+def _step_factor(step: int, warmup: int, drops: list[int], factor: float) -> float:
+    rising = (step + 1) / warmup if step < warmup else 1.0
+    return rising * float(factor) ** sum(step >= drop for drop in drops)
+
+
+def _milestones(module: L.LightningModule, options: dict[str, Any], total: int) -> list[int]:
+    """Fractions of the run, or epochs -> optimiser steps."""
+    given = options["milestones"]
+    if max(given) < 1:
+        return [round(m * total) for m in given]
+    epochs = getattr(module._trainer, "max_epochs", None)
+    if not epochs or epochs < 1:
+        raise ValueError("milestones in epochs need trainer.max_epochs; use fractions of the run")
+    return [round(m * total / epochs) for m in given]
+
+
+def _set_momentum(group: dict[str, Any], momentum: float) -> None:
+    if "betas" in group:
+        group["betas"] = (momentum, *group["betas"][1:])
+    else:
+        group["momentum"] = momentum
+
+
+def _steps(module: L.LightningModule, options: dict[str, Any]) -> tuple[int, int]:
+    """Optimiser steps of the whole run (0 if endless or unknown), and of the warm-up."""
+    trainer = module._trainer
+    warmup_steps, warmup_epochs = int(options["warmup_steps"]), float(options["warmup_epochs"])
+    if trainer is None:
+        return 0, warmup_steps
+    steps = trainer.estimated_stepping_batches
+    total = int(steps) if math.isfinite(steps) else 0
+    if warmup_epochs:
+        if trainer.max_epochs is None or trainer.max_epochs < 1:
+            raise ValueError("warmup_epochs needs trainer.max_epochs; use warmup_steps")
+        warmup_steps = round(warmup_epochs * total / trainer.max_epochs)
+    return total, warmup_steps

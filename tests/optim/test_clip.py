@@ -1,0 +1,67 @@
+"""Adaptive gradient clipping."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from genlab import optim
+from tests.optim.tiny import Tiny, train, weights
+
+SGD = {"name": "torch.sgd", "lr": 1.0}
+
+
+def test_each_unit_moves_by_at_most_the_factor_of_its_norm_and_the_head_freely() -> None:
+    module = Tiny()
+    optimizer = optim.build(module, SGD | {"agc": 0.01})
+    before = {n: p.detach().clone() for n, p in module.named_parameters()}
+    for p in module.parameters():
+        p.grad = torch.randn_like(p) * 100
+    free = module.head.weight.grad.clone()  # type: ignore[union-attr]
+    optimizer.step()
+    for layer in ("encoder.backbone.0.weight", "encoder.backbone.4.weight"):
+        moved = (dict(module.named_parameters())[layer] - before[layer]).norm(dim=1)
+        torch.testing.assert_close(moved, 0.01 * before[layer].norm(dim=1))
+    torch.testing.assert_close(before["head.weight"] - module.head.weight, free)
+
+
+def test_a_small_gradient_is_left_as_it_is() -> None:
+    module = Tiny()
+    optimizer = optim.build(module, SGD | {"agc": 0.01})
+    before = weights(module)
+    for p in module.parameters():
+        p.grad = torch.full_like(p, 1e-7)
+    optimizer.step()
+    torch.testing.assert_close(before - weights(module), torch.full_like(before, 1e-7), atol=6e-8,
+                               rtol=0)  # fmt: skip
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_it_clips_under_the_trainer_what_was_accumulated(accumulate: int) -> None:
+    """The gradient does not exist yet when the step's hook runs: it must clip in the closure."""
+    module, _ = train(SGD | {"agc": 1e-4}, steps=1, accumulate_grad_batches=accumulate)
+    free, _ = train(SGD, steps=1, accumulate_grad_batches=accumulate)
+    torch.manual_seed(0)
+    start = Tiny()
+    for layer in (0, 4):
+        w = start.encoder.backbone[layer].weight  # type: ignore[index]
+        bound = 1e-4 * w.norm(dim=1).clamp(min=1e-3)
+        moved = (module.encoder.backbone[layer].weight - w).norm(dim=1)  # type: ignore[index]
+        assert (moved <= 1.01 * bound).all()
+        assert (moved > 0).any()
+    torch.testing.assert_close(module.head.weight, free.head.weight)
+
+
+def test_it_clips_the_unscaled_gradient_of_a_gradient_scaler() -> None:
+    """As Lightning steps in 16-mixed: closure first, unscale, then step without a closure."""
+    results = []
+    for scale in (1.0, 2.0**10):
+        torch.manual_seed(0)
+        module = Tiny()
+        optimizer = optim.build(module, SGD | {"agc": 0.01})
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        scaler.scale(module.training_step(torch.randn(8, 4), 0)).backward()
+        scaler.unscale_(optimizer)
+        scaler.step(optimizer)
+        results.append(weights(module))
+    torch.testing.assert_close(results[0], results[1])
