@@ -67,8 +67,16 @@ def into_box(theta: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
     return torch.cat([inner[:, :, :2], inner[:, :, 2:] + centre[:, :, None]], 2)
 
 
-def resample(image: Tensor, theta: Tensor, padding: str) -> Tensor:
-    """The image (N, C, H, W) seen through each map (N, 2, 3), bilinear."""
-    size = [len(image), *image.shape[1:]]
-    grid = F.affine_grid(theta, size, align_corners=False)
+def resample(image: Tensor, theta: Tensor, padding: str, boxes: Tensor | None = None) -> Tensor:
+    """The image (N, C, H, W) seen through each map (N, 2, 3), bilinear.
+
+    With ``boxes`` (N, 4) nothing outside them is looked at, as if the image had been cut first.
+    """
+    height, width = image.shape[2:]
+    grid = F.affine_grid(theta, [len(image), 1, height, width], align_corners=False)
+    if boxes is not None:
+        size = torch.tensor([width, height], device=image.device)
+        start, end = boxes[:, [1, 0]], boxes[:, [1, 0]] + boxes[:, [3, 2]]  # (N, 2): x, y
+        low, high = (2 * start + 1) / size - 1, (2 * end - 1) / size - 1  # centres of the outermost
+        grid = grid.clamp(low[:, None, None], high[:, None, None])
     return F.grid_sample(image, grid, padding_mode=PADDING[padding], align_corners=False)

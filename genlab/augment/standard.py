@@ -50,7 +50,7 @@ class Augment(nn.Module):
     Sources: torchvision's RandomCrop, RandomAffine, RandomResizedCrop, ColorJitter and
     RandomErasing, with the same distributions and values within rounding.
     Departures: contrast always follows brightness; noise is uniform, not normal, because images
-    are in [0, 1] here.
+    are in [0, 1] here; a crop that is turned too shows what lies beyond its edges.
     """
 
     def __init__(
@@ -122,7 +122,9 @@ class Augment(nn.Module):
         if "shift" in drawn:
             image = geometry.translate(image, drawn["shift"], self.translate, self.padding)
         if "crop" in drawn or "angle" in drawn:
-            image = geometry.resample(image, _map(drawn, *image.shape[2:]), self.padding)
+            theta = _map(drawn, *image.shape[2:])
+            edges = None if "angle" in drawn else drawn["crop"]
+            image = geometry.resample(image, theta, self.padding, edges)
         if "brightness" in drawn:
             image = (image * drawn["brightness"][:, None, None, None]).clamp_(0, 1)
         if "contrast" in drawn:
@@ -182,7 +184,8 @@ def _check(augment: Augment) -> None:
             number = "a whole number" if whole else "a number"
             raise ValueError(f"augment: {name} must be {number} in 0 ... {most}, not {value!r}")
     crop, padding, fill = augment.crop, augment.padding, augment.fill
-    if crop is not None and not (len(crop) == 2 and 0 < crop[0] <= crop[1] <= 1):
+    pair = isinstance(crop, list | tuple) and len(crop) == 2
+    if crop is not None and not (pair and 0 < crop[0] <= crop[1] <= 1):
         raise ValueError(f"augment: crop must be [smallest, largest] area in 0 ... 1, not {crop!r}")
     if padding not in geometry.PADDING:
         raise ValueError(f"augment: padding must be reflect or zeros, not {padding!r}")
