@@ -1,7 +1,6 @@
-"""Checkpoints in and out: loading methods safely by the class that the file names, and writing."""
+"""Checkpoints in and out: methods by the class that the file names, pretrained weights, writing."""
 
 from genlab.checkpoints.load import (
-    CheckpointError,
     build,
     described,
     load,
@@ -10,14 +9,19 @@ from genlab.checkpoints.load import (
     spec,
     without_download,
 )
+from genlab.checkpoints.pretrained import backbone_of, load_backbone
+from genlab.checkpoints.report import CheckpointError, Report
 from genlab.checkpoints.write import AtomicCheckpointIO
 
 __all__ = [
     "AtomicCheckpointIO",
     "CheckpointError",
+    "Report",
+    "backbone_of",
     "build",
     "described",
     "load",
+    "load_backbone",
     "read",
     "restore",
     "spec",

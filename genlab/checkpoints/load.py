@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 
 from genlab import runs
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message says which, why and what would do."""
+from genlab.checkpoints.content import content as content_of
+from genlab.checkpoints.report import CheckpointError
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -34,16 +29,7 @@ def read(path: str | Path) -> dict[str, Any]:
         file = runs.checkpoint(path)
     except runs.RunError as error:
         raise CheckpointError(str(error)) from None
-    if not zipfile.is_zipfile(file):
-        size = file.stat().st_size
-        raise CheckpointError(f"{file} is truncated or is not a checkpoint ({size} bytes)")
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        blocked = str(error).partition("GLOBAL ")[2].split(" ")[0] or "objects that are not tensors"
-        raise CheckpointError(f"{file} holds {blocked}, not loaded: it could run code") from None
-    except (RuntimeError, EOFError, KeyError, OSError) as error:
-        raise CheckpointError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
+    content = content_of(file)
     if not isinstance(content, dict) or "state_dict" not in content:
         raise CheckpointError(f"{file} is no Lightning checkpoint: it has no state_dict")
     return content

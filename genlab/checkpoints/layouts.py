@@ -1,0 +1,228 @@
+"""Where a backbone's weights lie in a foreign file: its wrapper keys, prefixes and copies.
+
+Nothing here knows a repository's layout by heart. Every name in the file is compared with the
+model's: what stands before a name of the same shape is a prefix, and the prefix with the most such
+names is the backbone's. Only the words that mark a momentum copy, and names that a library changed,
+are written down.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Size, Tensor, nn
+
+Tensors = dict[str, Tensor]
+Shapes = dict[str, Size]
+
+TAKES = ("online", "student", "teacher", "ema")
+_NO_WEIGHTS = re.compile(r"optim|sched|scaler|callbacks|loops|hyper_param|hparams|args|config|rng")
+_MOMENTUM = re.compile(r"(^|_)(ema|momentum|k|key|target|teacher)(_|$)")
+_LIVE = ("live_weights", "current_model_state")  # beside an averaged state_dict: genlab, Lightning
+
+# Whose layout: a pattern that some "place name" matches; whether it is self-supervised, so that its
+# fc is a projector; whether the reference code normalises by ImageNet's mean and deviation.
+_LAYOUTS = [
+    ("MoCo v3", r"\b(base_encoder|momentum_encoder)\.", True, True),
+    ("MoCo", r"\bmodule\.encoder_[qk]\.", True, True),
+    ("MAE", r"\bdecoder_(embed|pos_embed|blocks)\b", True, True),
+    ("DINO", r"^(teacher|student) (module\.)?backbone\.", True, True),
+    ("SwAV", r"\bmodule\.(prototypes|projection_head)\.", True, True),
+    ("BYOL", r"\b(online|target)_(encoder|network)", True, False),
+    ("SimSiam", r"\bmodule\.predictor\.", True, True),
+    ("Barlow Twins or VICReg", r"\bmodule\.projector\.", True, True),
+    (
+        "self-supervised",
+        r"\b(proj\w*|prototypes|predictor|momentum_\w+|encoder_[qk])\.",
+        True,
+        False,
+    ),
+    ("DeiT", r"^model (blocks|patch_embed)\.", False, True),
+    ("torchvision ViT", r"\bencoder\.layers\.encoder_layer_\d", False, True),
+]
+
+_TORCHVISION_VIT = [
+    (r"\bconv_proj\.", "patch_embed.proj."),
+    (r"\bclass_token$", "cls_token"),
+    (r"\bencoder\.pos_embedding$", "pos_embed"),
+    (r"\bencoder\.layers\.encoder_layer_(\d+)\.", r"blocks.\1."),
+    (r"\bencoder\.ln\.", "norm."),
+    (r"\bln_([12])\.", r"norm\1."),
+    (r"\bself_attention\.in_proj_", "attn.qkv."),
+    (r"\bself_attention\.out_proj\.", "attn.proj."),
+    (r"\bmlp\.(?:linear_1|0)\.", "mlp.fc1."),
+    (r"\bmlp\.(?:linear_2|3)\.", "mlp.fc2."),
+    (r"\bheads\.head\.", "head."),
+]
+
+
+@dataclass
+class Candidate:
+    """Tensors of a file that may be the backbone's, under the model's names.
+
+    Attributes:
+        place: wrapper keys, ``state_dict`` or ``model/ema``; empty for a bare file.
+        prefix: what was stripped from the names.
+        state: the stripped names with their tensors.
+        matched: number of names equal in name and shape, and of values in them.
+        alone: whether the file holds no other copy of the same network.
+    """
+
+    place: str
+    prefix: str
+    state: Tensors
+    matched: tuple[int, int] = (0, 0)
+    alone: bool = True
+
+    @property
+    def path(self) -> str:
+        """Wrapper keys and prefix."""
+        return f"{self.place}/{self.prefix}" if self.place else self.prefix
+
+    @property
+    def momentum(self) -> bool:
+        """Whether it is the slowly moving copy, by the words before its names."""
+        return any(_MOMENTUM.search(word) for word in re.split(r"[./]", self.path))
+
+    @property
+    def copy(self) -> str:
+        """Which of two copies it is."""
+        if self.alone:
+            return "the only copy"
+        return "its momentum copy, not the online one" if self.momentum else "its online copy"
+
+
+def unwrap(content: Any) -> dict[str, Tensors]:
+    """Every mapping of names to tensors in a checkpoint, by the wrapper keys that lead to it."""
+    places = dict(_mappings(content, ""))
+    for live in _LIVE:  # the average is the state_dict; the live copy shares its buffers
+        if live in places and "state_dict" in places:
+            places |= {live: places["state_dict"] | places[live]}
+            places = {"ema" if place == "state_dict" else place: t for place, t in places.items()}
+    return {place: _clean(tensors) for place, tensors in places.items()}
+
+
+def _mappings(content: Any, place: str, depth: int = 5) -> Iterator[tuple[str, Tensors]]:
+    content = content.state_dict() if isinstance(content, nn.Module) else content
+    if not isinstance(content, Mapping):
+        return
+    own = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    if own:
+        yield place, own
+    for key, value in content.items():
+        if depth and not _NO_WEIGHTS.search(str(key)):
+            yield from _mappings(value, f"{place}/{key}".lstrip("/"), depth - 1)
+
+
+def _clean(tensors: Tensors) -> Tensors:
+    """Without torch.compile's ``_orig_mod`` in the names, and with timm's names for a ViT."""
+    clean = {".".join(p for p in n.split(".") if p != "_orig_mod"): t for n, t in tensors.items()}
+    if any("encoder_layer_0." in name for name in clean):
+        for pattern, new in _TORCHVISION_VIT:
+            clean = {re.sub(pattern, new, name): t for name, t in clean.items()}
+    return clean
+
+
+def layout(content: Any) -> tuple[str, bool, bool]:
+    """Whose layout a file has, whether self-supervised, whether made for ImageNet's statistics."""
+    names = [f"{place} {name}" for place, own in _mappings(content, "") for name in own]
+    lightning = "pytorch-lightning_version" in content
+    for name, pattern, self_supervised, imagenet in _LAYOUTS:
+        if any(re.search(pattern, one) for one in names):
+            return name + " in Lightning" * lightning, self_supervised, imagenet and not lightning
+    return "Lightning" if lightning else "plain", False, False
+
+
+def candidates(places: dict[str, Tensors], shapes: Shapes) -> list[Candidate]:
+    """What may be the weights of a model with these names and shapes, most equal ones first."""
+    prefixes = {prefix for tensors in places.values() for prefix in _prefixes(tensors, shapes)}
+    parts = list(dict.fromkeys(name.partition(".")[0] for name in shapes))
+    found = [one for prefix in {"", *prefixes} for one in under(places, prefix, shapes)]
+    for place, tensors in places.items():
+        for prefix in {_before_number(name) for name in tensors} - {None}:
+            state = _numbered(_strip(tensors, str(prefix)), parts)
+            found.append(Candidate(place, str(prefix), state, _matched(state, shapes)))
+    return sorted(found, key=lambda one: one.matched, reverse=True)
+
+
+def under(places: dict[str, Tensors], prefix: str, shapes: Shapes) -> list[Candidate]:
+    """The names that begin with a prefix, in each place that has any, best first."""
+    found = []
+    for place, tensors in places.items():
+        if state := _strip(tensors, prefix):
+            found.append(Candidate(place, prefix, state, _matched(state, shapes)))
+    return sorted(found, key=lambda one: one.matched, reverse=True)
+
+
+def choose(found: list[Candidate], take: str | None) -> Candidate | None:
+    """The candidate to load; None if a copy was asked for that the file does not hold.
+
+    Args:
+        found: as `candidates` gives them.
+        take: ``online`` or ``student``, ``teacher`` or ``ema``; by default the online copy, and
+            the slow one where the file speaks of teacher and student or holds an averaged
+            ``state_dict``.
+    """
+    most = found[0].matched[0]
+    near = [one for one in found if one.matched[0] >= 0.9 * most]
+    named_so = re.compile(r"teacher|student|^ema/")
+    slow = any(named_so.search(one.path) for one in near)
+    if take is not None:
+        slow = take in ("teacher", "ema")
+    same = [one for one in near if one.momentum == slow]
+    for one in same:
+        one.alone = len(same) == len(near)
+    if take is None:
+        same = same or near
+    return max(same, key=lambda one: one.matched, default=None)
+
+
+def shapes_of(model: nn.Module) -> Shapes:
+    """The names and shapes of a model's state."""
+    return {name: value.shape for name, value in model.state_dict().items()}
+
+
+def _matched(state: Tensors, shapes: Shapes) -> tuple[int, int]:
+    same = [tensor.numel() for name, tensor in state.items() if shapes.get(name) == tensor.shape]
+    return len(same), sum(same)
+
+
+def _prefixes(tensors: Tensors, shapes: Shapes) -> list[str]:
+    """What stands before names of the model, most frequent first; no more than ten."""
+    count: Counter[str] = Counter()
+    for name, tensor in tensors.items():
+        words = name.split(".")
+        for i in range(len(words)):
+            if shapes.get(".".join(words[i:])) == tensor.shape:
+                count[".".join([*words[:i], ""]) if i else ""] += 1
+    return [prefix for prefix, _ in count.most_common(10)]
+
+
+def _strip(tensors: Tensors, prefix: str) -> Tensors:
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def _before_number(name: str) -> str | None:
+    """``backbone.`` of ``backbone.4.0.conv1.weight``: the place of an ``nn.Sequential``."""
+    found = re.match(r"((?:[^.\d][^.]*\.)*)\d+\.", name)
+    return found[1] if found else None
+
+
+def _numbered(tensors: Tensors, parts: list[str]) -> Tensors:
+    """Names of an ``nn.Sequential`` of a network's children, under the names of the children.
+
+    The k-th number that has tensors is the network's k-th child that has any: lightly's ResNets
+    (0, 1, 4-7 or 0-5) and SimCLR ports (0, 1, 3-6) are conv1, bn1, layer1-4.
+    """
+    numbers = {int(n.partition(".")[0]) for n in tensors if n.partition(".")[0].isdigit()}
+    names = dict(zip(sorted(numbers), parts, strict=False))
+    renamed = {}
+    for name, tensor in tensors.items():
+        number, _, rest = name.partition(".")
+        if number.isdigit() and int(number) in names:
+            renamed[f"{names[int(number)]}.{rest}"] = tensor
+    return renamed
