@@ -36,10 +36,9 @@ class Division:
             raise ValueError(
                 f"val_size {self.val_size} must be a fraction below 1 or a count, 0 or more"
             )
-        limit, whole = self.limit, isinstance(self.limit, int) or (self.limit or 0) > 1
-        if limit is not None and (limit < 1 if whole else not 0 < limit < 1):
+        if self.limit is not None and not _is_amount(self.limit):
             raise ValueError(
-                f"limit {limit} must be at least 1, a whole number, or a fraction below 1"
+                f"limit {self.limit} must be at least 1, a whole number, or a fraction below 1"
             )
         if self.folds is not None and self.folds < 2:
             raise ValueError(f"folds {self.folds} must be at least 2")
@@ -136,3 +135,10 @@ def _labelled(labels: Rows) -> Rows:
     """The rows whose class is known; all where none is."""
     known = np.flatnonzero(labels >= 0)
     return known if len(known) else np.arange(len(labels))
+
+
+def _is_amount(limit: int | float) -> bool:
+    """A count of at least 1, or a fraction; 1.0 could be either."""
+    if limit < 1:
+        return limit > 0
+    return isinstance(limit, int) or (limit > 1 and limit.is_integer())
