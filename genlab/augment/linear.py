@@ -1,0 +1,94 @@
+"""Crops, resizes and blurs: linear in the pixels, one draw per image."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def resized_crop(image: Tensor, boxes: Tensor, flipped: Tensor, size: int) -> Tensor:
+    """Each image's box, brought to ``size`` and mirrored where asked, in one resampling.
+
+    Args:
+        image: (N, C, H, W).
+        boxes: (N, 4) int64: top, left, height, width.
+        flipped: (N,) bool.
+        size: side of the result, pixels.
+
+    Returns:
+        (N, C, size, size). As `torchvision`'s resized_crop, bilinear with antialias.
+    """
+    top, left, tall, wide = boxes.unbind(1)
+    height, width = image.shape[2:]
+    if size >= max(height, width):  # no box is longer: nothing to antialias
+        y = _places(top, tall, height, size)
+        x = _places(left, wide, width, size)
+        x = torch.where(flipped[:, None], x.flip(1), x)
+        grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), 3)
+        return F.grid_sample(image, grid, padding_mode="border", align_corners=False)
+    columns = resize_matrix(left, wide, width, size)
+    columns = torch.where(flipped[:, None, None], columns.flip(1), columns)
+    return separable(image, resize_matrix(top, tall, height, size), columns)
+
+
+def _places(start: Tensor, length: Tensor, source: int, out: int) -> Tensor:
+    """Where ``out`` pixels look along a side of ``source``: (N, out) in grid_sample's [-1, 1].
+
+    Never beyond the middles of the window's first and last pixel: what lies outside has no part.
+    """
+    first, length = start[:, None] + 0.5, length[:, None]
+    offset = (torch.arange(out, device=start.device) + 0.5) * (length / out) - 0.5
+    return (first + torch.minimum(offset.clamp(min=0), length - 1)) * (2 / source) - 1
+
+
+def separable(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """(N, C, H, W), (N, h, H), (N, w, W) -> (N, C, h, w)."""
+    n, c, height, width = image.shape
+    across = image.reshape(n, c * height, width) @ columns.transpose(1, 2)  # (N, C H, w)
+    return rows[:, None] @ across.view(n, c, height, -1)
+
+
+def resize_matrix(start: Tensor, length: Tensor, source: int, out: int) -> Tensor:
+    """How ``out`` pixels are made of each image's window of ``source`` ones.
+
+    Bilinear; antialiased by a wider triangle where the window is longer than ``out``. Pixels
+    outside the window have no part, as when the window is cut out first.
+
+    Args:
+        start: (N,) first pixel of the window.
+        length: (N,) its length.
+        source: pixels of the image along this side.
+        out: pixels wanted.
+
+    Returns:
+        (N, out, source) float32, rows sum to 1. As `torchvision`'s resize with antialias.
+    """
+    place = torch.arange(source, device=start.device) + 0.5 - start[:, None]  # (N, source)
+    scale = (length / out)[:, None]
+    centre = (torch.arange(out, device=start.device) + 0.5) * scale  # (N, out)
+    distance = (place[:, None, :] - centre[:, :, None]).div_(scale.clamp(min=1)[:, :, None])
+    weight = distance.abs_().neg_().add_(1).clamp_(min=0)
+    weight.mul_(((place > 0) & (place < length[:, None]))[:, None, :])
+    return weight.div_(weight.sum(2, keepdim=True))
+
+
+def blur(image: Tensor, sigma: Tensor, reach: int) -> Tensor:
+    """A Gaussian blur, cut off ``reach`` pixels from its centre, borders reflected.
+
+    Args:
+        image: (N, C, H, W), sides longer than ``reach``.
+        sigma: (N,) in pixels.
+        reach: (kernel size - 1) / 2.
+
+    Returns:
+        Same shape. As `torchvision`'s gaussian_blur.
+    """
+    n, c, height, width = image.shape
+    offset = torch.arange(-reach, reach + 1, device=sigma.device)
+    weight = torch.exp(-0.5 * (offset / sigma[:, None]) ** 2)
+    weight = (weight / weight.sum(1, keepdim=True)).repeat_interleave(c, 0)[:, None]  # (N C, 1, k)
+    planes = F.pad(image, (reach,) * 4, mode="reflect").flatten(0, 1)[None]
+    planes = F.conv2d(planes, weight[..., None], groups=n * c)
+    planes = F.conv2d(planes, weight[:, :, None], groups=n * c)
+    return planes.view(n, c, height, width)

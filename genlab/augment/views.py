@@ -1,0 +1,83 @@
+"""Several views of each image, by the names of the papers that chose them."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from torch import Tensor, nn
+
+from genlab.augment.view import STREAM, View
+from genlab.recipes import nearest
+
+Options = dict[str, Any]
+PRESETS: dict[str, list[Options]] = {
+    # Chen et al. 2020, arXiv:2002.05709; colour strength 1
+    "simclr": 2 * [{"blur": 0.5}],
+    # the same paper, appendix B.9, for CIFAR-10: colour strength 0.5, no blur
+    "simclr_cifar": 2 * [{"jitter": (0.4, 0.4, 0.4, 0.1)}],
+    # He et al. 2020, arXiv:1911.05722; greyscale here follows the jitter, there it precedes it
+    "moco_v1": 2 * [{"crop": (0.2, 1.0), "jitter": (0.4,) * 4, "jitter_chance": 1.0}],
+    # Chen et al. 2020, arXiv:2003.04297; also SimSiam's
+    "moco_v2": 2 * [{"crop": (0.2, 1.0), "jitter": (0.4, 0.4, 0.4, 0.1), "blur": 0.5}],
+    # Grill et al. 2020, arXiv:2006.07733; also MoCo v3's
+    "byol": [
+        {"jitter": (0.4, 0.4, 0.2, 0.1), "blur": 1.0},
+        {"jitter": (0.4, 0.4, 0.2, 0.1), "blur": 0.1, "solarise": 0.2},
+    ],
+    # Caron et al. 2020, arXiv:2006.09882: two large views and six small ones
+    "multicrop": 2 * [{"crop": (0.14, 1.0), "blur": 0.5}]
+    + 6 * [{"crop": (0.05, 0.14), "blur": 0.5, "size": 3 / 7}],
+}
+
+
+class Views(nn.Module):
+    """Each image seen several times, independently.
+
+    Args:
+        views: what each view does.
+    """
+
+    def __init__(self, views: list[View]) -> None:
+        super().__init__()
+        self.views = nn.ModuleList(views)
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def forward(self, image: Tensor, seed: int) -> list[Tensor]:
+        """(B, C, H, W) in [0, 1] -> one (B, C, h, w) a view; see `View`."""
+        return [view(image, seed, STREAM + k) for k, view in enumerate(self.views)]
+
+
+def views_from(options: str | Options | None, image_size: int) -> Views | None:
+    """The views that a recipe's ``views:`` asks for; None for none.
+
+    Args:
+        options: a preset, or ``preset`` with arguments of `View` that all its views take instead
+            of the preset's own, and ``strength``, which multiplies the jitter.
+        image_size: side of the images, pixels; sizes of the preset are shares of it.
+
+    Raises:
+        ValueError: no such preset or argument.
+    """
+    if options is None:
+        return None
+    given = {"preset": options} if isinstance(options, str) else dict(options)
+    name, strength = given.pop("preset", "simclr"), float(given.pop("strength", 1.0))
+    known = inspect.signature(View).parameters
+    if name not in PRESETS:
+        raise ValueError(f"views has no preset {name!r}; {nearest(str(name), PRESETS)}")
+    for key in given:
+        if key not in known:
+            names = [*known, "preset", "strength"]
+            raise ValueError(f"views has no setting {key!r}; {nearest(str(key), names)}")
+    return Views([_view(preset | given, strength, image_size) for preset in PRESETS[name]])
+
+
+def _view(options: Options, strength: float, image_size: int) -> View:
+    jitter = options.get("jitter", inspect.signature(View).parameters["jitter"].default)
+    options = options | {"jitter": [strength * s for s in jitter]}
+    if isinstance(options.get("size"), float):
+        options["size"] = max(1, round(options["size"] * image_size))
+    return View(**options)
