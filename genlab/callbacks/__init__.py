@@ -1,6 +1,7 @@
 """What watches a run without changing its objective."""
 
 from genlab.callbacks.checkpoints import Checkpoints
+from genlab.callbacks.confusion import ConfusionMatrix
 from genlab.callbacks.csv_log import CSVLog
 from genlab.callbacks.drop_block import DropBlockSchedule
 from genlab.callbacks.ema_weights import EMAWeights
@@ -14,6 +15,7 @@ from genlab.callbacks.tracking import Tracking, WandbRun
 __all__ = [
     "CSVLog",
     "Checkpoints",
+    "ConfusionMatrix",
     "DropBlockSchedule",
     "EMAWeights",
     "Pictures",

@@ -1,0 +1,95 @@
+"""Which classes a classifier takes for which."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+from lightning.pytorch.loggers import WandbLogger
+
+from genlab import runs
+
+MOST_NUMBERS = 30  # classes up to which the counts are written into the cells
+MOST_NAMES = 60  # classes up to which all are named
+
+
+class ConfusionMatrix(L.Callback):
+    """The confusion matrix of a test as ``pictures/confusion.png``, in W&B, and ``per_class.csv``.
+
+    For methods with a ``confusion`` matrix (K, K) and a ``report()`` of each class after the test;
+    nothing for others. Rows are the true classes; a cell's colour is its share of the row.
+
+    Args:
+        folder: where; null for the run directory, and for nothing where there is no run.
+    """
+
+    def __init__(self, folder: str | None = None) -> None:
+        self.folder = folder
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        method: Any = pl_module
+        matrix = getattr(method, "confusion", None)
+        run = Path(self.folder or trainer.default_root_dir)
+        if matrix is None or not trainer.is_global_zero or not (self.folder or runs.is_run(run)):
+            return
+        names = [str(name) for name in getattr(_data(trainer), "classes", None) or []]
+        names += [str(k) for k in range(len(names), len(matrix))]
+        picture = draw(matrix.numpy(), names)
+        from PIL import Image
+
+        (run / "pictures").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(run / "pictures" / "confusion.png")
+        write_table(run / "per_class.csv", names, method.report())
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image("pictures/confusion", [picture])
+
+
+def write_table(file: Path, names: list[str], columns: dict[str, list[float]]) -> None:
+    """One row a class: its name and what ``columns`` say of it."""
+    with file.open("w", newline="") as out:
+        rows = csv.writer(out)
+        rows.writerow(["class", *columns])
+        for name, *values in zip(names, *columns.values(), strict=True):
+            rows.writerow([name, *(f"{value:.6g}" for value in values)])
+
+
+def draw(matrix: np.ndarray, names: list[str]) -> np.ndarray:
+    """A picture of counts, rows true and columns predicted: (K, K) -> (H, W, 3) bytes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import PowerNorm
+    from matplotlib.figure import Figure
+
+    share = matrix / matrix.sum(1, keepdims=True).clip(min=1)
+    side = min(16.0, 2.5 + 0.5 * len(names))
+    figure = Figure(figsize=(side, side), dpi=100, layout="constrained")
+    canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
+    norm = PowerNorm(0.4, 0, 1)  # a few confusions in a hundred must be seen
+    axes.imshow(share, cmap="Blues", norm=norm, interpolation="nearest")
+    every = 1 if len(names) <= MOST_NAMES else len(names) // 20
+    ticks = np.arange(0, len(names), every)
+    axes.set_xticks(
+        ticks, [names[k] for k in ticks], rotation=90 if max(map(len, names)) > 3 else 0
+    )
+    axes.set_yticks(ticks, [names[k] for k in ticks])
+    right = np.trace(matrix) / max(matrix.sum(), 1)
+    axes.set(xlabel="predicted", ylabel="true", title=f"{right:.2%} of {matrix.sum():,} right")
+    if len(names) <= MOST_NUMBERS:
+        _write_counts(axes, matrix, norm(share))
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _write_counts(axes: Any, matrix: np.ndarray, darkness: np.ndarray) -> None:
+    size = 9 if len(matrix) <= 15 else 6
+    for (row, column), count in np.ndenumerate(matrix):
+        if count:
+            colour = "white" if darkness[row, column] > 0.6 else "black"
+            axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=size)
+
+
+def _data(trainer: L.Trainer) -> Any:
+    return getattr(trainer, "datamodule", None)
