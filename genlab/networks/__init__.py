@@ -7,6 +7,7 @@ from genlab.networks.autoencoder import (
 )
 from genlab.networks.ema import EMA
 from genlab.networks.encoder import Encoder, encoder
+from genlab.networks.fuse import fuse_conv_bn
 from genlab.networks.mlp import activation, mlp
 from genlab.networks.vector import ClassMap, SharedScale, image_decoder, image_encoder
 
@@ -20,6 +21,7 @@ __all__ = [
     "SharedScale",
     "activation",
     "encoder",
+    "fuse_conv_bn",
     "image_decoder",
     "image_encoder",
     "mlp",

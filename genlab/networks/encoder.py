@@ -1,97 +1,215 @@
-"""Backbones: any timm CNN or ViT, or the lab's small CNN, as image -> feature vector."""
+"""Backbones: any timm CNN, ViT or mixer, or one of the lab's, as image -> feature vector."""
 
 from __future__ import annotations
 
-import difflib
+import math
+import sys
 from typing import Any
 
-import timm
+import torch
 from torch import Tensor, nn
+
+from genlab import checkpoints, runs
+from genlab.networks import freeze as freezing
+from genlab.networks.backbone import backbone, check_name, probe
+
+
+class Normalize(nn.Module):
+    """(image - mean) / std, colour by colour; the numbers are part of the checkpoint.
+
+    Args:
+        mean, std: one number for every colour, or one each.
+        channels: C.
+
+    Raises:
+        ValueError: neither one number nor C of them, or a std that is not positive.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, channels: int, mean: Any = 0.0, std: Any = 1.0) -> None:
+        super().__init__()
+        for name, value in (("mean", mean), ("std", std)):
+            numbers = torch.as_tensor(value, dtype=torch.float32).flatten()
+            if len(numbers) not in (1, channels):
+                raise ValueError(f"normalize: {len(numbers)} numbers as {name}, {channels} colours")
+            self.register_buffer(name, numbers.expand(channels).clone())
+        if not (self.std > 0).all():
+            raise ValueError(f"normalize: std must be positive, got {std}")
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) in [0, 1] -> (B, C, H, W)."""
+        return (image - self.mean[:, None, None]) / self.std[:, None, None]
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        """Checkpoints from before there was normalisation were trained on the image itself."""
+        state_dict.setdefault(prefix + "mean", torch.zeros_like(self.mean))
+        state_dict.setdefault(prefix + "std", torch.ones_like(self.std))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class Encoder(nn.Module):
     """A backbone without its classifier.
 
     Attributes:
+        backbone: the bare network.
+        normalize: what is done to the image first.
         out_dim: width F of the features.
+        in_chans, image_size: of the images it was made for.
+        architecture: ``name``, ``stem``, ``kwargs`` of the backbone; a timm name without a stem is
+            made again by `timm.create_model`.
+        report: of the pretrained weights, or None.
+        layer_groups: names of the backbone's parameters, stage by stage.
     """
 
-    def __init__(self, backbone: nn.Module, out_dim: int) -> None:
+    def __init__(
+        self, name: str, in_chans: int, image_size: int, stem: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__()
-        self.backbone, self.out_dim = backbone, out_dim
+        self.backbone, self.architecture = backbone(name, in_chans, image_size, stem, **kwargs)
+        self.normalize = Normalize(in_chans)
+        self.out_dim = probe(name, self.backbone, in_chans, image_size)
+        self.in_chans, self.image_size = in_chans, image_size
+        self.backbone.image_shape = (in_chans, image_size, image_size)
+        self.report: checkpoints.Report | None = None
+        self.channels_last = False
+        self._frozen: set[str] = set()
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, F)."""
-        return self.backbone(image)
+        """(B, C, H, W) in [0, 1] -> (B, F)."""
+        return self.backbone(self._prepared(image))
+
+    def features(self, image: Tensor) -> Tensor:
+        """The last feature map: (B, C, H, W) in [0, 1] -> (B, F', h, w).
+
+        Of a ViT or mixer, the patches' tokens at their places, without the class token.
+        """
+        return spatial(self.backbone, self._prepared(image))
+
+    @property
+    def layer_groups(self) -> list[list[str]]:
+        """Names of the backbone's parameters, stage by stage, from the stem to the last norm."""
+        return freezing.layer_groups(self.backbone)
+
+    def freeze(self, stages: int | str) -> None:
+        """Train the first ``stages`` (the stem is one), or ``all``, no more.
+
+        They stay in eval mode whatever `train` says: batch norm's statistics do not move.
+
+        Raises:
+            ValueError: there are not so many stages.
+        """
+        self._frozen |= freezing.freeze(self.backbone, stages)
+
+    def train(self, mode: bool = True) -> Encoder:
+        """Training mode, but for what is frozen."""
+        super().train(mode)
+        for name in self._frozen:
+            self.backbone.get_submodule(name).eval()
+        return self
+
+    def _prepared(self, image: Tensor) -> Tensor:
+        image = self.normalize(image)
+        if self.channels_last:
+            image = image.contiguous(memory_format=torch.channels_last)
+        return image
 
 
 def encoder(
     name: str,
     in_chans: int = 3,
     image_size: int = 32,
-    pretrained: bool = False,
+    pretrained: bool | str = False,
+    pretrained_options: dict[str, Any] | None = None,
     stem: str | None = None,
+    normalize: dict[str, Any] | None = None,
+    grad_checkpointing: bool = False,
+    channels_last: bool = False,
+    compile: bool = False,
     **timm_kwargs: Any,
 ) -> Encoder:
     """A backbone by its name, without classifier.
 
     Args:
-        name: a timm name (``resnet18``, ``vit_tiny_patch16_224`` ...) or ``small_cnn``.
+        name: a timm name (``resnet18``, ``vit_tiny_patch16_224`` ...), or one of the lab's:
+            ``small_cnn``, ``lenet``, ``nin``, ``wrn_28_2`` (any depth and width),
+            ``resnet20_cifar`` (32, 44, 56, 110), ``convmixer_256_8`` (any width and depth).
         in_chans: colours of the images.
-        image_size: their side in pixels; a ViT gets position embeddings for it, and below 64 px
-            a patch size that leaves about 8 x 8 patches.
-        pretrained: fetch timm's weights (a network is needed).
+        image_size: their side in pixels; a ViT gets position embeddings for it. Up to 64 px
+            ViTs and mixers get a patch size that leaves about 8 x 8 patches, Swin about 16 x 16.
+        pretrained: weights; True for timm's own, else anything `checkpoints.load_backbone` takes.
+        pretrained_options: to `checkpoints.load_backbone` (``take``, ``at_least`` ...).
         stem: ``cifar`` gives a ResNet a 3x3 stride-1 stem without max-pool, for small images.
-        **timm_kwargs: to timm's constructor (``drop_path_rate``, ``patch_size`` ...).
+        normalize: ``mean`` and ``std`` of the colours. By default those that the pretrained
+            weights were trained with (averaged over red, green and blue where the images have
+            other colours), and none for fresh weights.
+        grad_checkpointing: compute activations anew in the backward pass instead of keeping them;
+            batch norm then sees each batch twice.
+        channels_last: memory layout of weights and images; faster for CNNs on GPUs.
+        compile: run the network through `torch.compile`.
+        **timm_kwargs: to the network's constructor (``drop_path_rate``, ``patch_size`` ...).
 
     Raises:
-        ValueError: unknown name (the nearest are listed) or stem, or a stem on another family.
+        ValueError: unknown name (the nearest are listed), argument or stem, a size that the
+            network cannot take, or weights that do not fit.
     """
-    if name == "small_cnn":
-        if pretrained or stem is not None:
-            raise ValueError("small_cnn has neither pretrained weights nor a stem to choose")
-        return Encoder(*small_cnn(in_chans, **timm_kwargs))
-    if not timm.is_model(name.partition(".")[0]):
-        near = difflib.get_close_matches(name, ["small_cnn", *timm.list_models()], n=3)
-        raise ValueError(f"no encoder {name!r}" + (f"; nearest: {', '.join(near)}" if near else ""))
-    options = _vit_options(name, image_size) | timm_kwargs
-    backbone: Any = timm.create_model(
-        name, pretrained=pretrained, in_chans=in_chans, num_classes=0, **options
-    )
-    if stem is not None:
-        _replace_stem(backbone, name, stem, in_chans)
-    return Encoder(backbone, int(backbone.num_features))
+    check_name(name)
+    made = Encoder(name, in_chans, image_size, stem, **timm_kwargs)
+    if pretrained:
+        made.report = _load(made, pretrained, pretrained_options or {})
+        if made.report.mean is not None and made.report.std is not None:
+            numbers = (_colours(list(n), in_chans) for n in (made.report.mean, made.report.std))
+            made.normalize = Normalize(in_chans, *numbers)
+    if normalize is not None:
+        made.normalize = Normalize(in_chans, **normalize)
+    if grad_checkpointing:
+        _checkpoint_gradients(name, made.backbone)
+    if channels_last:
+        made.backbone.to(memory_format=torch.channels_last)
+        made.channels_last = True
+    if compile:
+        made.backbone.compile()
+    return made
 
 
-def small_cnn(in_chans: int, width: int = 32) -> tuple[nn.Module, int]:
-    """Three 3x3 convolutions of doubling width with pooling, means of quarters; and its width."""
-    layers: list[nn.Module] = []
-    for i, (c, following) in enumerate(
-        [(in_chans, width), (width, 2 * width), (2 * width, 4 * width)]
-    ):
-        layers += [nn.MaxPool2d(2)] if i else []
-        layers += [
-            nn.Conv2d(c, following, 3, padding=1, bias=False),
-            nn.BatchNorm2d(following),
-            nn.ReLU(),
-        ]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten()), 16 * width
+def spatial(backbone: Any, image: Tensor) -> Tensor:
+    """A network's last feature map as (B, F', h, w), whatever order its family keeps it in.
+
+    Raises:
+        ValueError: it has no feature map.
+    """
+    x, width = backbone.forward_features(image), backbone.num_features
+    if not isinstance(x, Tensor):
+        return backbone.forward_intermediates(image, indices=1, intermediates_only=True)[-1]
+    if x.ndim == 3:  # (B, prefix + h w, F)
+        prefix = getattr(backbone, "num_prefix_tokens", x.shape[1] - math.isqrt(x.shape[1]) ** 2)
+        tokens = x[:, prefix:]
+        side = math.isqrt(tokens.shape[1])
+        if side * side == tokens.shape[1] > 0:
+            return tokens.transpose(1, 2).unflatten(2, (side, side))
+    if x.ndim == 4 and width in (x.shape[1], x.shape[3]):
+        return x if x.shape[1] == width else x.permute(0, 3, 1, 2)
+    raise ValueError(f"{type(backbone).__name__} has no feature map: {tuple(x.shape)}")
 
 
-def _vit_options(name: str, image_size: int) -> dict[str, Any]:
-    """What a ViT must be told about small images: timm's plain ViTs and DeiTs."""
-    if not name.startswith(("vit_", "deit", "eva", "beit", "cait")):
-        return {}
-    small = {"patch_size": max(2, image_size // 8)} if image_size <= 64 else {}
-    return {"img_size": image_size} | small
+def _load(made: Encoder, source: bool | str, options: dict[str, Any]) -> checkpoints.Report:
+    """Load pretrained weights; rank zero says what came."""
+    where = True if source is True else str(source)
+    report = checkpoints.load_backbone(made.backbone, where, **options)
+    if runs.launches():
+        print(report, file=sys.stderr)
+    return report
 
 
-def _replace_stem(backbone: nn.Module, name: str, stem: str, in_chans: int) -> None:
-    if stem != "cifar":
-        raise ValueError(f"stem {stem!r} is none of: cifar")
-    first = getattr(backbone, "conv1", None)
-    if not isinstance(first, nn.Conv2d) or not hasattr(backbone, "maxpool"):
-        raise ValueError(f"stem 'cifar' is for ResNets with one stem convolution, not {name}")
-    backbone.conv1 = nn.Conv2d(in_chans, first.out_channels, 3, padding=1, bias=False)
-    nn.init.kaiming_normal_(backbone.conv1.weight, mode="fan_out", nonlinearity="relu")
-    backbone.maxpool = nn.Identity()
+def _colours(numbers: list[float], channels: int) -> list[float]:
+    """As they are for as many colours, else their mean for each: grey pictures, infrared ..."""
+    same = len(numbers) == channels
+    return numbers if same else [sum(numbers) / len(numbers)] * channels
+
+
+def _checkpoint_gradients(name: str, network: Any) -> None:
+    try:
+        network.set_grad_checkpointing(True)
+    except (AttributeError, AssertionError):
+        raise ValueError(f"{name} has no grad_checkpointing") from None

@@ -51,7 +51,7 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     [
         ("resnet18", "imagenet", "none of: cifar"),
         ("vit_tiny_patch16_224", "cifar", "for ResNets"),
-        ("small_cnn", "cifar", "neither pretrained weights nor a stem"),
+        ("small_cnn", "cifar", "has no stem"),
     ],
 )
 def test_stems_that_do_not_fit_are_refused(name: str, stem: str, said: str) -> None:

@@ -1,0 +1,82 @@
+"""Stems and patches of timm's networks for small images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+SMALL = 64  # px; up to here patches are cut smaller than the network's name says
+
+
+def small_patches(network: Any, image_size: int) -> dict[str, int]:
+    """Constructor arguments with which a network sees a small image as more than a few patches.
+
+    A network of one scale (ViT, mixer) gets about 8 x 8 patches; one with windows (Swin) about
+    16 x 16, which its stages halve, in windows of up to 8 that fit. Empty where nothing is to be
+    changed: large images, convolutional pyramids, patches that are small already.
+    """
+    strides = {info["reduction"] for info in _feature_info(network)}
+    embed = getattr(network, "patch_embed", None)
+    if image_size > SMALL or not strides or hasattr(embed, "backbone"):
+        return {}
+    if len(strides) == 1:
+        patch = nearest_divisor(image_size, image_size / 8)
+        return {"patch_size": patch} if patch < min(strides) else {}
+    if min(strides) != 4 or not hasattr(embed, "proj") or not hasattr(network, "layers"):
+        return {}
+    patch = min(4, nearest_divisor(image_size, image_size / 16))
+    grid = image_size // patch
+    return {"patch_size": patch, "window_size": max(w for w in range(1, 9) if grid % w == 0)}
+
+
+def nearest_divisor(size: int, wanted: float) -> int:
+    """The patch of 2 px or more that divides ``size`` and is nearest: 28, 3.5 -> 4.
+
+    A side without a fitting divisor (31, 29 ...) loses its last pixels to a patch that does not.
+    """
+    fitting = [p for p in range(2, size + 1) if size % p == 0 and wanted / 2 <= p <= 2 * wanted]
+    plain = max(2, round(wanted))
+    return min(fitting, key=lambda p: abs(p - wanted) - p * 1e-6, default=plain)
+
+
+def repatch(network: Any, patch: int, image_size: int) -> None:
+    """Give a mixer, whose patch size timm's names fix, another one; the weights are new.
+
+    Raises:
+        ValueError: another family.
+    """
+    stem: Any = getattr(network, "stem", None)
+    first = stem[0] if isinstance(stem, nn.Sequential) else getattr(stem, "proj", None)
+    if not isinstance(first, nn.Conv2d) or first.stride != first.kernel_size:
+        raise ValueError(f"{type(network).__name__} cannot change its patch_size")
+    fresh = nn.Conv2d(first.in_channels, first.out_channels, patch, patch)
+    if isinstance(stem, nn.Sequential):  # ConvMixer
+        stem[0] = fresh
+    else:  # MLP-Mixer, ResMLP, gMLP
+        stem.proj, stem.patch_size = fresh, (patch, patch)
+        stem.set_input_size((image_size, image_size))
+
+
+def replace_stem(network: Any, name: str, stem: str, in_chans: int) -> None:
+    """3x3 at stride 1 for the stem's convolution, and no max-pool (SimCLR's appendix B.9).
+
+    Raises:
+        ValueError: unknown stem, or no ResNet with one stem convolution.
+    """
+    if stem != "cifar":
+        raise ValueError(f"stem {stem!r} is none of: cifar")
+    nested = hasattr(getattr(network, "stem", None), "conv")  # ResNet v2
+    owner, conv, pool = (network.stem, "conv", "pool") if nested else (network, "conv1", "maxpool")
+    first = getattr(owner, conv, None)
+    if not isinstance(first, nn.Conv2d) or not hasattr(owner, pool):
+        raise ValueError(f"stem 'cifar' is for ResNets with one stem convolution, not {name}")
+    fresh = type(first)(in_chans, first.out_channels, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(fresh.weight, mode="fan_out", nonlinearity="relu")
+    setattr(owner, conv, fresh)
+    setattr(owner, pool, nn.Identity())
+
+
+def _feature_info(network: Any) -> list[dict[str, Any]]:
+    info = getattr(network, "feature_info", [])
+    return list(getattr(info, "info", info))

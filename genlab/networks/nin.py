@@ -1,0 +1,64 @@
+"""Network in Network: convolutions followed by small networks at every pixel.
+
+Lin, Chen, Yan 2013, arXiv:1312.4400.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+WIDTHS = ((192, 160, 96), (192, 192, 192), (192, 192, 192))  # of the authors' CIFAR-10 network
+
+
+class NiN(nn.Module):
+    """Three mlpconv blocks and global average pooling: (B, C, H, W) -> (B, 192).
+
+    The paper's last 1x1 convolution gives one map per class, which is then averaged; averaging
+    first and a linear head after is the same function, except for the ReLU that the authors' file
+    has behind it. Departures: batch norm behind every convolution (without it the network needs
+    their careful schedule; ``norm: false`` leaves it out), He initialisation for N(0, 0.05).
+
+    Args:
+        in_chans: colours of the images.
+        drop_rate: dropout behind the first and second block; 0.5 in the paper.
+        norm: batch norm between convolution and ReLU.
+    """
+
+    def __init__(self, in_chans: int = 3, drop_rate: float = 0.5, norm: bool = True) -> None:
+        super().__init__()
+        first, second, third = WIDTHS
+        self.block1 = mlpconv(in_chans, first, 5, norm)
+        self.pool1 = nn.Sequential(nn.MaxPool2d(3, 2, padding=1), nn.Dropout(drop_rate))
+        self.block2 = mlpconv(first[-1], second, 5, norm)
+        self.pool2 = nn.Sequential(nn.AvgPool2d(3, 2, padding=1), nn.Dropout(drop_rate))
+        self.block3 = mlpconv(second[-1], third, 3, norm)
+        self.num_features = self.head_hidden_size = third[-1]
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, 192, H / 4, W / 4)."""
+        x = self.pool1(self.block1(x))
+        return self.block3(self.pool2(self.block2(x)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, 192)."""
+        return self.forward_features(x).mean((2, 3))
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Blocks in order, as timm's networks tell them."""
+        return {"stem": r"^block1", "blocks": r"^block([23])"}
+
+
+def mlpconv(in_chans: int, widths: tuple[int, ...], kernel: int, norm: bool) -> nn.Sequential:
+    """A convolution, then 1x1 convolutions: the same small network at every pixel."""
+    layers: list[nn.Module] = []
+    for i, width in enumerate(widths):
+        size = kernel if i == 0 else 1
+        conv = nn.Conv2d(in_chans, width, size, padding=size // 2, bias=not norm)
+        nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+        if conv.bias is not None:
+            nn.init.zeros_(conv.bias)
+        layers += [conv, *([nn.BatchNorm2d(width)] if norm else []), nn.ReLU()]
+        in_chans = width
+    return nn.Sequential(*layers)
