@@ -52,6 +52,15 @@ def test_kron_and_muon_of_torch_are_made() -> None:
         optim.build(Tiny(), {"name": "torch.muon"})
 
 
+def test_lookahead_goes_half_way_back_at_every_sixth_step() -> None:
+    """Timm's first slow weights are those of step 6, so the second sixth step is the first pull."""
+    for steps, same in ((11, True), (12, False)):
+        ahead, plain = (
+            weights(train({"name": name}, steps)[0]) for name in ("lookahead_lion", "lion")
+        )
+        assert torch.equal(ahead, plain) == same
+
+
 def test_lbfgs_takes_several_closures_a_step_and_beats_gradient_descent() -> None:
     losses = {}
     for name, lr in (("lbfgs", 1.0), ("torch.sgd", 0.1)):
