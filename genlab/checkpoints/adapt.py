@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -35,7 +36,7 @@ def resized(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """
     rename = _filter(model)
     if rename is not None:
-        with _without_log():
+        with _quiet():
             state = rename(dict(state), model)
     return state | dict(_first_convolutions(state, model))
 
@@ -90,12 +91,14 @@ def _cfg(model: nn.Module) -> dict[str, Any]:
 
 
 @contextmanager
-def _without_log() -> Iterator[None]:
-    """Timm logs each resampled tensor; the report says it."""
+def _quiet() -> Iterator[None]:
+    """timm logs each resampled tensor, which the report says, and searches in a strided one."""
     logger = logging.getLogger("timm")
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=r"torch.searchsorted\(\)")
+            yield
     finally:
         logger.setLevel(level)

@@ -143,6 +143,8 @@ def _from_web(url: str) -> Path:
             try:
                 _download(url, target, digest[1] if digest else "")
             except OSError as error:
+                if isinstance(error, urllib.error.HTTPError):
+                    error.close()
                 raise CheckpointError(f"{url}: {_line(error)}; {_OFFLINE}") from None
     return target
 
@@ -203,8 +205,8 @@ def _reach(url: str) -> bool:
         try:
             request = urllib.request.Request(url, method="HEAD")
             urllib.request.urlopen(request, timeout=_SECONDS - 3).close()
-        except urllib.error.HTTPError:
-            pass  # it answered
+        except urllib.error.HTTPError as refusal:
+            refusal.close()  # it answered
         except Exception:
             return
         answered.set()

@@ -130,7 +130,7 @@ def _clean(tensors: Tensors) -> Tensors:
 def layout(content: Any) -> tuple[str, bool, bool]:
     """Whose layout a file has, whether self-supervised, whether made for ImageNet's statistics."""
     names = [f"{place} {name}" for place, own in _mappings(content, "") for name in own]
-    lightning = "pytorch-lightning_version" in content
+    lightning = isinstance(content, Mapping) and "pytorch-lightning_version" in content
     for name, pattern, self_supervised, imagenet in _LAYOUTS:
         if any(re.search(pattern, one) for one in names):
             return name + " in Lightning" * lightning, self_supervised, imagenet and not lightning
@@ -199,7 +199,14 @@ def _prefixes(tensors: Tensors, shapes: Shapes) -> list[str]:
         for i in range(len(words)):
             if shapes.get(".".join(words[i:])) == tensor.shape:
                 count[".".join([*words[:i], ""]) if i else ""] += 1
-    return [prefix for prefix, _ in count.most_common(10)]
+    return [*(prefix for prefix, _ in count.most_common(10)), *_shared(tensors)]
+
+
+def _shared(tensors: Tensors, share: float = 0.3) -> list[str]:
+    """The first one to three words of many names: a prefix also where no name is the model's."""
+    words = [name.split(".") for name in tensors]
+    count = Counter(".".join([*w[:n], ""]) for w in words for n in (1, 2, 3) if len(w) > n)
+    return [prefix for prefix, times in count.items() if times >= share * len(tensors)]
 
 
 def _strip(tensors: Tensors, prefix: str) -> Tensors:

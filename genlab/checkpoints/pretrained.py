@@ -135,9 +135,10 @@ def _best(
     best = fit(model, chosen, heads_too=not projector)
     if best.fits >= at_least:
         return best
-    others = [one for one in found[:8] if take is None or one.momentum == chosen.momentum]
+    larger = sorted(found, key=lambda one: len(one.state), reverse=True)[:8]
+    others = [one for one in larger if take is None or one.momentum == chosen.momentum]
     fits = [fit(model, one, heads_too=not projector) for one in others if one is not chosen]
-    return max([best, *fits], key=lambda one: one.fits)
+    return max([best, *fits], key=lambda one: (one.fits, not one.candidate.momentum))
 
 
 def _refusal(best: Fit, model: nn.Module, places: dict[str, Tensors], at_least: float) -> str:

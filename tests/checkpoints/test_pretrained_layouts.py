@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from genlab.checkpoints import CheckpointError, load_backbone
 from tests.checkpoints import layouts_made as made
 
-VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 64, "depth": 3, "num_heads": 4}
+VIT: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 64, "depth": 3, "num_heads": 4}
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet18": lambda **k: timm.create_model("resnet18", **k),
     "vit": lambda **k: timm.create_model("vit_tiny_patch16_224", **{**VIT, **k}),
