@@ -92,13 +92,14 @@ def _cfg(model: nn.Module) -> dict[str, Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """timm logs each resampled tensor, which the report says, and searches in a strided one."""
+    """Without what timm logs of each resampled tensor, and without warnings of its indexing."""
     logger = logging.getLogger("timm")
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=r"torch.searchsorted\(\)")
+            for message in (r"torch.searchsorted\(\)", "Using a non-tuple sequence"):
+                warnings.filterwarnings("ignore", message=message)
             yield
     finally:
         logger.setLevel(level)

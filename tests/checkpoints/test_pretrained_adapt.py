@@ -61,13 +61,21 @@ def test_image_and_patch_size_of_a_vit(tmp_path: Path) -> None:
 
 
 def test_swin_at_another_size(tmp_path: Path) -> None:
+    """A bias that grows with the row distance still does so, and only with that."""
     small: dict[str, Any] = {"embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2)}
-    name = "swin_tiny_patch4_window7_224"
-    file, _ = saved(name, tmp_path, img_size=224, **small)
-    model = timm.create_model(name, img_size=96, window_size=3, num_classes=0, **small)
-    report = load_backbone(model, file)
+    name, table = "swin_tiny_patch4_window7_224", "relative_position_bias_table"
+    _, source = saved(name, tmp_path, img_size=224, **small)
+    with torch.no_grad():
+        rows = torch.linspace(-1, 1, 13).repeat_interleave(13)[:, None]
+        source.layers[0].blocks[0].attn.relative_position_bias_table.copy_(rows)
+    torch.save(source.state_dict(), tmp_path / "weights.pth")
+    model: Any = timm.create_model(name, img_size=96, window_size=3, num_classes=0, **small)
+    report = load_backbone(model, tmp_path / "weights.pth")
+    bias = getattr(model.layers[0].blocks[0].attn, table).reshape(5, 5)
+    assert torch.allclose(bias[:, :1].expand(5, 5), bias, atol=1e-5)
+    assert (bias.diff(dim=0) > 0).all()
     assert report.share == 1
-    assert "layers.0.blocks.0.attn.relative_position_bias_table" in report.adapted
+    assert f"layers.0.blocks.0.attn.{table}" in report.adapted
     assert model(torch.rand(1, 3, 96, 96)).shape == (1, 128)
 
 
