@@ -1,0 +1,129 @@
+"""KNN: the weighted nearest neighbours of a frozen encoder's features; nothing is trained.
+
+Wu, Xiong, Yu, Lin 2018, arXiv:1805.01978, section 3.4; as a judge of self-supervised features,
+Caron et al. 2021 (DINO), arXiv:2104.14294, with k = 20. Departures: see `metrics.knn_scores`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from genlab import metrics, networks
+
+
+class KNN(L.LightningModule):
+    """Classify an image by the labels of the training images with the most similar features.
+
+    ``fit`` encodes the training images, without augmentation and in order, when it starts; its
+    steps do nothing. The features of all training images are part of the checkpoint.
+
+    Args:
+        num_classes: number of labels K.
+        channels: C of the images.
+        image_size: H = W in pixels.
+        encoder: see `networks.encoder`; on the command line null means that of ``pretrained``.
+        pretrained: weights of the encoder; False judges random features.
+        pretrained_options: how to load them; see `checkpoints.load_backbone`.
+        encoder_kwargs: to the encoder (``stem``, ``width`` ...).
+        k: neighbours that vote.
+        temperature: T of their weights exp(similarity / T).
+        distance: ``cosine`` or ``euclidean``.
+
+    Raises:
+        ValueError: no encoder, a setting out of range, or weights that do not fit.
+    """
+
+    features: Tensor
+    label: Tensor
+    position: Tensor
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        channels: int = 3,
+        image_size: int = 32,
+        encoder: str | None = None,
+        pretrained: bool | str = False,
+        pretrained_options: dict[str, Any] | None = None,
+        encoder_kwargs: dict[str, Any] | None = None,
+        k: int = 20,
+        temperature: float = 0.07,
+        distance: Literal["cosine", "euclidean"] = "cosine",
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if encoder is None:
+            raise ValueError("pretrained=RUN is needed (or encoder=NAME, to judge random features)")
+        self.knn = metrics.KNN(num_classes, k, temperature, distance)
+        options = {"pretrained": pretrained, "pretrained_options": pretrained_options}
+        self.encoder = networks.encoder(
+            encoder, channels, image_size, **(options | (encoder_kwargs or {}))
+        )
+        self.encoder.freeze("all")
+        self.encoder.eval()
+        self.clock = nn.Parameter(torch.zeros(()))  # Lightning and DDP want something to train
+        self._keep(torch.zeros(0, self.encoder.out_dim), *torch.zeros(2, 0, dtype=torch.int64))
+
+    @torch.no_grad()
+    def forward(self, image: Tensor) -> Tensor:
+        """Features for downstream use, the encoder's: (B, C, H, W) -> (B, F)."""
+        return self.encoder(image)
+
+    def logits(self, image: Tensor) -> Tensor:
+        """Logarithms of the classes' shares of the votes: (B, C, H, W) -> (B, K)."""
+        self._hand_over_bank()
+        return self.knn.scores(self(image)).clamp(min=1e-12).log()
+
+    def on_fit_start(self) -> None:
+        """Encode the training images."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        loader = data.bank_dataloader("train", shard=True)
+        with self.trainer.precision_plugin.forward_context():
+            bank = metrics.collect(self, (data.to_device(raw, self.device) for raw in loader))
+        self._keep(*bank)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Nothing: a loss of 0 without slope."""
+        return {"loss": self.clock.square()}
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Collect the queries."""
+        self.knn.update(self(batch["image"]), batch["label"], batch["index"])
+
+    test_step = validation_step
+
+    def on_validation_epoch_end(self) -> None:
+        """``val/knn_top1`` and ``val/knn_top5``."""
+        self._log_figures("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_figures("test")
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """One that counts the steps."""
+        return torch.optim.SGD([self.clock], lr=0.0)
+
+    def _log_figures(self, split: str) -> None:
+        self._hand_over_bank()
+        values = {f"{split}/{noun}": value for noun, value in self.knn.compute().items()}
+        self.log_dict(values, sync_dist=True)
+        self.knn.reset()
+
+    def _hand_over_bank(self) -> None:
+        if self.knn.bank is None or self.knn.bank.features is not self.features:
+            self.knn.set_bank(metrics.Bank(self.features, self.label, self.position))
+
+    def _keep(self, features: Tensor, label: Tensor, position: Tensor) -> None:
+        for name, rows in (("features", features), ("label", label), ("position", position)):
+            self.register_buffer(name, rows)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        """A checkpoint's bank has as many rows as it has."""
+        for name in ("features", "label", "position"):
+            if (rows := state_dict.get(prefix + name)) is not None:
+                self.register_buffer(name, torch.empty_like(rows, device=self.device))
+        super()._load_from_state_dict(state_dict, prefix, *args)

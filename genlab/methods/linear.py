@@ -1,0 +1,169 @@
+"""Linear probe: a linear classifier on the features of a frozen encoder.
+
+The encoder runs in eval mode and without gradient; its weights and batch-norm statistics do not
+change. Protocol and initialisation: He et al. 2020 (MoCo), arXiv:1911.05722, section 4.1; batch
+norm without affine before the classifier: He et al. 2022 (MAE), arXiv:2111.06377, appendix A.1.
+Departures: optimiser and augmentation are the recipe's; MoCo trains 100 epochs with SGD at lr 30.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, MetricCollection
+
+from genlab import distributed, networks, optim
+from genlab.metrics import Bank, classification_metrics, collect
+
+SPLITS = ("val", "test")
+
+
+class LinearProbe(L.LightningModule):
+    """Softmax regression on features that stand before any projector.
+
+    Args:
+        num_classes: number of labels K.
+        channels: C of the images.
+        image_size: H = W in pixels.
+        encoder: see `networks.encoder`; on the command line null means that of ``pretrained``.
+        pretrained: weights of the encoder; False probes random features.
+        pretrained_options: how to load them; see `checkpoints.load_backbone`.
+        encoder_kwargs: to the encoder (``stem``, ``width`` ...).
+        batch_norm: standardise the features by batch norm without weights of its own. Over several
+            devices each has its own statistics unless ``trainer.sync_batchnorm`` is on.
+        precompute: encode the training and validation images once, when training starts, and look
+            the features up. The same training for a fraction of the time; the features of all
+            images must fit in memory and the data must not be augmented.
+        optimizer: how to train the classifier; see `optim.build`.
+
+    Raises:
+        ValueError: no encoder, fewer than two classes, or weights that do not fit.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        channels: int = 3,
+        image_size: int = 32,
+        encoder: str | None = None,
+        pretrained: bool | str = False,
+        pretrained_options: dict[str, Any] | None = None,
+        encoder_kwargs: dict[str, Any] | None = None,
+        batch_norm: bool = False,
+        precompute: bool = False,
+        optimizer: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if encoder is None:
+            raise ValueError("pretrained=RUN is needed (or encoder=NAME, to probe random features)")
+        if num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+        options = {"pretrained": pretrained, "pretrained_options": pretrained_options}
+        self.encoder = networks.encoder(
+            encoder, channels, image_size, **(options | (encoder_kwargs or {}))
+        )
+        self.encoder.freeze("all")
+        self.encoder.eval()
+        width = self.encoder.out_dim
+        self.norm = nn.BatchNorm1d(width, affine=False, eps=1e-6) if batch_norm else nn.Identity()
+        self.head = nn.Linear(width, num_classes)
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)
+        self.nll = MeanMetric(nan_strategy="disable")
+        self.figures = nn.ModuleDict(
+            {f"{split}_split": classification_metrics(num_classes, split) for split in SPLITS}
+        )
+        self.banks: dict[str, Bank] = {}  # of precomputed features
+
+    @torch.no_grad()
+    def forward(self, image: Tensor) -> Tensor:
+        """Features for downstream use, the encoder's: (B, C, H, W) -> (B, F)."""
+        return self.encoder(image)
+
+    def logits(self, image: Tensor) -> Tensor:
+        """Scores of the classes before softmax: (B, C, H, W) -> (B, K)."""
+        return self._classify(self(image))
+
+    def on_fit_start(self) -> None:
+        """Encode every image once, if asked to; a resumed run does it again, to the same end.
+
+        Raises:
+            ValueError: the training images change from epoch to epoch.
+        """
+        if not self.hparams["precompute"]:
+            return
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        finish = getattr(data, "finish", None)
+        if finish is not None and (finish.augment or finish.binarize == "dynamic"):
+            raise ValueError("precompute needs images that stay: take augment or binarize away")
+        loaders = {"train": data.bank_dataloader("train", shard=True), "val": data.val_dataloader()}
+        with self.trainer.precision_plugin.forward_context():
+            self.banks = {
+                split: collect(self, (data.to_device(raw, self.device) for raw in loader))
+                for split, loader in loaders.items()
+                if len(loader)
+            }
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Cross entropy in nats and accuracy, means over the labelled images."""
+        label = batch["label"]
+        logits = self._classify(self._features(batch, "train"))  # (B, K)
+        known = distributed.all_reduce_sum((label >= 0).sum()).clamp(min=1)
+        known = known / distributed.world_size()  # unlabelled images, -1, count for nothing
+        loss = F.cross_entropy(logits.float(), label, ignore_index=-1, reduction="sum") / known
+        return {"loss": loss, "accuracy": (logits.argmax(1) == label).sum() / known}
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Cross entropy and `classification_metrics`."""
+        self._measure(batch, "val")
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """As validation, with AUROC."""
+        self._measure(batch, "test")
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_figures("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_figures("test")
+
+    def on_fit_end(self) -> None:
+        self.banks = {}
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """See `optim.build`."""
+        return optim.build(self, self.hparams["optimizer"])
+
+    def _features(self, batch: dict[str, Any], split: str) -> Tensor:
+        """(B, F), looked up by the images' positions or computed."""
+        bank = self.banks.get(split)
+        if bank is None:
+            return self(batch["image"])
+        return bank.features[torch.searchsorted(bank.position, batch["index"])]
+
+    def _classify(self, features: Tensor) -> Tensor:
+        return self.head(self.norm(features))
+
+    def _measure(self, batch: dict[str, Any], split: str) -> None:
+        logits, label = self._classify(self._features(batch, split)).float(), batch["label"]
+        self._of(split).update(logits.softmax(1), label)
+        nll = F.cross_entropy(logits, label, ignore_index=-1, reduction="none")
+        self.nll.update(nll, (label >= 0).float())
+
+    def _log_figures(self, split: str) -> None:
+        figures = self._of(split)
+        values = figures.compute() | {f"{split}/loss": self.nll.compute()}
+        values.pop("test/confusion", None)
+        self.log_dict(values, sync_dist=True)
+        figures.reset()
+        self.nll.reset()
+
+    def _of(self, split: str) -> MetricCollection:
+        figures = self.figures[f"{split}_split"]
+        assert isinstance(figures, MetricCollection)
+        return figures
