@@ -21,12 +21,12 @@ def attach(
     Foret, Kleiner, Mobahi and Neyshabur 2020 (arXiv:2010.01412); adaptive: Kwon et al. 2021
     (arXiv:2102.11600). As in the authors' code, both passes see the same random numbers (dropout,
     mixing; of torch's generators), and buffers (BatchNorm's statistics) are those of the first; the
-    loss and accuracy that Lightning reports for the step are the second's. Twice the cost of a
-    step. It keeps no state between steps, so checkpoints are the optimiser's own.
+    loss and accuracy that Lightning reports for the step are the second's. A step costs two forward
+    and backward passes; it leaves no state behind, so checkpoints are the optimiser's own.
 
     Departures: under DDP the gradient climbed is the mean over ranks, where the paper lets each
     device climb its own (m-sharpness); it does not contain the weight decay, which the authors add
-    to the loss; the adaptive form scales biases and norms as well, which its authors leave out.
+    to the loss; the adaptive form scales every parameter, its authors' code those named weight.
     """
     weights = [p for group in optimizer.param_groups for p in group["params"]]
 

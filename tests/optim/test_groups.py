@@ -75,8 +75,9 @@ def test_norms_biases_and_position_embeddings_of_timm_do_not_decay(
 def test_a_norm_of_any_shape_and_the_own_networks_norms_do_not_decay() -> None:
     module = nn.Sequential(nn.LayerNorm((2, 3, 3)), nn.Conv2d(2, 2, 3), nn.GroupNorm(1, 2))
     assert undecayed(module) == {"0.weight", "0.bias", "1.bias", "2.weight", "2.bias"}
-    small = encoder("small_cnn")
-    assert undecayed(small) == {n for n, p in small.named_parameters() if p.ndim == 1}
+    for name in ("small_cnn", "lenet", "nin", "wrn_28_2", "resnet20_cifar"):
+        own = encoder(name)
+        assert undecayed(own) == {n for n, p in own.named_parameters() if p.ndim == 1}
 
 
 def test_parts_have_their_own_learning_rate_and_it_moves_them() -> None:
