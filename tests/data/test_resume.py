@@ -60,11 +60,13 @@ def fit(
     after: Path | None = None,
     schedule: str = "cosine",
     accumulate: int = 1,
+    data: dict[str, Any] | None = None,
     **trainer_arguments: Any,
 ) -> tuple[Tiny, L.Trainer]:
     torch.manual_seed(1)
     method = Tiny(schedule)
-    data = Digits(batch_size=120 * accumulate, val_size=200, binarize="dynamic", seed=4)
+    options: dict[str, Any] = {"val_size": 200, "binarize": "dynamic", "seed": 4} | (data or {})
+    digits = Digits(batch_size=120 * accumulate, **options)
     trainer = L.Trainer(
         **({"max_epochs": 3} | trainer_arguments),
         accelerator="cpu",
@@ -75,7 +77,7 @@ def fit(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(method, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)
+    trainer.fit(method, datamodule=digits, ckpt_path=resume, weights_only=True if resume else None)
     if after:
         trainer.save_checkpoint(after)
     return method, trainer
@@ -142,6 +144,15 @@ def test_twice_interrupted(tmp_path: Path) -> None:
     fit(schedule="constant", max_steps=7, after=tmp_path / "a.ckpt")
     fit(schedule="constant", resume=tmp_path / "a.ckpt", max_steps=15, after=tmp_path / "b.ckpt")
     assert_same(fit(schedule="constant", resume=tmp_path / "b.ckpt")[0], reference)
+
+
+def test_with_augmentation_and_balanced_sampling(tmp_path: Path) -> None:
+    data = {"augment": {"translate": 2, "rotate": 20.0, "erase": 0.5}, "sampling": "balanced"}
+    reference, _ = fit(save=tmp_path, data=data)
+    for point in ("batch4", "batch10", "batch17"):
+        assert_same(fit(resume=tmp_path / f"{point}.ckpt", data=data)[0], reference)
+    plain, _ = fit(resume=tmp_path / "batch10.ckpt", data=data | {"augment": None})
+    assert not torch.equal(plain.layer.weight, reference.layer.weight)
 
 
 def test_another_batch_size_is_refused_in_mid_epoch(straight: tuple[Tiny, Path]) -> None:
