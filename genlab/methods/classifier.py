@@ -1,32 +1,71 @@
-"""Classifier: supervised training of an encoder and a linear head; also the judge of samples."""
+"""Classifier: supervised training of an encoder and a linear head; also the judge of samples.
+
+Every trick is a switch that is off by default: focal loss (Lin et al. 2017, arXiv:1708.02002),
+flooding (Ishida et al. 2020, arXiv:2002.08709), label smoothing (Szegedy et al. 2015,
+arXiv:1512.00567), mixup and CutMix (see `augment.Mixing`), class weights, prior bias, freezing.
+Departure: class weights multiply the loss and the sum is divided by the number of labelled images,
+not by the sum of their weights as in torch: N processes then train as one would.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import lightning as L
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics import MeanMetric, MetricCollection
 
-from genlab import networks, optim
+from genlab import distributed, losses, networks, optim
+from genlab.augment import Mixing
+from genlab.metrics import classification_metrics, per_class
+
+HIGHEST = {
+    "dropout": 1,
+    "focal_gamma": math.inf,
+    "focal_alpha": 1,
+    "label_smoothing": 1,
+    "flooding": math.inf,
+}
+PRIOR = 0.01  # of every class at the start of binary focal loss: Lin et al. 2017, section 4.1
 
 
 class Classifier(L.LightningModule):
-    """Cross entropy on labelled images.
+    """Cross entropy on labelled images, or one of its relatives.
 
     Args:
-        num_classes: number of labels.
+        num_classes: number of labels K.
         channels: C of the images.
         image_size: H = W in pixels.
         encoder: ``small_cnn`` or a timm name; see `networks.encoder`.
         optimizer: how to train; see `optim.build`.
-        encoder_kwargs: to the encoder (``stem``, ``width`` ...).
+        encoder_kwargs: to the encoder (``stem``, ``width``, ``drop_path_rate`` ...).
+        pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
+        pretrained_options: how to load them.
+        freeze: the encoder's first stages that are not trained, a number or ``all``.
+        dropout: chance that a feature is dropped before the head.
+        loss: ``cross_entropy``, ``focal`` (softmax) or ``binary_focal`` (one sigmoid a class).
+        focal_gamma: how much less well-classified images count; 0 is cross entropy.
+        focal_alpha: weight of the right class in ``binary_focal``, 1 - alpha of the others.
+        label_smoothing: share of the target spread evenly over the classes.
+        flooding: b, the training loss that is not to be undercut; 0 for none.
+        class_weights: ``none``, ``balanced`` (N / (K N_k) of the training images) or K numbers,
+            used as they are.
+        mixup: a of mixup's Beta(a, a); 0 for none.
+        cutmix: a of CutMix's; 0 for none.
+        mix_prob: chance that a batch is mixed.
+        prior_bias: start the head at the classes' frequencies, or at 0.01 with ``binary_focal``.
+        tta: ``none``, or ``hflip``: outside training, logits are the mean over image and mirror
+            image.
 
     Raises:
-        ValueError: fewer than two classes, or an unknown encoder.
+        ValueError: an argument is out of its range, or an unknown encoder.
     """
+
+    class_weights: Tensor | None
+    from_data: Tensor | None
 
     def __init__(
         self,
@@ -36,49 +75,169 @@ class Classifier(L.LightningModule):
         encoder: str = "small_cnn",
         optimizer: dict[str, Any] | None = None,
         encoder_kwargs: dict[str, Any] | None = None,
+        pretrained: bool | str = False,
+        pretrained_options: dict[str, Any] | None = None,
+        freeze: int | str = 0,
+        dropout: float = 0.0,
+        loss: str = "cross_entropy",
+        focal_gamma: float = 2.0,
+        focal_alpha: float = 0.25,
+        label_smoothing: float = 0.0,
+        flooding: float = 0.0,
+        class_weights: str | list[float] = "none",
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        mix_prob: float = 1.0,
+        prior_bias: bool = False,
+        tta: str = "none",
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        if num_classes < 2:
-            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+        _check(dict(self.hparams))
+        options = {"pretrained": pretrained, "pretrained_options": pretrained_options}
         self.encoder = networks.encoder(
-            encoder, in_chans=channels, image_size=image_size, **(encoder_kwargs or {})
+            encoder, channels, image_size, **(options | (encoder_kwargs or {}))
         )
+        self.encoder.freeze(freeze)
+        self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.encoder.out_dim, num_classes)
-        self.accuracy = MulticlassAccuracy(num_classes, average="micro", ignore_index=-1)
+        if prior_bias and loss == "binary_focal":
+            nn.init.constant_(self.head.bias, -math.log((1 - PRIOR) / PRIOR))
+        weights = None if class_weights == "none" else torch.ones(num_classes)
+        if weights is not None and isinstance(class_weights, list):
+            weights = torch.tensor(class_weights, dtype=torch.float32)
+        self.register_buffer("class_weights", weights)
+        counts = class_weights == "balanced" or (prior_bias and loss != "binary_focal")
+        self.register_buffer("from_data", torch.tensor(False) if counts else None)
+        self.mixing = Mixing(num_classes, mixup, cutmix, mix_prob) if mixup or cutmix else None
+        self.nll = MeanMetric(nan_strategy="disable")
+        self.val_figures = classification_metrics(num_classes, "val")
+        self.test_figures = classification_metrics(num_classes, "test")
+        self.confusion: Tensor | None = None  # of the last test: (K, K), rows are the true classes
+
+    def setup(self, stage: str) -> None:
+        """What class counts decide, at the start of training; a checkpoint brings its own."""
+        if stage != "fit" or self.from_data is None or self.from_data:
+            return
+        counts = self._class_counts()
+        share = counts / counts.sum()  # (K,)
+        if self.hparams["class_weights"] == "balanced" and self.class_weights is not None:
+            self.class_weights.copy_(1 / (share * len(share)))
+        if self.hparams["prior_bias"] and self.hparams["loss"] != "binary_focal":
+            with torch.no_grad():
+                self.head.bias.copy_(share.log())
+        self.from_data.fill_(True)
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use: (B, C, H, W) -> (B, F)."""
         return self.encoder(image)
 
     def logits(self, image: Tensor) -> Tensor:
-        """Unnormalised log-probabilities of the classes: (B, C, H, W) -> (B, K)."""
-        return self.head(self.encoder(image))
+        """Scores of the classes before softmax or sigmoid: (B, C, H, W) -> (B, K)."""
+        scores = self.head(self.dropout(self.encoder(image)))
+        if self.training or self.hparams["tta"] == "none":
+            return scores
+        return (scores + self.head(self.encoder(image.flip(-1)))) / 2
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Of the classes; with ``binary_focal`` a row need not sum to one: (B, K) -> (B, K)."""
+        binary = self.hparams["loss"] == "binary_focal"
+        return logits.float().sigmoid() if binary else logits.float().softmax(1)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Cross entropy in nats and accuracy, means over the batch's labelled images."""
-        logits, label = self.logits(batch["image"]), batch["label"]
-        known = (label >= 0).sum().clamp(min=1)  # unlabelled images, -1, count for nothing
-        right = (logits.argmax(1) == label).sum() / known
-        loss = F.cross_entropy(logits.float(), label, ignore_index=-1, reduction="sum") / known
-        return {"loss": loss, "accuracy": right}
+        """The loss and the accuracy, means over the labelled images.
+
+        Of a mixed image the class with the larger share counts as right.
+        """
+        image, target = batch["image"], batch["label"]
+        known = distributed.all_reduce_sum((target >= 0).sum()).clamp(min=1)
+        known = known / distributed.world_size()  # unlabelled images, -1, count for nothing
+        if self.mixing is not None:
+            image, target = self.mixing(image, target)  # now (B, K)
+        logits = self.logits(image)
+        right = logits.argmax(1) == (target if target.ndim == 1 else target.argmax(1))
+        loss = self._nll(logits, target).sum() / known
+        if self.hparams["flooding"]:
+            loss = losses.flooding(loss, self.hparams["flooding"])
+        return {"loss": loss, "accuracy": right.sum() / known}
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Loss and accuracy."""
-        self._evaluate(batch, "val")
+        """Cross entropy in nats, whatever the training loss, and `classification_metrics`."""
+        self._measure(self.val_figures, batch)
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """As validation, with AUROC and the confusion matrix."""
+        self._measure(self.test_figures, batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Figures of the whole split, over all ranks."""
+        self._log_figures(self.val_figures, "val")
+
+    def on_test_epoch_end(self) -> None:
         """As validation."""
-        self._evaluate(batch, "test")
+        self._log_figures(self.test_figures, "test")
+
+    def report(self) -> dict[str, list[float]]:
+        """Images, precision, recall and F1 of every class in the last test; empty before it."""
+        if self.confusion is None:
+            return {}
+        return {name: value.tolist() for name, value in per_class(self.confusion).items()}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `optim.build`."""
         return optim.build(self, self.hparams["optimizer"])
 
-    def _evaluate(self, batch: dict[str, Any], split: str) -> None:
-        logits, label = self.logits(batch["image"]), batch["label"]
-        self.accuracy.update(logits, label)
-        options: dict[str, Any] = {"batch_size": len(label), "on_step": False, "on_epoch": True}
-        loss = F.cross_entropy(logits, label, ignore_index=-1)
-        self.log(f"{split}/loss", loss, sync_dist=True, **options)
-        self.log(f"{split}/accuracy", self.accuracy, **options)
+    def _nll(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Each image's loss: (B, K), (B,) or (B, K) -> (B,)."""
+        return losses.class_nll(
+            self.hparams["loss"],
+            logits,
+            target,
+            weight=self.class_weights,
+            label_smoothing=self.hparams["label_smoothing"],
+            gamma=self.hparams["focal_gamma"],
+            alpha=self.hparams["focal_alpha"],
+        )
+
+    def _class_counts(self) -> Tensor:
+        """Training images of each class, (K,); a class without any counts as one image."""
+        counts = getattr(getattr(self._trainer, "datamodule", None), "class_counts", None)
+        if counts is None:
+            raise ValueError("class_weights and prior_bias need data that know their class_counts")
+        padded = list(counts) + [0] * (self.hparams["num_classes"] - len(counts))
+        return torch.tensor(padded, dtype=torch.float32, device=self.device).clamp(min=1)
+
+    def _measure(self, figures: MetricCollection, batch: dict[str, Any]) -> None:
+        logits, label = self.logits(batch["image"]).float(), batch["label"]
+        figures.update(self.probabilities(logits), label)
+        nll = F.cross_entropy(logits, label, ignore_index=-1, reduction="none")
+        self.nll.update(nll, (label >= 0).float())
+
+    def _log_figures(self, figures: MetricCollection, split: str) -> None:
+        values = figures.compute() | {f"{split}/loss": self.nll.compute()}
+        if split == "test":
+            self.confusion = values.pop("test/confusion").cpu()
+        self.log_dict(values, sync_dist=True)
+        figures.reset()
+        self.nll.reset()
+
+
+def _check(given: dict[str, Any]) -> None:
+    """Refuse what is out of range; the encoder and `Mixing` look after their own.
+
+    Raises:
+        ValueError: says which, and what it may be.
+    """
+    classes, weights = given["num_classes"], given["class_weights"]
+    if classes < 2:
+        raise ValueError(f"num_classes must be at least 2, got {classes}")
+    for name, allowed in {"loss": losses.CLASS_LOSSES, "tta": ("none", "hflip")}.items():
+        if given[name] not in allowed:
+            raise ValueError(f"{name} {given[name]!r} is none of {', '.join(allowed)}")
+    for name, highest in HIGHEST.items():
+        if not 0 <= given[name] <= highest:
+            raise ValueError(f"{name} must be in 0 ... {highest}, got {given[name]}")
+    if weights in ("none", "balanced"):
+        return
+    if isinstance(weights, str) or len(weights) != classes or min(weights) < 0:
+        raise ValueError(f"class_weights must be none, balanced or {classes} numbers >= 0")
