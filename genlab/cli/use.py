@@ -10,6 +10,7 @@ from typing import Any
 
 from genlab import runs
 from genlab.cli.measure import figures_of, open_run, report
+from genlab.cli.record import finite
 from genlab.recipes import RecipeError
 
 
@@ -111,18 +112,37 @@ def evaluate(
     shots: str | None = None,
     tsne: bool = False,
 ) -> None:
-    """All test figures of a method; with a judge, those of its class-conditional samples too."""
+    """All test figures of a method and of its features; with a judge, of its samples too."""
+    from genlab import evaluate as evaluation
+
+    shown = _shots(shots)
     lab, file = open_run(words)
     classifier = _method(judge)[0] if judge else None
     if classifier is not None and not hasattr(classifier, "logits"):
         raise RecipeError(f"--judge {judge} is a {type(classifier).__name__}, not a classifier")
     figures = figures_of(lab, "test")
-    if classifier is not None:
-        from genlab.evaluate import judge as judged
-
-        with _refusals():
-            figures |= judged(lab.model, classifier, lab.data, samples)
+    method = lab.model.to(lab.trainer.strategy.root_device)
+    with _refusals():
+        found, features = evaluation.representation(method, lab.data, k, temperature, shown)
+        figures |= {key: finite(value) for key, value in found.items()}
+        target, title = _target(None, file, "embedding.png"), f"{lab.recipe.name}: test features"
+        try:
+            picture = evaluation.scatter(features, target, title, tsne)
+        except OSError as error:
+            raise runs.RunError(f"cannot write {target}: {error.strerror}") from None
+        if classifier is not None:
+            figures |= evaluation.judge(method.cpu(), classifier, lab.data, samples)
     report(file, figures, json)
+    if not json:
+        print(f"picture {os.path.relpath(picture)}")
+
+
+def _shots(words: str | None) -> list[int] | None:
+    """``1,5,10`` -> [1, 5, 10]."""
+    try:
+        return None if words is None else [int(word) for word in words.split(",")]
+    except ValueError:
+        raise RecipeError(f"--shots {words} must be numbers like 1,5,10") from None
 
 
 def _arrays(words: list[str], out: str | None, split: str, name: str) -> None:

@@ -3,5 +3,15 @@
 from genlab.evaluate.embed import embed
 from genlab.evaluate.judge import judge
 from genlab.evaluate.pictures import interpolations, reconstructions, samples
+from genlab.evaluate.representation import representation
+from genlab.evaluate.scatter import scatter
 
-__all__ = ["embed", "interpolations", "judge", "reconstructions", "samples"]
+__all__ = [
+    "embed",
+    "interpolations",
+    "judge",
+    "reconstructions",
+    "representation",
+    "samples",
+    "scatter",
+]

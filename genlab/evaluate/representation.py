@@ -1,0 +1,98 @@
+"""What a method's features are worth: figures of the test set, chosen on validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genlab import metrics
+from genlab.data.loader import batch_seed
+from genlab.evaluate.probes import few_shot, linear_probe
+from genlab.metrics import Bank, geometry
+
+PAIRS = 2_000  # test images whose two views are compared
+MOST = 10_000  # test images whose distances are compared
+
+
+def features_of(method: Any, data: Any, split: str) -> Bank | None:
+    """The features of a split as evaluation sees it, on the CPU; None for an empty split."""
+    loader = data.val_dataloader() if split == "val" else data.bank_dataloader(split)
+    if not len(loader):
+        return None
+    batches = (data.to_device(raw, method.device) for raw in loader)
+    return Bank(*(part.cpu() for part in metrics.collect(method, batches)))
+
+
+@torch.no_grad()
+def representation(
+    method: Any,
+    data: Any,
+    k: int = 20,
+    temperature: float = 0.07,
+    shots: Sequence[int] | None = None,
+    seed: int = 0,
+) -> tuple[dict[str, Any], Bank]:
+    """kNN, linear probe, few-shot, and the geometry of the features.
+
+    Args:
+        method: its ``forward`` gives the features: before any projector.
+        data: a data module of genlab; its own augmentation gives the two views of ``alignment``,
+            which is left out where there is none.
+        k: neighbours of the kNN, by cosine.
+        temperature: of their weights.
+        shots: labels per class; None for those of 1, 5 and 10 that every class has.
+        seed: of draws.
+
+    Returns:
+        Figures ``test/<noun>``, and the test features. Figures of labels are left out where
+        training or test images have none.
+
+    Raises:
+        ValueError: k, temperature or shots out of range.
+    """
+    method.eval()
+    train, val, test = (features_of(method, data, split) for split in ("train", "val", "test"))
+    if train is None or test is None:
+        raise ValueError("evaluation needs training and test images")
+    known, asked = train.labelled(), test.labelled()
+    found: dict[str, Any] = {}
+    if len(known.label.unique()) > 1 and len(asked.label):
+        found |= _knn(known, asked, data.num_classes, k, temperature)
+        found |= linear_probe(known, val.labelled() if val is not None else None, asked, seed)
+        least = int(known.label.unique(return_counts=True)[1].min())
+        usual = [n for n in (1, 5, 10) if n <= least]
+        found |= few_shot(known, asked, usual if shots is None else shots, seed=seed)
+        found["class_alignment"] = geometry.class_alignment(asked.features, asked.label)
+    if (pair := _two_views(method, data, seed)) is not None:
+        found["alignment"] = geometry.alignment(*pair)
+    found["uniformity"] = geometry.uniformity(test.features[:MOST])
+    found["effective_rank"] = geometry.effective_rank(test.features)
+    found["feature_dim"] = test.features.shape[1]
+    return {f"test/{noun}": value for noun, value in found.items()}, test
+
+
+def _knn(train: Bank, test: Bank, classes: int, k: int, temperature: float) -> dict[str, Any]:
+    metric = metrics.KNN(classes, min(k, len(train.label)), temperature)
+    metric.set_bank(train)
+    metric.update(*test)
+    found: dict[str, Any] = {noun: float(value) for noun, value in metric.compute().items()}
+    settings = {"k": metric.k, "temperature": temperature, "distance": metric.distance}
+    settings["bank"] = len(train.label)
+    return found | {f"knn_{name}": value for name, value in settings.items()}
+
+
+def _two_views(method: Any, data: Any, seed: int) -> tuple[Tensor, Tensor] | None:
+    """Features of some test images under the data's augmentation, twice: 2 x (N, F)."""
+    if not getattr(getattr(data, "finish", None), "augment", None):
+        return None
+    views: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for number, raw in enumerate(data.bank_dataloader("test")):
+        for which, features in enumerate(views):
+            batch = data.to_device({**raw, "seed": batch_seed(seed, which, number)}, method.device)
+            features.append(method(batch["image"]).flatten(1).float().cpu())
+        if sum(map(len, views[0])) >= PAIRS:
+            break
+    return torch.cat(views[0])[:PAIRS], torch.cat(views[1])[:PAIRS]

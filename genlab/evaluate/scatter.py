@@ -1,0 +1,75 @@
+"""A picture of features in two dimensions, coloured by label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from genlab.metrics import Bank
+
+MOST_PCA, MOST_TSNE = 5_000, 2_000  # points that still make a readable picture in seconds
+MOST_CLASSES = 20  # that a legend can hold; more are only coloured
+
+
+def project(bank: Bank, tsne: bool = False, seed: int = 0) -> tuple[np.ndarray, np.ndarray, str]:
+    """Points (N, 2), their labels (N,), and how they came about.
+
+    Args:
+        bank: features; at most 5,000 of them (2,000 for t-SNE) are drawn.
+        tsne: scikit-learn's t-SNE (van der Maaten & Hinton 2008) instead of the two principal
+            components. Its distances between groups, and the groups' sizes, mean nothing.
+        seed: of the choice of points and of t-SNE.
+    """
+    most = MOST_TSNE if tsne else MOST_PCA
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randperm(len(bank.label), generator=generator)[:most]
+    x, label = bank.features[rows].double(), bank.label[rows].numpy()
+    if tsne:
+        from sklearn.manifold import TSNE
+
+        perplexity = min(30.0, max(1.0, (len(x) - 1) / 3))
+        model = TSNE(2, perplexity=perplexity, init="pca", random_state=seed)
+        points = model.fit_transform(x.float().numpy())
+        return points, label, f"t-SNE, perplexity {perplexity:.0f}"
+    x = x - x.mean(0)
+    _, s, v = torch.linalg.svd(x, full_matrices=False)
+    share = (s.square() / s.square().sum().clamp(min=1e-300))[:2].sum()
+    points = (x @ v[:2].T).numpy()
+    return points, label, f"two principal components, {float(share):.0%} of the variance"
+
+
+def scatter(bank: Bank, file: Path, title: str, tsne: bool = False, seed: int = 0) -> Path:
+    """Write the picture of `project` as a PNG and return where.
+
+    Raises:
+        ValueError: fewer than two images, or features of fewer than two numbers.
+    """
+    from matplotlib import colormaps
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    if min(bank.features.shape) < 2:
+        raise ValueError(f"no picture of features {tuple(bank.features.shape)} in two dimensions")
+    points, label, how = project(bank, tsne, seed)
+    figure = Figure(figsize=(7.5, 6), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    classes = np.unique(label)
+    few = "tab10" if len(classes) <= 10 else "tab20"
+    many = colormaps["viridis"].resampled(len(classes))
+    palette = colormaps[few] if len(classes) <= MOST_CLASSES else many
+    size = min(30.0, max(6.0, 6_000 / len(label)))
+    for number, k in enumerate(classes):
+        mine = points[label == k]
+        colour, name = palette(number), "unknown" if k < 0 else str(k)
+        axes.scatter(
+            mine[:, 0], mine[:, 1], s=size, linewidths=0, alpha=0.8, color=colour, label=name
+        )
+    if len(classes) <= MOST_CLASSES:
+        figure.legend(title="label", loc="outside right upper", markerscale=1.5, frameon=False)
+    axes.set(title=f"{title}\n{how}, {len(label):,} images", xticks=[], yticks=[])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file)
+    return file
