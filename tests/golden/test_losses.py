@@ -31,15 +31,27 @@ def words(name: str, root: Path) -> list[str]:
     chosen += [f"data.root={root}"] if "Digits" not in recipes.shipped()[name].read_text() else []
     chosen += ["trainer.max_steps=3", "trainer.log_every_n_steps=1", "trainer.limit_test_batches=1"]
     chosen += ["trainer.accelerator=cpu", "trainer.val_check_interval=1.0", "track.wandb=off"]
+    if name.endswith("percent"):
+        chosen += ["data.limit=0.5"]  # 1 % of the small data is no batch
     if name.startswith("vae/"):
         chosen += ["model.iwae_samples=3", "model.iw_start_step=2"]
     return chosen
 
 
+def pretrained(here: Here, name: str, root: Path) -> list[str]:
+    """A recipe that leaves its encoder open starts from a classifier of the same data."""
+    config = recipes.resolve([name]).config
+    if config["model"].get("init_args", {}).get("encoder", "") is not None:
+        return ["model.pretrained=false"] if "pretrained" in config["model"]["init_args"] else []
+    data = config["data"]["class_path"]
+    here("fit", "classifier/digits", f"data={data}", *words(name, root))
+    return ["model.pretrained=classifier/digits"]
+
+
 def losses_of(here: Here, name: str, root: Path) -> list[float]:
     if name.startswith("vq_prior/"):
         here("fit", name.replace("vq_prior", "vqvae"), *words(name, root))
-    here("fit", name, *words(name, root))
+    here("fit", name, *words(name, root), *pretrained(here, name, root))
     run = next(
         r for r in here.runs() if r.parent.relative_to(here.folder / "runs").as_posix() == name
     )
