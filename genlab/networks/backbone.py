@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -43,18 +44,11 @@ def backbone(
     Raises:
         ValueError: unknown name, stem or argument.
     """
-    own = _own(name)
-    if own is None:
-        return _timm(name, in_chans, image_size, stem, kwargs)
-    if stem is not None:
-        raise ValueError(f"{name} has no stem to choose, got {stem!r}")
-    kind, fixed = own
-    if kind is LeNet:
-        fixed["image_size"] = image_size
-    if kind is ConvMixer:
-        fixed["patch_size"] = nearest_divisor(image_size, image_size / 16)
-    options = {"in_chans": in_chans} | fixed | kwargs
-    return _make(name, kind, options), {"name": name, "stem": None, "kwargs": options}
+    network: Any
+    make = _timm if _own_class(name) is None else _own
+    network, made_with = make(name, in_chans, image_size, stem, kwargs)
+    network.image_shape = (in_chans, image_size, image_size)
+    return network, made_with
 
 
 def check_name(name: str) -> None:
@@ -63,7 +57,7 @@ def check_name(name: str) -> None:
     Raises:
         ValueError: there is not; the nearest names.
     """
-    if _own(name) is None and not timm.is_model(name.partition(".")[0]):
+    if _own_class(name) is None and not timm.is_model(name.partition(".")[0]):
         near = difflib.get_close_matches(name, [*OWN, *timm.list_models()], n=3)
         raise ValueError(f"no encoder {name!r}" + (f"; nearest: {', '.join(near)}" if near else ""))
 
@@ -78,8 +72,11 @@ def probe(name: str, network: nn.Module, in_chans: int, image_size: int) -> int:
         out = on_meta(network, torch.zeros(2, in_chans, image_size, image_size, device="meta"))
     except Exception as error:
         why = next(iter(str(error).splitlines()), "") or type(error).__name__
-        size = f"{in_chans} x {image_size} x {image_size}"
-        raise ValueError(f"{name} cannot take {size} images: {why}") from None
+        usual = (getattr(network, "pretrained_cfg", None) or {}).get("input_size", [0])[-1]
+        size = f"{in_chans} x {image_size} x {image_size}" + f" (it is for {usual} px)" * bool(
+            usual
+        )
+        raise ValueError(f"{name} cannot take images of {size}: {why}") from None
     if not isinstance(out, Tensor) or out.ndim != 2:
         raise ValueError(f"{name} gives no feature vector per image; try global_pool: avg")
     return out.shape[1]
@@ -98,7 +95,9 @@ def on_meta(network: nn.Module, image: Tensor) -> Any:
             module.training = mode
 
 
-def _own(name: str) -> tuple[Callable[..., nn.Module], dict[str, Any]] | None:
+def _own_class(name: str) -> tuple[Callable[..., nn.Module], dict[str, Any]] | None:
+    """A network that the lab makes itself, and the arguments that its name stands for."""
+    plain: dict[str, Callable[..., nn.Module]]
     plain = {"small_cnn": SmallCNN, "lenet": LeNet, "nin": NiN}
     if name in plain:
         return plain[name], {}
@@ -110,6 +109,20 @@ def _own(name: str) -> tuple[Callable[..., nn.Module], dict[str, Any]] | None:
     if found and not timm.is_model(name):  # the paper's naming; timm has three of them
         return ConvMixer, {"dim": int(found[1]), "depth": int(found[2]), "num_classes": 0}
     return None
+
+
+def _own(
+    name: str, in_chans: int, image_size: int, stem: str | None, kwargs: dict[str, Any]
+) -> Made:
+    if stem is not None:
+        raise ValueError(f"{name} has no stem to choose, got {stem!r}")
+    kind, fixed = _own_class(name) or (nn.Identity, {})
+    options = {"in_chans": in_chans} | fixed | kwargs
+    if kind is LeNet:
+        options = {"image_size": image_size} | options
+    if kind is ConvMixer:
+        options = {"patch_size": nearest_divisor(image_size, image_size / 16)} | options
+    return _make(name, kind, options), {"name": name, "stem": None, "kwargs": options}
 
 
 def _timm(
@@ -186,7 +199,9 @@ class _FixedError(_UnknownError):
 def _make(name: str, kind: Callable[..., nn.Module], options: dict[str, Any]) -> nn.Module:
     """Call a constructor; what it does not understand is said in one line."""
     try:
-        return kind(**options)
+        with warnings.catch_warnings():  # no patch of the first size fits; a smaller one follows
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+            return kind(**options)
     except (TypeError, AssertionError, ZeroDivisionError, RuntimeError) as error:
         text = next(iter(str(error).splitlines()), "") or type(error).__name__
         found = re.search(r"(unexpected|multiple values for) keyword argument\S* \W*(\w+)", text)

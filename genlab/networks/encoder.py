@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from typing import Any
 
@@ -12,41 +11,8 @@ from torch import Tensor, nn
 from genlab import checkpoints, runs
 from genlab.networks import freeze as freezing
 from genlab.networks.backbone import backbone, check_name, probe
-
-
-class Normalize(nn.Module):
-    """(image - mean) / std, colour by colour; the numbers are part of the checkpoint.
-
-    Args:
-        mean, std: one number for every colour, or one each.
-        channels: C.
-
-    Raises:
-        ValueError: neither one number nor C of them, or a std that is not positive.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, channels: int, mean: Any = 0.0, std: Any = 1.0) -> None:
-        super().__init__()
-        for name, value in (("mean", mean), ("std", std)):
-            numbers = torch.as_tensor(value, dtype=torch.float32).flatten()
-            if len(numbers) not in (1, channels):
-                raise ValueError(f"normalize: {len(numbers)} numbers as {name}, {channels} colours")
-            self.register_buffer(name, numbers.expand(channels).clone())
-        if not (self.std > 0).all():
-            raise ValueError(f"normalize: std must be positive, got {std}")
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) in [0, 1] -> (B, C, H, W)."""
-        return (image - self.mean[:, None, None]) / self.std[:, None, None]
-
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        """Checkpoints from before there was normalisation were trained on the image itself."""
-        state_dict.setdefault(prefix + "mean", torch.zeros_like(self.mean))
-        state_dict.setdefault(prefix + "std", torch.ones_like(self.std))
-        super()._load_from_state_dict(state_dict, prefix, *args)
+from genlab.networks.geometry import spatial
+from genlab.networks.normalize import Normalize
 
 
 class Encoder(nn.Module):
@@ -71,7 +37,6 @@ class Encoder(nn.Module):
         self.normalize = Normalize(in_chans)
         self.out_dim = probe(name, self.backbone, in_chans, image_size)
         self.in_chans, self.image_size = in_chans, image_size
-        self.backbone.image_shape = (in_chans, image_size, image_size)
         self.report: checkpoints.Report | None = None
         self.channels_last = False
         self._frozen: set[str] = set()
@@ -101,6 +66,7 @@ class Encoder(nn.Module):
             ValueError: there are not so many stages.
         """
         self._frozen |= freezing.freeze(self.backbone, stages)
+        self.train(self.training)
 
     def train(self, mode: bool = True) -> Encoder:
         """Training mode, but for what is frozen."""
@@ -171,26 +137,6 @@ def encoder(
     if compile:
         made.backbone.compile()
     return made
-
-
-def spatial(backbone: Any, image: Tensor) -> Tensor:
-    """A network's last feature map as (B, F', h, w), whatever order its family keeps it in.
-
-    Raises:
-        ValueError: it has no feature map.
-    """
-    x, width = backbone.forward_features(image), backbone.num_features
-    if not isinstance(x, Tensor):
-        return backbone.forward_intermediates(image, indices=1, intermediates_only=True)[-1]
-    if x.ndim == 3:  # (B, prefix + h w, F)
-        prefix = getattr(backbone, "num_prefix_tokens", x.shape[1] - math.isqrt(x.shape[1]) ** 2)
-        tokens = x[:, prefix:]
-        side = math.isqrt(tokens.shape[1])
-        if side * side == tokens.shape[1] > 0:
-            return tokens.transpose(1, 2).unflatten(2, (side, side))
-    if x.ndim == 4 and width in (x.shape[1], x.shape[3]):
-        return x if x.shape[1] == width else x.permute(0, 3, 1, 2)
-    raise ValueError(f"{type(backbone).__name__} has no feature map: {tuple(x.shape)}")
 
 
 def _load(made: Encoder, source: bool | str, options: dict[str, Any]) -> checkpoints.Report:

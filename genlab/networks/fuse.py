@@ -6,6 +6,7 @@ one pass over shapes tells who takes whose output, and whether anything else loo
 
 from __future__ import annotations
 
+import collections
 import copy
 from typing import Any
 
@@ -53,7 +54,7 @@ class _Uses(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.watched: dict[int, Tensor] = {}  # by id; held, so that no id is given twice
-        self.count: dict[int, int] = {}
+        self.count = collections.Counter[int]()
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -62,20 +63,21 @@ class _Uses(TorchFunctionMode):
         if any(isinstance(leaf, Tensor) for leaf in tree_leaves(out)):
             for leaf in tree_leaves((args, kwargs)):
                 if id(leaf) in self.watched:
-                    self.count[id(leaf)] = self.count.get(id(leaf), 0) + 1
+                    self.count[id(leaf)] += 1
         return out
 
 
 def _pairs(network: nn.Module, image: Tensor) -> list[tuple[nn.Conv2d, str]]:
     """Convolutions, and the name of the batch norm that alone takes each one's output."""
-    uses, made_by, calls, pairs = _Uses(), {}, {}, []
+    uses, made_by, pairs = _Uses(), dict[int, nn.Conv2d](), list[tuple[int, str]]()
+    calls = collections.Counter[nn.Module]()
 
     def after_conv(conv: nn.Conv2d, args: Any, out: Tensor) -> None:
         uses.watched[id(out)], made_by[id(out)] = out, conv
-        calls[conv] = calls.get(conv, 0) + 1
+        calls[conv] += 1
 
     def before_norm(norm: nn.Module, args: tuple[Tensor]) -> None:
-        calls[norm] = calls.get(norm, 0) + 1
+        calls[norm] += 1
         if id(args[0]) in made_by:
             pairs.append((id(args[0]), names[norm]))
 
@@ -92,25 +94,18 @@ def _pairs(network: nn.Module, image: Tensor) -> list[tuple[nn.Conv2d, str]]:
     finally:
         for hook in hooks:
             hook.remove()
-    once = [
+    return [
         (made_by[out], name)
         for out, name in pairs
         if uses.count[out] == calls[made_by[out]] == calls[network.get_submodule(name)] == 1
     ]
-    return once
 
 
 @torch.no_grad()
 def _fold(conv: nn.Conv2d, norm: Any) -> None:
-    conv.weight, conv.bias = fuse_conv_bn_weights(
-        conv.weight,
-        conv.bias,
-        norm.running_mean,
-        norm.running_var,
-        norm.eps,
-        norm.weight,
-        norm.bias,
-    )
+    statistics = norm.running_mean, norm.running_var, norm.eps
+    affine = norm.weight, norm.bias
+    conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias, *statistics, *affine)
 
 
 def _behind(norm: nn.Module) -> nn.Module:

@@ -1,10 +1,11 @@
-"""Stems and patches of timm's networks for small images."""
+"""Where a timm network keeps its pixels: stems and patches for small images, feature maps."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 SMALL = 64  # px; up to here patches are cut smaller than the network's name says
 
@@ -75,6 +76,26 @@ def replace_stem(network: Any, name: str, stem: str, in_chans: int) -> None:
     nn.init.kaiming_normal_(fresh.weight, mode="fan_out", nonlinearity="relu")
     setattr(owner, conv, fresh)
     setattr(owner, pool, nn.Identity())
+
+
+def spatial(backbone: Any, image: Tensor) -> Tensor:
+    """A network's last feature map as (B, F', h, w), whatever order its family keeps it in.
+
+    Raises:
+        ValueError: it has no feature map.
+    """
+    x, width = backbone.forward_features(image), backbone.num_features
+    if not isinstance(x, Tensor):
+        return backbone.forward_intermediates(image, indices=1, intermediates_only=True)[-1]
+    if x.ndim == 3:  # (B, prefix + h w, F)
+        prefix = getattr(backbone, "num_prefix_tokens", x.shape[1] - math.isqrt(x.shape[1]) ** 2)
+        tokens = x[:, prefix:]
+        side = math.isqrt(tokens.shape[1])
+        if side * side == tokens.shape[1] > 0:
+            return tokens.transpose(1, 2).unflatten(2, (side, side))
+    if x.ndim == 4 and width in (x.shape[1], x.shape[3]):
+        return x if x.shape[1] == width else x.permute(0, 3, 1, 2)
+    raise ValueError(f"{type(backbone).__name__} has no feature map: {tuple(x.shape)}")
 
 
 def _feature_info(network: Any) -> list[dict[str, Any]]:

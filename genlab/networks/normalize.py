@@ -1,0 +1,43 @@
+"""What is done to the colours of an image before a backbone sees it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Normalize(nn.Module):
+    """(image - mean) / std, colour by colour; the numbers are part of the checkpoint.
+
+    Args:
+        mean, std: one number for every colour, or one each.
+        channels: C.
+
+    Raises:
+        ValueError: neither one number nor C of them, or a std that is not positive.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, channels: int, mean: Any = 0.0, std: Any = 1.0) -> None:
+        super().__init__()
+        for name, value in (("mean", mean), ("std", std)):
+            numbers = torch.as_tensor(value, dtype=torch.float32).flatten()
+            if len(numbers) not in (1, channels):
+                raise ValueError(f"normalize: {len(numbers)} numbers as {name}, {channels} colours")
+            self.register_buffer(name, numbers.expand(channels).clone())
+        if not (self.std > 0).all():
+            raise ValueError(f"normalize: std must be positive, got {std}")
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) in [0, 1] -> (B, C, H, W)."""
+        return (image - self.mean[:, None, None]) / self.std[:, None, None]
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        """Checkpoints from before there was normalisation were trained on the image itself."""
+        state_dict.setdefault(prefix + "mean", torch.zeros_like(self.mean))
+        state_dict.setdefault(prefix + "std", torch.ones_like(self.std))
+        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -1,0 +1,63 @@
+"""`pretrained=`: weights come in, a report is shown, images get the weights' normalisation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+
+from genlab.networks import encoder
+
+LITE0 = "tf_efficientnet_lite0"
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    torch.save(timm.create_model(LITE0).state_dict(), tmp_path / "weights.pth")
+    return tmp_path / "weights.pth"
+
+
+def test_weights_report_and_normalisation_arrive(
+    weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source: Any = timm.create_model(LITE0, num_classes=0).eval()
+    source.load_state_dict(torch.load(weights, weights_only=True), strict=False)
+    network = encoder(LITE0, 3, 64, pretrained=str(weights)).eval()
+    assert "pretrained weights from" in capsys.readouterr().err
+    assert network.report is not None
+    assert network.report.share == 1
+    mean, std = (torch.tensor(source.pretrained_cfg[k])[:, None, None] for k in ("mean", "std"))
+    image = torch.rand(2, 3, 64, 64)
+    assert torch.equal(network(image), source((image - mean) / std))
+
+
+def test_ranks_above_zero_are_silent(
+    weights: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    encoder(LITE0, 3, 64, pretrained=str(weights))
+    assert capsys.readouterr().err == ""
+
+
+def test_grey_images_get_the_mean_of_the_colours(weights: Path) -> None:
+    network = encoder(LITE0, 1, 64, pretrained=str(weights))
+    assert network.normalize.mean.tolist() == pytest.approx([0.5])
+    assert network.normalize.mean.shape == network.normalize.std.shape == (1,)
+
+
+def test_normalize_and_options_are_obeyed(weights: Path) -> None:
+    own = {"mean": 0.25, "std": 0.5}
+    network = encoder(LITE0, 3, 64, pretrained=str(weights), normalize=own)
+    assert network.normalize.mean.tolist() == [0.25] * 3
+    with pytest.raises(ValueError, match="at_least"):
+        encoder(LITE0, 3, 64, pretrained=str(weights), pretrained_options={"at_least": 2})
+
+
+def test_fresh_weights_have_no_report_and_no_normalisation() -> None:
+    network = encoder(LITE0, 3, 64)
+    assert network.report is None
+    assert torch.equal(network.normalize.mean, torch.zeros(3))
+    assert torch.equal(network.normalize.std, torch.ones(3))
