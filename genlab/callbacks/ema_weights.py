@@ -43,9 +43,10 @@ class EMAWeights(L.Callback):
         if every_n_steps < 1:
             raise ValueError(f"EMAWeights.every_n_steps must be at least 1, got {every_n_steps}")
         self.decay, self.warmup, self.every_n_steps = decay, warmup, every_n_steps
-        self.average: dict[str, Tensor] = {}  # while swapped: the live weights
+        self.average: dict[str, Tensor] = {}
         self.updates = 0
-        self._swapped, self._step = False, 0
+        self._live: dict[str, Tensor] = {}  # while the method holds the average
+        self._step = 0
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         strategy = trainer.strategy
@@ -67,10 +68,13 @@ class EMAWeights(L.Callback):
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
-        """Move the average towards the module's weights; a weight seen first starts there."""
+        """Move the average towards the module's weights; a weight seen first starts there.
+
+        It is float32 at least: 16 bits would lose steps as small as 1 - decay.
+        """
         self.updates += 1
         keep = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        trained = {n: p.detach() for n, p in module.named_parameters() if p.requires_grad}
+        trained = {n: _wide(p.detach()) for n, p in module.named_parameters() if p.requires_grad}
         known = self.average.keys() & trained.keys()
         if known:
             mine, theirs = [self.average[n] for n in known], [trained[n] for n in known]
@@ -78,12 +82,13 @@ class EMAWeights(L.Callback):
         self.average |= {n: p.clone() for n, p in trained.items() if n not in known}
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.state.fn == "fit" and not self._swapped:
-            self._swap(pl_module)
+        if trainer.state.fn == "fit" and not self._live:
+            self._live = {n: p.detach().clone() for n, p in _named(pl_module, self.average)}
+            _load(pl_module, self.average)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self._swapped:
-            self._swap(pl_module)
+        _load(pl_module, self._live)
+        self._live = {}
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
@@ -98,14 +103,12 @@ class EMAWeights(L.Callback):
     ) -> None:
         if not self.average or trainer.state.fn != "fit":
             return
-        own = dict(pl_module.named_parameters())
-        live = self.average if self._swapped else {n: own[n].detach() for n in self.average}
-        average = {n: own[n].detach() for n in live} if self._swapped else self.average
-        names = {id(own[n]): n for n in live}  # tied weights have several keys and one name
+        own = dict(_named(pl_module, self.average))
+        names = {id(p): n for n, p in own.items()}  # tied weights have several keys and one name
         for key, p in pl_module.named_parameters(remove_duplicate=False):
             if id(p) in names and key in checkpoint["state_dict"]:
-                checkpoint["state_dict"][key] = average[names[id(p)]]
-        checkpoint[LIVE] = dict(live)
+                checkpoint["state_dict"][key] = self.average[names[id(p)]]
+        checkpoint[LIVE] = self._live or {n: p.detach() for n, p in own.items()}
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -113,8 +116,7 @@ class EMAWeights(L.Callback):
         live = checkpoint.get(LIVE)
         if live is None or trainer.state.fn != "fit":
             return  # a test uses the average
-        own = dict(pl_module.named_parameters())
-        self.average = {n: own[n].detach().clone() for n in live}  # as just loaded
+        self.average = {n: checkpoint["state_dict"][n].clone() for n in live}
         _load(pl_module, live)
 
     def state_dict(self) -> dict[str, Any]:
@@ -124,10 +126,9 @@ class EMAWeights(L.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.updates = state_dict["updates"]
 
-    def _swap(self, module: nn.Module) -> None:
-        live = {n: p.detach().clone() for n, p in _named(module, self.average)}
-        _load(module, self.average)
-        self.average, self._swapped = live, not self._swapped
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
 def _named(module: nn.Module, names: Iterable[str]) -> list[tuple[str, nn.Parameter]]:

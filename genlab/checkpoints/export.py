@@ -18,7 +18,7 @@ from genlab.checkpoints.load import CheckpointError
 TRAINING_ONLY = ("compile", "grad_checkpointing", "channels_last")  # of encoder_kwargs
 KEPT = (  # of timm's pretrained_cfg; its tag, licence and origin are those of other weights
     "custom_load", "input_size", "fixed_input_size", "interpolation", "crop_pct", "crop_mode",
-    "mean", "std", "num_classes", "pool_size", "first_conv", "classifier",
+    "mean", "std", "first_conv", "classifier",
 )  # fmt: skip
 OTHER_FORMAT = "--format torch writes it for genlab and for plain torch"
 
@@ -146,7 +146,10 @@ def _save(parts: Parts, model: Any, folder: Path) -> None:
         safe_serialization=True,
     )
     config = json.loads((folder / "config.json").read_text())
-    config["pretrained_cfg"] = {k: config["pretrained_cfg"].get(k) for k in KEPT}
+    cfg = model.pretrained_cfg | config["pretrained_cfg"]
+    config["pretrained_cfg"] = {k: cfg[k] for k in KEPT if cfg.get(k) is not None} | {
+        "num_classes": parts.num_classes
+    }
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 

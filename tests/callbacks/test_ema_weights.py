@@ -161,6 +161,27 @@ def test_averaging_calms_a_noisy_run(tmp_path: Path) -> None:
     assert losses["ema"] < 0.85 * losses["live"]  # 2.60 and 3.89; seed 1: 1.60 and 2.44
 
 
+def test_sixteen_bits_do_not_stop_the_average() -> None:
+    """1 -> 2 in steps of 0.001 of the way, each less than bfloat16 can tell from none."""
+    module, ema = nn.Linear(1, 1, bias=False).to(torch.bfloat16), EMAWeights(0.999, warmup=False)
+    for value in (1.0, *[2.0] * 500):
+        nn.init.constant_(module.weight, value)
+        ema.update(module)
+    assert ema.average["weight"].item() == pytest.approx(2 - 0.999**500, abs=1e-3)
+
+
+def test_an_interrupted_validation_leaves_the_live_weights(tmp_path: Path) -> None:
+    class Stopped(Net):
+        def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+            raise ArithmeticError
+
+    model = Stopped()
+    with pytest.raises(ArithmeticError):
+        trainer(tmp_path, EMAWeights(0.9), Checkpoints()).fit(model, datamodule=digits())
+    live = dict(model.named_parameters())
+    assert all(torch.equal(live[n], model.seen[-1][n]) for n in live)
+
+
 @pytest.mark.parametrize("arguments", [{"decay": 1.0}, {"decay": -0.1}, {"every_n_steps": 0}])
 def test_refusals(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"EMAWeights.{next(iter(arguments))}"):
