@@ -95,7 +95,7 @@ def build(recipe: Recipe, run: Path) -> Lab:
     sources.pin(recipe)
     try:
         cli = RecipeCLI(recipe, run)
-        check(cli.model.hparams.get("optimizer"))
+        check(cli.model.hparams.get("optimizer"), cli.model, cli.trainer)
     except argparse.ArgumentError as error:
         raise _explain(error, recipe) from None
     except (ValueError, TypeError, MisconfigurationException) as error:

@@ -35,7 +35,8 @@ def crossval(words: list[str], folds: int, json: bool) -> int:
         run = root / name / f"{identity}-fold{fold}"
         code = _fit([*words, f"data.folds={folds}", f"data.fold={fold}"], run.name)
         if code:
-            print(f"genlab: fold {fold + 1} failed; the folds before it are kept", file=sys.stderr)
+            if fold:
+                print(f"stopped at fold {fold + 1}; those before it are kept", file=sys.stderr)
             return code
         done.append(runs.read_json(run / "metrics.json"))
     summary = {"recipe": name, "folds": folds} | summarise(done)
