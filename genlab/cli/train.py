@@ -31,13 +31,13 @@ def fit(words: list[str], resume: str | None, print_config: bool) -> None:
     files, overrides = split_words(words)
     if resume is not None and files:
         raise RecipeError(f"--resume continues {resume} with its own recipe, not with {files[0]}")
-    run = runs.find(resume) if resume is not None else None
+    run = runs.find(resume).absolute() if resume is not None else None
     if run and Path(str(resume)).is_file():
         raise RecipeError(f"--resume takes a run, not a file: genlab fit --resume {run}")
     recipe = recipes.resolve([run / "recipe.yaml"] if run else files, overrides)
     recipes.check_keys(recipe)
     root = str((recipe.config.get("track") or {}).get("runs", "runs"))
-    folder = run.absolute() if run else runs.directory(root, recipe.name)
+    folder = run or runs.directory(root, recipe.name)
 
     from genlab.cli.build import all_settings, build
 
