@@ -6,18 +6,12 @@ import copy
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
-from genlab import checkpoints
-from genlab.callbacks import Checkpoints, Reseed
-from genlab.data import Digits
 from genlab.methods.classifier import Classifier
-from tests.callbacks.tiny import trainer
 from tests.conftest import TwoRanks
 
 SMALL: dict[str, Any] = {"image_size": 8, "encoder_kwargs": {"width": 8}}
@@ -40,20 +34,6 @@ def step(method: Classifier, data: dict[str, Tensor]) -> Tensor:
 def logits_of(method: Classifier, data: dict[str, Tensor]) -> Tensor:
     """Of a training forward pass that leaves the method as it was."""
     return copy.deepcopy(method).logits(data["image"])
-
-
-class FewDigits(Digits):
-    """Digits without nines and with about one in five of the other odd ones."""
-
-    def setup(self, stage: str | None = None) -> None:
-        if self._parts:
-            return
-        super().setup(stage)
-        source, rows = self._parts["train"]
-        label = source.labels[rows]
-        chance = torch.rand(len(rows), generator=torch.Generator().manual_seed(0))
-        keep = (label % 2 == 0) | (chance < 0.2)
-        self._parts["train"] = source, rows[keep & (label < 9)]
 
 
 @pytest.mark.parametrize("kind", ["cross_entropy", "focal", "binary_focal"])
@@ -98,54 +78,12 @@ def test_class_weights_multiply_the_loss_and_divide_by_the_images() -> None:
     )
 
 
-def fitted(folder: Path, method: Classifier, **options: Any) -> tuple[Classifier, Digits]:
-    """Trained for one step on the uneven digits."""
-    data = FewDigits(batch_size=64, val_size=100, seed=0)
-    chosen = {"max_steps": 1, "limit_val_batches": 0, "enable_checkpointing": True} | options
-    trainer(folder, Reseed(), Checkpoints(every_n_steps=1), **chosen).fit(method, datamodule=data)
-    return method, data
-
-
-def test_balanced_weights_are_scikit_learns_and_travel_with_the_checkpoint(tmp_path: Path) -> None:
-    method, data = fitted(tmp_path, classifier(class_weights="balanced"))
-    source, rows = data._parts["train"]
-    label = source.labels[rows].numpy()
-    wanted = compute_class_weight("balanced", classes=np.arange(9), y=label)
-    assert method.class_weights is not None
-    np.testing.assert_allclose(method.class_weights[:9], wanted * 9 / 10, rtol=1e-2)
-    assert method.class_weights[9] == method.class_weights.max()  # absent: as if there were one
-    loaded: Any = checkpoints.load(tmp_path / "checkpoints" / "last.ckpt")
-    assert torch.equal(loaded.class_weights, method.class_weights)
-
-
-def test_prior_bias_starts_at_the_frequencies_of_the_classes(tmp_path: Path) -> None:
-    method, data = fitted(tmp_path, classifier(prior_bias=True, optimizer={"lr": 0.0}))
-    source, rows = data._parts["train"]
-    share = source.labels[rows].bincount(minlength=10) / len(rows)
-    torch.testing.assert_close(method.head.bias.detach().softmax(0), share, rtol=0, atol=2e-3)
-
-
-def test_prior_bias_is_not_set_again_in_a_trained_model(tmp_path: Path) -> None:
-    method, _ = fitted(tmp_path, classifier(prior_bias=True, optimizer={"lr": 0.1}))
-    trained = method.head.bias.detach().clone()
-    loaded: Any = checkpoints.load(tmp_path / "checkpoints" / "last.ckpt")
-    fitted(tmp_path / "again", loaded.train(), max_steps=0)
-    assert torch.equal(loaded.head.bias, trained)
-
-
 def test_prior_bias_of_binary_focal_loss_says_one_per_cent() -> None:
     """The loss of the easy negatives no longer drowns the rest: Lin et al. 2017, section 4.1."""
     method = classifier(loss="binary_focal", prior_bias=True)
     torch.testing.assert_close(method.head.bias.sigmoid(), torch.full((10,), 0.01))
     data = batch()
     assert step(method, data) < 0.7 * step(classifier(loss="binary_focal"), data)
-
-
-def test_data_without_class_counts_are_refused(tmp_path: Path) -> None:
-    method, fit = classifier(class_weights="balanced"), trainer(tmp_path)
-    loader = Digits(val_size=100).bank_dataloader()
-    with pytest.raises(ValueError, match="class_counts"):
-        fit.fit(method, loader, loader)
 
 
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
@@ -237,83 +175,6 @@ def test_pretrained_weights_reach_the_encoder(tmp_path: Path) -> None:
         assert torch.equal(method.encoder.backbone.state_dict()[name], value), name
 
 
-EVERYTHING: dict[str, Any] = {
-    "loss": "focal",
-    "label_smoothing": 0.1,
-    "flooding": 0.5,
-    "class_weights": "balanced",
-    "mixup": 0.4,
-    "cutmix": 1.0,
-    "mix_prob": 0.7,
-    "prior_bias": True,
-    "dropout": 0.2,
-    "tta": "hflip",
-}
-
-
-def test_a_resumed_run_with_every_trick_ends_with_the_same_weights(tmp_path: Path) -> None:
-    """Stopped in mid-epoch: mixing, dropout and weights go on as in the straight run."""
-    options: dict[str, Any] = {"optimizer": {"lr": 3e-3, "schedule": "cosine"}} | EVERYTHING
-    length = {"max_steps": -1, "max_epochs": 2, "limit_val_batches": 1}
-    saved = Checkpoints(keep_every_n_steps=7)
-
-    def run(folder: Path, resume: Path | None) -> Classifier:
-        method = classifier(**options)
-        data = FewDigits(batch_size=64, val_size=100, seed=0)
-        trainer(folder, Reseed(), saved if resume is None else Checkpoints(), **length).fit(
-            method, datamodule=data, ckpt_path=resume, weights_only=True if resume else None
-        )
-        return method
-
-    straight = run(tmp_path, None)
-    resumed = run(tmp_path / "resumed", tmp_path / "checkpoints" / "step-00000007.ckpt")
-    for name, value in straight.state_dict().items():
-        assert torch.equal(resumed.state_dict()[name], value), name
-
-
-def test_validation_reports_the_mean_over_labelled_images(tmp_path: Path) -> None:
-    """Batches of unlike size: exact, with the keys that other methods use."""
-    data = Digits(batch_size=64, val_size=100, eval_batch_size=30, seed=0)
-    method = classifier(loss="focal", label_smoothing=0.2, tta="hflip")
-    fit = trainer(tmp_path)
-    fit.validate(method, datamodule=data, verbose=False)
-    shown = dict(fit.callback_metrics)
-    source, rows = data._parts["val"]
-    (everything,) = source.read([rows])
-    method.eval()
-    with torch.no_grad():
-        logits = method.logits(everything["image"].float() / 255)
-    wanted = F.cross_entropy(logits, everything["label"])
-    torch.testing.assert_close(shown["val/loss"], wanted)
-    torch.testing.assert_close(
-        shown["val/accuracy"], (logits.argmax(1) == everything["label"]).float().mean()
-    )
-    keys = {"loss", "accuracy", "top5", "precision", "recall", "f1", "ece"}
-    assert set(shown) == {f"val/{key}" for key in keys}
-
-
-def test_the_test_reports_every_class(tmp_path: Path) -> None:
-    data, method = Digits(val_size=100, eval_batch_size=70, seed=0), classifier()
-    assert method.report() == {}
-    fit = trainer(tmp_path)
-    fit.test(method, datamodule=data, verbose=False)
-    report = method.report()
-    assert sum(report["images"]) == len(data._parts["test"][1])
-    right = sum(r * n for r, n in zip(report["recall"], report["images"], strict=True))
-    accuracy = fit.callback_metrics["test/accuracy"].item()
-    assert right / sum(report["images"]) == pytest.approx(accuracy, abs=1e-6)
-    mean = {name: sum(report[name]) / 10 for name in ("recall", "precision")}
-    for name, value in mean.items():
-        assert fit.callback_metrics[f"test/{name}"].item() == pytest.approx(value, abs=0.1)
-    assert "test/auroc" in fit.callback_metrics
-
-
-def test_probabilities_of_binary_focal_are_sigmoids() -> None:
-    logits = torch.randn(4, 10)
-    assert torch.equal(classifier(loss="binary_focal").probabilities(logits), logits.sigmoid())
-    assert torch.equal(classifier(loss="focal").probabilities(logits), logits.softmax(1))
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -338,8 +199,3 @@ def test_what_is_out_of_range_is_refused(options: dict[str, Any], message: str) 
 def test_two_ranks_train_as_one_process(two_ranks: TwoRanks) -> None:
     """Loss, gradients and weights after three steps, labels and weights dealt unevenly."""
     two_ranks.assert_same("tests.methods.programs_classifier:three_steps", atol=1e-5)
-
-
-@pytest.mark.ddp
-def test_two_ranks_report_as_one_process(two_ranks: TwoRanks) -> None:
-    two_ranks.assert_same("tests.methods.programs_classifier:reported")
