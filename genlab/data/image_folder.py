@@ -71,7 +71,7 @@ class ImageFolder(Images):
         self._scan: tuple[list[str], dict[str, Listing]] | None = None
 
     @property
-    def classes(self) -> list[str]:
+    def classes(self) -> list[str]:  # type: ignore[override]
         """Names of the classes in the order of their labels; reads the folder's lists of files."""
         return self._listing()[0]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,6 +58,7 @@ class Images(L.LightningDataModule):
     channels: int
     num_classes: int
     image_size: int
+    classes: Sequence[str] = ()  # their names, where they have any
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,7 @@ class FashionMNIST(TorchvisionImages):
 
     channels, num_classes, image_size = 1, 10, 28
     stock, folder = datasets.FashionMNIST, "FashionMNIST/raw"
+    classes = tuple(datasets.FashionMNIST.classes)
 
 
 class CIFAR10(TorchvisionImages):
@@ -135,6 +137,7 @@ class CIFAR10(TorchvisionImages):
 
     channels, num_classes, image_size = 3, 10, 32
     stock, folder = datasets.CIFAR10, "cifar-10-batches-py"
+    classes: Sequence[str] = "airplane automobile bird cat deer dog frog horse ship truck".split()  # noqa: SIM905
     label_key = "labels"
     _copies = False
 
@@ -167,6 +170,7 @@ class CIFAR100(CIFAR10):
 
     channels, num_classes, image_size = 3, 100, 32
     stock, folder = datasets.CIFAR100, "cifar-100-python"
+    classes = ()  # its names lie in the data's own meta file
     label_key = "fine_labels"
 
 
@@ -196,6 +200,7 @@ class STL10(SVHN):
 
     channels, num_classes, image_size = 3, 10, 96
     stock, folder = datasets.STL10, "stl10_binary"
+    classes = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 
     def __init__(self, unlabeled: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
