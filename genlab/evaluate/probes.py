@@ -15,7 +15,7 @@ from torch import Tensor
 from genlab.data import splits
 from genlab.metrics import Bank
 
-STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2)  # of the penalty, per image
+STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # of the penalty, per image
 MOST, MOST_CHOOSING = 50_000, 5_000  # images that train the probe, and that choose its strength
 
 
@@ -35,7 +35,7 @@ def linear_probe(train: Bank, val: Bank | None, test: Bank, seed: int = 0) -> di
         ``linear_top1``, and the ``linear_strength`` and ``linear_images`` it comes from.
 
     Source: the protocol of Kornblith, Shlens, Le 2019, arXiv:1805.08974, appendix A.3.
-    Departure: four strengths on a logarithmic grid instead of 45, and at most 50,000 images.
+    Departure: five strengths on a logarithmic grid instead of 45, and at most 50,000 images.
     """
     if val is None or not len(val.label):
         stay, held = splits.carve(train.label.numpy(), max(1, len(train.label) // 10), seed)

@@ -138,3 +138,12 @@ def test_the_command_writes_figures_and_a_picture(here: Here, digits_run: Path) 
     assert found["test/knn_k"] == 20
     assert (run / "pictures" / "embedding.png").stat().st_size > 10_000
     here("evaluate", str(run), "--shots", "two", code=2)
+
+
+def test_tsne_keeps_neighbours_together() -> None:
+    """Ten pairs of equal features, far from each other: each finds its own again."""
+    x = 10 * torch.randn(10, 4).repeat(2, 1)
+    points, label, how = project(Bank(x, torch.arange(20) % 10, torch.arange(20)), tsne=True)
+    near = np.square(points[:, None] - points[None]).sum(2) + 1e9 * np.eye(20)
+    assert (label[near.argmin(1)] == label).mean() > 0.8
+    assert "t-SNE" in how

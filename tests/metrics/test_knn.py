@@ -80,6 +80,9 @@ def test_among_equals_the_first_in_the_bank_counts() -> None:
     bank = Bank(torch.ones(6, 3), torch.tensor([2, 0, 1, 0, 1, 1]), torch.arange(6))
     assert knn_scores(torch.ones(1, 3), bank, 3, k=1).argmax() == 2
     assert knn_scores(torch.ones(1, 3), bank, 3, k=3).tolist() == [[1 / 3] * 3]
+    label = torch.cat([torch.full((40,), 2), torch.zeros(460).long()])  # far more than candidates
+    bank = Bank(torch.ones(500, 3), label, torch.arange(500))
+    assert knn_scores(torch.ones(4, 3), bank, 3, k=20)[:, 2].tolist() == [1.0] * 4
 
 
 def test_accuracy_agrees_with_scikit_learn() -> None:
