@@ -21,12 +21,14 @@ class Fit:
         candidate: where the tensors come from.
         values: what to copy, by the model's names.
         report: the names; its share is what would load.
+        classes: of the file's classifier; 0 where it has none.
         used: of the file's values in parts that the model has, the share with a place in it.
     """
 
     candidate: Candidate
     values: dict[str, Tensor] = field(default_factory=dict)
     report: Report = field(default_factory=lambda: Report(""))
+    classes: int = 0
     used: float = 0.0
 
     @property
@@ -61,6 +63,7 @@ def fit(model: nn.Module, candidate: Candidate, heads_too: bool) -> Fit:
         else:
             found.values[name] = value
             (report.loaded if id(value) in as_they_are else report.adapted).append(name)
+    found.classes = next((len(state[f"{h}weight"]) for h in heads if f"{h}weight" in state), 0)
     report.missing = [n for n in own if n not in state and not n.endswith("num_batches_tracked")]
     report.parameters = sum(p.numel() for n, p in _backbone(model, heads))
     report.share = _share(model, heads, found.values)
@@ -89,13 +92,10 @@ def copy(model: nn.Module, found: Fit) -> None:
 
 
 def _resized(candidate: Candidate, model: nn.Module) -> dict[str, Tensor]:
-    state = candidate.state
-    if any(name.startswith("decoder_") for name in state):  # MAE: not to be taken for DINOv2
-        state = {name: t for name, t in state.items() if name != "mask_token"}
     try:
-        return resized(state, model)
+        return resized(candidate.state, model)
     except (KeyError, AttributeError, RuntimeError, ValueError, AssertionError, IndexError):
-        return state  # a family's own conversion stumbles over another family's names
+        return candidate.state  # a family's own conversion stumbles over another family's names
 
 
 def _backbone(model: nn.Module, heads: tuple[str, ...]) -> list[tuple[str, nn.Parameter]]:

@@ -26,8 +26,9 @@ _LIVE = ("live_weights", "current_model_state")  # beside an averaged state_dict
 
 # Whose layout: a pattern that some "place name" matches; whether it is self-supervised, so that its
 # fc is a projector; whether the reference code normalises by ImageNet's mean and deviation.
+_PARTS = r" (module\.)?(proj\w+|prototypes|predictor|momentum_\w+|encoder_[qk])\."
 _LAYOUTS = [
-    ("MoCo v3", r"\b(base_encoder|momentum_encoder)\.", True, True),
+    ("MoCo v3", r"\bmodule\.base_encoder\.", True, True),
     ("MoCo", r"\bmodule\.encoder_[qk]\.", True, True),
     ("MAE", r"\bdecoder_(embed|pos_embed|blocks)\b", True, True),
     ("DINO", r"^(teacher|student) (module\.)?backbone\.", True, True),
@@ -35,12 +36,7 @@ _LAYOUTS = [
     ("BYOL", r"\b(online|target)_(encoder|network)", True, False),
     ("SimSiam", r"\bmodule\.predictor\.", True, True),
     ("Barlow Twins or VICReg", r"\bmodule\.projector\.", True, True),
-    (
-        "self-supervised",
-        r"\b(proj\w*|prototypes|predictor|momentum_\w+|encoder_[qk])\.",
-        True,
-        False,
-    ),
+    ("self-supervised", _PARTS, True, False),
     ("DeiT", r"^model (blocks|patch_embed)\.", False, True),
     ("torchvision ViT", r"\bencoder\.layers\.encoder_layer_\d", False, True),
 ]

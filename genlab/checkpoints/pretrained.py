@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 from torch import nn
 
 from genlab.checkpoints import layouts
-from genlab.checkpoints.adapt import classifiers
 from genlab.checkpoints.content import content
 from genlab.checkpoints.fetch import fetch, fetch_timm
 from genlab.checkpoints.fit import Fit, copy, fit
@@ -74,11 +74,12 @@ def load_backbone(
         raise CheckpointError(_refusal(best, model, places, at_least))
     copy(model, best)
     named = cfg if timm else _config(found.config)
+    known = not self_supervised and best.classes == cfg.get("num_classes")
     report.mean, report.std, report.told_by = (
         _own_statistics(places, candidate)
         or _statistics(named, "timm's configuration" if timm else "its config.json")
         or _statistics(_IMAGENET if imagenet else {}, f"ImageNet's, as {kind} uses")
-        or _statistics(cfg if _same_classes(candidate, cfg, model) else {}, "timm's for the name")
+        or _statistics(cfg if known else {}, "timm's for the name")
         or (None, None, "")
     )
     return report
@@ -149,17 +150,25 @@ def _refusal(best: Fit, model: nn.Module, places: dict[str, Tensors], at_least: 
         what = f"holds a larger network: {name} has a place for {percent(best.used)} of it"
     like = looks_like(places)
     like = f"; it looks like {like}" if like and not name.startswith(like) else ""
+    return f"{report.source} {what} ({percent(at_least)} are needed){like}\n{_why(best, model, places)}"
+
+
+def _why(best: Fit, model: nn.Module, places: dict[str, Tensors]) -> str:
+    """Prefix and first names of what does not fit; no common name at all: how both begin."""
+    report, names = best.report, list(best.candidate.state)
+    every = (name for tensors in places.values() for name in tensors)
+    if report.share < 0.1 and any(re.search(r"\bfeatures\.\d+\.\d", name) for name in every):
+        families = "ResNet, DenseNet, VGG, RegNet and ViT"
+        return f"its names are torchvision's, which load for {families}: take timm's weights"
+    if not report.share:
+        return f"its names are like {names[0]}, the model's like {next(iter(model.state_dict()))}"
     parts = {
         "missing": report.missing,
         "unexpected": report.unexpected,
         "of another shape": [f"{n} {shapes}" for n, shapes in report.mismatched.items()],
     }
     lists = [f"{word} {some(names, 2)}" for word, names in parts.items() if names]
-    under = f"under its best prefix {report.prefix or '(none)'}" if report.share else "in the file"
-    return (
-        f"{report.source} {what} ({percent(at_least)} are needed){like}\n"
-        f"{under}: {'; '.join(lists)}"
-    )
+    return f"under its best prefix {report.prefix or '(none)'}: {'; '.join(lists)}"
 
 
 def _own_statistics(places: dict[str, Tensors], one: Candidate) -> tuple[Any, Any, str] | None:
@@ -178,12 +187,6 @@ def _statistics(told: Mapping[str, Any], by: str) -> tuple[Any, Any, str] | None
 
 def _config(config: dict[str, Any]) -> dict[str, Any]:
     return config.get("pretrained_cfg") or config
-
-
-def _same_classes(one: Candidate, cfg: Mapping[str, Any], model: nn.Module) -> bool:
-    """Whether the file's classifier has the classes that timm's weights of this name have."""
-    weights = (one.state.get(f"{head}.weight") for head in classifiers(model))
-    return any(w is not None and len(w) == cfg.get("num_classes") for w in weights)
 
 
 def _name(model: nn.Module) -> str:

@@ -95,7 +95,7 @@ def test_another_vit_is_refused(other: dict[str, int], copies: Any, file: Path) 
 def test_another_family_is_refused(copies: Any, file: Path) -> None:
     torch.save(copies["resnet18"][0], file)
     message = assert_refused(MODELS["vit"](num_classes=0), file, "it looks like resnet18")
-    assert "missing" in message
+    assert "its names are like conv1.weight, the model's like cls_token" in message
 
 
 def test_less_is_enough_when_told(file: Path) -> None:
@@ -171,6 +171,49 @@ def test_classifier_loads_where_it_is_one(copies: Any, file: Path) -> None:
     report = load_backbone(ten, str(file))
     assert report.share == 1
     assert "fc.weight" in report.dropped
+
+
+def test_classifier_of_a_vit_loads(copies: Any, file: Path) -> None:
+    torch.save(made.COMMON["DeiT"](*copies["vit"]), file)
+    model: Any = MODELS["vit"]()
+    report = load_backbone(model, str(file))
+    assert torch.equal(model.head.weight, copies["vit"][0]["head.weight"])
+    assert not report.dropped
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "said", "imagenet"),
+    [
+        ("resnet18", "MoCo v1, v2", "MoCo, its online copy", True),
+        ("vit", "MoCo v3", "MoCo v3, its online copy", True),
+        ("vit", "MAE", "MAE, the only copy", True),
+        ("vit", "DINO (teacher)", "DINO, its momentum copy, not the online one", True),
+        ("vit", "DeiT", "DeiT, the only copy", True),
+        ("resnet18", "SwAV", "SwAV", True),
+        ("resnet18", "Barlow Twins", "Barlow Twins", True),
+        ("resnet18", "SimSiam", "SimSiam", True),
+        ("vit", "BYOL (lucidrains)", "BYOL, its online copy", False),
+        ("resnet18", "solo-learn", "self-supervised in Lightning, its online copy", False),
+        ("vit", "DDP", "plain, the only copy", None),
+        ("vit", "DINO (backbone)", "plain, the only copy", False),
+    ],
+)
+def test_report_says_whose_and_which_images(
+    kind: str, name: str, said: str, imagenet: bool | None, copies: Any, file: Path
+) -> None:
+    """Known code normalises by ImageNet's statistics; a timm classifier by timm's for the name."""
+    torch.save(LAYOUTS[kind, name](*copies[kind]), file)
+    report = load_backbone(MODELS[kind](num_classes=0), str(file))
+    assert report.layout.startswith(said)
+    expected = {True: (0.485, 0.456, 0.406), False: None, None: (0.5, 0.5, 0.5)}
+    assert report.mean == expected[imagenet]
+
+
+def test_torchvision_families_with_other_names(file: Path) -> None:
+    from torchvision.models import convnext_tiny
+
+    torch.save(convnext_tiny().state_dict(), file)
+    assert_refused(timm.create_model("convnext_tiny", num_classes=0), file, "torchvision's")
 
 
 def test_real_torchvision_vit(file: Path) -> None:
