@@ -72,6 +72,7 @@ def test_stems_that_do_not_fit_are_refused(name: str, stem: str, said: str) -> N
         ("mixer_s32_224", 32, {}, 8),
         ("mixer_s32_224", 32, {"patch_size": 8}, 4),
         ("convmixer_16_2", 32, {}, 16),
+        ("convmixer_768_32", 32, {}, 8),
         ("swin_tiny_patch4_window7_224", 32, {"depths": (1, 1), "num_heads": (1, 2)}, 8),
     ],
 )
