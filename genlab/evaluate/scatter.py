@@ -68,7 +68,8 @@ def scatter(bank: Bank, file: Path, title: str, tsne: bool = False, seed: int = 
             mine[:, 0], mine[:, 1], s=size, linewidths=0, alpha=0.8, color=colour, label=name
         )
     if len(classes) <= MOST_CLASSES:
-        figure.legend(title="label", loc="outside right upper", markerscale=1.5, frameon=False)
+        scale = (50 / size) ** 0.5  # the legend's dots are large whatever the picture's are
+        figure.legend(title="label", loc="outside right upper", markerscale=scale, frameon=False)
     axes.set(title=f"{title}\n{how}, {len(label):,} images", xticks=[], yticks=[])
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file)
