@@ -122,6 +122,7 @@ def _quieten() -> None:
         ".*does not have many workers",
         ".*in the `DataLoader` in mid-epoch",
         "Starting from v1.9.0",
+        r"Found \d+ module\(s\) in eval mode",  # as momentum copies and frozen encoders are
     ):
         warnings.filterwarnings("ignore", message=message)
 

@@ -30,8 +30,14 @@ def pin(recipe: Recipe) -> None:
             arguments[name] = str(runs.checkpoint(arguments[name]).absolute())
     if isinstance(arguments.get("pretrained"), str):
         arguments["pretrained"] = _definite(arguments["pretrained"])
-        if "encoder" in arguments and arguments["encoder"] is None:
-            arguments |= _architecture(arguments, recipe)
+    if "encoder" in arguments and arguments["encoder"] is None:
+        if not arguments.get("pretrained"):
+            raise RecipeError(
+                "nothing to start from: give a run, a checkpoint or a file of weights",
+                recipe.name,
+                "model.pretrained=RUN, or model.encoder=NAME for fresh weights",
+            )
+        arguments |= _architecture(arguments, recipe)
 
 
 def _definite(source: str) -> str:

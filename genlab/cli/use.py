@@ -132,6 +132,9 @@ def evaluate(
             raise runs.RunError(f"cannot write {target}: {error.strerror}") from None
         if classifier is not None:
             figures |= evaluation.judge(method.cpu(), classifier, lab.data, samples)
+    per_class: Any = getattr(method, "report", None)
+    if json and per_class is not None:
+        figures["test/per_class"] = per_class()
     report(file, figures, json)
     if not json:
         print(f"picture {os.path.relpath(picture)}")

@@ -36,7 +36,7 @@ def embed(
     for raw in data.bank_dataloader(split):
         batch = data.to_device(raw, method.device)
         image = batch["image"]
-        output = method.logits(image).softmax(1) if predict else method(image)
+        output = _probabilities(method, method.logits(image)) if predict else method(image)
         for key, value in (
             ("label", batch["label"]),
             ("index", batch["index"]),
@@ -48,3 +48,8 @@ def embed(
     if not predict:
         return {"features": output.reshape(len(output), -1)} | arrays
     return {"probabilities": output, "prediction": output.argmax(1)} | arrays
+
+
+def _probabilities(method: Any, logits: torch.Tensor) -> torch.Tensor:
+    """The method's own map to probabilities (a sigmoid for binary losses), else the softmax."""
+    return method.probabilities(logits) if hasattr(method, "probabilities") else logits.softmax(1)

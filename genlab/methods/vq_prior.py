@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextvars
 import math
-import warnings
 from typing import Any, Protocol, runtime_checkable
 
 import lightning as L
@@ -102,10 +101,6 @@ class VQPrior(L.LightningModule):
             raise ValueError(f"network {network!r} is none of pixelcnn, transformer")
         self.label_dropout, self.cache_codes = label_dropout, cache_codes
         self._cache: CodeCache | None = None
-
-    def on_fit_start(self) -> None:
-        """Lightning need not warn of modules in eval mode: the tokenizer is meant to be."""
-        warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
 
     def train(self, mode: bool = True) -> VQPrior:
         """The tokenizer stays in eval mode."""

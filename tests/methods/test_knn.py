@@ -14,7 +14,6 @@ from genlab.methods.knn import KNN
 from genlab.metrics import knn_scores
 from tests.callbacks.tiny import digits, trainer
 
-pytestmark = pytest.mark.filterwarnings("ignore:Found .* module.* in eval mode")
 SMALL: dict[str, Any] = {
     "channels": 1,
     "image_size": 8,

@@ -15,7 +15,6 @@ from genlab.methods.linear import LinearProbe
 from tests.callbacks.tiny import digits, trainer
 from tests.conftest import TwoRanks
 
-pytestmark = pytest.mark.filterwarnings("ignore:Found .* module.* in eval mode")
 SMALL: dict[str, Any] = {
     "channels": 1,
     "image_size": 8,
