@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from timm.layers import resample_patch_embed
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
@@ -26,9 +27,10 @@ def resized(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """A state dict with the model's names, image size, patch size and input channels.
 
     timm's filter of the model's family renames older layouts and resamples position embeddings,
-    patch embeddings and relative position tables (bicubic); the first convolution follows
-    `timm.models.adapt_input_conv`: one channel gets the sum over the file's, more get them
-    repeated and scaled by old / new.
+    patch embeddings and relative position tables (bicubic); a first convolution over patches is
+    resampled in every family (FlexiViT's pseudo-inverse, Beyer et al. 2022, arXiv:2212.08013), and
+    a first convolution over other channels follows `timm.models.adapt_input_conv`: one channel
+    gets the sum over the file's, more get them repeated and scaled by old / new.
 
     Args:
         state: names as in timm or as in the repository that the family comes from.
@@ -38,17 +40,22 @@ def resized(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     if rename is not None:
         with _quiet():
             state = rename(dict(state), model)
-    return state | dict(_first_convolutions(state, model))
+    with _quiet():
+        return state | dict(_first_convolutions(state, model))
 
 
 def _first_convolutions(state: dict[str, Tensor], model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    own = model.state_dict()
+    convolutions = {f"{n}.weight": m for n, m in model.named_modules() if isinstance(m, nn.Conv2d)}
     for name in _input_weights(model):
-        if name not in state or name not in own or state[name].ndim != 4:
+        if name not in state or state[name].ndim != 4 or name not in convolutions:
             continue
-        old, new = state[name].shape, own[name].shape
-        if old[1] != new[1] and (old[0], *old[2:]) == (new[0], *new[2:]):
-            yield name, _for_channels(state[name], new[1])
+        layer = convolutions[name]
+        weight, wanted = state[name], layer.weight.shape
+        if weight.shape[2:] != wanted[2:] and layer.kernel_size == layer.stride:  # patches
+            weight = resample_patch_embed(weight, list(wanted[2:]))
+        if weight.shape[1] != wanted[1] and weight.shape[2:] == wanted[2:]:
+            weight = _for_channels(weight, wanted[1])
+        yield name, weight
 
 
 def _for_channels(weight: Tensor, channels: int) -> Tensor:

@@ -150,7 +150,8 @@ def _refusal(best: Fit, model: nn.Module, places: dict[str, Tensors], at_least: 
         what = f"holds a larger network: {name} has a place for {percent(best.used)} of it"
     like = looks_like(places)
     like = f"; it looks like {like}" if like and not name.startswith(like) else ""
-    return f"{report.source} {what} ({percent(at_least)} are needed){like}\n{_why(best, model, places)}"
+    needed = f"({percent(at_least)} are needed)"
+    return f"{report.source} {what} {needed}{like}\n{_why(best, model, places)}"
 
 
 def _why(best: Fit, model: nn.Module, places: dict[str, Tensors]) -> str:

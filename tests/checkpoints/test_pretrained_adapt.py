@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from timm.models.convmixer import ConvMixer
 from torch import Tensor, nn
 
 from genlab.checkpoints import CheckpointError, load_backbone
@@ -77,6 +78,18 @@ def test_swin_at_another_size(tmp_path: Path) -> None:
     assert report.share == 1
     assert f"layers.0.blocks.0.attn.{table}" in report.adapted
     assert model(torch.rand(1, 3, 96, 96)).shape == (1, 128)
+
+
+def test_patch_size_of_a_network_without_conversion(tmp_path: Path) -> None:
+    """A convolution over larger patches gives a constant picture the old answer."""
+    source: Any = ConvMixer(16, 1, patch_size=4)
+    torch.save(source.state_dict(), tmp_path / "weights.pth")
+    model: Any = ConvMixer(16, 1, patch_size=8, num_classes=0, in_chans=1)
+    report = load_backbone(model, tmp_path / "weights.pth")
+    assert report.adapted == ["stem.0.weight"]
+    assert report.share == 1
+    new, old = model.stem[0].weight, source.stem[0].weight
+    torch.testing.assert_close(new.sum((1, 2, 3)), old.sum((1, 2, 3)), rtol=0, atol=1e-4)
 
 
 def test_names_of_the_original_repository(tmp_path: Path) -> None:
