@@ -7,6 +7,7 @@ import pathlib
 import pickle
 import re
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,13 @@ _HARMLESS: list[Any] = [
 ]
 
 
-def content(file: Path, unsafe_pickle: bool = False) -> Any:
+def content(file: Path, unsafe_pickle: bool | None = None) -> Any:
     """What a weights file holds, on the CPU.
 
     Args:
         file: PyTorch's zip or older pickle format, or safetensors, told apart by their content.
-        unsafe_pickle: let a pickle build whatever it names, which can run any code in it.
+        unsafe_pickle: let a pickle build whatever it names, which can run any code in it; None
+            where that is not on offer.
 
     Raises:
         CheckpointError: empty, truncated, no weights file, or it names objects that could run code.
@@ -72,11 +74,12 @@ def content(file: Path, unsafe_pickle: bool = False) -> Any:
             f"{file} is unpickled in full (unsafe_pickle): code in it runs", UserWarning, 2
         )
         return torch.load(file, map_location="cpu", weights_only=False)
-    return _read_safely(file)
+    hint = "" if unsafe_pickle is None else "; unsafe_pickle reads a file that you trust"
+    return _read_safely(file, hint)
 
 
 def _refuse_other_kinds(file: Path, head: bytes) -> None:
-    if head.startswith((b"PK", b"\x80")):  # a zip archive, a pickle
+    if zipfile.is_zipfile(file) or head.startswith(b"\x80"):  # a pickle
         return
     kinds = {b"<": "a web page", b"version https://git-lfs": "a git-lfs pointer"}
     kind = next((k for start, k in kinds.items() if head.lstrip().startswith(start)), "")
@@ -84,7 +87,7 @@ def _refuse_other_kinds(file: Path, head: bytes) -> None:
     raise CheckpointError(f"{file} {what} ({file.stat().st_size} bytes)")
 
 
-def _read_safely(file: Path) -> Any:
+def _read_safely(file: Path, hint: str) -> Any:
     allowed = list(_HARMLESS)
     while True:
         try:
@@ -99,8 +102,7 @@ def _read_safely(file: Path) -> Any:
             stand_in = _stand_in(blocked)
             if stand_in in allowed or stand_in is None:
                 raise CheckpointError(
-                    f"{file} holds {blocked}, not loaded: it could run code; "
-                    "unsafe_pickle reads a file that you trust"
+                    f"{file} holds {blocked}, not loaded: it could run code{hint}"
                 ) from None
             allowed.append(stand_in)
         except Exception as error:  # whatever a damaged file makes the reader stumble over
