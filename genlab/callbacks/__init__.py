@@ -10,6 +10,7 @@ from genlab.callbacks.plateau import ReduceOnPlateau
 from genlab.callbacks.progress import ProgressReport
 from genlab.callbacks.reseed import Reseed
 from genlab.callbacks.step_metrics import StepMetrics
+from genlab.callbacks.sync_batch_norm import SyncBatchNorm
 from genlab.callbacks.tracking import Tracking, WandbRun
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ReduceOnPlateau",
     "Reseed",
     "StepMetrics",
+    "SyncBatchNorm",
     "Tracking",
     "WandbRun",
 ]

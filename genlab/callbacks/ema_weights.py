@@ -56,7 +56,9 @@ class EMAWeights(L.Callback):
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         devices = {name: p.device for name, p in pl_module.named_parameters()}
         self.average = {name: t.to(devices[name]) for name, t in self.average.items()}
-        self._step = trainer.global_step
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._step = trainer.global_step  # known only now when a run is continued
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any

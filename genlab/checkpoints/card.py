@@ -120,10 +120,16 @@ def _use(parts: Parts, kind: str, repository: str | None) -> str:
 
 
 def _public(value: Any) -> Any:
-    """A recipe without this machine's folders: of an absolute path its last part is left."""
+    """A recipe without this machine's folders and without secrets in addresses.
+
+    Of an absolute path its last part is left; of a URL neither user and password nor the query.
+    """
     if isinstance(value, dict):
         return {k: _public(v) for k, v in value.items()}
     if isinstance(value, list):
         return [_public(v) for v in value]
     local = isinstance(value, str) and re.match(r"(/|~|[A-Za-z]:\\)", value)
+    if isinstance(value, str):
+        value = re.sub(r"(\w+://)[^/\s@]*@", r"\1", value)
+        value = re.sub(r"(\w+://[^\s?#]*)[?#]\S*", r"\1", value)
     return f".../{Path(value).name}" if local else value

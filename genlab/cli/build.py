@@ -19,7 +19,14 @@ from lightning.pytorch import callbacks as lightning_callbacks
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from genlab.callbacks import Checkpoints, ProgressReport, Reseed, StepMetrics, Tracking
+from genlab.callbacks import (
+    Checkpoints,
+    ProgressReport,
+    Reseed,
+    StepMetrics,
+    SyncBatchNorm,
+    Tracking,
+)
 from genlab.checkpoints import AtomicCheckpointIO
 from genlab.cli import sources
 from genlab.optim import check
@@ -71,6 +78,8 @@ class RecipeCLI(LightningCLI):
         """The trainer, writing atomically into the run directory, its loggers still to come."""
         plugins = self.config_init.trainer.get("plugins") or []
         plugins = plugins if isinstance(plugins, list) else [plugins]
+        if self.config_init.trainer.get("sync_batchnorm"):
+            plugins = [*plugins, SyncBatchNorm()]
         trainer = super().instantiate_trainer(
             default_root_dir=str(self.run), plugins=[*plugins, AtomicCheckpointIO()], logger=False
         )

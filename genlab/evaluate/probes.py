@@ -23,7 +23,7 @@ def linear_probe(train: Bank, val: Bank | None, test: Bank, seed: int = 0) -> di
     """Top-1 on the test features of a softmax regression on standardised training features.
 
     The penalty's strength is chosen on validation features; where there are none, on a tenth of
-    the training features. L-BFGS finds the one minimum, so no learning rate has to be chosen.
+    the training features. L-BFGS, at most 100 steps of it, so no learning rate has to be chosen.
 
     Args:
         train: labelled features.

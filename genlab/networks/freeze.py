@@ -35,7 +35,8 @@ def freeze(backbone: nn.Module, stages: int | str) -> set[str]:
         ValueError: more stages than there are, or fewer than none.
     """
     groups = layer_groups(backbone)
-    if stages != "all" and not (isinstance(stages, int) and 0 <= stages <= len(groups)):
+    count = isinstance(stages, int) and not isinstance(stages, bool)
+    if stages != "all" and not (count and 0 <= int(stages) <= len(groups)):
         raise ValueError(f"freeze must be 0 to {len(groups)} stages or 'all', got {stages!r}")
     names = {n for group in groups[: None if stages == "all" else int(stages)] for n in group}
     for name, parameter in backbone.named_parameters():

@@ -54,12 +54,12 @@ def parameter_groups(
 def undecayed(module: nn.Module) -> set[str]:
     """Names of the parameters that weight decay spares.
 
-    One-dimensional ones and biases, all of a norm whatever its shape, and those that a submodule's
-    own ``no_weight_decay()`` names (timm's ViTs: position embeddings, class tokens; Swin: tables of
-    relative positions). A filter by the words bias and bn misses the norms inside ``downsample``
-    of a ResNet and every LayerNorm scale of a ViT.
+    One-dimensional ones, also where they are written (1, 1, C), and biases; all of a norm whatever
+    its shape; and those that a submodule's own ``no_weight_decay()`` names (timm's ViTs: position
+    embeddings, class tokens; Swin: tables of relative positions). A filter by the words bias and bn
+    misses the norms inside ``downsample`` of a ResNet and every LayerNorm scale of a ViT.
     """
-    found = {n for n, p in module.named_parameters() if p.ndim <= 1 or n.endswith(".bias")}
+    found = {n for n, p in module.named_parameters() if _is_vector(p) or n.endswith(".bias")}
     for path, child in module.named_modules():
         prefix = f"{path}." if path else ""
         if NORM.search(type(child).__name__):
@@ -72,6 +72,10 @@ def undecayed(module: nn.Module) -> set[str]:
                 if any(fnmatch(name, pattern) for pattern in patterns)
             }
     return found
+
+
+def _is_vector(p: nn.Parameter) -> bool:
+    return p.ndim <= 1 or (p.ndim >= 3 and p.numel() == max(p.shape))
 
 
 def _scales(

@@ -87,7 +87,7 @@ def one_cycle(step: int, total: int, options: dict[str, Any]) -> tuple[float, fl
     if step <= peak_step:
         done = step / peak_step if peak_step > 0 else 1.0
         return _half_cosine(start, 1.0, done), _half_cosine(high, low, done)
-    done = min(1.0, (step - peak_step) / (last - peak_step))
+    done = min(1.0, (step - peak_step) / max(last - peak_step, 1e-9))
     return _half_cosine(1.0, end, done), _half_cosine(low, high, done)
 
 

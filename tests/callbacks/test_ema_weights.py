@@ -127,11 +127,15 @@ def test_a_checkpoint_holds_the_average_with_live_buffers(tmp_path: Path) -> Non
     )
 
 
-@pytest.mark.parametrize("step", [4, 10, 13])  # mid-epoch, at the end of one, in the next
-def test_resumed_is_the_straight_run(tmp_path: Path, step: int) -> None:
-    straight = fit(tmp_path / "a", EMAWeights(0.9), max_epochs=2)
+@pytest.mark.parametrize(  # mid-epoch, at the end of one, in the next
+    ("accumulate", "step"), [(1, 4), (1, 10), (1, 13), (2, 3), (2, 5), (2, 7)]
+)
+def test_resumed_is_the_straight_run(tmp_path: Path, accumulate: int, step: int) -> None:
+    options = {"max_epochs": 2, "accumulate_grad_batches": accumulate}
+    options["batch_size"] = 32 * accumulate
+    straight = fit(tmp_path / "a", EMAWeights(0.9), **options)
     middle = tmp_path / "a" / "checkpoints" / f"step-{step:08d}.ckpt"
-    resumed = fit(tmp_path / "b", EMAWeights(0.9), max_epochs=2, resume=middle)
+    resumed = fit(tmp_path / "b", EMAWeights(0.9), resume=middle, **options)
     a, b = (
         checkpoints.read(tmp_path / run / "checkpoints" / "last.ckpt")["state_dict"] for run in "ab"
     )

@@ -210,7 +210,10 @@ def made(**recipe: Any) -> tuple[Parts, Origin]:
 
 def test_the_card_says_where_weights_come_from_and_nothing_of_the_machine() -> None:
     data = {"class_path": "genlab.data.ImageFolder", "init_args": {"root": "/home/me/birds"}}
-    text = card(*made(data=data), "timm", "MIT")
+    model = {"init_args": {"pretrained": "https://me:secret@host/x.pt?X-Signature=secret"}}
+    text = card(*made(data=data, model=model), "timm", "MIT")
+    assert "https://host/x.pt" in text
+    assert "secret" not in text
     _, header, body = text.split("---\n", 2)
     assert yaml.safe_load(header)["license"] == "mit"
     assert yaml.safe_load(header)["library_name"] == "timm"

@@ -158,3 +158,14 @@ def test_what_the_method_lacks_is_named() -> None:
     with pytest.raises(ValueError, match="haed"):
         optim.check({"lr_scale": {"haed": 2}}, Tiny())
     assert isinstance(Tiny().encoder, Holder)
+
+
+def test_vectors_written_as_maps_do_not_decay() -> None:
+    """ResMLP's norms are affine maps of shape (1, 1, C)."""
+    module = OnTimm("resmlp_12_224")
+    optimizer = optim.build(module, {"name": "adamw", "weight_decay": 0.1})
+    affine = [p for n, p in module.named_parameters() if n.endswith((".alpha", ".beta"))]
+    assert len(affine) == 50
+    assert all(of(optimizer, p)["weight_decay"] == 0.0 for p in affine)
+    kernels = [p for n, p in module.named_parameters() if n.endswith("fc1.weight")]
+    assert all(of(optimizer, p)["weight_decay"] == 0.1 for p in kernels)

@@ -1,0 +1,40 @@
+"""``trainer.sync_batchnorm: true`` for timm's networks too."""
+
+from __future__ import annotations
+
+import torch
+from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
+from timm.layers import BatchNormAct2d, convert_sync_batchnorm
+from timm.layers.norm_act import SyncBatchNormAct
+from torch import nn
+
+
+class SyncBatchNorm(TorchSyncBatchNorm):
+    """Batch norms with statistics over all ranks, activations kept.
+
+    The EfficientNets, MobileNets and RegNets of timm have batch norms that apply the activation
+    too; torch's own conversion, which Lightning calls, loses it without a word.
+    """
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        """Every batch norm of the model as a synchronised one, same weights and activations."""
+        return convert_sync_batchnorm(model)
+
+    def revert(self, model: nn.Module) -> nn.Module:
+        """Every synchronised batch norm as a plain one."""
+        for name, child in model.named_children():
+            model.add_module(name, self.revert(child))
+        return _plain(model) if isinstance(model, SyncBatchNormAct) else super().revert(model)
+
+
+def _plain(norm: SyncBatchNormAct) -> BatchNormAct2d:
+    """Timm's batch norm with activation again, sharing the synchronised one's tensors."""
+    plain = BatchNormAct2d(
+        norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats
+    )
+    plain.act, plain.drop = norm.act, norm.drop
+    with torch.no_grad():
+        plain.weight, plain.bias = norm.weight, norm.bias
+    plain.running_mean, plain.running_var = norm.running_mean, norm.running_var
+    plain.num_batches_tracked = norm.num_batches_tracked
+    return plain.train(norm.training)
