@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import torch
+from typing import Any
+
 from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from timm.layers import BatchNormAct2d, convert_sync_batchnorm
 from timm.layers.norm_act import SyncBatchNormAct
@@ -27,14 +28,12 @@ class SyncBatchNorm(TorchSyncBatchNorm):
         return _plain(model) if isinstance(model, SyncBatchNormAct) else super().revert(model)
 
 
-def _plain(norm: SyncBatchNormAct) -> BatchNormAct2d:
+def _plain(norm: Any) -> BatchNormAct2d:
     """Timm's batch norm with activation again, sharing the synchronised one's tensors."""
-    plain = BatchNormAct2d(
+    plain: Any = BatchNormAct2d(
         norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats
     )
-    plain.act, plain.drop = norm.act, norm.drop
-    with torch.no_grad():
-        plain.weight, plain.bias = norm.weight, norm.bias
-    plain.running_mean, plain.running_var = norm.running_mean, norm.running_var
+    for name in ("act", "drop", "weight", "bias", "running_mean", "running_var"):
+        setattr(plain, name, getattr(norm, name))
     plain.num_batches_tracked = norm.num_batches_tracked
     return plain.train(norm.training)
