@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from sklearn.datasets import load_digits
 
 TRAIN, TEST = 400, 60
@@ -52,9 +53,33 @@ def write_cifar10(folder: Path) -> None:
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": names}, protocol=2))
 
 
+def write_cifar100(folder: Path) -> None:
+    """The two files of CIFAR-100, four pictures of each class."""
+    folder.mkdir(parents=True)
+    images = np.repeat(digits(32)[0].reshape(TRAIN + TEST, 1, -1), 3, 1).reshape(TRAIN + TEST, -1)
+    labels = np.arange(TRAIN + TEST) % 100
+    for name, rows in (("train", slice(0, TRAIN)), ("test", slice(TRAIN, None))):
+        part = {"data": images[rows], "fine_labels": labels[rows].tolist()}
+        (folder / name).write_bytes(pickle.dumps(part, protocol=2))
+    names = {"fine_label_names": [str(i) for i in range(100)]}
+    (folder / "meta").write_bytes(pickle.dumps(names, protocol=2))
+
+
+def write_pictures(folder: Path) -> None:
+    """A folder of 60 coloured pictures in three classes, as ImageFolder reads them."""
+    grey, labels = digits(72)
+    for k in range(60):
+        name = folder / "abc"[labels[k] % 3] / f"{k:02d}.png"
+        name.parent.mkdir(parents=True, exist_ok=True)
+        colour = np.stack([grey[k], grey[k] // 2, 255 - grey[k]], 2)
+        Image.fromarray(colour).save(name)
+
+
 def write_all(root: Path) -> Path:
     """Every data set that a shipped recipe names and that can be small."""
     write_idx(root / "MNIST" / "raw")
     write_idx(root / "FashionMNIST" / "raw")
     write_cifar10(root / "cifar-10-batches-py")
+    write_cifar100(root / "cifar-100-python")
+    write_pictures(root / "pictures")
     return root
