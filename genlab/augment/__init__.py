@@ -3,5 +3,16 @@
 from genlab.augment.binarize import binarize
 from genlab.augment.mixing import Mixing
 from genlab.augment.standard import Augment, from_options
+from genlab.augment.view import View
+from genlab.augment.views import PRESETS, Views, views_from
 
-__all__ = ["Augment", "Mixing", "binarize", "from_options"]
+__all__ = [
+    "PRESETS",
+    "Augment",
+    "Mixing",
+    "View",
+    "Views",
+    "binarize",
+    "from_options",
+    "views_from",
+]

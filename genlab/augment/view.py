@@ -19,7 +19,7 @@ class View(nn.Module):
     """Random resized crop and flip, colour jitter, greyscale, blur, solarisation; in this order.
 
     Args:
-        size: side of the view in pixels; None for the image's.
+        size: side of the view, a whole number of pixels, or a float as a share of the image's.
         crop: ``[smallest, largest]`` share of the image's area.
         flip: left-right, half of the images.
         jitter: strength of brightness, contrast, saturation, hue.
@@ -39,7 +39,7 @@ class View(nn.Module):
 
     def __init__(
         self,
-        size: int | None = None,
+        size: int | float = 1.0,
         crop: Sequence[float] = (0.08, 1.0),
         flip: bool = True,
         jitter: Sequence[float] = (0.8, 0.8, 0.8, 0.2),
@@ -58,8 +58,8 @@ class View(nn.Module):
             raise ValueError(f"views: crop must be [smallest, largest] area in 0 ... 1, not {crop}")
         if len(jitter) != 4 or min(jitter) < 0 or jitter[3] > 0.5:
             raise ValueError(f"views: jitter must be 4 strengths, hue up to 0.5, not {jitter}")
-        if size is not None and size < 1:
-            raise ValueError(f"views: size {size} must be at least 1")
+        if not (size >= 1 and isinstance(size, int)) and not 0 < size <= 1:
+            raise ValueError(f"views: size must be pixels, or a share in 0 ... 1, not {size}")
         self.size, self.crop, self.flip = size, tuple(crop), flip
         self.jitter, self.jitter_chance, self.grey = tuple(jitter), jitter_chance, grey
         self.blur, self.sigma, self.solarise = blur, tuple(sigma), solarise
@@ -91,7 +91,8 @@ class View(nn.Module):
 
     def apply_to(self, image: Tensor, drawn: Params) -> Tensor:
         """Do to the images (N, C, H, W) what was drawn for them."""
-        view = resized_crop(image, drawn["crop"], drawn["flip"], self.size or image.shape[-1])
+        side = self.size if isinstance(self.size, int) else round(self.size * image.shape[-1])
+        view = resized_crop(image, drawn["crop"], drawn["flip"], max(1, side))
         if (self.jitter_chance and any(self.jitter)) or self.grey:
             view = jitter(view, drawn["factor"], drawn["order"], drawn["grey"])
         if self.blur:

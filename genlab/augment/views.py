@@ -50,13 +50,12 @@ class Views(nn.Module):
         return [view(image, seed, STREAM + k) for k, view in enumerate(self.views)]
 
 
-def views_from(options: str | Options | None, image_size: int) -> Views | None:
+def views_from(options: str | Options | None) -> Views | None:
     """The views that a recipe's ``views:`` asks for; None for none.
 
     Args:
         options: a preset, or ``preset`` with arguments of `View` that all its views take instead
             of the preset's own, and ``strength``, which multiplies the jitter.
-        image_size: side of the images, pixels; sizes of the preset are shares of it.
 
     Raises:
         ValueError: no such preset or argument.
@@ -72,12 +71,9 @@ def views_from(options: str | Options | None, image_size: int) -> Views | None:
         if key not in known:
             names = [*known, "preset", "strength"]
             raise ValueError(f"views has no setting {key!r}; {nearest(str(key), names)}")
-    return Views([_view(preset | given, strength, image_size) for preset in PRESETS[name]])
+    return Views([_view(preset | given, strength) for preset in PRESETS[name]])
 
 
-def _view(options: Options, strength: float, image_size: int) -> View:
+def _view(options: Options, strength: float) -> View:
     jitter = options.get("jitter", inspect.signature(View).parameters["jitter"].default)
-    options = options | {"jitter": [strength * s for s in jitter]}
-    if isinstance(options.get("size"), float):
-        options["size"] = max(1, round(options["size"] * image_size))
-    return View(**options)
+    return View(**options | {"jitter": [strength * s for s in jitter]})

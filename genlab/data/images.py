@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from genlab import distributed
+from genlab.augment import views_from
 from genlab.data.finish import Finish
 from genlab.data.loader import Batch, EvalLoader, Source, TrainLoader
 from genlab.data.pictures import Pictures
@@ -28,7 +29,8 @@ class Images(L.LightningDataModule):
     """A set of images of one size with labels, cut into train, val and test.
 
     A batch is ``image`` (B, C, H, W) float in [0, 1], ``label`` (B,), -1 where unknown, ``index``
-    (B,) position in the source data set; in training also ``seed``, see `loader.batch_seed`.
+    (B,) position in the source data set; in training also ``seed``, see `loader.batch_seed`, and
+    with ``views`` a list of those.
 
     Args:
         root: folder of the data; None for the environment's GENLAB_DATA, else ``data``.
@@ -43,6 +45,8 @@ class Images(L.LightningDataModule):
         seed: of the training order and of ``seed`` in batches; None for ``seed_everything``'s.
         augment: what happens to training images, drawn anew for each: the arguments of
             `augment.Augment`; None for nothing.
+        views: several random views of each training image: a preset of `augment.PRESETS`
+            (``simclr``, ``byol`` ...) or ``preset`` with settings, see `augment.views_from`.
         resize: side in pixels to which all images are scaled, bilinear and antialiased, before
             anything else; None for the data's own.
         sampling: ``uniform``: every training image once an epoch; ``balanced``: drawn with
@@ -75,6 +79,7 @@ class Images(L.LightningDataModule):
         sampling: Literal["uniform", "balanced"] = "uniform",
         folds: int | None = None,
         fold: int = 0,
+        views: str | dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size}
@@ -89,6 +94,11 @@ class Images(L.LightningDataModule):
         self.finish = Finish(resize, augment, binarize)
         if resize is not None:
             self.image_size = resize
+        if views is not None and (augment or binarize != "none"):
+            raise ValueError(
+                "views take images as they are: without augment and binarize"
+            )
+        self.views = views_from(views)
         self._parts: dict[str, tuple[Source, Tensor]] = {}
         self._forms: dict[str, tuple[Source, Tensor]] = {}
 
@@ -205,10 +215,13 @@ class Images(L.LightningDataModule):
         return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """On the device: resize; augment and draw the pixels of training images; to [0, 1]."""
+        """On the device: resize, augment or binarise, to [0, 1]; then the views, if any."""
         if batch["image"].dtype != torch.uint8:
             return batch
-        return {**batch, "image": self.finish(batch["image"], batch.get("seed"))}
+        batch = {**batch, "image": self.finish(batch["image"], batch.get("seed"))}
+        if self.views is not None and "seed" in batch:
+            batch["views"] = self.views(batch["image"], batch["seed"])
+        return batch
 
     def _form(self, split: str) -> tuple[Source, Tensor]:
         """A split binarised once, kept for the next caller."""

@@ -12,6 +12,6 @@ from genlab.augment.views import views_from
 def views(rank: int, world: int) -> Any:
     """Two views of this rank's rows of eight images."""
     image = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    found = views_from("byol", 32)
+    found = views_from("byol")
     assert found is not None
     return found(image[rank::world], 11)

@@ -120,7 +120,7 @@ def test_draws_have_the_papers_probabilities() -> None:
 
 def test_every_sample_has_its_own_draw_and_so_has_every_view_and_batch() -> None:
     image = pictures(1).expand(64, -1, -1, -1)
-    views = views_from("simclr", 32)
+    views = views_from("simclr")
     assert views is not None
     one, two = views(image, seed=7)
     assert len({tuple(x.flatten().tolist()) for x in one}) > 60
@@ -143,7 +143,7 @@ def test_two_ranks_draw_what_one_process_draws(two_ranks: TwoRanks) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize(("channels", "size"), [(1, 8), (3, 32), (2, 28), (3, 96)])
 def test_presets_suit_grey_and_colour_small_and_large(name: str, channels: int, size: int) -> None:
-    views = views_from(name, size)
+    views = views_from(name)
     assert views is not None
     found = views(torch.rand(4, channels, size, size), 3)
     assert len(found) == len(PRESETS[name])
@@ -152,13 +152,13 @@ def test_presets_suit_grey_and_colour_small_and_large(name: str, channels: int, 
 
 
 def test_byol_is_asymmetric_and_strength_multiplies() -> None:
-    views = views_from("byol", 32)
+    views = views_from("byol")
     assert views is not None
     assert [(v.blur, v.solarise) for v in views.views if isinstance(v, View)] == [
         (1.0, 0.0),
         (0.1, 0.2),
     ]
-    weak = views_from({"preset": "simclr", "strength": 0.5, "flip": False, "blur": 0.0}, 32)
+    weak = views_from({"preset": "simclr", "strength": 0.5, "flip": False, "blur": 0.0})
     assert weak is not None
     for view in weak.views:
         assert isinstance(view, View)
@@ -198,4 +198,4 @@ def test_each_switch_changes_the_picture_as_its_name_says() -> None:
 )
 def test_wrong_views_are_named(options: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        views_from(options, 32)
+        views_from(options)
