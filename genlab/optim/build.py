@@ -33,7 +33,8 @@ def build(
             - ``name``: an optimiser of timm (``adam``, ``adamw``, ``lamb``, ``lion`` ...; ``sgd``
               is with Nesterov momentum 0.9, ``momentum`` without Nesterov), ``lookahead_`` before
               such a name, or one of torch's that timm lacks (``asgd``, ``rprop``, ``lbfgs``);
-              ``torch.adafactor`` is torch's own where timm has one of the same name
+              ``torch.adafactor`` is torch's own where timm has one of the same name; ``lars`` is
+              the lab's, see `lars`
             - ``lr``: peak learning rate
             - ``lr_batch``: lr is meant for this global batch and scales linearly with it
             - ``weight_decay``: constant; applied to matrices and kernels, never to norms, biases
@@ -45,6 +46,7 @@ def build(
             - ``lr_scale``: ``{head: 10, encoder: 0.1}``, a factor for each named part of the method
             - ``layer_decay``: inside the encoder, the learning rate falls by this factor with every
               layer away from the head (0.65 to 0.9 is usual in fine-tuning)
+            - ``fixed_lr``: ``[predictor]``, parts of the method that no schedule touches
 
             *Schedule*
 
@@ -76,7 +78,12 @@ def build(
     name = str(options["name"])
     lr = float(options["lr"]) * _batch_factor(module, options["lr_batch"])
     groups = parameter_groups(
-        module, lr, float(options["weight_decay"]), options["lr_scale"], options["layer_decay"]
+        module,
+        lr,
+        float(options["weight_decay"]),
+        options["lr_scale"],
+        options["layer_decay"],
+        options["fixed_lr"] or (),
     )
     if name in names.ONE_GROUP:
         groups = [{"params": [p for p in module.parameters() if p.requires_grad]}]

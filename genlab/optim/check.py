@@ -19,6 +19,7 @@ DEFAULTS: dict[str, Any] = {
     "weight_decay": 0.0,
     "lr_scale": None,
     "layer_decay": None,
+    "fixed_lr": None,
     "schedule": "constant",
     "warmup_steps": 0,
     "warmup_epochs": 0,
@@ -80,6 +81,7 @@ def check(
         sam.refuse(trainer)
     if module is not None:
         check_parts(module, options["lr_scale"], options["layer_decay"])
+        check_parts(module, dict.fromkeys(options["fixed_lr"] or [], 1.0), None, "fixed_lr")
 
 
 def arguments(options: dict[str, Any]) -> dict[str, Any]:
@@ -123,6 +125,11 @@ def _check_numbers(options: dict[str, Any]) -> None:
         and all(isinstance(v, int | float) and v > 0 for v in scales.values())
     ):
         raise ValueError(f"optimizer.lr_scale must map parts to factors > 0, got {scales!r}")
+    fixed = options["fixed_lr"]
+    if fixed is not None and not (
+        isinstance(fixed, list) and all(isinstance(part, str) for part in fixed)
+    ):
+        raise ValueError(f"optimizer.fixed_lr must list parts of the method, got {fixed!r}")
 
 
 def _check_schedule(schedule: str, options: dict[str, Any]) -> None:
@@ -148,6 +155,6 @@ def _check_schedule(schedule: str, options: dict[str, Any]) -> None:
 
 
 def _check_one_group(name: str, options: dict[str, Any]) -> None:
-    for key in ("lr_scale", "layer_decay", "sam"):
+    for key in ("lr_scale", "layer_decay", "fixed_lr", "sam"):
         if name in names.ONE_GROUP and options[key]:
             raise ValueError(f"optimizer.{key} does not go with {name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from fnmatch import fnmatch
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ def parameter_groups(
     weight_decay: float,
     lr_scale: dict[str, float] | None = None,
     layer_decay: float | None = None,
+    fixed_lr: Iterable[str] = (),
 ) -> list[dict[str, Any]]:
     """Trainable parameters grouped by learning rate and by whether they decay.
 
@@ -30,24 +32,28 @@ def parameter_groups(
         weight_decay: of the groups that decay.
         lr_scale: factor for each named child of the method.
         layer_decay: factor for each layer of ``module.encoder.backbone``, counted from the head.
+        fixed_lr: named children of the method whose learning rate no schedule touches.
 
     Returns:
-        Groups with ``params``, ``lr`` and ``weight_decay``; that of the plain ``lr`` which decays
-        is the first, if there is such a group.
+        Groups with ``params``, ``lr``, ``weight_decay``, ``spared`` (from the decay) and
+        ``fixed_lr``; that of the plain ``lr`` which decays is the first, if there is such a group.
     """
     plain, scales = undecayed(module), _scales(module, lr_scale or {}, layer_decay)
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    fixed, groups = set(fixed_lr), dict[tuple[bool, float, bool], list[nn.Parameter]]()
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault((scales[name], name in plain), []).append(parameter)
-    order = sorted(groups, key=lambda key: (key[0] != 1.0, -key[0], key[1]))
+            key = (name.partition(".")[0] in fixed, scales[name], name in plain)
+            groups.setdefault(key, []).append(parameter)
+    order = sorted(groups, key=lambda key: (key[0], key[1] != 1.0, -key[1], key[2]))
     return [
         {
-            "params": groups[scale, spared],
+            "params": groups[constant, scale, spared],
             "lr": lr * scale,
             "weight_decay": 0.0 if spared else weight_decay,
+            "spared": spared,
+            "fixed_lr": constant,
         }
-        for scale, spared in order
+        for constant, scale, spared in order
     ]
 
 
@@ -91,9 +97,12 @@ def _scales(
 
 
 def check_parts(
-    module: nn.Module, lr_scale: dict[str, float] | None, layer_decay: float | None
+    module: nn.Module,
+    lr_scale: dict[str, float] | None,
+    layer_decay: float | None,
+    setting: str = "lr_scale",
 ) -> None:
-    """That the method has the parts which ``lr_scale`` names, and layers to decay over.
+    """That the method has the parts which the setting names, and layers to decay over.
 
     Raises:
         ValueError: it lacks one.
@@ -101,7 +110,7 @@ def check_parts(
     parts = dict.fromkeys(name.partition(".")[0] for name, _ in module.named_parameters())
     for part in lr_scale or {}:
         if part not in parts:
-            raise ValueError(f"optimizer.lr_scale: no part {part}; {nearest(part, parts)}")
+            raise ValueError(f"optimizer.{setting}: no part {part}; {nearest(part, parts)}")
     if layer_decay is not None and not hasattr(getattr(module, "encoder", None), "backbone"):
         raise ValueError("optimizer.layer_decay needs a method that stands on networks.encoder")
 

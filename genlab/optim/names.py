@@ -1,4 +1,4 @@
-"""Every optimiser of timm and torch by its name."""
+"""Every optimiser of timm and torch by its name, and the lab's own."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import timm.optim
 import torch
 from torch import Tensor
 
+from genlab.optim.lars import LARS
+
+OURS: dict[str, Any] = {"lars": LARS}  # before timm's of the same name
 TORCH: dict[str, Any] = {
     name.lower(): cls
     for name, cls in vars(torch.optim).items()
@@ -38,6 +41,10 @@ def create(name: str, groups: list[Any], lr: float, extra: dict[str, Any]) -> to
     cls = _of_torch(name)
     if cls is not None:
         return cls(groups, lr=lr, **extra)
+    bare = name.removeprefix("lookahead_")
+    if bare in OURS:
+        made = OURS[bare](groups, lr=lr, **extra)
+        return made if bare == name else timm.optim.Lookahead(made)
     return timm.optim.create_optimizer_v2(groups, opt=name, lr=lr, **extra)
 
 
@@ -46,7 +53,7 @@ def accepted(name: str) -> set[str]:
     cls: Any = _of_torch(name)
     if cls is None:
         bare = name.removeprefix("lookahead_")
-        cls = timm.optim.get_optimizer_class(bare, bind_defaults=False)
+        cls = OURS.get(bare) or timm.optim.get_optimizer_class(bare, bind_defaults=False)
     return set(inspect.signature(cls).parameters) - {"params"}
 
 

@@ -33,7 +33,7 @@ def attach(
         step = optimizer.param_groups[0]["schedule_step"]
         factor, momentum = at(step)
         for group in optimizer.param_groups:
-            group["lr"] = group["peak_lr"] * factor
+            group["lr"] = group["peak_lr"] * (1.0 if group.get("fixed_lr") else factor)
             if cycles:
                 _set_momentum(group, momentum)
         optimizer.param_groups[0]["schedule_step"] = step + 1
