@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import Any
 
+import torch
 from timm.layers import resample_patch_embed
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 _FILTERS = ("checkpoint_filter_fn", "_filter_fn", "_filter_torchvision_pretrained")  # timm's names
+
+_POSITIONS = re.compile(r"pos_emb|position_emb|rel_pos|relative_position_bias_table|attention_bias")
+_STUMBLES = (KeyError, AttributeError, RuntimeError, ValueError, AssertionError, IndexError)
 
 
 def classifiers(model: nn.Module) -> tuple[str, ...]:
@@ -36,12 +42,42 @@ def resized(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         state: names as in timm or as in the repository that the family comes from.
         model: of the wanted geometry.
     """
+    state = _without_distillation(state, model)
     rename = _filter(model)
-    if rename is not None:
-        with _quiet():
+    if rename is not None:  # a family's own conversion stumbles over another family's names
+        with suppress(*_STUMBLES), _quiet():
             state = rename(dict(state), model)
-    with _quiet():
-        return state | dict(_first_convolutions(state, model))
+    with suppress(*_STUMBLES), _quiet():
+        state = state | dict(_first_convolutions(state, model))
+    return state
+
+
+def sees_image(model: nn.Module) -> list[str]:
+    """Names of the first layer's weights and of position embeddings.
+
+    They are few, but where they are fresh all other weights see noise.
+    """
+    positions = [n for n, _ in model.named_parameters() if _POSITIONS.search(n)]
+    return [*_input_weights(model), *positions]
+
+
+def is_small_stem(model: nn.Module, name: str, weight: Tensor | None) -> bool:
+    """Whether a first convolution is smaller than the file's on purpose: 3x3 at stride 1, for 7x7.
+
+    No resampling makes one of the other, as the small one sees each pixel of a small image.
+    """
+    layer = model.get_submodule(name.removesuffix(".weight")) if name.endswith(".weight") else None
+    if not isinstance(layer, nn.Conv2d) or weight is None or weight.ndim != 4:
+        return False
+    return layer.stride == (1, 1) and layer.kernel_size[0] < weight.shape[2]
+
+
+def _without_distillation(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Without the position of DeiT's distillation token, the second, where the model has none."""
+    positions = state.get("pos_embed")
+    if "dist_token" not in state or hasattr(model, "dist_token") or positions is None:
+        return state
+    return state | {"pos_embed": torch.cat([positions[:, :1], positions[:, 2:]], 1)}
 
 
 def _first_convolutions(state: dict[str, Tensor], model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -70,11 +106,11 @@ def _for_channels(weight: Tensor, channels: int) -> Tensor:
 
 def _input_weights(model: nn.Module) -> list[str]:
     """Names of the weights that see the image: timm says which, else the first convolution's."""
-    first = _cfg(model).get("first_conv")
-    if first is None:
-        convolutions = (n for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
-        first = next(convolutions, ())
-    return [f"{name}.weight" for name in ((first,) if isinstance(first, str) else first)]
+    told = _cfg(model).get("first_conv") or ()
+    own = dict(model.named_parameters())
+    names = [f"{name}.weight" for name in ((told,) if isinstance(told, str) else told)]
+    first = (f"{n}.weight" for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
+    return [name for name in names if name in own] or [*islice(first, 1)]
 
 
 def _filter(model: nn.Module) -> Callable[..., dict[str, Tensor]] | None:

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from genlab.checkpoints.adapt import classifiers, resized
+from genlab.checkpoints.adapt import classifiers, is_small_stem, resized, sees_image
 from genlab.checkpoints.layouts import Candidate
 from genlab.checkpoints.report import CheckpointError, Report
+
+_STATISTICS = (".running_mean", ".running_var")
 
 
 @dataclass
@@ -23,6 +25,8 @@ class Fit:
         report: the names; its share is what would load.
         classes: of the file's classifier; 0 where it has none.
         used: of the file's values in parts that the model has, the share with a place in it.
+        noise: what sees the image first and would stay fresh without that being meant.
+        no_statistics: batch norm's that the file lacks.
     """
 
     candidate: Candidate
@@ -30,6 +34,8 @@ class Fit:
     report: Report = field(default_factory=lambda: Report(""))
     classes: int = 0
     used: float = 0.0
+    noise: list[str] = field(default_factory=list)
+    no_statistics: list[str] = field(default_factory=list)
 
     @property
     def fits(self) -> float:
@@ -46,7 +52,7 @@ def fit(model: nn.Module, candidate: Candidate, heads_too: bool) -> Fit:
         heads_too: whether a classifier in the file may fill one of the model; a projector's names
             can be the same.
     """
-    state, own = _resized(candidate, model), model.state_dict()
+    state, own = resized(candidate.state, model), model.state_dict()
     tops = {name.partition(".")[0] for name in own}
     heads = tuple(f"{name}." for name in classifiers(model))
     as_they_are = {id(tensor) for tensor in candidate.state.values()}
@@ -70,6 +76,13 @@ def fit(model: nn.Module, candidate: Candidate, heads_too: bool) -> Fit:
     extra = _values(state[name] for name in report.unexpected)
     used = _values(found.values.values())
     found.used = used / max(used + extra, 1)
+    report.fresh = [name for name in sees_image(model) if name not in found.values]
+    found.noise = [n for n in report.fresh if not is_small_stem(model, n, state.get(n))]
+    found.no_statistics = [
+        name
+        for name in own
+        if name.endswith(_STATISTICS) and name not in found.values and not name.startswith(heads)
+    ]
     return found
 
 
@@ -89,13 +102,6 @@ def copy(model: nn.Module, found: Fit) -> None:
         [name for name in names if name in held] for names in (report.loaded, report.adapted)
     )
     report.share = _share(model, tuple(f"{name}." for name in classifiers(model)), held)
-
-
-def _resized(candidate: Candidate, model: nn.Module) -> dict[str, Tensor]:
-    try:
-        return resized(candidate.state, model)
-    except (KeyError, AttributeError, RuntimeError, ValueError, AssertionError, IndexError):
-        return candidate.state  # a family's own conversion stumbles over another family's names
 
 
 def _backbone(model: nn.Module, heads: tuple[str, ...]) -> list[tuple[str, nn.Parameter]]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Size, Tensor, nn
 
 Tensors = dict[str, Tensor]
@@ -21,7 +22,7 @@ Shapes = dict[str, Size]
 
 TAKES = ("online", "student", "teacher", "ema")
 _NO_WEIGHTS = re.compile(r"optim|sched|scaler|callbacks|loops|hyper_param|hparams|args|config|rng")
-_MOMENTUM = re.compile(r"(^|_)(ema|momentum|k|key|target|teacher)(_|$)")
+_MOMENTUM = re.compile(r"(^|_)(ema|swa|avg|averaged?|momentum|k|key|target|teacher)(_|$)")
 _LIVE = ("live_weights", "current_model_state")  # beside an averaged state_dict: genlab, Lightning
 
 # Whose layout: a pattern that some "place name" matches; whether it is self-supervised, so that its
@@ -64,15 +65,20 @@ class Candidate:
         place: wrapper keys, ``state_dict`` or ``model/ema``; empty for a bare file.
         prefix: what was stripped from the names.
         state: the stripped names with their tensors.
-        matched: number of names equal in name and shape, and of values in them.
+        same: names equal in name and shape to the model's.
         alone: whether the file holds no other copy of the same network.
     """
 
     place: str
     prefix: str
     state: Tensors
-    matched: tuple[int, int] = (0, 0)
+    same: frozenset[str] = frozenset()
     alone: bool = True
+
+    @property
+    def matched(self) -> tuple[int, int]:
+        """Number of names equal in name and shape, and of values in them."""
+        return len(self.same), sum(self.state[name].numel() for name in self.same)
 
     @property
     def path(self) -> str:
@@ -80,16 +86,27 @@ class Candidate:
         return f"{self.place}/{self.prefix}" if self.place else self.prefix
 
     @property
+    def slowness(self) -> int:
+        """0 of an online copy, 1 where an average lies, 2 of a momentum copy by its own prefix."""
+        if any(_MOMENTUM.search(word) for word in self.prefix.split(".")):
+            return 2
+        return int(any(_MOMENTUM.search(word) for word in self.place.split("/")))
+
+    @property
     def momentum(self) -> bool:
         """Whether it is the slowly moving copy, by the words before its names."""
-        return any(_MOMENTUM.search(word) for word in re.split(r"[./]", self.path))
+        return self.slowness > 0
 
     @property
     def copy(self) -> str:
-        """Which of two copies it is."""
+        """Which of the copies it is."""
         if self.alone:
             return "the only copy"
         return "its momentum copy, not the online one" if self.momentum else "its online copy"
+
+    def differs(self, other: Candidate) -> bool:
+        """Whether both have a tensor of the model's, with other values."""
+        return differ(self.state, other.state, self.same & other.same)
 
 
 def unwrap(content: Any) -> dict[str, Tensors]:
@@ -137,25 +154,33 @@ def candidates(places: dict[str, Tensors], shapes: Shapes) -> list[Candidate]:
     """What may be the weights of a model with these names and shapes, most equal ones first."""
     prefixes = {prefix for tensors in places.values() for prefix in _prefixes(tensors, shapes)}
     parts = list(dict.fromkeys(name.partition(".")[0] for name in shapes))
-    found = [one for prefix in {"", *prefixes} for one in under(places, prefix, shapes)]
+    in_order = dict.fromkeys(["", *sorted(prefixes)])  # a set's order changes from run to run
+    found = [one for prefix in in_order for one in under(places, prefix, shapes)]
     for place, tensors in places.items():
-        for prefix in {_before_number(name) for name in tensors} - {None}:
+        for prefix in sorted({_before_number(name) for name in tensors} - {None}, key=str):
             state = _numbered(_strip(tensors, str(prefix)), parts)
-            found.append(Candidate(place, str(prefix), state, _matched(state, shapes)))
+            found.append(_candidate(place, str(prefix), state, shapes))
     return sorted(found, key=lambda one: one.matched, reverse=True)
 
 
 def under(places: dict[str, Tensors], prefix: str, shapes: Shapes) -> list[Candidate]:
-    """The names that begin with a prefix, in each place that has any, best first."""
+    """The names that begin with a prefix, in each place that has any, best first.
+
+    ``PLACE/PREFIX``, as `Candidate.path` is written, means that place alone.
+    """
     found = []
     for place, tensors in places.items():
-        if state := _strip(tensors, prefix):
-            found.append(Candidate(place, prefix, state, _matched(state, shapes)))
+        inside = prefix.removeprefix(f"{place}/") if place else prefix
+        if state := _strip(tensors, inside):
+            found.append(_candidate(place, inside, state, shapes))
     return sorted(found, key=lambda one: one.matched, reverse=True)
 
 
 def choose(found: list[Candidate], take: str | None) -> Candidate | None:
     """The candidate to load; None if a copy was asked for that the file does not hold.
+
+    Of two averages the one that is not the average of a momentum copy comes first. A file's order
+    decides between equals, so that a choice is the same in every run; see `rivals`.
 
     Args:
         found: as `candidates` gives them.
@@ -170,11 +195,24 @@ def choose(found: list[Candidate], take: str | None) -> Candidate | None:
     if take is not None:
         slow = take in ("teacher", "ema")
     same = [one for one in near if one.momentum == slow]
-    for one in same:
-        one.alone = len(same) == len(near)
     if take is None:
         same = same or near
-    return max(same, key=lambda one: one.matched, default=None)
+    best = max(same, key=lambda one: (one.matched, -one.slowness), default=None)
+    if best is not None:
+        best.alone = not any(one.differs(best) for one in near)
+    return best
+
+
+def rivals(found: list[Candidate], chosen: Candidate) -> list[Candidate]:
+    """Candidates of the same kind that match no less than the chosen one."""
+    rank = (chosen.matched, chosen.slowness)
+    return [one for one in found if one is not chosen and (one.matched, one.slowness) == rank]
+
+
+def differ(one: Tensors, other: Tensors, names: Iterable[str]) -> bool:
+    """Whether two states hold other values under any of some names."""
+    pairs = ((one[name], other[name]) for name in names)
+    return any(a is not b and not torch.equal(a, b) for a, b in pairs)
 
 
 def shapes_of(model: nn.Module) -> Shapes:
@@ -182,9 +220,9 @@ def shapes_of(model: nn.Module) -> Shapes:
     return {name: value.shape for name, value in model.state_dict().items()}
 
 
-def _matched(state: Tensors, shapes: Shapes) -> tuple[int, int]:
-    same = [tensor.numel() for name, tensor in state.items() if shapes.get(name) == tensor.shape]
-    return len(same), sum(same)
+def _candidate(place: str, prefix: str, state: Tensors, shapes: Shapes) -> Candidate:
+    same = (name for name, tensor in state.items() if shapes.get(name) == tensor.shape)
+    return Candidate(place, prefix, state, frozenset(same))
 
 
 def _prefixes(tensors: Tensors, shapes: Shapes) -> list[str]:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from genlab import runs
 from genlab.checkpoints import layouts
 from genlab.checkpoints.content import content
 from genlab.checkpoints.fetch import fetch, fetch_timm
 from genlab.checkpoints.fit import Fit, copy, fit
 from genlab.checkpoints.layouts import Candidate, Tensors
-from genlab.checkpoints.lookalike import looks_like
-from genlab.checkpoints.report import CheckpointError, Report, percent, some
+from genlab.checkpoints.refuse import (
+    AT_LEAST,
+    refuse_equals,
+    refuse_noise,
+    refuse_too_little,
+)
+from genlab.checkpoints.report import CheckpointError, Report
 
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
@@ -26,7 +32,7 @@ def load_backbone(
     *,
     take: str | None = None,
     prefix: str | None = None,
-    at_least: float = 0.9,
+    at_least: float = AT_LEAST,
     unsafe_pickle: bool = False,
 ) -> Report:
     """Load weights into a bare network, adapting head, channels, image size and patch size.
@@ -39,16 +45,19 @@ def load_backbone(
         source: True or ``timm`` for timm's weights of this model, else as in `fetch.fetch`.
         take: where a file holds two copies, ``online`` (``student``) or ``ema`` (``teacher``).
             By default the online one; DINO's teacher; the average of a run with averaged weights.
-        prefix: before the backbone's names in the file, instead of looking for it.
+        prefix: before the backbone's names in the file, instead of looking for it; with
+            ``PLACE/`` in front, as the report writes it, in that part of the file alone.
         at_least: share that must fit: of the model's parameters, and of the file's own in those
             parts that the model has too (a deeper network's file has all names of a shallower).
+            Not below .9, the first layer, the position embeddings and batch norm's statistics
+            must fit too; but a 7x7 stem's file leaves a 3x3 one fresh, and that is warned of.
         unsafe_pickle: let a pickle run code; for files whose maker you trust.
 
     Returns:
         What was done; its text is for people.
 
     Raises:
-        CheckpointError: nothing there, unreadable, unsafe, or too little fits.
+        CheckpointError: nothing there, unreadable, unsafe, too little fits, or several networks do.
         ValueError: ``take`` or ``at_least`` out of range.
     """
     if take is not None and take not in layouts.TAKES:
@@ -64,15 +73,21 @@ def load_backbone(
     if not places:
         raise CheckpointError(f"{shown} holds no tensors under names, so no weights")
     kind, self_supervised, imagenet = layouts.layout(held)
-    best = _best(_candidates(places, model, prefix, shown), model, take, at_least, self_supervised)
+    offered = _candidates(places, model, prefix, shown)
+    best, equals = _best(offered, model, take, at_least, heads_too=not self_supervised)
     if best is None:
         raise CheckpointError(f"{shown} holds no copy of this kind: take={take!r} finds nothing")
     report, candidate = best.report, best.candidate
     report.source, report.prefix = shown, candidate.path
     report.layout = f"{kind}, {candidate.copy}"
-    if best.fits < at_least:
-        raise CheckpointError(_refusal(best, model, places, at_least))
+    refuse_too_little(best, model, places, at_least)
+    refuse_equals(best, equals, shown)
+    report.waived = at_least < AT_LEAST
+    if not report.waived:
+        refuse_noise(best, model)
     copy(model, best)
+    if report.fresh and runs.launches():
+        warnings.warn(f"{shown}: {report.noise()}", UserWarning, 2)
     named = cfg if timm else _config(found.config)
     known = not self_supervised and best.classes == cfg.get("num_classes")
     report.mean, report.std, report.told_by = (
@@ -119,7 +134,8 @@ def _candidates(
     shapes = layouts.shapes_of(model)
     if prefix is None:
         return layouts.candidates(places, shapes)
-    found = layouts.under(places, f"{prefix.rstrip('.')}." if prefix else "", shapes)
+    words = prefix if prefix.endswith("/") or not prefix else f"{prefix.rstrip('.')}."
+    found = layouts.under(places, words, shapes)
     if not found:
         first = next(name for tensors in places.values() for name in tensors)
         raise CheckpointError(f"{shown} has no names with prefix {prefix}; its first is {first}")
@@ -127,49 +143,28 @@ def _candidates(
 
 
 def _best(
-    found: list[Candidate], model: nn.Module, take: str | None, at_least: float, projector: bool
-) -> Fit | None:
-    """The candidate of most equal names; if it does not fit, the one that fits best converted."""
+    found: list[Candidate], model: nn.Module, take: str | None, at_least: float, heads_too: bool
+) -> tuple[Fit | None, list[Fit]]:
+    """The candidate of most equal names; if it does not fit, the one that fits best converted.
+
+    Returns:
+        It, None where there is no such copy; and those that fit as well.
+    """
     chosen = layouts.choose(found, take)
     if chosen is None:
-        return None
-    best = fit(model, chosen, heads_too=not projector)
+        return None, []
+    best = fit(model, chosen, heads_too)
     if best.fits >= at_least:
-        return best
+        return best, [fit(model, one, heads_too) for one in layouts.rivals(found, chosen)]
     larger = sorted(found, key=lambda one: len(one.state), reverse=True)[:8]
     others = [one for one in larger if take is None or one.momentum == chosen.momentum]
-    fits = [fit(model, one, heads_too=not projector) for one in others if one is not chosen]
-    return max([best, *fits], key=lambda one: (one.fits, not one.candidate.momentum))
+    fits = [best, *(fit(model, one, heads_too) for one in others if one is not chosen)]
+    best = max(fits, key=_order)
+    return best, [one for one in fits if _order(one) == _order(best)]
 
 
-def _refusal(best: Fit, model: nn.Module, places: dict[str, Tensors], at_least: float) -> str:
-    report, name = best.report, _name(model)
-    if report.share < at_least:
-        what = f"fits {percent(report.share)} of {name}'s parameters"
-    else:
-        what = f"holds a larger network: {name} has a place for {percent(best.used)} of it"
-    like = looks_like(places)
-    like = f"; it looks like {like}" if like and not name.startswith(like) else ""
-    needed = f"({percent(at_least)} are needed)"
-    return f"{report.source} {what} {needed}{like}\n{_why(best, model, places)}"
-
-
-def _why(best: Fit, model: nn.Module, places: dict[str, Tensors]) -> str:
-    """Prefix and first names of what does not fit; no common name at all: how both begin."""
-    report, names = best.report, list(best.candidate.state)
-    every = (name for tensors in places.values() for name in tensors)
-    if report.share < 0.1 and any(re.search(r"\bfeatures\.\d+\.\d", name) for name in every):
-        families = "ResNet, DenseNet, VGG, RegNet and ViT"
-        return f"its names are torchvision's, which load for {families}: take timm's weights"
-    if not report.share:
-        return f"its names are like {names[0]}, the model's like {next(iter(model.state_dict()))}"
-    parts = {
-        "missing": report.missing,
-        "unexpected": report.unexpected,
-        "of another shape": [f"{n} {shapes}" for n, shapes in report.mismatched.items()],
-    }
-    lists = [f"{word} {some(names, 2)}" for word, names in parts.items() if names]
-    return f"under its best prefix {report.prefix or '(none)'}: {'; '.join(lists)}"
+def _order(one: Fit) -> tuple[float, int]:
+    return one.fits, -one.candidate.slowness
 
 
 def _own_statistics(places: dict[str, Tensors], one: Candidate) -> tuple[Any, Any, str] | None:
@@ -188,9 +183,3 @@ def _statistics(told: Mapping[str, Any], by: str) -> tuple[Any, Any, str] | None
 
 def _config(config: dict[str, Any]) -> dict[str, Any]:
     return config.get("pretrained_cfg") or config
-
-
-def _name(model: nn.Module) -> str:
-    return (getattr(model, "pretrained_cfg", None) or {}).get("architecture") or type(
-        model
-    ).__name__

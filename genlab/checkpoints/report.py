@@ -26,6 +26,8 @@ class Report:
         missing: names of the model that the file lacks.
         unexpected: names of the file in parts that the model has, without a place in it.
         mismatched: names of another shape, not loaded, with both shapes.
+        fresh: names of the first layer's weights and position embeddings without the file's values.
+        waived: whether ``at_least`` was lowered, which lets such noise pass.
         dropped: heads, projectors, decoders and other parts that the model lacks.
         mean: of the images that the weights were trained on, a value per channel, where known.
         std: likewise their standard deviation.
@@ -42,6 +44,8 @@ class Report:
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     mismatched: dict[str, str] = field(default_factory=dict)
+    fresh: list[str] = field(default_factory=list)
+    waived: bool = False
     dropped: list[str] = field(default_factory=list)
     mean: Normalisation | None = None
     std: Normalisation | None = None
@@ -62,7 +66,14 @@ class Report:
             "left out": self.dropped,
         }
         lines += [f"  {what:<11} {some(names)}" for what, names in parts.items() if names]
+        lines += [f"  first layer {self.noise()}"] * bool(self.fresh)
         return "\n".join([*lines, f"  images      {self._images()}"])
+
+    def noise(self) -> str:
+        """What is to be done about fresh weights that the image meets first."""
+        names = ", ".join(name.removesuffix(".weight") for name in self.fresh[:3])
+        are = "is" if len(self.fresh) == 1 else "are"
+        return f"{names} {are} fresh: train it (a frozen probe would see noise)"
 
     def _images(self) -> str:
         if self.mean is None or self.std is None:

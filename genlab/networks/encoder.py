@@ -63,9 +63,10 @@ class Encoder(nn.Module):
         They stay in eval mode whatever `train` says: batch norm's statistics do not move.
 
         Raises:
-            ValueError: there are not so many stages.
+            ValueError: there are not so many stages, or pretrained weights left one of them fresh.
         """
         self._frozen |= freezing.freeze(self.backbone, stages)
+        self._refuse_frozen_noise()
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Encoder:
@@ -74,6 +75,16 @@ class Encoder(nn.Module):
         for name in self._frozen:
             self.backbone.get_submodule(name).eval()
         return self
+
+    def _refuse_frozen_noise(self) -> None:
+        """A stem that the weights could not fill may be trained, not frozen."""
+        fresh = self.report.fresh if self.report and not self.report.waived else []
+        frozen = {n for n, p in self.backbone.named_parameters() if not p.requires_grad}
+        if noise := sorted(frozen.intersection(fresh)):
+            raise ValueError(
+                f"{noise[0]} does not fit {self.architecture['name']}, it is fresh: frozen it "
+                "would give noise; freeze nothing, or take the stem of the weights"
+            )
 
     def _prepared(self, image: Tensor) -> Tensor:
         image = self.normalize(image)

@@ -132,6 +132,12 @@ COMMON: dict[str, Made] = {
     "Lightning average": lambda a, b: lightning(
         under("net.", a), current_model_state=under("net.", b)
     ),
+    "SWA": lambda a, b: {"state_dict": under("model.", a) | under("swa_model.", b)},
+    "genlab average": lambda a, b: lightning(
+        under("encoder.backbone.", bare(a)) | under("encoder_ema.backbone.", bare(b)),
+        live_weights=under("encoder.backbone.", bare(b)),
+        genlab={"class_path": "genlab.methods.classifier.Classifier"},
+    ),
     "genlab": lambda a, b: lightning(
         under("encoder.backbone.", bare(a))
         | under("encoder_ema.backbone.", bare(b))
@@ -200,3 +206,14 @@ def torchvision_vit(state: Tensors) -> Tensors:
     ):
         state = {re.sub(pattern, new, name): value for name, value in state.items()}
     return state
+
+
+def original_convnext(name: str) -> str:
+    """Timm -> facebookresearch/ConvNeXt."""
+    name = name.replace("stem.", "downsample_layers.0.").replace("head.norm.", "norm.")
+    name = name.replace("head.fc.", "head.")
+    if ".downsample." in name:
+        stage = int(name.split(".")[1])
+        return f"downsample_layers.{stage}.{name.split('.downsample.')[1]}"
+    name = name.replace(".blocks.", ".").replace("conv_dw", "dwconv")
+    return name.replace("mlp.fc1", "pwconv1").replace("mlp.fc2", "pwconv2")

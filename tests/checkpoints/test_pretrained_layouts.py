@@ -105,45 +105,6 @@ def test_less_is_enough_when_told(file: Path) -> None:
     assert report.unexpected[0].startswith("layer1.2.")
 
 
-@pytest.mark.parametrize(
-    ("layout", "take", "copy"),
-    [
-        ("timm train", "ema", 1),
-        ("timm train", "online", 0),
-        ("MoCo v3", "ema", 1),
-        ("MoCo v3", "teacher", 1),
-        ("BYOL (lucidrains)", "ema", 1),
-        ("BYOL (two networks)", "ema", 1),
-        ("DINO (teacher)", "teacher", 0),
-        ("DINO (teacher)", "student", 1),
-        ("solo-learn", "ema", 1),
-        ("Lightning average", "online", 1),
-        ("genlab", "ema", 1),
-    ],
-)
-def test_take_chooses_the_copy(layout: str, take: str, copy: int, copies: Any, file: Path) -> None:
-    torch.save(LAYOUTS["vit", layout](*copies["vit"]), file)
-    model = MODELS["vit"](num_classes=0)
-    report = load_backbone(model, str(file), take=take)
-    assert torch.equal(features(model), expected("vit", copies["vit"][copy]))
-    assert "copy" in str(report)
-
-
-def test_a_copy_that_is_not_there_is_refused(copies: Any, file: Path) -> None:
-    torch.save({"state_dict": copies["vit"][0]}, file)
-    with pytest.raises(CheckpointError, match="take='ema'"):
-        load_backbone(MODELS["vit"](num_classes=0), str(file), take="ema")
-
-
-def test_prefix_by_hand(copies: Any, file: Path) -> None:
-    torch.save(LAYOUTS["vit", "MoCo v3"](*copies["vit"]), file)
-    model = MODELS["vit"](num_classes=0)
-    load_backbone(model, str(file), prefix="module.momentum_encoder")
-    assert torch.equal(features(model), expected("vit", copies["vit"][1]))
-    with pytest.raises(CheckpointError, match="no names with prefix x"):
-        load_backbone(model, str(file), prefix="x")
-
-
 def test_safetensors(copies: Any, tmp_path: Path) -> None:
     file = tmp_path / "weights.safetensors"
     safetensors.torch.save_file(made.under("backbone.", copies["vit"][0]), file)
@@ -195,6 +156,7 @@ def test_classifier_of_a_vit_loads(copies: Any, file: Path) -> None:
         ("vit", "BYOL (lucidrains)", "BYOL, its online copy", False),
         ("resnet18", "solo-learn", "self-supervised in Lightning, its online copy", False),
         ("vit", "DDP", "plain, the only copy", None),
+        ("vit", "SWA", "plain, its online copy", None),
         ("vit", "DINO (backbone)", "plain, the only copy", False),
     ],
 )
