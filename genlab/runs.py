@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fcntl
 import json
 import os
@@ -136,6 +137,9 @@ def find(word: str | Path, root: str | Path = "runs") -> Path:
     if of_recipe:
         return max(of_recipe, key=lambda run: (run / "recipe.yaml").stat().st_mtime_ns)
     seen = f"; the newest run is {known[-1]}" if known else f"; there are no runs under {root}/"
+    names = {run.parent.relative_to(root).as_posix() for run in known} | {run.name for run in known}
+    near = difflib.get_close_matches(str(word), names, n=1, cutoff=0.7)
+    seen += f"\ndid you mean {near[0]}?" if near else ""
     what = "is a folder without recipe.yaml, not a run" if path.is_dir() else "is no run"
     raise RunError(f"{word} {what}{seen}")
 
@@ -164,6 +168,8 @@ def newest(run: Path) -> Path | None:
 def checkpoint(path: str | Path) -> Path:
     """The checkpoint that ``path`` means: the file itself, or a run's best, else its newest whole.
 
+    A recipe's name means its newest run that has one.
+
     Raises:
         RunError: nothing there.
     """
@@ -173,11 +179,17 @@ def checkpoint(path: str | Path) -> Path:
     if not path.exists() and path.suffix in (".ckpt", ".pt", ".pth", ".safetensors"):
         raise RunError(f"no checkpoint {path}")
     run = find(path)
-    best = run / "checkpoints" / "best.ckpt"
-    file = best if best.is_file() and whole(best) else newest(run)
+    of_recipe = [other for other in every() if other.parent == run.parent and other != run]
+    tried = [run] if is_run(path) or run.name == str(path) else [run, *reversed(of_recipe)]
+    file = next((file for one in tried if (file := _best(one)) is not None), None)
     if file is None:
         raise RunError(f"{run} has no whole checkpoint yet")
     return file
+
+
+def _best(run: Path) -> Path | None:
+    best = run / "checkpoints" / "best.ckpt"
+    return best if best.is_file() and whole(best) else newest(run)
 
 
 def write_json(file: Path, content: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import netrc
 import os
+import shlex
 import socket
 import sys
 from dataclasses import dataclass, field
@@ -140,7 +141,10 @@ class Tracking:
 
 @rank_zero_only
 def _say_offline(run: Path) -> None:
-    print(f"W&B is offline; to upload: wandb sync {run}/wandb/offline-run-*", file=sys.stderr)
+    print(
+        f"W&B is offline; to upload: wandb sync {shlex.quote(str(run))}/wandb/offline-run-*",
+        file=sys.stderr,
+    )
 
 
 def wandb_state() -> str:

@@ -107,7 +107,7 @@ def build(recipe: Recipe, run: Path) -> Lab:
         check(cli.model.hparams.get("optimizer"), cli.model, cli.trainer)
     except argparse.ArgumentError as error:
         raise _explain(error, recipe) from None
-    except (ValueError, TypeError, MisconfigurationException) as error:
+    except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
         raise RecipeError(_reason(error), _where(_reason(error), recipe)) from error
     config = {k: v for k, v in cli.config.as_dict().items() if k != "config"}
     return Lab(
@@ -146,6 +146,10 @@ def _fill_from_data(recipe: Recipe) -> None:
     except (ImportError, AttributeError, TypeError, ValueError):
         return  # the parser is about to say what is wrong
     for name, value in known.items():
+        if name == "num_classes" and value == 0 and not given.get(name) and takes[name].default:
+            kind = str(recipe.config["model"]["class_path"]).rpartition(".")[2]
+            place = recipe.arguments("data").get("root", "the data")
+            raise RecipeError(f"{kind} needs labels, and {place} has no class folders", recipe.name)
         if value is None or given.setdefault(name, value) == value:
             continue
         if name != "num_classes" or (isinstance(given[name], int) and given[name] < value):
@@ -213,6 +217,10 @@ def _check_groups(recipe: Recipe) -> None:
     if (recipe.config.get("trainer") or {}).get("logger") not in (None, False):
         where = f"{recipe.origin('trainer.logger')}, trainer.logger"
         raise RecipeError("loggers are set under track:, not trainer.logger", where)
+    for key in ("max_epochs", "max_steps"):
+        if (recipe.config.get("trainer") or {}).get(key) == 0:
+            where = f"{recipe.origin(f'trainer.{key}')}, trainer.{key}"
+            raise RecipeError(f"trainer.{key} 0 trains nothing", where)
     _check_callbacks(recipe)
 
 
@@ -267,7 +275,7 @@ def _reason(error: BaseException) -> str:
 
 def _where(message: str, recipe: Recipe) -> str:
     """The file whose argument an error message names, as far as it names one."""
-    words = re.findall(r"\w+", message)
+    words = ["optimizer"] if "optimizer." in message else re.findall(r"\w+", message)
     for group in ("model", "data", "checkpoint"):
         given = recipe.config.get(group) or {}
         for key in given.get("init_args", given):

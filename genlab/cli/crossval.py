@@ -25,6 +25,9 @@ def crossval(words: list[str], folds: int, json: bool) -> int:
     files, overrides = split_words(words)
     if folds < 2:
         raise RecipeError(f"--folds {folds} must be at least 2", COMMAND_LINE)
+    for word in overrides:
+        if word.removeprefix("--").startswith(("data.fold=", "data.folds=")):
+            raise RecipeError(f"{word}: crossval goes through all folds; use --folds", COMMAND_LINE)
     recipe = recipes.resolve(files, [*overrides, f"data.folds={folds}", "data.fold=0"])
     recipes.check_keys(recipe)
     root = Path((recipe.config.get("track") or {}).get("runs", "runs"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -98,6 +99,7 @@ def summary(run: Path, final: dict[str, Any]) -> None:
         table.add_row(noun, *("" if v is None else f"{v:.4g}" for v in row))
     Console().print(table)
     shown = os.path.relpath(run) if run.is_relative_to(Path.cwd()) else str(run)
+    shown = shlex.quote(shown)
     print(f"run       {shown}\nfigures   {shown}/metrics.json, metrics.csv")
     if any((run / "pictures").glob("*.png")):
         print(f"pictures  {shown}/pictures/")

@@ -98,6 +98,10 @@ def _fit(lab: Lab, run: Path, checkpoint: Path | None, resuming: bool) -> None:
     step = _cut_back(lab, checkpoint) if resuming else 0
     with _early_refusals(lab, run):
         lab.trainer.fit(lab.model, datamodule=lab.data, ckpt_path=checkpoint, weights_only=True)
+    for stopper in lab.trainer.early_stopping_callbacks:
+        if stopper.stopped_epoch:
+            why = f"{stopper.monitor} has not improved for {stopper.wait_count} validations"
+            print(f"stopped early in epoch {stopper.stopped_epoch + 1}: {why}", file=sys.stderr)
     if resuming and lab.trainer.global_step == step and (run / "metrics.json").exists():
         print(f"nothing left to do after step {step:,}: raise trainer.max_epochs or max_steps")
         return
@@ -132,10 +136,11 @@ def _early_refusals(lab: Lab, run: Path) -> Iterator[None]:
 
     try:
         yield
-    except (ValueError, MisconfigurationException) as error:
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
         frames = traceback.extract_tb(error.__traceback__)
         ours = re.search(r"[/\\](genlab|lightning)[/\\]", frames[-1].filename)
-        if not ours or lab.checkpoints.newest is not None:
+        late = lab.checkpoints.newest is not None
+        if not ours or (late and "early_stopping" not in frames[-1].filename):
             raise
         if runs.launches() and not any((run / "checkpoints").iterdir()):
             shutil.rmtree(run)

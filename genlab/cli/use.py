@@ -127,7 +127,9 @@ def evaluate(
         figures |= {key: finite(value) for key, value in found.items()}
         target, title = _target(None, file, "embedding.png"), f"{lab.recipe.name}: test features"
         try:
-            picture = evaluation.scatter(features, target, title, tsne)
+            picture = evaluation.scatter(
+                features, target, title, tsne, names=list(getattr(lab.data, "classes", ()))
+            )
         except OSError as error:
             raise runs.RunError(f"cannot write {target}: {error.strerror}") from None
         if classifier is not None:
@@ -153,6 +155,8 @@ def _arrays(words: list[str], out: str | None, split: str, name: str) -> None:
 
     from genlab.evaluate import embed as embed_split
 
+    if out is not None and (Path(out).suffix != ".npz" or Path(out).is_dir()):
+        raise RecipeError(f"--out {out} must be a file that ends in .npz")
     lab, file = open_run(words)
     with _refusals():
         arrays = embed_split(lab.model, lab.data, split, predict=name == "predictions")

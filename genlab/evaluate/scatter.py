@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +41,15 @@ def project(bank: Bank, tsne: bool = False, seed: int = 0) -> tuple[np.ndarray, 
     return points, label, f"two principal components, {float(share):.0%} of the variance"
 
 
-def scatter(bank: Bank, file: Path, title: str, tsne: bool = False, seed: int = 0) -> Path:
-    """Write the picture of `project` as a PNG and return where.
+def scatter(
+    bank: Bank,
+    file: Path,
+    title: str,
+    tsne: bool = False,
+    seed: int = 0,
+    names: Sequence[str] = (),
+) -> Path:
+    """Write the picture of `project` as a PNG and return where; ``names`` are those of the labels.
 
     Raises:
         ValueError: fewer than two images, or features of fewer than two numbers.
@@ -63,7 +71,7 @@ def scatter(bank: Bank, file: Path, title: str, tsne: bool = False, seed: int = 
     size = min(30.0, max(6.0, 6_000 / len(label)))
     for number, k in enumerate(classes):
         mine = points[label == k]
-        colour, name = palette(number), "unknown" if k < 0 else str(k)
+        colour, name = palette(number), _name(int(k), names)
         axes.scatter(
             mine[:, 0], mine[:, 1], s=size, linewidths=0, alpha=0.8, color=colour, label=name
         )
@@ -74,3 +82,9 @@ def scatter(bank: Bank, file: Path, title: str, tsne: bool = False, seed: int = 
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file)
     return file
+
+
+def _name(label: int, names: Sequence[str]) -> str:
+    if label < 0:
+        return "unknown"
+    return names[label] if label < len(names) else str(label)

@@ -28,6 +28,7 @@ HIGHEST = {
     "focal_alpha": 1,
     "label_smoothing": 1,
     "flooding": math.inf,
+    "mix_prob": 1,
 }
 PRIOR = 0.01  # of every class at the start of binary focal loss: Lin et al. 2017, section 4.1
 

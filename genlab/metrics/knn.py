@@ -134,8 +134,10 @@ class KNN(Metric):
         distance: Literal["cosine", "euclidean"] = "cosine",
     ) -> None:
         super().__init__(sync_on_compute=False)  # `compute` merges the ranks by itself
-        if k < 1 or temperature <= 0:
-            raise ValueError(f"k {k} must be at least 1 and temperature {temperature} above 0")
+        if k < 1:
+            raise ValueError(f"k {k} must be at least 1")
+        if temperature <= 0:
+            raise ValueError(f"temperature {temperature} must be above 0")
         if distance not in DISTANCES:
             raise ValueError(f"distance {distance!r} is none of {', '.join(DISTANCES)}")
         self.num_classes, self.k, self.temperature = num_classes, k, temperature

@@ -58,7 +58,9 @@ def check_name(name: str) -> None:
         ValueError: there is not; the nearest names.
     """
     if _own_class(name) is None and not timm.is_model(name.partition(".")[0]):
-        near = difflib.get_close_matches(name, [*OWN, *timm.list_models()], n=3)
+        known = [*OWN, *timm.list_models()]
+        longer = [other for other in known if name and other.startswith(name)]
+        near = longer[:3] or difflib.get_close_matches(name, known, n=3)
         raise ValueError(f"no encoder {name!r}" + (f"; nearest: {', '.join(near)}" if near else ""))
 
 

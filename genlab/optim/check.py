@@ -140,7 +140,9 @@ def _check_schedule(schedule: str, options: dict[str, Any]) -> None:
                 raise ValueError(f"optimizer.{key} is for schedule {owner}, not {schedule}")
     for key in NOT_WITH.get(schedule, ()):
         if options[key]:
-            raise ValueError(f"optimizer.{key} does nothing with schedule {schedule}")
+            raise ValueError(
+                f"optimizer.{key} does nothing with schedule {schedule}; set it to {DEFAULTS[key]}"
+            )
     given = options["milestones"]
     if schedule == "step" and not (
         isinstance(given, list)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from genlab import runs
 from genlab.cli import join_pairs
 from tests.conftest import Here, Shell
 
@@ -126,3 +128,29 @@ def test_print_config_prints_all_settings_and_runs_nothing(here: Here) -> None:
 
 def test_the_installed_command_says_the_same(shell: Shell) -> None:
     assert_refused(shell, ["fit", "vae/digits", "model.latent_dim=0"], ["latent_dim", "0"])
+
+
+def test_a_run_of_nothing_is_refused(here: Here) -> None:
+    _, err = here("fit", "classifier/digits", "trainer.max_epochs=0", code=2)
+    assert "trains nothing" in err
+    assert not (here.folder / "runs").exists()
+
+
+def test_a_recipes_name_means_its_newest_usable_run(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        good, dead = (runs.make(tmp_path / "runs" / "a" / "b" / name) for name in ("one", "two"))
+        for run in (good, dead):
+            (run / "recipe.yaml").write_text("{}")
+        with zipfile.ZipFile(good / "checkpoints" / "last.ckpt", "w") as archive:
+            archive.writestr("data", "x")
+        assert runs.checkpoint("a/b").parent.parent.name == "one"
+        with pytest.raises(runs.RunError, match="two has no whole checkpoint"):
+            runs.checkpoint(dead)
+        with pytest.raises(runs.RunError, match="did you mean a/b"):
+            runs.checkpoint("a/bb")
+
+
+def test_crossval_owns_the_folds(here: Here) -> None:
+    _, err = here("crossval", "classifier/digits", "data.folds=3", code=2)
+    assert "use --folds" in err

@@ -164,6 +164,7 @@ def test_frozen_stages_do_not_move(freeze: int | str) -> None:
     assert method.head.weight.grad is not None
 
 
+@pytest.mark.filterwarnings("ignore:.*does not say how its images were normalised")
 def test_pretrained_weights_reach_the_encoder(tmp_path: Path) -> None:
     donor = classifier()
     torch.save(donor.encoder.backbone.state_dict(), tmp_path / "weights.pt")
