@@ -66,8 +66,10 @@ def ema_step(average: nn.Module, module: nn.Module, decay: float) -> None:
     torch._foreach_lerp_(mine, theirs, 1 - decay)
 
 
-def cosine_to_one(base: float, step: int, total: int) -> float:
+def cosine_to_one(base: float, step: int, total: float) -> float:
     """The decay after ``step`` of ``total`` optimiser steps: ``base`` at 0, exactly 1 at the end.
+
+    Of an endless run (``total`` infinite) it stays ``base``.
 
     Source: Grill et al. 2020, arXiv:2006.07733, section 3.3.
     """

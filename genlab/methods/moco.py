@@ -1,0 +1,154 @@
+"""MoCo v1 and v2: find the other view's key among a queue of keys of earlier images.
+
+He, Fan, Wu, Xie, Girshick 2020, arXiv:1911.05722 (v1: ``projector_dims: [128]``, temperature 0.07);
+Chen, Fan, Girshick, He 2020, arXiv:2003.04297 (v2: the defaults). Reference code
+facebookresearch/moco and, for ``symmetric`` and ``bn_splits``, its CIFAR notebook.
+Departures: the momentum encoder moves after the optimiser's step instead of before the next keys,
+which are the same keys; keys of all accumulated batches enter the queue at the optimiser's step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from genlab import distributed, losses, networks, optim
+from genlab.augment.pair import pair
+from genlab.losses.contrastive import normalise
+from genlab.metrics.embedding import EmbeddingSpread, similarities
+from genlab.networks.ema import ema_copy, ema_step
+from genlab.networks.queue import Queue
+from genlab.networks.split_batch_norm import has_batch_norm, split_batch_norm
+
+
+class MoCo(L.LightningModule):
+    """Contrastive learning with a momentum encoder and a queue of its keys.
+
+    Args:
+        channels: C of the images.
+        image_size: H = W in pixels.
+        encoder: name of f; see `networks.encoder`.
+        projector_dims: hidden widths and output width D of the projector.
+        temperature: tau; divides the cosine similarities.
+        queue_size: K, keys that are remembered.
+        ema_decay: m of the momentum encoder.
+        symmetric: each view is once query and once key, and the two losses are added.
+        shuffle_bn: keys are encoded in another division of the batch than queries, so that the
+            statistics of batch norm do not tell which belong together.
+        bn_splits: groups of a process's batch that batch norm treats apart, as so many devices
+            would; without groups or devices shuffling does nothing.
+        optimizer: how to train; see `optim.build`.
+        encoder_kwargs: to the encoder (``stem``, ``width`` ...).
+        pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
+        pretrained_options: how to load them.
+
+    Raises:
+        ValueError: an argument is out of its range, or an unknown encoder.
+    """
+
+    def __init__(
+        self,
+        channels: int = 3,
+        image_size: int = 32,
+        encoder: str = "resnet18",
+        projector_dims: Sequence[int] = (2048, 128),
+        temperature: float = 0.2,
+        queue_size: int = 65536,
+        ema_decay: float = 0.999,
+        symmetric: bool = False,
+        shuffle_bn: bool = True,
+        bn_splits: int = 1,
+        optimizer: dict[str, Any] | None = None,
+        encoder_kwargs: dict[str, Any] | None = None,
+        pretrained: bool | str = False,
+        pretrained_options: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if not temperature > 0:
+            raise ValueError(f"temperature {temperature} must be above 0")
+        if not 0 <= ema_decay < 1:
+            raise ValueError(f"ema_decay must be in [0, 1), got {ema_decay}")
+        options = {"pretrained": pretrained, "pretrained_options": pretrained_options}
+        self.encoder = networks.encoder(
+            encoder, channels, image_size, **(options | (encoder_kwargs or {}))
+        )
+        self.projector = networks.mlp(self.encoder.out_dim, *projector_dims)
+        split_batch_norm(self.encoder, bn_splits)
+        self.encoder_ema, self.projector_ema = ema_copy(self.encoder), ema_copy(self.projector)
+        self.queue = Queue(queue_size, projector_dims[-1])
+        self.temperature, self.ema_decay, self.symmetric = temperature, ema_decay, symmetric
+        self.shuffle_bn = shuffle_bn and has_batch_norm(self.encoder)
+        self.bn_splits = bn_splits
+        self.spread = EmbeddingSpread(projector_dims[-1])
+        self._new_keys: dict[int, Tensor] = {}  # of the batches since the last optimiser step
+
+    def on_fit_start(self) -> None:
+        """Refuse a queue that the keys of one step do not fit in."""
+        batch_size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", 0)
+        keys = batch_size * (2 if self.symmetric else 1)
+        if keys > self.hparams["queue_size"]:
+            size = self.hparams["queue_size"]
+            raise ValueError(f"model.queue_size {size} is less than the {keys} keys of a step")
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Features for downstream use: (B, C, H, W) -> (B, F), before the projector."""
+        return self.encoder(image)
+
+    def embed(self, image: Tensor) -> Tensor:
+        """Through the trained projector: (B, C, H, W) -> (B, D)."""
+        return self.projector(self.encoder(image))
+
+    @torch.no_grad()
+    def key(self, image: Tensor) -> Tensor:
+        """Keys of the momentum encoder, of length one: (B, C, H, W) -> (B, D)."""
+        if not self.shuffle_bn or self.bn_splits * distributed.world_size() == 1:
+            return normalise(self.projector_ema(self.encoder_ema(image)))
+        every = distributed.gather(image)  # (B world, C, H, W)
+        order = distributed.broadcast(torch.randperm(len(every), device=image.device))
+        mine = slice(distributed.rank() * len(image), (distributed.rank() + 1) * len(image))
+        k = self.projector_ema(self.encoder_ema(every[order[mine]]))
+        return normalise(distributed.gather(k)[order.argsort()[mine]])
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """InfoNCE, mean over queries, nats; in the symmetric form the sum of both directions."""
+        view1, view2 = pair(batch)
+        q1, k2 = self.embed(view1), self.key(view2)
+        loss = losses.info_nce(q1, k2, self.queue.keys, self.temperature)
+        keys = k2
+        if self.symmetric:
+            q2, k1 = self.embed(view2), self.key(view1)
+            loss = loss + losses.info_nce(q2, k1, self.queue.keys, self.temperature)
+            keys = torch.cat([k1, k2])  # enter together: neither half meets its own images' keys
+        self._new_keys[batch_idx] = keys
+        return {"loss": loss} | similarities(q1, k2)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Standard deviation and effective rank of the embeddings of unaltered images."""
+        self.spread.update(self.embed(batch["image"]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Over the whole split and all ranks."""
+        figures = {f"val/{k}": v.float() for k, v in self.spread.compute().items()}
+        self.log_dict(figures, sync_dist=True)
+        self.spread.reset()
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Once per optimiser step, whatever the gradient accumulation, momentum and queue move."""
+        super().optimizer_step(*args, **kwargs)
+        self.after_step()
+
+    def after_step(self) -> None:
+        """Move the momentum encoder, then let the new keys into the queue."""
+        ema_step(self.encoder_ema, self.encoder, self.ema_decay)
+        ema_step(self.projector_ema, self.projector, self.ema_decay)
+        self.queue.enqueue(torch.cat(list(self._new_keys.values())))
+        self._new_keys = {}
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """See `optim.build`."""
+        return optim.build(self, self.hparams["optimizer"])

@@ -1,0 +1,140 @@
+"""MoCo v3: a prediction finds the other view's key among the keys of the global batch.
+
+Chen, Xie, He 2021, arXiv:2104.02057; reference code facebookresearch/moco-v3.
+Departures: the momentum encoder moves after the optimiser's step instead of before the next keys,
+which are the same keys; a ViT has timm's initialisation and learnt position embeddings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from genlab import losses, networks, optim
+from genlab.augment.pair import pair
+from genlab.metrics.embedding import EmbeddingSpread, similarities
+from genlab.networks.ema import cosine_to_one, ema_copy, ema_step
+
+
+class MoCoV3(L.LightningModule):
+    """Contrastive learning with a predictor, a momentum encoder and no queue.
+
+    The paper's ViT has ``projector_dims: [4096, 4096, 256]`` and ``predictor_last_norm: true``.
+
+    Args:
+        channels: C of the images.
+        image_size: H = W in pixels.
+        encoder: name of f; see `networks.encoder`.
+        projector_dims: hidden widths and output width D of the projector.
+        predictor_dims: hidden widths and output width D of the predictor.
+        head_norm: ``batch``, ``layer`` or null, between the layers of both; ``batch`` also after
+            the projector's last map.
+        predictor_last_norm: also after the predictor's.
+        temperature: tau; divides the cosine similarities, and the loss is multiplied by 2 tau.
+        ema_decay: m of the momentum encoder at the start; it rises to 1 along a cosine.
+        freeze_patch_embed: a ViT's patch embedding keeps its random start, without which the
+            authors saw instability.
+        optimizer: how to train; see `optim.build`.
+        encoder_kwargs: to the encoder (``stem``, ``width`` ...).
+        pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
+        pretrained_options: how to load them.
+
+    Raises:
+        ValueError: an argument is out of its range, or an unknown encoder.
+    """
+
+    def __init__(
+        self,
+        channels: int = 3,
+        image_size: int = 32,
+        encoder: str = "resnet18",
+        projector_dims: Sequence[int] = (4096, 256),
+        predictor_dims: Sequence[int] = (4096, 256),
+        head_norm: str | None = "batch",
+        predictor_last_norm: bool = False,
+        temperature: float = 1.0,
+        ema_decay: float = 0.99,
+        freeze_patch_embed: bool = True,
+        optimizer: dict[str, Any] | None = None,
+        encoder_kwargs: dict[str, Any] | None = None,
+        pretrained: bool | str = False,
+        pretrained_options: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if not temperature > 0:
+            raise ValueError(f"temperature {temperature} must be above 0")
+        if not 0 <= ema_decay <= 1:
+            raise ValueError(f"ema_decay must be in [0, 1], got {ema_decay}")
+        if projector_dims[-1] != predictor_dims[-1]:
+            raise ValueError("projector_dims and predictor_dims must end in the same width")
+        options = {"pretrained": pretrained, "pretrained_options": pretrained_options}
+        self.encoder = networks.encoder(
+            encoder, channels, image_size, **(options | (encoder_kwargs or {}))
+        )
+        if freeze_patch_embed and hasattr(self.encoder.backbone, "patch_embed"):
+            self.encoder.backbone.patch_embed.requires_grad_(False)
+        self.projector = networks.mlp(
+            self.encoder.out_dim,
+            *projector_dims,
+            norm=head_norm,
+            last_norm=head_norm == "batch",
+        )
+        self.predictor = networks.mlp(
+            projector_dims[-1], *predictor_dims, norm=head_norm, last_norm=predictor_last_norm
+        )
+        self.encoder_ema, self.projector_ema = ema_copy(self.encoder), ema_copy(self.projector)
+        self.temperature, self.ema_decay = temperature, ema_decay
+        self.spread = EmbeddingSpread(projector_dims[-1])
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Features for downstream use: (B, C, H, W) -> (B, F), before the projector."""
+        return self.encoder(image)
+
+    def embed(self, image: Tensor) -> Tensor:
+        """Through the trained projector: (B, C, H, W) -> (B, D)."""
+        return self.projector(self.encoder(image))
+
+    @torch.no_grad()
+    def key(self, image: Tensor) -> Tensor:
+        """Through the momentum encoder: (B, C, H, W) -> (B, D)."""
+        return self.projector_ema(self.encoder_ema(image))
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """2 tau InfoNCE over the global batch, the sum of both directions."""
+        view1, view2 = pair(batch)
+        z1, z2 = self.embed(view1), self.embed(view2)
+        q1, q2 = self.predictor(z1), self.predictor(z2)
+        k1, k2 = self.key(view1), self.key(view2)
+        loss = losses.info_nce_in_batch(q1, k2, self.temperature)
+        loss = loss + losses.info_nce_in_batch(q2, k1, self.temperature)
+        return {"loss": loss} | similarities(q1, k2)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Standard deviation and effective rank of the embeddings of unaltered images."""
+        self.spread.update(self.embed(batch["image"]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Over the whole split and all ranks."""
+        figures = {f"val/{k}": v.float() for k, v in self.spread.compute().items()}
+        self.log_dict(figures, sync_dist=True)
+        self.spread.reset()
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """The momentum encoder moves once per optimiser step."""
+        super().optimizer_step(*args, **kwargs)
+        self.after_step(self.global_step, self.trainer.estimated_stepping_batches)
+
+    def after_step(self, step: int, total: float) -> None:
+        """Move the momentum encoder after optimiser step ``step`` (from 0) of ``total``."""
+        decay = cosine_to_one(self.ema_decay, step + 1, total)  # that of the next step's keys
+        ema_step(self.encoder_ema, self.encoder, decay)
+        ema_step(self.projector_ema, self.projector, decay)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """See `optim.build`."""
+        return optim.build(self, self.hparams["optimizer"])

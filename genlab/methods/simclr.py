@@ -1,0 +1,100 @@
+"""SimCLR: two views of an image attract, all other views in the global batch repel.
+
+Chen, Kornblith, Norouzi, Hinton 2020, arXiv:2002.05709; reference code google-research/simclr.
+Departures: views are drawn in batches on the device (same distributions); the batch norm after the
+projector's last map, which the reference code has, is without scale, as in SimSiam and MoCo v3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from genlab import losses, networks, optim
+from genlab.augment.pair import pair
+from genlab.metrics.embedding import EmbeddingSpread, similarities
+
+
+class SimCLR(L.LightningModule):
+    """Contrastive learning with in-batch negatives.
+
+    The loss looks at the whole batch of all processes. Gradient accumulation is no larger batch:
+    each image then meets the negatives of its own part only.
+
+    Args:
+        channels: C of the images.
+        image_size: H = W in pixels.
+        encoder: name of f; see `networks.encoder`.
+        projector_dims: hidden widths and output width D of the projector g.
+        projector_norm: ``batch`` (also after the last map), ``layer`` or null, between its layers.
+        temperature: tau; divides the cosine similarities.
+        optimizer: how to train; see `optim.build`.
+        encoder_kwargs: to the encoder (``stem``, ``width`` ...).
+        pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
+        pretrained_options: how to load them.
+
+    Raises:
+        ValueError: an argument is out of its range, or an unknown encoder.
+    """
+
+    def __init__(
+        self,
+        channels: int = 3,
+        image_size: int = 32,
+        encoder: str = "resnet18",
+        projector_dims: Sequence[int] = (2048, 128),
+        projector_norm: str | None = "batch",
+        temperature: float = 0.5,
+        optimizer: dict[str, Any] | None = None,
+        encoder_kwargs: dict[str, Any] | None = None,
+        pretrained: bool | str = False,
+        pretrained_options: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if not temperature > 0:
+            raise ValueError(f"temperature {temperature} must be above 0")
+        options = {"pretrained": pretrained, "pretrained_options": pretrained_options}
+        self.encoder = networks.encoder(
+            encoder, channels, image_size, **(options | (encoder_kwargs or {}))
+        )
+        self.projector = networks.mlp(
+            self.encoder.out_dim,
+            *projector_dims,
+            norm=projector_norm,
+            last_norm=projector_norm == "batch",
+        )
+        self.temperature = temperature
+        self.spread = EmbeddingSpread(projector_dims[-1])
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Features for downstream use: (B, C, H, W) -> (B, F), before the projector."""
+        return self.encoder(image)
+
+    def embed(self, image: Tensor) -> Tensor:
+        """What the loss compares: (B, C, H, W) -> (B, D)."""
+        return self.projector(self.encoder(image))
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """NT-Xent, mean over the 2B embeddings, nats."""
+        view1, view2 = pair(batch)
+        z1, z2 = self.embed(torch.cat([view1, view2])).chunk(2)  # one pass: BN sees both views
+        return {"loss": losses.nt_xent(z1, z2, self.temperature)} | similarities(z1, z2)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Standard deviation and effective rank of the embeddings of unaltered images."""
+        self.spread.update(self.embed(batch["image"]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Over the whole split and all ranks."""
+        figures = {f"val/{k}": v.float() for k, v in self.spread.compute().items()}
+        self.log_dict(figures, sync_dist=True)
+        self.spread.reset()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """See `optim.build`."""
+        return optim.build(self, self.hparams["optimizer"])

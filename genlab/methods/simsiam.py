@@ -1,0 +1,109 @@
+"""SimSiam: predict the other view's embedding, which is taken as a constant.
+
+Chen & He 2020, arXiv:2011.10566; reference code facebookresearch/simsiam.
+Departures: none known; for CIFAR-10 the paper has a projector of two layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from genlab import losses, networks, optim
+from genlab.augment.pair import pair
+from genlab.metrics.embedding import EmbeddingSpread, similarities
+
+
+class SimSiam(L.LightningModule):
+    """Siamese networks with a predictor and a stop-gradient: no negatives, no momentum encoder.
+
+    Args:
+        channels: C of the images.
+        image_size: H = W in pixels.
+        encoder: name of f; see `networks.encoder`.
+        projector_dims: hidden widths and output width D of the projector.
+        predictor_dims: hidden widths and output width D of the predictor h.
+        head_norm: ``batch``, ``layer`` or null, between the layers of both; ``batch`` also after
+            the projector's last map.
+        fix_predictor_lr: the predictor's learning rate follows no schedule.
+        stop_gradient: false lets the gradient through the target too, to see the collapse.
+        optimizer: how to train; see `optim.build`.
+        encoder_kwargs: to the encoder (``stem``, ``width`` ...).
+        pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
+        pretrained_options: how to load them.
+
+    Raises:
+        ValueError: an argument is out of its range, or an unknown encoder.
+    """
+
+    def __init__(
+        self,
+        channels: int = 3,
+        image_size: int = 32,
+        encoder: str = "resnet18",
+        projector_dims: Sequence[int] = (2048, 2048, 2048),
+        predictor_dims: Sequence[int] = (512, 2048),
+        head_norm: str | None = "batch",
+        fix_predictor_lr: bool = True,
+        stop_gradient: bool = True,
+        optimizer: dict[str, Any] | None = None,
+        encoder_kwargs: dict[str, Any] | None = None,
+        pretrained: bool | str = False,
+        pretrained_options: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if projector_dims[-1] != predictor_dims[-1]:
+            raise ValueError("projector_dims and predictor_dims must end in the same width")
+        options = {"pretrained": pretrained, "pretrained_options": pretrained_options}
+        self.encoder = networks.encoder(
+            encoder, channels, image_size, **(options | (encoder_kwargs or {}))
+        )
+        dim = projector_dims[-1]
+        self.projector = networks.mlp(
+            self.encoder.out_dim,
+            *projector_dims,
+            norm=head_norm,
+            last_norm=head_norm == "batch",
+        )
+        self.predictor = networks.mlp(dim, *predictor_dims, norm=head_norm)
+        self.stop_gradient = stop_gradient
+        self.spread = EmbeddingSpread(dim)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Features for downstream use: (B, C, H, W) -> (B, F), before the projector."""
+        return self.encoder(image)
+
+    def embed(self, image: Tensor) -> Tensor:
+        """Through the trained projector: (B, C, H, W) -> (B, D)."""
+        return self.projector(self.encoder(image))
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Minus the cosine between prediction and target, mean of both directions and the batch."""
+        view1, view2 = pair(batch)
+        z1, z2 = self.embed(view1), self.embed(view2)
+        p1, p2 = self.predictor(z1), self.predictor(z2)
+        loss = (losses.negative_cosine(p1, z2) + losses.negative_cosine(p2, z1)) / 2
+        if not self.stop_gradient:
+            through = (losses.negative_cosine(z2, p1) + losses.negative_cosine(z1, p2)) / 2
+            loss = loss + through - through.detach()  # same value, the targets' gradient too
+        return {"loss": loss} | similarities(p1, z2)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Standard deviation and effective rank of the embeddings of unaltered images."""
+        self.spread.update(self.embed(batch["image"]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Over the whole split and all ranks."""
+        figures = {f"val/{k}": v.float() for k, v in self.spread.compute().items()}
+        self.log_dict(figures, sync_dist=True)
+        self.spread.reset()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """See `optim.build`."""
+        fixed = {"fixed_lr": ["predictor"]} if self.hparams["fix_predictor_lr"] else {}
+        return optim.build(self, fixed | (self.hparams["optimizer"] or {}))

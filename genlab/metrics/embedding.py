@@ -1,0 +1,73 @@
+"""Whether embeddings still tell images apart: their spread on the sphere, and similarities."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import Metric
+
+
+@torch.no_grad()
+def similarities(z1: Tensor, z2: Tensor) -> dict[str, Tensor]:
+    """Three scalars of a training step, on the device, at the price of a few sums.
+
+    Args:
+        z1: embeddings or predictions of one view, (B, D).
+        z2: embeddings of the other view, (B, D).
+
+    Returns:
+        ``positive_similarity``: mean cosine of an image's two; ``negative_similarity``: of two
+        different images'; ``embedding_std``: standard deviation of z2 of length one over this
+        process's batch, mean over dimensions: 1 / sqrt(D) at best, 0 after a collapse.
+    """
+    a, b = F.normalize(z1.float(), dim=1), F.normalize(z2.float(), dim=1)
+    n = len(a)
+    same = (a * b).sum()
+    return {
+        "positive_similarity": same / n,
+        "negative_similarity": (a.sum(0) @ b.sum(0) - same) / (n * max(1, n - 1)),
+        "embedding_std": b.std(0, correction=0).mean(),
+    }
+
+
+class EmbeddingSpread(Metric):
+    """Standard deviation and effective rank of embeddings of length one, over a whole split.
+
+    Of all ranks together; the memory is that of one (D, D) matrix, whatever the number of images.
+
+    Args:
+        dim: D.
+    """
+
+    higher_is_better = True
+    full_state_update = False
+    gram: Tensor
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        for name, shape in {"gram": (dim, dim), "total": (dim,), "count": ()}.items():
+            zeros = torch.zeros(shape, dtype=torch.float64)
+            self.add_state(name, default=zeros, dist_reduce_fx="sum")
+
+    def update(self, embedding: Tensor) -> None:
+        """Add embeddings (B, D)."""
+        z = F.normalize(embedding.detach().double(), dim=1)
+        self.gram += z.T @ z
+        self.total += z.sum(0)
+        self.count += len(z)
+
+    def compute(self) -> dict[str, Tensor]:
+        """``embedding_std``, see `similarities`, and ``effective_rank`` in [1, D].
+
+        The rank is exp(entropy of the singular values' shares), not centred: Roy & Vetterli 2007;
+        Garrido et al. 2023, arXiv:2210.02885.
+        """
+        mean = self.total / self.count
+        variance = self.gram.diagonal() / self.count - mean.square()
+        values = torch.linalg.eigvalsh(self.gram.cpu()).clamp(min=0).sqrt()
+        shares = values / values.sum().clamp(min=1e-300)
+        rank = torch.special.entr(shares).sum().exp().to(self.gram.device)
+        return {"embedding_std": variance.clamp(min=0).sqrt().mean(), "effective_rank": rank}

@@ -1,0 +1,84 @@
+"""Batch norm in groups on one device: what MoCo's shuffling needs where there are no others."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class SplitBatchNorm(nn.BatchNorm2d):
+    """In training each of ``groups`` equal parts of the batch has statistics of its own.
+
+    Image i belongs to part i modulo ``groups``. The running statistics move towards the mean of the
+    parts' and are used outside training.
+
+    Args:
+        num_features: C.
+        groups: number of parts.
+        eps, momentum: of batch norm.
+
+    Source: the CIFAR notebook of facebookresearch/moco.
+    """
+
+    def __init__(
+        self, num_features: int, groups: int, eps: float = 1e-5, momentum: float = 0.1
+    ) -> None:
+        super().__init__(num_features, eps, momentum)
+        self.groups, self.rate = groups, momentum
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W).
+
+        Raises:
+            ValueError: in training, a batch that cannot be divided.
+        """
+        if not self.training:
+            return super().forward(x)
+        b, c, h, w = x.shape
+        if b % self.groups:
+            raise ValueError(f"bn_splits {self.groups} does not divide the {b} images of a process")
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        mean, var = self.running_mean.repeat(self.groups), self.running_var.repeat(self.groups)
+        weight, bias = self.weight.repeat(self.groups), self.bias.repeat(self.groups)
+        side = x.reshape(-1, self.groups * c, h, w)  # channels of the groups side by side
+        out = F.batch_norm(side, mean, var, weight, bias, True, self.rate, self.eps)
+        self.running_mean.copy_(mean.view(self.groups, c).mean(0))
+        self.running_var.copy_(var.view(self.groups, c).mean(0))
+        self.num_batches_tracked.add_(1)
+        return out.reshape(b, c, h, w)
+
+
+def split_batch_norm(module: nn.Module, groups: int) -> None:
+    """Replace the batch norms of an encoder, in place; names and weights stay.
+
+    Args:
+        module: the encoder.
+        groups: parts of a batch that have statistics of their own; 1 changes nothing.
+
+    Raises:
+        ValueError: fewer than one group; no batch norm to split; one with an activation inside.
+    """
+    if groups < 1:
+        raise ValueError(f"bn_splits must be at least 1, got {groups}")
+    if groups == 1:
+        return
+    if not has_batch_norm(module):
+        raise ValueError("bn_splits: this encoder has no batch norm")
+    for path, child in list(module.named_modules()):
+        if not isinstance(child, _BatchNorm):
+            continue
+        plain = type(child) is nn.BatchNorm2d and child.affine and child.track_running_stats
+        if not plain or child.momentum is None:
+            raise ValueError(f"bn_splits: {path} is a {type(child).__name__}, not a BatchNorm2d")
+        split = SplitBatchNorm(child.num_features, groups, child.eps, child.momentum)
+        split.load_state_dict(child.state_dict())
+        parent, _, name = path.rpartition(".")
+        setattr(module.get_submodule(parent), name, split.train(child.training))
+
+
+def has_batch_norm(module: nn.Module) -> bool:
+    """Whether a result for one image depends on the others of its batch."""
+    return any(isinstance(child, _BatchNorm) for child in module.modules())

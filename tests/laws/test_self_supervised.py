@@ -1,0 +1,147 @@
+"""What must be true of every method that compares two views."""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+
+from genlab import checkpoints, optim
+from genlab.callbacks import Checkpoints, Reseed
+from genlab.data import Digits
+from genlab.networks.ema import cosine_to_one
+from tests.callbacks.tiny import trainer
+from tests.conftest import TwoRanks
+from tests.methods.programs_ssl import CNN, METHODS, VIT, pairs, same_state, small
+
+LARS = {
+    "name": "lars", "lr": 0.5, "weight_decay": 1e-4, "schedule": "cosine", "warmup_steps": 2,
+    "trust_coefficient": 0.02,
+}  # fmt: skip
+
+
+def test_two_ranks_are_one_process(two_ranks: TwoRanks) -> None:
+    """Losses, gradients, weights, momentum copies and queue after three steps; no batch norm."""
+    two_ranks.assert_same("tests.methods.programs_ssl:every", atol=2e-6)
+
+
+def fit(name: str, folder: Path, resume: Path | None = None, **options: Any) -> Any:
+    method = small(name, CNN, optimizer=LARS)
+    data = Digits(batch_size=32, limit=160, val_size=100, seed=3, views="simclr")
+    callbacks = [Reseed(), Checkpoints(monitor=None, keep_every_n_steps=3)]
+    run = trainer(folder, *callbacks, **{"accumulate_grad_batches": 4, "max_epochs": 2} | options)
+    run.fit(method, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)
+    return method, run
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_resumed_equals_straight_in_mid_epoch_with_accumulation(name: str, tmp_path: Path) -> None:
+    """Weights, momentum copies, queue, pointer, batch-norm statistics: to the bit."""
+    straight, run = fit(name, tmp_path / "straight")
+    assert run.global_step == 10
+    for step in (3, 6):
+        saved = tmp_path / f"straight/checkpoints/step-{step:08d}.ckpt"
+        resumed, _ = fit(name, tmp_path / f"from{step}", saved)
+        assert same_state(resumed.state_dict(), straight.state_dict()) == []
+    assert same_state(small(name).state_dict(), straight.state_dict())  # something moved
+
+
+@pytest.mark.parametrize("network", [CNN, VIT], ids=["cnn", "vit"])
+@pytest.mark.parametrize("name", METHODS)
+def test_what_is_trained_gets_a_gradient_and_momentum_copies_get_none(
+    name: str, network: dict[str, Any]
+) -> None:
+    method = small(name, network, optimizer=LARS | {"schedule": "constant"})
+    method.training_step(pairs(12)[0], 0)["loss"].backward()
+    groups = optim.build(method, {"name": "lars"}).param_groups
+    trained = {id(p) for group in groups for p in group["params"]}
+    for key, p in method.named_parameters():
+        still = "_ema." in key or ("patch_embed" in key and name == "moco_v3")
+        assert p.requires_grad is not still, key
+        assert (id(p) in trained) is not still, key
+        assert (p.grad is None) is still, key
+        assert still or p.grad.isfinite().all(), key
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_momentum_network_has_no_predictor_and_is_in_the_checkpoint(name: str) -> None:
+    keys = small(name).state_dict()
+    copies = {key.partition(".")[0] for key in keys if "_ema." in key}
+    expected = set() if name in ("simclr", "simsiam") else {"encoder_ema", "projector_ema"}
+    assert copies == expected
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+@pytest.mark.parametrize("name", ["moco", "moco_v3", "byol"])
+def test_the_momentum_network_moves_once_per_optimiser_step(
+    name: str, accumulate: int, tmp_path: Path
+) -> None:
+    """From 0 towards 1 in 10 steps of 0.9: 0.65132; with a cosine from 0.9 to 1 its product."""
+    method = small(name, optimizer={"name": "torch.sgd", "lr": 0.0})
+    for copy_, value in ((method.projector_ema, 0.0), (method.projector, 1.0)):
+        torch.nn.init.constant_(copy_[0].weight, value)
+    data = Digits(batch_size=32, limit=160, val_size=100, seed=3, views="simclr")
+    run = trainer(tmp_path, Reseed(), accumulate_grad_batches=accumulate, limit_val_batches=0)
+    run.fit(method, datamodule=data)
+    first = {"moco": None, "moco_v3": 1, "byol": 0}[name]  # moco_v3's are the next step's keys
+    steps = [0.9 if first is None else cosine_to_one(0.9, k + first, 10) for k in range(10)]
+    expected = 1 - math.prod(steps)
+    assert float(method.projector_ema[0].weight[0, 0]) == pytest.approx(expected, abs=1e-6)
+    if name == "moco":
+        assert expected == pytest.approx(0.6513215599)
+        assert int(method.queue.pointer) == 10 * 32 % 50
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_bad_input_is_named(name: str) -> None:
+    method = small(name)
+    view = torch.rand(8, 1, 8, 8)
+    with pytest.raises(ValueError, match=r"set data\.views"):
+        method.training_step({"image": view}, 0)
+    with pytest.raises(ValueError, match=r"2 views .* gives 3"):
+        method.training_step({"views": [view] * 3}, 0)
+    with pytest.raises(ValueError, match="one image per process"):
+        method.training_step({"views": [view[:1]] * 2}, 0)
+    if name not in ("byol", "simsiam"):
+        with pytest.raises(ValueError, match="temperature 0 must be above 0"):
+            small(name, temperature=0)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_step_is_finite_scalars_and_autocast_changes_a_rounding(name: str) -> None:
+    method = small(name)
+    out = method.training_step(pairs(16)[0], 0)
+    assert {"loss", "embedding_std", "positive_similarity", "negative_similarity"} == set(out)
+    for value in out.values():
+        assert value.shape == ()
+        assert value.isfinite()
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = small(name).training_step(pairs(16)[0], 0)["loss"].detach()
+    assert rounded.dtype == torch.float32
+    assert float(rounded) == pytest.approx(float(out["loss"].detach()), rel=0.05, abs=0.03)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_validation_logs_the_spread_and_learns_nothing(name: str, tmp_path: Path) -> None:
+    method = small(name)
+    before = copy.deepcopy(method.state_dict())
+    run = trainer(tmp_path)
+    run.validate(method, datamodule=Digits(val_size=100, views="simclr"), verbose=False)
+    assert same_state(before, method.state_dict()) == []
+    figures = run.callback_metrics
+    assert 0 < figures["val/embedding_std"] < 6**-0.5
+    assert 1 <= figures["val/effective_rank"] <= 6
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_its_plain_description_builds_it_again(name: str) -> None:
+    method: L.LightningModule = small(name).eval()
+    again = checkpoints.build(copy.deepcopy(checkpoints.spec(method))).eval()
+    again.load_state_dict(method.state_dict())
+    image = torch.rand(4, 1, 8, 8)
+    assert torch.equal(again(image), method(image))
