@@ -98,13 +98,13 @@ def three_steps(name: str, rank: int, world: int, shuffle: bool = False) -> dict
 def every(rank: int, world: int) -> Any:
     """`three_steps` of all methods; the symmetric queue as a set, its order is that of the ranks.
 
-    With ``shuffled``, keys encoded on the other rank must come back to their places.
+    In ``shuffled``, keys encoded on the other rank must come back to their places.
     """
     found = {name: three_steps(name, rank, world) for name in METHODS}
     found["shuffled"] = three_steps("moco", rank, world, shuffle=world > 1)
     state = found["moco_symmetric"]["state"]
-    keys = state["queue.keys"]
-    return found | {"moco_symmetric": {**state, "queue.keys": keys[keys[:, 0].argsort()]}}
+    state["queue.keys"] = state["queue.keys"][state["queue.keys"][:, 0].argsort()]
+    return found
 
 
 def same_state(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:
