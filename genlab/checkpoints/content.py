@@ -69,6 +69,7 @@ def content(file: Path, unsafe_pickle: bool | None = None) -> Any:
     except Exception as error:
         raise CheckpointError(f"{file} cannot be read: {_first_line(error)}") from None
     _refuse_other_kinds(file, head)
+    _refuse_bombs(file)
     if unsafe_pickle:
         warnings.warn(
             f"{file} is unpickled in full (unsafe_pickle): code in it runs", UserWarning, 2
@@ -85,6 +86,23 @@ def _refuse_other_kinds(file: Path, head: bytes) -> None:
     kind = next((k for start, k in kinds.items() if head.lstrip().startswith(start)), "")
     what = f"is {kind}" if kind else "is truncated or is not a checkpoint"
     raise CheckpointError(f"{file} {what} ({file.stat().st_size} bytes)")
+
+
+def _refuse_bombs(file: Path) -> None:
+    """A zip that unpacks to more than itself; torch stores its entries uncompressed."""
+    if not zipfile.is_zipfile(file):
+        return
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise CheckpointError(f"{file} cannot be read: {_first_line(error)}") from None
+    unpacked, size = sum(entry.file_size for entry in entries), file.stat().st_size
+    if unpacked > size or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise CheckpointError(
+            f"{file} is compressed ({size} bytes, unpacked {unpacked}), as torch never writes it: "
+            "not read, it could fill the memory"
+        )
 
 
 def _read_safely(file: Path, hint: str) -> Any:

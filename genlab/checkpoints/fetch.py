@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -30,10 +29,11 @@ _OFFLINE = "a local file or folder works too: pretrained=PATH"
 
 @dataclass
 class Fetched:
-    """A weights file on this machine, and the configuration that lay beside it."""
+    """A weights file on this machine, the configuration beside it, and its commit on the hub."""
 
     file: Path
     config: dict[str, Any]
+    revision: str = ""
 
 
 def fetch(source: str | Path) -> Fetched:
@@ -52,7 +52,7 @@ def fetch(source: str | Path) -> Fetched:
     if path.is_dir() and not runs.is_run(path):
         return _in_folder(path)
     if path.is_file():
-        return Fetched(path, {})
+        return Fetched(path, _config_beside(path))
     kind, _, rest = text.partition(":")
     if kind == "hf-hub":
         return _from_hub(rest)
@@ -97,38 +97,50 @@ def _in_folder(folder: Path) -> Fetched:
     return Fetched(file, runs.read_json(folder / "config.json"))
 
 
+def _config_beside(file: Path) -> dict[str, Any]:
+    """The ``config.json`` of a timm or genlab export, if its folder's address means this file."""
+    config = runs.read_json(file.parent / "config.json")
+    if not config.keys() & {"genlab", "pretrained_cfg", "architecture"}:
+        return {}
+    alone = [f for f in file.parent.iterdir() if f.suffix in WEIGHTS] == [file]
+    return config if alone or file.name in _USUAL else {}
+
+
 def _from_hub(name: str, filename: str | None = None) -> Fetched:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.constants import ENDPOINT
+    """The hub's present state where it answers, else what was downloaded before."""
+    from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
 
     repository, _, revision = name.partition("@")
     repository = repository if "/" in repository else f"timm/{repository}"
 
-    def get(*files: str, cached: bool) -> Path | None:
+    def get(*files: str) -> Path | None:
         for file in files:
             try:
                 return Path(
                     hf_hub_download(
-                        repository, file, revision=revision or None, local_files_only=cached
+                        repository, file, revision=revision or None, local_files_only=not online
                     )
                 )
             except EntryNotFoundError:  # on the hub, or in the cache
                 continue
         return None
 
-    names = (filename,) if filename else _USUAL
+    online = not constants.HF_HUB_OFFLINE and _reach(constants.ENDPOINT)
     try:
-        file = get(*names, cached=True)
-        online = file is None and _reach(ENDPOINT)
-        file = file or (get(*names, cached=False) if online else None)
-        config = get("config.json", cached=not online)
+        file, config = get(*((filename,) if filename else _USUAL)), get("config.json")
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise CheckpointError(f"hf-hub:{repository}: {_line(error)}; {_OFFLINE}") from None
     if file is None:
-        why = "it has no weights file" if online else f"{ENDPOINT} cannot be reached"
+        why = "it has no weights file" if online else f"{constants.ENDPOINT} cannot be reached"
         raise CheckpointError(f"hf-hub:{repository} is not to be had: {why}; {_OFFLINE}")
-    return Fetched(file, json.loads(config.read_text()) if config else {})
+    return Fetched(file, runs.read_json(config) if config else {}, _commit(file, online))
+
+
+def _commit(file: Path, online: bool) -> str:
+    """The revision that a file of the hub's cache belongs to, ``snapshots/COMMIT/...``."""
+    _, _, inside = str(file).rpartition("/snapshots/")
+    return inside.partition("/")[0][:7] + " (from the cache)" * (not online)
 
 
 def _from_web(url: str) -> Path:
@@ -188,13 +200,28 @@ def _from_wandb(reference: str) -> Path:
     try:
         if offline:
             raise OSError(f"WANDB_MODE is {os.environ['WANDB_MODE']}")
-        with _locked(folder):
+        with _locked(folder), _beside(folder) as fresh:
             WandbLogger.download_artifact(
-                reference, str(folder), artifact_type="model", use_artifact=False
+                reference, str(fresh), artifact_type="model", use_artifact=False
             )
+            _replace(folder, fresh)
     except Exception as error:  # wandb's own kinds, without a common parent
         raise CheckpointError(f"wandb:{reference}: {_line(error)}; {_OFFLINE}") from None
     return folder
+
+
+def _replace(folder: Path, fresh: Path) -> None:
+    """Another version's files for those of a folder, of which other processes may be reading."""
+    files = [file for file in fresh.iterdir() if file.is_file()]
+    for file in files:
+        if not file.resolve().is_relative_to(fresh.resolve()):
+            raise OSError(f"{file.name} leads out of the artifact")
+    folder.mkdir(exist_ok=True)
+    for file in files:
+        file.replace(folder / file.name)
+    for old in folder.iterdir():
+        if old.name not in {file.name for file in files}:
+            old.unlink()
 
 
 def _reach(url: str) -> bool:
@@ -229,6 +256,17 @@ def _locked(target: Path) -> Iterator[None]:
         with suppress(OSError):  # no locks there: whoever is last renames the same content
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """An empty folder for the time being."""
+    fresh = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    try:
+        fresh.mkdir()
+        yield fresh
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 @contextmanager

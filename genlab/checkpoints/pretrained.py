@@ -25,6 +25,11 @@ from genlab.checkpoints.report import CheckpointError, Report
 
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
+_LOADS = {  # arguments of `networks.encoder` and of timm's constructors that read files
+    "pretrained", "pretrained_options", "pretrained_cfg", "pretrained_cfg_overlay",
+    "checkpoint_path", "cache_dir", "pretrained_strict",
+}  # fmt: skip
+
 
 def load_backbone(
     model: nn.Module,
@@ -78,7 +83,7 @@ def load_backbone(
     if best is None:
         raise CheckpointError(f"{shown} holds no copy of this kind: take={take!r} finds nothing")
     report, candidate = best.report, best.candidate
-    report.source, report.prefix = shown, candidate.path
+    report.source, report.prefix, report.revision = shown, candidate.path, found.revision
     report.layout = f"{kind}, {candidate.copy}"
     refuse_too_little(best, model, places, at_least)
     refuse_equals(best, equals, shown)
@@ -89,9 +94,10 @@ def load_backbone(
     if report.fresh and runs.launches():
         warnings.warn(f"{shown}: {report.noise()}", UserWarning, 2)
     named = cfg if timm else _config(found.config)
+    own_run = isinstance(held, Mapping) and "genlab" in held
     known = not self_supervised and best.classes == cfg.get("num_classes")
     report.mean, report.std, report.told_by = (
-        _own_statistics(places, candidate)
+        _own_statistics(places, candidate, own_run)
         or _statistics(named, "timm's configuration" if timm else "its config.json")
         or _statistics(_IMAGENET if imagenet else {}, f"ImageNet's, as {kind} uses")
         or _statistics(cfg if known else {}, "timm's for the name")
@@ -100,12 +106,17 @@ def load_backbone(
     return report
 
 
-def backbone_of(source: str | bool | Path) -> dict[str, Any] | None:
+def backbone_of(source: str | bool | Path, unsafe_pickle: bool = False) -> dict[str, Any] | None:
     """Which network's weights lie at an address, where the address says so.
+
+    Args:
+        source: as for `load_backbone`.
+        unsafe_pickle: likewise.
 
     Returns:
         ``encoder`` and ``encoder_kwargs`` as a method takes them, from a genlab checkpoint or from
-        the ``config.json`` of an export; None for any other file, which names no network.
+        the ``config.json`` of an export; None for any other file, which names no network. What
+        would load further files or take safety off is left out.
 
     Raises:
         CheckpointError: nothing there, or unreadable.
@@ -113,19 +124,25 @@ def backbone_of(source: str | bool | Path) -> dict[str, Any] | None:
     if source is True or source == "timm":
         return None
     found = fetch(str(source))
-    own = found.config.get("genlab", found.config)
-    if "encoder" in own:
-        return {"encoder": own["encoder"], "encoder_kwargs": dict(own.get("encoder_kwargs") or {})}
-    if "architecture" in found.config:
-        arguments = dict(found.config.get("model_args") or {})
+    for told in (found.config.get("genlab"), found.config):
+        if isinstance(told, Mapping) and isinstance(told.get("encoder"), str):
+            return _network(told["encoder"], told.get("encoder_kwargs"))
+    if isinstance(found.config.get("architecture"), str):
+        own = _network(found.config["architecture"], found.config.get("model_args"))
         for given_by_the_data in ("in_chans", "img_size", "num_classes"):
-            arguments.pop(given_by_the_data, None)
-        return {"encoder": found.config["architecture"], "encoder_kwargs": arguments}
-    held = content(found.file)
+            own["encoder_kwargs"].pop(given_by_the_data, None)
+        return own
+    held = content(found.file, unsafe_pickle)
     given = held.get("hyper_parameters") if isinstance(held, Mapping) else None
     if not isinstance(given, Mapping) or not isinstance(given.get("encoder"), str):
         return None
-    return {"encoder": given["encoder"], "encoder_kwargs": dict(given.get("encoder_kwargs") or {})}
+    return _network(given["encoder"], given.get("encoder_kwargs"))
+
+
+def _network(name: str, arguments: Any) -> dict[str, Any]:
+    """What a file from elsewhere says of its network; it must not name files on this machine."""
+    kept = dict(arguments) if isinstance(arguments, Mapping) else {}
+    return {"encoder": name, "encoder_kwargs": {k: v for k, v in kept.items() if k not in _LOADS}}
 
 
 def _candidates(
@@ -167,19 +184,29 @@ def _order(one: Fit) -> tuple[float, int]:
     return one.fits, -one.candidate.slowness
 
 
-def _own_statistics(places: dict[str, Tensors], one: Candidate) -> tuple[Any, Any, str] | None:
-    """The buffers of genlab's `Encoder.normalize`, beside its backbone."""
+def _own_statistics(
+    places: dict[str, Tensors], one: Candidate, own_run: bool
+) -> tuple[Any, Any, str] | None:
+    """The buffers of genlab's `Encoder.normalize`, beside its backbone; older runs had none."""
     tensors = places.get(one.place, {})
     beside = one.prefix.removesuffix("backbone.") + "normalize."
     found = {key: tensors[beside + key] for key in ("mean", "std") if beside + key in tensors}
+    if own_run and not found:
+        return (0.0,), (1.0,), "the run's own"
     return _statistics({k: v.flatten().tolist() for k, v in found.items()}, "the run's own")
 
 
 def _statistics(told: Mapping[str, Any], by: str) -> tuple[Any, Any, str] | None:
-    if not told.get("mean") or not told.get("std"):
-        return None
-    return tuple(told["mean"]), tuple(told["std"]), by
+    numbers = [told.get("mean"), told.get("std")]
+    for given in numbers:
+        if not isinstance(given, list | tuple) or not given:
+            return None
+        if not all(isinstance(number, int | float) for number in given):
+            return None
+    mean, std = (tuple(float(number) for number in given or ()) for given in numbers)
+    return mean, std, by
 
 
 def _config(config: dict[str, Any]) -> dict[str, Any]:
-    return config.get("pretrained_cfg") or config
+    own = config.get("pretrained_cfg")
+    return own if isinstance(own, dict) and own else config

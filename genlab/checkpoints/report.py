@@ -17,6 +17,7 @@ class Report:
 
     Attributes:
         source: the address as it was given.
+        revision: its commit on the hub.
         prefix: what stood before the backbone's names in the file.
         layout: whose layout the file has, and which copy was taken where there are several.
         parameters: number of values in the model's backbone.
@@ -35,6 +36,7 @@ class Report:
     """
 
     source: str
+    revision: str = ""
     prefix: str = ""
     layout: str = ""
     share: float = 0.0
@@ -54,8 +56,9 @@ class Report:
     def __str__(self) -> str:
         share = percent(self.share)
         under = f", prefix {self.prefix}" if self.prefix else ""
+        at = f" at {self.revision}" if self.revision else ""
         lines = [
-            f"pretrained weights from {self.source}: {share} of {self.parameters:,} parameters",
+            f"pretrained weights from {self.source}{at}: {share} of {self.parameters:,} parameters",
             f"  layout      {self.layout}{under}; {len(self.loaded)} tensors as they are",
         ]
         parts = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Any
 
 import torch
@@ -138,6 +139,13 @@ def encoder(
         if made.report.mean is not None and made.report.std is not None:
             numbers = (_colours(list(n), in_chans) for n in (made.report.mean, made.report.std))
             made.normalize = Normalize(in_chans, *numbers)
+        elif normalize is None and runs.launches():
+            warnings.warn(
+                f"{made.report.source} does not say how its images were normalised: they enter in "
+                "[0, 1] unless encoder_kwargs.normalize gives mean and std",
+                UserWarning,
+                2,
+            )
     if normalize is not None:
         made.normalize = Normalize(in_chans, **normalize)
     if grad_checkpointing:

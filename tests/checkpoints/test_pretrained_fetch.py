@@ -102,13 +102,15 @@ def test_export_of_timm(source: Any, tmp_path: Path) -> None:
     assert backbone_of(folder) == {"encoder": NAME, "encoder_kwargs": given}
 
 
-def test_hub_from_its_cache(source: Any, tmp_path: Path) -> None:
+def test_hub_from_its_cache(source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "_reach", lambda url: False)
     repository = tmp_path / "hub" / "models--me--net"
     timm_folder(source, repository / "snapshots" / "abc")
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("abc")
     report = loads("hf-hub:me/net", source)
     assert report.mean == (0.1, 0.2, 0.3)
+    assert "from hf-hub:me/net at abc (from the cache): 100 %" in str(report)
     found = backbone_of("hf-hub:me/net")
     assert found is not None
     assert found["encoder"] == NAME
@@ -212,34 +214,8 @@ def test_wandb_artifact(file: Path, source: Any, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(WandbLogger, "download_artifact", staticmethod(download))
     monkeypatch.delenv("WANDB_MODE", raising=False)
-    loads("wandb:me/project/model-1:best", source)
-    assert asked == ["me/project/model-1:best"]
+    for _ in range(2):
+        loads("wandb:me/project/model-1:best", source)
+    assert asked == ["me/project/model-1:best"] * 2
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert "a local file or folder works too" in refused("wandb:me/project/model-1:best")
-
-
-@pytest.fixture
-def run(tmp_path: Path, source: Any) -> Path:
-    """A run directory as genlab leaves it."""
-    folder = tmp_path / "runs" / "simclr" / "cifar10" / "run-1"
-    (folder / "checkpoints").mkdir(parents=True)
-    (folder / "recipe.yaml").write_text("{}\n")
-    state = {f"encoder.backbone.{n}": v for n, v in source.state_dict().items() if "head" not in n}
-    statistics = {"mean": torch.full((3,), 0.4), "std": torch.full((3,), 0.2)}
-    state |= {f"encoder.normalize.{n}": v for n, v in statistics.items()}
-    arguments = {"encoder": NAME, "encoder_kwargs": {"patch_size": 8}, "pretrained": False}
-    content = {"state_dict": state, "hyper_parameters": arguments, "genlab": {}}
-    torch.save(content, folder / "checkpoints" / "best.ckpt")
-    return folder
-
-
-def test_genlab_run(run: Path, source: Any) -> None:
-    for address in (run, run.name, "simclr/cifar10", run / "checkpoints" / "best.ckpt"):
-        report = loads(str(address), source)
-        assert report.mean == pytest.approx((0.4,) * 3)
-        assert backbone_of(str(address)) == {"encoder": NAME, "encoder_kwargs": {"patch_size": 8}}
-
-
-def test_a_file_that_names_no_network(file: Path) -> None:
-    assert backbone_of(file) is None
-    assert backbone_of(True) is None

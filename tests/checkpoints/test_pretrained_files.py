@@ -7,7 +7,9 @@ import os
 import pickle
 import sys
 import types
+import zipfile
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,34 @@ def test_truncated(kind: str, kept: float, tmp_path: Path) -> None:
     whole = file.read_bytes()
     file.write_bytes(whole[: int(kept * len(whole))])
     assert str(file) in refusal(file)
+
+
+@pytest.mark.parametrize("unsafe", [False, True])
+def test_a_compressed_archive_is_not_unpacked(unsafe: bool, tmp_path: Path) -> None:
+    """A third of a megabyte that torch would read as 300: refused before anything is unpacked."""
+    whole, bomb = tmp_path / "whole.pt", tmp_path / "bomb.pt"
+    torch.save(small().state_dict() | {"zeros": torch.zeros(1 << 20)}, whole)
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as new:
+        for entry in old.infolist():
+            new.writestr(entry.filename, old.read(entry))
+    assert bomb.stat().st_size < whole.stat().st_size / 10
+    load_backbone(small(), str(whole))
+    assert "it could fill the memory" in refusal(bomb, unsafe_pickle=unsafe)
+
+
+def test_entries_that_share_their_bytes_are_not_unpacked(tmp_path: Path) -> None:
+    """Stored, but listed many times over: together larger than the file."""
+    file = tmp_path / "weights.pt"
+    torch.save(small().state_dict() | {"zeros": torch.zeros(1 << 16)}, file)
+    with zipfile.ZipFile(file, "a") as archive:
+        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+        for i in range(3):
+            again = copy(largest)
+            again.filename = f"{largest.filename}{i}"
+            archive.filelist.append(again)
+            archive.NameToInfo[again.filename] = again
+        archive.writestr("last", b"")  # so that the new list is written
+    assert "it could fill the memory" in refusal(file)
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,19 @@ def test_normalize_and_options_are_obeyed(weights: Path) -> None:
         encoder(LITE0, 3, 64, pretrained=str(weights), pretrained_options={"at_least": 2})
 
 
+def test_unknown_normalisation_is_warned_of(tmp_path: Path) -> None:
+    """A bare backbone, as DINO and VICReg publish it, tells nothing of its images."""
+    state = timm.create_model(LITE0, num_classes=0).state_dict()
+    torch.save(state, tmp_path / "bare.pth")
+    with pytest.warns(UserWarning, match=r"bare.pth does not say .* encoder_kwargs.normalize"):
+        encoder(LITE0, 3, 64, pretrained=str(tmp_path / "bare.pth"))
+    encoder(LITE0, 3, 64, pretrained=str(tmp_path / "bare.pth"), normalize={"mean": 0, "std": 1})
+    of_a_run = {f"encoder.backbone.{name}": value for name, value in state.items()}
+    torch.save({"state_dict": of_a_run, "genlab": {}}, tmp_path / "run.ckpt")
+    network = encoder(LITE0, 3, 64, pretrained=str(tmp_path / "run.ckpt"))
+    assert torch.equal(network.normalize.std, torch.ones(3))
+
+
 def test_fresh_weights_have_no_report_and_no_normalisation() -> None:
     network = encoder(LITE0, 3, 64)
     assert network.report is None
