@@ -55,8 +55,9 @@ def _architecture(arguments: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
     from genlab import checkpoints
 
     source = arguments["pretrained"]
+    trusted = bool((arguments.get("pretrained_options") or {}).get("unsafe_pickle"))
     try:
-        found = checkpoints.backbone_of(source)
+        found = checkpoints.backbone_of(source, unsafe_pickle=trusted)
     except checkpoints.CheckpointError as error:
         raise RecipeError(str(error)) from None
     if found is None:
