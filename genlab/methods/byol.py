@@ -1,8 +1,7 @@
 """BYOL: predict the embedding that a slowly moving copy of the network gives the other view.
 
 Grill et al. 2020, arXiv:2006.07733; reference code deepmind/deepmind-research/byol.
-Departure: batch norm has the statistics of each process's part of each view; the reference has
-those of all processes (``trainer.sync_batchnorm``).
+Departures: none known; on several devices set ``trainer.sync_batchnorm``, as the reference does.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """SimSiam: predict the other view's embedding, which is taken as a constant.
 
 Chen & He 2020, arXiv:2011.10566; reference code facebookresearch/simsiam.
-Departures: none known; for CIFAR-10 the paper has a projector of two layers.
+Departures: none known; on several devices set ``trainer.sync_batchnorm``, as the reference does.
+For CIFAR-10 the paper has a projector of two layers.
 """
 
 from __future__ import annotations
