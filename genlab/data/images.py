@@ -95,9 +95,7 @@ class Images(L.LightningDataModule):
         if resize is not None:
             self.image_size = resize
         if views is not None and (augment or binarize != "none"):
-            raise ValueError(
-                "views take images as they are: without augment and binarize"
-            )
+            raise ValueError("views take images as they are: without augment and binarize")
         self.views = views_from(views)
         self._parts: dict[str, tuple[Source, Tensor]] = {}
         self._forms: dict[str, tuple[Source, Tensor]] = {}
