@@ -14,6 +14,7 @@ from timm.models.convmixer import ConvMixer
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from genlab.networks.airbench import Airbench
 from genlab.networks.cifar_resnet import CIFARResNet
 from genlab.networks.geometry import nearest_divisor, repatch, replace_stem, small_patches
 from genlab.networks.lenet import LeNet
@@ -21,7 +22,7 @@ from genlab.networks.nin import NiN
 from genlab.networks.small_cnn import SmallCNN
 from genlab.networks.wide_resnet import WideResNet
 
-OWN = ("small_cnn", "lenet", "nin", "wrn_28_2", "resnet20_cifar")  # wrn_<d>_<k>, resnet<d>_cifar
+OWN = ("small_cnn", "lenet", "nin", "airbench", "wrn_28_2", "resnet20_cifar")  # and kin
 Made = tuple[nn.Module, dict[str, Any]]  # a network and its name, stem and kwargs
 
 
@@ -100,7 +101,7 @@ def on_meta(network: nn.Module, image: Tensor) -> Any:
 def _own_class(name: str) -> tuple[Callable[..., nn.Module], dict[str, Any]] | None:
     """A network that the lab makes itself, and the arguments that its name stands for."""
     plain: dict[str, Callable[..., nn.Module]]
-    plain = {"small_cnn": SmallCNN, "lenet": LeNet, "nin": NiN}
+    plain = {"small_cnn": SmallCNN, "lenet": LeNet, "nin": NiN, "airbench": Airbench}
     if name in plain:
         return plain[name], {}
     if found := re.fullmatch(r"wrn_(\d+)_(\d+)", name):

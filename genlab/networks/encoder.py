@@ -111,7 +111,7 @@ def encoder(
 
     Args:
         name: a timm name (``resnet18``, ``vit_tiny_patch16_224`` ...), or one of the lab's:
-            ``small_cnn``, ``lenet``, ``nin``, ``wrn_28_2`` (any depth and width),
+            ``small_cnn``, ``lenet``, ``nin``, ``airbench``, ``wrn_28_2`` (any depth and width),
             ``resnet20_cifar`` (32, 44, 56, 110), ``convmixer_256_8`` (any width and depth).
         in_chans: colours of the images.
         image_size: their side in pixels; a ViT gets position embeddings for it. Up to 64 px
