@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from genlab import distributed
+from genlab.augment.draws import generator
 
 EVEN = -0x0001000100010002  # as 64 bits: FFFE FFFE FFFE FFFE
-_generators: dict[torch.device, torch.Generator] = {}
 
 
 def binarize(image: Tensor, seed: int, *, sliced: bool = True) -> Tensor:
@@ -39,9 +39,7 @@ def binarize(image: Tensor, seed: int, *, sliced: bool = True) -> Tensor:
 
 def _bits(shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:
     """Uniform even int16 in [-2^15, 2^15 - 2], four from each 64-bit draw."""
-    generator = _generators.setdefault(device, torch.Generator(device))
-    generator.manual_seed(seed)
     count = torch.Size(shape).numel()
     words = torch.empty((count + 3) // 4, dtype=torch.int64, device=device)
-    words.random_(-(2**63), None, generator=generator).bitwise_and_(EVEN)
+    words.random_(-(2**63), None, generator=generator(seed, device)).bitwise_and_(EVEN)
     return words.view(torch.int16)[:count].view(shape)

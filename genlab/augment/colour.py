@@ -82,7 +82,7 @@ def _map(image: Tensor, kind: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
     brightness, contrast, saturation = (
         torch.where(kind == name, value, 1.0) for name in (BRIGHTNESS, CONTRAST, SATURATION)
     )
-    pivot = (1 - contrast) * (image.mean(2) @ _weights(colours, image.device))  # (N,)
+    pivot = (1 - contrast) * (image.mean(2) @ grey_weights(colours, image.device))  # (N,)
     shift = pivot[:, None, None].expand(-1, colours, 1)
     if colours == 3:
         matrix, _ = _towards_grey(image, saturation)
@@ -93,12 +93,12 @@ def _map(image: Tensor, kind: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
 
 def _towards_grey(image: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
     """Mix every colour with its grey: ``keep`` (N,) 1 leaves it, 0 makes it grey."""
-    grey = _weights(3, image.device).expand(3, 3)
+    grey = grey_weights(3, image.device).expand(3, 3)
     matrix = torch.lerp(grey, torch.eye(3, device=image.device), keep[:, None, None])
     return matrix, torch.zeros(len(image), 3, 1, device=image.device)
 
 
-def _weights(colours: int, device: torch.device) -> Tensor:
+def grey_weights(colours: int, device: torch.device) -> Tensor:
     """What each colour adds to the grey value, (C,)."""
     return torch.tensor(GREY if colours == 3 else (1 / colours,) * colours, device=device)
 

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from genlab.augment import geometry
 from genlab.augment.boxes import crop_boxes, erase_boxes, inside, square_boxes
+from genlab.augment.colour import grey_weights
 from genlab.augment.draws import Params, Shape, coin, for_this_rank, uniform
 from genlab.recipes import nearest
 
 STREAM = 1  # of the batch's seed; see `draws.generator`
-GREY = (0.299, 0.587, 0.114)  # ITU-R 601
 LIMITS = {
     "translate": 4096, "rotate": 180, "scale": 0.99, "shear": 80, "erase": 1, "cutout": 4096,
     "brightness": 10, "contrast": 10,
@@ -168,8 +168,7 @@ def _map(drawn: Params, height: int, width: int) -> Tensor:
 
 def _contrast(image: Tensor, factor: Tensor) -> Tensor:
     """Away from each image's mean grey by ``factor`` (N,)."""
-    weights = GREY if image.shape[1] == 3 else (1 / image.shape[1],) * image.shape[1]
-    mean = image.mean((2, 3)) @ torch.tensor(weights, device=image.device)  # (N,)
+    mean = image.mean((2, 3)) @ grey_weights(image.shape[1], image.device)  # (N,)
     pivot = (mean * (1 - factor))[:, None, None, None]
     return (image * factor[:, None, None, None] + pivot).clamp_(0, 1)
 

@@ -1,4 +1,4 @@
-"""Pure functions: tensors in, tensor out. Sum over data dimensions, one value per sample."""
+"""Pure functions: tensors in, tensor out. What is summed and what averaged, each one says."""
 
 from genlab.losses.agreement import negative_cosine, normalised_distance
 from genlab.losses.classification import CLASS_LOSSES, class_nll, flooding

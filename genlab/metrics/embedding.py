@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
+from genlab.metrics.geometry import rank_of_gram
+
 
 @torch.no_grad()
 def similarities(z1: Tensor, z2: Tensor) -> dict[str, Tensor]:
@@ -62,12 +64,9 @@ class EmbeddingSpread(Metric):
     def compute(self) -> dict[str, Tensor]:
         """``embedding_std``, see `similarities`, and ``effective_rank`` in [1, D].
 
-        The rank is exp(entropy of the singular values' shares), not centred: Roy & Vetterli 2007;
-        Garrido et al. 2023, arXiv:2210.02885.
+        The rank is that of `geometry.effective_rank`.
         """
         mean = self.total / self.count
         variance = self.gram.diagonal() / self.count - mean.square()
-        values = torch.linalg.eigvalsh(self.gram.cpu()).clamp(min=0).sqrt()
-        shares = values / values.sum().clamp(min=1e-300)
-        rank = torch.special.entr(shares).sum().exp().to(self.gram.device)
+        rank = rank_of_gram(self.gram.cpu()).to(self.gram.device)
         return {"embedding_std": variance.clamp(min=0).sqrt().mean(), "effective_rank": rank}

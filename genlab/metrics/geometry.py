@@ -63,6 +63,11 @@ def effective_rank(features: Tensor) -> float:
     """
     x = features.double()
     gram = x.T @ x if x.shape[1] <= x.shape[0] else x @ x.T
+    return float(rank_of_gram(gram))
+
+
+def rank_of_gram(gram: Tensor) -> Tensor:
+    """`effective_rank` of features x from x^T x, (F, F) float64: a scalar."""
     values = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt()
     shares = values / values.sum().clamp(min=1e-300)
-    return float(torch.special.entr(shares).sum().exp())
+    return torch.special.entr(shares).sum().exp()
