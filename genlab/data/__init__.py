@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from genlab.data.image_folder import ImageFolder
     from genlab.data.images import Images
     from genlab.data.torchvision_sets import CIFAR10, CIFAR100, MNIST, STL10, SVHN, FashionMNIST
+    from genlab.data.toys import Toys
 
 __all__ = [
     "CIFAR10",
@@ -24,6 +25,7 @@ __all__ = [
     "ImageFolder",
     "Images",
     "MissingDataError",
+    "Toys",
 ]
 
 _FILES = {
@@ -32,6 +34,7 @@ _FILES = {
     "MissingDataError": "errors",
     "ImageFolder": "image_folder",
     "Images": "images",
+    "Toys": "toys",
 }
 
 
