@@ -1,6 +1,7 @@
 """What watches a run without changing its objective."""
 
 from genlab.callbacks.checkpoints import Checkpoints
+from genlab.callbacks.collapse import CollapseAlarm
 from genlab.callbacks.confusion import ConfusionMatrix
 from genlab.callbacks.csv_log import CSVLog
 from genlab.callbacks.drop_block import DropBlockSchedule
@@ -16,6 +17,7 @@ from genlab.callbacks.tracking import Tracking, WandbRun
 __all__ = [
     "CSVLog",
     "Checkpoints",
+    "CollapseAlarm",
     "ConfusionMatrix",
     "DropBlockSchedule",
     "EMAWeights",

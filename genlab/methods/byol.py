@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from genlab import losses, networks, optim
 from genlab.augment.pair import pair
-from genlab.metrics.embedding import EmbeddingSpread, similarities
+from genlab.metrics.embedding import similarities
 from genlab.networks.ema import cosine_to_one, ema_copy, ema_step
 
 
@@ -64,14 +64,12 @@ class BYOL(L.LightningModule):
         self.encoder = networks.encoder(
             encoder, channels, image_size, **(options | (encoder_kwargs or {}))
         )
-        dim = projector_dims[-1]
         self.projector = networks.mlp(self.encoder.out_dim, *projector_dims, norm=head_norm)
         self.predictor: nn.Module = nn.Identity()
         if predictor_dims is not None:
-            self.predictor = networks.mlp(dim, *predictor_dims, norm=head_norm)
+            self.predictor = networks.mlp(projector_dims[-1], *predictor_dims, norm=head_norm)
         self.encoder_ema, self.projector_ema = ema_copy(self.encoder), ema_copy(self.projector)
         self.ema_decay = ema_decay
-        self.spread = EmbeddingSpread(dim)
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use: (B, C, H, W) -> (B, F), before the projector."""
@@ -95,15 +93,10 @@ class BYOL(L.LightningModule):
         loss = losses.normalised_distance(p1, t2) + losses.normalised_distance(p2, t1)
         return {"loss": loss} | similarities(p1, t2)
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Standard deviation and effective rank of the embeddings of unaltered images."""
-        self.spread.update(self.embed(batch["image"]))
-
-    def on_validation_epoch_end(self) -> None:
-        """Over the whole split and all ranks."""
-        figures = {f"val/{k}": v.float() for k, v in self.spread.compute().items()}
-        self.log_dict(figures, sync_dist=True)
-        self.spread.reset()
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """What callbacks judge: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
+        h = self.encoder(batch["image"])
+        return {"feature": h, "embedding": self.projector(h)}
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """The target moves once per optimiser step, whatever the gradient accumulation."""

@@ -19,10 +19,15 @@ from torch import Tensor
 from genlab import distributed, losses, networks, optim
 from genlab.augment.pair import pair
 from genlab.losses.contrastive import normalise
-from genlab.metrics.embedding import EmbeddingSpread, similarities
+from genlab.metrics.embedding import similarities
 from genlab.networks.ema import ema_copy, ema_step
 from genlab.networks.queue import Queue
-from genlab.networks.split_batch_norm import has_batch_norm, split_batch_norm
+from genlab.networks.split_batch_norm import (
+    SplitBatchNorm,
+    check_groups,
+    has_batch_norm,
+    split_batch_norm,
+)
 
 
 class MoCo(L.LightningModule):
@@ -84,16 +89,19 @@ class MoCo(L.LightningModule):
         self.temperature, self.ema_decay, self.symmetric = temperature, ema_decay, symmetric
         self.shuffle_bn = shuffle_bn and has_batch_norm(self.encoder)
         self.bn_splits = bn_splits
-        self.spread = EmbeddingSpread(projector_dims[-1])
         self._new_keys: dict[int, Tensor] = {}  # of the batches since the last optimiser step
+        # equal on all ranks as it is: DDP need not send its 33 MB (K = 65536) at every step
+        self._ddp_params_and_buffers_to_ignore = ["queue.keys", "queue.pointer"]
 
     def on_fit_start(self) -> None:
-        """Refuse a queue that the keys of one step do not fit in."""
-        batch_size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", 0)
-        keys = batch_size * (2 if self.symmetric else 1)
-        if keys > self.hparams["queue_size"]:
-            size = self.hparams["queue_size"]
-            raise ValueError(f"model.queue_size {size} is less than the {keys} keys of a step")
+        """Refuse a batch that queue or groups do not fit; start from one queue on all ranks."""
+        if step := getattr(getattr(self.trainer, "datamodule", None), "batch_size", 0):
+            self.queue.check(step * (2 if self.symmetric else 1))
+            parts = self.trainer.world_size * self.trainer.accumulate_grad_batches
+            check_groups(step // parts, self.bn_splits)
+        if self.bn_splits > 1 and not any(isinstance(m, SplitBatchNorm) for m in self.modules()):
+            raise ValueError("bn_splits and trainer.sync_batchnorm undo each other: choose one")
+        self.queue.keys.copy_(distributed.broadcast(self.queue.keys))
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use: (B, C, H, W) -> (B, F), before the projector."""
@@ -108,11 +116,11 @@ class MoCo(L.LightningModule):
         """Keys of the momentum encoder, of length one: (B, C, H, W) -> (B, D)."""
         if not self.shuffle_bn or self.bn_splits * distributed.world_size() == 1:
             return normalise(self.projector_ema(self.encoder_ema(image)))
-        every = distributed.gather(image)  # (B world, C, H, W)
+        every = distributed.interleave(distributed.gather(image))  # (B world, C, H, W)
         order = distributed.broadcast(torch.randperm(len(every), device=image.device))
-        mine = slice(distributed.rank() * len(image), (distributed.rank() + 1) * len(image))
+        mine = slice(distributed.rank(), None, distributed.world_size())
         k = self.projector_ema(self.encoder_ema(every[order[mine]]))
-        return normalise(distributed.gather(k)[order.argsort()[mine]])
+        return normalise(distributed.interleave(distributed.gather(k))[order.argsort()[mine]])
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """InfoNCE, mean over queries, nats; in the symmetric form the sum of both directions."""
@@ -127,15 +135,10 @@ class MoCo(L.LightningModule):
         self._new_keys[batch_idx] = keys
         return {"loss": loss} | similarities(q1, k2)
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Standard deviation and effective rank of the embeddings of unaltered images."""
-        self.spread.update(self.embed(batch["image"]))
-
-    def on_validation_epoch_end(self) -> None:
-        """Over the whole split and all ranks."""
-        figures = {f"val/{k}": v.float() for k, v in self.spread.compute().items()}
-        self.log_dict(figures, sync_dist=True)
-        self.spread.reset()
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """What callbacks judge: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
+        h = self.encoder(batch["image"])
+        return {"feature": h, "embedding": self.projector(h)}
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Once per optimiser step, whatever the gradient accumulation, momentum and queue move."""

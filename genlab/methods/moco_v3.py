@@ -17,7 +17,7 @@ from torch import Tensor
 
 from genlab import losses, networks, optim
 from genlab.augment.pair import pair
-from genlab.metrics.embedding import EmbeddingSpread, similarities
+from genlab.metrics.embedding import similarities
 from genlab.networks.ema import cosine_to_one, ema_copy, ema_step
 
 
@@ -90,7 +90,6 @@ class MoCoV3(L.LightningModule):
         )
         self.encoder_ema, self.projector_ema = ema_copy(self.encoder), ema_copy(self.projector)
         self.temperature, self.ema_decay = temperature, ema_decay
-        self.spread = EmbeddingSpread(projector_dims[-1])
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use: (B, C, H, W) -> (B, F), before the projector."""
@@ -115,15 +114,10 @@ class MoCoV3(L.LightningModule):
         loss = loss + losses.info_nce_in_batch(q2, k1, self.temperature)
         return {"loss": loss} | similarities(q1, k2)
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Standard deviation and effective rank of the embeddings of unaltered images."""
-        self.spread.update(self.embed(batch["image"]))
-
-    def on_validation_epoch_end(self) -> None:
-        """Over the whole split and all ranks."""
-        figures = {f"val/{k}": v.float() for k, v in self.spread.compute().items()}
-        self.log_dict(figures, sync_dist=True)
-        self.spread.reset()
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """What callbacks judge: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
+        h = self.encoder(batch["image"])
+        return {"feature": h, "embedding": self.projector(h)}
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """The momentum encoder moves once per optimiser step."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from genlab import losses, networks, optim
 from genlab.augment.pair import pair
-from genlab.metrics.embedding import EmbeddingSpread, similarities
+from genlab.metrics.embedding import similarities
 
 
 class SimCLR(L.LightningModule):
@@ -70,7 +70,6 @@ class SimCLR(L.LightningModule):
             last_norm=projector_norm == "batch",
         )
         self.temperature = temperature
-        self.spread = EmbeddingSpread(projector_dims[-1])
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use: (B, C, H, W) -> (B, F), before the projector."""
@@ -86,15 +85,10 @@ class SimCLR(L.LightningModule):
         z1, z2 = self.embed(torch.cat([view1, view2])).chunk(2)  # one pass: BN sees both views
         return {"loss": losses.nt_xent(z1, z2, self.temperature)} | similarities(z1, z2)
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Standard deviation and effective rank of the embeddings of unaltered images."""
-        self.spread.update(self.embed(batch["image"]))
-
-    def on_validation_epoch_end(self) -> None:
-        """Over the whole split and all ranks."""
-        figures = {f"val/{k}": v.float() for k, v in self.spread.compute().items()}
-        self.log_dict(figures, sync_dist=True)
-        self.spread.reset()
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """What callbacks judge: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
+        h = self.encoder(batch["image"])
+        return {"feature": h, "embedding": self.projector(h)}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `optim.build`."""

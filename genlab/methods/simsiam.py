@@ -16,7 +16,7 @@ from torch import Tensor
 
 from genlab import losses, networks, optim
 from genlab.augment.pair import pair
-from genlab.metrics.embedding import EmbeddingSpread, similarities
+from genlab.metrics.embedding import similarities
 
 
 class SimSiam(L.LightningModule):
@@ -64,16 +64,14 @@ class SimSiam(L.LightningModule):
         self.encoder = networks.encoder(
             encoder, channels, image_size, **(options | (encoder_kwargs or {}))
         )
-        dim = projector_dims[-1]
         self.projector = networks.mlp(
             self.encoder.out_dim,
             *projector_dims,
             norm=head_norm,
             last_norm=head_norm == "batch",
         )
-        self.predictor = networks.mlp(dim, *predictor_dims, norm=head_norm)
+        self.predictor = networks.mlp(projector_dims[-1], *predictor_dims, norm=head_norm)
         self.stop_gradient = stop_gradient
-        self.spread = EmbeddingSpread(dim)
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use: (B, C, H, W) -> (B, F), before the projector."""
@@ -94,15 +92,10 @@ class SimSiam(L.LightningModule):
             loss = loss + through - through.detach()  # same value, the targets' gradient too
         return {"loss": loss} | similarities(p1, z2)
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Standard deviation and effective rank of the embeddings of unaltered images."""
-        self.spread.update(self.embed(batch["image"]))
-
-    def on_validation_epoch_end(self) -> None:
-        """Over the whole split and all ranks."""
-        figures = {f"val/{k}": v.float() for k, v in self.spread.compute().items()}
-        self.log_dict(figures, sync_dist=True)
-        self.spread.reset()
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """What callbacks judge: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
+        h = self.encoder(batch["image"])
+        return {"feature": h, "embedding": self.projector(h)}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `optim.build`."""

@@ -57,9 +57,9 @@ class EmbeddingSpread(Metric):
     def update(self, embedding: Tensor) -> None:
         """Add embeddings (B, D)."""
         z = F.normalize(embedding.detach().double(), dim=1)
-        self.gram += z.T @ z
-        self.total += z.sum(0)
-        self.count += len(z)
+        self.gram = self.gram + z.T @ z
+        self.total = self.total + z.sum(0)
+        self.count = self.count + len(z)
 
     def compute(self) -> dict[str, Tensor]:
         """``embedding_std``, see `similarities`, and ``effective_rank`` in [1, D].

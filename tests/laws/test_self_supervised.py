@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from genlab import checkpoints, optim
-from genlab.callbacks import Checkpoints, Reseed
+from genlab.callbacks import Checkpoints, CollapseAlarm, Reseed
 from genlab.data import Digits
 from genlab.networks.ema import cosine_to_one
 from tests.callbacks.tiny import trainer
@@ -130,7 +130,7 @@ def test_a_step_is_finite_scalars_and_autocast_changes_a_rounding(name: str) -> 
 def test_validation_logs_the_spread_and_learns_nothing(name: str, tmp_path: Path) -> None:
     method = small(name)
     before = copy.deepcopy(method.state_dict())
-    run = trainer(tmp_path)
+    run = trainer(tmp_path, CollapseAlarm())
     run.validate(method, datamodule=Digits(val_size=100, views="simclr"), verbose=False)
     assert same_state(before, method.state_dict()) == []
     figures = run.callback_metrics
