@@ -78,6 +78,14 @@ class _Gather(torch.autograd.Function):
         return total.chunk(world_size())[rank()]
 
 
+def interleave(rows: Tensor) -> Tensor:
+    """Gathered rows, rank zero's first, in the order in which the loader dealt them: (N, ...).
+
+    It deals image i to rank i modulo world, so that one process has them in this order.
+    """
+    return rows.unflatten(0, (world_size(), -1)).transpose(0, 1).flatten(0, 1)
+
+
 def gather_rows(x: Tensor) -> Tensor:
     """The rows of all ranks, rank by rank; no gradient.
 

@@ -42,17 +42,25 @@ class Queue(nn.Module):
 
     @torch.no_grad()
     def enqueue(self, keys: Tensor) -> None:
-        """Let the keys of all ranks replace the oldest ones.
+        """Let the keys of all ranks replace the oldest ones, in the order of one process.
 
         Args:
-            keys: (B / world, D) of unit length.
+            keys: (B / world, D) of unit length; the loader dealt image i to rank i modulo world.
 
         Raises:
             ValueError: more keys at once than the queue holds.
         """
-        keys = distributed.gather(keys.detach())
-        if len(keys) > len(self.keys):
-            raise ValueError(f"queue_size {len(self.keys)} is less than {len(keys)} keys a step")
+        keys = distributed.interleave(distributed.gather(keys.detach()))
+        self.check(len(keys))
         rows = (self.pointer + torch.arange(len(keys), device=keys.device)) % len(self.keys)
         self.keys[rows] = keys.to(self.keys.dtype)
         self.pointer.add_(len(keys)).remainder_(len(self.keys))
+
+    def check(self, count: int) -> None:
+        """That ``count`` keys fit in at once.
+
+        Raises:
+            ValueError: they do not.
+        """
+        if count > len(self.keys):
+            raise ValueError(f"queue_size {len(self.keys)} is less than the {count} keys of a step")

@@ -36,8 +36,7 @@ class SplitBatchNorm(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         b, c, h, w = x.shape
-        if b % self.groups:
-            raise ValueError(f"bn_splits {self.groups} does not divide the {b} images of a process")
+        check_groups(b, self.groups)
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
@@ -77,6 +76,18 @@ def split_batch_norm(module: nn.Module, groups: int) -> None:
         split.load_state_dict(child.state_dict())
         parent, _, name = path.rpartition(".")
         setattr(module.get_submodule(parent), name, split.train(child.training))
+
+
+def check_groups(images: int, groups: int) -> None:
+    """That the images of a pass make equal groups with something to compare.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if images % groups:
+        raise ValueError(f"bn_splits {groups} does not divide the {images} images of a process")
+    if 1 < groups == images:
+        raise ValueError(f"bn_splits {groups} leaves groups of one image")
 
 
 def has_batch_norm(module: nn.Module) -> bool:

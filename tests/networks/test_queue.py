@@ -40,7 +40,7 @@ def test_ranks_hold_the_same_queue_as_one_process(two_ranks: TwoRanks) -> None:
 
 
 def test_a_queue_must_hold_a_batch() -> None:
-    with pytest.raises(ValueError, match="queue_size 3 is less than 4 keys"):
+    with pytest.raises(ValueError, match="queue_size 3 is less than the 4 keys"):
         Queue(3, 2).enqueue(torch.ones(4, 2))
     with pytest.raises(ValueError, match="at least 1"):
         Queue(0, 2)

@@ -53,4 +53,6 @@ def test_what_cannot_be_split_is_refused() -> None:
         split_batch_norm(nn.Sequential(nn.BatchNorm1d(2)), 2)
     with pytest.raises(ValueError, match="bn_splits 3 does not divide the 8 images"):
         SplitBatchNorm(3, 3)(torch.randn(8, 3, 2, 2))
+    with pytest.raises(ValueError, match="bn_splits 8 leaves groups of one image"):
+        SplitBatchNorm(3, 8)(torch.randn(8, 3, 2, 2))
     assert not has_batch_norm(nn.LayerNorm(3))
