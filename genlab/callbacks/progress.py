@@ -11,6 +11,7 @@ import lightning as L
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from genlab import optim
 from genlab.callbacks.step_metrics import StepMetrics
 
 
@@ -96,7 +97,7 @@ class ProgressReport(L.Callback):
 
 
 def _total_steps(trainer: L.Trainer) -> int:
-    total = trainer.estimated_stepping_batches
+    total = optim.total_steps(trainer.lightning_module)
     return int(total) if math.isfinite(total) and total > 0 else 0
 
 

@@ -20,7 +20,10 @@ from genlab.optim.groups import parameter_groups
 
 
 def build(
-    module: L.LightningModule, settings: dict[str, Any] | None = None
+    module: L.LightningModule,
+    settings: dict[str, Any] | None = None,
+    part: str | None = None,
+    repeats: int = 1,
 ) -> torch.optim.Optimizer:
     """An optimiser over the module's trainable parameters, with all that goes with it inside.
 
@@ -68,6 +71,9 @@ def build(
 
             - anything else goes to the optimiser (``betas``, ``momentum``, ``eps`` ...).
 
+        part: the child of the module to train, where its children have an optimiser each.
+        repeats: steps of this optimiser for each that the schedule counts.
+
     Clipping by norm is ``trainer.gradient_clip_val``; it comes before ``agc``.
 
     Raises:
@@ -84,14 +90,15 @@ def build(
         options["lr_scale"],
         options["layer_decay"],
         options["fixed_lr"] or (),
+        part,
     )
     if name in names.ONE_GROUP:
-        groups = [{"params": [p for p in module.parameters() if p.requires_grad]}]
+        groups = [{"params": [p for group in groups for p in group["params"]]}]
     optimizer = names.create(name, groups, lr, arguments(options))
     if names.second_order(name):
         names.keep_graph(module)
     inner = getattr(optimizer, "_base_optimizer", optimizer)  # what steps inside timm's Lookahead
-    schedules.attach(inner, module, options)
+    schedules.attach(inner, module, options, repeats)
     if options["sam"] is not None:
         sam.attach(inner, module, float(options["sam"]), bool(options["sam_adaptive"]))
     if options["agc"] is not None:

@@ -23,6 +23,7 @@ def parameter_groups(
     lr_scale: dict[str, float] | None = None,
     layer_decay: float | None = None,
     fixed_lr: Iterable[str] = (),
+    part: str | None = None,
 ) -> list[dict[str, Any]]:
     """Trainable parameters grouped by learning rate and by whether they decay.
 
@@ -33,6 +34,7 @@ def parameter_groups(
         lr_scale: factor for each named child of the method.
         layer_decay: factor for each layer of ``module.encoder.backbone``, counted from the head.
         fixed_lr: named children of the method whose learning rate no schedule touches.
+        part: take only this child's parameters.
 
     Returns:
         Groups with ``params``, ``lr``, ``weight_decay``, ``spared`` (from the decay) and
@@ -41,8 +43,9 @@ def parameter_groups(
     plain, scales = undecayed(module), _scales(module, lr_scale or {}, layer_decay)
     fixed, groups = set(fixed_lr), dict[tuple[bool, float, bool], list[nn.Parameter]]()
     for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
-            key = (name.partition(".")[0] in fixed, scales[name], name in plain)
+        child = name.partition(".")[0]
+        if parameter.requires_grad and part in (None, child):
+            key = (child in fixed, scales[name], name in plain)
             groups.setdefault(key, []).append(parameter)
     order = sorted(groups, key=lambda key: (key[0], key[1] != 1.0, -key[1], key[2]))
     return [

@@ -18,9 +18,15 @@ SCHEDULES = ("constant", *FALLING, "step", "onecycle")
 
 
 def attach(
-    optimizer: torch.optim.Optimizer, module: L.LightningModule, options: dict[str, Any]
+    optimizer: torch.optim.Optimizer,
+    module: L.LightningModule,
+    options: dict[str, Any],
+    repeats: int = 1,
 ) -> None:
-    """Set the learning rate before every step from a counter kept in the first parameter group."""
+    """Set the learning rate before every step from a counter kept in the first parameter group.
+
+    With ``repeats`` the schedule goes on by one every so many steps of this optimiser.
+    """
     at = plan(module, options)
     cycles = options["schedule"] == "onecycle" and options["cycle_momentum"]
     for group in optimizer.param_groups:
@@ -31,7 +37,7 @@ def attach(
 
     def before_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         step = optimizer.param_groups[0]["schedule_step"]
-        factor, momentum = at(step)
+        factor, momentum = at(step // repeats)
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * (1.0 if group.get("fixed_lr") else factor)
             if cycles:
@@ -124,10 +130,23 @@ def _steps(module: L.LightningModule, options: dict[str, Any]) -> tuple[int, int
     warmup_steps, warmup_epochs = int(options["warmup_steps"]), float(options["warmup_epochs"])
     if trainer is None:
         return 0, warmup_steps
-    steps = trainer.estimated_stepping_batches
+    steps = total_steps(module)
     total = int(steps) if math.isfinite(steps) else 0
     if warmup_epochs:
         if trainer.max_epochs is None or trainer.max_epochs < 1:
             raise ValueError("warmup_epochs needs trainer.max_epochs; use warmup_steps")
         warmup_steps = round(warmup_epochs * total / trainer.max_epochs)
     return total, warmup_steps
+
+
+def total_steps(module: L.LightningModule) -> float:
+    """Optimiser steps of the run that the module is in, by which ``global_step`` counts.
+
+    A method whose step takes several batches (a GAN's generator) says how many in
+    ``batches_per_step``; Lightning's estimate knows of gradient accumulation only.
+    """
+    trainer, batches = module.trainer, getattr(module, "batches_per_step", 1)
+    steps = trainer.estimated_stepping_batches
+    if batches > 1 and trainer.max_epochs not in (None, -1):
+        steps = min(steps, trainer.num_training_batches * trainer.max_epochs // batches)
+    return steps
