@@ -18,7 +18,7 @@ from genlab.data.finish import Finish
 from genlab.data.loader import Batch, EvalLoader, Source, TrainLoader
 from genlab.data.pictures import Pictures
 from genlab.data.resume import ExactResume
-from genlab.data.sampling import check_sampling
+from genlab.data.sampling import check_sampling, evenly
 from genlab.data.splits import Division
 
 Split = Literal["train", "val", "test"]
@@ -187,7 +187,9 @@ class Images(L.LightningDataModule):
         """Test images in order."""
         return self.test_dataloader()
 
-    def bank_dataloader(self, split: Split = "train", shard: bool = False) -> EvalLoader:
+    def bank_dataloader(
+        self, split: Split = "train", shard: bool = False, most: int | None = None
+    ) -> EvalLoader:
         """Images in order, never augmented, as evaluation sees them (binarised once if at all).
 
         Outside the Trainer, pass its batches through `to_device`.
@@ -195,9 +197,11 @@ class Images(L.LightningDataModule):
         Args:
             split: which.
             shard: give every rank its share instead of everything.
+            most: so many images at most, see `sampling.evenly`; None for all.
         """
         self.setup()
         source, rows = self._parts[split] if self.binarize == "none" else self._form(split)
+        rows = rows if most is None else evenly(rows, source.labels[rows], most)
         rank, world = (distributed.rank(), distributed.world_size()) if shard else (0, 1)
         return EvalLoader(source, rows, self.eval_batch_size, rank=rank, world=world)
 

@@ -28,6 +28,17 @@ def epoch_order(sampling: str, labels: Tensor, seed: int) -> Tensor:
     return by_class[(counts.cumsum(0) - counts)[drawn] + within.long()]
 
 
+def evenly(rows: Tensor, labels: Tensor, most: int) -> Tensor:
+    """At most ``most`` of the rows (N,), evenly spaced; only those with a label, if any has one.
+
+    Of data sorted by class, every class keeps its share.
+    """
+    known = rows[labels >= 0]
+    rows = known if len(known) else rows
+    count = min(most, len(rows))
+    return rows[torch.arange(count) * len(rows) // max(count, 1)]
+
+
 def check_sampling(sampling: str) -> None:
     """Refuse what is no way of sampling.
 

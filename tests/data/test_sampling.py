@@ -11,7 +11,7 @@ from torch import Tensor
 from genlab.data import Digits
 from genlab.data.loader import TrainLoader
 from genlab.data.pictures import Pictures
-from genlab.data.sampling import epoch_order
+from genlab.data.sampling import epoch_order, evenly
 from tests.conftest import TwoRanks
 from tests.data.test_loader import seen
 
@@ -95,3 +95,14 @@ def test_two_ranks_share_the_draw_of_one_process(two_ranks: TwoRanks) -> None:
             assert torch.equal(whole["image"][rank::2], mine["image"])
     drawn = torch.cat([batch["index"] for batch in one])
     assert len(drawn.unique()) < len(drawn)
+
+
+def test_few_rows_are_spread_evenly_over_those_with_labels() -> None:
+    rows, labels = torch.arange(100, 200), torch.arange(10).repeat_interleave(10)
+    found = evenly(rows, labels, 30)
+    assert labels[found - 100].bincount().tolist() == [3] * 10
+    assert len(found.unique()) == 30
+    assert torch.equal(evenly(rows, labels, 1000), rows)
+    some = labels.where(labels > 7, -1)
+    assert evenly(rows, some, 20).tolist() == list(range(180, 200))
+    assert evenly(rows, torch.full((100,), -1), 2).tolist() == [100, 150]
