@@ -1,0 +1,186 @@
+"""RealNVP: couplings that alternate between the two parts of an image, at several scales.
+
+Dinh, Sohl-Dickstein, Bengio 2016, arXiv:1605.08803; spline couplings: Durkan et al. 2019,
+arXiv:1906.04032. Departures: ActNorm in place of batch norm between couplings, and no norm inside
+their networks, so that an image's density depends on no other image; the bound of the log-scale is
+a number. ``network: mlp`` has no scales: random halves of the flattened image change in turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from genlab import optim
+from genlab.networks import flow
+from genlab.networks.actnorm import ActNorm
+from genlab.networks.coupling_nets import dense_net, residual_net
+from genlab.networks.couplings import CheckerboardCoupling, HalfCoupling, change
+from genlab.networks.image_flow import ImageFlow, latent_path
+from genlab.networks.latents import Latents
+from genlab.networks.pixels import Pixels
+
+NETWORKS = ("residual", "mlp")
+
+
+class RealNVP(L.LightningModule):
+    """Normalizing flow of checkerboard and channel couplings.
+
+    Args:
+        channels: C of the images.
+        image_size: H = W in pixels.
+        network: of the couplings: ``residual`` (convolutions) or ``mlp`` (flattened images).
+        scales: at each but the last: couplings, squeeze, couplings, half of the channels is done.
+        couplings: of each kind at a scale, one more at the last; of an ``mlp`` flow, in all.
+        width: channels of the residual networks.
+        blocks: in each of them.
+        hidden_dims: widths of an ``mlp``.
+        activation: of an ``mlp``.
+        coupling: ``affine``, ``additive`` or ``spline``.
+        bins: of a spline.
+        bound: a spline changes what lies in [-bound, bound].
+        preprocess: from pixels to numbers, see `networks.pixels.Pixels`.
+        levels: values a pixel can have.
+        alpha: of the logit.
+        optimizer: how to train; see `optim.build`.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        channels: int = 1,
+        image_size: int = 28,
+        network: str = "residual",
+        scales: int = 2,
+        couplings: int = 3,
+        width: int = 32,
+        blocks: int = 2,
+        hidden_dims: Sequence[int] = (512, 512),
+        activation: str = "relu",
+        coupling: str = "affine",
+        bins: int = 8,
+        bound: float = 4.0,
+        preprocess: str = "logit",
+        levels: int = 256,
+        alpha: float = 0.05,
+        optimizer: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if network not in NETWORKS:
+            raise ValueError(f"network {network!r} is none of {', '.join(NETWORKS)}")
+        for name in ("scales", "couplings", "width"):
+            if self.hparams[name] < 1:
+                raise ValueError(f"{name} must be at least 1, got {self.hparams[name]}")
+        if network == "residual" and image_size % 2 ** (scales - 1):
+            raise ValueError(
+                f"scales {scales}: {image_size} pixels do not halve {scales - 1} times"
+            )
+        shape, dim = (channels, image_size, image_size), channels * image_size**2
+        self.change = change(coupling, bins, bound)
+        layers = self._flat(shape, dim) if network == "mlp" else self._scale(shape, scales)
+        self.flow = ImageFlow(Pixels(preprocess, levels, alpha), layers, Latents(dim))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Features for downstream use, the latents: (B, C, H, W) -> (B, D)."""
+        return self.encode(image)
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Latents of the image, without noise: (B, C, H, W) -> (B, D)."""
+        return self.flow.encode(image)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The image of these latents, exactly that which `encode` was given: -> (B, C, H, W)."""
+        return self.flow.decode(z)
+
+    @torch.no_grad()
+    def reconstruct(self, image: Tensor) -> Tensor:
+        """There and back: (B, C, H, W) -> (B, C, H, W), the same image."""
+        return self.decode(self.encode(image))
+
+    @torch.no_grad()
+    def sample(self, n: int, temperature: float = 1.0) -> Tensor:
+        """Draw latents, their spread times ``temperature``, and decode: (n, C, H, W)."""
+        return self.decode(self.flow.latents.sample(n, temperature=temperature))
+
+    @torch.no_grad()
+    def interpolate(self, start: Tensor, end: Tensor, steps: int, spherical: bool = True) -> Tensor:
+        """From latents to latents on an arc, or a line: 2 x (B, C, H, W) -> (B, steps, C, H, W)."""
+        paths = latent_path(self.encode(start), self.encode(end), steps, spherical)
+        return torch.stack([self.decode(path) for path in paths])
+
+    def log_prob(self, image: Tensor) -> Tensor:
+        """Log-density in nats, of dequantised pixels in units of a level: -> (B,)."""
+        return self.flow.log_prob(image, self.noise(image))
+
+    def noise(self, image: Tensor) -> Tensor:
+        """Where in its cell each pixel lies, uniform in [0, 1): -> (B, C, H, W)."""
+        return torch.rand_like(image)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Negative log-density, mean over the batch, sum over dimensions, in nats."""
+        return self._figures(batch["image"])
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Negative log-density; bits per dimension of images."""
+        self._log("val", batch)
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Negative log-density; bits per dimension of images."""
+        self._log("test", batch)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """See `optim.build`."""
+        return optim.build(self, self.hparams["optimizer"])
+
+    def _figures(self, image: Tensor) -> dict[str, Tensor]:
+        log_prob = self.log_prob(image)
+        figures = {"loss": -log_prob.mean()}
+        if self.flow.pixels.quantised:
+            figures["bits_per_dim"] = self.flow.bits_per_dim(log_prob)
+        return figures
+
+    def _log(self, split: str, batch: dict[str, Any]) -> None:
+        named = {f"{split}/{name}": v for name, v in self._figures(batch["image"]).items()}
+        size = len(batch["image"])
+        self.log_dict(named, batch_size=size, on_step=False, on_epoch=True, sync_dist=True)
+
+    def _scale(self, shape: tuple[int, int, int], scales: int) -> nn.Module:
+        """Couplings of this scale; then half of the channels goes on at half the size."""
+        count, (c, h, w) = self.hparams["couplings"], shape
+        if scales == 1:
+            last = self._couplings(CheckerboardCoupling, c, count + 1)
+            return flow.Chain([*last, flow.Reshape(shape, (c * h * w,))])
+        boards = self._couplings(CheckerboardCoupling, c, count)
+        halves = self._couplings(HalfCoupling, 4 * c, count)
+        rest = self._scale((2 * c, h // 2, w // 2), scales - 1)
+        done = flow.FactorOut(rest, (4 * c, h // 2, w // 2), learned_prior=False)
+        return flow.Chain([*boards, flow.Squeeze(), *halves, done])
+
+    def _couplings(self, kind: Any, c: int, count: int) -> list[nn.Module]:
+        """Couplings on images of ``c`` channels, the parts taking turns, ActNorm before each."""
+        width, blocks = self.hparams["width"], self.hparams["blocks"]
+        part = c if kind is CheckerboardCoupling else c // 2
+        layers: list[nn.Module] = []
+        for i in range(count):
+            net = residual_net(part, part * self.change.size, width, blocks)
+            layers += [ActNorm(c), kind(net, self.change, flip=i % 2 == 1)]
+        return layers
+
+    def _flat(self, shape: tuple[int, int, int], dim: int) -> nn.Module:
+        """Couplings between random halves of the flattened image."""
+        stay, hidden = (dim + 1) // 2, self.hparams["hidden_dims"]
+        layers: list[nn.Module] = [flow.Reshape(shape, (dim,))]
+        for _ in range(self.hparams["couplings"]):
+            net = dense_net(
+                stay, (dim - stay) * self.change.size, hidden, self.hparams["activation"]
+            )
+            order = flow.Permute(torch.randperm(dim))
+            layers += [ActNorm(dim), order, HalfCoupling(net, self.change)]
+        return flow.Chain(layers)

@@ -1,0 +1,79 @@
+"""A density of images: preprocessing, an invertible map, a density of its latents."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from genlab.networks.latents import Latents
+from genlab.networks.pixels import Pixels
+
+
+class ImageFlow(nn.Module):
+    """An image is dequantised, mapped to latents and judged there; and all of it backwards.
+
+    Args:
+        pixels: between images and real numbers.
+        layers: a flow, (B, C, H, W) -> (B, D).
+        latents: the density of z, (B, D).
+    """
+
+    def __init__(self, pixels: Pixels, layers: nn.Module, latents: Latents) -> None:
+        super().__init__()
+        self.pixels, self.layers, self.latents = pixels, layers, latents
+
+    def log_prob(self, image: Tensor, noise: Tensor, label: Tensor | None = None) -> Tensor:
+        """Log-density of images in nats, counted in cells of one level: -> (B,).
+
+        Args:
+            image: (B, C, H, W) in [0, 1].
+            noise: places in the cells, in [0, 1), (B, C, H, W).
+            label: classes (B,), -1 where unknown; where the latents know classes.
+        """
+        y, log_det = self.pixels(image, noise)
+        z, more = self.layers(y)
+        return self.latents.log_prob(z, label) + log_det + more
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Latents of the middles of the cells: (B, C, H, W) -> (B, D); no autocast inside."""
+        with torch.autocast(image.device.type, enabled=False):
+            y, _ = self.pixels(image, torch.full_like(image, 0.5))
+            z: Tensor = self.layers(y)[0]
+            return z
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The image that has these latents: (B, D) -> (B, C, H, W); no autocast inside."""
+        with torch.autocast(z.device.type, enabled=False):
+            return self.pixels.inverse(self.layers.inverse(z)[0])  # type: ignore[operator]
+
+    def bits_per_dim(self, log_prob: Tensor) -> Tensor:
+        """Mean bits a dimension needs: log-densities in nats (B,) -> scalar."""
+        return -log_prob.mean() / (self.latents.dim * math.log(2))
+
+
+def latent_path(start: Tensor, end: Tensor, steps: int, spherical: bool = True) -> Tensor:
+    """Points on the way from one latent to another: 2 x (B, D) -> (B, steps, D).
+
+    A straight line passes where hardly any latent lies: in D dimensions they are about sqrt(D)
+    from the centre. The arc keeps its distance (Shoemake 1985, "Animating rotation with quaternion
+    curves"; White 2016, arXiv:1609.04468).
+
+    Args:
+        start: latents.
+        end: latents.
+        steps: points, both ends among them.
+        spherical: the arc, with the length interpolated, instead of the line.
+    """
+    along = torch.linspace(0, 1, steps, device=start.device, dtype=start.dtype)[None, :, None]
+    line = torch.lerp(start[:, None], end[:, None], along)
+    if not spherical:
+        return line
+    lengths = [part.norm(dim=1, keepdim=True).clamp(min=1e-12) for part in (start, end)]
+    cosine = (start / lengths[0] * end / lengths[1]).sum(1, keepdim=True).clamp(-1, 1)
+    angle = cosine.acos()[:, None]  # (B, 1, 1)
+    length = torch.lerp(lengths[0][:, None], lengths[1][:, None], along)
+    arc = ((1 - along) * angle).sin() * (start / lengths[0])[:, None]
+    arc = arc + (along * angle).sin() * (end / lengths[1])[:, None]
+    return torch.where(angle.sin() < 1e-4, line, length * arc / angle.sin().clamp(min=1e-4))
