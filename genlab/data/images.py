@@ -188,7 +188,11 @@ class Images(L.LightningDataModule):
         return self.test_dataloader()
 
     def bank_dataloader(
-        self, split: Split = "train", shard: bool = False, most: int | None = None
+        self,
+        split: Split = "train",
+        shard: bool = False,
+        most: int | None = None,
+        binarized: bool = True,
     ) -> EvalLoader:
         """Images in order, never augmented, as evaluation sees them (binarised once if at all).
 
@@ -198,9 +202,11 @@ class Images(L.LightningDataModule):
             split: which.
             shard: give every rank its share instead of everything.
             most: so many images at most, see `sampling.evenly`; None for all.
+            binarized: where the recipe says so; False for the images' own grey levels.
         """
         self.setup()
-        source, rows = self._parts[split] if self.binarize == "none" else self._form(split)
+        grey = self.binarize == "none" or not binarized
+        source, rows = self._parts[split] if grey else self._form(split)
         rows = rows if most is None else evenly(rows, source.labels[rows], most)
         rank, world = (distributed.rank(), distributed.world_size()) if shard else (0, 1)
         return EvalLoader(source, rows, self.eval_batch_size, rank=rank, world=world)

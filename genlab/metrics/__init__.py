@@ -4,7 +4,11 @@ from genlab.metrics.active_units import ActiveUnits
 from genlab.metrics.bank import Bank, collect, merge
 from genlab.metrics.classification import AUROC, classification_metrics, per_class
 from genlab.metrics.codebook import CodebookUsage, perplexity
+from genlab.metrics.frechet import FrechetDistance, frechet_distance
+from genlab.metrics.inception_score import InceptionScore
+from genlab.metrics.kernel_distance import kernel_distance, polynomial_mmd
 from genlab.metrics.knn import KNN, knn_scores
+from genlab.metrics.overlap import manifold_overlap, neighbours
 
 __all__ = [
     "AUROC",
@@ -12,10 +16,17 @@ __all__ = [
     "ActiveUnits",
     "Bank",
     "CodebookUsage",
+    "FrechetDistance",
+    "InceptionScore",
     "classification_metrics",
     "collect",
+    "frechet_distance",
+    "kernel_distance",
     "knn_scores",
+    "manifold_overlap",
     "merge",
+    "neighbours",
     "per_class",
     "perplexity",
+    "polynomial_mmd",
 ]
