@@ -1,8 +1,10 @@
 """Pure functions: tensors in, tensor out. What is summed and what averaged, each one says."""
 
+from genlab.losses.adversarial import check_objective, critic_loss, generator_loss
 from genlab.losses.agreement import negative_cosine, normalised_distance
 from genlab.losses.classification import CLASS_LOSSES, class_nll, flooding
 from genlab.losses.contrastive import info_nce, info_nce_in_batch, nt_xent
+from genlab.losses.gradient_penalty import between, gradient_norm, gradient_penalty
 from genlab.losses.iwae import iwae_bound
 from genlab.losses.kl import free_bits, kl_normal, kl_standard_normal, normal_log_prob
 from genlab.losses.likelihood import (
@@ -21,14 +23,20 @@ __all__ = [
     "CLASS_LOSSES",
     "LIKELIHOODS",
     "bernoulli_nll",
+    "between",
     "bits_per_dim",
+    "check_objective",
     "class_nll",
     "code_nll",
     "commitment",
+    "critic_loss",
     "discretized_logistic_nll",
     "flooding",
     "free_bits",
     "gaussian_nll",
+    "generator_loss",
+    "gradient_norm",
+    "gradient_penalty",
     "info_nce",
     "info_nce_in_batch",
     "iwae_bound",

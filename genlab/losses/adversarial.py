@@ -1,0 +1,56 @@
+"""What a critic and a generator want from each other, by name."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+OBJECTIVES = ("wasserstein", "hinge", "non_saturating")
+
+
+def critic_loss(objective: str, real: Tensor, fake: Tensor) -> Tensor:
+    """What the critic minimises; means over each batch of scores.
+
+    Args:
+        objective: ``wasserstein``: E[fake] - E[real] (Arjovsky, Chintala, Bottou 2017,
+            arXiv:1701.07875); ``hinge``: E[(1 - real)+] + E[(1 + fake)+] (Lim and Ye 2017,
+            arXiv:1705.02894); ``non_saturating``: cross entropy of real against fake, in nats
+            (Goodfellow et al. 2014, arXiv:1406.2661).
+        real: scores of real images, (B,), of any precision; the loss is in float32 at least.
+        fake: scores of generated ones, (B,).
+
+    Raises:
+        ValueError: unknown objective.
+    """
+    real, fake = _wide(real), _wide(fake)
+    if objective == "wasserstein":
+        return fake.mean() - real.mean()
+    if objective == "hinge":
+        return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+    check_objective(objective)
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def generator_loss(objective: str, fake: Tensor) -> Tensor:
+    """What the generator minimises: -E[fake], or E[-log sigmoid(fake)] when non-saturating.
+
+    Args:
+        objective: see `critic_loss`.
+        fake: scores, (B,).
+
+    Raises:
+        ValueError: unknown objective.
+    """
+    check_objective(objective)
+    fake = _wide(fake)
+    return F.softplus(-fake).mean() if objective == "non_saturating" else -fake.mean()
+
+
+def check_objective(objective: str) -> None:
+    """Raise a ValueError that names the objectives there are, if this is none."""
+    if objective not in OBJECTIVES:
+        raise ValueError(f"objective {objective!r} is none of {', '.join(OBJECTIVES)}")
+
+
+def _wide(scores: Tensor) -> Tensor:
+    return scores if scores.element_size() >= 4 else scores.float()

@@ -1,0 +1,41 @@
+"""How steep a critic is between real and generated images, and what that costs.
+
+Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville 2017, arXiv:1704.00028; one-sided: Petzka, Fischer,
+Lukovnikov 2018, arXiv:1709.08894.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def between(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
+    """Points on the lines between pairs, one share per sample: (B, ...), (B, ...), (B,)."""
+    share = share.view(-1, *[1] * (real.ndim - 1))
+    return fake + share * (real - fake)
+
+
+def gradient_norm(critic: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+    """Euclidean norm of the gradient of each score by its own image: (B, C, H, W) -> (B,).
+
+    It can be differentiated by the critic's weights. Autocast is off: in bfloat16 the penalty's
+    gradient is off by a per cent. Where the gradient is zero, so is the norm, and its derivative
+    is zero, not NaN.
+
+    Args:
+        critic: (B, C, H, W) -> (B,); scores must not depend on other images of the batch.
+        image: where to look; detached.
+    """
+    with torch.autocast(image.device.type, enabled=False), torch.enable_grad():
+        image = image.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(critic(image).sum(), image, create_graph=True)
+    return torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+
+
+def gradient_penalty(norm: Tensor, one_sided: bool = False) -> Tensor:
+    """Mean of (norm - 1)^2; one-sided only where the norm exceeds 1: (B,) -> scalar."""
+    excess = norm - 1
+    return (excess.clamp(min=0) if one_sided else excess).square().mean()

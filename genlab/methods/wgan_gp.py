@@ -1,0 +1,320 @@
+"""WGAN-GP: a critic measures how far generated images are from real ones, a generator comes closer.
+
+Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville 2017, arXiv:1704.00028. The same file holds its
+family: WGAN, clipped weights (Arjovsky, Chintala, Bottou 2017, arXiv:1701.07875); WGAN-LP, the
+one-sided penalty (Petzka, Fischer, Lukovnikov 2018, arXiv:1709.08894); SNGAN, hinge and spectral
+norm (Miyato, Kataoka, Koyama, Yoshida 2018, arXiv:1802.05957); the non-saturating GAN (Goodfellow
+et al. 2014, arXiv:1406.2661). Departures: an average of the generator's weights is what samples;
+the class stands beside the noise, where Miyato and Koyama (2018, arXiv:1802.05637) use conditional
+batch norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from genlab import distributed, losses, networks, optim
+
+CONSTRAINTS = ("penalty", "one_sided_penalty", "clip", "spectral_norm", "none")
+OUTPUTS = ("tanh", "linear")
+PAPER = {"name": "adam", "lr": 1e-4, "betas": [0.0, 0.9]}
+
+
+class WGANGP(L.LightningModule):
+    """A generator and a critic with an optimiser each.
+
+    Every training batch is one step of the critic; every ``n_critic``-th is one of the generator
+    as well. Only the generator's steps are ``global_step``: ``trainer.max_steps``, schedules,
+    logging, checkpoints and progress count them. For that the generator steps through Lightning's
+    optimiser, which counts, and the critic through ``strategy.optimizer_step``, which is what
+    Lightning's optimiser calls: gradient scaling and the hooks before a step are the same for both.
+    Lightning refuses ``trainer.accumulate_grad_batches`` and ``trainer.gradient_clip_val`` where a
+    method has two optimisers; the arguments of those names below stand in for them.
+
+    ========= ============== =================== ==========================================
+    published objective      constraint          with
+    ========= ============== =================== ==========================================
+    WGAN-GP   wasserstein    penalty             n_critic 5, Adam 1e-4, betas 0, 0.9
+    WGAN-LP   wasserstein    one_sided_penalty   the same
+    WGAN      wasserstein    clip                n_critic 5, clip_value 0.01, RMSprop 5e-5
+    SNGAN     hinge          spectral_norm       n_critic 1 or 5, Adam 2e-4
+    NSGAN     non_saturating none                n_critic 1, Adam 2e-4, betas 0.5, 0.999
+    ========= ============== =================== ==========================================
+
+    Args:
+        channels: C of the images.
+        image_size: H = W in pixels.
+        num_classes: K of the data.
+        latent_dim: D of z.
+        generator: ``mlp``, ``dcgan`` or ``resnet``; see `networks.generator`.
+        critic: ``mlp``, ``dcgan`` or ``resnet``; see `networks.critic`.
+        output: ``tanh`` for images in [0, 1], ``linear`` for numbers without bounds.
+        condition: null for images of no class in particular; ``projection`` or ``concat`` for
+            images of the class that is asked for, the critic seeing it so.
+        objective: ``wasserstein``, ``hinge`` or ``non_saturating``; see `losses.critic_loss`.
+        constraint: what keeps the critic from becoming steep: ``penalty`` (gradient norm 1 between
+            real and generated images), ``one_sided_penalty`` (at most 1), ``clip`` (of weights),
+            ``spectral_norm`` or ``none``.
+        penalty_weight: lambda of the penalties.
+        clip_value: largest weight of a clipped critic.
+        n_critic: critic steps for each generator step.
+        ema_decay: of the average of the generator's weights; 0 keeps the last ones.
+        accumulate_grad_batches: parts that a batch is cut into, one after the other through the
+            networks: less memory, the same gradient (without batch norm). ``data.batch_size``
+            stays the images of a step.
+        gradient_clip_val: largest norm of each network's gradient; null does not clip.
+        optimizer: how to train both; see `optim.build`. ``lr_scale: {critic: 4}`` gives the critic
+            a rate of its own. By default Adam as in the paper.
+        generator_kwargs: to the generator's network (``width``, ``norm`` ...).
+        critic_kwargs: to the critic's network.
+
+    Raises:
+        ValueError: an argument is out of its range; a penalty on a critic with batch norm; in
+            training, an image without a label where ``condition`` needs it.
+    """
+
+    def __init__(
+        self,
+        channels: int = 1,
+        image_size: int = 28,
+        num_classes: int = 10,
+        latent_dim: int = 64,
+        generator: str = "dcgan",
+        critic: str = "dcgan",
+        output: str = "tanh",
+        condition: str | None = None,
+        objective: str = "wasserstein",
+        constraint: str = "penalty",
+        penalty_weight: float = 10.0,
+        clip_value: float = 0.01,
+        n_critic: int = 5,
+        ema_decay: float = 0.999,
+        accumulate_grad_batches: int = 1,
+        gradient_clip_val: float | None = None,
+        optimizer: dict[str, Any] | None = None,
+        generator_kwargs: dict[str, Any] | None = None,
+        critic_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self._check_arguments()
+        self.automatic_optimization = False
+        self.num_classes = num_classes if condition is not None else 0
+        shape = (channels, image_size, self.num_classes)
+        self.generator = networks.generator(
+            generator, latent_dim, *shape, bounded=output == "tanh", **(generator_kwargs or {})
+        )
+        self.critic = networks.critic(
+            critic, *shape, condition=condition or "projection", **(critic_kwargs or {})
+        )
+        if self.penalised and networks.normalises_over_the_batch(self.critic):
+            raise ValueError(
+                f"constraint {constraint!r} is per image, and batch norm in the critic mixes them: "
+                "critic_kwargs.norm must be none, layer or instance"
+            )
+        if constraint == "spectral_norm":
+            networks.spectrally_normalised(self.critic)
+        self.generator_ema = networks.EMA(self.generator, ema_decay)
+        self.batches_per_step = n_critic  # see `optim.total_steps`
+        self.critic_steps = 0
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Features for downstream use, the critic's: (B, C, H, W) -> (B, F).
+
+        A conditional critic of kind ``concat`` sees every image as one of class 0.
+        """
+        label = image.new_zeros(len(image), dtype=torch.long)
+        return self.critic.features(self.to_critic(image), label)
+
+    def to_critic(self, image: Tensor) -> Tensor:
+        """Data to the generator's range: [0, 1] -> [-1, 1]; unbounded data as they are."""
+        return 2 * image - 1 if self.hparams["output"] == "tanh" else image
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """Noise to images by the average generator: (B, D), (B,) -> (B, C, H, W)."""
+        image = self.generator_ema.average(z, label)
+        return (image + 1) / 2 if self.hparams["output"] == "tanh" else image
+
+    @torch.no_grad()
+    def sample(self, n: int, label: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+        """Draw z, widened by ``temperature``, and decode: (n, C, H, W).
+
+        Args:
+            n: how many.
+            label: classes (n,); by default all in turn. Without ``condition`` it has no effect.
+            temperature: standard deviation of z; below 1 images vary less.
+        """
+        if label is None and self.num_classes:
+            label = torch.arange(n) % self.num_classes
+        label = label.to(self.device) if label is not None else None
+        return self.decode(temperature * self.noise(n), label)
+
+    def noise(self, n: int) -> Tensor:
+        """Standard normal z: (n, D)."""
+        return torch.randn(n, self.hparams["latent_dim"], device=self.device)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """One step of the critic; after every ``n_critic`` of them one of the generator."""
+        real, label = self.to_critic(batch["image"]), self._label(batch)
+        figures = self._critic_step(real, label)
+        self.critic_steps += 1
+        if self.critic_steps % self.hparams["n_critic"] == 0:
+            self._generator_step(label)
+        return figures
+
+    def critic_loss(self, real: Tensor, label: Tensor, z: Tensor, share: Tensor) -> dict[str, Any]:
+        """The critic's loss and what to watch: (B, C, H, W), (B,), (B, D), (B,) -> scalars.
+
+        ``share`` is where the penalty looks, between a fake (0) and a real image (1).
+        """
+        with torch.no_grad():
+            fake = self.generator(z, label).to(real.dtype)
+        objective = self.hparams["objective"]
+        on_real, on_fake = self.critic(real, label).float(), self.critic(fake, label).float()
+        loss = losses.critic_loss(objective, on_real, on_fake)
+        figures = {
+            "loss_generator": losses.generator_loss(objective, on_fake),
+            "wasserstein": on_real.mean() - on_fake.mean(),
+        }
+        if self.penalised:
+            norm = self.gradient_norm(losses.between(real, fake, share), label)
+            one_sided = self.hparams["constraint"] == "one_sided_penalty"
+            penalty = losses.gradient_penalty(norm, one_sided)
+            loss = loss + self.hparams["penalty_weight"] * penalty
+            figures |= {"penalty": penalty, "gradient_norm": norm.mean()}
+            figures["gradient_norm_sd"] = norm.std(correction=0)
+        return {"loss": loss} | figures
+
+    def generator_loss(self, label: Tensor, z: Tensor) -> dict[str, Any]:
+        """What the critic, unchanged, thinks of fakes: (B,), (B, D) -> scalar."""
+        scores = self.critic(self.generator(z, label), label)
+        return {"loss": losses.generator_loss(self.hparams["objective"], scores)}
+
+    def gradient_norm(self, image: Tensor, label: Tensor) -> Tensor:
+        """Of the score by the image: (B, C, H, W), (B,) -> (B,)."""
+        return losses.gradient_norm(lambda x: self.critic(x, label), image)
+
+    def _critic_step(self, real: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """Through the precision plugin, uncounted."""
+        optimizer, figures = self.trainer.optimizers[1], dict[str, Tensor]()
+        drawn = self.noise(len(real)), torch.rand(len(real), device=self.device)
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            figures.update(self._backward(self.critic, self.critic_loss, real, label, *drawn))
+            return figures["loss"]
+
+        self.trainer.strategy.optimizer_step(optimizer, closure, model=self)
+        if self.hparams["constraint"] == "clip":
+            networks.clip_weights(self.critic, self.hparams["clip_value"])
+        return figures
+
+    def _generator_step(self, label: Tensor) -> None:
+        """Through Lightning's optimiser, which moves ``global_step``; then the average moves."""
+        optimizer: Any = self.optimizers()[0]  # type: ignore[index]
+        z = self.noise(len(label))
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            return self._backward(self.generator, self.generator_loss, label, z)["loss"]
+
+        optimizer.step(closure)
+        self.generator_ema.update(self.generator, self.global_step)
+
+    def _backward(
+        self, own: nn.Module, loss: Callable[..., dict[str, Any]], *batch: Tensor
+    ) -> dict[str, Tensor]:
+        """Gradients for one network, from the batch in parts; the batch's mean figures.
+
+        DDP waits for a gradient of every parameter of both networks: it gets zeros for the other.
+        """
+        parts, figures = self.hparams["accumulate_grad_batches"], dict[str, Tensor]()
+        inputs = None if distributed.active() else list(own.parameters())
+        for part in zip(*(x.tensor_split(parts) for x in batch), strict=True):
+            share = len(part[0]) / len(batch[0])
+            found = loss(*part)
+            total = share * found["loss"]
+            if distributed.active():
+                total = total + sum(0 * p.sum() for p in self.parameters() if p.requires_grad)
+            self.manual_backward(total, inputs=inputs)
+            for name, value in found.items():
+                figures[name] = figures.get(name, 0) + share * value.detach()
+        return figures
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip the gradient, whole and unscaled, of the network that is about to step."""
+        if self.hparams["gradient_clip_val"] is not None:
+            own = [p for group in optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(own, self.hparams["gradient_clip_val"])
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        """Let what is logged next stand at the generator's steps: Lightning counts batches."""
+        self.trainer.fit_loop.epoch_loop._batches_that_stepped = max(0, self.global_step - 1)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """The critic's estimate and steepness on held-out images and the average's samples."""
+        return self._measure("val", batch)
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """As in validation, on test images."""
+        return self._measure("test", batch)
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """The generator's and the critic's; see `optim.build`."""
+        settings = self.hparams["optimizer"] or PAPER
+        return [
+            optim.build(self, settings, "generator"),
+            optim.build(self, settings, "critic", repeats=self.hparams["n_critic"]),
+        ]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Where in the round of critic steps training is."""
+        checkpoint["critic_steps"] = self.critic_steps
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.critic_steps = checkpoint["critic_steps"]
+
+    @property
+    def penalised(self) -> bool:
+        """Whether the critic's gradient norm is part of its loss."""
+        return str(self.hparams["constraint"]).endswith("penalty")
+
+    def _measure(self, split: str, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Log ``wasserstein`` and the mean ``gradient_norm``; all norms (B,) go to callbacks."""
+        with torch.inference_mode(False):  # the norm is a derivative
+            label = self._label(batch).clone()
+            real = self.to_critic(batch["image"].clone())
+            fake = self.generator_ema.average(self.noise(len(real)), label).to(real.dtype)
+            share = torch.rand(len(real), device=real.device)
+            norm = self.gradient_norm(losses.between(real, fake, share), label).detach()
+        gap = self.critic(real, label).float().mean() - self.critic(fake, label).float().mean()
+        figures = {"wasserstein": gap, "gradient_norm": norm.mean()}
+        named = {f"{split}/{name}": value for name, value in figures.items()}
+        self.log_dict(named, batch_size=len(real), on_step=False, on_epoch=True, sync_dist=True)
+        return {"gradient_norm": norm}
+
+    def _label(self, batch: dict[str, Any]) -> Tensor:
+        label: Tensor = batch["label"]
+        if self.num_classes and bool(((label < 0) | (label >= self.num_classes)).any()):
+            raise ValueError(f"WGANGP needs labels from 0 to {self.num_classes - 1} (-1: unknown)")
+        return label
+
+    def _check_arguments(self) -> None:
+        """Raise a ValueError for the first argument out of its range."""
+        given = self.hparams
+        losses.check_objective(given["objective"])
+        for name, known in {"constraint": CONSTRAINTS, "output": OUTPUTS}.items():
+            if given[name] not in known:
+                raise ValueError(f"{name} {given[name]!r} is none of {', '.join(known)}")
+        for name in ("n_critic", "accumulate_grad_batches"):
+            if given[name] < 1:
+                raise ValueError(f"{name} must be at least 1, got {given[name]}")
+        for name in ("penalty_weight", "clip_value", "gradient_clip_val"):
+            if given[name] is not None and given[name] <= 0:
+                raise ValueError(f"{name} must be above 0, got {given[name]}")
