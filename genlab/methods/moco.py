@@ -99,7 +99,8 @@ class MoCo(L.LightningModule):
             self.queue.check(step * (2 if self.symmetric else 1))
             parts = self.trainer.world_size * self.trainer.accumulate_grad_batches
             check_groups(step // parts, self.bn_splits)
-        if self.bn_splits > 1 and not any(isinstance(m, SplitBatchNorm) for m in self.modules()):
+        split = any(isinstance(m, SplitBatchNorm) for m in self.encoder.modules())
+        if self.bn_splits > 1 and not split:
             raise ValueError("bn_splits and trainer.sync_batchnorm undo each other: choose one")
         self.queue.keys.copy_(distributed.broadcast(self.queue.keys))
 

@@ -25,9 +25,14 @@ LARS = {
 }  # fmt: skip
 
 
-def test_two_ranks_are_one_process(two_ranks: TwoRanks) -> None:
-    """Losses, gradients, weights, momentum copies and queue after three steps; no batch norm."""
-    two_ranks.assert_same("tests.methods.programs_ssl:every", atol=2e-6)
+@pytest.mark.parametrize("norms", ["norm_free", "synchronised", "grouped"])
+def test_two_ranks_are_one_process(norms: str, two_ranks: TwoRanks) -> None:
+    """Losses, gradients, weights, momentum copies, queue and statistics after three steps.
+
+    Without batch norm; with statistics over all ranks; for MoCo also with those of each rank, which
+    are those of as many ``bn_splits`` on one process.
+    """
+    two_ranks.assert_same(f"tests.methods.programs_ssl:{norms}", atol=1e-9)
 
 
 def fit(name: str, folder: Path, resume: Path | None = None, **options: Any) -> Any:

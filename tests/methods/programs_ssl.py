@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks import LambdaCallback
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from genlab import distributed
+from genlab.data import Digits
 from genlab.methods.byol import BYOL
 from genlab.methods.moco import MoCo
 from genlab.methods.moco_v3 import MoCoV3
 from genlab.methods.simclr import SimCLR
 from genlab.methods.simsiam import SimSiam
+from tests.callbacks.tiny import trainer
 
 IMAGES: dict[str, Any] = {"channels": 1, "image_size": 8}
 CNN: dict[str, Any] = IMAGES | {"encoder": "small_cnn", "encoder_kwargs": {"width": 4}}
@@ -74,17 +81,41 @@ class _Step(nn.Module):
         return self.method.training_step(batch, 0)
 
 
-def three_steps(name: str, rank: int, world: int, shuffle: bool = False) -> dict[str, Any]:
-    """Losses, gradients of every step and the whole state, of a network without batch norm."""
-    method = small(name, VIT, **NORM_FREE[name])
-    if shuffle:
-        method.shuffle_bn = True
-    step: Any = _Step(method) if world == 1 else DistributedDataParallel(_Step(method))
+class GlobalBatchNorm(_BatchNorm):
+    """Statistics over all ranks, as ``trainer.sync_batchnorm``, which torch has for GPUs only."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Any."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The rows of all ranks normalised, this rank's returned."""
+        every = super().forward(distributed.gather(input))
+        return every.chunk(distributed.world_size())[distributed.rank()]
+
+
+def synchronise(module: nn.Module) -> None:
+    """Every batch norm as a `GlobalBatchNorm`, in place."""
+    for name, child in module.named_children():
+        if isinstance(child, _BatchNorm):
+            made = GlobalBatchNorm(child.num_features, affine=child.affine)
+            made.load_state_dict(child.state_dict())
+            if not any(p.requires_grad for p in child.parameters()):
+                made.requires_grad_(False)
+            setattr(module, name, made)
+        else:
+            synchronise(child)
+
+
+def three_steps(method: Any, rank: int, world: int, **ddp: Any) -> dict[str, Any]:
+    """Losses, gradients of every step and the whole state, in float64."""
+    step: Any = _Step(method.double())
+    if world > 1:
+        step = DistributedDataParallel(step, **ddp)
     trained = {n: p for n, p in method.named_parameters() if p.requires_grad}
     optimizer = torch.optim.SGD(trained.values(), 0.5, momentum=0.9)
     figures, gradients = [], []
     for count, batch in enumerate(pairs(8, 3)):
-        share = {"views": [view.chunk(world)[rank] for view in batch["views"]]}
+        share = {"views": [view[rank::world].double() for view in batch["views"]]}
         optimizer.zero_grad()
         loss = step(share)["loss"]
         loss.backward()
@@ -95,16 +126,58 @@ def three_steps(name: str, rank: int, world: int, shuffle: bool = False) -> dict
     return {"loss": torch.stack(figures), "grad": gradients, "state": dict(method.state_dict())}
 
 
-def every(rank: int, world: int) -> Any:
-    """`three_steps` of all methods; the symmetric queue as a set, its order is that of the ranks.
+def norm_free(rank: int, world: int) -> Any:
+    """All methods without batch norm.
 
     In ``shuffled``, keys encoded on the other rank must come back to their places.
     """
-    found = {name: three_steps(name, rank, world) for name in METHODS}
-    found["shuffled"] = three_steps("moco", rank, world, shuffle=world > 1)
-    state = found["moco_symmetric"]["state"]
-    state["queue.keys"] = state["queue.keys"][state["queue.keys"][:, 0].argsort()]
+    made = {name: small(name, VIT, **NORM_FREE[name]) for name in METHODS}
+    made["shuffled"] = small("moco", VIT)
+    made["shuffled"].shuffle_bn = world > 1
+    return {name: three_steps(method, rank, world) for name, method in made.items()}
+
+
+def synchronised(rank: int, world: int) -> Any:
+    """All methods with batch norm over all ranks in encoder and heads."""
+    made = {name: small(name) for name in METHODS}
+    for method in made.values():
+        synchronise(method)
+    return {name: three_steps(method, rank, world) for name, method in made.items()}
+
+
+def grouped(rank: int, world: int) -> Any:
+    """MoCo with batch norm over each rank's share, or over two such groups on one process.
+
+    The shuffled keys too: the permutation is that of rank zero. Running statistics are the mean of
+    the groups', so they are compared as the mean of the ranks'.
+    """
+    found = {}
+    for name in ("moco", "moco_symmetric"):
+        method = small(name, bn_splits=2 // world)
+        found[name] = three_steps(method, rank, world, broadcast_buffers=False)
+        state = found[name]["state"]
+        for key in [key for key in state if "running_" in key]:
+            state[key] = distributed.all_reduce_sum(state[key]) / world
     return found
+
+
+def queue_of_ranks(rank: int, world: int) -> Any:
+    """The queue after one step of the trainer; ranks that start from different ones.
+
+    Once training has begun rank 1 changes a key that the step does not replace.
+    """
+    method = small("moco", optimizer={"name": "torch.sgd", "lr": 0.1})
+    method.queue.keys.add_(rank)
+    mark = LambdaCallback(on_train_start=lambda *_: method.queue.keys[40].fill_(rank))
+    options: dict[str, Any] = {"max_steps": 1, "limit_val_batches": 0}
+    if world > 1:
+        os.environ |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "NODE_RANK": "0"}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+        options |= {"strategy": "ddp", "devices": world}
+    with tempfile.TemporaryDirectory() as folder:
+        run = trainer(Path(folder), mark, enable_checkpointing=False, **options)
+        run.fit(method, datamodule=Digits(batch_size=32, val_size=100, views="simclr", seed=3))
+    return dict(method.queue.state_dict())
 
 
 def same_state(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:

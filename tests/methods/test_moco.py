@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab import losses
-from genlab.callbacks import Reseed
+from genlab.callbacks import Reseed, SyncBatchNorm
 from genlab.data import Digits
 from genlab.methods.moco import MoCo
 from tests.callbacks.tiny import trainer
+from tests.conftest import TwoRanks
 from tests.methods.programs_ssl import CNN, VIT, pairs, small
 
 
@@ -130,8 +131,39 @@ def test_all_accumulated_keys_enter_at_the_step(tmp_path: Path) -> None:
 
 def test_a_queue_that_the_batch_does_not_fit_is_refused_before_training(tmp_path: Path) -> None:
     data = Digits(batch_size=40, limit=80, val_size=100, views="simclr")
-    with pytest.raises(ValueError, match=r"model\.queue_size 64 is less than the 80 keys"):
+    with pytest.raises(ValueError, match="queue_size 64 is less than the 80 keys of a step"):
         trainer(tmp_path).fit(small("moco_symmetric"), datamodule=data)
+
+
+def test_groups_that_the_batch_does_not_fit_are_refused_before_training(tmp_path: Path) -> None:
+    """Of what a process sees at a time: batch_size is global and over accumulated batches."""
+    data = Digits(batch_size=48, limit=96, val_size=100, views="simclr")
+    for splits, parts, said in (
+        (5, 1, "bn_splits 5 does not divide the 48 images"),
+        (5, 4, "bn_splits 5 does not divide the 12 images"),
+        (12, 4, "bn_splits 12 leaves groups of one image"),
+    ):
+        run = trainer(tmp_path, accumulate_grad_batches=parts)
+        with pytest.raises(ValueError, match=said):
+            run.fit(small("moco", bn_splits=splits), datamodule=data)
+
+
+def test_groups_and_synchronised_batch_norm_exclude_each_other(tmp_path: Path) -> None:
+    """The conversion replaces the groups' batch norms without a word."""
+    method = small("moco", bn_splits=2)
+    method.encoder = SyncBatchNorm().apply(method.encoder)
+    data = Digits(batch_size=32, limit=64, val_size=100, views="simclr")
+    with pytest.raises(ValueError, match=r"bn_splits and trainer\.sync_batchnorm undo each other"):
+        trainer(tmp_path).fit(method, datamodule=data)
+
+
+def test_ranks_start_from_one_queue_and_ddp_does_not_send_it(two_ranks: TwoRanks) -> None:
+    one, two = two_ranks.results("tests.methods.programs_ssl:queue_of_ranks")
+    for rank, queue in enumerate(two):
+        assert int(queue["pointer"]) == int(one["pointer"]) == 32
+        assert queue["keys"][40].tolist() == 6 * [rank]  # its own: it was not sent
+        for rows in (slice(0, 40), slice(41, 50)):
+            assert torch.equal(queue["keys"][rows], two[0]["keys"][rows])
 
 
 def test_version_one_is_a_linear_projector_at_another_temperature() -> None:
