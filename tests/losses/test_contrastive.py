@@ -62,6 +62,14 @@ def test_half_precision_stays_finite(kind: torch.dtype) -> None:
     assert a.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("temperature", [0.01, 1e-3])
+def test_a_small_temperature_does_not_overflow(temperature: float) -> None:
+    a, b = x(0, 8, 16).float(), x(1, 8, 16).float()
+    found = losses.nt_xent(a, b, temperature)
+    expected = losses.nt_xent(x(0, 8, 16), x(1, 8, 16), temperature)
+    assert float(found) == pytest.approx(float(expected), abs=1e-3)
+
+
 def test_two_ranks_are_one_process(two_ranks: TwoRanks) -> None:
     one, two = two_ranks.results("tests.losses.programs_contrastive:gathered")
     assert float(one["loss"]) == pytest.approx(1.7714680962, abs=1e-9)

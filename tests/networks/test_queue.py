@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
+from genlab import losses
 from genlab.networks.queue import Queue
 from tests.conftest import TwoRanks
+from tests.losses.golden_embeddings import x
 
 
 def test_a_write_goes_round_and_drops_nothing() -> None:
@@ -33,6 +36,22 @@ def test_keys_start_as_directions() -> None:
     queue = Queue(50, 8)
     torch.testing.assert_close(queue.keys.norm(dim=1), torch.ones(50))
     assert float(queue.keys.std()) > 0.2
+
+
+def test_three_batches_have_the_losses_on_paper() -> None:
+    """The logits come before the keys enter, and the queue is no part of the gradient."""
+    queue = Queue(12, 16)
+    queue.keys.copy_(F.normalize(x(5, 12, 16)))
+    expected = [(12.1622944, 1.740230), (11.2188826, 1.250170), (12.2735767, 1.624222)]
+    for step, (value, slope) in enumerate(expected):
+        q, k = x(10 + step, 4, 16).float().requires_grad_(), x(20 + step, 4, 16).float()
+        loss = losses.info_nce(q, k, queue.keys, 0.1)
+        loss.backward()
+        queue.enqueue(F.normalize(k))
+        assert float(loss.detach()) == pytest.approx(value, abs=1e-5)
+        assert q.grad is not None
+        assert float(q.grad.norm()) == pytest.approx(slope, abs=2e-6)
+        assert int(queue.pointer) == (4, 8, 0)[step]
 
 
 def test_ranks_hold_the_same_queue_as_one_process(two_ranks: TwoRanks) -> None:
