@@ -27,6 +27,10 @@ class Listing:
         """Some of them."""
         return Listing([self.files[row] for row in rows], self.labels[rows])
 
+    def plus(self, other: Listing) -> Listing:
+        """These, then the others."""
+        return Listing(self.files + other.files, np.concatenate([self.labels, other.labels]))
+
 
 def scan(root: Path, unlabeled: bool = False) -> tuple[list[str], dict[str, Listing]]:
     """The names of the classes, and the pictures of ``train`` and of ``val`` and ``test`` if given.

@@ -35,6 +35,8 @@ class ImageFolder(Images):
             processes decode every batch; the batches are the same.
         workers: processes that decode; None for as many as there are processors, at most 8.
         unlabeled: take sub-folders for mere folders: every label is -1.
+        unlabeled_root: a second folder, of any depth, whose pictures are trained on without
+            labels (-1) beside those of ``root``; ``index`` counts them last.
         **kwargs: see `Images`; not ``resize``, and with ``folds`` a ``val`` folder is not used.
 
     Raises:
@@ -50,6 +52,7 @@ class ImageFolder(Images):
         in_memory: bool | None = None,
         workers: int | None = None,
         unlabeled: bool = False,
+        unlabeled_root: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(root, **kwargs)
@@ -67,6 +70,7 @@ class ImageFolder(Images):
             raise ValueError(f"binarize {self.binarize!r} needs in_memory: true")
         self.image_size, self.channels, self.test_size = image_size, channels, test_size
         self.in_memory, self.unlabeled = in_memory, unlabeled
+        self.unlabeled_root = unlabeled_root
         self.workers = min(8, cores()) if workers is None else workers
         self._scan: tuple[list[str], dict[str, Listing]] | None = None
 
@@ -109,7 +113,12 @@ class ImageFolder(Images):
 
     def _listing(self) -> tuple[list[str], dict[str, Listing]]:
         if self._scan is None:
-            self._scan = scan(Path(os.path.abspath(self.root)), self.unlabeled)
+            classes, parts = scan(Path(os.path.abspath(self.root)), self.unlabeled)
+            if self.unlabeled_root is not None:
+                place = Path(self.unlabeled_root).expanduser()
+                more = scan(Path(os.path.abspath(place)), unlabeled=True)[1]["train"]
+                parts["train"] = parts["train"].plus(more)
+            self._scan = classes, parts
         return self._scan
 
     def _parts_of(self, listings: dict[str, Listing]) -> dict[str, Files]:

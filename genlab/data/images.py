@@ -14,11 +14,13 @@ from torch import Tensor
 
 from genlab import distributed
 from genlab.augment import views_from
+from genlab.data.few_labels import FewLabels
 from genlab.data.finish import Finish
 from genlab.data.loader import Batch, EvalLoader, Source, TrainLoader
 from genlab.data.pictures import Pictures
 from genlab.data.resume import ExactResume
 from genlab.data.sampling import check_sampling, evenly
+from genlab.data.semi import Plan, SemiLoader
 from genlab.data.splits import Division
 
 Split = Literal["train", "val", "test"]
@@ -54,6 +56,17 @@ class Images(L.LightningDataModule):
         folds: cut the training set in that many parts, classes in proportion, by ``split_seed``;
             one of them is val, whatever ``val_size`` says, the others are train.
         fold: which one, from 0.
+        labels: train on so many labels only: a number (classes alike), ``{per_class: n}``,
+            ``{count: n, imbalance: r}`` or the ``labels.json`` of a run; None for all. Training
+            batches are then ``labeled`` and ``unlabeled``, the latter with two ``views``, weakly
+            (``augment``) and strongly augmented; see `few_labels.FewLabels`.
+        labels_seed: of that choice.
+        unlabeled_ratio: mu, unlabelled images for each labelled one of ``batch_size``; 0 for
+            labelled images alone, in plain batches.
+        strong: what follows on ``augment`` in the second view: ``rand_augment`` or its settings,
+            see `augment.rand_augment`; null for a second weak view.
+        exclude_labeled: leave the labelled images out of the unlabelled ones.
+        steps_per_epoch: optimiser steps of an epoch, with ``labels``.
 
     Raises:
         ValueError: a value out of range, or two that exclude each other.
@@ -80,6 +93,12 @@ class Images(L.LightningDataModule):
         folds: int | None = None,
         fold: int = 0,
         views: str | dict[str, Any] | None = None,
+        labels: int | str | dict[str, Any] | None = None,
+        labels_seed: int = 0,
+        unlabeled_ratio: int = 7,
+        strong: str | dict[str, Any] | None = "rand_augment",
+        exclude_labeled: bool = False,
+        steps_per_epoch: int = 1024,
     ) -> None:
         super().__init__()
         sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size}
@@ -97,6 +116,10 @@ class Images(L.LightningDataModule):
         if views is not None and (augment or binarize != "none"):
             raise ValueError("views take images as they are: without augment and binarize")
         self.views = views_from(views)
+        plan = Plan(unlabeled_ratio, steps_per_epoch, exclude_labeled)
+        self.few = None if labels is None else FewLabels(labels, labels_seed, plan, strong)
+        if self.few and (views is not None or binarize != "none" or sampling != "uniform"):
+            raise ValueError("labels goes without views, binarize and sampling")
         self._parts: dict[str, tuple[Source, Tensor]] = {}
         self._forms: dict[str, tuple[Source, Tensor]] = {}
 
@@ -124,6 +147,8 @@ class Images(L.LightningDataModule):
         rows = parts["train"][1]
         used = self.division.limited(train.labels[rows].numpy())
         parts["train"] = train, rows[torch.from_numpy(used)]
+        if self.few:
+            self.few.choose(type(self).__name__, train, parts["train"][1], self.num_classes)
         self._parts = parts
 
     def splits(self) -> dict[str, np.ndarray]:
@@ -138,13 +163,19 @@ class Images(L.LightningDataModule):
 
     @property
     def class_counts(self) -> list[int]:
-        """How many training images of each class there are (after ``limit``)."""
+        """How many training images of each class there are (after ``limit``, or of ``labels``)."""
         self.setup()
         source, rows = self._parts["train"]
-        labels = source.labels[rows]
+        labels = source.labels[self.few.rows if self.few else rows]
         return labels[labels >= 0].bincount(minlength=self.num_classes).tolist()
 
-    def train_dataloader(self) -> TrainLoader:
+    @property
+    def label_record(self) -> dict[str, Any] | None:
+        """What ``labels.json`` of a run holds; None where all labels are used."""
+        self.setup()
+        return self.few.record if self.few else None
+
+    def train_dataloader(self) -> TrainLoader | SemiLoader:
         """Shuffled batches; ``batch_size`` is divided by devices and accumulated batches.
 
         Raises:
@@ -160,19 +191,15 @@ class Images(L.LightningDataModule):
                 f"batch_size {self.batch_size} is global: it must be divisible by {world} devices "
                 f"x {parts} accumulated batches = {world * parts}"
             )
+        place: dict[str, Any] = {"seed": self.seed, "rank": distributed.rank(), "world": world}
+        if self.few:
+            return self.few.loader(source, rows, self.batch_size, parts, **place)
         if self.batch_size > len(rows):
             raise ValueError(
                 f"batch_size {self.batch_size} exceeds the {len(rows)} training images"
             )
-        return TrainLoader(
-            source,
-            rows,
-            self.batch_size // parts,
-            seed=self.seed,
-            rank=distributed.rank(),
-            world=world,
-            sampling=self.sampling,
-        )
+        size = self.batch_size // parts
+        return TrainLoader(source, rows, size, **place, sampling=self.sampling)
 
     def val_dataloader(self) -> EvalLoader | list[EvalLoader]:
         """Validation images in order; an empty list when ``val_size`` is 0."""
@@ -220,10 +247,12 @@ class Images(L.LightningDataModule):
         """Move the tensors of a batch; images are still uint8, a quarter of the bytes."""
         if device.type == "cpu":
             return batch
-        return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
+        return {k: _moved(v, device) for k, v in batch.items()}
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """On the device: resize, augment or binarise, to [0, 1]; then the views, if any."""
+        if self.few and "unlabeled" in batch:
+            return self.few.finish(batch, self.finish)
         if batch["image"].dtype != torch.uint8:
             return batch
         batch = {**batch, "image": self.finish(batch["image"], batch.get("seed"))}
@@ -240,3 +269,9 @@ class Images(L.LightningDataModule):
             drawn = source.binarized(rows, FIXED_SEEDS[split])
             self._forms[split] = drawn, torch.arange(len(drawn))
         return self._forms[split]
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, dict):
+        return {k: _moved(v, device) for k, v in value.items()}
+    return value.to(device) if isinstance(value, Tensor) else value

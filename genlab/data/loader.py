@@ -6,7 +6,7 @@ A `DataLoader` that collates samples one by one is about forty times slower on s
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -51,7 +51,87 @@ def batch_seed(seed: int, epoch: int, batch: int) -> int:
     return x >> 1
 
 
-class TrainLoader:
+class Resumable:
+    """An epoch's batches, which can stop and go on at any of them.
+
+    A subclass says how many they are (``__len__``), which (`batches`), and in `_shape` what must
+    be the same for a pass to go on in its middle.
+
+    Args:
+        source: the images.
+        seed: of the order; None for that of ``seed_everything``.
+        rank, world: this process among those that train together.
+    """
+
+    def __init__(self, source: Any, seed: int | None, rank: int, world: int) -> None:
+        self.source, self.rank, self.world = source, rank, world
+        self.seed = default_seed() if seed is None else seed
+        self.sampler = self  # where Lightning looks for set_epoch
+        self._epoch = 0  # what the trainer says
+        self._at = (0, 0)  # (epoch, batches handed out) of the pass under way, or just loaded
+        self._loaded = False
+
+    def __len__(self) -> int:
+        raise TypeError(f"{type(self).__name__} must say how many batches an epoch has")
+
+    def batches(self, epoch: int) -> Sequence[Any]:
+        """This rank's rows of every batch of an epoch, as the source reads them."""
+        raise TypeError(f"{type(self).__name__} must say which images a batch has")
+
+    def _shape(self) -> dict[str, Any]:
+        raise TypeError(f"{type(self).__name__} must say what a pass depends on")
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch whose order the next pass has."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[Batch]:
+        # A generator: nothing below runs before the first batch is asked for, because Lightning
+        # calls iter() before set_epoch. Nothing may follow the last yield: it is never reached.
+        epoch, start = self._epoch, 0
+        if self._loaded and self._at[0] == epoch and self._at[1] < len(self):
+            start = self._at[1]
+        self._at, self._loaded = (epoch, start), False
+        rest = self.batches(epoch)[start:]
+        for position, batch in enumerate(self.source.read(rest), start):
+            self._at = (epoch, position + 1)
+            batch["seed"] = batch_seed(self.seed, epoch, position)
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the pass is: the same on every rank."""
+        epoch, position = self._at
+        return {"epoch": epoch, "position": position, "batches": len(self), **self._shape()}
+
+    def check_state(self, state: dict[str, Any]) -> None:
+        """Whether this loader can go on from ``state``.
+
+        Raises:
+            ValueError: in mid-epoch with another world size, batch, number of images, seed or
+                sampling.
+        """
+        batches = state.get("batches", state["size"] // state["batch_size"])
+        if 0 < state["position"] < batches:
+            for key, now in self._shape().items():
+                then = state.get(key, "uniform")  # older ones do not say the sampling
+                if then != now:
+                    raise ValueError(
+                        f"the checkpoint stopped in mid-epoch with {key.replace('_', ' ')} "
+                        f"{then}, now it is {now}; continue with {then}, "
+                        "or from a checkpoint written at the end of an epoch"
+                    )
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from ``state`` when the trainer is in its epoch, else start the trainer's epoch.
+
+        Raises:
+            ValueError: see `check_state`.
+        """
+        self.check_state(state)
+        self._at, self._loaded = (state["epoch"], state["position"]), True
+
+
+class TrainLoader(Resumable):
     """Shuffled batches, the last incomplete one dropped; can stop and go on at any batch.
 
     The order of an epoch is ``randperm(N, seed + epoch)[rank::world]``, that of torch's
@@ -94,71 +174,17 @@ class TrainLoader:
         self.labels = source.labels[rows]
         if sampling == "balanced" and not (self.labels >= 0).any():
             raise ValueError("sampling 'balanced' needs labels, and no training image has one")
-        self.source, self.rows, self.batch_size = source, rows, batch_size
-        self.sampling = sampling
-        self.seed = default_seed() if seed is None else seed
-        self.rank, self.world = rank, world
-        self.sampler = self  # where Lightning looks for set_epoch
-        self._epoch = 0  # what the trainer says
-        self._at = (0, 0)  # (epoch, batches handed out) of the pass under way, or just loaded
-        self._loaded = False
+        super().__init__(source, seed, rank, world)
+        self.rows, self.batch_size, self.sampling = rows, batch_size, sampling
 
     def __len__(self) -> int:
         return len(self.rows) // self.batch_size
-
-    def set_epoch(self, epoch: int) -> None:
-        """The epoch whose order the next pass has."""
-        self._epoch = epoch
 
     def batches(self, epoch: int) -> tuple[Tensor, ...]:
         """This rank's rows of every batch of an epoch."""
         order = epoch_order(self.sampling, self.labels, self.seed + epoch)
         order = order[: len(self) * self.batch_size][self.rank :: self.world]
         return self.rows[order].split(self.batch_size // self.world)
-
-    def __iter__(self) -> Iterator[Batch]:
-        # A generator: nothing below runs before the first batch is asked for, because Lightning
-        # calls iter() before set_epoch. Nothing may follow the last yield: it is never reached.
-        epoch, start = self._epoch, 0
-        if self._loaded and self._at[0] == epoch and self._at[1] < len(self):
-            start = self._at[1]
-        self._at, self._loaded = (epoch, start), False
-        rest = self.batches(epoch)[start:]
-        for position, batch in enumerate(self.source.read(rest), start):
-            self._at = (epoch, position + 1)
-            batch["seed"] = batch_seed(self.seed, epoch, position)
-            yield batch
-
-    def state_dict(self) -> dict[str, Any]:
-        """Where the pass is: the same on every rank."""
-        epoch, position = self._at
-        return {"epoch": epoch, "position": position, **self._shape()}
-
-    def check_state(self, state: dict[str, Any]) -> None:
-        """Whether this loader can go on from ``state``.
-
-        Raises:
-            ValueError: in mid-epoch with another world size, batch, number of images, seed or
-                sampling.
-        """
-        if 0 < state["position"] < state["size"] // state["batch_size"]:
-            for key, now in self._shape().items():
-                then = state.get(key, "uniform")  # older ones do not say the sampling
-                if then != now:
-                    raise ValueError(
-                        f"the checkpoint stopped in mid-epoch with {key.replace('_', ' ')} "
-                        f"{then}, now it is {now}; continue with {then}, "
-                        "or from a checkpoint written at the end of an epoch"
-                    )
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state`` when the trainer is in its epoch, else start the trainer's epoch.
-
-        Raises:
-            ValueError: see `check_state`.
-        """
-        self.check_state(state)
-        self._at, self._loaded = (state["epoch"], state["position"]), True
 
     def _shape(self) -> dict[str, Any]:
         return {

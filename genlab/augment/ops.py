@@ -1,0 +1,161 @@
+"""The fourteen operations of RandAugment in FixMatch, batched: one strength per image.
+
+Cubuk et al. 2019, arXiv:1909.13719; operations and ranges of Sohn et al. 2020, arXiv:2001.07685,
+appendix E, as PIL defines them. An operation takes images (N, C, H, W) in [0, 1] and strengths (N,)
+in [-1, 1] and gives images in [0, 1]; only moves and turns mind the sign.
+Departure: nothing is rounded to whole bytes between two operations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genlab.augment.colour import grey_weights
+
+Op = Callable[[Tensor, Tensor], Tensor]
+
+
+def identity(image: Tensor, strength: Tensor) -> Tensor:
+    """Nothing."""
+    return image
+
+
+def autocontrast(image: Tensor, strength: Tensor) -> Tensor:
+    """Stretch each colour of each image to [0, 1]."""
+    low, high = image.amin((2, 3), keepdim=True), image.amax((2, 3), keepdim=True)
+    span = high - low
+    return torch.where(span > 0, (image - low) / span.clamp(min=1e-6), image)
+
+
+def equalize(image: Tensor, strength: Tensor) -> Tensor:
+    """Give each colour of each image a flat histogram, in PIL's whole-number arithmetic."""
+    level = _bytes(image).long().flatten(2)  # (N, C, H W)
+    counts = torch.zeros(*level.shape[:2], 256, dtype=torch.int64, device=image.device)
+    counts.scatter_add_(2, level, torch.ones_like(level))
+    last = counts.gather(2, level.amax(2, keepdim=True))  # of the brightest level that occurs
+    step = (level.shape[2] - last) // 255
+    table = ((counts.cumsum(2) - counts + step // 2) // step.clamp(min=1)).clamp_(max=255)
+    equal = table.gather(2, level).view(image.shape) / 255
+    return torch.where(step[..., None] > 0, equal, image)
+
+
+def brightness(image: Tensor, strength: Tensor) -> Tensor:
+    """Towards black."""
+    return image * _factor(strength)
+
+
+def color(image: Tensor, strength: Tensor) -> Tensor:
+    """Towards grey; images of other than three channels stay as they are."""
+    if image.shape[1] != 3:
+        return image
+    return torch.lerp(_grey(image), image, _factor(strength))
+
+
+def contrast(image: Tensor, strength: Tensor) -> Tensor:
+    """Towards the image's mean grey."""
+    return torch.lerp(_grey(image).mean((2, 3), keepdim=True), image, _factor(strength))
+
+
+def sharpness(image: Tensor, strength: Tensor) -> Tensor:
+    """Towards a smoothed image; the outermost pixels stay as they are."""
+    c = image.shape[1]
+    kernel = torch.ones(c, 1, 3, 3, dtype=image.dtype, device=image.device)
+    kernel[:, :, 1, 1] = 5
+    smooth = image.clone()
+    smooth[..., 1:-1, 1:-1] = F.conv2d(image, kernel / 13, groups=c)
+    return torch.lerp(smooth, image, _factor(strength))
+
+
+def posterize(image: Tensor, strength: Tensor) -> Tensor:
+    """Keep the first 4 to 8 bits of every byte."""
+    step = 2.0 ** (4 - (4 * strength.abs() + 1e-4).floor())[:, None, None, None]
+    return (_bytes(image) / step).floor() * step / 255
+
+
+def solarize(image: Tensor, strength: Tensor) -> Tensor:
+    """Invert what is brighter than 1 - strength."""
+    threshold = 256 - (256 * strength.abs() + 1e-4).floor()[:, None, None, None]
+    return torch.where(_bytes(image) >= threshold, 1 - image, image)
+
+
+def rotate(image: Tensor, strength: Tensor) -> Tensor:
+    """Up to 30 degrees about the centre, counter-clockwise if positive."""
+    angle = strength * math.radians(30)
+    cos, sin = angle.cos(), angle.sin()
+    x, y = image.shape[3] / 2, image.shape[2] / 2
+    across = (cos, -sin, x - cos * x + sin * y)
+    return _move(image, across, (sin, cos, y - sin * x - cos * y))
+
+
+def shear_x(image: Tensor, strength: Tensor) -> Tensor:
+    """Every row up to 0.3 of its height to the left."""
+    return _move(image, (1.0, 0.3 * strength, 0.0), (0.0, 1.0, 0.0))
+
+
+def shear_y(image: Tensor, strength: Tensor) -> Tensor:
+    """Every column up to 0.3 of its distance upwards."""
+    return _move(image, (1.0, 0.0, 0.0), (0.3 * strength, 1.0, 0.0))
+
+
+def translate_x(image: Tensor, strength: Tensor) -> Tensor:
+    """Up to 0.3 of the width to the left, whole pixels."""
+    return _move(image, (1.0, 0.0, _pixels(strength, image.shape[3])), (0.0, 1.0, 0.0))
+
+
+def translate_y(image: Tensor, strength: Tensor) -> Tensor:
+    """Up to 0.3 of the height upwards, whole pixels."""
+    return _move(image, (1.0, 0.0, 0.0), (0.0, 1.0, _pixels(strength, image.shape[2])))
+
+
+OPS: dict[str, Op] = {
+    op.__name__: op
+    for op in (
+        autocontrast, brightness, color, contrast, equalize, identity, posterize,
+        rotate, sharpness, shear_x, shear_y, solarize, translate_x, translate_y,
+    )
+}  # fmt: skip
+
+
+def _factor(strength: Tensor) -> Tensor:
+    """0.05 to 0.95: how much of the image stays."""
+    return (0.05 + 0.9 * strength.abs())[:, None, None, None]
+
+
+def _bytes(image: Tensor) -> Tensor:
+    return (image * 255).round_()
+
+
+def _pixels(strength: Tensor, side: int) -> Tensor:
+    return (0.3 * strength * side).trunc()
+
+
+def _grey(image: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, 1, H, W)."""
+    weights = grey_weights(image.shape[1], image.device)
+    return (image * weights[:, None, None]).sum(1, keepdim=True)
+
+
+def _move(
+    image: Tensor, across: tuple[float | Tensor, ...], down: tuple[float | Tensor, ...]
+) -> Tensor:
+    """The nearest pixel at a x + b y + c of the input, black beyond it.
+
+    Args:
+        image: (N, C, H, W).
+        across: a, b, c of the input's column, numbers or (N,), in pixels.
+        down: likewise of its row.
+    """
+    n, _, height, width = image.shape
+    y = torch.arange(height, device=image.device)[:, None] + 0.5
+    x = torch.arange(width, device=image.device) + 0.5
+    planes = []
+    for (a, b, c), side in ((across, width), (down, height)):
+        a, b, c = (v[:, None, None] if isinstance(v, Tensor) else v for v in (a, b, c))
+        planes.append(((a * x + b * y + c) * (2 / side) - 1).expand(n, height, width))
+    grid = torch.stack(planes, 3).to(image.dtype)
+    return F.grid_sample(image, grid, mode="nearest", padding_mode="zeros", align_corners=False)
