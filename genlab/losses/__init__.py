@@ -1,6 +1,6 @@
 """Pure functions: tensors in, tensor out. What is summed and what averaged, each one says."""
 
-from genlab.losses.adversarial import check_objective, critic_loss, generator_loss
+from genlab.losses.adversarial import OBJECTIVES, critic_loss, generator_loss
 from genlab.losses.agreement import negative_cosine, normalised_distance
 from genlab.losses.classification import CLASS_LOSSES, class_nll, flooding
 from genlab.losses.contrastive import info_nce, info_nce_in_batch, nt_xent
@@ -22,10 +22,10 @@ from genlab.losses.vq import code_nll, commitment
 __all__ = [
     "CLASS_LOSSES",
     "LIKELIHOODS",
+    "OBJECTIVES",
     "bernoulli_nll",
     "between",
     "bits_per_dim",
-    "check_objective",
     "class_nll",
     "code_nll",
     "commitment",

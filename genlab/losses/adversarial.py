@@ -23,11 +23,11 @@ def critic_loss(objective: str, real: Tensor, fake: Tensor) -> Tensor:
         ValueError: unknown objective.
     """
     real, fake = _wide(real), _wide(fake)
+    _check(objective)
     if objective == "wasserstein":
         return fake.mean() - real.mean()
     if objective == "hinge":
         return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
-    check_objective(objective)
     return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
@@ -41,13 +41,12 @@ def generator_loss(objective: str, fake: Tensor) -> Tensor:
     Raises:
         ValueError: unknown objective.
     """
-    check_objective(objective)
+    _check(objective)
     fake = _wide(fake)
     return F.softplus(-fake).mean() if objective == "non_saturating" else -fake.mean()
 
 
-def check_objective(objective: str) -> None:
-    """Raise a ValueError that names the objectives there are, if this is none."""
+def _check(objective: str) -> None:
     if objective not in OBJECTIVES:
         raise ValueError(f"objective {objective!r} is none of {', '.join(OBJECTIVES)}")
 

@@ -28,13 +28,13 @@ PAPER = {"name": "adam", "lr": 1e-4, "betas": [0.0, 0.9]}
 class WGANGP(L.LightningModule):
     """A generator and a critic with an optimiser each.
 
-    Every training batch is one step of the critic; every ``n_critic``-th is one of the generator
-    as well. Only the generator's steps are ``global_step``: ``trainer.max_steps``, schedules,
-    logging, checkpoints and progress count them. For that the generator steps through Lightning's
-    optimiser, which counts, and the critic through ``strategy.optimizer_step``, which is what
-    Lightning's optimiser calls: gradient scaling and the hooks before a step are the same for both.
-    Lightning refuses ``trainer.accumulate_grad_batches`` and ``trainer.gradient_clip_val`` where a
-    method has two optimisers; the arguments of those names below stand in for them.
+    Every batch is a step of the critic; every ``n_critic``-th is one of the generator as well. Only
+    the generator advances ``global_step``: ``trainer.max_steps``, schedules, logging, checkpoints
+    and progress count its steps. It steps through Lightning's optimiser, which counts, the critic
+    through ``strategy.optimizer_step``, which that optimiser calls after counting: the precision
+    plugin's gradient scaling and the hooks before a step are the same for both. Lightning refuses
+    ``trainer.accumulate_grad_batches`` and ``trainer.gradient_clip_val`` to methods that step by
+    themselves; arguments of those names stand in for them.
 
     ========= ============== =================== ==========================================
     published objective      constraint          with
@@ -54,28 +54,25 @@ class WGANGP(L.LightningModule):
         generator: ``mlp``, ``dcgan`` or ``resnet``; see `networks.generator`.
         critic: ``mlp``, ``dcgan`` or ``resnet``; see `networks.critic`.
         output: ``tanh`` for images in [0, 1], ``linear`` for numbers without bounds.
-        condition: null for images of no class in particular; ``projection`` or ``concat`` for
-            images of the class that is asked for, the critic seeing it so.
+        condition: null, or how the critic sees the class: ``projection``, ``concat``.
         objective: ``wasserstein``, ``hinge`` or ``non_saturating``; see `losses.critic_loss`.
-        constraint: what keeps the critic from becoming steep: ``penalty`` (gradient norm 1 between
-            real and generated images), ``one_sided_penalty`` (at most 1), ``clip`` (of weights),
-            ``spectral_norm`` or ``none``.
+        constraint: of the critic's slope: ``penalty`` (gradient norm 1 between real and fake),
+            ``one_sided_penalty`` (at most 1), ``clip`` (of weights), ``spectral_norm``, ``none``.
         penalty_weight: lambda of the penalties.
-        clip_value: largest weight of a clipped critic.
+        clip_value: largest weight of a critic under ``clip``.
         n_critic: critic steps for each generator step.
         ema_decay: of the average of the generator's weights; 0 keeps the last ones.
-        accumulate_grad_batches: parts that a batch is cut into, one after the other through the
-            networks: less memory, the same gradient (without batch norm). ``data.batch_size``
-            stays the images of a step.
+        accumulate_grad_batches: parts that a batch is cut into, which pass one after the other:
+            less memory, the same gradient (but for batch norm).
         gradient_clip_val: largest norm of each network's gradient; null does not clip.
         optimizer: how to train both; see `optim.build`. ``lr_scale: {critic: 4}`` gives the critic
-            a rate of its own. By default Adam as in the paper.
+            a rate of its own. By default the paper's Adam.
         generator_kwargs: to the generator's network (``width``, ``norm`` ...).
         critic_kwargs: to the critic's network.
 
     Raises:
-        ValueError: an argument is out of its range; a penalty on a critic with batch norm; in
-            training, an image without a label where ``condition`` needs it.
+        ValueError: an argument is out of its range; a penalty on a critic with batch norm; with
+            ``condition``, an image without a label.
     """
 
     def __init__(
@@ -105,6 +102,7 @@ class WGANGP(L.LightningModule):
         self._check_arguments()
         self.automatic_optimization = False
         self.num_classes = num_classes if condition is not None else 0
+        self.penalised = constraint.endswith("penalty")
         shape = (channels, image_size, self.num_classes)
         self.generator = networks.generator(
             generator, latent_dim, *shape, bounded=output == "tanh", **(generator_kwargs or {})
@@ -124,10 +122,7 @@ class WGANGP(L.LightningModule):
         self.critic_steps = 0
 
     def forward(self, image: Tensor) -> Tensor:
-        """Features for downstream use, the critic's: (B, C, H, W) -> (B, F).
-
-        A conditional critic of kind ``concat`` sees every image as one of class 0.
-        """
+        """Features for downstream use, the critic's, as if of class 0: (B, C, H, W) -> (B, F)."""
         label = image.new_zeros(len(image), dtype=torch.long)
         return self.critic.features(self.to_critic(image), label)
 
@@ -137,18 +132,15 @@ class WGANGP(L.LightningModule):
 
     @torch.no_grad()
     def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Noise to images by the average generator: (B, D), (B,) -> (B, C, H, W)."""
+        """Noise to images by the average of the generators: (B, D), (B,) -> (B, C, H, W)."""
         image = self.generator_ema.average(z, label)
         return (image + 1) / 2 if self.hparams["output"] == "tanh" else image
 
     @torch.no_grad()
     def sample(self, n: int, label: Tensor | None = None, temperature: float = 1.0) -> Tensor:
-        """Draw z, widened by ``temperature``, and decode: (n, C, H, W).
+        """Draw z of standard deviation ``temperature`` and decode: (n, C, H, W).
 
-        Args:
-            n: how many.
-            label: classes (n,); by default all in turn. Without ``condition`` it has no effect.
-            temperature: standard deviation of z; below 1 images vary less.
+        Of the classes ``label`` (n,), by default all in turn; without ``condition`` of none.
         """
         if label is None and self.num_classes:
             label = torch.arange(n) % self.num_classes
@@ -169,19 +161,17 @@ class WGANGP(L.LightningModule):
         return figures
 
     def critic_loss(self, real: Tensor, label: Tensor, z: Tensor, share: Tensor) -> dict[str, Any]:
-        """The critic's loss and what to watch: (B, C, H, W), (B,), (B, D), (B,) -> scalars.
+        """The loss and what to watch; the penalty looks at ``share`` of the way from fake to real.
 
-        ``share`` is where the penalty looks, between a fake (0) and a real image (1).
+        (B, C, H, W), (B,), (B, D), (B,) -> scalars.
         """
         with torch.no_grad():
             fake = self.generator(z, label).to(real.dtype)
         objective = self.hparams["objective"]
-        on_real, on_fake = self.critic(real, label).float(), self.critic(fake, label).float()
-        loss = losses.critic_loss(objective, on_real, on_fake)
-        figures = {
-            "loss_generator": losses.generator_loss(objective, on_fake),
-            "wasserstein": on_real.mean() - on_fake.mean(),
-        }
+        scores = self.critic(real, label), self.critic(fake, label)
+        loss = losses.critic_loss(objective, *scores)
+        figures = {"wasserstein": -losses.critic_loss("wasserstein", *scores)}
+        figures["loss_generator"] = losses.generator_loss(objective, scores[1])
         if self.penalised:
             norm = self.gradient_norm(losses.between(real, fake, share), label)
             one_sided = self.hparams["constraint"] == "one_sided_penalty"
@@ -217,8 +207,7 @@ class WGANGP(L.LightningModule):
 
     def _generator_step(self, label: Tensor) -> None:
         """Through Lightning's optimiser, which moves ``global_step``; then the average moves."""
-        optimizer: Any = self.optimizers()[0]  # type: ignore[index]
-        z = self.noise(len(label))
+        optimizer, z = self.optimizers()[0], self.noise(len(label))  # type: ignore[index]
 
         def closure() -> Tensor:
             optimizer.zero_grad()
@@ -230,17 +219,15 @@ class WGANGP(L.LightningModule):
     def _backward(
         self, own: nn.Module, loss: Callable[..., dict[str, Any]], *batch: Tensor
     ) -> dict[str, Tensor]:
-        """Gradients for one network, from the batch in parts; the batch's mean figures.
-
-        DDP waits for a gradient of every parameter of both networks: it gets zeros for the other.
-        """
-        parts, figures = self.hparams["accumulate_grad_batches"], dict[str, Tensor]()
+        """Gradients for one network, from the batch in parts; the batch's mean figures."""
+        size, figures = len(batch[0]), dict[str, Tensor]()
+        parts = min(size, self.hparams["accumulate_grad_batches"])
         inputs = None if distributed.active() else list(own.parameters())
         for part in zip(*(x.tensor_split(parts) for x in batch), strict=True):
-            share = len(part[0]) / len(batch[0])
+            share = len(part[0]) / size
             found = loss(*part)
             total = share * found["loss"]
-            if distributed.active():
+            if distributed.active():  # DDP waits for a gradient of both networks' parameters
                 total = total + sum(0 * p.sum() for p in self.parameters() if p.requires_grad)
             self.manual_backward(total, inputs=inputs)
             for name, value in found.items():
@@ -258,7 +245,7 @@ class WGANGP(L.LightningModule):
         self.trainer.fit_loop.epoch_loop._batches_that_stepped = max(0, self.global_step - 1)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """The critic's estimate and steepness on held-out images and the average's samples."""
+        """The critic's estimate and steepness on held-out images and as many samples."""
         return self._measure("val", batch)
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
@@ -280,38 +267,31 @@ class WGANGP(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.critic_steps = checkpoint["critic_steps"]
 
-    @property
-    def penalised(self) -> bool:
-        """Whether the critic's gradient norm is part of its loss."""
-        return str(self.hparams["constraint"]).endswith("penalty")
-
     def _measure(self, split: str, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Log ``wasserstein`` and the mean ``gradient_norm``; all norms (B,) go to callbacks."""
         with torch.inference_mode(False):  # the norm is a derivative
-            label = self._label(batch).clone()
-            real = self.to_critic(batch["image"].clone())
+            label, real = self._label(batch).clone(), self.to_critic(batch["image"].clone())
             fake = self.generator_ema.average(self.noise(len(real)), label).to(real.dtype)
             share = torch.rand(len(real), device=real.device)
             norm = self.gradient_norm(losses.between(real, fake, share), label).detach()
-        gap = self.critic(real, label).float().mean() - self.critic(fake, label).float().mean()
-        figures = {"wasserstein": gap, "gradient_norm": norm.mean()}
-        named = {f"{split}/{name}": value for name, value in figures.items()}
-        self.log_dict(named, batch_size=len(real), on_step=False, on_epoch=True, sync_dist=True)
+        scores = self.critic(real, label), self.critic(fake, label)
+        gap = -losses.critic_loss("wasserstein", *scores)
+        figures = {f"{split}/wasserstein": gap, f"{split}/gradient_norm": norm.mean()}
+        self.log_dict(figures, batch_size=len(real), on_step=False, on_epoch=True, sync_dist=True)
         return {"gradient_norm": norm}
 
     def _label(self, batch: dict[str, Any]) -> Tensor:
         label: Tensor = batch["label"]
-        if self.num_classes and bool(((label < 0) | (label >= self.num_classes)).any()):
-            raise ValueError(f"WGANGP needs labels from 0 to {self.num_classes - 1} (-1: unknown)")
+        if self.num_classes and not bool(((label >= 0) & (label < self.num_classes)).all()):
+            raise ValueError(f"condition needs labels from 0 to {self.num_classes - 1}")
         return label
 
     def _check_arguments(self) -> None:
-        """Raise a ValueError for the first argument out of its range."""
         given = self.hparams
-        losses.check_objective(given["objective"])
-        for name, known in {"constraint": CONSTRAINTS, "output": OUTPUTS}.items():
-            if given[name] not in known:
-                raise ValueError(f"{name} {given[name]!r} is none of {', '.join(known)}")
+        known = {"constraint": CONSTRAINTS, "output": OUTPUTS, "objective": losses.OBJECTIVES}
+        for name, values in known.items():
+            if given[name] not in values:
+                raise ValueError(f"{name} {given[name]!r} is none of {', '.join(values)}")
         for name in ("n_critic", "accumulate_grad_batches"):
             if given[name] < 1:
                 raise ValueError(f"{name} must be at least 1, got {given[name]}")
