@@ -6,6 +6,8 @@ from genlab.callbacks.confusion import ConfusionMatrix
 from genlab.callbacks.csv_log import CSVLog
 from genlab.callbacks.drop_block import DropBlockSchedule
 from genlab.callbacks.ema_weights import EMAWeights
+from genlab.callbacks.online_knn import OnlineKNN
+from genlab.callbacks.online_probe import OnlineProbe
 from genlab.callbacks.pictures import Pictures
 from genlab.callbacks.plateau import ReduceOnPlateau
 from genlab.callbacks.progress import ProgressReport
@@ -21,6 +23,8 @@ __all__ = [
     "ConfusionMatrix",
     "DropBlockSchedule",
     "EMAWeights",
+    "OnlineKNN",
+    "OnlineProbe",
     "Pictures",
     "ProgressReport",
     "ReduceOnPlateau",
