@@ -29,7 +29,7 @@ training
 
 using a run or checkpoint
   genlab sample | reconstruct | interpolate RUN
-  genlab evaluate RUN [--judge CLASSIFIER_RUN] [--shots 1,5,10] [--tsne] [--json]
+  genlab evaluate RUN [--judge RUN|inception|ENCODER] [--shots 1,5,10] [--tsne] [--json]
   genlab embed RUN --out features.npz
   genlab export RUN --out DIR           weights that timm loads without genlab; torch, ONNX
 
@@ -93,10 +93,23 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     commands["sample"].add_argument("--label", type=int, help="of this class only")
     commands["sample"].add_argument("--temperature", type=float, default=1.0)
     commands["interpolate"].add_argument("--steps", type=int, default=10)
+    commands["interpolate"].add_argument(
+        "--path", choices=("linear", "spherical"), help="default: the method's own way"
+    )
     evaluate = command("evaluate", "Every metric that suits the method, on the test set.")
     evaluate.add_argument("words", nargs="+", metavar="RUN|CKPT|key=value")
-    evaluate.add_argument("--judge", metavar="RUN", help="classifier that judges class samples")
-    evaluate.add_argument("--samples", type=int, default=1000, help="samples for the judge")
+    evaluate.add_argument(
+        "--judge",
+        metavar="RUN|inception|ENCODER",
+        help="network whose features judge samples: FID, KID, precision, nearest images ...",
+    )
+    evaluate.add_argument("--samples", type=int, default=10_000, help="samples for the judge")
+    evaluate.add_argument(
+        "--reference",
+        default="test",
+        choices=("test", "train"),
+        help="split of real images that samples are compared with; published FIDs: train",
+    )
     evaluate.add_argument("-k", type=int, default=20, help="neighbours of the kNN")
     evaluate.add_argument("--temperature", type=float, default=0.07, help="of the kNN's weights")
     evaluate.add_argument("--shots", metavar="1,5,10", help="labels per class of few-shot probes")

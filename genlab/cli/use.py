@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,14 +93,17 @@ def reconstruct(ckpt: str, out: str | None, n: int | None, seed: int) -> None:
     _write(rows, _target(out, file, "reconstruct.png"), min(8, len(image)))
 
 
-def interpolate(ckpt: str, out: str | None, n: int | None, seed: int, steps: int) -> None:
-    """Paths between pairs of test images, one a row."""
+def interpolate(
+    ckpt: str, out: str | None, n: int | None, seed: int, steps: int, path: str | None = None
+) -> None:
+    """Paths between pairs of test images, one a row; of a generator, between draws of noise."""
     paths = _count(n, 8)
     method, file, image, label = _test_batch(ckpt, 2 * paths)
     from genlab import evaluate
 
     with _refusals():
-        images = evaluate.interpolations(method, image, label, steps)
+        spherical = None if path is None else path == "spherical"
+        images = evaluate.interpolations(method, image, label, steps, spherical, seed)
     _write(images, _target(out, file, "interpolate.png"), steps)
 
 
@@ -107,6 +112,7 @@ def evaluate(
     judge: str | None,
     samples: int,
     json: bool,
+    reference: str = "test",
     k: int = 20,
     temperature: float = 0.07,
     shots: str | None = None,
@@ -117,29 +123,51 @@ def evaluate(
 
     shown = _shots(shots)
     lab, file = open_run(words)
-    classifier = _method(judge)[0] if judge else None
-    if classifier is not None and not hasattr(classifier, "logits"):
-        raise RecipeError(f"--judge {judge} is a {type(classifier).__name__}, not a classifier")
+    device = lab.trainer.strategy.root_device
+    with _refusals():
+        by = evaluation.open_judge(judge, device) if judge else None
     figures = figures_of(lab, "test")
-    method = lab.model.to(lab.trainer.strategy.root_device)
+    method = lab.model.to(device)
     with _refusals():
         found, features = evaluation.representation(method, lab.data, k, temperature, shown)
         figures |= {key: finite(value) for key, value in found.items()}
         target, title = _target(None, file, "embedding.png"), f"{lab.recipe.name}: test features"
         try:
-            picture = evaluation.scatter(
+            drawn = evaluation.scatter(
                 features, target, title, tsne, names=list(getattr(lab.data, "classes", ()))
             )
         except OSError as error:
             raise runs.RunError(f"cannot write {target}: {error.strerror}") from None
-        if classifier is not None:
-            figures |= evaluation.judge(method.cpu(), classifier, lab.data, samples)
+        pictures = [drawn]
+        if by is not None:
+            figures |= _judged(method, by, lab.data, samples, reference, file, pictures)
     per_class: Any = getattr(method, "report", None)
     if json and per_class is not None:
         figures["test/per_class"] = per_class()
     report(file, figures, json)
     if not json:
-        print(f"picture {os.path.relpath(picture)}")
+        for picture in pictures:
+            print(f"picture {os.path.relpath(picture)}")
+        if by is None and hasattr(method, "sample"):
+            print("samples are judged with --judge RUN, --judge inception or an encoder's name")
+
+
+def _judged(
+    method: Any, by: Any, data: Any, samples: int, reference: str, file: Path, pictures: list[Path]
+) -> dict[str, Any]:
+    """Figures of the samples; the picture of their neighbours is added to ``pictures``."""
+    from genlab import evaluate as evaluation
+    from genlab.callbacks.pictures import save
+    from genlab.evaluate.neighbours import COLUMNS
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        found, images = evaluation.judge(method, by, data, samples, reference)
+    for message in dict.fromkeys(str(one.message) for one in caught):
+        print(f"warning: {message}", file=sys.stderr)
+    target = _target(None, file, "neighbours.png")
+    pictures.append(save(images, target, COLUMNS))
+    return {key: finite(value) for key, value in found.items()}
 
 
 def _shots(words: str | None) -> list[int] | None:

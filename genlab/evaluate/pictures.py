@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from genlab.callbacks.pictures import pairs
+from genlab.networks.image_flow import latent_path
 
 
 @torch.no_grad()
@@ -75,23 +76,53 @@ def reconstructions(method: Any, images: Tensor, label: Tensor, seed: int = 0) -
 
 
 @torch.no_grad()
-def interpolations(method: Any, images: Tensor, label: Tensor, steps: int) -> Tensor:
+def interpolations(
+    method: Any,
+    images: Tensor,
+    label: Tensor,
+    steps: int,
+    spherical: bool | None = None,
+    seed: int = 0,
+) -> Tensor:
     """From each image to the next through the latent space: (N, C, H, W) -> (N // 2 * steps, ...).
 
+    Args:
+        method: something with ``interpolate`` between images; or with ``noise`` and ``decode``,
+            which goes from one draw of noise to another, as a generator without an encoder does.
+        images: starts and ends in turn.
+        label: their classes (N,); a path stays in the class of its start where there are classes.
+        steps: images of a path, both ends among them.
+        spherical: along arcs around the prior's centre, or along lines; None for the method's own
+            way, and for arcs between draws of noise.
+        seed: of the noise.
+
     Raises:
-        ValueError: the method has no continuous latent space, or fewer than two steps.
+        ValueError: the method has no continuous latent space, no choice of the way, or fewer than
+            two steps.
     """
-    _need(method, "interpolate")
     if steps < 2:
         raise ValueError(f"steps {steps} must be at least 2: both ends")
+    if not hasattr(method, "interpolate") and hasattr(method, "noise"):
+        torch.manual_seed(seed)
+        return _between_noise(method, label[0::2], steps, spherical is not False)
+    _need(method, "interpolate")
     start, end = images[0::2], images[1::2]
-    options = (
-        {"label": label[0::2]}
-        if "label" in inspect.signature(method.interpolate).parameters
-        else {}
-    )
+    takes = inspect.signature(method.interpolate).parameters
+    options: dict[str, Any] = {"label": label[0::2]} if "label" in takes else {}
+    if spherical is not None:
+        if "spherical" not in takes:
+            raise ValueError(f"{type(method).__name__} interpolates in its own way; without --path")
+        options["spherical"] = spherical
     paths = method.interpolate(start, end[: len(start)], steps, **options)
     return paths.flatten(0, 1)
+
+
+def _between_noise(method: Any, label: Tensor, steps: int, spherical: bool) -> Tensor:
+    start, end = method.noise(len(label)), method.noise(len(label))
+    paths = latent_path(start, end, steps, spherical).flatten(0, 1)
+    if not number_of_classes(method):
+        return method.decode(paths)
+    return method.decode(paths, label.to(start.device).repeat_interleave(steps))
 
 
 def _need(method: Any, verb: str) -> None:

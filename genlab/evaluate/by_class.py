@@ -1,0 +1,88 @@
+"""A classifier's opinion of class-conditional samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genlab.evaluate.features import Judge, Seen
+
+MOST = 200  # samples of a class whose distances are averaged
+CONTROLS = 1000  # samples of each control
+
+
+def by_class(samples: Seen, real: Seen) -> dict[str, Any]:
+    """How often samples of a class are taken for that class, and how varied they are.
+
+    Diversity is the mean distance between two samples of one class in the classifier's features,
+    averaged over classes, beside the same figure of real images: a generator that repeats one good
+    image per class scores 1 in accuracy and 0 here. Nothing where the judge does not classify.
+
+    Args:
+        samples: what it made of them; their labels are what was asked for.
+        real: what it made of unseen real images.
+    """
+    if samples.logits is None or real.logits is None:
+        return {}
+    right, known = samples.logits.argmax(1) == samples.label, real.label >= 0
+    classes = samples.label.unique().tolist()
+    share = {k: float(right[samples.label == k].float().mean()) for k in classes}
+    worst = min(share, key=lambda k: share[k])
+    right_real = real.logits.argmax(1) == real.label
+    return {
+        "accuracy": float(right.float().mean()),
+        "accuracy_worst_class": share[worst],
+        "worst_class": worst,
+        "accuracy_real": float(right_real[known].float().mean()),
+        "diversity": _diversity(samples, classes),
+        "diversity_real": _diversity(real, classes),
+    }
+
+
+def code_controls(method: Any, judge: Judge, label: Tensor) -> dict[str, float]:
+    """Accuracy of two controls made of a code prior's own samples; nothing for other methods.
+
+    Codes drawn independently of everything (all codes of all samples shuffled), and codes that
+    keep their class and place but nothing of one another (shuffled between the samples of a class,
+    place by place).
+
+    Args:
+        method: draws ``sample_codes(n, label=...)``.
+        judge: a classifier.
+        label: the classes asked for (N,), of which 1,000 are drawn again.
+    """
+    if not hasattr(method, "sample_codes"):
+        return {}
+    label = label[:CONTROLS]
+    codes = method.sample_codes(len(label), label=label).cpu()
+    free = codes.flatten()[torch.randperm(codes.numel())].view_as(codes)
+    controls = {"independent_codes": free, "given_class_and_place": _shuffle_places(codes, label)}
+    found = {}
+    for name, mixed in controls.items():
+        parts = [
+            judge(method.tokenizer.decode(part.to(method.device)).mul(255).round().byte())[1]
+            for part in mixed.split(256)
+        ]
+        guess = torch.cat([part.argmax(1) for part in parts if part is not None])
+        found[f"accuracy_{name}"] = float((guess == label).float().mean())
+    return found
+
+
+def _shuffle_places(codes: Tensor, label: Tensor) -> Tensor:
+    """Permute every place of the grid between the samples of one class: (N, h, w) -> (N, h, w)."""
+    mixed = codes.clone()
+    for k in label.unique():
+        rows = torch.nonzero(label == k)[:, 0]
+        flat = codes[rows].flatten(1)
+        order = torch.rand(flat.shape).argsort(0)
+        mixed[rows] = flat.gather(0, order).reshape(codes[rows].shape)
+    return mixed
+
+
+def _diversity(seen: Seen, classes: list[int]) -> float:
+    """Mean feature distance between two images of a class, over at most `MOST` of each class."""
+    rows = [seen.features[seen.label == k][:MOST] for k in classes]
+    means = [torch.nn.functional.pdist(part).mean() for part in rows if len(part) > 1]
+    return float(torch.stack(means).mean()) if means else float("nan")

@@ -1,0 +1,86 @@
+"""Whether a generator copies: the training images that lie nearest to its samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genlab import metrics
+from genlab.evaluate.features import Seen
+
+SHOWN = 6  # neighbours of a sample in the picture, and rows of each of its two halves
+COLUMNS = SHOWN + 2  # a sample, a gap, its neighbours
+
+
+def nearest_training(
+    samples: Tensor, train: Tensor, test: Tensor, name: str
+) -> tuple[dict[str, float], Tensor, Tensor]:
+    """Distances to the nearest training image, of samples beside those of unseen real images.
+
+    Args:
+        samples: features (N, F).
+        train: features of the training images (M, F).
+        test: features of images that nobody trained on (T, F).
+        name: of the features, for the figures' keys.
+
+    Returns:
+        ``nearest`` and ``nearest_test``: the medians; ``copying``: how often a sample lies nearer
+        to the training images than a test image does: 0.5 for fresh real images, 1 for copies of
+        training images, below 0.5 for samples that lie off. Then the distances (N, k) and the
+        rows of the neighbours in ``train`` (N, k).
+
+    Source: Meehan, Chaudhuri, Dasgupta 2020, arXiv:2004.05675, their statistic U as a share.
+    Departure: over the whole space at once, not cell by cell.
+    """
+    distance, rows = metrics.neighbours(samples, train, min(SHOWN, len(train)))
+    own = distance[:, 0].contiguous()
+    other = metrics.neighbours(test, train, 1)[0][:, 0].contiguous().sort().values
+    below = torch.searchsorted(other, own)  # test images that lie nearer; ties count half
+    above = len(other) - torch.searchsorted(other, own, right=True)
+    share = (above.double() + (len(other) - below)).mean() / (2 * len(other))
+    figures = {
+        f"nearest_{name}": float(own.median()),
+        f"nearest_{name}_test": float(other.median()),
+        f"copying_{name}": float(share),
+    }
+    return figures, distance, rows
+
+
+def picture(images: Tensor, distance: Tensor, rows: Tensor, train: Seen, data: Any) -> Tensor:
+    """Samples, each followed by a gap and its nearest training images: `COLUMNS` columns.
+
+    The first half of the rows are the samples most like one training image and not like others,
+    by the distance to the nearest over that to the last shown; the second half the first drawn.
+
+    Args:
+        images: samples (N, C, H, W) uint8.
+        distance: to their neighbours (N, k).
+        rows: of the neighbours in ``train`` (N, k).
+        train: whose ``position`` says which images they are.
+        data: gives those images.
+    """
+    suspicious = (distance[:, 0] / distance[:, -1]).argsort(stable=True)[:SHOWN]
+    shown = torch.cat([suspicious, torch.arange(min(SHOWN, len(images)))])
+    wanted = train.position[rows[shown]]  # (S, k)
+    found = _training_images(data, set(wanted.flatten().tolist()), len(train.label))
+    gap = torch.full_like(images[:1], 191)  # the colour of a grid's lines
+    lines = [
+        torch.cat([images[n][None], gap, *(found[p][None] for p in line)])
+        for n, line in zip(shown.tolist(), wanted.tolist(), strict=True)
+    ]
+    return torch.cat(lines).float() / 255
+
+
+def _training_images(data: Any, positions: set[int], most: int) -> dict[int, Tensor]:
+    """Bytes (C, H, W) of training images by their position."""
+    found: dict[int, Tensor] = {}
+    for raw in data.bank_dataloader("train", most=most, binarized=False):
+        here = [i for i, p in enumerate(raw["index"].tolist()) if p in positions]
+        if here:
+            image = data.to_device(raw)["image"].mul(255).round().byte()
+            found |= {int(raw["index"][i]): image[i] for i in here}
+        if len(found) == len(positions):
+            break
+    return found
