@@ -42,27 +42,25 @@ class FewLabels:
     ) -> None:
         self.budget, self.plan = budget_from(labels, seed), plan
         self.strong = strong_from(strong)
-        self.rows = torch.empty(0, dtype=torch.int64)
+        self.rows = self.unlabeled = torch.empty(0, dtype=torch.int64)
         self.record: dict[str, Any] = {}
 
     def choose(self, name: str, source: Source, rows: Tensor, num_classes: int) -> None:
-        """Fix the labelled images among the ``rows`` of the source, and what is kept of them.
+        """Fix the two sets among the ``rows`` of the source, and what is kept of the first.
 
         Raises:
             ValueError: see `labels.Budget.choose`.
         """
         chosen = self.budget.choose(name, source, rows.numpy(), num_classes)
         self.rows = torch.from_numpy(chosen)
+        self.unlabeled = rows[~torch.isin(rows, self.rows)] if self.plan.exclude_labeled else rows
         self.record = record(name, source, chosen, num_classes, self.budget.seed)
 
-    def loader(
-        self, source: Source, rows: Tensor, batch_size: int, parts: int, **place: Any
-    ) -> SemiLoader:
+    def loader(self, source: Source, batch_size: int, parts: int, **place: Any) -> SemiLoader:
         """Training batches.
 
         Args:
             source: the images.
-            rows: all that may be trained on.
             batch_size: labelled images of an optimiser step over all ranks.
             parts: batches of an optimiser step.
             **place: ``seed``, ``rank``, ``world`` of `SemiLoader`.
@@ -70,10 +68,9 @@ class FewLabels:
         Raises:
             ValueError: more unlabelled images in a step than there are.
         """
-        unlabeled = rows[~torch.isin(rows, self.rows)] if self.plan.exclude_labeled else rows
-        size, sha = batch_size // parts, self.record["sha256"]
-        return SemiLoader(source, self.rows, unlabeled, size, self.plan, parts=parts, labels=sha,
-                          **place)  # fmt: skip
+        place |= {"parts": parts, "labels": self.record["sha256"]}
+        size = batch_size // parts
+        return SemiLoader(source, self.rows, self.unlabeled, size, self.plan, **place)
 
     def finish(self, batch: Batch, weaken: Finish) -> Batch:
         """On the device: the labelled images weakly augmented, the unlabelled ones twice.

@@ -175,6 +175,13 @@ class Images(L.LightningDataModule):
         self.setup()
         return self.few.record if self.few else None
 
+    @property
+    def unlabeled_index(self) -> Tensor:
+        """Positions in the source data set of the images that are trained on without labels."""
+        self.setup()
+        source, rows = self._parts["train"]
+        return source.index[self.few.unlabeled if self.few else rows]
+
     def train_dataloader(self) -> TrainLoader | SemiLoader:
         """Shuffled batches; ``batch_size`` is divided by devices and accumulated batches.
 
@@ -193,7 +200,7 @@ class Images(L.LightningDataModule):
             )
         place: dict[str, Any] = {"seed": self.seed, "rank": distributed.rank(), "world": world}
         if self.few:
-            return self.few.loader(source, rows, self.batch_size, parts, **place)
+            return self.few.loader(source, self.batch_size, parts, **place)
         if self.batch_size > len(rows):
             raise ValueError(
                 f"batch_size {self.batch_size} exceeds the {len(rows)} training images"

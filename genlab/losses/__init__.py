@@ -17,6 +17,7 @@ from genlab.losses.likelihood import (
     pixel_mean,
     pixel_nll,
 )
+from genlab.losses.pseudo_label import class_fairness, pseudo_label_nll, sharpen
 from genlab.losses.vq import code_nll, commitment
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "bernoulli_nll",
     "between",
     "bits_per_dim",
+    "class_fairness",
     "class_nll",
     "code_nll",
     "commitment",
@@ -49,4 +51,6 @@ __all__ = [
     "nt_xent",
     "pixel_mean",
     "pixel_nll",
+    "pseudo_label_nll",
+    "sharpen",
 ]

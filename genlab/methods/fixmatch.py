@@ -1,0 +1,284 @@
+"""FixMatch: learn from a strongly augmented image what its weakly augmented twin is taken for.
+
+Sohn et al. 2020, arXiv:2001.07685; reference code google-research/fixmatch. By ``rule`` also
+pseudo-labels (Lee 2013), UDA (Xie et al. 2019, arXiv:1904.12848; without its annealing of labelled
+images), FlexMatch (Zhang et al. 2021, arXiv:2110.08263), FreeMatch (Wang et al. 2022,
+arXiv:2205.07246) and SoftMatch (Chen et al. 2023, arXiv:2301.10921).
+Departures: running statistics move after the optimiser's step, see `networks.thresholds`.
+The average of the weights that the papers report is the callback `EMAWeights`.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, MetricCollection
+
+from genlab import distributed, losses, networks, optim
+from genlab.metrics import classification_metrics, per_class
+from genlab.metrics.pseudo_labels import PseudoLabels
+from genlab.networks import thresholds
+from genlab.recipes import nearest
+
+RULES: dict[str, Any] = {
+    "fixmatch": thresholds.FixedThreshold,
+    "pseudo_label": thresholds.FixedThreshold,  # learns from the weak view itself
+    "uda": thresholds.FixedThreshold,  # learns the sharpened prediction, not its class
+    "flexmatch": thresholds.FlexThreshold,
+    "freematch": thresholds.FreeThreshold,
+    "softmatch": thresholds.SoftThreshold,
+}
+ALIGNED = ("none", "uniform", "labels")
+COLLAPSED = 0.5  # of the entropy of evenly spread pseudo-labels
+NAMED = 20  # classes up to which each one's share is logged
+
+
+class FixMatch(L.LightningModule):
+    """A classifier of few labelled and many unlabelled images; takes ``data.labels``.
+
+    Args:
+        num_classes: number of labels K.
+        channels: C of the images.
+        image_size: H = W in pixels.
+        encoder: name of a backbone; see `networks.encoder`.
+        rule: which unlabelled images count how much, and what is learnt from them: ``fixmatch``,
+            ``pseudo_label``, ``uda``, ``flexmatch``, ``freematch`` or ``softmatch``.
+        threshold: tau of the first four, in (0, 1]; the papers: 0.95, UDA 0.8.
+        temperature: T by which ``uda`` sharpens what it learns; of no meaning for hard labels, and
+            the threshold never sees it.
+        unlabeled_weight: lambda of the unlabelled loss.
+        warmup_steps: optimiser steps over which lambda rises from 0, as ``pseudo_label`` does.
+        fairness: weight of FreeMatch's fairness loss (the paper: 0.01 to 0.05).
+        align: distribution alignment of the weak predictions with ``uniform`` classes or with
+            those of the ``labels``; ``none`` for none. In ``softmatch`` for the weights alone.
+        decay: of the running statistics of the last two rules and of the alignment.
+        optimizer: how to train; see `optim.build`.
+        encoder_kwargs: to the encoder (``variant``, ``width`` ...).
+        pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
+        pretrained_options: how to load them.
+
+    Raises:
+        ValueError: an argument is out of its range, or an unknown encoder or rule.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        channels: int = 3,
+        image_size: int = 32,
+        encoder: str = "wrn_28_2",
+        rule: str = "fixmatch",
+        threshold: float = 0.95,
+        temperature: float = 0.4,
+        unlabeled_weight: float = 1.0,
+        warmup_steps: int = 0,
+        fairness: float = 0.0,
+        align: str = "none",
+        decay: float = 0.999,
+        optimizer: dict[str, Any] | None = None,
+        encoder_kwargs: dict[str, Any] | None = None,
+        pretrained: bool | str = False,
+        pretrained_options: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        _check(dict(self.hparams))
+        options = {"pretrained": pretrained, "pretrained_options": pretrained_options}
+        self.encoder = networks.encoder(
+            encoder, channels, image_size, **(options | (encoder_kwargs or {}))
+        )
+        self.head = nn.Linear(self.encoder.out_dim, num_classes)
+        self.rule = RULES[rule](num_classes, threshold, decay)
+        self.alignment = None if align == "none" else thresholds.Alignment(num_classes, decay)
+        self._seen: list[tuple[Tensor, Tensor]] = []  # predictions since the last optimiser step
+        self.pseudo_labels = PseudoLabels(num_classes)
+        self._warned = False
+        self.nll = MeanMetric(nan_strategy="disable")
+        self.val_figures = classification_metrics(num_classes, "val")
+        self.test_figures = classification_metrics(num_classes, "test")
+        self.confusion: Tensor | None = None  # of the last test: (K, K), rows are the true classes
+
+    def setup(self, stage: str) -> None:
+        """What the data decide, at the start of training; a checkpoint brings its own."""
+        data: Any = getattr(self._trainer, "datamodule", None)
+        if stage != "fit" or getattr(data, "label_record", None) is None:
+            return
+        if isinstance(self.rule, thresholds.FlexThreshold):
+            self.rule.begin(data.unlabeled_index)
+        if self.alignment is not None and self.hparams["align"] == "labels":
+            counts = torch.tensor(data.class_counts, dtype=torch.float32)
+            self.alignment.target.copy_(counts / counts.sum())
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Features for downstream use: (B, C, H, W) -> (B, F)."""
+        return self.encoder(image)
+
+    def logits(self, image: Tensor) -> Tensor:
+        """Scores of the classes before softmax: (B, C, H, W) -> (B, K)."""
+        return self.head(self.encoder(image))
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Cross entropy of B labelled images plus lambda times that of M unlabelled ones."""
+        image, label, weak, strong, unlabeled = _parts(batch)
+        sizes = [len(image), len(weak), len(strong)]
+        logits = self.logits(torch.cat([image, weak, strong])).float()  # one pass: BN sees all
+        logits_x, logits_w, logits_s = logits.split(sizes)  # (B, K), 2 x (M, K)
+
+        q = logits_w.detach().softmax(1)  # (M, K), of the live network, without gradient
+        target, weight = self.targets(q)
+        learner = logits_w if self.hparams["rule"] == "pseudo_label" else logits_s
+        loss_x = F.cross_entropy(logits_x, label)
+        loss_u = losses.pseudo_label_nll(learner, target, weight)
+        loss = loss_x + self.ramp() * self.hparams["unlabeled_weight"] * loss_u
+        figures = {"loss_labeled": loss_x, "loss_unlabeled": loss_u, "mask_rate": weight.mean()}
+        if self.hparams["fairness"]:
+            figures["loss_fairness"] = self._fairness(logits_s, weight)
+            loss = loss + self.hparams["fairness"] * figures["loss_fairness"]
+
+        pseudo = q.argmax(1)
+        figures["agreement"] = (logits_s.argmax(1) == pseudo).float().mean()
+        self.pseudo_labels.update(pseudo, unlabeled["label"], weight)  # true labels: measured only
+        self._seen.append((q, unlabeled["index"]))
+        return {"loss": loss} | figures
+
+    def targets(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        """What is learnt and how much it counts: (M, K) -> (M,) or (M, K), (M,)."""
+        aligned = q if self.alignment is None else self.alignment(q)
+        weight = self.rule(aligned)
+        rule = self.hparams["rule"]
+        if rule == "uda":
+            return losses.sharpen(aligned, self.hparams["temperature"]), weight
+        return (q if rule == "softmatch" else aligned).argmax(1), weight
+
+    def ramp(self) -> float:
+        """Share of the unlabelled weight at this optimiser step."""
+        steps = self.hparams["warmup_steps"]
+        return min(1.0, self.global_step / steps) if steps else 1.0
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Then the running statistics: once per optimiser step."""
+        super().optimizer_step(*args, **kwargs)
+        self.after_step()
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Move the running statistics by the predictions of all batches of the step."""
+        q, index = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
+        self._seen.clear()
+        self.rule.update(q if self.alignment is None else self.alignment(q), index)
+        if self.alignment is not None:
+            self.alignment.update(q)
+
+    def on_train_epoch_end(self) -> None:
+        """Accuracy of the pseudo-labels and how they spread, since the epoch's beginning."""
+        figures = self.pseudo_labels.compute()
+        self.pseudo_labels.reset()
+        share = figures.pop("share")
+        if len(share) <= NAMED:
+            figures |= {f"pseudo_share_{k}": part for k, part in enumerate(share)}
+        self.log_dict({f"train/{k}": v for k, v in figures.items()}, sync_dist=True)
+        self._alarm(share, float(figures["pseudo_entropy"]))
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Cross entropy in nats and `classification_metrics`."""
+        self._measure(self.val_figures, batch)
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """As validation, with AUROC and the confusion matrix."""
+        self._measure(self.test_figures, batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Figures of the whole split, over all ranks."""
+        self._log_figures(self.val_figures, "val")
+
+    def on_test_epoch_end(self) -> None:
+        """As validation."""
+        self._log_figures(self.test_figures, "test")
+
+    def report(self) -> dict[str, list[float]]:
+        """Images, precision, recall and F1 of every class in the last test; empty before it."""
+        if self.confusion is None:
+            return {}
+        return {name: value.tolist() for name, value in per_class(self.confusion).items()}
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """See `optim.build`."""
+        return optim.build(self, self.hparams["optimizer"])
+
+    def _fairness(self, logits: Tensor, weight: Tensor) -> Tensor:
+        """FreeMatch's second loss, over the strong views of all processes."""
+        every = distributed.gather(logits.softmax(1))
+        used = distributed.gather(weight)
+        return losses.class_fairness(every, used, self.rule.expected, self.rule.counted)
+
+    def _alarm(self, share: Tensor, entropy: float) -> None:
+        """Say once when pseudo-labels gather in few classes."""
+        if self._warned or not share.sum() > 0 or entropy >= COLLAPSED:
+            return
+        self._warned = True
+        if self.global_rank == 0:
+            most = int(share.argmax())
+            print(
+                f"pseudo-labels collapse: {float(share[most]):.0%} of those in use are class {most}"
+                f" (entropy {entropy:.2f} of 1): a higher threshold, model.align=uniform or more "
+                "labels may help",
+                file=sys.stderr,
+            )
+
+    def _measure(self, figures: MetricCollection, batch: dict[str, Any]) -> None:
+        logits, label = self.logits(batch["image"]).float(), batch["label"]
+        figures.update(logits.softmax(1), label)
+        nll = F.cross_entropy(logits, label, ignore_index=-1, reduction="none")
+        self.nll.update(nll, (label >= 0).float())
+
+    def _log_figures(self, figures: MetricCollection, split: str) -> None:
+        values = figures.compute() | {f"{split}/loss": self.nll.compute()}
+        if split == "test":
+            self.confusion = values.pop("test/confusion").cpu()
+        self.log_dict(values, sync_dist=True)
+        figures.reset()
+        self.nll.reset()
+
+
+def _parts(batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]:
+    """Labelled images (B, ...) and their labels (B,), weak and strong views (M, ...), the rest.
+
+    Raises:
+        ValueError: the data are not semi-supervised.
+    """
+    if "unlabeled" not in batch:
+        raise ValueError(
+            "this method learns from few labels: set data.labels, and data.unlabeled_ratio above 0"
+        )
+    labeled, unlabeled = batch["labeled"], batch["unlabeled"]
+    return labeled["image"], labeled["label"], *unlabeled["views"], unlabeled
+
+
+def _check(given: dict[str, Any]) -> None:
+    """Refuse what is out of range; the encoder looks after its own.
+
+    Raises:
+        ValueError: says which, and what it may be.
+    """
+    if given["num_classes"] < 2:
+        raise ValueError(f"num_classes must be at least 2, got {given['num_classes']}")
+    if given["rule"] not in RULES:
+        raise ValueError(f"rule {given['rule']!r} is unknown; {nearest(given['rule'], RULES)}")
+    if given["align"] not in ALIGNED:
+        raise ValueError(f"align {given['align']!r} is none of {', '.join(ALIGNED)}")
+    if not 0 < given["threshold"] <= 1:
+        raise ValueError(f"threshold must be in (0, 1], got {given['threshold']}")
+    if not given["temperature"] > 0 or not 0 <= given["decay"] < 1:
+        raise ValueError(
+            f"temperature {given['temperature']} must be above 0, decay {given['decay']} in [0, 1)"
+        )
+    for name in ("unlabeled_weight", "warmup_steps", "fairness"):
+        if given[name] < 0:
+            raise ValueError(f"{name} must be at least 0, got {given[name]}")
+    if given["fairness"] and given["rule"] != "freematch":
+        raise ValueError(f"fairness is FreeMatch's: rule is {given['rule']}, not freematch")

@@ -1,0 +1,211 @@
+"""How much each unlabelled image counts: from a fixed threshold to running statistics of all.
+
+A rule is called with probabilities of weak views (M, K), float32, and gives each image's weight
+(M,) in [0, 1]. After every optimiser step `update` moves its statistics, with the predictions of
+all processes. Departure of all rules from their papers' code: a step is weighed by the statistics
+before it, not by those that include it, so that accumulated batches see the same ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genlab import distributed
+
+
+class FixedThreshold(nn.Module):
+    """1 where the largest probability reaches the threshold, else 0.
+
+    Args:
+        num_classes: K.
+        threshold: tau in (0, 1].
+        decay: of no meaning here.
+
+    Source: Sohn et al. 2020 (FixMatch), arXiv:2001.07685.
+    """
+
+    def __init__(self, num_classes: int, threshold: float, decay: float) -> None:
+        super().__init__()
+        self.threshold = threshold
+
+    def forward(self, probability: Tensor) -> Tensor:
+        """(M, K) -> (M,)."""
+        return (probability.amax(1) >= self.threshold).float()
+
+    def update(self, probability: Tensor, index: Tensor) -> None:
+        """Nothing runs."""
+
+
+class FlexThreshold(nn.Module):
+    """FlexMatch: a lower threshold for classes that few images have been learnt as.
+
+    ``last`` (N,) holds the class that each unlabelled image, by its index, was last confidently
+    taken for; -1 for none yet, -2 where an index is not in the set.
+
+    Args:
+        num_classes: K.
+        threshold: tau, the highest; class k's is tau b / (2 - b), b its share of the images
+            learnt, over the largest share (that of images not yet learnt included).
+        decay: of no meaning here.
+
+    Source: Zhang et al. 2021, arXiv:2110.08263, with threshold warm-up and the convex mapping.
+    """
+
+    last: Tensor
+
+    def __init__(self, num_classes: int, threshold: float, decay: float) -> None:
+        super().__init__()
+        self.num_classes, self.threshold = num_classes, threshold
+        self.register_buffer("last", torch.empty(0, dtype=torch.int64))
+
+    def begin(self, index: Tensor) -> None:
+        """Make room for the unlabelled images, given by their index (N,)."""
+        self.last = torch.full((int(index.max()) + 1,), -2, device=self.last.device)
+        self.last[index.to(self.last.device)] = -1
+
+    def forward(self, probability: Tensor) -> Tensor:
+        """(M, K) -> (M,)."""
+        confidence, label = probability.max(1)
+        return (confidence >= self.thresholds()[label]).float()
+
+    def thresholds(self) -> Tensor:
+        """Of each class, (K,)."""
+        ones = torch.ones_like(self.last)
+        counts = torch.zeros(self.num_classes + 2, device=self.last.device, dtype=torch.int64)
+        counts.index_add_(0, self.last + 2, ones)  # not in the set, none yet, class 0 ...
+        share = counts[2:] / counts[1:].max().clamp(min=1)
+        return self.threshold * share / (2 - share)
+
+    def update(self, probability: Tensor, index: Tensor) -> None:
+        """Note what the images with ``index`` (M,) were confidently taken for."""
+        confidence, label = probability.max(1)
+        sure = confidence >= self.threshold
+        where, what = (distributed.gather_rows(x[sure]) for x in (index, label))
+        self.last[where] = what
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        if (saved := state_dict.get(f"{prefix}last")) is not None:
+            self.last = self.last.new_empty(saved.shape)  # as many images as it was trained on
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class FreeThreshold(nn.Module):
+    """FreeMatch: the running mean confidence, times each class's running mean prediction.
+
+    Args:
+        num_classes: K.
+        threshold: of no meaning here: it is learnt.
+        decay: of the running statistics.
+
+    Source: Wang et al. 2022, arXiv:2205.07246, eq. 5 to 8.
+    """
+
+    confidence: Tensor
+    expected: Tensor
+    counted: Tensor
+
+    def __init__(self, num_classes: int, threshold: float, decay: float) -> None:
+        super().__init__()
+        self.num_classes, self.decay = num_classes, decay
+        even = torch.full((num_classes,), 1 / num_classes)
+        self.register_buffer("confidence", even[0].clone())
+        self.register_buffer("expected", even.clone())
+        self.register_buffer("counted", even.clone())
+
+    def forward(self, probability: Tensor) -> Tensor:
+        """(M, K) -> (M,)."""
+        confidence, label = probability.max(1)
+        return (confidence >= self.thresholds()[label]).float()
+
+    def thresholds(self) -> Tensor:
+        """Of each class, (K,)."""
+        return self.confidence * self.expected / self.expected.max()
+
+    def update(self, probability: Tensor, index: Tensor) -> None:
+        """Move the statistics towards those of this step, over all processes."""
+        confidence, label = probability.max(1)
+        said = label.new_zeros(self.num_classes).index_add_(0, label, torch.ones_like(label))
+        now = torch.cat([confidence.mean()[None], probability.mean(0), said / len(label)])
+        now = distributed.all_reduce_sum(now) / distributed.world_size()
+        for running, value in zip(
+            (self.confidence, self.expected, self.counted),
+            (now[0], *now[1:].chunk(2)),
+            strict=True,
+        ):
+            running.lerp_(value, 1 - self.decay)
+
+
+class SoftThreshold(nn.Module):
+    """SoftMatch: a Gaussian of the confidence below its running mean, 1 above it.
+
+    Args:
+        num_classes: K.
+        threshold: of no meaning here: it is learnt.
+        decay: of the running statistics.
+
+    Source: Chen et al. 2023, arXiv:2301.10921, eq. 4 to 7; the Gaussian's standard deviation is
+    half the running one, as in its code.
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, num_classes: int, threshold: float, decay: float) -> None:
+        super().__init__()
+        self.decay = decay
+        self.register_buffer("mean", torch.tensor(1 / num_classes))
+        self.register_buffer("variance", torch.tensor(1.0))
+
+    def forward(self, probability: Tensor) -> Tensor:
+        """(M, K) -> (M,)."""
+        below = (probability.amax(1) - self.mean).clamp(max=0)
+        return torch.exp(-(below**2) / (2 * self.variance / 4).clamp(min=1e-12))
+
+    def update(self, probability: Tensor, index: Tensor) -> None:
+        """Move the statistics towards those of this step, over all processes."""
+        confidence = probability.amax(1).double()
+        world = distributed.world_size()
+        moments = torch.stack([confidence.mean(), confidence.square().mean()])
+        mean, square = distributed.all_reduce_sum(moments) / world
+        n = len(confidence) * world
+        variance = (square - mean**2).clamp(min=0) * n / max(n - 1, 1)
+        self.mean.lerp_(mean.to(self.mean.dtype), 1 - self.decay)
+        self.variance.lerp_(variance.to(self.variance.dtype), 1 - self.decay)
+
+
+class Alignment(nn.Module):
+    """Distribution alignment: predictions as frequent, class by class, as they ought to be.
+
+    Args:
+        num_classes: K.
+        decay: of the running mean prediction.
+
+    Attributes:
+        target: (K,) the wanted class distribution; uniform unless something else is copied in.
+
+    Source: Berthelot et al. 2019 (ReMixMatch), arXiv:1911.09785, section 3.1.
+    Departure: an exponential running mean instead of that of the last 128 batches, as in USB.
+    """
+
+    running: Tensor
+    target: Tensor
+
+    def __init__(self, num_classes: int, decay: float) -> None:
+        super().__init__()
+        self.decay = decay
+        even = torch.full((num_classes,), 1 / num_classes)
+        self.register_buffer("running", even.clone())
+        self.register_buffer("target", even.clone())
+
+    def forward(self, probability: Tensor) -> Tensor:
+        """(M, K) -> (M, K), rows sum to 1."""
+        scaled = probability * (self.target / self.running.clamp(min=1e-6))
+        return scaled / scaled.sum(1, keepdim=True)
+
+    def update(self, probability: Tensor) -> None:
+        """Move the running mean towards that of this step, over all processes."""
+        now = distributed.all_reduce_sum(probability.mean(0)) / distributed.world_size()
+        self.running.lerp_(now, 1 - self.decay)
