@@ -71,8 +71,7 @@ class WGANGP(L.LightningModule):
         critic_kwargs: to the critic's network.
 
     Raises:
-        ValueError: an argument is out of its range; a penalty on a critic with batch norm; with
-            ``condition``, an image without a label.
+        ValueError: a value out of range; a penalty on a critic with batch norm; later, no label.
     """
 
     def __init__(
@@ -229,7 +228,8 @@ class WGANGP(L.LightningModule):
             total = share * found["loss"]
             if distributed.active():  # DDP waits for a gradient of both networks' parameters
                 total = total + sum(0 * p.sum() for p in self.parameters() if p.requires_grad)
-            self.manual_backward(total, inputs=inputs)
+            with torch.autocast(self.device.type, enabled=False):  # else it rounds derivatives too
+                self.manual_backward(total, inputs=inputs)
             for name, value in found.items():
                 figures[name] = figures.get(name, 0) + share * value.detach()
         return figures

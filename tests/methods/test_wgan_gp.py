@@ -1,0 +1,260 @@
+"""WGAN-GP: two optimisers of which one counts, exact resumption, two ranks, precision, refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import LambdaCallback
+
+from genlab import checkpoints, optim
+from genlab.callbacks import Checkpoints, CSVLog, StepMetrics
+from genlab.data import Toys
+from genlab.methods.wgan_gp import CONSTRAINTS, WGANGP
+from tests.conftest import TwoRanks
+from tests.methods.programs_ssl import same_state
+from tests.methods.programs_wgan_gp import ADAM, NETWORKS, Double, digits, fit, small
+
+FAMILY: list[dict[str, Any]] = [
+    {},
+    {"constraint": "one_sided_penalty", "condition": "projection"},
+    {"constraint": "clip", "condition": "concat", "optimizer": {"name": "torch.rmsprop"}},
+    {"objective": "hinge", "constraint": "spectral_norm", "n_critic": 1},
+    {"objective": "non_saturating", "constraint": "none", "n_critic": 1},
+]
+
+
+class Counts(L.Callback):
+    """How often each optimiser stepped."""
+
+    def __init__(self) -> None:
+        self.steps: dict[int, int] = {}
+
+    def on_before_optimizer_step(self, trainer: L.Trainer, *args: Any) -> None:
+        optimizer = args[1]
+        which = trainer.optimizers.index(optimizer)
+        self.steps[which] = self.steps.get(which, 0) + 1
+
+
+def test_twenty_batches_are_twenty_critic_and_four_generator_steps(tmp_path: Path) -> None:
+    method, counts = small(n_critic=5), Counts()
+    run = fit(method, tmp_path, counts, data=digits(20))
+    assert counts.steps == {0: 4, 1: 20}
+    assert run.global_step == 4
+    assert method.critic_steps == 20
+    assert {int(s["step"]) for s in run.optimizers[0].state.values()} == {4}
+    assert {int(s["step"]) for s in run.optimizers[1].state.values()} == {20}
+
+
+def test_max_steps_and_checkpoints_count_the_generator(tmp_path: Path) -> None:
+    method, kept = small(n_critic=5), Checkpoints(monitor=None, keep_every_n_steps=2)
+    run = fit(method, tmp_path, kept, max_epochs=-1, max_steps=6)
+    assert (run.global_step, method.critic_steps) == (6, 30)
+    names = {file.name for file in (tmp_path / "checkpoints").iterdir()}
+    assert names == {f"step-{n:08d}.ckpt" for n in (2, 4, 6)} | {"last.ckpt"}
+
+
+@pytest.mark.parametrize("limit", [{"max_epochs": 3}, {"max_epochs": -1, "max_steps": 10}])
+def test_both_schedules_end_with_the_run(limit: dict[str, Any], tmp_path: Path) -> None:
+    """Thirty batches, ten generator steps: the learning rates fall together."""
+    seen: list[tuple[float, float]] = []
+
+    def note(run: L.Trainer, *_: Any) -> None:
+        seen.append(tuple(o.param_groups[0]["lr"] for o in run.optimizers))
+
+    method = small(optimizer=ADAM | {"lr": 1.0, "schedule": "linear", "lr_scale": {"critic": 4.0}})
+    run = fit(method, tmp_path, LambdaCallback(on_train_batch_end=note), **limit)
+    assert run.global_step == 10
+    assert optim.total_steps(method) == 10
+    rounds = seen[2::3]  # after the generator's step
+    assert [lr for lr, _ in rounds] == pytest.approx([1 - k / 10 for k in range(10)])
+    assert [critic for _, critic in rounds] == pytest.approx([4 - 0.4 * k for k in range(10)])
+
+
+def test_figures_are_logged_at_generator_steps(tmp_path: Path) -> None:
+    method, log = small(), CSVLog(tmp_path / "metrics.csv")
+    fit(method, tmp_path, StepMetrics(), max_epochs=2, logger=log, log_every_n_steps=2)
+    rows = CSVLog(log.file).rows()
+    written = {int(row["step"]): row for row in rows if row.get("train/loss")}
+    assert list(written) == [1, 3, 5]
+    watched = ("wasserstein", "penalty", "gradient_norm", "gradient_norm_sd", "loss_generator")
+    assert all(float(written[3][f"train/{name}"]) != 0 for name in watched)
+    held_out = [int(row["step"]) for row in rows if row.get("val/wasserstein")]
+    assert held_out == [2, 5]
+
+
+@pytest.mark.parametrize("at", [4, 9, 14])
+def test_resumed_in_a_round_equals_straight(at: int, tmp_path: Path) -> None:
+    """Rounds of three and epochs of ten batches; after batch 5, 10 (an epoch's end) and 15."""
+    saved = tmp_path / "saved.ckpt"
+
+    def save(run: L.Trainer, *_: Any) -> None:
+        if run.fit_loop.epoch_loop.total_batch_idx == at:
+            run.save_checkpoint(saved)
+
+    settings = ADAM | {"schedule": "cosine"}
+    straight = small(optimizer=settings)
+    first = fit(straight, tmp_path, LambdaCallback(on_train_batch_end=save), max_epochs=3)
+    resumed = small(optimizer=settings)
+    second = fit(resumed, tmp_path / "on", resume=saved, max_epochs=3)
+    assert (first.global_step, resumed.critic_steps) == (second.global_step, 30) == (10, 30)
+    assert same_state(resumed.state_dict(), straight.state_dict()) == []
+    for one, other in zip(first.optimizers, second.optimizers, strict=True):
+        moments = zip(one.state.values(), other.state.values(), strict=True)
+        assert all(torch.equal(a["exp_avg_sq"], b["exp_avg_sq"]) for a, b in moments)
+
+
+@pytest.mark.ddp
+def test_two_ranks_are_one_process_after_ten_alternations(two_ranks: TwoRanks) -> None:
+    """Plain ``ddp``: weights, average and spectral vectors, the same on both ranks too."""
+    two_ranks.assert_same("tests.methods.programs_wgan_gp:every", atol=1e-9)
+
+
+def test_a_batch_in_parts_gives_the_same_weights(tmp_path: Path) -> None:
+    states = []
+    for parts in (1, 3, 99):  # 16 images: at most one a part
+        method = small(Double, accumulate_grad_batches=parts)
+        fit(method, tmp_path / str(parts), precision="64-true")
+        states.append(method.state_dict())
+    torch.testing.assert_close(states[1], states[0], rtol=0, atol=1e-9)
+    torch.testing.assert_close(states[2], states[0], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_each_networks_gradient_is_clipped(precision: Any, tmp_path: Path) -> None:
+    norms: list[float] = []
+
+    def note(run: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+        for optimizer in run.optimizers:
+            found = [p.grad for g in optimizer.param_groups for p in g["params"]]
+            norms.append(float(torch.nn.utils.get_total_norm(found)))
+
+    watch = LambdaCallback(on_train_batch_end=note)
+    method = small(gradient_clip_val=1e-3, n_critic=1)
+    fit(method, tmp_path, watch, precision=precision)
+    assert norms == pytest.approx([1e-3] * 20, rel=1e-3)
+
+
+def test_only_forward_passes_are_autocast(tmp_path: Path) -> None:
+    """Inside a training step autocast would also round the second derivatives, by a per cent."""
+    forward, backward = set(), set()
+    method = small()
+    layer: Any = method.critic.score
+    layer.register_forward_hook(lambda *_: forward.add(torch.is_autocast_enabled("cpu")))
+    layer.weight.register_hook(lambda _: backward.add(torch.is_autocast_enabled("cpu")))
+    fit(method, tmp_path, precision="bf16-mixed", limit_val_batches=0)
+    assert forward == {True, False}  # scores, and the penalty
+    assert backward == {False}
+
+
+@pytest.mark.parametrize("options", FAMILY)
+def test_the_family_trains_measures_and_loads(options: dict[str, Any], tmp_path: Path) -> None:
+    method = small(**options)
+    before = {k: v.clone() for k, v in method.state_dict().items()}
+    run = fit(method, tmp_path, Checkpoints(monitor=None))
+    still = {name for name, p in method.named_parameters() if torch.equal(p, before[name])}
+    assert still <= {"critic.score.bias"}  # cancels out of a difference of scores
+    run.test(method, datamodule=digits(), verbose=False)
+    assert all(value.isfinite() for value in run.callback_metrics.values())
+    assert {"test/wasserstein", "test/gradient_norm"} <= set(run.callback_metrics)
+    again: Any = checkpoints.load(tmp_path / "checkpoints/last.ckpt")
+    torch.manual_seed(4)
+    image = method.eval().sample(20)
+    torch.manual_seed(4)
+    assert torch.equal(again.sample(20), image)
+    assert image.shape == (20, 1, 8, 8)
+    assert 0 <= image.min() < image.max() <= 1
+    features = method(image)
+    assert features.shape == (20, method.critic.score.in_features)
+
+
+def test_clipped_weights_stay_small(tmp_path: Path) -> None:
+    method = small(constraint="clip", clip_value=0.05)
+    fit(method, tmp_path)
+    largest = max(float(p.detach().abs().max()) for p in method.critic.parameters())
+    assert largest == pytest.approx(0.05)
+
+
+def test_the_penalty_tames_the_gradient(tmp_path: Path) -> None:
+    """Without it the norm of a Wasserstein critic grows without end."""
+    norms = []
+    for constraint in ("penalty", "none"):
+        method = small(constraint=constraint)
+        run = fit(method, tmp_path / constraint, max_epochs=8)
+        norms.append(float(run.callback_metrics["val/gradient_norm"]))
+    assert 0.5 < norms[0] < 1.5
+    assert norms[1] > 5 * norms[0]
+
+
+def test_the_average_follows_and_brings_the_batch_statistics(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"generator": "dcgan", "generator_kwargs": {"width": 4}}
+    last = small(**options, ema_decay=0.0)
+    fit(last, tmp_path / "last", limit_val_batches=0)
+    live, average = last.generator.state_dict(), last.generator_ema.average.state_dict()
+    weights = dict(last.generator.named_parameters())
+    assert all(torch.equal(average[name], weights[name]) for name in weights)
+    slow = small(**options, ema_decay=0.9)
+    fit(slow, tmp_path / "slow", limit_val_batches=0)
+    live, average = slow.generator.state_dict(), slow.generator_ema.average.state_dict()
+    assert not any(torch.equal(average[name], live[name]) for name in weights)
+    name = "body.2.running_var"
+    assert not torch.equal(average[name], torch.ones_like(average[name]))
+
+
+@pytest.mark.parametrize("condition", ["projection", "concat"])
+def test_classes_in_turn_or_as_asked(condition: str) -> None:
+    method = small(condition=condition).eval()
+    assert method.num_classes == 10
+    torch.manual_seed(2)
+    turn = method.sample(20)
+    torch.manual_seed(2)
+    assert torch.equal(method.sample(20, torch.arange(20) % 10), turn)
+    torch.manual_seed(2)
+    assert not torch.allclose(method.sample(20, torch.zeros(20, dtype=torch.long)), turn)
+    assert small().num_classes == 0
+    with pytest.raises(ValueError, match="condition needs labels from 0 to 9"):
+        method.validation_step({"image": turn, "label": torch.full((20,), -1)}, 0)
+
+
+def test_cold_noise_gives_one_image() -> None:
+    cold = small().eval().sample(5, temperature=0.0)
+    torch.testing.assert_close(cold, cold[:1].expand_as(cold))
+
+
+def test_points_of_the_plane_are_taken_as_they_are(tmp_path: Path) -> None:
+    method = small(channels=2, image_size=1, output="linear")
+    points = torch.randn(3, 2, 1, 1)
+    assert torch.equal(method.to_critic(points), points)
+    fit(method, tmp_path, data=Toys(size=160, held_out=32, batch_size=16))
+    assert method.sample(7).shape == (7, 2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"critic_kwargs": {"norm": "batch"}},
+            "batch norm in the critic mixes them: .*none, layer",
+        ),
+        ({"constraint": "gp"}, f"constraint 'gp' is none of {', '.join(CONSTRAINTS)}"),
+        ({"objective": "wgan"}, "objective 'wgan' is none of wasserstein, hinge"),
+        ({"output": "relu"}, "output 'relu' is none of tanh, linear"),
+        ({"condition": "sum"}, "condition 'sum' is none of projection, concat"),
+        ({"n_critic": 0}, "n_critic must be at least 1, got 0"),
+        ({"accumulate_grad_batches": 0}, "accumulate_grad_batches must be at least 1, got 0"),
+        ({"gradient_clip_val": 0.0}, "gradient_clip_val must be above 0"),
+        ({"penalty_weight": -1}, "penalty_weight must be above 0, got -1"),
+        ({"ema_decay": 1.0}, "ema_decay must be in"),
+        ({"latent_dim": 0}, "latent_dim must be at least 1, got 0"),
+    ],
+)
+def test_what_is_wrong_is_said(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        WGANGP(**NETWORKS | options)
+
+
+def test_batch_norm_in_the_critic_is_allowed_without_a_penalty() -> None:
+    WGANGP(**NETWORKS | {"critic_kwargs": {"norm": "batch"}, "constraint": "clip"})
