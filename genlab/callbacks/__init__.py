@@ -6,6 +6,7 @@ from genlab.callbacks.confusion import ConfusionMatrix
 from genlab.callbacks.csv_log import CSVLog
 from genlab.callbacks.drop_block import DropBlockSchedule
 from genlab.callbacks.ema_weights import EMAWeights
+from genlab.callbacks.film import Film
 from genlab.callbacks.online_knn import OnlineKNN
 from genlab.callbacks.online_probe import OnlineProbe
 from genlab.callbacks.pictures import Pictures
@@ -23,6 +24,7 @@ __all__ = [
     "ConfusionMatrix",
     "DropBlockSchedule",
     "EMAWeights",
+    "Film",
     "OnlineKNN",
     "OnlineProbe",
     "Pictures",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +52,7 @@ class Pictures(L.Callback):
 
     Drawn after the validation of every ``every_n_epochs``-th epoch and at the end of training, for
     methods that can ``sample`` or ``reconstruct``; from fixed noise and fixed validation images,
-    so that successive pictures compare.
+    so that successive pictures compare; samples with a row for each class where there are any.
 
     Args:
         every_n_epochs: 0 draws only at the end.
@@ -88,19 +91,15 @@ class Pictures(L.Callback):
         self._drawn_at = trainer.global_step
         if not trainer.is_global_zero:
             return
-        training = pl_module.training
-        pl_module.eval()
-        with torch.no_grad(), torch.random.fork_rng(_cuda(pl_module)):
-            torch.manual_seed(0)
+        with still(pl_module):
             for name, images, columns in self._sheets(pl_module):
                 self._keep(trainer, name, images, columns)
-        pl_module.train(training)
 
     def _sheets(self, method: Any) -> list[tuple[str, Tensor, int | None]]:
         """Name, images and columns of each picture that the method can give."""
         sheets: list[tuple[str, Tensor, int | None]] = []
         if hasattr(method, "sample"):
-            sheets.append(("samples", method.sample(self.count), None))
+            sheets.append(("samples", *class_rows(method, self.count)))
         if hasattr(method, "reconstruct") and self._images is not None:
             images = self._images
             sheets.append(("reconstructions", pairs(images, method.reconstruct(images)), 8))
@@ -112,11 +111,52 @@ class Pictures(L.Callback):
         return sheets
 
     def _keep(self, trainer: L.Trainer, name: str, images: Tensor, columns: int | None) -> None:
-        folder = Path(trainer.default_root_dir) / "pictures"
-        save(images, folder / f"{name}-{trainer.global_step:08d}.png", columns)
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_image(f"pictures/{name}", [grid(images, columns)])
+        publish(trainer, name, grid(images, columns), trainer.global_step)
+
+
+def publish(trainer: L.Trainer, name: str, picture: np.ndarray, step: int | None = None) -> None:
+    """A picture (H, W, 3) of bytes into the run's ``pictures/`` and into W&B.
+
+    Args:
+        trainer: whose run it is.
+        name: of the file, without ending.
+        picture: what to write.
+        step: part of the file's name; None for a picture of which a run has one.
+    """
+    folder = Path(trainer.default_root_dir) / "pictures"
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(folder / f"{name if step is None else f'{name}-{step:08d}'}.png")
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_image(f"pictures/{name}", [picture])
+
+
+@contextmanager
+def still(method: L.LightningModule) -> Iterator[None]:
+    """Eval mode, no gradient, and the same noise every time; afterwards all is as it was."""
+    training = method.training
+    method.eval()
+    with torch.no_grad(), torch.random.fork_rng(_cuda(method)):
+        torch.manual_seed(0)
+        yield
+    method.train(training)
+
+
+def class_rows(method: Any, n: int, **options: Any) -> tuple[Tensor, int | None]:
+    """About n samples, and the columns to show them in: a row a class where there are classes."""
+    classes = number_of_classes(method)
+    if not classes:
+        return method.sample(n, **options), None
+    columns = max(1, round(n / classes))
+    label = torch.arange(classes).repeat_interleave(columns)
+    return method.sample(classes * columns, label=label, **options), columns
+
+
+def number_of_classes(method: Any) -> int:
+    """How many classes a method can draw samples of; 0 when it draws without classes."""
+    if "label" not in inspect.signature(getattr(method, "sample", lambda: 0)).parameters:
+        return 0
+    return int(getattr(method, "num_classes", 0) or 0)
 
 
 def pairs(originals: Tensor, others: Tensor, columns: int = 8) -> Tensor:

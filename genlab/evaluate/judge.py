@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from genlab import metrics
+from genlab.callbacks.pictures import number_of_classes
 from genlab.data.sampling import evenly
 from genlab.evaluate import neighbours
 from genlab.evaluate.by_class import by_class, code_controls
 from genlab.evaluate.features import Judge, Seen
-from genlab.evaluate.pictures import number_of_classes
 
 BATCH = 500  # samples drawn at a time
 MOST = 60_000  # real images of a split that are looked at

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genlab.callbacks.pictures import pairs
+from genlab.callbacks.pictures import class_rows, number_of_classes, pairs
 from genlab.networks.image_flow import latent_path
 
 
@@ -32,33 +32,19 @@ def samples(
     takes = inspect.signature(method.sample).parameters
     classes = number_of_classes(method)
     options: dict[str, Any] = {}
-    columns = None
     if temperature < 0:
         raise ValueError(f"temperature {temperature} must be at least 0")
     if temperature != 1.0:
         if "temperature" not in takes:
             raise ValueError(f"{type(method).__name__} samples without a temperature")
         options["temperature"] = temperature
-    if label is not None:
-        if not 0 <= label < classes:
-            known = f"0 to {classes - 1}" if classes else "none: it is not class-conditional"
-            raise ValueError(
-                f"label {label} is no class of {type(method).__name__}; it has {known}"
-            )
-        options["label"] = torch.full((n,), label)
-    elif classes:
-        columns = max(1, round(n / classes))
-        options["label"] = torch.arange(classes).repeat_interleave(columns)
-        n = classes * columns
+    if label is not None and not 0 <= label < classes:
+        known = f"0 to {classes - 1}" if classes else "none: it is not class-conditional"
+        raise ValueError(f"label {label} is no class of {type(method).__name__}; it has {known}")
     torch.manual_seed(seed)
-    return method.sample(n, **options), columns
-
-
-def number_of_classes(method: Any) -> int:
-    """How many classes a method can draw samples of; 0 when it draws without classes."""
-    if "label" not in inspect.signature(getattr(method, "sample", lambda: 0)).parameters:
-        return 0
-    return int(getattr(method, "num_classes", 0) or 0)
+    if label is None:
+        return class_rows(method, n, **options)
+    return method.sample(n, label=torch.full((n,), label), **options), None
 
 
 @torch.no_grad()

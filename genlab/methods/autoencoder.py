@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genlab import losses, networks, optim
+from genlab.networks.image_flow import latent_path
 
 
 class Autoencoder(L.LightningModule):
@@ -79,10 +80,11 @@ class Autoencoder(L.LightningModule):
         return self.decode(self(image))
 
     @torch.no_grad()
-    def interpolate(self, start: Tensor, end: Tensor, steps: int) -> Tensor:
-        """Straight lines between codes: 2 x (B, C, H, W) -> (B, steps, C, H, W)."""
-        along = torch.linspace(0, 1, steps, device=self.device)[:, None]
-        paths = torch.lerp(self(start)[:, None], self(end)[:, None], along)  # (B, steps, D)
+    def interpolate(
+        self, start: Tensor, end: Tensor, steps: int, spherical: bool = False
+    ) -> Tensor:
+        """Lines or arcs between codes: 2 x (B, C, H, W) -> (B, steps, C, H, W)."""
+        paths = latent_path(self(start), self(end), steps, spherical)  # (B, steps, D)
         return torch.stack([self.decode(path) for path in paths])
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab import losses, networks, optim
+from genlab.networks.image_flow import latent_path
 
 PRIORS = ("standard", "learned", "class_mean")
 
@@ -165,10 +166,11 @@ class CVAE(L.LightningModule):
         return torch.stack(rows, dim=1)
 
     @torch.no_grad()
-    def interpolate(self, start: Tensor, end: Tensor, steps: int, label: Tensor) -> Tensor:
-        """Lines between styles in the first image's class: -> (B, steps, C, H, W)."""
-        along = torch.linspace(0, 1, steps, device=self.device)[:, None]
-        paths = torch.lerp(self(start, label)[:, None], self(end, label)[:, None], along)
+    def interpolate(
+        self, start: Tensor, end: Tensor, steps: int, label: Tensor, spherical: bool = False
+    ) -> Tensor:
+        """Lines or arcs between styles in the first image's class: -> (B, steps, C, H, W)."""
+        paths = latent_path(self(start, label), self(end, label), steps, spherical)
         return torch.stack(
             [self.decode(p, y.expand(steps)) for p, y in zip(paths, label, strict=True)]
         )

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from genlab import losses, networks, optim
 from genlab.metrics import ActiveUnits
+from genlab.networks.image_flow import latent_path
 
 ROWS = 4096  # codes decoded at a time in the IWAE bound; more leave the cache, 1.6 times slower
 
@@ -123,10 +124,11 @@ class VAE(L.LightningModule):
         return self.decode(temperature * z)
 
     @torch.no_grad()
-    def interpolate(self, start: Tensor, end: Tensor, steps: int) -> Tensor:
-        """Straight lines between posterior means: 2 x (B, C, H, W) -> (B, steps, C, H, W)."""
-        along = torch.linspace(0, 1, steps, device=self.device)[:, None]
-        paths = torch.lerp(self(start)[:, None], self(end)[:, None], along)  # (B, steps, D)
+    def interpolate(
+        self, start: Tensor, end: Tensor, steps: int, spherical: bool = False
+    ) -> Tensor:
+        """Lines or arcs between posterior means: 2 x (B, C, H, W) -> (B, steps, C, H, W)."""
+        paths = latent_path(self(start), self(end), steps, spherical)  # (B, steps, D)
         return torch.stack([self.decode(path) for path in paths])
 
     def reparametrize(self, mean: Tensor, logvar: Tensor) -> Tensor:
