@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from genlab import recipes, runs
 from genlab.cli.record import finite
-from genlab.cli.train import input_errors, split_words
+from genlab.cli.train import has_test, input_errors, split_words
 from genlab.recipes import COMMAND_LINE, Recipe, RecipeError
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ def _take_method(recipe: Recipe, spec: dict[str, Any]) -> None:
 
 
 def figures_of(lab: Lab, kind: str) -> dict[str, Any]:
-    """What ``validate`` or ``test`` logs, as plain numbers."""
+    """What ``validate`` or ``test`` logs, as plain numbers; none where the method has no test."""
+    if kind == "test" and not has_test(lab):
+        return {}
     getattr(lab.trainer, kind)(lab.model, datamodule=lab.data, verbose=False)
     return {k: finite(float(v)) for k, v in lab.trainer.callback_metrics.items()}
 
@@ -79,6 +81,10 @@ def report(file: Path, figures: dict[str, Any], as_json: bool) -> None:
 
 def _measure(kind: str, words: list[str], ckpt: str | None, as_json: bool) -> None:
     lab, file = open_run(words, ckpt)
+    if kind == "test" and not has_test(lab):
+        raise RecipeError(
+            f"{type(lab.model).__name__} has no test; genlab evaluate judges features"
+        )
     report(file, figures_of(lab, kind), as_json)
 
 

@@ -220,7 +220,7 @@ def _finish(lab: Lab, run: Path) -> None:
     if best:
         final |= {"best/step": best["step"], "best/epoch": best["epoch"]}
         final |= {f"best/{k}": v for k, v in best["metrics"].items() if k.startswith("val/")}
-    if lab.tracking.test_after_fit and _has_test(lab):
+    if lab.tracking.test_after_fit and has_test(lab):
         weights = lab.checkpoints.best_path or run / "checkpoints" / "last.ckpt"
         trainer.test(
             lab.model, datamodule=lab.data, ckpt_path=weights, weights_only=True, verbose=False
@@ -235,7 +235,8 @@ def _finish(lab: Lab, run: Path) -> None:
             logger.close()
 
 
-def _has_test(lab: Lab) -> bool:
+def has_test(lab: Lab) -> bool:
+    """Whether the method measures itself on the test split; self-supervised ones do not."""
     import lightning as L
 
     return type(lab.model).test_step is not L.LightningModule.test_step

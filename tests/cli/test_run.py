@@ -71,6 +71,17 @@ def test_using_a_run(digits_run: Path, here: Here) -> None:
     here("validate", run)
 
 
+def test_a_method_without_a_test_is_evaluated_by_its_features(here: Here) -> None:
+    here("fit", "simclr/digits", "trainer.max_steps=2", "track.wandb=off")
+    run = str(here.runs()[0])
+    out, _ = here("evaluate", run, "--json", "data.limit=100")
+    figures = json.loads(out)
+    assert figures["test/linear_images"] == 100
+    assert figures["test/linear_top1"] > 0.5
+    _, error = here("test", run, code=2)
+    assert "genlab evaluate" in error
+
+
 def test_same_seed_same_picture(digits_run: Path, here: Here) -> None:
     for name in ("a", "b"):
         here("sample", str(digits_run), "--out", f"{name}.png", "--seed", "3")
