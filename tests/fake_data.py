@@ -65,6 +65,17 @@ def write_cifar100(folder: Path) -> None:
     (folder / "meta").write_bytes(pickle.dumps(names, protocol=2))
 
 
+def write_stl10(folder: Path) -> None:
+    """The binary files of STL-10, 100 of the images without a label."""
+    folder.mkdir(parents=True)
+    grey, labels = digits(96)
+    images = np.repeat(grey[:, None].transpose(0, 1, 3, 2), 3, 1)  # columns first
+    parts = {"train": slice(0, 300), "unlabeled": slice(300, 400), "test": slice(400, None)}
+    for name, rows in parts.items():
+        (folder / f"{name}_X.bin").write_bytes(images[rows].tobytes())
+        (folder / f"{name}_y.bin").write_bytes((labels[rows] + 1).tobytes())
+
+
 def write_pictures(folder: Path) -> None:
     """A folder of 60 coloured pictures in three classes, as ImageFolder reads them."""
     grey, labels = digits(72)
@@ -81,5 +92,6 @@ def write_all(root: Path) -> Path:
     write_idx(root / "FashionMNIST" / "raw")
     write_cifar10(root / "cifar-10-batches-py")
     write_cifar100(root / "cifar-100-python")
+    write_stl10(root / "stl10_binary")
     write_pictures(root / "pictures")
     return root

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torchvision import datasets
 
 from genlab import data as sets
 from genlab.data import CIFAR10, CIFAR100, MNIST, STL10, BrokenDataError, Images, MissingDataError
 from genlab.data.fetch import fetch
+from tests.fake_data import digits, write_stl10
 
 
 def cifar_folder(root: Path, name: str = "cifar-10-batches-py", n: int = 20) -> Path:
@@ -166,8 +168,21 @@ def test_a_download_that_never_answers_is_given_up(
         fetch(tmp_path, tmp_path / "x", lambda _: urllib.request.urlopen(url).close())
 
 
-def test_stl10_can_train_on_its_unlabelled_images_too() -> None:
-    assert STL10(unlabeled=True, val_size=500).unlabeled
+def test_stl10_can_train_on_its_unlabelled_images_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have label -1, come after the labelled ones and are never held out."""
+    write_stl10(tmp_path / "stl10_binary")
+    monkeypatch.setattr(datasets.STL10, "_check_integrity", lambda self: True)
+    data = STL10(unlabeled=True, root=str(tmp_path), val_size=50, batch_size=350)
+    batch = next(iter(data.train_dataloader()))
+    assert batch["image"].shape == (350, 3, 96, 96)
+    assert torch.equal(batch["label"] == -1, batch["index"] >= 300)
+    assert int((batch["label"] == -1).sum()) == 100
+    assert all((raw["label"] >= 0).all() for raw in data.bank_dataloader("val"))
+    found, number = batch["image"][0, 0], int(batch["index"][0])
+    assert torch.equal(found, torch.from_numpy(digits(96)[0][number]))  # rows are rows
+    assert len(STL10(root=str(tmp_path), val_size=50).splits()["train"]) == 250
     with pytest.raises(ValueError, match="batch_size 0"):
         STL10(batch_size=0)
 

@@ -7,7 +7,10 @@ import torch
 from torch import nn
 
 from genlab import losses
+from genlab.callbacks import CSVLog
 from genlab.methods.simclr import SimCLR
+from tests.conftest import Shell
+from tests.fake_data import write_pictures
 from tests.methods.programs_ssl import CNN, VIT, pairs, small
 
 
@@ -35,6 +38,22 @@ def test_small_batches_are_no_large_one() -> None:
     ]
     assert abs(float((whole - sum(parts) / 2).detach())) > 0.1
     assert "accumulation" in str(SimCLR.__doc__)
+
+
+def test_a_mere_folder_of_pictures_trains(shell: Shell) -> None:
+    """Without class folders nothing but the path changes; sizes here are for the sake of time."""
+    write_pictures(shell.folder / "classes")
+    (shell.folder / "mine").mkdir()
+    for k, picture in enumerate(sorted((shell.folder / "classes").rglob("*.png"))):
+        picture.rename(shell.folder / "mine" / f"{k}.png")
+    small_sizes = ["data.image_size=32", "data.batch_size=16", "trainer.max_epochs=1"]
+    words = ("fit", "simclr/imagenet100", "data.root=mine", "trainer.precision=32-true")
+    watch = ["trainer.log_every_n_steps=1", "trainer.accelerator=cpu", "track.wandb=off"]
+    shell(*words, *small_sizes, *watch)
+    rows = CSVLog(shell.runs()[0] / "metrics.csv").rows()
+    losses_ = [float(row["train/loss"]) for row in rows if row["train/loss"]]
+    assert len(losses_) == 3  # 60 pictures without test and val, 16 at a time
+    assert all(0 < loss < 10 for loss in losses_)
 
 
 def test_features_come_from_before_the_projector() -> None:
