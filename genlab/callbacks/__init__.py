@@ -7,15 +7,18 @@ from genlab.callbacks.csv_log import CSVLog
 from genlab.callbacks.drop_block import DropBlockSchedule
 from genlab.callbacks.ema_weights import EMAWeights
 from genlab.callbacks.film import Film
+from genlab.callbacks.key_drift import KeyDrift
 from genlab.callbacks.online_knn import OnlineKNN
 from genlab.callbacks.online_probe import OnlineProbe
 from genlab.callbacks.pictures import Pictures
 from genlab.callbacks.plateau import ReduceOnPlateau
 from genlab.callbacks.progress import ProgressReport
 from genlab.callbacks.reseed import Reseed
+from genlab.callbacks.similarity_histogram import SimilarityHistogram
 from genlab.callbacks.step_metrics import StepMetrics
 from genlab.callbacks.sync_batch_norm import SyncBatchNorm
 from genlab.callbacks.tracking import Tracking, WandbRun
+from genlab.callbacks.view_pictures import ViewPictures
 
 __all__ = [
     "CSVLog",
@@ -25,14 +28,17 @@ __all__ = [
     "DropBlockSchedule",
     "EMAWeights",
     "Film",
+    "KeyDrift",
     "OnlineKNN",
     "OnlineProbe",
     "Pictures",
     "ProgressReport",
     "ReduceOnPlateau",
     "Reseed",
+    "SimilarityHistogram",
     "StepMetrics",
     "SyncBatchNorm",
     "Tracking",
+    "ViewPictures",
     "WandbRun",
 ]

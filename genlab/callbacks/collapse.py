@@ -2,43 +2,62 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from typing import Any
 
 import lightning as L
 from torch import Tensor
 
+from genlab import distributed
 from genlab.metrics.embedding import EmbeddingSpread
+
+BEGUN = "the embeddings of different images collapse into few directions"
+OVER = "the embeddings have spread again"
+ADVICE = (
+    "check predictor and stop-gradient, then try a lower learning rate, a higher ema_decay, "
+    "batch norm in the heads"
+)
 
 
 class CollapseAlarm(L.Callback):
     """``val/embedding_std`` and ``val/effective_rank``, and a warning when they say collapse.
 
     For methods whose ``validation_step`` returns an ``embedding`` (B, D). Both figures are of
-    embeddings of length one, over the whole split and all ranks. Methods without negatives can
-    answer every image alike, and their loss then looks best. The alarm says so when it begins, and
-    once more when it is over.
+    embeddings of length one, over the whole split and all ranks; see `EmbeddingSpread`. A method
+    without negatives can come to answer every image alike, and its loss then looks best; behind
+    batch norm the standard deviation cannot fall, and only the rank shows it. The warning comes
+    when it begins, and a line when it is over.
 
     Args:
-        std_share: alarm below this share of 1 / sqrt(D), the standard deviation of directions that
-            are spread evenly.
-        rank_share: alarm below this share of min(D, N), the highest rank of N embeddings.
-        after_epochs: an untrained network's embeddings are alike too: no alarm before.
+        std_share: alarm below this share of 1 / sqrt(D), the standard deviation of directions
+            spread evenly.
+        rank_share: alarm below this share of the highest effective rank of the run so far; below
+            sqrt(min(D, N)) of N images in any case.
+        after_steps: optimiser steps before the first alarm: untrained networks answer alike too.
 
     Raises:
-        ValueError: a share outside [0, 1], or negative epochs.
+        ValueError: a share outside [0, 1], or negative steps.
     """
 
     def __init__(
-        self, std_share: float = 0.3, rank_share: float = 0.05, after_epochs: int = 5
+        self, std_share: float = 0.5, rank_share: float = 0.4, after_steps: int = 100
     ) -> None:
         for name, share in {"std_share": std_share, "rank_share": rank_share}.items():
             if not 0 <= share <= 1:
                 raise ValueError(f"CollapseAlarm.{name} must be in [0, 1], got {share}")
-        if after_epochs < 0:
-            raise ValueError(f"CollapseAlarm.after_epochs must be at least 0, got {after_epochs}")
-        self.std_share, self.rank_share, self.after_epochs = std_share, rank_share, after_epochs
-        self.collapsed = False
+        if after_steps < 0:
+            raise ValueError(f"CollapseAlarm.after_steps must be at least 0, got {after_steps}")
+        self.std_share, self.rank_share, self.after_steps = std_share, rank_share, after_steps
+        self.collapsed, self.highest_rank = False, 0.0
         self._spread: EmbeddingSpread | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What later validations are compared with."""
+        return {"collapsed": self.collapsed, "highest_rank": self.highest_rank}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.collapsed, self.highest_rank = state_dict["collapsed"], state_dict["highest_rank"]
 
     def on_validation_batch_end(
         self,
@@ -60,5 +79,26 @@ class CollapseAlarm(L.Callback):
         if self._spread is None:
             return
         values = {name: value.float() for name, value in self._spread.compute().items()}
-        pl_module.log_dict({f"val/{name}": value for name, value in values.items()})
+        images = int(distributed.all_reduce_sum(self._spread.count))
         self._spread.reset()
+        pl_module.log_dict({f"val/{name}": value for name, value in values.items()})
+        if trainer.state.fn == "fit":
+            std, rank = float(values["embedding_std"]), float(values["effective_rank"])
+            self._judge(trainer, std, rank, len(self._spread.total), images)
+
+    def _judge(self, trainer: L.Trainer, std: float, rank: float, dim: int, images: int) -> None:
+        self.highest_rank = max(self.highest_rank, rank)
+        least_std = self.std_share / math.sqrt(dim)
+        least_rank = max(self.rank_share * self.highest_rank, math.sqrt(min(dim, images)))
+        slack = 1.25 if self.collapsed else 1.0  # no word at every crossing of the threshold
+        collapsed = std < slack * least_std or rank < slack * least_rank
+        if trainer.global_step < self.after_steps or collapsed == self.collapsed:
+            return
+        self.collapsed = collapsed
+        figures = (
+            f"effective rank {rank:.1f} (at its highest {self.highest_rank:.1f}, D = {dim}), "
+            f"standard deviation {std:.3f} (evenly spread {dim**-0.5:.3f})"
+        )
+        if trainer.is_global_zero:
+            text = f"{BEGUN}: {figures}; {ADVICE}" if collapsed else f"{OVER}: {figures}"
+            print(f"step {trainer.global_step:,}: {text}", file=sys.stderr)

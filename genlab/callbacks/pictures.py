@@ -16,6 +16,8 @@ from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 from torch import Tensor
 
+from genlab.callbacks.points import draw, is_plane
+
 TILE = 48  # pixels: smaller images are enlarged by a whole factor until they reach it
 
 
@@ -23,8 +25,11 @@ def grid(images: Tensor, columns: int | None = None) -> np.ndarray:
     """Images as one picture: (N, C, H, W) in [0, 1] -> (H', W', 3) bytes.
 
     Small images are enlarged by a whole factor, so that every pixel stays a square; a thin light
-    line separates the tiles. ``columns`` defaults to a square arrangement.
+    line separates the tiles. ``columns`` defaults to a square arrangement. Points in the plane,
+    (N, 2, 1, 1), are a cloud of dots instead.
     """
+    if is_plane(images):
+        return draw({f"{len(images):,} points": images}, float(images.abs().max()) * 1.1)
     images = images.detach().float().cpu().clamp(0, 1)
     n, channels, height, width = images.shape
     if channels == 1:

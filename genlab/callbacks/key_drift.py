@@ -1,0 +1,98 @@
+"""How much MoCo's encoder moves while a key waits in the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genlab import distributed
+
+
+class KeyDrift(L.Callback):
+    """``val/key_drift``: 1 - cosine between the oldest keys and the same images' keys of now.
+
+    The same validation images are encoded by the momentum encoder, in eval mode, after a
+    validation and again when a key of that moment leaves the queue, queue_size / (keys a step)
+    optimiser steps later; the next validation logs the mean. 0: all keys of the queue are as if
+    of one encoder, which is what a slow momentum encoder is for (He et al. 2020,
+    arXiv:1911.05722, section 3.2); towards 1 the negatives mean nothing. For methods with a
+    ``queue``; nothing for others.
+
+    Args:
+        count: images.
+
+    Raises:
+        ValueError: no image.
+    """
+
+    def __init__(self, count: int = 256) -> None:
+        if count < 1:
+            raise ValueError(f"KeyDrift.count must be at least 1, got {count}")
+        self.count = count
+        self.drift: Tensor | None = None
+        self._then: Tensor | None = None  # keys of all ranks' images, (count, D)
+        self._due = -1  # the optimiser step after which they are compared
+        self._images: Tensor | None = None  # this rank's
+
+    def state_dict(self) -> dict[str, Any]:
+        """A measurement under way, so that a resumed run ends it."""
+        return {"drift": self.drift, "then": self._then, "due": self._due}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.drift, self._then = state_dict["drift"], state_dict["then"]
+        self._due = state_dict["due"]
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        data: Any = getattr(trainer, "datamodule", None)
+        if not hasattr(pl_module, "queue") or not data or not data.val_dataloader():
+            return
+        loader = data.bank_dataloader("val", shard=True, most=self.count)
+        batches = (data.to_device(raw, pl_module.device) for raw in loader)
+        self._images = torch.cat([batch["image"] for batch in batches])
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
+    ) -> None:
+        if self._then is not None and trainer.global_step == self._due:
+            now = self._keys(trainer, pl_module)
+            self.drift = 1 - (now * self._then.to(now)).sum(1).mean()
+            self._then = None
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.drift is not None and trainer.state.fn == "fit":
+            pl_module.log("val/key_drift", self.drift)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._images is None or self._then is not None or trainer.state.fn != "fit":
+            return
+        method: Any = pl_module
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        keys = data.batch_size * (2 if method.symmetric else 1)
+        self._due = trainer.global_step + -(-len(method.queue.keys) // keys)
+        self._then = self._keys(trainer, pl_module)
+
+    @torch.no_grad()
+    def _keys(self, trainer: L.Trainer, method: Any) -> Tensor:
+        networks = method.encoder_ema, method.projector_ema
+        with evaluating(*networks), trainer.precision_plugin.forward_context():
+            k = networks[1](networks[0](self._images))
+        return distributed.gather_rows(F.normalize(k.float(), dim=1))
+
+
+@contextmanager
+def evaluating(*networks: nn.Module) -> Iterator[None]:
+    """Eval mode for a while; afterwards every part is in the mode that it had."""
+    modes = [(part, part.training) for network in networks for part in network.modules()]
+    for network in networks:
+        network.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
