@@ -122,8 +122,12 @@ def evaluate(
     from genlab import evaluate as evaluation
 
     shown = _shots(shots)
+    if samples < 10:
+        raise RecipeError(f"--samples {samples} must be at least 10")
     lab, file = open_run(words)
     device = lab.trainer.strategy.root_device
+    if judge and not hasattr(lab.model, "sample"):
+        raise RecipeError(f"{type(lab.model).__name__} draws no samples that --judge could judge")
     with _refusals():
         by = evaluation.open_judge(judge, device) if judge else None
     figures = figures_of(lab, "test")
