@@ -130,9 +130,9 @@ class Glow(L.LightningModule):
 
         With ``conditional``, given the label; without one (or -1) the mixture of all classes.
         """
-        return self.flow.log_prob(image, self.noise(image), label)
+        return self.flow.log_prob(image, self.cell_noise(image), label)
 
-    def noise(self, image: Tensor) -> Tensor:
+    def cell_noise(self, image: Tensor) -> Tensor:
         """Where in its cell each pixel lies, uniform in [0, 1): -> (B, C, H, W)."""
         return torch.rand_like(image)
 

@@ -98,9 +98,9 @@ class NICE(L.LightningModule):
 
     def log_prob(self, image: Tensor) -> Tensor:
         """Log-density in nats, of dequantised pixels in units of a level: -> (B,)."""
-        return self.flow.log_prob(image, self.noise(image))
+        return self.flow.log_prob(image, self.cell_noise(image))
 
-    def noise(self, image: Tensor) -> Tensor:
+    def cell_noise(self, image: Tensor) -> Tensor:
         """Where in its cell each pixel lies, uniform in [0, 1): -> (B, C, H, W)."""
         return torch.rand_like(image)
 

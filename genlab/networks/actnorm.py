@@ -15,9 +15,9 @@ MIN_STD = 1e-3  # of a channel: a constant one would be blown up a million times
 class ActNorm(nn.Module):
     """z = (x + shift) * exp(log_scale), learned, after a start from data.
 
-    The first forward pass in training mode gives every channel mean 0 and variance 1 over the
-    batch of all processes. Evaluation and the inverse never do: until then this is the identity.
-    That it is done is part of the state dict.
+    The first forward pass in training mode, with gradients on, gives every channel mean 0 and
+    variance 1 over the batch of all processes. Evaluation and the inverse never do: until then
+    this is the identity. That it is done is part of the state dict.
 
     Args:
         channels: C of (B, C, H, W), or of (B, C).
@@ -38,7 +38,7 @@ class ActNorm(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, ...) -> (B, C, ...) and the log-determinant (B,)."""
-        if self.training and not self._done:
+        if self.training and torch.is_grad_enabled() and not self._done:
             if not self.initialised:
                 self._initialise(x)
             self._done = True
