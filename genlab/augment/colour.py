@@ -1,12 +1,12 @@
 """Colour jitter, greyscale and solarisation, one draw per image.
 
-Brightness, contrast, saturation and greyscale are affine maps of an image's colours, so that a
-batch in which every image has another operation is one batched matrix product.
+Brightness, contrast and saturation are one formula with different factors, so that a batch in
+which every image has another operation is still one pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch import Tensor
 from genlab.augment.draws import Params, coin, uniform
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+Change = Callable[..., Tensor]
 GREY = (0.299, 0.587, 0.114)  # ITU-R 601
 
 
@@ -45,103 +46,131 @@ def draw_jitter(
 
 
 def jitter(image: Tensor, factor: Tensor, order: Tensor, grey: Tensor) -> Tensor:
-    """What was drawn, done; images of other than three channels know no saturation and no hue.
+    """Do what was drawn, in place; images of other than three channels have no saturation or hue.
 
-    At each of four steps every image has its own operation: an affine map of its colours for all
-    at once, and the hue for those whose turn it is.
+    At each of four steps every image has its own operation: a scaling for all at once, and the hue
+    for those whose turn it is.
 
     Args:
-        image: (N, C, H, W) in [0, 1].
+        image: (N, C, H, W) in [0, 1], overwritten.
         factor: (N, 4), see `draw_jitter`.
         order: (N, 4), likewise.
         grey: (N,) bool, likewise.
 
     Returns:
-        Same shape, in [0, 1].
+        ``image``, in [0, 1].
 
     Source: Howard 2013, arXiv:1312.5402; torchvision's ColorJitter and RandomGrayscale.
     """
-    colours = image.shape[1]
-    now, then = image.flatten(2), torch.empty_like(image.flatten(2))  # (N, C, H W)
+    colour = image.shape[1] == 3
+    value = factor.gather(1, order)  # (N, 4 steps)
+    hue = order == HUE
+    scaled = ~hue & (value != 1) if colour else (order < SATURATION) & (value != 1)
+    scale = torch.where(scaled, value, 1.0)
+    by_pixel, by_mean = (1 - scale) * (order == SATURATION), (1 - scale) * (order == CONTRAST)
     for step in range(4):
-        kind = order[:, step]
-        value = factor.gather(1, kind[:, None])[:, 0]
-        torch.baddbmm(*_map(now, kind, value), now, out=then)
-        now, then = then.clamp_(0, 1), (torch.empty_like(then) if step == 0 else now)
-        if colours == 3:
-            _turn_some(now.view(image.shape), (kind == HUE) & (value != 0), value)
-    if colours == 3:
-        matrix, shift = _towards_grey(now, 1 - grey.float())
-        now = torch.baddbmm(shift, matrix, now, out=then)
-    return now.view(image.shape)
+        if _any_of(scaled[:, step]):
+            scale_about_grey(image, scale[:, step], by_pixel[:, step], by_mean[:, step])
+        if colour:
+            on_some(image, hue[:, step] & (value[:, step] != 0), turn_hue, value[:, step])
+    if colour:
+        on_some(image, grey, _to_grey)
+    return image
 
 
-def _map(image: Tensor, kind: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """Each image's brightness, contrast or saturation (N,) as shift (N, C, 1), matrix (N, C, C)."""
-    colours = image.shape[1]
-    brightness, contrast, saturation = (
-        torch.where(kind == name, value, 1.0) for name in (BRIGHTNESS, CONTRAST, SATURATION)
-    )
-    pivot = (1 - contrast) * (image.mean(2) @ grey_weights(colours, image.device))  # (N,)
-    shift = pivot[:, None, None].expand(-1, colours, 1)
-    if colours == 3:
-        matrix, _ = _towards_grey(image, saturation)
-    else:
-        matrix = torch.eye(colours, device=image.device).repeat(len(image), 1, 1)
-    return shift, (brightness * contrast)[:, None, None] * matrix
+def scale_about_grey(image: Tensor, scale: Tensor, by_pixel: Tensor, by_mean: Tensor) -> Tensor:
+    """The image times ``scale``, plus ``by_pixel`` of its grey, plus ``by_mean`` of its mean grey.
 
-
-def _towards_grey(image: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
-    """Mix every colour with its grey: ``keep`` (N,) 1 leaves it, 0 makes it grey."""
-    grey = grey_weights(3, image.device).expand(3, 3)
-    matrix = torch.lerp(grey, torch.eye(3, device=image.device), keep[:, None, None])
-    return matrix, torch.zeros(len(image), 3, 1, device=image.device)
+    In place, (N, C, H, W) in [0, 1] and three (N,): brightness is (f, 0, 0), contrast
+    (f, 0, 1 - f), saturation (f, 1 - f, 0).
+    """
+    plus = _grey_value(image)  # (N, H, W)
+    mean = plus.mean((1, 2)).mul_(by_mean)
+    plus.mul_(by_pixel[:, None, None]).add_(mean[:, None, None])
+    return torch.addcmul(plus[:, None], image, scale[:, None, None, None], out=image).clamp_(0, 1)
 
 
 def grey_weights(colours: int, device: torch.device) -> Tensor:
     """What each colour adds to the grey value, (C,)."""
-    return torch.tensor(GREY if colours == 3 else (1 / colours,) * colours, device=device)
+    return torch.tensor(_weights(colours), device=device)
 
 
-def _turn_some(image: Tensor, chosen: Tensor, turns: Tensor) -> None:
-    """Turn the hue of the images ``chosen`` (N,) bool, in place.
+def _weights(colours: int) -> tuple[float, ...]:
+    return GREY if colours == 3 else (1 / colours,) * colours
 
-    On an accelerator all are computed and most thrown away: choosing would halt it.
-    """
-    if image.device.type == "cpu":
-        rows = chosen.nonzero()[:, 0]
-        image.index_copy_(0, rows, turn_hue(image[rows], turns[rows]))
-    else:
-        turned = turn_hue(image, turns)
-        image.copy_(torch.where(chosen[:, None, None, None], turned, image))
+
+def _grey_value(image: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, H, W)."""
+    first, *others = zip(image.unbind(1), _weights(image.shape[1]), strict=True)
+    grey = first[0] * first[1]
+    for channel, weight in others:
+        grey.add_(channel, alpha=weight)
+    return grey
+
+
+def _to_grey(image: Tensor) -> Tensor:
+    """(N, C, H, W) in [0, 1], overwritten with its grey in every channel."""
+    return image.copy_(_grey_value(image).clamp_(0, 1)[:, None])
 
 
 def turn_hue(image: Tensor, turns: Tensor) -> Tensor:
-    """Turn the hue of HSV, with value and saturation kept: (N, 3, H, W), (N,) -> (N, 3, H, W).
+    """Turn the hue of HSV in place, with value and saturation kept: (N, 3, H, W), (N,) turns.
 
-    As torchvision's adjust_hue. The hexagon's six sides are piecewise linear in the hue, so red is
-    |h - 3| - 1, green 2 - |h - 2|, blue 2 - |h - 4|, each cut to [0, 1].
+    As torchvision's adjust_hue, without its six cases. With r, g, b the shares of the chroma by
+    which the colours exceed the least, the hue is 1 + g + b - r sixths of a turn from red, towards
+    green or blue. A colour d sixths ahead of the hue then has the share 2 - d, cut to [0, 1].
     """
     red, green, blue = image.unbind(1)
-    value, least = image.amax(1), image.amin(1)
-    chroma = value - least
-    hue = (red - green).add_(chroma, alpha=4)  # times chroma; right where blue is largest
-    hue.lerp_((blue - red).add_(chroma, alpha=2), green.clone().eq_(value))  # a mask of 0 and 1
-    hue.lerp_(green - blue, red.clone().eq_(value))  # red goes first among equals
-    hue.div_(chroma.clamp(min=1e-8)).add_(6 * turns[:, None, None])
-    hue.sub_(hue.div(6).floor_().mul_(6))  # into [0, 6)
-    out = torch.empty_like(image)
-    sides = (
-        (hue - 3).abs_().sub_(1),
-        (hue - 2).abs_().neg_().add_(2),
-        (hue - 4).abs_().neg_().add_(2),
-    )
-    for channel, side in enumerate(sides):
-        torch.addcmul(least, chroma, side.clamp_(0, 1), out=out[:, channel])
-    return out
+    chroma = torch.maximum(red, green)
+    torch.maximum(chroma, blue, out=chroma)
+    least = torch.minimum(red, green)
+    torch.minimum(least, blue, out=least)
+    chroma.sub_(least)
+    hue = (green + blue).sub_(red).sub_(least).div_(chroma.clamp(min=1e-8)).add_(1)  # 0 ... 3
+    hue.copysign_(green - blue)  # -3 ... 3
+    ahead = 6 * turns[:, None] - 2 * torch.arange(3, device=image.device)
+    ahead = (ahead + 3).remainder(6).sub(3)  # (N, 3), -3 ... 3
+    torch.add(hue[:, None], ahead[:, :, None, None], out=image)  # its size is d, or 6 - d
+    image.abs_().sub_(3).abs_().clamp_(1, 2)  # 3 - d, cut
+    least.sub_(chroma)
+    return torch.addcmul(least[:, None], image, chroma[:, None], out=image).clamp_(0, 1)
 
 
 def solarise(image: Tensor, chosen: Tensor, threshold: float = 0.5) -> Tensor:
-    """Invert what is brighter than ``threshold`` in the images ``chosen`` (N,) bool."""
-    inverted = torch.where(image >= threshold, 1 - image, image)
-    return torch.where(chosen[:, None, None, None], inverted, image)
+    """Invert in place what is brighter than ``threshold`` in the images ``chosen`` (N,) bool."""
+    return on_some(image, chosen, lambda x: torch.where(x >= threshold, 1 - x, x))
+
+
+def on_some(image: Tensor, chosen: Tensor, change: Change, *rows: Tensor) -> Tensor:
+    """``change`` the images ``chosen`` (N,) bool in place.
+
+    On an accelerator all are computed and most thrown away: choosing would halt it.
+
+    Args:
+        image: (N, C, H, W), overwritten.
+        chosen: (N,) bool.
+        change: of (n, C, H, W), which it may overwrite, and n of each of ``rows``.
+        rows: (N, ...) each.
+
+    Returns:
+        ``image``.
+    """
+    if image.device.type != "cpu":
+        changed = change(image.clone(), *rows)
+        return image.copy_(torch.where(chosen[:, None, None, None], changed, image))
+    where = chosen.nonzero()[:, 0]
+    count = len(where)
+    if not count:
+        return image
+    first, last = int(where[0]), int(where[-1]) + 1
+    if last - first == count:  # no gaps: a slice will do
+        some = image[first:last]
+        some.copy_(change(some, *(r[first:last] for r in rows)))  # nothing to copy if in place
+        return image
+    changed = change(image.index_select(0, where), *(r[where] for r in rows))
+    return image.index_copy_(0, where, changed)
+
+
+def _any_of(chosen: Tensor) -> bool:
+    """Whether there is work; on an accelerator always, since looking would halt it."""
+    return chosen.device.type != "cpu" or bool(chosen.any())

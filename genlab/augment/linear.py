@@ -84,11 +84,16 @@ def blur(image: Tensor, sigma: Tensor, reach: int) -> Tensor:
     Returns:
         Same shape. As `torchvision`'s gaussian_blur.
     """
-    n, c, height, width = image.shape
-    offset = torch.arange(-reach, reach + 1, device=sigma.device)
+    height, width = image.shape[2:]
+    offset = torch.arange(reach + 1, device=sigma.device)
     weight = torch.exp(-0.5 * (offset / sigma[:, None]) ** 2)
-    weight = (weight / weight.sum(1, keepdim=True)).repeat_interleave(c, 0)[:, None]  # (N C, 1, k)
-    planes = F.pad(image, (reach,) * 4, mode="reflect").flatten(0, 1)[None]
-    planes = F.conv2d(planes, weight[..., None], groups=n * c)
-    planes = F.conv2d(planes, weight[:, :, None], groups=n * c)
-    return planes.view(n, c, height, width)
+    weight = weight / (2 * weight.sum(1, keepdim=True) - weight[:, :1])
+    taps = [w[:, None, None, None] for w in weight.unbind(1)]
+    image = F.pad(image, (reach,) * 4, mode="reflect")
+    for axis, length in ((2, height), (3, width)):
+        sum_ = image.narrow(axis, reach, length) * taps[0]
+        for k in range(1, reach + 1):
+            for start in (reach - k, reach + k):
+                sum_.addcmul_(image.narrow(axis, start, length), taps[k])
+        image = sum_
+    return image

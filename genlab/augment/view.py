@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from genlab.augment.boxes import crop_boxes
-from genlab.augment.colour import draw_jitter, jitter, solarise
+from genlab.augment.colour import HUE, draw_jitter, jitter, on_some, solarise
 from genlab.augment.draws import Params, Shape, coin, for_this_rank, uniform
 from genlab.augment.linear import blur, resized_crop
 
 STREAM = 16  # of the batch's seed; view k draws from stream 16 + k
+CACHE = 2**20  # numbers that a CPU works on at a time: 4 MB
 
 
 class View(nn.Module):
@@ -90,26 +91,44 @@ class View(nn.Module):
         return drawn
 
     def apply_to(self, image: Tensor, drawn: Params) -> Tensor:
-        """Do to the images (N, C, H, W) what was drawn for them."""
+        """Do to the images (N, C, H, W) what was drawn for them.
+
+        On a CPU a few at a time, so that what lies between two operations stays in its cache, and
+        those that are alike together, so that none is moved for another's hue. Same values.
+        """
         side = self.size if isinstance(self.size, int) else round(self.size * image.shape[-1])
-        view = resized_crop(image, drawn["crop"], drawn["flip"], max(1, side))
+        side = max(1, side)
+        if image.device.type != "cpu":
+            return self._see(image, drawn, side)
+        most = max(1, CACHE // (image.shape[1] * max(*image.shape[2:], side) ** 2))
+        order = _alike(drawn)
+        if most >= len(image):
+            return self._see(*_some(image, drawn, order), side).index_select(0, order.argsort())
+        views = image.new_empty(len(image), image.shape[1], side, side)
+        for rows in order.tensor_split(-(-len(image) // most)):
+            done = self._see(*_some(image, drawn, rows), side)
+            torch._foreach_copy_([views[row] for row in rows.tolist()], list(done.unbind()))
+        return views
+
+    def _see(self, image: Tensor, drawn: Params, side: int) -> Tensor:
+        view = resized_crop(image, drawn["crop"], drawn["flip"], side).clamp_(0, 1)
         if (self.jitter_chance and any(self.jitter)) or self.grey:
             view = jitter(view, drawn["factor"], drawn["order"], drawn["grey"])
         if self.blur:
-            view = _blur_some(view, drawn["blur"], drawn["sigma"])
+            reach = max(1, side // 10 // 2)
+            view = on_some(view, drawn["blur"], lambda x, s: blur(x, s, reach), drawn["sigma"])
         if self.solarise:
             view = solarise(view, drawn["solarise"])
         return view
 
 
-def _blur_some(image: Tensor, chosen: Tensor, sigma: Tensor) -> Tensor:
-    """A Gaussian blur of the images ``chosen`` (N,) bool; on an accelerator all are computed."""
-    reach = max(1, image.shape[-1] // 10 // 2)
-    if image.device.type == "cpu":
-        rows = chosen.nonzero()[:, 0]
-        return (
-            image.index_copy_(0, rows, blur(image[rows], sigma[rows], reach))
-            if len(rows)
-            else image
-        )
-    return torch.where(chosen[:, None, None, None], blur(image, sigma, reach), image)
+def _alike(drawn: Params) -> Tensor:
+    """The images' rows by the step of their hue, then by blur."""
+    step = (drawn["order"] == HUE).long().argmax(1)
+    step.masked_fill_(drawn["factor"][:, HUE] == 0, 4)
+    return (2 * step + drawn["blur"]).argsort(stable=True)
+
+
+def _some(image: Tensor, drawn: Params, rows: Tensor) -> tuple[Tensor, Params]:
+    some = {name: value.index_select(0, rows) for name, value in drawn.items()}
+    return image.index_select(0, rows), some

@@ -46,13 +46,11 @@ def slow_jitter(image: Tensor, factor: list[float], order: list[int], grey: bool
 def test_jitter_is_torchvisions_for_the_same_parameters(channels: int) -> None:
     image = pictures(64, channels)
     drawn = draw_jitter(64, (0.8, 0.8, 0.8, 0.2), 0.8, 0.2, generator())
-    before = image.clone()
-    found = jitter(image, **drawn)
+    found = jitter(image.clone(), **drawn)
     rows = zip(*(v.tolist() for v in (drawn["factor"], drawn["order"], drawn["grey"])), strict=True)
     expected = torch.stack([slow_jitter(x, *row) for x, row in zip(image, rows, strict=True)])
     assert float((found - expected).abs().mean()) < 0.02 / 255
     assert float((found - expected).abs().max()) < 1 / 255
-    assert torch.equal(image, before)
 
 
 def test_hue_turns_as_in_hsv_and_a_full_turn_is_none() -> None:
@@ -62,8 +60,8 @@ def test_hue_turns_as_in_hsv_and_a_full_turn_is_none() -> None:
     expected = torch.stack(
         [reference.adjust_hue(x, t) for x, t in zip(image, turns.tolist(), strict=True)]
     )
-    torch.testing.assert_close(turn_hue(image, turns), expected, rtol=0, atol=1e-4)
-    torch.testing.assert_close(turn_hue(image, torch.ones(64)), image, rtol=0, atol=1e-5)
+    torch.testing.assert_close(turn_hue(image.clone(), turns), expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(turn_hue(image.clone(), torch.ones(64)), image, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("source", "out"), [(32, 32), (32, 40), (96, 40), (28, 28), (8, 8)])
@@ -90,7 +88,7 @@ def test_blur_and_solarisation_are_torchvisions() -> None:
     )
     torch.testing.assert_close(blur(image, sigma, 2), expected, rtol=0, atol=1e-5)
     chosen = torch.arange(16) < 8
-    found = solarise(image, chosen)
+    found = solarise(image.clone(), chosen)
     torch.testing.assert_close(found[:8], reference.solarize(image[:8], 0.5))
     assert torch.equal(found[8:], image[8:])
 
