@@ -48,6 +48,11 @@ class EMAWeights(L.Callback):
         self._live: dict[str, Tensor] = {}  # while the method holds the average
         self._step = 0
 
+    @property
+    def live(self) -> dict[str, Tensor]:
+        """The trained weights while the method holds their average; empty at other times."""
+        return self._live
+
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         strategy = trainer.strategy
         if not isinstance(strategy, SingleDeviceStrategy | DDPStrategy):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def begin(lab: Lab, run: Path, checkpoint: Path | None) -> dict[str, Any]:
-    """Write recipe.yaml, run.json and splits.npz; return the run's facts."""
+    """Write recipe.yaml, run.json, splits.npz and labels.json; return the run's facts."""
     old = runs.read_json(run / "run.json")
     facts = {
         "recipe": lab.recipe.name,
@@ -58,6 +58,9 @@ def _write_splits(lab: Lab, run: Path) -> None:
         import numpy as np
 
         np.savez_compressed(run / "splits.npz", **indices)
+    labels = getattr(lab.data, "label_record", None)
+    if labels is not None and not (run / "labels.json").exists():
+        runs.write_json(run / "labels.json", labels)
 
 
 def versions() -> dict[str, str]:

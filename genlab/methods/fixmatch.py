@@ -176,6 +176,8 @@ class FixMatch(L.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Accuracy of the pseudo-labels and how they spread, since the epoch's beginning."""
+        if not self.pseudo_labels.update_called:
+            return  # continued from this very epoch's end
         figures = self.pseudo_labels.compute()
         self.pseudo_labels.reset()
         share = figures.pop("share")
