@@ -76,6 +76,17 @@ def write_stl10(folder: Path) -> None:
         (folder / f"{name}_y.bin").write_bytes((labels[rows] + 1).tobytes())
 
 
+def write_svhn(folder: Path) -> None:
+    """The two files of SVHN, whose zeros are labelled 10."""
+    from scipy.io import savemat
+
+    grey, labels = digits(32)
+    images = np.repeat(grey[:, None], 3, 1).transpose(2, 3, 1, 0)
+    ten = np.where(labels == 0, 10, labels)[:, None]
+    for name, rows in {"train": slice(0, TRAIN), "test": slice(TRAIN, None)}.items():
+        savemat(folder / f"{name}_32x32.mat", {"X": images[..., rows], "y": ten[rows]})
+
+
 def write_pictures(folder: Path) -> None:
     """A folder of 60 coloured pictures in three classes, as ImageFolder reads them."""
     grey, labels = digits(72)
@@ -93,5 +104,6 @@ def write_all(root: Path) -> Path:
     write_cifar10(root / "cifar-10-batches-py")
     write_cifar100(root / "cifar-100-python")
     write_stl10(root / "stl10_binary")
+    write_svhn(root)
     write_pictures(root / "pictures")
     return root
