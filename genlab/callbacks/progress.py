@@ -80,8 +80,8 @@ class ProgressReport(L.Callback):
             self._bar.refresh()
 
     def _line(self, trainer: L.Trainer, now: float, step: int, total: int) -> str:
-        epochs = f"/{trainer.max_epochs}" if trainer.max_epochs not in (None, -1) else ""
-        parts = [f"epoch {min(trainer.current_epoch + 1, trainer.max_epochs or 10**9)}{epochs}"]
+        epoch, last = trainer.current_epoch + 1, trainer.max_epochs
+        parts = [f"epoch {epoch}" if last in (None, -1) else f"epoch {min(epoch, last)}/{last}"]
         parts.append(f"step {step:,}/{total:,}" if total else f"step {step:,}")
         latest = self._metrics.latest if self._metrics else {}
         if "train/loss" in latest:

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import LambdaCallback
 
 from genlab import checkpoints, optim
-from genlab.callbacks import Checkpoints, CSVLog, StepMetrics
+from genlab.callbacks import Checkpoints, CSVLog, ProgressReport, StepMetrics
 from genlab.data import Toys
 from genlab.methods.wgan_gp import CONSTRAINTS, WGANGP
 from tests.conftest import TwoRanks
@@ -258,3 +258,12 @@ def test_what_is_wrong_is_said(options: dict[str, Any], said: str) -> None:
 
 def test_batch_norm_in_the_critic_is_allowed_without_a_penalty() -> None:
     WGANGP(**NETWORKS | {"critic_kwargs": {"norm": "batch"}, "constraint": "clip"})
+
+
+def test_progress_counts_the_generator(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit(small(), tmp_path, ProgressReport(), max_epochs=3)
+    assert "epoch 3/3  step 10/10" in capsys.readouterr().err
+    fit(small(), tmp_path, ProgressReport(), max_epochs=-1, max_steps=4)
+    said = capsys.readouterr().err
+    assert "step 4/4" in said
+    assert "-1" not in said
