@@ -83,6 +83,9 @@ class RecipeCLI(LightningCLI):
         trainer = super().instantiate_trainer(
             default_root_dir=str(self.run), plugins=[*plugins, AtomicCheckpointIO()], logger=False
         )
+        many_cpus = trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu"
+        if many_cpus and self.config_init.trainer.get("sync_batchnorm"):
+            raise ValueError("trainer.sync_batchnorm is for GPUs: set it to false on CPUs")
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             _drop_empty_hooks(callback)
         return trainer
