@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 import pytest
+from torchvision import datasets
 
 from genlab import recipes
 from genlab.callbacks import CSVLog
@@ -17,13 +18,20 @@ from tests.conftest import Here
 from tests.fake_data import write_all
 
 FILE = Path(__file__).with_name("losses.json")
-LARGE = ("wrn_28_10", "resnet50")
+LARGE = ("wrn_28_10", "resnet50", "vit_small", "knn/imagenet")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(scope="module")
 def small_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_all(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(autouse=True)
+def without_checksums(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torchvision reads STL-10 and SVHN only with the original's."""
+    for kind in (datasets.STL10, datasets.SVHN):
+        monkeypatch.setattr(kind, "_check_integrity", lambda self: True)
 
 
 def words(name: str, root: Path) -> list[str]:
@@ -40,6 +48,10 @@ def words(name: str, root: Path) -> list[str]:
     chosen += ["trainer.accelerator=cpu", "trainer.val_check_interval=1.0", "track.wandb=off"]
     if name.endswith("percent"):
         chosen += ["data.limit=0.5"]  # 1 % of the small data is no batch
+    if name.startswith("fixmatch/"):
+        chosen += ["data.labels=40"]
+        wide = recipes.resolve([name]).config["model"]["init_args"]["encoder"] == "wrn_28_2"
+        chosen += ["model.encoder=wrn_10_1"] if wide else []
     if name.startswith("vae/"):
         chosen += ["model.iwae_samples=3", "model.iw_start_step=2"]
     return chosen
@@ -78,4 +90,4 @@ def test_a_recipe_runs_and_its_first_losses_are_known(
     if request.config.getoption("--renew"):
         golden[name] = [float(f"{loss:.6g}") for loss in found]
         FILE.write_text(json.dumps(golden, indent=1, sort_keys=True) + "\n")
-    assert found == pytest.approx(golden[name], rel=1e-3)
+    assert found == pytest.approx(golden[name], rel=1e-3, abs=1e-4)  # a cosine may be near 0
