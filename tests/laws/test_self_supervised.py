@@ -11,18 +11,19 @@ import lightning as L
 import pytest
 import torch
 
-from genlab import checkpoints, optim
+from genlab import checkpoints, optim, recipes
 from genlab.callbacks import Checkpoints, CollapseAlarm, Reseed
 from genlab.data import Digits
 from genlab.networks.ema import cosine_to_one
 from tests.callbacks.tiny import trainer
-from tests.conftest import TwoRanks
+from tests.conftest import Here, TwoRanks
 from tests.methods.programs_ssl import CNN, METHODS, VIT, pairs, same_state, small
 
 LARS = {
     "name": "lars", "lr": 0.5, "weight_decay": 1e-4, "schedule": "cosine", "warmup_steps": 2,
     "trust_coefficient": 0.02,
 }  # fmt: skip
+TWO_CPUS = ("trainer.devices=2", "trainer.accelerator=cpu")
 
 
 @pytest.mark.parametrize("norms", ["norm_free", "synchronised", "grouped"])
@@ -100,6 +101,36 @@ def test_the_momentum_network_moves_once_per_optimiser_step(
     if name == "moco":
         assert expected == pytest.approx(0.6513215599)
         assert int(method.queue.pointer) == 10 * 32 % 50
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["simclr/digits", "model.temperature=0"], "temperature 0.0 must be above 0"),
+        (["moco/digits", "model.queue_size=100"], "queue_size 100 is less than the 256 keys"),
+        (["moco/digits", "model.bn_splits=5"], "bn_splits 5 does not divide the 128 images"),
+        (["byol/digits", "data.batch_size=1"], "one image per process has nothing to differ from"),
+        (
+            ["simsiam/digits", *TWO_CPUS, "trainer.sync_batchnorm=true"],
+            "batchnorm is for GPUs",
+        ),
+    ],
+)
+def test_the_command_line_says_bad_input_in_two_lines(
+    words: list[str], said: str, here: Here
+) -> None:
+    _, err = here("fit", *words, "track.wandb=off", code=2)
+    refusal = err[err.index("genlab: ") :]
+    assert said in refusal
+    assert len(refusal.splitlines()) <= 3
+    assert not here.runs()
+
+
+def test_no_recipe_selects_by_the_test_set() -> None:
+    for name in recipes.shipped():
+        monitor = recipes.resolve([name]).config["checkpoint"]["monitor"]
+        assert monitor is None or monitor.startswith("val/"), name
 
 
 @pytest.mark.parametrize("name", METHODS)
