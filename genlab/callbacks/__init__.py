@@ -7,6 +7,7 @@ from genlab.callbacks.csv_log import CSVLog
 from genlab.callbacks.drop_block import DropBlockSchedule
 from genlab.callbacks.ema_weights import EMAWeights
 from genlab.callbacks.film import Film
+from genlab.callbacks.gradient_norms import GradientNorms
 from genlab.callbacks.key_drift import KeyDrift
 from genlab.callbacks.online_knn import OnlineKNN
 from genlab.callbacks.online_probe import OnlineProbe
@@ -28,6 +29,7 @@ __all__ = [
     "DropBlockSchedule",
     "EMAWeights",
     "Film",
+    "GradientNorms",
     "KeyDrift",
     "OnlineKNN",
     "OnlineProbe",

@@ -1,0 +1,86 @@
+"""How steep a critic is, image by image: a picture of the gradient's norms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
+
+from genlab import distributed
+from genlab.callbacks.pictures import publish
+
+
+class GradientNorms(L.Callback):
+    """``pictures/gradient_norms-<step>.png``: a histogram over the validation images of all ranks.
+
+    For methods whose ``validation_step`` returns a ``gradient_norm`` (B,), as WGAN-GP's does. Its
+    penalty wants them all at 1. A critic with clipped weights has them far below or above, and
+    they grow without end where nothing holds them.
+
+    Args:
+        every_n_epochs: after the validation of every so many epochs; 0 only at the end, of the
+            last validation.
+
+    Raises:
+        ValueError: negative epochs.
+    """
+
+    def __init__(self, every_n_epochs: int = 10) -> None:
+        if every_n_epochs < 0:
+            raise ValueError(
+                f"GradientNorms.every_n_epochs must be at least 0, got {every_n_epochs}"
+            )
+        self.every_n_epochs = every_n_epochs
+        self._norms: list[Tensor] = []
+        self._measured_at = self._drawn_at = -1
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._norms, self._measured_at = [], trainer.global_step
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if isinstance(outputs, dict) and "gradient_norm" in outputs:
+            self._norms.append(outputs["gradient_norm"].float())
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        if trainer.state.fn == "fit" and self.every_n_epochs and epoch % self.every_n_epochs == 0:
+            self._draw(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._draw(trainer)
+
+    def _draw(self, trainer: L.Trainer) -> None:
+        if not self._norms or self._drawn_at == self._measured_at:
+            return
+        self._drawn_at = step = self._measured_at
+        norms = distributed.gather_rows(torch.cat(self._norms))
+        if trainer.is_global_zero:
+            publish(trainer, "gradient_norms", draw(norms.cpu().numpy(), step), step)
+
+
+def draw(norms: np.ndarray, step: int) -> np.ndarray:
+    """The histogram as a picture, from 0 to the largest but at least 2: (N,) -> (H, W, 3) bytes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3), dpi=100, layout="constrained")
+    canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
+    top = max(2.0, float(norms.max()))
+    axes.hist(norms, bins=80, range=(0, top))
+    axes.axvline(1.0, color="black", linewidth=0.8)
+    told = f"mean {norms.mean():.3g}, standard deviation {norms.std():.2g}"
+    axes.set(xlabel="norm of the critic's gradient", ylabel="images", xlim=(0, top))
+    axes.set_title(f"step {step:,}: {told}", fontsize=9)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
