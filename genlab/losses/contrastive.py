@@ -123,8 +123,8 @@ def log_sum_exp(queries: Tensor, keys: Tensor, own: Tensor, temperature: float) 
 
 def _similarities(queries: Tensor, keys: Tensor, own: Tensor, temperature: float) -> Tensor:
     """(M, K), -inf where a query meets itself."""
-    logits = queries @ keys.T / temperature
-    return logits.scatter(1, own[:, None], float("-inf"))
+    logits = (queries / temperature) @ keys.T
+    return logits.scatter_(1, own[:, None], float("-inf"))
 
 
 class _BlockLogSumExp(torch.autograd.Function):
