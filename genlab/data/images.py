@@ -57,12 +57,12 @@ class Images(L.LightningDataModule):
             one of them is val, whatever ``val_size`` says, the others are train.
         fold: which one, from 0.
         labels: train on so many labels only: a number (classes alike), ``{per_class: n}``,
-            ``{count: n, imbalance: r}`` or the ``labels.json`` of a run; None for all. Training
-            batches are then ``labeled`` and ``unlabeled``, the latter with two ``views``, weakly
-            (``augment``) and strongly augmented; see `few_labels.FewLabels`.
+            ``{count: n, imbalance: r}`` or the ``labels.json`` of a run; None for all.
         labels_seed: of that choice.
         unlabeled_ratio: mu, unlabelled images for each labelled one of ``batch_size``; 0 for
-            labelled images alone, in plain batches.
+            labelled images alone, in plain batches. Else training batches are ``labeled`` and
+            ``unlabeled``, the latter with two ``views``, weakly (``augment``) and strongly
+            augmented; see `few_labels.FewLabels`.
         strong: what follows on ``augment`` in the second view: ``rand_augment`` or its settings,
             see `augment.rand_augment`; null for a second weak view.
         exclude_labeled: leave the labelled images out of the unlabelled ones.
@@ -95,7 +95,7 @@ class Images(L.LightningDataModule):
         views: str | dict[str, Any] | None = None,
         labels: int | str | dict[str, Any] | None = None,
         labels_seed: int = 0,
-        unlabeled_ratio: int = 7,
+        unlabeled_ratio: int = 0,
         strong: str | dict[str, Any] | None = "rand_augment",
         exclude_labeled: bool = False,
         steps_per_epoch: int = 1024,

@@ -27,7 +27,7 @@ class Plan:
         ValueError: a value out of range.
     """
 
-    ratio: int = 7
+    ratio: int = 0
     steps_per_epoch: int = 1024
     exclude_labeled: bool = False
 

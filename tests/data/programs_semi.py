@@ -9,7 +9,7 @@ from genlab.data import Digits
 
 def loader_of(**options: Any) -> Any:
     own: dict[str, Any] = {"batch_size": 64, "val_size": 200, "labels": 40, "steps_per_epoch": 5}
-    return Digits(**own | {"seed": 5, "augment": {"translate": 1}} | options)
+    return Digits(**own | {"unlabeled_ratio": 7, "seed": 5, "augment": {"translate": 1}} | options)
 
 
 def batches(rank: int, world: int) -> list[dict[str, Any]]:
