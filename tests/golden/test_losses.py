@@ -19,6 +19,11 @@ from tests.fake_data import write_all
 
 FILE = Path(__file__).with_name("losses.json")
 LARGE = ("wrn_28_10", "resnet50", "vit_small", "knn/imagenet")
+SMALLER = {
+    "glow/cifar10": ["model.width=16", "model.steps=2"],
+    "realnvp/cifar10": ["model.width=8", "model.blocks=1"],
+    "realnvp/mnist": ["model.width=8", "model.blocks=1"],
+}  # days of work in full
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -52,6 +57,7 @@ def words(name: str, root: Path) -> list[str]:
         chosen += ["data.labels=40"]
         wide = recipes.resolve([name]).config["model"]["init_args"]["encoder"] == "wrn_28_2"
         chosen += ["model.encoder=wrn_10_1"] if wide else []
+    chosen += SMALLER.get(name, [])
     if name.startswith("vae/"):
         chosen += ["model.iwae_samples=3", "model.iw_start_step=2"]
     return chosen
