@@ -105,8 +105,8 @@ class Judge:
         if self.size in (None, image.shape[-1]):
             return image
         size = (self.size, self.size)
-        shrunk = F.interpolate(image.float(), size, mode="bilinear", antialias=True)
-        return shrunk.round().clamp(0, 255).byte()
+        resized = F.interpolate(image.float(), size, mode="bilinear", antialias=True)
+        return resized.round().clamp(0, 255).byte()
 
 
 def open_judge(word: str, device: torch.device | str = "cpu") -> Judge:
@@ -145,7 +145,7 @@ def of_method(method: Any, source: str) -> Judge:
     classifies = hasattr(method, "logits")
 
     def net(image: Tensor) -> tuple[Tensor, Tensor | None]:
-        unit = image.float() / 255
+        unit = image.to(method.device).float() / 255
         return method(unit), method.logits(unit) if classifies else None
 
     with torch.no_grad():

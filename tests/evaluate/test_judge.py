@@ -160,6 +160,31 @@ def test_binarised_data_are_compared_as_grey_images(nearest_mean: Judge) -> None
     assert plain == drawn
 
 
+class Codes(Generator):
+    """A prior over codes, one of them the class, and what they decode to."""
+
+    def __init__(self, data: Digits) -> None:
+        super().__init__(data)
+        self.tokenizer = self
+
+    def sample_codes(self, n: int, label: Tensor) -> Tensor:
+        assert n == len(label)
+        return torch.stack([label, torch.randint(10, (n,))], 1)[:, None]  # (n, 1, 2)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        return super().sample(len(codes), codes[:, 0, 0])
+
+    def sample(self, n: int, label: Tensor) -> Tensor:
+        return self.decode(self.sample_codes(n, label))
+
+
+def test_controls_of_a_code_prior_lose_what_they_shuffle(data: Digits, nearest_mean: Judge) -> None:
+    found, _ = judge(Codes(data), nearest_mean, data, SAMPLES)
+    assert found["judge/accuracy"] > 0.7
+    assert found["judge/accuracy_given_class_and_place"] > 0.7
+    assert found["judge/accuracy_independent_codes"] < 0.25
+
+
 @pytest.mark.parametrize(
     ("kind", "samples", "reference", "words"),
     [
