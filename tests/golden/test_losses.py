@@ -19,10 +19,13 @@ from tests.fake_data import write_all
 
 FILE = Path(__file__).with_name("losses.json")
 LARGE = ("wrn_28_10", "resnet50", "vit_small", "knn/imagenet")
+GAN = ["model.generator_kwargs.width=8", "model.critic_kwargs.width=8"]
 SMALLER = {
     "glow/cifar10": ["model.width=16", "model.steps=2"],
     "realnvp/cifar10": ["model.width=8", "model.blocks=1"],
     "realnvp/mnist": ["model.width=8", "model.blocks=1"],
+    "wgan_gp/cifar10": GAN,
+    "wgan_gp/cifar10_sngan": GAN,
 }  # days of work in full
 pytestmark = pytest.mark.filterwarnings("ignore")
 
