@@ -41,7 +41,7 @@ class CollapseAlarm(L.Callback):
     """
 
     def __init__(
-        self, std_share: float = 0.5, rank_share: float = 0.4, after_steps: int = 100
+        self, std_share: float = 0.5, rank_share: float = 0.45, after_steps: int = 100
     ) -> None:
         for name, share in {"std_share": std_share, "rank_share": rank_share}.items():
             if not 0 <= share <= 1:

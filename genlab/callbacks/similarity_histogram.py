@@ -96,7 +96,7 @@ def draw(positive: np.ndarray, negative: np.ndarray, step: int) -> np.ndarray:
     canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
     pairs = {"two views of an image": positive, "views of different images": negative}
     for name, values in pairs.items():
-        label = f"{name}: mean {values.mean():.2f}"
+        label = f"{name}: mean {round(float(values.mean()), 2) + 0.0:.2f}"
         axes.hist(values, bins=80, range=(-1, 1), density=True, alpha=0.6, label=label)
     axes.set(xlabel="cosine", yticks=[], xlim=(-1, 1), title=f"step {step:,}")
     axes.legend(loc="upper left", fontsize=8)
