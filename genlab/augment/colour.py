@@ -155,7 +155,7 @@ def on_some(image: Tensor, chosen: Tensor, change: Change, *rows: Tensor) -> Ten
     Returns:
         ``image``.
     """
-    if image.device.type != "cpu":
+    if not on_host(image):
         changed = change(image.clone(), *rows)
         return image.copy_(torch.where(chosen[:, None, None, None], changed, image))
     where = chosen.nonzero()[:, 0]
@@ -171,6 +171,10 @@ def on_some(image: Tensor, chosen: Tensor, change: Change, *rows: Tensor) -> Ten
     return image.index_copy_(0, where, changed)
 
 
+def on_host(tensor: Tensor) -> bool:
+    """Whether Python can look at values without halting an accelerator."""
+    return tensor.device.type == "cpu"
+
+
 def _any_of(chosen: Tensor) -> bool:
-    """Whether there is work; on an accelerator always, since looking would halt it."""
-    return chosen.device.type != "cpu" or bool(chosen.any())
+    return bool(chosen.any()) if on_host(chosen) else True  # work that may be for nothing

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab.augment.boxes import crop_boxes
-from genlab.augment.colour import HUE, draw_jitter, jitter, on_some, solarise
+from genlab.augment.colour import HUE, draw_jitter, jitter, on_host, on_some, solarise
 from genlab.augment.draws import Params, Shape, coin, for_this_rank, uniform
 from genlab.augment.linear import blur, resized_crop
 
@@ -98,7 +98,7 @@ class View(nn.Module):
         """
         side = self.size if isinstance(self.size, int) else round(self.size * image.shape[-1])
         side = max(1, side)
-        if image.device.type != "cpu":
+        if not on_host(image):
             return self._see(image, drawn, side)
         most = max(1, CACHE // (image.shape[1] * max(*image.shape[2:], side) ** 2))
         order = _alike(drawn)

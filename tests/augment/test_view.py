@@ -8,10 +8,21 @@ import pytest
 import torch
 import torchvision.transforms.v2.functional as reference
 from torch import Tensor
-from torchvision.transforms.v2 import RandomResizedCrop
+from torchvision.transforms.v2 import (
+    RandomResizedCrop,
+)
 
+from genlab.augment import colour, view
 from genlab.augment.boxes import crop_boxes
-from genlab.augment.colour import BRIGHTNESS, CONTRAST, HUE, draw_jitter, jitter, solarise, turn_hue
+from genlab.augment.colour import (
+    BRIGHTNESS,
+    CONTRAST,
+    HUE,
+    draw_jitter,
+    jitter,
+    solarise,
+    turn_hue,
+)
 from genlab.augment.linear import blur, resized_crop
 from genlab.augment.view import View
 from genlab.augment.views import PRESETS, views_from
@@ -138,6 +149,34 @@ def test_two_ranks_draw_what_one_process_draws(two_ranks: TwoRanks) -> None:
             torch.testing.assert_close(two[rank][k], one[k][rank::2], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize(("channels", "size"), [(3, 7), (3, 32), (1, 28)])
+def test_values_do_not_depend_on_how_many_images_are_done_at_a_time(
+    channels: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = pictures(50, channels, size)
+    before = image.clone()
+    seen = View(blur=0.5, solarise=0.2)
+    whole = seen(image, 3)
+    for count in (1, 3, 16):
+        monkeypatch.setattr(view, "CACHE", count * channels * size**2)
+        assert torch.equal(seen(image, 3), whole)
+    assert torch.equal(image, before)
+
+
+def test_an_accelerator_is_never_waited_for_and_computes_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What looks at a value fails on the meta device; what skips work does it by masks there."""
+    image, seen = pictures(16), View(blur=0.5, solarise=0.3)
+    drawn = seen.draw(tuple(image.shape), generator())
+    elsewhere = {name: value.to("meta") for name, value in drawn.items()}
+    assert seen.apply_to(image.to("meta"), elsewhere).shape == image.shape
+    skipped = seen.apply_to(image, drawn)
+    for module in (view, colour):
+        monkeypatch.setattr(module, "on_host", lambda _: False)
+    assert torch.equal(seen.apply_to(image, drawn), skipped)
+
+
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize(("channels", "size"), [(1, 8), (3, 32), (2, 28), (3, 96)])
 def test_presets_suit_grey_and_colour_small_and_large(name: str, channels: int, size: int) -> None:
@@ -158,11 +197,11 @@ def test_byol_is_asymmetric_and_strength_multiplies() -> None:
     ]
     weak = views_from({"preset": "simclr", "strength": 0.5, "flip": False, "blur": 0.0})
     assert weak is not None
-    for view in weak.views:
-        assert isinstance(view, View)
-        assert view.jitter == (0.4, 0.4, 0.4, 0.1)
-        assert not view.flip
-        assert view.blur == 0
+    for one in weak.views:
+        assert isinstance(one, View)
+        assert one.jitter == (0.4, 0.4, 0.4, 0.1)
+        assert not one.flip
+        assert one.blur == 0
 
 
 def test_each_switch_changes_the_picture_as_its_name_says() -> None:
