@@ -9,6 +9,7 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import LambdaCallback
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 
 from genlab import checkpoints, optim
 from genlab.callbacks import Checkpoints, CSVLog, ProgressReport, StepMetrics
@@ -123,8 +124,37 @@ def test_a_batch_in_parts_gives_the_same_weights(tmp_path: Path) -> None:
     torch.testing.assert_close(states[2], states[0], rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_each_networks_gradient_is_clipped(precision: Any, tmp_path: Path) -> None:
+def plugin(precision: str) -> Precision:
+    """As on a GPU, where Lightning would take it from ``trainer.precision``.
+
+    The scale is one that does not overflow: there the scaler skips steps until it has found it.
+    """
+    if precision == "32-true":
+        return Precision()
+    scaler = torch.amp.GradScaler("cpu", init_scale=64.0) if precision == "16-mixed" else None
+    return MixedPrecision(precision, "cpu", scaler)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_mixed_precision_trains_nearly_the_same_network(precision: str, tmp_path: Path) -> None:
+    """Ten critic steps, three of the generator; SGD would show a gradient that is still scaled."""
+    states = []
+    for name in ("32-true", precision):
+        method = small(optimizer={"name": "torch.sgd", "lr": 0.05})
+        run = fit(method, tmp_path, plugins=[plugin(name)], limit_val_batches=0)
+        states.append({k: v for k, v in method.state_dict().items() if "_ema" not in k})
+    start = small().state_dict()
+    for key, exact in states[0].items():
+        moved, off = (exact - start[key]).norm(), (states[1][key] - exact).norm()
+        assert off <= 0.1 * moved + 1e-6, key
+    scaler = getattr(run.precision_plugin, "scaler", None)
+    assert (scaler is None) == (precision == "bf16-mixed")
+    if scaler is not None:  # an update after every step of both networks
+        assert scaler._growth_tracker.item() == 13
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
+def test_each_networks_gradient_is_clipped(precision: str, tmp_path: Path) -> None:
     norms: list[float] = []
 
     def note(run: L.Trainer, module: L.LightningModule, *_: Any) -> None:
@@ -134,7 +164,7 @@ def test_each_networks_gradient_is_clipped(precision: Any, tmp_path: Path) -> No
 
     watch = LambdaCallback(on_train_batch_end=note)
     method = small(gradient_clip_val=1e-3, n_critic=1)
-    fit(method, tmp_path, watch, precision=precision)
+    fit(method, tmp_path, watch, plugins=[plugin(precision)])
     assert norms == pytest.approx([1e-3] * 20, rel=1e-3)
 
 
