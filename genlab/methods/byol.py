@@ -60,9 +60,8 @@ class BYOL(L.LightningModule):
             raise ValueError(f"ema_decay must be in [0, 1], got {ema_decay}")
         if predictor_dims is not None and projector_dims[-1] != predictor_dims[-1]:
             raise ValueError("projector_dims and predictor_dims must end in the same width")
-        options = {"pretrained": pretrained, "pretrained_options": pretrained_options}
         self.encoder = networks.encoder(
-            encoder, channels, image_size, **(options | (encoder_kwargs or {}))
+            encoder, channels, image_size, pretrained, pretrained_options, **(encoder_kwargs or {})
         )
         self.projector = networks.mlp(self.encoder.out_dim, *projector_dims, norm=head_norm)
         self.predictor: nn.Module = nn.Identity()

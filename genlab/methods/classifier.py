@@ -95,9 +95,8 @@ class Classifier(L.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         _check(dict(self.hparams))
-        options = {"pretrained": pretrained, "pretrained_options": pretrained_options}
         self.encoder = networks.encoder(
-            encoder, channels, image_size, **(options | (encoder_kwargs or {}))
+            encoder, channels, image_size, pretrained, pretrained_options, **(encoder_kwargs or {})
         )
         self.encoder.freeze(freeze)
         self.dropout = nn.Dropout(dropout)

@@ -88,9 +88,8 @@ class FixMatch(L.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         _check(dict(self.hparams))
-        options = {"pretrained": pretrained, "pretrained_options": pretrained_options}
         self.encoder = networks.encoder(
-            encoder, channels, image_size, **(options | (encoder_kwargs or {}))
+            encoder, channels, image_size, pretrained, pretrained_options, **(encoder_kwargs or {})
         )
         self.head = nn.Linear(self.encoder.out_dim, num_classes)
         self.rule = RULES[rule](num_classes, threshold, decay)

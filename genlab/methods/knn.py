@@ -59,9 +59,8 @@ class KNN(L.LightningModule):
         if encoder is None:
             raise ValueError("pretrained=RUN is needed (or encoder=NAME, to judge random features)")
         self.knn = metrics.KNN(num_classes, k, temperature, distance)
-        options = {"pretrained": pretrained, "pretrained_options": pretrained_options}
         self.encoder = networks.encoder(
-            encoder, channels, image_size, **(options | (encoder_kwargs or {}))
+            encoder, channels, image_size, pretrained, pretrained_options, **(encoder_kwargs or {})
         )
         self.encoder.freeze("all")
         self.encoder.eval()

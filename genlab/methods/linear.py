@@ -63,9 +63,8 @@ class LinearProbe(L.LightningModule):
             raise ValueError("pretrained=RUN is needed (or encoder=NAME, to probe random features)")
         if num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, got {num_classes}")
-        options = {"pretrained": pretrained, "pretrained_options": pretrained_options}
         self.encoder = networks.encoder(
-            encoder, channels, image_size, **(options | (encoder_kwargs or {}))
+            encoder, channels, image_size, pretrained, pretrained_options, **(encoder_kwargs or {})
         )
         self.encoder.freeze("all")
         self.encoder.eval()

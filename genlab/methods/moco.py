@@ -5,6 +5,7 @@ Chen, Fan, Girshick, He 2020, arXiv:2003.04297 (v2: the defaults). Reference cod
 facebookresearch/moco and, for ``symmetric`` and ``bn_splits``, its CIFAR notebook.
 Departures: the momentum encoder moves after the optimiser's step instead of before the next keys,
 which are the same keys; keys of all accumulated batches enter the queue at the optimiser's step.
+Not a departure: on several devices evaluation uses rank zero's batch-norm statistics.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class MoCo(L.LightningModule):
         shuffle_bn: keys are encoded in another division of the batch than queries, so that the
             statistics of batch norm do not tell which belong together.
         bn_splits: groups of a process's batch that batch norm treats apart, as so many devices
-            would; without groups or devices shuffling does nothing.
+            would: 2 groups on one process train what 2 processes train. Without groups or devices
+            shuffling does nothing.
         optimizer: how to train; see `optim.build`.
         encoder_kwargs: to the encoder (``stem``, ``width`` ...).
         pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
@@ -78,9 +80,8 @@ class MoCo(L.LightningModule):
             raise ValueError(f"temperature {temperature} must be above 0")
         if not 0 <= ema_decay < 1:
             raise ValueError(f"ema_decay must be in [0, 1), got {ema_decay}")
-        options = {"pretrained": pretrained, "pretrained_options": pretrained_options}
         self.encoder = networks.encoder(
-            encoder, channels, image_size, **(options | (encoder_kwargs or {}))
+            encoder, channels, image_size, pretrained, pretrained_options, **(encoder_kwargs or {})
         )
         self.projector = networks.mlp(self.encoder.out_dim, *projector_dims)
         split_batch_norm(self.encoder, bn_splits)

@@ -73,9 +73,8 @@ class MoCoV3(L.LightningModule):
             raise ValueError(f"ema_decay must be in [0, 1], got {ema_decay}")
         if projector_dims[-1] != predictor_dims[-1]:
             raise ValueError("projector_dims and predictor_dims must end in the same width")
-        options = {"pretrained": pretrained, "pretrained_options": pretrained_options}
         self.encoder = networks.encoder(
-            encoder, channels, image_size, **(options | (encoder_kwargs or {}))
+            encoder, channels, image_size, pretrained, pretrained_options, **(encoder_kwargs or {})
         )
         if freeze_patch_embed and hasattr(self.encoder.backbone, "patch_embed"):
             self.encoder.backbone.patch_embed.requires_grad_(False)

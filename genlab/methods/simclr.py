@@ -59,9 +59,8 @@ class SimCLR(L.LightningModule):
         self.save_hyperparameters()
         if not temperature > 0:
             raise ValueError(f"temperature {temperature} must be above 0")
-        options = {"pretrained": pretrained, "pretrained_options": pretrained_options}
         self.encoder = networks.encoder(
-            encoder, channels, image_size, **(options | (encoder_kwargs or {}))
+            encoder, channels, image_size, pretrained, pretrained_options, **(encoder_kwargs or {})
         )
         self.projector = networks.mlp(
             self.encoder.out_dim,
