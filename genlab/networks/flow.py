@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab.networks.coupling_nets import zero_conv
-from genlab.networks.couplings import Change, elementwise
+from genlab.networks.couplings import elementwise
 
 LOG_STD = 4.0  # bound of the |log-deviation| of a learned prior
 
@@ -98,50 +98,6 @@ class Permute(nn.Module):
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, ...) -> (B, C, ...) and zeros (B,)."""
         return z.index_select(1, self.order.argsort()), _nothing(z)
-
-
-class Scale(nn.Module):
-    """z = x e^s for every element, NICE's last layer.
-
-    Args:
-        shape: of an image.
-    """
-
-    def __init__(self, shape: Sequence[int]) -> None:
-        super().__init__()
-        self.log_scale = nn.Parameter(torch.zeros(*shape))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, *shape) -> (B, *shape) and the log-determinant (B,)."""
-        return x * self.log_scale.exp(), _nothing(x) + self.log_scale.sum()
-
-    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, *shape) -> (B, *shape) and the log-determinant (B,)."""
-        return z * (-self.log_scale).exp(), _nothing(z) - self.log_scale.sum()
-
-
-class Marginals(nn.Module):
-    """A change of its own for every element, the same for all images.
-
-    Args:
-        shape: of an image.
-        change: see `couplings.Change`.
-    """
-
-    def __init__(self, shape: Sequence[int], change: Change) -> None:
-        super().__init__()
-        self.change = change
-        self.raw = nn.Parameter(torch.zeros(*shape, change.size))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, *shape) -> (B, *shape) and the log-determinant (B,)."""
-        z, log_slope = self.change.forward(x, self.raw.expand(len(x), *self.raw.shape))
-        return z, log_slope.flatten(1).sum(1)
-
-    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, *shape) -> (B, *shape) and the log-determinant (B,)."""
-        x, log_slope = self.change.inverse(z, self.raw.expand(len(z), *self.raw.shape))
-        return x, log_slope.flatten(1).sum(1)
 
 
 class FactorOut(nn.Module):

@@ -12,7 +12,7 @@ from tests.methods.programs_flows import batch, moved, own_noise, small
 
 
 def test_only_the_last_scaling_changes_volumes() -> None:
-    method = moved("nice").double()
+    method = moved("nice").double().eval()
     method.cell_noise = own_noise
     image = batch(method)["image"].double()
     y, constant = method.flow.pixels(image, own_noise(image))
@@ -27,7 +27,7 @@ def test_only_the_last_scaling_changes_volumes() -> None:
 
 def test_after_three_couplings_every_latent_depends_on_every_pixel() -> None:
     for couplings, share in ((1, 0.6), (3, 1.0)):
-        method = moved("nice", couplings=couplings, activation="tanh").double()
+        method = moved("nice", couplings=couplings, activation="tanh").double().eval()
         image = torch.rand(1, 1, 8, 8, dtype=torch.float64)
 
         def latents(x: torch.Tensor, method: NICE = method) -> torch.Tensor:

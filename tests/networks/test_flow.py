@@ -55,8 +55,6 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "squeeze": (flow.Squeeze, (2, 4, 4)),
     "reshape": (lambda: flow.Reshape(IMAGE, (64,)), IMAGE),
     "permute": (lambda: flow.Permute(torch.randperm(4)), IMAGE),
-    "scale": (lambda: flow.Scale((7,)), (7,)),
-    "marginals": (lambda: flow.Marginals((7,), change("spline", 5, 2.0)), (7,)),
     "factor_out": (lambda: factor_out(False), IMAGE),
     "factor_out_learned": (lambda: factor_out(True), IMAGE),
 }
