@@ -63,7 +63,8 @@ def check(
 
     Raises:
         ValueError: unknown optimiser, schedule or argument of the optimiser; a value out of range;
-            a setting of another schedule; a part that the method lacks.
+            a setting of another schedule; a part that the method lacks; what the trainer refuses
+            to a method that steps by itself.
     """
     options = DEFAULTS | (settings or {})
     name, schedule = str(options["name"]), str(options["schedule"])
@@ -80,8 +81,19 @@ def check(
     if options["sam"] is not None:
         sam.refuse(trainer)
     if module is not None:
+        _check_trainer(module, trainer)
         check_parts(module, options["lr_scale"], options["layer_decay"])
         check_parts(module, dict.fromkeys(options["fixed_lr"] or [], 1.0), None, "fixed_lr")
+
+
+def _check_trainer(module: nn.Module, trainer: Any) -> None:
+    """Point a method with several optimisers, which steps by itself, to its own arguments."""
+    if trainer is None or getattr(module, "automatic_optimization", True):
+        return
+    if trainer.gradient_clip_val or trainer.accumulate_grad_batches != 1:
+        key = "gradient_clip_val" if trainer.gradient_clip_val else "accumulate_grad_batches"
+        kind = type(module).__name__
+        raise ValueError(f"trainer.{key} does not reach {kind}'s optimisers: set model.{key}")
 
 
 def arguments(options: dict[str, Any]) -> dict[str, Any]:

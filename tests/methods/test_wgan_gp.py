@@ -15,7 +15,7 @@ from genlab import checkpoints, optim
 from genlab.callbacks import Checkpoints, CSVLog, ProgressReport, StepMetrics
 from genlab.data import Toys
 from genlab.methods.wgan_gp import CONSTRAINTS, WGANGP
-from tests.conftest import TwoRanks
+from tests.conftest import Here, TwoRanks
 from tests.methods.programs_ssl import same_state
 from tests.methods.programs_wgan_gp import ADAM, NETWORKS, Double, digits, fit, small
 
@@ -284,6 +284,13 @@ def test_points_of_the_plane_are_taken_as_they_are(tmp_path: Path) -> None:
 def test_what_is_wrong_is_said(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         WGANGP(**NETWORKS | options)
+
+
+@pytest.mark.parametrize("key", ["gradient_clip_val", "accumulate_grad_batches"])
+def test_the_trainers_own_settings_are_pointed_to_the_methods(key: str, here: Here) -> None:
+    words = ("trainer.max_steps=1", "track.wandb=off", f"trainer.{key}=2")
+    _, said = here("fit", "wgan_gp/digits", *words, code=2)
+    assert f"trainer.{key} does not reach WGANGP's optimisers: set model.{key}" in said
 
 
 def test_batch_norm_in_the_critic_is_allowed_without_a_penalty() -> None:
