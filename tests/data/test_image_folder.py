@@ -193,7 +193,7 @@ def test_broken_pictures_give_way_to_the_next_when_streamed(tmp_path: Path, work
     expected = [k for k in range(20) if k not in (3, 15)] + [4, 16]
     assert sorted(rows.tolist()) == sorted(expected)
     assert torch.equal(rows, again)
-    assert loader.source.broken == {3, 15}  # type: ignore[attr-defined]
+    assert loader.source.broken == {3, 15}
 
 
 def test_nothing_readable_is_an_error(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 
 from genlab.evaluate import samples
 from genlab.methods.glow import Glow
+from genlab.networks.invertible_conv import InvertibleConv
 from tests.methods.programs_flows import batch, moved, own_noise, small
 
 
@@ -19,7 +20,7 @@ def test_a_level_is_a_squeeze_steps_and_a_split_with_a_learned_prior() -> None:
     assert found["FactorOut"] == 2
     assert found["ActNorm"] == found["InvertibleConv"] == found["HalfCoupling"] == 6
     assert all(m.prior is not None for m in method.modules() if type(m).__name__ == "FactorOut")
-    mixed = [m.matrix().shape[0] for m in method.modules() if type(m).__name__ == "InvertibleConv"]
+    mixed = [m.matrix().shape[0] for m in method.modules() if isinstance(m, InvertibleConv)]
     assert mixed == [12, 12, 24, 24, 48, 48]
 
 

@@ -55,7 +55,8 @@ def test_a_trained_flow_inverts_in_float32_and_beats_chance(coupling: str, tmp_p
     assert figures["test/bits_per_dim"] < 3.4
     image = next(data.to_device(b) for b in data.test_dataloader())["image"]
     y, _ = method.flow.pixels(image, torch.rand_like(image))
-    again, _ = method.flow.layers.inverse(method.flow.layers(y)[0])
+    layers: Any = method.flow.layers
+    again, _ = layers.inverse(layers(y)[0])
     assert (again - y).abs().max() < 1e-4
     level = (method.reconstruct(image) * 16).round()
     assert torch.equal(level, (image * 16).round())
