@@ -81,7 +81,7 @@ class CollapseAlarm(L.Callback):
         values = {name: value.float() for name, value in self._spread.compute().items()}
         images = int(distributed.all_reduce_sum(self._spread.count))
         self._spread.reset()
-        pl_module.log_dict({f"val/{name}": value for name, value in values.items()})
+        pl_module.log_dict({f"val/{k}": v for k, v in values.items()}, sync_dist=True)
         if trainer.state.fn == "fit":
             std, rank = float(values["embedding_std"]), float(values["effective_rank"])
             self._judge(trainer, std, rank, len(self._spread.total), images)

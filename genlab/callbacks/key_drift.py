@@ -66,7 +66,7 @@ class KeyDrift(L.Callback):
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self.drift is not None and trainer.state.fn == "fit":
-            pl_module.log("val/key_drift", self.drift)
+            pl_module.log("val/key_drift", self.drift, sync_dist=True)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._images is None or self._then is not None or trainer.state.fn != "fit":

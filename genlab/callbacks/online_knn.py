@@ -71,7 +71,8 @@ class OnlineKNN(L.Callback):
         metric = KNN(classes, min(self.k, len(bank.label)), self.temperature)
         metric.set_bank(bank)
         metric.update(features, label, index)
-        pl_module.log_dict({f"val/{k}": v.float() for k, v in metric.compute().items()})
+        values = {f"val/{k}": v.float() for k, v in metric.compute().items()}
+        pl_module.log_dict(values, sync_dist=True)
 
     def _encode(self, trainer: L.Trainer, method: L.LightningModule) -> Bank:
         """Training images in the eyes of this moment's weights."""

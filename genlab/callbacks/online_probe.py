@@ -140,7 +140,7 @@ class OnlineProbe(L.Callback):
             return
         right, known = distributed.all_reduce_sum(torch.stack(self._tally).sum(0))
         if int(known) and int(self.probe.updates):
-            pl_module.log("val/probe_top1", right / known)
+            pl_module.log("val/probe_top1", right / known, sync_dist=True)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self.probe is not None:
