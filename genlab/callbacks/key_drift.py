@@ -35,18 +35,20 @@ class KeyDrift(L.Callback):
         if count < 1:
             raise ValueError(f"KeyDrift.count must be at least 1, got {count}")
         self.count = count
-        self.drift: Tensor | None = None
+        self.drift: float | None = None
         self._then: Tensor | None = None  # keys of all ranks' images, (count, D)
         self._due = -1  # the optimiser step after which they are compared
         self._images: Tensor | None = None  # this rank's
 
     def state_dict(self) -> dict[str, Any]:
         """A measurement under way, so that a resumed run ends it."""
-        return {"drift": self.drift, "then": self._then, "due": self._due}
+        world = distributed.world_size()
+        return {"drift": self.drift, "then": self._then, "due": self._due, "world": world}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.drift, self._then = state_dict["drift"], state_dict["then"]
-        self._due = state_dict["due"]
+        self.drift, self._due = state_dict["drift"], state_dict["due"]
+        if state_dict["world"] == distributed.world_size():  # else the rows have another order
+            self._then = state_dict["then"]
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         data: Any = getattr(trainer, "datamodule", None)
@@ -61,7 +63,7 @@ class KeyDrift(L.Callback):
     ) -> None:
         if self._then is not None and trainer.global_step == self._due:
             now = self._keys(trainer, pl_module)
-            self.drift = 1 - (now * self._then.to(now)).sum(1).mean()
+            self.drift = float(1 - (now * self._then.to(now)).sum(1).mean())
             self._then = None
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -45,7 +45,7 @@ class Probe(nn.Module):
         count, first, second = distributed.all_reduce_sum(sums)
         mean = first / count
         self.updates += 1
-        share = max(0.1, 1 / int(self.updates))
+        share = (1 / self.updates).clamp(min=0.1)  # a tensor: nothing waits for the device
         self.mean.lerp_(mean, share)
         self.variance.lerp_((second / count - mean.square()).clamp(min=0), share)
 

@@ -1,7 +1,8 @@
 """BYOL: predict the embedding that a slowly moving copy of the network gives the other view.
 
 Grill et al. 2020, arXiv:2006.07733; reference code deepmind/deepmind-research/byol.
-Departures: none known; on several devices set ``trainer.sync_batchnorm``, as the reference does.
+Departure: the last map of projector and predictor has a bias.
+On several devices set ``trainer.sync_batchnorm``, as the reference does.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ He, Fan, Wu, Xie, Girshick 2020, arXiv:1911.05722 (v1: ``projector_dims: [128]``
 Chen, Fan, Girshick, He 2020, arXiv:2003.04297 (v2: the defaults). Reference code
 facebookresearch/moco and, for ``symmetric`` and ``bn_splits``, its CIFAR notebook.
 Departures: the momentum encoder moves after the optimiser's step instead of before the next keys,
-which are the same keys; keys of all accumulated batches enter the queue at the optimiser's step.
+which are the same keys; keys of all accumulated batches enter the queue at the optimiser's step;
+weight decay spares norms and biases (`optim.build`), the reference's falls on all.
 Not a departure: on several devices evaluation uses rank zero's batch-norm statistics.
 """
 

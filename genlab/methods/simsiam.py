@@ -1,7 +1,8 @@
 """SimSiam: predict the other view's embedding, which is taken as a constant.
 
 Chen & He 2020, arXiv:2011.10566; reference code facebookresearch/simsiam.
-Departures: none known; on several devices set ``trainer.sync_batchnorm``, as the reference does.
+Departure: weight decay spares norms and biases (`optim.build`); the reference's falls on all.
+On several devices set ``trainer.sync_batchnorm``, as the reference does.
 For CIFAR-10 the paper has a projector of two layers.
 """
 

@@ -103,6 +103,22 @@ def test_the_momentum_network_moves_once_per_optimiser_step(
         assert int(method.queue.pointer) == 10 * 32 % 50
 
 
+@pytest.mark.parametrize(("name", "first"), [("moco", None), ("moco_v3", 1), ("byol", 0)])
+def test_the_momentum_network_moves_towards_the_weights_after_the_step(
+    name: str, first: int | None, tmp_path: Path
+) -> None:
+    method = small(name, optimizer={"name": "torch.sgd", "lr": 0.5})
+    before = [p.clone() for p in method.projector_ema.parameters()]
+    start = [p.clone() for p in method.projector.parameters()]
+    data = Digits(batch_size=32, limit=160, val_size=100, seed=3, views="simclr")
+    trainer(tmp_path, Reseed(), limit_val_batches=0, max_steps=1).fit(method, datamodule=data)
+    decay = 0.9 if first is None else cosine_to_one(0.9, first, 1)
+    after = list(method.projector.parameters())
+    assert any(not torch.equal(old, new) for old, new in zip(start, after, strict=True))
+    for old, new, copy_ in zip(before, after, method.projector_ema.parameters(), strict=True):
+        torch.testing.assert_close(copy_, decay * old + (1 - decay) * new)
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("words", "said"),
