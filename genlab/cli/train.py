@@ -161,9 +161,15 @@ def _say_batch(lab: Lab) -> None:
     )
     print(
         f"{lab.recipe.name}: {type(lab.model).__name__}, {parameters:,} parameters; "
-        f"global batch {size} = {parts}",
+        f"global batch {size}{_unlabelled(lab.data)} = {parts}",
         file=sys.stderr,
     )
+
+
+def _unlabelled(data: Any) -> str:
+    """What a batch size counts where most images have no label."""
+    few = getattr(data, "few", None)
+    return f" labelled images (and {few.plan.ratio} times as many others)" if few else ""
 
 
 @contextmanager
