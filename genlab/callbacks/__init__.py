@@ -12,6 +12,7 @@ from genlab.callbacks.key_drift import KeyDrift
 from genlab.callbacks.online_knn import OnlineKNN
 from genlab.callbacks.online_probe import OnlineProbe
 from genlab.callbacks.pictures import Pictures
+from genlab.callbacks.plane import Plane
 from genlab.callbacks.plateau import ReduceOnPlateau
 from genlab.callbacks.progress import ProgressReport
 from genlab.callbacks.reseed import Reseed
@@ -34,6 +35,7 @@ __all__ = [
     "OnlineKNN",
     "OnlineProbe",
     "Pictures",
+    "Plane",
     "ProgressReport",
     "ReduceOnPlateau",
     "Reseed",
