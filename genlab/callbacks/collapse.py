@@ -12,6 +12,7 @@ from torch import Tensor
 from genlab import distributed
 from genlab.metrics.embedding import EmbeddingSpread
 
+FEWEST = 8.0  # directions, below which no embeddings are healthy
 BEGUN = "the embeddings of different images collapse into few directions"
 OVER = "the embeddings have spread again"
 ADVICE = (
@@ -32,8 +33,8 @@ class CollapseAlarm(L.Callback):
     Args:
         std_share: alarm below this share of 1 / sqrt(D), the standard deviation of directions
             spread evenly.
-        rank_share: alarm below this share of the highest effective rank of the run so far; below
-            sqrt(min(D, N)) of N images in any case.
+        rank_share: alarm below this share of the highest effective rank of the run so far; in any
+            case below `FEWEST`, or sqrt(min(D, N)) of N images where that is less.
         after_steps: optimiser steps before the first alarm: untrained networks answer alike too.
 
     Raises:
@@ -89,7 +90,8 @@ class CollapseAlarm(L.Callback):
     def _judge(self, trainer: L.Trainer, std: float, rank: float, dim: int, images: int) -> None:
         self.highest_rank = max(self.highest_rank, rank)
         least_std = self.std_share / math.sqrt(dim)
-        least_rank = max(self.rank_share * self.highest_rank, math.sqrt(min(dim, images)))
+        fewest = min(FEWEST, math.sqrt(min(dim, images)))
+        least_rank = max(self.rank_share * self.highest_rank, fewest)
         slack = 1.25 if self.collapsed else 1.0  # no word at every crossing of the threshold
         collapsed = std < slack * least_std or rank < slack * least_rank
         if trainer.global_step < self.after_steps or collapsed == self.collapsed:

@@ -43,7 +43,7 @@ def test_one_line_when_it_begins_and_one_when_it_is_over(
 def test_few_directions_from_the_beginning_are_no_health(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Without an earlier rank to compare with: 8 = sqrt(64)."""
+    """Without an earlier rank to compare with."""
     assert said(CollapseAlarm(), capsys, 100, 0.125, 8.1) == ""
     assert BEGUN in said(CollapseAlarm(), capsys, 100, 0.125, 7.9)
 
