@@ -9,6 +9,8 @@ from genlab.callbacks.ema_weights import EMAWeights
 from genlab.callbacks.film import Film
 from genlab.callbacks.gradient_norms import GradientNorms
 from genlab.callbacks.key_drift import KeyDrift
+from genlab.callbacks.last_median import LastMedian
+from genlab.callbacks.live_accuracy import LiveAccuracy
 from genlab.callbacks.online_knn import OnlineKNN
 from genlab.callbacks.online_probe import OnlineProbe
 from genlab.callbacks.pictures import Pictures
@@ -32,6 +34,8 @@ __all__ = [
     "Film",
     "GradientNorms",
     "KeyDrift",
+    "LastMedian",
+    "LiveAccuracy",
     "OnlineKNN",
     "OnlineProbe",
     "Pictures",
