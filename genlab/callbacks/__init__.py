@@ -15,6 +15,7 @@ from genlab.callbacks.online_knn import OnlineKNN
 from genlab.callbacks.online_probe import OnlineProbe
 from genlab.callbacks.pictures import Pictures
 from genlab.callbacks.plane import Plane
+from genlab.callbacks.plane_figures import PlaneFigures
 from genlab.callbacks.plateau import ReduceOnPlateau
 from genlab.callbacks.progress import ProgressReport
 from genlab.callbacks.reseed import Reseed
@@ -40,6 +41,7 @@ __all__ = [
     "OnlineProbe",
     "Pictures",
     "Plane",
+    "PlaneFigures",
     "ProgressReport",
     "ReduceOnPlateau",
     "Reseed",

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import netrc
 import os
+import re
+import secrets
 import shlex
+import shutil
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlparse
@@ -21,8 +26,32 @@ from genlab.callbacks.checkpoints import Checkpoints
 from genlab.callbacks.csv_log import CSVLog
 
 
+INIT_SECONDS, FINISH_SECONDS = 30, 600  # that a run waits for a W&B server, at its start and end
+
+
+def _never_fatal(function: Callable[..., Any]) -> Callable[..., Any]:
+    """W&B's troubles are said once and end W&B's part, never the training."""
+
+    @wraps(function)
+    def guarded(self: WandbRun, *args: Any, **kwargs: Any) -> Any:
+        from wandb.errors import Error
+
+        if self.lost:
+            return None
+        try:
+            return function(self, *args, **kwargs)
+        except (Error, OSError) as error:  # OSError: the service's socket, a full disk, a timeout
+            self.lost = _reason(error)
+            _say(f"W&B is lost ({self.lost}); metrics.csv goes on")
+        return None
+
+    return guarded
+
+
 class WandbRun(WandbLogger):
     """Lightning's W&B logger with one identity for a run's whole life and our checkpoint upload.
+
+    What W&B or the way to it does wrong after the start never ends a training.
 
     Args:
         upload: ``off``, ``best`` (once, at the end) or ``all`` (each file as it is written).
@@ -33,6 +62,7 @@ class WandbRun(WandbLogger):
         super().__init__(log_model=False, **kwargs)
         self._wandb_init.pop("anonymous", None)  # wandb warns of it whatever it is
         self.upload = upload
+        self.lost = ""  # the reason, once W&B has failed
         self._checkpoints: Checkpoints | None = None
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
@@ -45,7 +75,18 @@ class WandbRun(WandbLogger):
             json.loads(json.dumps(config, default=str)), allow_val_change=True
         )
 
+    @_never_fatal
+    def log_metrics(self, *args: Any, **kwargs: Any) -> None:
+        """Lightning's, never fatal."""
+        super().log_metrics(*args, **kwargs)
+
+    @_never_fatal
+    def log_image(self, *args: Any, **kwargs: Any) -> None:
+        """Lightning's, never fatal."""
+        super().log_image(*args, **kwargs)
+
     @rank_zero_only
+    @_never_fatal
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
         """Upload the file just written, if all are wanted."""
         self._checkpoints = checkpoint_callback
@@ -53,6 +94,7 @@ class WandbRun(WandbLogger):
             self._upload(checkpoint_callback.newest)
 
     @rank_zero_only
+    @_never_fatal
     def close(self) -> None:
         """Upload the selected checkpoint if wanted, and end the W&B run with everything written."""
         import wandb
@@ -81,7 +123,7 @@ class Tracking:
             or ``off``.
         project: W&B project.
         entity: W&B team or user; null is the account's default.
-        group: W&B group; null is the recipe's name.
+        group: W&B group; null is ``slurm-JOB`` in a job array, else the recipe's name.
         tags: W&B tags beside method and data.
         upload_checkpoints: ``off``, ``best`` or ``all``, as W&B artifacts.
         test_after_fit: evaluate the selected checkpoint on the test set, once, after training.
@@ -109,42 +151,77 @@ class Tracking:
             loggers.append(self._wandb(run, recipe, config))
         return loggers
 
-    def _wandb(self, run: Path, recipe: str, config: dict[str, Any]) -> WandbRun:
+    def _wandb(self, run: Path, recipe: str, config: dict[str, Any]) -> Logger:
+        """The W&B logger, started: online, else offline, else one that does nothing."""
         os.environ.setdefault("WANDB_SILENT", "true")
+        from lightning.pytorch.loggers.logger import DummyLogger
+        from wandb.errors import Error
+
+        before = set(run.glob("wandb/run-*"))
+        for offline in (False, True):
+            if not offline and self._offline():
+                continue
+            try:
+                logger = self._logger(run, recipe, config, offline)
+                logger.configure(config)
+            except (Error, OSError) as error:
+                what = "cannot be written" if offline else "cannot be reached"
+                _say(f"W&B {what} ({_reason(error)}); metrics.csv goes on")
+                for left in set(run.glob("wandb/run-*")) - before:
+                    shutil.rmtree(left, ignore_errors=True)  # an online run that never began
+                continue
+            if offline:
+                _say(f"W&B is offline; to upload: genlab sync {shlex.quote(str(run))}")
+            return logger
+        return DummyLogger()
+
+    def _logger(self, run: Path, recipe: str, config: dict[str, Any], offline: bool) -> WandbRun:
         import wandb
 
-        offline = self._offline()
+        limits = {"init_timeout": INIT_SECONDS, "finish_timeout": FINISH_SECONDS}
+        limits |= {"finish_timeout_raises": True}
+        known = wandb.Settings.model_fields.keys()  # older versions wait for ever
         tags = [config[group]["class_path"].rpartition(".")[2] for group in ("model", "data")]
-        run_id = runs.read_json(run / "run.json").get("wandb_id") or run.name
-        logger = WandbRun(
+        array = os.environ.get("SLURM_ARRAY_JOB_ID")
+        return WandbRun(
             upload=self.upload_checkpoints,
             save_dir=str(run),
             project=self.project,
             entity=self.entity,
-            id=run_id,
+            id=runs.read_json(run / "run.json").get("wandb_id") or run.name,
             name=f"{recipe}/{run.name}",
-            group=self.group or recipe,
+            group=self.group or (f"slurm-{array}" if array else recipe),
             tags=[*tags, *self.tags],
             offline=offline,
             job_type="fit",
-            settings=wandb.Settings(silent=True),
+            settings=wandb.Settings(silent=True, **{k: limits[k] for k in limits.keys() & known}),
         )
-        logger.configure(config)
-        if offline:
-            _say_offline(run)
-        return logger
 
     def _offline(self) -> bool:
         mode = os.environ.get("WANDB_MODE", self.wandb)
         return mode == "offline" if mode in ("online", "offline") else not _server()[1]
 
 
+def wandb_identity(run: Path) -> str:
+    """The W&B id of a new run: its directory's name, made unique where that only counts.
+
+    Slurm's job numbers and a sweep's trials begin anew on another cluster, and two runs of one id
+    in one project are one run to W&B. Under W&B's own sweep agent the agent has chosen.
+    """
+    if os.environ.get("WANDB_SWEEP_ID") and (chosen := os.environ.get("WANDB_RUN_ID")):
+        return chosen
+    dated = re.match(r"\d{8}-\d{6}-[0-9a-f]{4}", run.name)
+    return run.name if dated else f"{run.name}-{secrets.token_hex(2)}"
+
+
 @rank_zero_only
-def _say_offline(run: Path) -> None:
-    print(
-        f"W&B is offline; to upload: wandb sync {shlex.quote(str(run))}/wandb/offline-run-*",
-        file=sys.stderr,
-    )
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of an error that says something."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
 
 
 def wandb_state() -> str:

@@ -79,6 +79,20 @@ class Toys(Images):
         flat = points.reshape(len(points), 2)
         return torch.cat([self._log_prob(part) for part in flat.split(CHUNK)])
 
+    def component(self, points: Tensor) -> Tensor:
+        """The Gaussian, moon or square on which each point lies: (N, 2) or (N, 2, 1, 1) -> (N,).
+
+        Within four standard deviations of a Gaussian's mean or of a moon; -1 on none.
+        """
+        flat = points.reshape(len(points), 2).float()
+        if self.kind == "checkerboard":
+            inside = ((flat[:, None] >= squares()) & (flat[:, None] < squares() + 1)).all(2)
+            return torch.where(inside.any(1), inside.int().argmax(1), -1)
+        centres = self.centres().float()
+        distance, nearest = torch.cdist(flat, centres).min(1)
+        part = nearest // (len(centres) // self.num_classes)
+        return torch.where(distance <= 4 * self.noise, part, -1)
+
     def _log_prob(self, x: Tensor) -> Tensor:
         if self.kind == "checkerboard":
             inside = (x[:, None] >= squares()) & (x[:, None] < squares() + 1)
