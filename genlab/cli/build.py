@@ -17,6 +17,7 @@ import lightning as L
 import yaml
 from lightning.pytorch import callbacks as lightning_callbacks
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.plugins.environments import ClusterEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from genlab.callbacks import (
@@ -29,6 +30,9 @@ from genlab.callbacks import (
 )
 from genlab.checkpoints import AtomicCheckpointIO
 from genlab.cli import sources
+from genlab.cli.memory import keep_freed_memory
+from genlab.cluster import launch, slurm
+from genlab.cluster.requeue import SafeRequeue
 from genlab.optim import check
 from genlab.recipes import TOP_KEYS, Recipe, RecipeError, classes, nearest
 
@@ -80,13 +84,19 @@ class RecipeCLI(LightningCLI):
         plugins = plugins if isinstance(plugins, list) else [plugins]
         if self.config_init.trainer.get("sync_batchnorm"):
             plugins = [*plugins, SyncBatchNorm()]
+        if not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
+            plugins = [*plugins, *launch.plugins()]
         trainer = super().instantiate_trainer(
             default_root_dir=str(self.run), plugins=[*plugins, AtomicCheckpointIO()], logger=False
         )
         many_cpus = trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu"
         if many_cpus and self.config_init.trainer.get("sync_batchnorm"):
             raise ValueError("trainer.sync_batchnorm is for GPUs: set it to false on CPUs")
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        if slurm.inside():
+            checkpoints = next(c for c in callbacks if isinstance(c, Checkpoints))
+            callbacks.append(SafeRequeue(checkpoints))  # last: others have seen the batch
+        for callback in callbacks:
             _drop_empty_hooks(callback)
         return trainer
 
@@ -102,6 +112,7 @@ def build(recipe: Recipe, run: Path) -> Lab:
         RecipeError: an unknown key, a wrong type or value; names the key, its file and a way out.
     """
     _quieten()
+    keep_freed_memory()
     _check_groups(recipe)
     _fill_from_data(recipe)
     sources.pin(recipe)
@@ -132,6 +143,7 @@ def _quieten() -> None:
         r".*isinstance\(treespec, LeafSpec\)",
         "The number of training batches",
         ".*does not have many workers",
+        "The `srun` command is available",
         ".*in the `DataLoader` in mid-epoch",
         "Starting from v1.9.0",
         r"Found \d+ module\(s\) in eval mode",  # as momentum copies and frozen encoders are
