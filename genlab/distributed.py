@@ -33,6 +33,15 @@ def all_reduce_sum(x: Tensor) -> Tensor:
     return total
 
 
+def all_reduce_max(x: Tensor) -> Tensor:
+    """The elementwise maximum of ``x`` over ranks, a new tensor; no gradient. Any shape."""
+    if not active():
+        return x
+    most = x.detach().clone()
+    dist.all_reduce(most, dist.ReduceOp.MAX)
+    return most
+
+
 def broadcast(x: Tensor, source: int = 0) -> Tensor:
     """Rank ``source``'s ``x`` on every rank, a new tensor; no gradient."""
     if not active():

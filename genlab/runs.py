@@ -50,10 +50,11 @@ def new_id() -> str:
 def launches() -> bool:
     """Whether this process is rank zero of its launch: the one that owns the run directory."""
     environ = os.environ
-    for name in ("RANK", "SLURM_PROCID"):
-        if name in environ:
-            return environ[name] == "0"
-    return environ.get("LOCAL_RANK", "0") == "0" and environ.get("NODE_RANK", "0") == "0"
+    if "RANK" in environ:
+        return environ["RANK"] == "0"
+    if "LOCAL_RANK" in environ:  # Lightning's own processes, inside a Slurm task or not
+        return environ["LOCAL_RANK"] == "0" and environ.get("NODE_RANK", "0") == "0"
+    return environ.get("SLURM_PROCID", environ.get("NODE_RANK", "0")) == "0"
 
 
 def directory(root: str | Path, recipe: str) -> Path:

@@ -102,7 +102,7 @@ class Checkpoints(Checkpoint):
             self._pending.append(f"step-{step:08d}.ckpt")
         if self._due(trainer, step):
             self._pending.append("last.ckpt")
-        if self._pending and not _validation_follows(trainer, batch_idx):
+        if self._pending and not validation_follows(trainer, batch_idx):
             self._save_pending(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -113,6 +113,12 @@ class Checkpoints(Checkpoint):
         self._save_pending(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._saved_step != trainer.global_step:
+            self._pending.append("last.ckpt")
+        self._save_pending(trainer)
+
+    def save_now(self, trainer: L.Trainer) -> None:
+        """Write ``last.ckpt`` at an optimiser step, on all ranks, unless a file of it is there."""
         if self._saved_step != trainer.global_step:
             self._pending.append("last.ckpt")
         self._save_pending(trainer)
@@ -173,7 +179,7 @@ def _training_ends(trainer: L.Trainer, step: int) -> bool:
     )
 
 
-def _validation_follows(trainer: L.Trainer, batch_idx: int) -> bool:
+def validation_follows(trainer: L.Trainer, batch_idx: int) -> bool:
     """Whether Lightning validates after this training batch."""
     if not trainer.enable_validation:
         return False

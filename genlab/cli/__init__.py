@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from genlab import __version__
+from genlab.cluster import slurm
 from genlab.recipes import RecipeError, nearest
 from genlab.runs import RunError
 
@@ -32,6 +33,9 @@ using a run or checkpoint
   genlab evaluate RUN [--judge RUN|inception|ENCODER] [--shots 1,5,10] [--tsne] [--json]
   genlab embed RUN --out features.npz
   genlab export RUN --out DIR           weights that timm loads without genlab; torch, ONNX
+
+data
+  genlab pack FOLDER SHARDS             pictures into tar shards, for data.root=SHARDS
 
 this machine
   genlab doctor                         versions, devices, data, W&B, Slurm
@@ -128,6 +132,17 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
         features.add_argument("words", nargs="+", metavar="RUN|CKPT|key=value")
         features.add_argument("--out", default=None, metavar="FILE.npz")
         features.add_argument("--split", default="test", choices=("train", "val", "test"))
+    pack = command("pack", "A folder of pictures into tar shards, which data.root=SHARDS reads.")
+    pack.add_argument("folder", metavar="FOLDER")
+    pack.add_argument("shards", nargs="?", metavar="SHARDS", help="a new folder")
+    pack.add_argument("--size", type=float, default=256, metavar="MB", help="of a shard")
+    pack.add_argument("--resize", type=int, metavar="N", help="scale shorter sides down to N, JPEG")
+    pack.add_argument("--quality", type=int, default=90, help="of that JPEG")
+    pack.add_argument("--split", metavar="train,val,test", help="default: all that there are")
+    pack.add_argument("--seed", type=int, default=0, help="of the order within the shards")
+    pack.add_argument("--unlabeled", action="store_true", help="take sub-folders for no classes")
+    pack.add_argument("--skip-broken", action="store_true", help="leave out unreadable pictures")
+    pack.add_argument("--check", action="store_true", help="compare FOLDER, shards, with its index")
     command("doctor", "What this machine has.")
     return parser, commands
 
@@ -137,7 +152,7 @@ MODULES = {
     "fit": "train", "crossval": "crossval", "validate": "measure", "test": "measure",
     "sample": "use", "reconstruct": "use", "interpolate": "use",
     "evaluate": "use", "embed": "use", "predict": "use",
-    "export": "export", "doctor": "doctor",
+    "export": "export", "pack": "pack", "doctor": "doctor",
 }  # fmt: skip
 
 
@@ -176,6 +191,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     try:
         code = run(sys.argv[1:] if words is None else words)
     except (RecipeError, RunError) as error:
+        slurm.note_refusal()
         fail(str(error))
     except KeyboardInterrupt:
         print("genlab: stopped", file=sys.stderr)

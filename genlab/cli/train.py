@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from genlab import recipes, runs
 from genlab.cli import record
+from genlab.cluster import launch, signals, slurm
 from genlab.recipes import Recipe, RecipeError
 
 if TYPE_CHECKING:
     from genlab.cli.build import Lab
+    from genlab.cluster.requeue import Stopped
 
 
 def split_words(words: list[str]) -> tuple[list[str], list[str]]:
@@ -28,6 +30,9 @@ def split_words(words: list[str]) -> tuple[list[str], list[str]]:
 
 def fit(words: list[str], resume: str | None, print_config: bool) -> None:
     """Train a recipe in a new run directory, or continue a run in its own."""
+    if slurm.inside():
+        signals.hold()  # until training listens; imports must not be killed
+        launch.check()
     files, overrides = split_words(words)
     if resume is not None and files:
         raise RecipeError(f"--resume continues {resume} with its own recipe, not with {files[0]}")
@@ -38,13 +43,18 @@ def fit(words: list[str], resume: str | None, print_config: bool) -> None:
     recipes.check_keys(recipe)
     root = str((recipe.config.get("track") or {}).get("runs", "runs"))
     folder = run or runs.directory(root, recipe.name)
+    if run is None and _requeued(folder):
+        run, recipe = folder, recipes.resolve([folder / "recipe.yaml"])
+    before = launch.arrange(recipe.config.setdefault("trainer", {}), *launch.shape())
 
     from genlab.cli.build import all_settings, build
+    from genlab.cluster.requeue import Stopped
 
     checkpoint = _to_continue_from(run) if run else None
     taken = _take_from(checkpoint, recipe) if checkpoint else {}
     lab = build(recipe, folder)
     lab.config["model"]["init_args"] |= taken
+    lab.config["trainer"] |= before  # how many processes is this job's affair
     if print_config:
         print(all_settings(lab), end="")
         return
@@ -54,7 +64,30 @@ def fit(words: list[str], resume: str | None, print_config: bool) -> None:
         if not run and runs.is_run(folder):
             raise runs.RunError(f"{folder} holds a run already; continue it with --resume {folder}")
     with _owned(folder):
-        _fit(lab, folder, checkpoint, resuming=run is not None)
+        try:
+            _fit(lab, folder, checkpoint, resuming=run is not None)
+        except Stopped as stop:
+            _leave(lab, folder, stop)
+
+
+def _requeued(folder: Path) -> bool:
+    """Whether this very Slurm job began the run in ``folder`` before it was requeued."""
+    facts = runs.read_json(folder / "run.json").get("slurm", {})
+    same = facts.get("SLURM_JOB_ID") == os.environ.get("SLURM_JOB_ID")
+    return slurm.inside() and slurm.restarts() > 0 and runs.is_run(folder) and same
+
+
+def _leave(lab: Lab, run: Path, stop: Stopped) -> None:
+    """After a stop at Slurm's signal: close what is open, then let the job be requeued."""
+    from genlab.callbacks import WandbRun
+
+    for logger in lab.trainer.loggers:
+        if isinstance(logger, WandbRun):
+            logger.experiment.finish()
+    if runs.launches():
+        facts = runs.read_json(run / "run.json")
+        runs.write_json(run / "run.json", facts | {"stopped": str(stop)})
+        print(f"genlab: {stop}; {stop.settle()}", file=sys.stderr, flush=True)
 
 
 def _to_continue_from(run: Path) -> Path | None:
@@ -146,6 +179,15 @@ def _early_refusals(lab: Lab, run: Path) -> Iterator[None]:
             shutil.rmtree(run)
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise RecipeError("\n".join(lines[:2]), lab.recipe.name) from error
+    except OSError as error:  # data that vanished, a full disk
+        if lab.checkpoints.newest is None:
+            raise
+        print(
+            f"genlab: {lab.recipe.name} stopped after step {lab.trainer.global_step:,}: {error}\n"
+            f"  {lab.checkpoints.newest} is kept; go on with: genlab fit --resume {run}",
+            file=sys.stderr,
+        )
+        sys.exit(1)
     except SystemExit:
         if lab.trainer.interrupted:
             print(f"stopped; go on with: genlab fit --resume {run}", file=sys.stderr)

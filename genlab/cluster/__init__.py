@@ -1,1 +1,12 @@
-"""genlab."""
+"""Slurm: submission, the launch's shape, stopping at a signal and going on after a requeue.
+
+`submit`, `jobs`, `launch` and `signals` import no torch; `requeue` holds the Lightning callback.
+What `slurm/train.sbatch` and genlab say to each other through the environment:
+
+* ``GENLAB_PYTHON``: the interpreter that jobs use; set by ``genlab submit``.
+* ``GENLAB_LINES``: a file whose line i (from 0) are the words of array task i, quoted as for a
+  shell; a first word ``GENLAB_RUN_ID=...`` names its run.
+* ``GENLAB_FAILURES``: a file with a line for every failure since the last new checkpoint. Training
+  removes it when it gets on, input errors write ``refused`` into it, and the script requeues while
+  it is short.
+"""
