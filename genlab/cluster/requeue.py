@@ -1,0 +1,146 @@
+"""Stopping a training at Slurm's signal, where it can go on bit for bit."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+
+from genlab import distributed
+from genlab.callbacks.checkpoints import Checkpoints, validation_follows
+from genlab.cluster import signals, slurm
+
+NAMES = ("", "SIGTERM", "SIGUSR1")
+
+
+class Stopped(Exception):
+    """Training has stopped at a signal, on all ranks, with its checkpoint written.
+
+    Args:
+        step: optimiser steps done.
+        flag: the strongest signal that any rank has got, see `signals.raised`.
+    """
+
+    def __init__(self, step: int, flag: int) -> None:
+        super().__init__(f"{NAMES[flag]} at step {step:,}")
+        self.step, self.flag = step, flag
+
+    def settle(self) -> str:
+        """Requeue the job unless Slurm is at it already (or ends it for good); in words.
+
+        SIGTERM means that Slurm has decided, except in the grace time of a preemption, when the
+        job is still running and would count as completed.
+
+        Raises:
+            SlurmError: Slurm refuses to requeue.
+        """
+        name = slurm.job()
+        now = slurm.state(name)
+        if NAMES[self.flag] == "SIGTERM" and now != "RUNNING":
+            return f"Slurm has job {name} as {now or 'ended'}"
+        slurm.requeue(name)
+        return f"requeued job {name}"
+
+
+class SafeRequeue(L.Callback):
+    """Checkpoint and stop after the batch in which any rank was signalled.
+
+    Lightning saves inside the signal handler, where ranks may be in different collectives: half of
+    the trials hung at full step rate. Here a handler only raises a flag. Ranks compare flags at the
+    end of a batch, all at the same one, by one small all-reduce; how many steps lie between two of
+    them follows from the slowest rank's step time.
+
+    Args:
+        checkpoints: what writes ``last.ckpt``.
+        every_n_seconds: about how often several ranks compare flags.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, every_n_seconds: float = 0.25) -> None:
+        self.checkpoints, self.every_n_seconds = checkpoints, every_n_seconds
+        self._step = self._looked = self._next = 0
+        self._looked_at = 0.0
+        self._flag = 0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        signals.listen()
+        self._require_one_step(trainer)
+        self._step = self._next = trainer.global_step
+        if self._agreed(trainer):
+            raise Stopped(trainer.global_step, self._flag)
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        if trainer.global_step == self._step:
+            return  # inside an accumulation window
+        self._step = trainer.global_step
+        self._note_progress()
+        if self._agreed(trainer) and not validation_follows(trainer, batch_idx):
+            self._stop(trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._flag and trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._stop(trainer)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        signals.hold()  # Lightning's teardown takes our handlers away
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        signals.hold()
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        signals.listen()
+
+    def on_test_batch_end(self, trainer: L.Trainer, *args: Any, **kwargs: Any) -> None:
+        if signals.raised() and trainer.is_global_zero:  # nothing to save: no other rank is asked
+            raise Stopped(trainer.global_step, signals.raised())
+
+    on_test_end = on_fit_end
+
+    def _stop(self, trainer: L.Trainer) -> None:
+        self.checkpoints.save_now(trainer)
+        raise Stopped(trainer.global_step, self._flag)
+
+    def _agreed(self, trainer: L.Trainer) -> int:
+        """The strongest flag of all ranks; the same on all, and at the same step."""
+        if trainer.world_size == 1:
+            self._flag = signals.raised()
+        elif self._step >= self._next and not self._flag:
+            now, steps = time.monotonic(), self._step - self._looked
+            pace = (now - self._looked_at) / steps if self._looked_at and steps else 1e9
+            mine = torch.tensor([float(signals.raised()), pace])
+            flag, slowest = distributed.all_reduce_max(mine.to(_device(trainer))).tolist()
+            self._flag = int(flag)
+            self._next = self._step + max(1, min(1000, int(self.every_n_seconds / slowest)))
+            self._looked, self._looked_at = self._step, now
+        return self._flag
+
+    def _require_one_step(self, trainer: L.Trainer) -> None:
+        """All ranks must have loaded the same checkpoint; file systems show new files late."""
+        mine = torch.tensor([trainer.global_step, -trainer.global_step], device=_device(trainer))
+        most, least = distributed.all_reduce_max(mine).tolist()
+        if most != -least:
+            raise RuntimeError(f"ranks continue from different steps, {-least} and {most}")
+
+    def _note_progress(self) -> None:
+        """Forget earlier failures once this start has written a checkpoint."""
+        file = os.environ.get("GENLAB_FAILURES")
+        if file and self.checkpoints.newest is not None:
+            Path(file).unlink(missing_ok=True)
+            del os.environ["GENLAB_FAILURES"]
+
+
+def _device(trainer: L.Trainer) -> torch.device:
+    """The device on which this process's collectives run."""
+    return trainer.strategy.root_device

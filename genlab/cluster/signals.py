@@ -1,0 +1,43 @@
+"""Slurm's warnings as a flag: SIGUSR1 before the time limit, SIGTERM at preemption and requeue.
+
+Nothing is done inside a handler. Between `hold` and `listen` both signals wait; forked children
+(loader workers), to which Slurm sends them too, never act on them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # the later one is the stronger one
+_raised: set[int] = set()
+_forks_are_deaf = False
+
+
+def hold() -> None:
+    """Keep both signals waiting from here on; those that come are not lost."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def listen() -> None:
+    """Let both signals raise the flag, those that have waited included.
+
+    Lightning puts a handler of its own on SIGTERM, which broadcasts; this replaces it.
+    """
+    global _forks_are_deaf
+    if not _forks_are_deaf:
+        os.register_at_fork(after_in_child=hold)
+        _forks_are_deaf = True
+    for number in SIGNALS:
+        signal.signal(number, _raise_flag)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def raised() -> int:
+    """0: none; 1: SIGTERM has come; 2: SIGUSR1 has, whatever else."""
+    return max((SIGNALS.index(signal.Signals(n)) + 1 for n in _raised), default=0)
+
+
+def _raise_flag(number: int, frame: FrameType | None) -> None:
+    _raised.add(number)
