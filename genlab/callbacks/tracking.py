@@ -11,6 +11,7 @@ import shlex
 import shutil
 import socket
 import sys
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
@@ -25,7 +26,6 @@ from genlab import runs
 from genlab.callbacks.checkpoints import Checkpoints
 from genlab.callbacks.csv_log import CSVLog
 
-
 INIT_SECONDS, FINISH_SECONDS = 30, 600  # that a run waits for a W&B server, at its start and end
 
 
@@ -34,13 +34,11 @@ def _never_fatal(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def guarded(self: WandbRun, *args: Any, **kwargs: Any) -> Any:
-        from wandb.errors import Error
-
         if self.lost:
             return None
         try:
             return function(self, *args, **kwargs)
-        except (Error, OSError) as error:  # OSError: the service's socket, a full disk, a timeout
+        except Exception as error:  # the service's socket, a full disk, a timeout, an answer
             self.lost = _reason(error)
             _say(f"W&B is lost ({self.lost}); metrics.csv goes on")
         return None
@@ -154,8 +152,8 @@ class Tracking:
     def _wandb(self, run: Path, recipe: str, config: dict[str, Any]) -> Logger:
         """The W&B logger, started: online, else offline, else one that does nothing."""
         os.environ.setdefault("WANDB_SILENT", "true")
+        import wandb
         from lightning.pytorch.loggers.logger import DummyLogger
-        from wandb.errors import Error
 
         before = set(run.glob("wandb/run-*"))
         for offline in (False, True):
@@ -164,7 +162,8 @@ class Tracking:
             try:
                 logger = self._logger(run, recipe, config, offline)
                 logger.configure(config)
-            except (Error, OSError) as error:
+            except Exception as error:  # W&B's errors have no common base
+                wandb.teardown()  # its service would say that the id is in use
                 what = "cannot be written" if offline else "cannot be reached"
                 _say(f"W&B {what} ({_reason(error)}); metrics.csv goes on")
                 for left in set(run.glob("wandb/run-*")) - before:
@@ -199,7 +198,9 @@ class Tracking:
 
     def _offline(self) -> bool:
         mode = os.environ.get("WANDB_MODE", self.wandb)
-        return mode == "offline" if mode in ("online", "offline") else not _server()[1]
+        if mode in ("online", "offline", "dryrun"):  # the last is Lightning's word for offline
+            return mode != "online"
+        return not _server()[1]
 
 
 def wandb_identity(run: Path) -> str:
@@ -220,8 +221,8 @@ def _say(line: str) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of an error that says something."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
+    """An error's text in one line of at most 240 characters."""
+    return textwrap.shorten(str(error) or repr(error), 240, placeholder=" ...")
 
 
 def wandb_state() -> str:

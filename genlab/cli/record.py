@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
 def begin(lab: Lab, run: Path, checkpoint: Path | None) -> dict[str, Any]:
     """Write recipe.yaml, run.json, splits.npz and labels.json; return the run's facts."""
+    from genlab.callbacks.tracking import wandb_identity
+
     old = runs.read_json(run / "run.json")
     facts = {
         "recipe": lab.recipe.name,
         "id": run.name,
-        "wandb_id": old.get("wandb_id", run.name),
+        "wandb_id": old.get("wandb_id") or wandb_identity(run),
         "seed": lab.config.get("seed_everything", 0),
         "started": old.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
         "starts": int(old.get("starts", 0)) + 1,
