@@ -9,7 +9,7 @@ Departure: nothing is rounded to whole bytes between two operations.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from torch import Tensor
 from genlab.augment.colour import grey_weights
 
 Op = Callable[[Tensor, Tensor], Tensor]
+SMOOTH = ((1, 1, 1), (1, 5, 1), (1, 1, 1))  # PIL's filter of that name
 
 
 def identity(image: Tensor, strength: Tensor) -> Tensor:
@@ -34,7 +35,7 @@ def autocontrast(image: Tensor, strength: Tensor) -> Tensor:
 
 def equalize(image: Tensor, strength: Tensor) -> Tensor:
     """Give each colour of each image a flat histogram, in PIL's whole-number arithmetic."""
-    level = _bytes(image).long().flatten(2)  # (N, C, H W)
+    level = to_bytes(image).long().flatten(2)  # (N, C, H W)
     counts = torch.zeros(*level.shape[:2], 256, dtype=torch.int64, device=image.device)
     counts.scatter_add_(2, level, torch.ones_like(level))
     last = counts.gather(2, level.amax(2, keepdim=True))  # of the brightest level that occurs
@@ -53,34 +54,29 @@ def color(image: Tensor, strength: Tensor) -> Tensor:
     """Towards grey; images of other than three channels stay as they are."""
     if image.shape[1] != 3:
         return image
-    return torch.lerp(_grey(image), image, _factor(strength))
+    return torch.lerp(to_grey(image), image, _factor(strength))
 
 
 def contrast(image: Tensor, strength: Tensor) -> Tensor:
     """Towards the image's mean grey."""
-    return torch.lerp(_grey(image).mean((2, 3), keepdim=True), image, _factor(strength))
+    return torch.lerp(to_grey(image).mean((2, 3), keepdim=True), image, _factor(strength))
 
 
 def sharpness(image: Tensor, strength: Tensor) -> Tensor:
     """Towards a smoothed image; the outermost pixels stay as they are."""
-    c = image.shape[1]
-    kernel = torch.ones(c, 1, 3, 3, dtype=image.dtype, device=image.device)
-    kernel[:, :, 1, 1] = 5
-    smooth = image.clone()
-    smooth[..., 1:-1, 1:-1] = F.conv2d(image, kernel / 13, groups=c)
-    return torch.lerp(smooth, image, _factor(strength))
+    return torch.lerp(filtered(image, SMOOTH), image, _factor(strength))
 
 
 def posterize(image: Tensor, strength: Tensor) -> Tensor:
     """Keep the first 4 to 8 bits of every byte."""
     step = 2.0 ** (4 - (4 * strength.abs() + 1e-4).floor())[:, None, None, None]
-    return (_bytes(image) / step).floor() * step / 255
+    return (to_bytes(image) / step).floor() * step / 255
 
 
 def solarize(image: Tensor, strength: Tensor) -> Tensor:
     """Invert what is brighter than 1 - strength."""
     threshold = 256 - (256 * strength.abs() + 1e-4).floor()[:, None, None, None]
-    return torch.where(_bytes(image) >= threshold, 1 - image, image)
+    return torch.where(to_bytes(image) >= threshold, 1 - image, image)
 
 
 def rotate(image: Tensor, strength: Tensor) -> Tensor:
@@ -89,27 +85,27 @@ def rotate(image: Tensor, strength: Tensor) -> Tensor:
     cos, sin = angle.cos(), angle.sin()
     x, y = image.shape[3] / 2, image.shape[2] / 2
     across = (cos, -sin, x - cos * x + sin * y)
-    return _move(image, across, (sin, cos, y - sin * x - cos * y))
+    return move(image, across, (sin, cos, y - sin * x - cos * y))
 
 
 def shear_x(image: Tensor, strength: Tensor) -> Tensor:
     """Every row up to 0.3 of its height to the left."""
-    return _move(image, (1.0, 0.3 * strength, 0.0), (0.0, 1.0, 0.0))
+    return move(image, (1.0, 0.3 * strength, 0.0), (0.0, 1.0, 0.0))
 
 
 def shear_y(image: Tensor, strength: Tensor) -> Tensor:
     """Every column up to 0.3 of its distance upwards."""
-    return _move(image, (1.0, 0.0, 0.0), (0.3 * strength, 1.0, 0.0))
+    return move(image, (1.0, 0.0, 0.0), (0.3 * strength, 1.0, 0.0))
 
 
 def translate_x(image: Tensor, strength: Tensor) -> Tensor:
     """Up to 0.3 of the width to the left, whole pixels."""
-    return _move(image, (1.0, 0.0, _pixels(strength, image.shape[3])), (0.0, 1.0, 0.0))
+    return move(image, (1.0, 0.0, _pixels(strength, image.shape[3])), (0.0, 1.0, 0.0))
 
 
 def translate_y(image: Tensor, strength: Tensor) -> Tensor:
     """Up to 0.3 of the height upwards, whole pixels."""
-    return _move(image, (1.0, 0.0, 0.0), (0.0, 1.0, _pixels(strength, image.shape[2])))
+    return move(image, (1.0, 0.0, 0.0), (0.0, 1.0, _pixels(strength, image.shape[2])))
 
 
 OPS: dict[str, Op] = {
@@ -121,12 +117,50 @@ OPS: dict[str, Op] = {
 }  # fmt: skip
 
 
+def by_operation(
+    image: Tensor, op: Tensor, strength: Tensor, names: Sequence[str], ops: Mapping[str, Op] = OPS
+) -> Tensor:
+    """Each image through its own operation.
+
+    Args:
+        image: (N, C, H, W) in [0, 1].
+        op: (N,) int64 on the CPU, numbers into ``names``, -1 for none.
+        strength: (N,) or (N, S), what the operations take.
+        names: out of ``ops``.
+        ops: by name.
+
+    Returns:
+        (N, C, H, W) in [0, 1]; the argument is left as it is.
+    """
+    order = op.argsort(stable=True)
+    sizes = (op + 1).bincount(minlength=len(names) + 1).tolist()  # known here, without waiting
+    there = order.to(image.device, non_blocking=True)
+    rows = there.split(sizes)[1:]
+    strengths = strength.to(image, non_blocking=True)[there].split(sizes)[1:]
+    out = image.clone()
+    for name, chosen, much in zip(names, rows, strengths, strict=True):
+        if len(chosen) and name != "identity":
+            out.index_copy_(0, chosen, ops[name](image[chosen], much))
+    return out.clamp_(0, 1)
+
+
+def filtered(image: Tensor, weights: Sequence[Sequence[int]]) -> Tensor:
+    """PIL's filters: an average by weights, (2 r + 1)^2 of them; r pixels at the borders stay."""
+    c, reach = image.shape[1], len(weights) // 2
+    kernel = torch.tensor(weights, dtype=image.dtype, device=image.device)
+    kernel = (kernel / sum(map(sum, weights))).expand(c, 1, -1, -1)
+    out = image.clone()
+    out[..., reach:-reach, reach:-reach] = F.conv2d(image, kernel, groups=c)
+    return out
+
+
 def _factor(strength: Tensor) -> Tensor:
     """0.05 to 0.95: how much of the image stays."""
     return (0.05 + 0.9 * strength.abs())[:, None, None, None]
 
 
-def _bytes(image: Tensor) -> Tensor:
+def to_bytes(image: Tensor) -> Tensor:
+    """[0, 1] to whole numbers 0 ... 255, still float."""
     return (image * 255).round_()
 
 
@@ -134,13 +168,13 @@ def _pixels(strength: Tensor, side: int) -> Tensor:
     return (0.3 * strength * side).trunc()
 
 
-def _grey(image: Tensor) -> Tensor:
+def to_grey(image: Tensor) -> Tensor:
     """(N, C, H, W) -> (N, 1, H, W)."""
     weights = grey_weights(image.shape[1], image.device)
     return (image * weights[:, None, None]).sum(1, keepdim=True)
 
 
-def _move(
+def move(
     image: Tensor, across: tuple[float | Tensor, ...], down: tuple[float | Tensor, ...]
 ) -> Tensor:
     """The nearest pixel at a x + b y + c of the input, black beyond it.

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from genlab.augment.boxes import inside, square_boxes
+from genlab.augment.ct_augment import CTAugment
 from genlab.augment.draws import Params, Shape, coin, for_this_rank, uniform, whole
-from genlab.augment.ops import OPS
+from genlab.augment.ops import OPS, by_operation
 from genlab.recipes import nearest
 
 STREAM = 64  # of the batch's seed; see `draws.generator`
@@ -98,34 +99,12 @@ class RandAugment(nn.Module):
         return torch.where(gone, 127 / 255, image)
 
 
-def by_operation(image: Tensor, op: Tensor, strength: Tensor, names: Sequence[str]) -> Tensor:
-    """Each image through its own operation.
-
-    Args:
-        image: (N, C, H, W) in [0, 1].
-        op: (N,) int64 on the CPU, numbers into ``names``, -1 for none.
-        strength: (N,) in [-1, 1], on the CPU.
-        names: out of `ops.OPS`.
-
-    Returns:
-        (N, C, H, W) in [0, 1]; the argument is left as it is.
-    """
-    order = op.argsort(stable=True)
-    sizes = (op + 1).bincount(minlength=len(names) + 1).tolist()  # known here, without waiting
-    rows = order.to(image.device, non_blocking=True).split(sizes)[1:]
-    strengths = strength[order].to(image, non_blocking=True).split(sizes)[1:]
-    out = image.clone()
-    for name, chosen, much in zip(names, rows, strengths, strict=True):
-        if len(chosen) and name != "identity":
-            out.index_copy_(0, chosen, OPS[name](image[chosen], much))
-    return out.clamp_(0, 1)
-
-
 def strong_from(options: str | dict[str, Any] | None) -> nn.Module | None:
     """The strong augmentation that a recipe's ``strong:`` asks for; None for none.
 
     Args:
-        options: ``rand_augment``, or its settings.
+        options: ``rand_augment`` or ``ctaugment``; or settings of the first, or with ``policy`` of
+            that one.
 
     Raises:
         ValueError: no such policy or setting.
@@ -143,4 +122,4 @@ def strong_from(options: str | dict[str, Any] | None) -> nn.Module | None:
     return POLICIES[name](**given)
 
 
-POLICIES: dict[str, Any] = {"rand_augment": RandAugment}
+POLICIES: dict[str, Any] = {"rand_augment": RandAugment, "ctaugment": CTAugment}

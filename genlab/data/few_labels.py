@@ -12,10 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genlab.augment.ct_augment import CTAugment
 from genlab.augment.rand_augment import strong_from
 from genlab.data.finish import Finish
 from genlab.data.label_file import record
 from genlab.data.labels import budget_from
+from genlab.data.learned_augment import LearnedAugment
 from genlab.data.loader import Batch, Source, batch_seed
 from genlab.data.semi import UNLABELED, Plan, SemiLoader
 
@@ -56,6 +58,11 @@ class FewLabels:
         self.unlabeled = rows[~torch.isin(rows, self.rows)] if self.plan.exclude_labeled else rows
         self.record = record(name, source, chosen, num_classes, self.budget.seed)
 
+    def join(self, trainer: Any) -> None:
+        """Add to a trainer what lets the strong augmentation learn, if it does."""
+        if self.plan.ratio:
+            LearnedAugment.join(trainer, self.strong)
+
     def loader(self, source: Source, batch_size: int, parts: int, **place: Any) -> SemiLoader:
         """Training batches.
 
@@ -84,7 +91,8 @@ class FewLabels:
 
         Returns:
             ``labeled`` with ``image`` (B, C, H, W), ``unlabeled`` with ``views`` 2 x (mu B, C, H,
-            W); their ``label`` and ``index`` and the batch's ``seed`` as they were.
+            W); their ``label`` and ``index`` and the batch's ``seed`` as they were. Where the
+            strong augmentation learns, ``probe``: see `CTAugment.probe`, with its ``label``.
         """
         seed, unlabeled = batch["seed"], dict(batch["unlabeled"])
         image = unlabeled.pop("image")
@@ -92,4 +100,8 @@ class FewLabels:
         weak, strong = weaken(image, one), weaken(image, other)
         unlabeled["views"] = [weak, self.strong(strong, other) if self.strong else strong]
         labeled = {**batch["labeled"], "image": weaken(batch["labeled"]["image"], seed)}
-        return {**batch, "labeled": labeled, "unlabeled": unlabeled}
+        batch = {**batch, "labeled": labeled, "unlabeled": unlabeled}
+        if isinstance(self.strong, CTAugment):
+            probe = self.strong.probe(labeled["image"], seed)
+            batch["probe"] = probe | {"label": labeled["label"]}
+        return batch

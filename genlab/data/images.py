@@ -63,8 +63,8 @@ class Images(L.LightningDataModule):
             labelled images alone, in plain batches. Else training batches are ``labeled`` and
             ``unlabeled``, the latter with two ``views``, weakly (``augment``) and strongly
             augmented; see `few_labels.FewLabels`.
-        strong: what follows on ``augment`` in the second view: ``rand_augment`` or its settings,
-            see `augment.rand_augment`; null for a second weak view.
+        strong: what follows on ``augment`` in the second view: ``rand_augment``, ``ctaugment`` or
+            its settings, see `rand_augment.strong_from`; null for a second weak view.
         exclude_labeled: leave the labelled images out of the unlabelled ones.
         steps_per_epoch: optimiser steps of an epoch, with ``labels``.
 
@@ -135,6 +135,8 @@ class Images(L.LightningDataModule):
             ValueError: images or labels that do not fit, or a split that takes everything.
         """
         ExactResume.join(self.trainer)
+        if self.few:
+            self.few.join(self.trainer)
         if self._parts:
             return
         found = self.sources()

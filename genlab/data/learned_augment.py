@@ -1,0 +1,131 @@
+"""The feedback of CTAugment: how well probed images are recognised becomes what is drawn next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from genlab.augment.ct_augment import CTAugment
+
+
+class LearnedAugment(L.Callback):
+    """After every optimiser step, moves the policy's rates by its probes of labelled images.
+
+    The network predicts them in eval mode, without gradient, with the running average of its
+    weights where a callback keeps one (as the reference code does; its batch norm statistics are
+    as old as that average), else with the weights themselves. Rates are equal on all ranks and
+    belong to the checkpoint. `Images` adds it to its trainer by itself.
+
+    Args:
+        policy: whose rates; batches bring its ``probe``.
+
+    Raises:
+        ValueError: a method that gives no predictions.
+    """
+
+    def __init__(self, policy: CTAugment) -> None:
+        self.policy = policy
+        self._kept: list[dict[str, Tensor]] = []  # probes since the last optimiser step
+        self._step = 0
+
+    @classmethod
+    def join(cls, trainer: Any, policy: nn.Module | None) -> None:
+        """Add it to a trainer that has none yet, if the policy is one that learns."""
+        if trainer is None or not isinstance(policy, CTAugment):
+            return
+        if not any(isinstance(c, cls) for c in trainer.callbacks):
+            trainer.callbacks.insert(0, cls(policy))
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if stage == "fit":
+            self.policy.reset()  # a checkpoint is loaded after this
+        if not hasattr(pl_module, "logits"):
+            name = type(pl_module).__name__
+            raise ValueError(f"strong: ctaugment learns from predictions, which {name} has none of")
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._step, self._kept = trainer.global_step, []
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: dict[str, Any],
+        batch_idx: int,
+    ) -> None:
+        self._kept.append(batch["probe"])
+        if trainer.global_step == self._step:
+            return
+        self._step = trainer.global_step
+        probe = {k: torch.cat([part[k] for part in self._kept]) for k in self._kept[0]}
+        self._kept = []
+        with trainer.precision_plugin.forward_context():
+            p = predictions(pl_module, probe["image"], _average(trainer))
+        self.policy.update(probe["op"], probe["bin"], proximity(p, probe["label"]))
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Which share of all bins is in use."""
+        used = (self.policy.weights() > 0).sum() / self.policy.bins.sum()
+        pl_module.log("train/strong_bins", used.to(pl_module.device), sync_dist=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rates."""
+        return {"rates": self.policy.rates.cpu()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if state_dict["rates"].shape == self.policy.rates.shape:  # else of other operations
+            self.policy.rates = state_dict["rates"].to(self.policy.rates.device, copy=True)
+
+
+def proximity(p: Tensor, label: Tensor) -> Tensor:
+    """How near predictions are to the truth, 1 - 0.5 |p - onehot|_1: (B, K), (B,) -> (B,)."""
+    return 1 - 0.5 * (p - F.one_hot(label, p.shape[1])).abs().sum(1)
+
+
+@torch.no_grad()
+def predictions(method: Any, image: Tensor, average: dict[str, Tensor]) -> Tensor:
+    """Probabilities (B, K) in eval mode; every part is afterwards in the mode that it had.
+
+    Args:
+        method: gives ``logits``.
+        image: (B, C, H, W).
+        average: parameters to take in place of the method's, by name.
+    """
+    modes = [(part, part.training) for part in method.modules()]
+    weights = {
+        f"method.{name}": average[name].to(p)
+        for name, p in method.named_parameters()
+        if name in average
+    }
+    method.eval()
+    try:
+        return functional_call(_Logits(method), weights, (image,)).float().softmax(1)
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+class _Logits(nn.Module):
+    """A method's ``logits`` as a forward pass."""
+
+    def __init__(self, method: Any) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, K)."""
+        return self.method.logits(image)
+
+
+def _average(trainer: Any) -> dict[str, Tensor]:
+    """What a callback such as `EMAWeights` keeps as its ``average``; empty for none."""
+    for callback in trainer.callbacks:
+        if isinstance(average := getattr(callback, "average", None), dict):
+            return average
+    return {}
