@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -26,16 +26,24 @@ training
   genlab fit RECIPE [FILE.yaml ...] [key=value ...]
   genlab fit --resume RUN [key=value ...]
   genlab crossval RECIPE --folds 5      stratified k-fold cross-validation, mean and spread
+  genlab sweep RECIPE key=a,b key=0..4  every combination, a run each; a table at the end
+  genlab bench RECIPE                   where a step's time goes; the same step as a bare loop
   genlab validate | test | predict RUN  measure a run again; predictions to a file
 
 using a run or checkpoint
   genlab sample | reconstruct | interpolate RUN
   genlab evaluate RUN [--judge RUN|inception|ENCODER] [--shots 1,5,10] [--tsne] [--json]
   genlab embed RUN --out features.npz
+  genlab compare RUNS                   differences, mean ± sd over seeds, curves.png
+  genlab sync [RUNS]                    upload runs that W&B kept offline
   genlab export RUN --out DIR           weights that timm loads without genlab; torch, ONNX
 
 data
   genlab pack FOLDER SHARDS             pictures into tar shards, for data.root=SHARDS
+
+on a Slurm cluster
+  genlab submit RECIPE [key=value ...] --nodes 2 --gpus-per-node 8 --time 24:00:00
+  genlab jobs | cancel JOB ...          queued and running trainings, with step and speed
 
 this machine
   genlab doctor                         versions, devices, data, W&B, Slurm
@@ -75,6 +83,11 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     fit.add_argument("words", nargs="*", metavar="RECIPE|FILE.yaml|key=value")
     fit.add_argument("--resume", metavar="RUN", help="continue this run, exactly")
     fit.add_argument("--print_config", action="store_true", help="print all settings and stop")
+    bench = command("bench", "Where a training step's time goes, beside a bare loop.")
+    bench.add_argument("words", nargs="+", metavar="RECIPE|FILE.yaml|key=value")
+    bench.add_argument("--steps", type=int, default=40, help="measured, after the warm-up")
+    bench.add_argument("--warmup", type=int, default=10)
+    bench.add_argument("--json", action="store_true", help="print JSON only")
     crossval = command("crossval", "Stratified k-fold cross-validation of a recipe.")
     crossval.add_argument("words", nargs="+", metavar="RECIPE|FILE.yaml|key=value")
     crossval.add_argument("--folds", type=int, default=5)
@@ -143,8 +156,53 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     pack.add_argument("--unlabeled", action="store_true", help="take sub-folders for no classes")
     pack.add_argument("--skip-broken", action="store_true", help="leave out unreadable pictures")
     pack.add_argument("--check", action="store_true", help="compare FOLDER, shards, with its index")
+    sweep = command("sweep", "A grid or random search of a recipe's settings, without a server.")
+    sweep.add_argument("words", nargs="*", metavar="RECIPE|FILE.yaml|key=value|key=a,b|key=0..4")
+    sweep.add_argument("--random", type=int, metavar="N", help="N random trials, not the grid")
+    sweep.add_argument("--seed", type=int, default=0, help="of the random trials")
+    sweep.add_argument("--name", help="the sweep's name; default: the time")
+    sweep.add_argument("--resume", metavar="SWEEP", help="go on: what is finished is skipped")
+    sweep.add_argument("--parallel", type=int, default=1, metavar="P", help="runs at a time")
+    sweep.add_argument("--dry-run", action="store_true", help="print the trials and stop")
+    compare = command("compare", "Runs side by side: differences, mean ± sd over seeds, curves.")
+    compare.add_argument("runs", nargs="+", metavar="RUN|ID|RECIPE|SWEEP|slurm-JOB|PATTERN")
+    compare.add_argument("--metric", metavar="val/loss,...", help="figures to show and draw")
+    compare.add_argument("--out", metavar="FILE.png", help="default: compare.png beside the runs")
+    compare.add_argument("--json", action="store_true", help="print JSON only")
+    compare.add_argument("--group-by", metavar="KEY,...", help="gather runs by these settings")
+    compare.add_argument("--runs-in", dest="root", default="runs", metavar="DIR")
+    sync = command("sync", "Upload runs that W&B kept offline, each run's oldest part first.")
+    sync.add_argument("runs", nargs="*", metavar="RUN|ID|RECIPE|SWEEP", help="default: all")
+    sync.add_argument("--dry-run", action="store_true", help="print what would go up, in order")
+    sync.add_argument("--runs-in", dest="root", default="runs", metavar="DIR")
+    _slurm_words(command)
     command("doctor", "What this machine has.")
     return parser, commands
+
+
+def _slurm_words(command: Callable[[str, str], Parser]) -> None:
+    submit = command("submit", "Check a recipe and queue its training on a Slurm cluster.")
+    submit.add_argument("words", nargs="*", metavar="RECIPE|FILE.yaml|key=value")
+    submit.add_argument("--resume", metavar="RUN", help="continue this run in a new job")
+    submit.add_argument("--nodes", type=int, default=1)
+    submit.add_argument("--gpus-per-node", type=int, default=0, metavar="G", help="one task each")
+    submit.add_argument("--tasks-per-node", type=int, default=1, help="processes, without GPUs")
+    submit.add_argument("--cpus-per-task", type=int, default=1, metavar="C")
+    submit.add_argument("--time", metavar="T", help="24:00:00, or minutes")
+    for name in ("partition", "account", "qos", "constraint"):
+        submit.add_argument(f"--{name}")
+    submit.add_argument("--array-of-seeds", metavar="0-4", help="one job for each seed")
+    submit.add_argument("--after", metavar="JOB", help="start when this one has succeeded")
+    submit.add_argument(
+        "--warn", type=int, default=120, metavar="S", dest="warning_seconds",
+        help="seconds before the time limit at which a job saves and goes back into the queue",
+    )  # fmt: skip
+    submit.add_argument(
+        "--sbatch", action="append", default=[], metavar="=--OPTION", help="any other of sbatch's"
+    )
+    submit.add_argument("--dry-run", action="store_true", help="print the command only")
+    command("jobs", "Your genlab jobs.").add_argument("--json", action="store_true")
+    command("cancel", "Cancel jobs; each saves first.").add_argument("jobs", nargs="+")
 
 
 MODULES = {
@@ -152,7 +210,9 @@ MODULES = {
     "fit": "train", "crossval": "crossval", "validate": "measure", "test": "measure",
     "sample": "use", "reconstruct": "use", "interpolate": "use",
     "evaluate": "use", "embed": "use", "predict": "use",
-    "export": "export", "pack": "pack", "doctor": "doctor",
+    "submit": "submit", "jobs": "submit", "cancel": "submit",
+    "export": "export", "pack": "pack", "doctor": "doctor", "bench": "bench",
+    "sweep": "sweep", "compare": "compare", "sync": "sync",
 }  # fmt: skip
 
 

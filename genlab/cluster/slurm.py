@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from genlab.runs import RunError
+from genlab.runs import ID_VARIABLE, RUN_VARIABLE, RunError
 
 FIRST_SPECIAL_STEP = 0xFFFFFFF0  # batch script, interactive shell ...: not started by srun
 ATTEMPTS = 5
@@ -42,16 +42,32 @@ def in_step() -> bool:
     return step.isdigit() and int(step) < FIRST_SPECIAL_STEP
 
 
-def run(*words: str) -> str:
+def require(command: str) -> None:
+    """Refuse to go on where one of Slurm's commands is missing.
+
+    Raises:
+        SlurmError: it is.
+    """
+    if shutil.which(command) is None:
+        raise SlurmError(f"no {command} on the PATH: this is no Slurm cluster's login node")
+
+
+def run(*words: str, environment: dict[str, str] | None = None) -> str:
     """Output of one of Slurm's commands.
+
+    Args:
+        words: the command.
+        environment: variables on top of this process's; a run's own name stays behind.
 
     Raises:
         SlurmError: it is missing, or what it complains of, in one line.
     """
-    if shutil.which(words[0]) is None:
-        raise SlurmError(f"no {words[0]} on the PATH: this is no Slurm cluster's login node")
+    require(words[0])
+    own = {k: v for k, v in os.environ.items() if k not in (RUN_VARIABLE, ID_VARIABLE)}
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            words, capture_output=True, text=True, timeout=120, env=own | (environment or {})
+        )
     except (OSError, subprocess.SubprocessError) as error:
         raise SlurmError(f"{words[0]}: {error}") from None
     if done.returncode:

@@ -1,0 +1,127 @@
+"""A user's genlab jobs: what Slurm says of them beside what their run directories say."""
+
+from __future__ import annotations
+
+import csv
+import getpass
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from genlab import runs
+from genlab.cluster import slurm
+
+FIELDS = {
+    "JobArrayID": 40, "Name": 120, "State": 20, "Reason": 60, "TimeUsed": 20, "TimeLimit": 20,
+    "NumNodes": 10, "WorkDir": 1000, "STDOUT": 1000,
+}  # fmt: skip
+TAIL = 200_000  # bytes of metrics.csv that are read
+
+
+@dataclass
+class Row:
+    """One job; ``step`` and what follows are None before the first line of metrics.csv."""
+
+    job: str
+    recipe: str
+    state: str
+    reason: str
+    used: str
+    limit: str
+    nodes: str
+    log: str
+    run: str | None = None
+    step: int | None = None
+    images_per_second: float | None = None
+    metric: str | None = None
+    value: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def jobs() -> list[Row]:
+    """This user's genlab jobs in the queue, and those that Slurm still remembers.
+
+    Raises:
+        SlurmError: no squeue, or it does not answer.
+    """
+    form = ",".join(f"{name}:{width}" for name, width in FIELDS.items())
+    words = ("--noheader", "--array", "--states=all", f"--user={getpass.getuser()}")
+    lines = slurm.run("squeue", *words, f"--Format={form}").splitlines()
+    cells = [_split(line) for line in lines]
+    return [_row(cell) for cell in cells if re.match(r"genlab(:|$)", cell["Name"])]
+
+
+def _split(line: str) -> dict[str, str]:
+    found, start = {}, 0
+    for name, width in FIELDS.items():
+        found[name] = line[start : start + width].strip()
+        start += width
+    return found
+
+
+def _row(cell: dict[str, str]) -> Row:
+    identity, log = cell["JobArrayID"], Path(cell["STDOUT"])
+    recipe = cell["Name"].partition(":")[2]
+    row = Row(
+        identity, recipe, cell["State"], cell["Reason"].replace("None", ""), cell["TimeUsed"],
+        cell["TimeLimit"], cell["NumNodes"], str(log),
+    )  # fmt: skip
+    run = _run_of(identity, log, Path(cell["WorkDir"]))
+    if run is not None:
+        row.run = str(run)
+        row.recipe = recipe or str(runs.read_json(run / "run.json").get("recipe", ""))
+        row.step, row.images_per_second, row.metric, row.value = progress(run)
+    return row
+
+
+def _run_of(job: str, log: Path, place: Path) -> Path | None:
+    """The job's run directory: beside its log, else below ``runs`` of its working directory."""
+    folders = [log.parent, *(file.parent.parent for file in place.glob("runs/**/recipe.yaml"))]
+    found = [folder / f"slurm-{job}" for folder in folders]
+    same = [run for run in found if runs.is_run(run)]
+    if same:
+        return same[0]
+    key = {job, job.partition("_")[0]}
+    for folder in dict.fromkeys(folders):  # a run that was named by a sweep
+        for run in folder.glob("*/run.json"):
+            facts = runs.read_json(run).get("slurm", {})
+            array, task = facts.get("SLURM_ARRAY_JOB_ID"), facts.get("SLURM_ARRAY_TASK_ID")
+            if (f"{array}_{task}" if array else facts.get("SLURM_JOB_ID")) == job and key:
+                return run.parent
+    return None
+
+
+def progress(run: Path) -> tuple[int | None, float | None, str | None, float | None]:
+    """Step, images/s, and name and value of the latest figure of validation, else of training."""
+    rows = _tail(run / "metrics.csv")
+    if not rows:
+        return None, None, None, None
+    latest = {k: v for row in rows for k, v in row.items() if v}
+    rate = latest.get("train/images_per_second")
+    names = [*(k for k in latest if k.startswith("val/")), "train/loss"]
+    name = next((k for k in ("val/loss", *names) if k in latest), None)
+    return (
+        int(latest["step"]) + 1,
+        float(rate) if rate else None,
+        name,
+        float(latest[name]) if name else None,
+    )
+
+
+def _tail(file: Path) -> list[dict[str, str]]:
+    """The last complete rows of a CSV file."""
+    try:
+        with file.open("rb") as stream:
+            head = stream.readline().decode()
+            stream.seek(max(len(head.encode()), file.stat().st_size - TAIL))
+            lines = stream.read().decode(errors="replace").split("\n")[:-1]
+    except (OSError, ValueError):
+        return []
+    columns = next(csv.reader([head]), [])
+    rows = [dict(zip(columns, cells, strict=False)) for cells in csv.reader(lines)
+            if len(cells) == len(columns)]  # fmt: skip
+    return [row for row in rows if row["step"].isdigit()]
