@@ -26,6 +26,7 @@ from genlab import runs
 from genlab.callbacks.checkpoints import Checkpoints
 from genlab.callbacks.csv_log import CSVLog
 
+SERVER = "https://api.wandb.ai"
 INIT_SECONDS, FINISH_SECONDS = 30, 600  # that a run waits for a W&B server, at its start and end
 
 
@@ -233,9 +234,19 @@ def wandb_state() -> str:
     return f"offline ({'no network' if _has_key(host) else 'no key: wandb login'} for {host})"
 
 
+def no_upload_because() -> str:
+    """Why nothing can be uploaded from here, and what to do; empty when it can."""
+    host, ready = _server()
+    if ready:
+        return ""
+    if not _has_key(host):
+        return f"no W&B key for {host}: run `wandb login` once or set WANDB_API_KEY"
+    return f"W&B's server {host} does not answer: try again where there is a network"
+
+
 def _server() -> tuple[str, bool]:
     """W&B's host, and whether there is a key for it and a way to it."""
-    url = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
+    url = urlparse(os.environ.get("WANDB_BASE_URL", SERVER))
     host = url.hostname or ""
     return host, _has_key(host) and _reachable(host, url.port or 443)
 

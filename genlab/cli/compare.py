@@ -1,0 +1,184 @@
+"""``compare``: runs side by side: what differs, figures with their spread over seeds, curves."""
+
+from __future__ import annotations
+
+import json as json_format
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from genlab import runs as run_directories
+from genlab.cli.comparison import Group, Run, chosen, differing, grouped, ranked, shown
+from genlab.recipes import RecipeError, nearest
+
+MOST_FIGURES, MOST_PANELS, MOST_SETTINGS = 6, 4, 8  # that tables and pictures show unasked
+
+
+def compare(
+    runs: list[str],
+    metric: str | None = None,
+    out: str | None = None,
+    json: bool = False,
+    group_by: str | None = None,
+    root: str = "runs",
+) -> None:
+    """Print a table of runs, best first, and draw their curves."""
+    if out is not None and Path(out).suffix.lower() != ".png":
+        raise RecipeError(f"--out {out} must end in .png")
+    found = chosen(runs, root)
+    asked = metric.split(",") if metric else []
+    by = group_by.split(",") if group_by else []
+    _check("--group-by: no run has the setting", by, (key for run in found for key in run.settings))
+    _check("--metric: no run has the figure", asked, (key for run in found for key in run.figures))
+    groups, twice = grouped(found, by)
+    selected, mode = found[0].monitor
+    first = asked[0] if asked else selected
+    same_noun = first.removeprefix("best/").split("/")[-1] == selected.split("/")[-1]
+    order = ranked(groups, first, mode) if same_noun else groups
+    columns = asked or _usual(found, selected)
+    target = Path(out) if out else _beside(found, runs, root)
+    drawn = _draw(order, _panels(found, selected, asked), target, _title(found, runs))
+    if json:
+        table = as_json(order, found, columns, target if drawn else None)
+        print(json_format.dumps(table, indent=2))
+        return
+    _print(order, columns)
+    _remarks(found, twice, [] if asked else columns)
+    print(f"curves  {_short(target)}" if drawn else "no curves: metrics.csv has none of these")
+
+
+def _check(what: str, asked: Sequence[str], known: Iterable[str]) -> None:
+    names = set(known)
+    for name in asked:
+        if name not in names:
+            raise RecipeError(f"{what} {name}", hint=nearest(name, names))
+
+
+def _remarks(found: Sequence[Run], twice: Sequence[Run], columns: Sequence[str]) -> None:
+    """What the table does not say: runs left out or not finished, figures left out."""
+    for run in twice:
+        print(f"not counted, the same seed and settings again: {_short(run.path)}")
+    for run in found:
+        if run.state != "finished":
+            print(f"{run.state} at step {run.step:,}: {_short(run.path)}")
+    others = {key for run in found for key in run.figures if key.startswith("val/")}
+    if columns and (left := sorted(others - {*columns})):
+        print(f"more with --metric: {', '.join(left)}")
+
+
+def _usual(found: Sequence[Run], selected: str) -> list[str]:
+    """The last epoch's figures, the selected one's beside them, the tests."""
+    seen = list(dict.fromkeys(key for run in found for key in run.figures))
+    noun = selected.split("/")[-1]
+    nouns = [key.split("/")[-1] for key in seen if key.startswith(("val/", "test/"))]
+    nouns = sorted(dict.fromkeys(nouns), key=lambda one: one != noun)  # the selecting one first
+    kinds = ("val", "best/val", "test")
+    ordered = [f"{kind}/{one}" for one in nouns for kind in kinds]
+    usual = [key for key in ordered if key in seen][:MOST_FIGURES]
+    return usual or [key for key in seen if key.startswith("train/")][:1]
+
+
+def _panels(found: Sequence[Run], selected: str, asked: Sequence[str]) -> list[str]:
+    seen = list(dict.fromkeys(key for run in found for key in run.curves))
+    if asked:
+        return [key.removeprefix("best/") for key in asked if key.removeprefix("best/") in seen]
+    extra = [key for key in seen if key.startswith("val/") and key != selected]
+    wanted = ["train/loss", selected, "val/accuracy", "val/knn_top1", *extra]
+    return [key for key in dict.fromkeys(wanted) if key in seen][:MOST_PANELS]
+
+
+def _beside(found: Sequence[Run], words: Sequence[str], root: str) -> Path:
+    """Where the picture goes unasked: the sweep's own folder, else the runs' common one."""
+    folders = [Path(words[0]), *(Path(root).glob(f"**/{words[0]}"))] if len(words) == 1 else []
+    for folder in folders:
+        if (folder / "sweep.json").is_file():
+            return folder / "compare.png"
+    common = Path(os.path.commonpath([run.path.parent for run in found]))
+    return common / "compare.png"
+
+
+def _title(found: Sequence[Run], words: Sequence[str]) -> str:
+    names = sorted({run.recipe for run in found})
+    return ", ".join(names) if len(names) < 4 else " ".join(words)
+
+
+def _draw(groups: Sequence[Group], panels: Sequence[str], target: Path, title: str) -> list[str]:
+    from genlab.cli.curves import draw
+
+    try:
+        return draw(groups, panels, target, title)
+    except OSError as error:
+        raise run_directories.RunError(f"cannot write {target}: {error.strerror}") from None
+
+
+def cell(group: Group, metric: str) -> str:
+    """``0.912 ± 0.004``; in parentheses what is not final; what is not finite is said."""
+    one = group.summary(metric)
+    bad = f" ({one['not_finite']} not finite)" if one["not_finite"] else ""
+    if one["mean"] is None:
+        return bad.strip() or "-"
+    spread = f" ± {one['sd']:.2g}" if one["sd"] is not None else ""
+    text = f"{one['mean']:.4g}{spread}{bad}"
+    return text if any(run.state == "finished" for run in group.runs) else f"({text})"
+
+
+def _print(groups: Sequence[Group], columns: Sequence[str]) -> None:
+    """One line an experiment: its settings, how many runs of it, its figures."""
+    keys = list(dict.fromkeys(key for group in groups for key in group.settings))
+    left, keys = keys[MOST_SETTINGS:], keys[:MOST_SETTINGS]
+    head = [*(key.removeprefix("model.") for key in keys), "runs", *columns]
+    rows = [
+        [
+            *(shown(group.settings.get(key, "-")) for key in keys),
+            _count(group),
+            *(cell(group, column) for column in columns),
+        ]
+        for group in groups
+    ]
+    widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
+    for row in [head, *rows]:
+        texts = [
+            text.ljust(width) if k <= len(keys) else text.rjust(width)
+            for k, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(texts).rstrip())
+    if left:
+        print(f"they differ in {len(left)} more settings: {', '.join(left)}")
+    if any(len(group.counted) > 1 for group in groups):
+        print("± standard deviation over runs (n - 1); val/... last epoch, best/... selected")
+
+
+def _count(group: Group) -> str:
+    """``3``, or ``2 +1 running`` where some are not finished."""
+    states = Counter(run.state for run in group.runs)
+    finished = states.pop("finished", 0)
+    return " ".join([str(finished), *(f"+{n} {state}" for state, n in states.items())])
+
+
+def as_json(
+    groups: Sequence[Group], found: Sequence[Run], columns: Sequence[str], picture: Path | None
+) -> dict[str, Any]:
+    """The table for programs."""
+    return {
+        "differ": differing(found),
+        "picture": str(picture) if picture else None,
+        "groups": [
+            {
+                "settings": group.settings,
+                "seeds": [run.seed for run in group.counted],
+                "runs": [
+                    {"path": str(run.path), "seed": run.seed, "state": run.state, "step": run.step}
+                    for run in group.runs
+                ],
+                "metrics": {column: group.summary(column) for column in columns},
+            }
+            for group in groups
+        ],
+    }
+
+
+def _short(path: Path) -> str:
+    near = path.absolute().is_relative_to(Path.cwd())
+    return os.path.relpath(path) if near else str(path)

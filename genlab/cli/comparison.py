@@ -1,0 +1,284 @@
+"""Runs side by side: which are meant, in what they differ, means over seeds. Nothing heavy."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import fnmatch
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from genlab import recipes, runs
+
+MISSING = "-"  # what a run that lacks a setting shows
+ASIDE = ("track.", "seed_everything")  # where a run is kept and its seed do not change what it is
+SWEEP = "sweep.json"
+
+
+@dataclass
+class Run:
+    """One run directory, read."""
+
+    path: Path
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Every setting but the seed as ``model.lr: 0.001``; classes as ``model: VAE``."""
+        return {k: v for k, v in _flat(self._recipe).items() if not k.startswith(ASIDE)}
+
+    @cached_property
+    def seed(self) -> int:
+        """The seed."""
+        return int(self._recipe.get("seed_everything") or self.facts.get("seed") or 0)
+
+    @cached_property
+    def recipe(self) -> str:
+        """The name of the recipe that it is a run of."""
+        return str(self.facts.get("recipe") or self.path.parent.name)
+
+    @cached_property
+    def monitor(self) -> tuple[str, str]:
+        """The figure that selects the checkpoint, and ``min`` or ``max``."""
+        group = self._recipe.get("checkpoint") or {}
+        return str(group.get("monitor", "val/loss")), str(group.get("mode", "min"))
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What run.json says."""
+        return runs.read_json(self.path / "run.json")
+
+    @cached_property
+    def state(self) -> str:
+        """``finished``, ``running`` (a live process holds it) or ``stopped``."""
+        if _held(self.path / ".lock"):
+            return "running"
+        final = runs.read_json(self.path / "metrics.json")
+        done = bool(final) and int(final.get("step", 0)) >= self.step
+        return "finished" if done else "stopped"
+
+    @cached_property
+    def step(self) -> int:
+        """The last step that metrics.csv tells of."""
+        return max((step for points in self.curves.values() for step, _ in points), default=0)
+
+    @cached_property
+    def figures(self) -> dict[str, float]:
+        """Final figures; of a run that is not finished, the last ones written."""
+        if self.state == "finished":
+            final = runs.read_json(self.path / "metrics.json")
+            return {k: n for k, v in final.items() if (n := _number(v)) is not None}
+        return {key: points[-1][1] for key, points in self.curves.items()}
+
+    @cached_property
+    def curves(self) -> dict[str, list[tuple[int, float]]]:
+        """Per metric, (step, value) in the order of metrics.csv; a torn last row is left out."""
+        file = self.path / "metrics.csv"
+        text = file.read_text() if file.is_file() else ""
+        found: dict[str, list[tuple[int, float]]] = defaultdict(list)
+        for row in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()):
+            for key, value in row.items():
+                if key != "step" and value and row["step"]:
+                    found[key].append((int(row["step"]), float(value)))
+        return dict(found)
+
+    @cached_property
+    def _recipe(self) -> dict[str, Any]:
+        file = self.path / "recipe.yaml"
+        return dict(recipes.parse(file.read_text(), str(file)))
+
+
+@dataclass
+class Group:
+    """Runs that are one experiment: equal in all but the seed."""
+
+    runs: list[Run]
+    settings: dict[str, Any] = field(default_factory=dict)  # those that differ between groups
+    name: str = ""  # what tells it from the other groups, in few words
+
+    @property
+    def counted(self) -> list[Run]:
+        """The finished runs, or all of a group in which none has finished yet."""
+        return [run for run in self.runs if run.state == "finished"] or self.runs
+
+    def summary(self, metric: str) -> dict[str, Any]:
+        """Mean, standard deviation (n - 1; None of one run) and the values of a metric."""
+        values = [run.figures[metric] for run in self.counted if metric in run.figures]
+        finite = [value for value in values if math.isfinite(value)]
+        return {
+            "mean": mean(finite) if finite else None,
+            "sd": stdev(finite) if len(finite) > 1 else None,
+            "n": len(finite),
+            "not_finite": len(values) - len(finite),
+            "values": [value if math.isfinite(value) else str(value) for value in values],
+        }
+
+
+def _flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        name = f"{prefix}{key}".replace(".init_args", "")
+        if key == "class_path":
+            flat[prefix[:-1]] = str(value).rpartition(".")[2]
+        elif isinstance(value, dict) and value:
+            flat |= _flat(value, f"{name}.")
+        else:
+            flat[name] = value
+    return flat
+
+
+def _number(value: Any) -> float | None:
+    """A figure of metrics.json, where NaN is written as its name."""
+    if value in ("nan", "inf", "-inf"):
+        return float(value)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _held(lock: Path) -> bool:
+    """Whether a live process holds a run directory, see `genlab.runs.lock`."""
+    try:
+        with lock.open() as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def shown(value: Any) -> str:
+    """A setting as people read it."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if value is None:
+        return "null"
+    text = ",".join(map(shown, value)) if isinstance(value, list) else str(value)
+    text = f"[{text}]" if isinstance(value, list) else text
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def chosen(words: Sequence[str], root: str | Path = "runs") -> list[Run]:
+    """The runs that words mean, each once, oldest first.
+
+    Args:
+        words: run directories, run ids, recipes' names (all runs of it), a sweep's name or its
+            folder, a job array's name (``slurm-JOB``), or patterns of any of them.
+        root: folder of all run directories.
+
+    Raises:
+        RunError: a word that means none.
+    """
+    known = runs.every(root)
+    found: dict[Path, None] = {}
+    for word in words:
+        meant = _meant(word, known, Path(root)) or [runs.find(word, root)]
+        found |= dict.fromkeys(path.absolute() for path in meant)
+    return [Run(path) for path in sorted(found, key=_age)]
+
+
+def _age(run: Path) -> tuple[str, str]:
+    return str(runs.read_json(run / "run.json").get("started", "")), run.name
+
+
+def _meant(word: str, known: list[Path], root: Path) -> list[Path]:
+    path = Path(word)
+    sweeps = [path] if (path / SWEEP).is_file() else _folders(root, word)
+    if sweeps:
+        names = runs.read_json(sweeps[0] / SWEEP).get("runs", [])
+        return [trial for name in names if runs.is_run(trial := sweeps[0].parent / name)]
+    if runs.is_run(path):
+        return [path]
+    if path.is_dir():
+        return runs.every(path)
+    found = []
+    for run in known:
+        name = run.relative_to(root)
+        forms = (run.name, name.as_posix(), name.parent.as_posix(), run.name.rpartition("_")[0])
+        if any(fnmatch.fnmatchcase(form, word) for form in forms):  # the last: a job array's task
+            found.append(run)
+    return found
+
+
+def _folders(root: Path, sweep: str) -> list[Path]:
+    return [file.parent for file in root.glob(f"**/{SWEEP}") if file.parent.name == sweep]
+
+
+def differing(found: Sequence[Run]) -> list[str]:
+    """The settings in which runs differ, in the order of their recipes.
+
+    A setting that one class has and another lacks is no difference: the class is.
+    """
+    keys = dict.fromkeys(key for run in found for key in run.settings)
+    differ = []
+    for key in keys:
+        owner = key.split(".")[0]
+        same_class = len({shown(run.settings.get(owner)) for run in found}) == 1
+        holders = [run for run in found if same_class or key in run.settings]
+        if len({repr(run.settings.get(key, MISSING)) for run in holders}) > 1:
+            differ.append(key)
+    return differ
+
+
+def grouped(found: Sequence[Run], by: Sequence[str] = ()) -> tuple[list[Group], list[Run]]:
+    """Runs gathered over seeds, and those left out as repetitions of another with the same seed.
+
+    Args:
+        found: the runs.
+        by: settings to gather by instead: all that agree in them are one group.
+    """
+    keys = differing(found)
+    same: dict[str, dict[int, Run]] = defaultdict(dict)
+    twice: list[Run] = []
+    for run in found:
+        seeds = same[repr((run.recipe, run.settings))]
+        old = seeds.get(run.seed)
+        if old and (run.state == "finished" or old.state != "finished"):
+            twice.append(old)
+        elif old:
+            twice.append(run)
+            continue
+        seeds[run.seed] = run
+    gathered: dict[str, Group] = {}
+    for one in same.values():
+        for run in one.values():
+            settings = {key: run.settings.get(key, MISSING) for key in by or keys}
+            if not by and len({other.recipe for other in found}) > 1:
+                settings = {"recipe": run.recipe} | settings
+            gathered.setdefault(repr(settings), Group([], settings)).runs.append(run)
+    _name(list(gathered.values()))
+    return list(gathered.values()), twice
+
+
+def _name(groups: Sequence[Group]) -> None:
+    """Names such as ``lr=0.001, latent_dim=8``: the first settings that tell all groups apart."""
+    longest = max(len(group.settings) for group in groups)
+    for count in range(1, longest + 1):
+        for group in groups:
+            pairs = list(group.settings.items())[:count]
+            words = [v if k == "recipe" else f"{_last(k)}={shown(v)}" for k, v in pairs]
+            group.name = ", ".join(words)
+        if len({group.name for group in groups}) == len(groups):
+            return
+    for group in groups if not longest else []:
+        group.name = group.runs[0].recipe
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def ranked(groups: Iterable[Group], metric: str, mode: str) -> list[Group]:
+    """Groups from best to worst; those without a finite figure last."""
+    sign = -1 if mode == "max" else 1
+
+    def worth(group: Group) -> tuple[bool, float]:
+        value = group.summary(metric)["mean"]
+        finished = any(run.state == "finished" for run in group.runs)
+        return value is None or not finished, sign * (value or 0.0)
+
+    return sorted(groups, key=worth)

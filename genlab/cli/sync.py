@@ -1,0 +1,72 @@
+"""``sync``: what W&B kept offline goes up, the oldest part of each run first."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from genlab import runs as run_directories
+from genlab.cli.comparison import chosen
+from genlab.runs import RunError
+
+NAME = re.compile(r"offline-run-(\d{8}_\d{6})-(.+)")
+
+
+def parts(run: Path) -> list[Path]:
+    """A run's offline directories, oldest first: one for each start (requeue, resume)."""
+    found = [path for path in run.glob("wandb/offline-run-*") if NAME.fullmatch(path.name)]
+    return sorted(found, key=lambda path: path.name)
+
+
+def is_synced(part: Path) -> bool:
+    """Whether ``wandb sync`` has left its mark, a .synced file beside the .wandb file."""
+    return any(part.glob("*.wandb.synced"))
+
+
+def pending(found: Iterable[Path]) -> list[Path]:
+    """The parts still to go up, run by run, each run's oldest first."""
+    return [part for run in found for part in parts(run) if not is_synced(part)]
+
+
+def sync(runs: list[str], dry_run: bool = False, root: str = "runs") -> int:
+    """Upload the offline parts of runs, one ``wandb sync`` each; what is up already is skipped."""
+    found = [run.path for run in chosen(runs, root)] if runs else run_directories.every(root)
+    waiting = pending(found)
+    if not waiting:
+        print(f"nothing to sync: {len(found)} runs looked at")
+        return 0
+    if dry_run:
+        print("\n".join(os.path.relpath(part) for part in waiting))
+        return 0
+    from genlab.callbacks.tracking import no_upload_because
+
+    if reason := no_upload_because():
+        raise RunError(f"{reason}\n{len(waiting)} parts wait; genlab sync --dry-run lists them")
+    stuck: set[Path] = set()
+    for number, part in enumerate(waiting, 1):
+        run = part.parent.parent
+        if run in stuck:  # a later part must not come before an earlier one
+            continue
+        print(f"{number} of {len(waiting)}: {os.path.relpath(part)}", file=sys.stderr)
+        if reason := _upload(part):
+            stuck.add(run)
+            print(f"not uploaded: {reason}", file=sys.stderr)
+    print(f"{len(waiting) - len(pending(found))} of {len(waiting)} parts are up")
+    return 1 if stuck else 0
+
+
+def _upload(part: Path) -> str:
+    """Upload one part; the reason when it is not up afterwards."""
+    program = "import sys; from wandb.cli.cli import cli; sys.exit(cli())"
+    command = [sys.executable, "-c", program, "sync", str(part)]
+    environment = {k: v for k, v in os.environ.items() if k not in ("WANDB_MODE", "WANDB_SILENT")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if is_synced(part):  # the exit code is 0 whatever happened
+        return ""
+    said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    wrong = [line for line in said if re.search("error|fail|not |unable|denied", line, re.I)]
+    return (wrong or said or ["wandb sync said nothing"])[-1].removeprefix("wandb: ")
