@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 
-def decode(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
+def decode(path: Path | IO[bytes], size: int, channels: int) -> NDArray[np.uint8]:
     """Read a picture, turn it upright, scale its shorter side to ``size``, crop the centre.
 
     Args:
-        path: of a file that PIL reads; the first frame of several.
+        path: of a file that PIL reads, or the file opened; the first frame of several.
         size: side of the square in pixels.
         channels: 1 for grey, 3 for colour. Transparent parts become white; 16 bits become 8.
 
@@ -26,7 +27,7 @@ def decode(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
     with Image.open(path) as picture:
         picture.draft("RGB" if channels == 3 else "L", (2 * size, 2 * size))  # JPEG: decode smaller
         upright = ImageOps.exif_transpose(picture)
-        plain = _flatten(upright).convert("RGB" if channels == 3 else "L")
+        plain = flatten(upright).convert("RGB" if channels == 3 else "L")
     scale = size / min(plain.size)
     width, height = (max(size, round(side * scale)) for side in plain.size)
     if (width, height) != plain.size:
@@ -36,7 +37,7 @@ def decode(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
     return pixels.reshape(size, size, channels).transpose(2, 0, 1)
 
 
-def _flatten(picture: Image.Image) -> Image.Image:
+def flatten(picture: Image.Image) -> Image.Image:
     """Without transparency, and without more than 8 bits a channel."""
     if picture.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from genlab.data.decode import decode
-from genlab.data.errors import BrokenDataError
+from genlab.data.errors import BrokenDataError, MissingDataError
 from genlab.data.loader import Batch
 from genlab.data.pictures import Pictures
 
@@ -54,10 +54,19 @@ class Files(Dataset[Any]):
 
     def decode(self, row: int) -> Tensor | str:
         """(C, size, size) uint8, or why the file cannot be read."""
+        picture = self.open(row)
         try:
-            return torch.from_numpy(decode(self.paths[row], self.size, self.channels).copy())
+            return torch.from_numpy(decode(picture, self.size, self.channels).copy())
         except Exception as error:  # damaged files make PIL raise nearly anything
-            return f"{self.paths[row]}: {error or type(error).__name__}".splitlines()[0]
+            return f"{self.name(row)}: {error or type(error).__name__}".splitlines()[0]
+
+    def open(self, row: int) -> Path | IO[bytes]:
+        """What the picture is decoded from."""
+        return self.paths[row]
+
+    def name(self, row: int) -> str:
+        """The picture in a message."""
+        return str(self.paths[row])
 
     def __getitems__(self, rows: list[int]) -> tuple[Tensor, Tensor, dict[int, str]]:
         """A batch: images, the rows that they are from, and what was broken."""
@@ -75,7 +84,7 @@ class Files(Dataset[Any]):
             if isinstance(image, Tensor):
                 return image, candidate
             broken[candidate] = image
-        raise BrokenDataError(f"none of {len(self)} pictures can be read; first: {self.paths[0]}")
+        raise BrokenDataError(f"none of {len(self)} pictures can be read; first: {self.name(0)}")
 
     def read(self, batches: Iterable[Tensor]) -> Iterator[Batch]:
         """For each tensor of rows, the batch ``image label index``."""
@@ -86,9 +95,12 @@ class Files(Dataset[Any]):
             collate_fn=_same,
             generator=torch.Generator(),  # else it takes numbers from the global one
         )
-        for image, rows, broken in loader:
-            self._report(broken)
-            yield {"image": image, "label": self.labels[rows], "index": self.index[rows]}
+        try:
+            for image, rows, broken in loader:
+                self._report(broken)
+                yield {"image": image, "label": self.labels[rows], "index": self.index[rows]}
+        except (BrokenDataError, MissingDataError) as error:  # of a worker: after its traceback
+            raise type(error)(str(error).strip().rpartition("DataError: ")[2]) from None
 
     def _report(self, broken: dict[int, str]) -> None:
         new = broken.keys() - self.broken

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -116,6 +116,7 @@ class Images(L.LightningDataModule):
         if views is not None and (augment or binarize != "none"):
             raise ValueError("views take images as they are: without augment and binarize")
         self.views = views_from(views)
+        self.train_loader: Callable[..., TrainLoader] = TrainLoader
         plan = Plan(unlabeled_ratio, steps_per_epoch, exclude_labeled)
         self.few = None if labels is None else FewLabels(labels, labels_seed, plan, strong)
         if self.few and (views is not None or binarize != "none" or sampling != "uniform"):
@@ -208,7 +209,7 @@ class Images(L.LightningDataModule):
                 f"batch_size {self.batch_size} exceeds the {len(rows)} training images"
             )
         size = self.batch_size // parts
-        return TrainLoader(source, rows, size, **place, sampling=self.sampling)
+        return self.train_loader(source, rows, size, **place, sampling=self.sampling)
 
     def val_dataloader(self) -> EvalLoader | list[EvalLoader]:
         """Validation images in order; an empty list when ``val_size`` is 0."""

@@ -182,9 +182,12 @@ class TrainLoader(Resumable):
 
     def batches(self, epoch: int) -> tuple[Tensor, ...]:
         """This rank's rows of every batch of an epoch."""
-        order = epoch_order(self.sampling, self.labels, self.seed + epoch)
-        order = order[: len(self) * self.batch_size][self.rank :: self.world]
+        order = self.order(epoch)[: len(self) * self.batch_size][self.rank :: self.world]
         return self.rows[order].split(self.batch_size // self.world)
+
+    def order(self, epoch: int) -> Tensor:
+        """Positions among ``rows`` in the order of an epoch, whatever rank this is."""
+        return epoch_order(self.sampling, self.labels, self.seed + epoch)
 
     def _shape(self) -> dict[str, Any]:
         return {

@@ -1,0 +1,115 @@
+"""``pack``: a folder of pictures into shards that stream from network disks."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from genlab import runs
+from genlab.recipes import RecipeError
+
+PARTS = ("train", "val", "test")
+
+
+def pack(
+    folder: str,
+    shards: str | None,
+    size: float,
+    resize: int | None,
+    quality: int,
+    split: str | None,
+    seed: int,
+    unlabeled: bool,
+    skip_broken: bool,
+    check: bool,
+) -> None:
+    """Write the shards of a folder, whole or not at all; or check those that are there."""
+    if check != (shards is None):
+        raise RecipeError(
+            "genlab pack FOLDER SHARDS makes shards, genlab pack --check SHARDS checks"
+        )
+    try:
+        if shards is None:
+            _check(Path(folder))
+            return
+        from genlab.data import pack as packing
+
+        how = packing.Packing(size, resize, quality, seed, unlabeled)
+        line = _Line(shards)
+        found = packing.pack(Path(folder), Path(shards), how, _splits(split), skip_broken, line)
+    except ValueError as error:
+        raise RecipeError(str(error)) from None
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise runs.RunError(
+            f"cannot pack into {shards}: {where}{error.strerror}\n"
+            "the same command goes on after the last whole shard"
+        ) from None
+    line.end()
+    _say(found, shards)
+
+
+def _splits(split: str | None) -> list[str]:
+    names = [] if split is None else split.split(",")
+    for name in names:
+        if name not in PARTS:
+            raise RecipeError(f"--split {name!r} is none of {', '.join(PARTS)}")
+    return names
+
+
+def _check(folder: Path) -> None:
+    from genlab.data import shard_index
+
+    print(f"{folder}: all {shard_index.check(folder):,} pictures are as they were packed")
+
+
+def _say(found: dict[str, Any], shards: str) -> None:
+    for name, part in found["parts"].items():
+        size = sum(shard["bytes"] for shard in part["shards"]) / 1e6
+        print(f"{name}: {part['images']:,} pictures, {len(part['shards'])} shards, {size:,.1f} MB")
+    if skipped := found["skipped"]:
+        print(f"left out {len(skipped)} that cannot be read; first: {skipped[0]}")
+    print(f"train on them with data.root={shards}")
+
+
+class _Line:
+    """How far it is: rewritten on a terminal, else a line now and then."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.terminal = name, os.isatty(2)
+        self.pause = 0.2 if self.terminal else 30.0
+        self.start = self.last = time.monotonic()
+        self.before: int | None = None
+        self.shown = False
+
+    def __call__(self, done: int, total: int) -> None:
+        """Say it, unless that was done a moment ago."""
+        now = time.monotonic()
+        if self.before is None:
+            self.before = done
+            if done:
+                print(f"{self.name}: going on after {done:,} pictures", file=sys.stderr)
+        if now - self.last < self.pause:
+            return
+        self.last = now
+        rate = (done - self.before) / (now - self.start)
+        left = (total - done) / rate if rate else float("inf")
+        text = f"{self.name}: {done:,} of {total:,} pictures, {rate:,.0f}/s, {_clock(left)} left"
+        print(f"\r{text:<78}" if self.terminal else text, end="" if self.terminal else "\n",
+              file=sys.stderr, flush=True)  # fmt: skip
+        self.shown = True
+
+    def end(self) -> None:
+        """Leave the line."""
+        if self.shown and self.terminal:
+            print(file=sys.stderr)
+
+
+def _clock(seconds: float) -> str:
+    if seconds == float("inf"):
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

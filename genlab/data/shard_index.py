@@ -1,0 +1,198 @@
+"""What shards hold: a table of byte offsets beside them, and one picture read through it.
+
+A folder of shards is ``index.json`` (classes; per part the shards with their size and SHA-256),
+per part a table ``train.npy``, and tar files ``train-000000.tar`` of members ``000000123.jpg`` with
+``000000123.cls``: the format of the webdataset library, which reads them without the table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genlab.data.errors import BrokenDataError, MissingDataError
+
+FORMAT = "genlab shards 1"
+INDEX = "index.json"
+HEADER = 512  # bytes before every member of a tar file
+ENTRY = np.dtype(
+    [
+        ("shard", "<u4"),
+        ("offset", "<u8"),  # of the picture's first byte in its shard
+        ("length", "<u4"),
+        ("label", "<i4"),  # -1 where unknown
+        ("index", "<u4"),  # position in the sorted list of the part's files; the member's name
+    ]
+)
+Entries = NDArray[Any]  # (N,) of ENTRY, by ascending index
+OPEN = 256  # shards that a process keeps open
+
+
+@dataclass(frozen=True)
+class Part:
+    """Train, val or test: its shards and where each picture lies in them."""
+
+    shards: list[Path]
+    entries: Entries
+
+
+def member(index: int) -> str:
+    """The name of a picture within its shard, without the suffix."""
+    return f"{index:09d}"
+
+
+def read_index(folder: Path) -> tuple[dict[str, Any], dict[str, Part]]:
+    """``index.json``, and the parts that it lists; every shard is there and as long as it was.
+
+    Raises:
+        MissingDataError: no index, or no shard of it.
+        BrokenDataError: an index that cannot be read, a table or a shard that is not the index's.
+    """
+    file = folder / INDEX
+    if not file.is_file():
+        raise MissingDataError(
+            f"no {INDEX} in {folder}: it is no folder of shards; "
+            "genlab pack FOLDER SHARDS makes one of a folder of pictures"
+        )
+    try:
+        content = json.loads(file.read_text())
+        if content["format"] != FORMAT:
+            raise BrokenDataError(f"{file} has format {content['format']!r}, this reads {FORMAT!r}")
+        parts = {name: _part(folder, part) for name, part in content["parts"].items()}
+    except BrokenDataError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, MissingDataError):
+            raise
+        raise BrokenDataError(f"{file} is no index of shards, or a damaged one") from None
+    return content, parts
+
+
+def _part(folder: Path, part: dict[str, Any]) -> Part:
+    table, shards = folder / part["table"], [folder / shard["name"] for shard in part["shards"]]
+    for file, size in zip(shards, (shard["bytes"] for shard in part["shards"]), strict=True):
+        if not file.is_file():
+            raise MissingDataError(f"shard {file} is missing; {INDEX} lists {len(shards)} of them")
+        if file.stat().st_size != size:
+            raise BrokenDataError(
+                f"shard {file} has {file.stat().st_size:,} bytes, {INDEX} says {size:,}: "
+                "truncated, or of other shards"
+            )
+    if not table.is_file():
+        raise MissingDataError(f"table {table} is missing; {INDEX} names it")
+    if sha256(table) != part["sha256"]:
+        raise BrokenDataError(f"table {table} is damaged or of other shards: not {INDEX}'s SHA-256")
+    return Part(shards, np.load(table))
+
+
+def check(folder: Path) -> int:
+    """Compare every byte with the index; returns how many pictures there are.
+
+    Raises:
+        MissingDataError, BrokenDataError: see `read_index`; a shard with another SHA-256.
+    """
+    content, parts = read_index(folder)
+    for part in content["parts"].values():
+        for shard in part["shards"]:
+            if sha256(folder / shard["name"]) != shard["sha256"]:
+                raise BrokenDataError(
+                    f"shard {folder / shard['name']} is damaged: not {INDEX}'s SHA-256"
+                )
+    return sum(len(part.entries) for part in parts.values())
+
+
+def sha256(file: Path) -> str:
+    """Of a whole file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class Shelf:
+    """Shards opened when they are needed, from which any picture is read by itself.
+
+    Threads and worker processes may share it. At most `OPEN` files stay open.
+
+    Args:
+        shards: the files.
+    """
+
+    def __init__(self, shards: list[Path]) -> None:
+        self.shards = shards
+        self._open: OrderedDict[int, int] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"shards": self.shards}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    def __del__(self) -> None:
+        for descriptor in self._open.values():
+            os.close(descriptor)
+
+    def read(self, entry: Any) -> bytes:
+        """A picture as it was packed, with its place checked by the name and size before it.
+
+        Raises:
+            MissingDataError: the shard is gone.
+            BrokenDataError: the shard does not hold it there, or cannot be read.
+        """
+        file, length = self.shards[int(entry["shard"])], int(entry["length"])
+        start = int(entry["offset"]) - HEADER
+        try:
+            with self._lock:
+                block = os.pread(self._descriptor(int(entry["shard"])), HEADER + length, start)
+        except FileNotFoundError:
+            raise MissingDataError(f"shard {file} is missing") from None
+        except OSError as error:
+            raise BrokenDataError(f"shard {file} cannot be read: {error.strerror}") from None
+        if len(block) < HEADER + length:
+            raise BrokenDataError(f"shard {file} ends within picture {member(entry['index'])}")
+        name, size = block[:100].split(b".")[0], block[124:135]
+        if name != member(entry["index"]).encode() or size != b"%011o" % length:
+            raise BrokenDataError(
+                f"shard {file} does not hold picture {member(entry['index'])} at byte {start:,}: "
+                f"damaged, or of other shards than {INDEX}"
+            )
+        return block[HEADER:]
+
+    def expect(self, entries: Entries, block: int = 1) -> None:
+        """Tell the system which pictures are about to be read, so that it fetches them together.
+
+        Args:
+            entries: of the pictures.
+            block: whole blocks of so many bytes are fetched, for files read from end to end.
+        """
+        if not hasattr(os, "posix_fadvise"):
+            return
+        first = entries["offset"].astype(np.int64) - HEADER
+        last = first + HEADER + entries["length"]
+        spans = {
+            (int(shard), int(a - a % block), int(b - b % -block))
+            for shard, a, b in zip(entries["shard"], first, last, strict=True)
+        }
+        for shard, a, b in sorted(spans):
+            with self._lock:
+                try:
+                    descriptor = self._descriptor(shard)
+                    os.posix_fadvise(descriptor, a, b - a, os.POSIX_FADV_WILLNEED)
+                except OSError:  # only a hint; `read` says what is wrong
+                    return
+
+    def _descriptor(self, shard: int) -> int:
+        if shard not in self._open:
+            if len(self._open) >= OPEN:
+                os.close(self._open.popitem(last=False)[1])
+            self._open[shard] = os.open(self.shards[shard], os.O_RDONLY)
+        self._open.move_to_end(shard)
+        return self._open[shard]
