@@ -1,0 +1,144 @@
+"""``bench``: where the time of a recipe's training step goes."""
+
+from __future__ import annotations
+
+import json as json_format
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genlab import recipes
+from genlab.cli.train import input_errors, split_words
+from genlab.recipes import RecipeError
+
+if TYPE_CHECKING:
+    from genlab.cli.build import Lab
+
+FOR_TIMING = {  # nothing of these belongs to a step
+    "trainer.max_epochs": -1,
+    "trainer.max_steps": 10_000_000,
+    "trainer.limit_val_batches": 0,
+    "checkpoint.monitor": "null",
+    "track.wandb": "off",
+}
+
+
+def bench(words: list[str], steps: int, warmup: int, json: bool) -> None:
+    """Time steps of the real fit loop, each beside the same step of a bare loop."""
+    if steps < 2 or warmup < 1:
+        raise RecipeError(f"--steps {steps} must be at least 2, --warmup {warmup} at least 1")
+    files, overrides = split_words(words)
+    given = {word.partition("=")[0] for word in overrides}
+    extra = [f"{key}={value}" for key, value in FOR_TIMING.items() if key not in given]
+    recipe = recipes.resolve(files, overrides + extra)
+    recipes.check_keys(recipe)
+    with tempfile.TemporaryDirectory() as folder:
+        figures = _measure(recipe, Path(folder), steps, warmup)
+    if json:
+        print(json_format.dumps(figures, indent=2))
+    else:
+        _print(figures)
+
+
+def _measure(recipe: recipes.Recipe, folder: Path, steps: int, warmup: int) -> dict[str, Any]:
+    import torch
+
+    from genlab.cli.build import build
+    from genlab.evaluate.steps import StepTimer, matmul_peak, timed_batches
+
+    lab = build(recipe, folder)
+    (folder / "checkpoints").mkdir()
+    lab.data.trainer = lab.trainer
+    with input_errors(recipe):
+        lab.data.prepare_data()
+        lab.data.setup("fit")
+        loader = lab.data.train_dataloader()
+    if lab.trainer.world_size > 1:
+        raise RecipeError("bench times one process: trainer.devices=1", recipe.name)
+    lab.trainer.loggers = lab.tracking.loggers(folder, recipe.name, lab.config)
+    lab.checkpoints.every_n_seconds = float("inf")
+    timer = StepTimer(steps, warmup)
+    lab.trainer.callbacks.append(timer)  # type: ignore[attr-defined]
+    _watch(lab.trainer)
+    print(f"{recipe.name}: {warmup} + {steps} steps ...", file=sys.stderr)
+    with timed_batches(type(loader), timer):
+        lab.trainer.fit(lab.model, datamodule=lab.data)
+    device = lab.model.device
+    half = "bf16" in str(lab.trainer.precision)
+    peak = matmul_peak(device, torch.bfloat16 if half else torch.float32)
+    figures: dict[str, Any] = {
+        "recipe": recipe.name,
+        "device": _device(device),
+        "threads": torch.get_num_threads(),
+    }
+    figures |= {"clock": "GPU events" if device.type == "cuda" else "process CPU time"}
+    figures |= timer.figures() | {"images": _images(lab), "peak_memory_mb": _memory(device)}
+    figures["images_per_second"] = figures["images"] / figures["wall_ms"] * 1000
+    figures["matmul_peak_gflops"] = peak / 1e9
+    figures["share_of_matmul_peak"] = figures["flops"] / (figures["wall_ms"] / 1000) / peak
+    return figures
+
+
+def _watch(trainer: Any) -> None:
+    """Leave out what draws pictures between steps."""
+    pictures = ("Film", "ViewPictures")
+    trainer.callbacks[:] = [c for c in trainer.callbacks if type(c).__name__ not in pictures]
+
+
+def _images(lab: Lab) -> int:
+    """Images of a step, those without labels included."""
+    size = int(getattr(lab.data, "batch_size", 0))
+    few = getattr(lab.data, "few", None)
+    return size * (1 + few.plan.ratio) if few else size
+
+
+def _device(device: Any) -> str:
+    import platform
+
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU"
+
+
+def _memory(device: Any) -> float:
+    """Largest of the process so far, resident, or on the GPU."""
+    import resource
+
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _print(figures: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    print(
+        f"{figures['recipe']}: a step by {figures['clock']}, {figures['threads']} "
+        f"thread{'s' if figures['threads'] > 1 else ''}, {figures['device']}"
+    )
+    for column in ("", "ms", "share"):
+        table.add_column(column, justify="left" if not column else "right")
+    phases = figures["phases_ms"]
+    total = sum(phases.values())
+    for name, value in phases.items():
+        table.add_row(name, f"{value:.2f}", f"{value / total:.1%}")
+    table.add_section()
+    table.add_row("fit loop", f"{figures['fit_ms']:.2f}", "")
+    table.add_row("bare loop", f"{figures['bare_ms']:.2f}", "")
+    Console().print(table)
+    print(
+        f"fit / bare {figures['ratio']:.3f} ({figures['extra_ms']:+.2f} ms; median of "
+        f"{figures['steps']} alternating steps)\n"
+        f"{figures['images_per_second']:,.0f} images/s by the wall clock, "
+        f"{figures['images']} images a step, {figures['wall_ms']:.1f} ms\n"
+        f"{figures['flops'] / 1e9:.2f} GFLOP a step, {figures['share_of_matmul_peak']:.0%} of the "
+        f"{figures['matmul_peak_gflops']:,.0f} GFLOP/s of a large matrix product here\n"
+        f"peak memory {figures['peak_memory_mb']:,.0f} MB, both loops together"
+    )

@@ -1,0 +1,243 @@
+"""Where a training step's time goes: its phases, and the same step without a trainer."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import lightning as L
+import torch
+
+from genlab.evaluate.bare_loop import BareLoop
+
+OWN = "trainer"  # what no other phase claims
+PHASES = ("data", "augmentation", "forward + loss", "backward", "optimiser + EMA", "callbacks")
+STEP_HOOKS = (
+    "on_train_batch_start",
+    "on_train_batch_end",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+)
+SIDE = 1024  # of the matrices whose product gives the machine's peak
+
+
+class Clock:
+    """Seconds of the work that was asked for: process CPU time, or a GPU's own events.
+
+    Args:
+        device: where the work is done.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.cuda = device.type == "cuda"
+
+    def mark(self) -> Any:
+        """A moment."""
+        if not self.cuda:
+            return time.process_time()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def between(self, start: Any, end: Any) -> float:
+        """Seconds from one moment to another; a GPU is waited for."""
+        if not self.cuda:
+            return float(end - start)
+        end.synchronize()
+        return float(start.elapsed_time(end)) / 1000
+
+
+class Timeline:
+    """Exclusive time of nested phases: a phase's own, without those inside it.
+
+    Args:
+        clock: what measures.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.running = clock, False
+        self._marks: list[tuple[str, Any]] = []
+        self._stack = [OWN]
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """What happens inside is ``name``'s."""
+        self._stack.append(name)
+        self._note()
+        try:
+            yield
+        finally:
+            self._stack.pop()
+            self._note()
+
+    def wrap(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, as a phase."""
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            with self.phase(name):
+                return function(*args, **kwargs)
+
+        return timed
+
+    def resume(self) -> None:
+        """Count from here."""
+        self.running = True
+        self._note()
+
+    def pause(self) -> None:
+        """Count up to here; what comes before `resume` is nobody's."""
+        self._marks.append(("", self.clock.mark()))
+        self.running = False
+
+    def seconds(self) -> dict[str, float]:
+        """Of each phase, all steps together."""
+        total = dict.fromkeys((*PHASES, OWN), 0.0)
+        for (name, start), (_, end) in zip(self._marks, self._marks[1:], strict=False):
+            if name:
+                total[name] += self.clock.between(start, end)
+        return total
+
+    def _note(self) -> None:
+        if self.running:
+            self._marks.append((self._stack[-1], self.clock.mark()))
+
+
+class StepTimer(L.Callback):
+    """Measures steps of the real fit, each followed by one of a bare loop, then ends training.
+
+    Args:
+        steps: measured.
+        warmup: that go before.
+        bare: whether to run the bare loop.
+    """
+
+    def __init__(self, steps: int, warmup: int, bare: bool = True) -> None:
+        self.steps, self.warmup, self.bare = steps, warmup, bare
+        self.pairs: list[tuple[float, float]] = []  # seconds of fit and bare, by the clock
+        self.wall = 0.0
+        self.flops = 0
+        self.timeline: Timeline
+        self._loop: BareLoop | None = None
+        self._done, self._alike = 0, True
+        self._start: tuple[Any, float]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Set the clocks up, and the bare loop beside."""
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        self.clock, self._alike = Clock(pl_module.device), pl_module.automatic_optimization
+        if self.bare:
+            self._loop = BareLoop(trainer, pl_module, data)
+        self.timeline = Timeline(self.clock)
+        _instrument(self.timeline, trainer, pl_module, data, self)
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        """End one step, take a bare one, begin the next."""
+        if self.timeline.running:
+            self.timeline.pause()
+            mark, wall = self.clock.mark(), time.perf_counter()
+            took = self.clock.between(self._start[0], mark)
+            self.wall += wall - self._start[1]
+            self.pairs.append((took, self._bare_step()))
+        elif self._loop is not None:
+            self._loop.step()
+        self._done += 1
+        if self._done >= self.warmup + self.steps:
+            self.flops = self._loop.flops() if self._loop else 0
+            trainer.should_stop = True
+            return
+        self._start = self.clock.mark(), time.perf_counter()
+        if self._done >= self.warmup:
+            self.timeline.resume()
+
+    def _bare_step(self) -> float:
+        if self._loop is None:
+            return float("nan")
+        start = self.clock.mark()
+        self._loop.step()
+        return self.clock.between(start, self.clock.mark())
+
+    def figures(self) -> dict[str, Any]:
+        """Milliseconds of a step and of its phases, and how they stand to the bare loop's."""
+        middle = statistics.median if self._alike else statistics.fmean
+        fit, bare = (middle(side) for side in zip(*self.pairs, strict=True))
+        phases = self.timeline.seconds()
+        return {
+            "steps": len(self.pairs),
+            "fit_ms": 1000 * fit,
+            "bare_ms": 1000 * bare,
+            "ratio": statistics.median(a / b for a, b in self.pairs),
+            "extra_ms": 1000 * statistics.median(a - b for a, b in self.pairs),
+            "wall_ms": 1000 * self.wall / len(self.pairs),
+            "phases_ms": {k: 1000 * v / len(self.pairs) for k, v in phases.items()},
+            "flops": self.flops,
+        }
+
+
+def _instrument(
+    timeline: Timeline, trainer: L.Trainer, method: Any, data: Any, timer: StepTimer
+) -> None:
+    """Let the parts of a step say which phase they are."""
+    data.on_after_batch_transfer = timeline.wrap("augmentation", data.on_after_batch_transfer)
+    method.training_step = timeline.wrap("forward + loss", method.training_step)
+    method.backward = timeline.wrap("backward", method.backward)
+    method.optimizer_step = timeline.wrap("optimiser + EMA", method.optimizer_step)
+    for optimizer in trainer.optimizers:
+        step = timeline.wrap("optimiser + EMA", optimizer.step)
+        if not method.automatic_optimization:  # its closure is what training_step is elsewhere
+            step = _with_closure(timeline, step)
+        optimizer.step = step  # type: ignore[method-assign]
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        for name in STEP_HOOKS if callback is not timer else ():
+            if callable(hook := getattr(callback, name)):
+                setattr(callback, name, timeline.wrap("callbacks", hook))
+
+
+def _with_closure(timeline: Timeline, step: Callable[..., Any]) -> Callable[..., Any]:
+    def timed(closure: Any = None) -> Any:
+        return step(closure and timeline.wrap("forward + loss", closure))
+
+    return timed
+
+
+@contextmanager
+def timed_batches(kind: type, timer: StepTimer) -> Iterator[None]:
+    """While it lasts, reading the next batch of a loader of this kind is the phase ``data``."""
+    read = kind.__iter__  # type: ignore[attr-defined]
+
+    def timed(self: Any) -> Iterator[Any]:
+        batches = read(self)
+        while True:
+            timeline = getattr(timer, "timeline", None)
+            if timeline is None:
+                batch = next(batches, None)
+            else:
+                with timeline.phase("data"):
+                    batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
+
+    with mock.patch.object(kind, "__iter__", timed):
+        yield
+
+
+def matmul_peak(device: torch.device, dtype: torch.dtype, rounds: int = 8) -> float:
+    """Operations a second of a product of two square matrices, the best of some rounds."""
+    a, b = (torch.rand(SIDE, SIDE, device=device).to(dtype) for _ in range(2))
+    a @ b
+    best = float("inf")
+    for _ in range(rounds):
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        a @ b
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - start)
+    return 2 * SIDE**3 / best
