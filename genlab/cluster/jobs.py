@@ -64,7 +64,11 @@ def _split(line: str) -> dict[str, str]:
 
 
 def _row(cell: dict[str, str]) -> Row:
-    identity, log = cell["JobArrayID"], Path(cell["STDOUT"])
+    identity = cell["JobArrayID"]
+    array, _, task = identity.partition("_")
+    log = Path(cell["STDOUT"])
+    for mark, number in (("%j", identity), ("%A", array), ("%a", task)):
+        log = log.with_name(log.name.replace(mark, number))
     recipe = cell["Name"].partition(":")[2]
     row = Row(
         identity, recipe, cell["State"], cell["Reason"].replace("None", ""), cell["TimeUsed"],
@@ -82,17 +86,19 @@ def _run_of(job: str, log: Path, place: Path) -> Path | None:
     """The job's run directory: beside its log, else below ``runs`` of its working directory."""
     folders = [log.parent, *(file.parent.parent for file in place.glob("runs/**/recipe.yaml"))]
     found = [folder / f"slurm-{job}" for folder in folders]
-    same = [run for run in found if runs.is_run(run)]
-    if same:
-        return same[0]
-    key = {job, job.partition("_")[0]}
-    for folder in dict.fromkeys(folders):  # a run that was named by a sweep
-        for run in folder.glob("*/run.json"):
-            facts = runs.read_json(run).get("slurm", {})
-            array, task = facts.get("SLURM_ARRAY_JOB_ID"), facts.get("SLURM_ARRAY_TASK_ID")
-            if (f"{array}_{task}" if array else facts.get("SLURM_JOB_ID")) == job and key:
-                return run.parent
+    whole = [run for run in found if runs.is_run(run)]
+    if whole:
+        return whole[0]
+    for folder in dict.fromkeys(folders):  # a run that a sweep has named
+        for facts in folder.glob("*/run.json"):
+            if _job_in(runs.read_json(facts).get("slurm", {})) == job:
+                return facts.parent
     return None
+
+
+def _job_in(facts: dict[str, str]) -> str | None:
+    array, task = facts.get("SLURM_ARRAY_JOB_ID"), facts.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array else facts.get("SLURM_JOB_ID")
 
 
 def progress(run: Path) -> tuple[int | None, float | None, str | None, float | None]:

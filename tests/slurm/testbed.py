@@ -1,6 +1,6 @@
 """A throw-away Slurm on one machine: munged, slurmctld and two slurmd, as root, without systemd.
 
-Needs the Debian packages slurm-wlm and munge. Everything is under one folder, and nothing is signalled
+Needs the Debian packages slurm-wlm and munge. All is under one folder, and nothing is signalled
 but the processes that were started here.
 """
 
@@ -80,7 +80,7 @@ def missing() -> str:
 
 
 @contextlib.contextmanager
-def testbed(root: Path) -> Iterator[dict[str, str]]:
+def slurm(root: Path) -> Iterator[dict[str, str]]:
     """A running Slurm; yields the environment in which its commands find it."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "SBATCH"))}
     environment |= {"SLURM_CONF": str(root / "slurm.conf"), "PATH": PATH}

@@ -1,0 +1,255 @@
+"""Trainings on a real Slurm: queued, disturbed in every way, and equal to undisturbed ones."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from genlab import checkpoints, runs
+from genlab.cli import run
+from tests.conftest import Here, Shell
+from tests.slurm.testbed import missing, slurm, wait
+
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.skipif(bool(missing()), reason=missing() or "Slurm is here"),
+    pytest.mark.timeout(900),
+]
+OFF = "track.wandb=off"
+ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
+SLOW = "trainer.callbacks+=[{class_path: tests.slurm.programs.Slow, init_args: {seconds: %s}}]"
+FAIL = "trainer.callbacks+=[{class_path: tests.slurm.programs.Fail, init_args: {step: %s}}]"
+
+
+class Cluster:
+    """The test bed as a user of ``genlab submit`` sees it."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.folder, self.environment = folder, environment
+
+    def said(self, *words: str) -> str:
+        """Output of one of Slurm's commands."""
+        return subprocess.run(
+            words, env=self.environment, capture_output=True, text=True, check=True, timeout=60
+        ).stdout.strip()
+
+    def submit(self, *words: str) -> str:
+        """``genlab submit`` in this process; returns the job's number."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.folder)
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            assert run(["submit", *words]) == 0
+        return max(self.said("squeue", "-h", "-t", "all", "-o", "%F").split(), key=int)
+
+    def state(self, job: str) -> str:
+        """A job's state, of a finished one too."""
+        return self.said("squeue", "-h", "-t", "all", "-j", job, "-o", "%T")
+
+    def restarts(self, job: str) -> int:
+        """How often a job was requeued."""
+        words = self.said("scontrol", "show", "job", "-o", job).split()
+        return int(next(w for w in words if w.startswith("Restarts=")).partition("=")[2])
+
+    def end(self, job: str, seconds: float = 400) -> str:
+        """The state in which a job ends."""
+        wait(lambda: self.state(job).split()[0] in ENDED, seconds, f"end of job {job}")
+        return self.state(job)
+
+    def run_of(self, job: str) -> Path:
+        """A job's run directory."""
+        return next((self.folder / "runs").glob(f"*/*/slurm-{job}"))
+
+    def log(self, job: str) -> str:
+        """What a job has printed."""
+        return next((self.folder / "runs").glob(f"*/*/slurm-{job}.log")).read_text()
+
+    def step(self, job: str) -> int:
+        """The last step in a job's metrics.csv."""
+        rows = steps(self.folder, job)
+        return rows[-1] if rows else -1
+
+    def pid(self, job: str, rank: int) -> int:
+        """The process of one rank."""
+        mine = {f"SLURM_JOB_ID={job}", f"SLURM_PROCID={rank}", "SLURM_STEP_ID=0",
+                f"SLURM_CONF={self.environment['SLURM_CONF']}"}  # fmt: skip
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                words = set((folder / "environ").read_text(errors="replace").split("\0"))
+                command = (folder / "cmdline").read_text()
+            except OSError:
+                continue
+            if mine <= words and "-m\0genlab" in command:
+                return int(folder.name)
+        raise AssertionError(f"no process of rank {rank} of job {job}")
+
+
+def steps(folder: Path, job: str) -> list[int]:
+    """The steps in metrics.csv that have a training loss, in the file's order."""
+    files = list((folder / "runs").glob(f"*/*/slurm-{job}/metrics.csv"))
+    if not files:
+        return []
+    with files[0].open() as file:
+        rows = [row for row in csv.DictReader(file) if row.get("train/loss")]
+    return [int(row["step"]) for row in rows if row["step"].isdigit()]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return checkpoints.read(run / "checkpoints" / "last.ckpt")["state_dict"]
+
+
+def assert_equal(a: Path, b: Path) -> None:
+    for key, value in weights(a).items():
+        assert torch.equal(value, weights(b)[key]), key
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    root, folder = tmp_path_factory.mktemp("slurm"), tmp_path_factory.mktemp("user")
+    with slurm(root) as environment:
+        environment |= {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        yield Cluster(folder, environment)
+
+
+LIMITED_STEPS = 420
+
+
+@pytest.fixture(scope="session")
+def limited(cluster: Cluster) -> str:
+    """A job of nearly three minutes in a partition's one minute; runs beside the other tests."""
+    return cluster.submit(
+        "simclr/digits", "--time", "1", "--warn", "5", "track.wandb=offline", SLOW % 0.3,
+        f"trainer.max_steps={LIMITED_STEPS}", "trainer.log_every_n_steps=1",
+        "trainer.check_val_every_n_epoch=1000", "trainer.max_epochs=1000",
+    )  # fmt: skip
+
+
+def test_shapes_of_a_job_give_the_weights_of_two_local_processes(
+    cluster: Cluster, limited: str, tmp_path: Path
+) -> None:
+    few = ("trainer.max_steps=45", OFF)
+    queued = {
+        "2 nodes x 1": cluster.submit("vae/digits", *few, "--nodes", "2", "--time", "9"),
+        "1 node x 2": cluster.submit("vae/digits", *few, "--tasks-per-node", "2", "--time", "9"),
+        "simclr": cluster.submit("simclr/digits", *few, "--nodes", "2", "--time", "9"),
+    }
+    shell = Shell(tmp_path)
+    for recipe in ("vae/digits", "simclr/digits"):
+        shell("fit", recipe, *few, "trainer.accelerator=cpu", "trainer.devices=2")
+    simclr, vae = shell.runs()
+    for name, job in queued.items():
+        assert cluster.end(job) == "COMPLETED", cluster.log(job)
+        assert_equal(cluster.run_of(job), simclr if name == "simclr" else vae)
+        assert "x 2 devices" in cluster.log(job)
+        facts = json.loads((cluster.run_of(job) / "run.json").read_text())
+        assert facts["slurm"]["SLURM_JOB_ID"] == job
+        assert facts["world_size"] == 2
+
+
+def test_a_disturbed_job_ends_with_the_weights_of_an_undisturbed_one(
+    cluster: Cluster, limited: str
+) -> None:
+    words = ("vae/digits", "--nodes", "2", "--time", "20", "trainer.max_steps=4000", OFF,
+             "trainer.max_epochs=1000", "trainer.log_every_n_steps=10")  # fmt: skip
+    job, moments = cluster.submit(*words), random.Random(time.time_ns())
+    wait(lambda: cluster.state(job) == "RUNNING", 60, "start")
+    time.sleep(1)
+    cluster.said("scancel", "--signal=USR1", job)  # while Python imports
+    for count, disturb in enumerate(("USR1", "USR1", "USR1", "requeue", "kill", "preempt"), 1):
+        start = -1 if count == 1 else cluster.step(job)
+        wait(lambda: cluster.restarts(job) >= count, 90, f"restart {count}")  # noqa: B023
+        wait(lambda: cluster.step(job) > start, 120, f"step after {start}")  # noqa: B023
+        time.sleep(moments.uniform(0, 0.3))
+        if disturb == "USR1":
+            cluster.said("scancel", "--signal=USR1", job)
+        elif disturb == "requeue":
+            cluster.said("scontrol", "requeue", job)
+        elif disturb == "kill":
+            os.kill(cluster.pid(job, moments.randrange(2)), signal.SIGKILL)
+        else:
+            cluster.said("sbatch", "-p", "urgent", "-N2", "--ntasks-per-node=1", "-c4", "-o",
+                         "/dev/null", "--wrap", "sleep 1")  # fmt: skip
+    assert cluster.end(job) == "COMPLETED", cluster.log(job)
+    assert cluster.restarts(job) == 7
+    straight = cluster.submit(*words)
+    assert cluster.end(straight) == "COMPLETED"
+    assert_equal(cluster.run_of(job), cluster.run_of(straight))
+    assert (cluster.run_of(job) / "metrics.json").is_file()
+    left = [p.name for p in (*cluster.folder.iterdir(), *cluster.run_of(job).glob("**/*"))]
+    assert not [name for name in left if "hpc_ckpt" in name or name.endswith(("tmp", "failures"))]
+
+
+def test_a_program_that_always_fails_at_a_step_is_tried_three_times(cluster: Cluster) -> None:
+    job = cluster.submit("vae/digits", "--time", "9", FAIL % 30, "trainer.max_steps=60", OFF)
+    assert cluster.end(job) == "FAILED"
+    assert cluster.restarts(job) == 2
+    assert cluster.log(job).count("this program is wrong") == 3
+    assert "failed 3 times without a new checkpoint" in cluster.log(job)
+
+
+def test_an_array_trains_a_run_for_each_seed_and_cancel_saves(
+    cluster: Cluster, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = cluster.submit("vae/digits", "--time", "9", "--array-of-seeds", "3-4", OFF, SLOW % 0.1)
+    monkeypatch.chdir(cluster.folder)
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    tasks = [f"{array}_3", f"{array}_4"]
+    for task in tasks:
+        wait(lambda: cluster.step(task) > 0, 120, f"training of {task}")  # noqa: B023
+    shown = {row["job"]: row for row in json.loads(here("jobs", "--json")[0])}
+    for seed, task in zip((3, 4), tasks, strict=True):
+        assert json.loads((cluster.run_of(task) / "run.json").read_text())["seed"] == seed
+        row = shown[task]
+        assert (row["state"], row["recipe"]) == ("RUNNING", "vae/digits")
+        assert row["run"] == str(cluster.run_of(task))
+        assert row["step"] > 0
+        assert row["images_per_second"] > 0
+        assert row["metric"] == "val/loss"
+    here("cancel", array)
+    for task in tasks:
+        assert cluster.end(task) == "CANCELLED"
+        wait(lambda: "SIGTERM at step" in cluster.log(task), 30, "last words")  # noqa: B023
+        newest = runs.newest(cluster.run_of(task))
+        assert newest is not None
+        assert f"at step {checkpoints.read(newest)['global_step']:,};" in cluster.log(task)
+    _, error = here("cancel", "99999", code=2)
+    assert "99999" in error
+
+
+def test_srun_by_hand_is_checked_before_anything_waits(cluster: Cluster) -> None:
+    words = ("-m", "genlab", "fit", "vae/digits", "trainer.max_steps=2", OFF)
+    for options, extra, said in (
+        (("-N2", "-n3"), (), "nodes disagree"),
+        (("-N1", "-n2"), ("trainer.devices=3",), "trainer.devices is 3"),
+        (("-N1", "-n2", "--job-name=bash"), (), "named bash"),
+    ):
+        done = subprocess.run(
+            ["srun", *options, sys.executable, *words, *extra],
+            env=cluster.environment, cwd=cluster.folder, capture_output=True, text=True,
+            timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode, said
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_time_limit_of_one_minute_is_no_limit(cluster: Cluster, limited: str) -> None:
+    assert cluster.end(limited, 600) == "COMPLETED", cluster.log(limited)
+    assert cluster.restarts(limited) >= 2
+    assert steps(cluster.folder, limited) == list(range(LIMITED_STEPS))
+    folders = [p.name for p in (cluster.run_of(limited) / "wandb").glob("offline-run-*")]
+    assert len(folders) >= 3
+    assert len({name.split("-", 3)[3] for name in folders}) == 1
