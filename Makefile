@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE  # without byte code every import of torch takes four times as long
 export WANDB_MODE ?= offline
 
-.PHONY: demo test test-all check bench install clean
+.PHONY: demo test test-all test-slurm check bench install clean
 
 demo: $(VENV)/.installed  ## train a VAE on 8x8 digits and draw from it; about a minute
 	$(BIN)/genlab fit vae/digits track.wandb=off
@@ -16,6 +16,9 @@ test: $(VENV)/.installed-dev  ## everything that needs no GPU, no network and no
 
 test-all: $(VENV)/.installed-dev  ## also the trainings of minutes
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not slurm and not benchmarks"
+
+test-slurm: $(VENV)/.installed-dev  ## on a real Slurm: needs root, slurm-wlm and munge
+	$(BIN)/python -m pytest -m slurm tests/slurm -rs
 
 check: $(VENV)/.installed-dev  ## style, types, direction of imports
 	$(BIN)/ruff check .
