@@ -100,7 +100,8 @@ class FreeThreshold(nn.Module):
         threshold: of no meaning here: it is learnt.
         decay: of the running statistics.
 
-    Source: Wang et al. 2022, arXiv:2205.07246, eq. 5 to 8.
+    Source: Wang et al. 2022, arXiv:2205.07246, eq. 5 to 8. All statistics start at 1 / K, as
+    there; microsoft/Semi-supervised-learning starts them at 1.
     """
 
     confidence: Tensor

@@ -158,6 +158,23 @@ def test_uda_learns_the_sharpened_prediction() -> None:
     )
 
 
+def test_fairness_is_minus_an_entropy_and_is_added() -> None:
+    """FreeMatch's L_f = -H(a, b) = sum a log b <= 0, weighted and added, as in USB's code."""
+    logits, _ = leaves(list(range(M)), scale=2.0)
+    for fairness in (0.5, 2.0):
+        method = small("freematch", fairness=fairness)
+        out = with_logits(method, logits)
+        assert out["mask_rate"] == 1
+        p = logits[B + M :].softmax(1)
+        said = F.one_hot(p.argmax(1), K).float().mean(0)
+        ours = torch.where(said > 0, p.mean(0) / said, 0.0)  # a is even at the start
+        ours = (ours / ours.sum()).clamp(min=1e-30).log()[said > 0].sum() / K
+        assert ours < 0
+        torch.testing.assert_close(out["loss_fairness"], ours)
+        expected = out["loss_labeled"] + out["loss_unlabeled"] + fairness * ours
+        torch.testing.assert_close(out["loss"], expected)
+
+
 def test_the_unlabelled_weight_can_rise(monkeypatch: pytest.MonkeyPatch) -> None:
     method = small(warmup_steps=10, unlabeled_weight=3.0)
     for step, share in ((0, 0.0), (5, 0.5), (20, 1.0)):

@@ -162,9 +162,9 @@ def test_the_network_of_the_paper() -> None:
 
 FIXMATCH = [name for name in sorted(recipes.shipped()) if name.startswith("fixmatch/")]
 STATISTICS = {
-    "CIFAR10": [0.4914, 0.4822, 0.4465],
-    "SVHN": [0.4377, 0.4438, 0.4728],
-    "STL10": [0.4467, 0.4398, 0.4066],
+    "CIFAR10": ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]),
+    "SVHN": ([0.4377, 0.4438, 0.4728], [0.1980, 0.2010, 0.1970]),
+    "STL10": ([0.4467, 0.4398, 0.4066], [0.2603, 0.2566, 0.2713]),
 }
 
 
@@ -176,10 +176,13 @@ def test_recipes_keep_to_the_paper(name: str) -> None:
     assert bool(data["augment"].get("flip")) == (kind not in ("Digits", "MNIST", "SVHN"))
     assert data["labels"] in (10, 40, 250, 1000, 4000)
     assert data["val_size"] > 0
-    if name == "fixmatch/stl10":
-        assert data["augment"]["translate"] == 12
+    assert data["augment"].get("padding", "reflect") == "reflect"
+    if kind == "STL10":
+        assert data["augment"]["translate"] == (12 if "resize" not in data else 4)
+        assert data["unlabeled"]
     if kind in STATISTICS:  # of the data set itself, in the network: training and test alike
-        assert model["encoder_kwargs"]["normalize"]["mean"] == STATISTICS[kind]
+        normalize = model["encoder_kwargs"]["normalize"]
+        assert (normalize["mean"], normalize["std"]) == STATISTICS[kind]
     assert model["optimizer"] | SGD == model["optimizer"]
     used = [c["class_path"].rpartition(".")[2] for c in config["trainer"]["callbacks"]]
     assert {"EMAWeights", "LiveAccuracy", "LastMedian"} <= set(used)
