@@ -36,7 +36,28 @@ class Probe(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """Logits: (B, F) -> (B, K)."""
-        return F.linear((h - self.mean) / (self.variance + 1e-6).sqrt(), self.weight, self.bias)
+        return F.linear(self.standardized(h), self.weight, self.bias)
+
+    @torch.no_grad()
+    def gradients(self, h: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of the summed cross entropy by weight (K, F) and bias (K,), and how many labels counted.
+
+        Written out: softmax minus one-hot times the features; half of what autograd costs here.
+
+        Args:
+            h: (B, F).
+            label: (B,), -1 counts nothing.
+        """
+        x = self.standardized(h)
+        error = F.linear(x, self.weight, self.bias).softmax(1)  # (B, K)
+        known = (label >= 0).to(error.dtype)
+        error.scatter_add_(1, label.clamp(min=0)[:, None], -torch.ones_like(error[:, :1]))
+        error *= known[:, None]
+        return error.T @ x, error.sum(0), known.sum()[None]
+
+    def standardized(self, h: Tensor) -> Tensor:
+        """Features as the probe sees them: (B, F) -> (B, F)."""
+        return (h - self.mean) / (self.variance + 1e-6).sqrt()
 
     @torch.no_grad()
     def look(self, h: Tensor) -> None:
@@ -159,16 +180,15 @@ class OnlineProbe(L.Callback):
         if encoder.training and torch.is_grad_enabled():
             self._outputs.append(features.detach())
 
+    @torch.no_grad()
     def _learn(self, h: Tensor, label: Tensor) -> None:
         """One step on the features (B, F) of this rank, with the gradient of all ranks' mean."""
         assert self.probe is not None
         assert self.optimizer is not None
         self.probe.look(h)
-        loss = F.cross_entropy(self.probe(h), label, ignore_index=-1, reduction="sum")
-        parameters = list(self.probe.parameters())
-        parts = [*torch.autograd.grad(loss, parameters), (label >= 0).sum().float()]
+        parts = self.probe.gradients(h, label)
         total = distributed.all_reduce_sum(torch.cat([part.flatten() for part in parts]))
-        *gradients, known = total.split([*(p.numel() for p in parameters), 1])
-        for p, gradient in zip(parameters, gradients, strict=True):
+        *gradients, known = total.split([*(part.numel() for part in parts)])
+        for p, gradient in zip(self.probe.parameters(), gradients, strict=True):
             p.grad = gradient.view_as(p) / known.clamp(min=1)
         self.optimizer.step()

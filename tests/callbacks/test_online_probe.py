@@ -132,3 +132,19 @@ def test_without_classes_or_an_encoder_there_is_no_figure(tmp_path: Path) -> Non
 def test_what_is_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"OnlineProbe.{next(iter(wrong))}"):
         OnlineProbe(**wrong)
+
+
+def test_the_gradient_that_is_written_out_is_autograds() -> None:
+    torch.manual_seed(0)
+    probe = Probe(7, 4).double()
+    for p in probe.parameters():
+        torch.nn.init.normal_(p)
+    h, label = torch.randn(12, 7).double(), torch.randint(4, (12,))
+    label[[2, 5]] = -1
+    probe.look(h)
+    loss = F.cross_entropy(probe(h), label, ignore_index=-1, reduction="sum")
+    expected = torch.autograd.grad(loss, list(probe.parameters()))
+    *found, known = probe.gradients(h, label)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b)
+    assert known.item() == 10
