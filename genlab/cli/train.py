@@ -31,7 +31,7 @@ def split_words(words: list[str]) -> tuple[list[str], list[str]]:
 def fit(words: list[str], resume: str | None, print_config: bool) -> None:
     """Train a recipe in a new run directory, or continue a run in its own."""
     if slurm.inside():
-        signals.hold()  # until training listens; imports must not be killed
+        signals.watch(slurm.go_back)  # until training listens; imports must not be killed
         launch.check()
     files, overrides = split_words(words)
     if resume is not None and files:

@@ -8,16 +8,37 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+from collections.abc import Callable
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # the later one is the stronger one
 _raised: set[int] = set()
 _forks_are_deaf = False
+_listening = threading.Event()
 
 
 def hold() -> None:
     """Keep both signals waiting from here on; those that come are not lost."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def watch(early: Callable[[], None]) -> None:
+    """Until `listen`, answer SIGUSR1 at once: a start may be slower than the time that is left.
+
+    Args:
+        early: what to do, in a thread of its own; both signals are held meanwhile.
+    """
+
+    def wait() -> None:
+        while not _listening.is_set():
+            if signal.sigtimedwait([signal.SIGUSR1], 0.2):
+                _raised.add(signal.SIGUSR1)
+                early()
+                return
+
+    hold()
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def listen() -> None:
@@ -26,6 +47,7 @@ def listen() -> None:
     Lightning puts a handler of its own on SIGTERM, which broadcasts; this replaces it.
     """
     global _forks_are_deaf
+    _listening.set()
     if not _forks_are_deaf:
         os.register_at_fork(after_in_child=hold)
         _forks_are_deaf = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -99,6 +100,19 @@ def requeue(name: str) -> None:
             if attempt == ATTEMPTS - 1:
                 raise
             time.sleep(1 + attempt)
+
+
+def go_back() -> None:
+    """Before training: nothing is to be saved, so requeue this job (rank zero does) and leave."""
+    if os.environ.get("SLURM_PROCID", "0") != "0" or os.environ.get("LOCAL_RANK", "0") != "0":
+        return  # Slurm ends this process when the job goes
+    try:
+        requeue(job())
+    except SlurmError as error:  # training will see the flag, and say so again
+        print(f"genlab: {error}", file=sys.stderr, flush=True)
+        return
+    print(f"genlab: SIGUSR1 before training; requeued job {job()}", file=sys.stderr, flush=True)
+    os._exit(0)
 
 
 def script() -> Path:

@@ -106,9 +106,14 @@ def test_an_array_task_is_not_its_array(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 SIGNALLED = """
-import os, signal
+import os, signal, time
 from genlab.cluster import signals
-signals.hold()
+early = []
+signals.watch(lambda: early.append(True))
+os.kill(os.getpid(), signal.SIGUSR1)
+time.sleep(0.5)
+assert early and signals.raised() == 2
+signals._raised.clear()
 os.kill(os.getpid(), signal.SIGTERM)  # would end this process
 assert signals.raised() == 0
 signals.listen()

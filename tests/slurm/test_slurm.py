@@ -137,7 +137,7 @@ def limited(cluster: Cluster) -> str:
 
 
 def test_shapes_of_a_job_give_the_weights_of_two_local_processes(
-    cluster: Cluster, limited: str, tmp_path: Path
+    cluster: Cluster, tmp_path: Path
 ) -> None:
     few = ("trainer.max_steps=45", OFF)
     queued = {
