@@ -164,6 +164,9 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     sweep.add_argument("--resume", metavar="SWEEP", help="go on: what is finished is skipped")
     sweep.add_argument("--parallel", type=int, default=1, metavar="P", help="runs at a time")
     sweep.add_argument("--dry-run", action="store_true", help="print the trials and stop")
+    sweep.add_argument("--runs-in", dest="root", default="runs", metavar="DIR", help="for --resume")
+    sweep.add_argument("--submit", action="store_true", help="as a Slurm job array; see submit")
+    _job_options(sweep)
     compare = command("compare", "Runs side by side: differences, mean ± sd over seeds, curves.")
     compare.add_argument("runs", nargs="+", metavar="RUN|ID|RECIPE|SWEEP|slurm-JOB|PATTERN")
     compare.add_argument("--metric", metavar="val/loss,...", help="figures to show and draw")
@@ -184,6 +187,15 @@ def _slurm_words(command: Callable[[str, str], Parser]) -> None:
     submit = command("submit", "Check a recipe and queue its training on a Slurm cluster.")
     submit.add_argument("words", nargs="*", metavar="RECIPE|FILE.yaml|key=value")
     submit.add_argument("--resume", metavar="RUN", help="continue this run in a new job")
+    submit.add_argument("--array-of-seeds", metavar="0-4", help="one job for each seed")
+    _job_options(submit)
+    submit.add_argument("--dry-run", action="store_true", help="print the command only")
+    command("jobs", "Your genlab jobs.").add_argument("--json", action="store_true")
+    command("cancel", "Cancel jobs; each saves first.").add_argument("jobs", nargs="+")
+
+
+def _job_options(submit: Parser) -> None:
+    """What a training asks of Slurm, see `genlab.cluster.submit.Job`."""
     submit.add_argument("--nodes", type=int, default=1)
     submit.add_argument("--gpus-per-node", type=int, default=0, metavar="G", help="one task each")
     submit.add_argument("--tasks-per-node", type=int, default=1, help="processes, without GPUs")
@@ -191,7 +203,6 @@ def _slurm_words(command: Callable[[str, str], Parser]) -> None:
     submit.add_argument("--time", metavar="T", help="24:00:00, or minutes")
     for name in ("partition", "account", "qos", "constraint"):
         submit.add_argument(f"--{name}")
-    submit.add_argument("--array-of-seeds", metavar="0-4", help="one job for each seed")
     submit.add_argument("--after", metavar="JOB", help="start when this one has succeeded")
     submit.add_argument(
         "--warn", type=int, default=120, metavar="S", dest="warning_seconds",
@@ -200,9 +211,6 @@ def _slurm_words(command: Callable[[str, str], Parser]) -> None:
     submit.add_argument(
         "--sbatch", action="append", default=[], metavar="=--OPTION", help="any other of sbatch's"
     )
-    submit.add_argument("--dry-run", action="store_true", help="print the command only")
-    command("jobs", "Your genlab jobs.").add_argument("--json", action="store_true")
-    command("cancel", "Cancel jobs; each saves first.").add_argument("jobs", nargs="+")
 
 
 MODULES = {

@@ -1,0 +1,270 @@
+"""``sweep``: every combination of some settings, or random ones; a run each, no server needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genlab import recipes, runs
+from genlab.cli import trials
+from genlab.cli.comparison import SWEEP, Run
+from genlab.cli.pool import Task, run_all
+from genlab.cli.train import split_words
+from genlab.recipes import COMMAND_LINE, Recipe, RecipeError
+from genlab.runs import RunError
+
+
+@dataclass
+class Trial:
+    """One run of a sweep: its directory, and the words that are its own."""
+
+    run: Path
+    words: list[str]
+    fixed: list[str]
+
+    @property
+    def state(self) -> str:
+        """``finished``, ``running``, ``stopped`` or ``waiting``."""
+        return Run(self.run).state if runs.is_run(self.run) else "waiting"
+
+    @property
+    def command(self) -> list[str]:
+        """What ``genlab fit`` gets: a run that has begun is continued."""
+        begun = runs.is_run(self.run)
+        return ["--resume", str(self.run)] if begun else [*self.fixed, *self.words]
+
+
+def sweep(
+    words: list[str],
+    random: int | None = None,
+    seed: int = 0,
+    name: str | None = None,
+    resume: str | None = None,
+    parallel: int = 1,
+    dry_run: bool = False,
+    submit: bool = False,
+    root: str = "runs",
+    **wish: Any,
+) -> int:
+    """Train every trial that is not finished, one after another or as a job array; then compare."""
+    if parallel < 1:
+        raise RecipeError(f"--parallel {parallel} must be at least 1", COMMAND_LINE)
+    if resume is not None and (words or random or name):
+        raise RecipeError(f"--resume {resume} goes on with its own words", COMMAND_LINE)
+    if resume is not None:
+        folder, found = opened(resume, root)
+    else:
+        folder, found = planned(words, random, seed, name)
+    new = resume is None
+    job = _job(folder, found, wish) if submit else None
+    if new:
+        _check(found, job)
+    if dry_run:
+        _list(found)
+        return 0
+    if new:
+        _write(folder, found)
+    if job is not None:
+        return _submit(folder, found, job, parallel, new)
+    return _train(folder, found, parallel)
+
+
+def planned(
+    words: list[str], random: int | None, seed: int, name: str | None
+) -> tuple[Path, list[Trial]]:
+    """The folder and trials of a new sweep; nothing is written.
+
+    Raises:
+        RecipeError: no such recipe, wrong words, or a name that is taken.
+    """
+    files, overrides = split_words(words)
+    found = trials.axes(overrides)
+    if kept := [one.key for one in found if one.key.startswith("track.") and len(one.values) != 1]:
+        raise RecipeError(f"{kept[0]} says where runs are kept: it cannot vary", COMMAND_LINE)
+    own = trials.drawn(found, random, seed) if random is not None else trials.grid(found)
+    constant = [f"{one.key}={one.values[0]}" for one in found if len(one.values) == 1]
+    recipe = recipes.resolve(files, constant)
+    if name is not None and not re.fullmatch(r"[\w.-]+", name):
+        raise RecipeError(f"--name {name} may hold letters, digits, - _ .", COMMAND_LINE)
+    identity = name or f"{runs.new_id()}-sweep"
+    root = Path((recipe.config.get("track") or {}).get("runs", "runs")).absolute()
+    folder = root / recipe.name / identity
+    if folder.exists():
+        raise RecipeError(f"{folder} exists: genlab sweep --resume {identity}", COMMAND_LINE)
+    fixed = [*map(_absolute, files), *_settings(constant, found, root, identity)]
+    digits = len(str(len(own) - 1))
+    listed = [[word for word in words if word not in constant] for words in own]
+    return folder, [
+        Trial(folder.parent / f"{identity}-{k:0{digits}d}", varying, fixed)
+        for k, varying in enumerate(listed)
+    ]
+
+
+def _settings(
+    constant: list[str], found: Sequence[trials.Axis], root: Path, identity: str
+) -> list[str]:
+    """The words that all trials share: the user's, and where the sweep belongs.
+
+    Settings are selected on validation data: only a sweep over nothing but seeds is tested.
+    """
+    keys = {one.key for one in found}
+    varying = {one.key for one in found if len(one.values) != 1}
+    shared = [word for word in constant if not word.startswith("track.runs=")]
+    shared.append(f"track.runs={json.dumps(str(root))}")
+    if "track.group" not in keys:
+        shared.append(f"track.group={json.dumps(identity)}")
+    if "track.test_after_fit" not in keys and varying - {trials.SEED}:
+        shared.append("track.test_after_fit=false")
+    return shared
+
+
+def opened(word: str, root: str) -> tuple[Path, list[Trial]]:
+    """The folder and trials of a sweep that was begun.
+
+    Raises:
+        RunError: there is none of that name.
+    """
+    known = [file.parent for file in Path(root).glob(f"**/{SWEEP}")]
+    named = [
+        folder for folder in (Path(word), *known) if folder == Path(word) or folder.name == word
+    ]
+    folder = next((one.absolute() for one in named if (one / SWEEP).is_file()), None)
+    if folder is None:
+        names = {one.name for one in known}
+        hint = recipes.nearest(word, names) or f"there are no sweeps under {root}/"
+        raise RunError(f"{word} is no sweep\n{hint}")
+    content = runs.read_json(folder / SWEEP)
+    pairs = zip(content["runs"], content["trials"], strict=True)
+    return folder, [Trial(folder.parent / name, own, content["fixed"]) for name, own in pairs]
+
+
+def _absolute(word: str) -> str:
+    return str(Path(word).absolute()) if Path(word).exists() else word
+
+
+def _check(found: Sequence[Trial], job: Any) -> None:
+    """Every trial's keys, and every value once in a model, before the first run.
+
+    Raises:
+        RecipeError: the first that is wrong.
+    """
+    resolved: list[tuple[Trial, Recipe]] = []
+    for trial in found:
+        files, overrides = split_words([*trial.fixed, *trial.words])
+        recipe = recipes.resolve(files, overrides)
+        recipes.check_keys(recipe)
+        resolved.append((trial, recipe))
+    from genlab.cli.build import build
+    from genlab.cli.submit import validate
+
+    tried: set[str] = set()
+    for trial, recipe in resolved:
+        if tried.issuperset(trial.words):
+            continue
+        tried |= set(trial.words)
+        if job is not None:
+            validate(recipe, job)
+        else:
+            build(recipe, trial.run)
+
+
+def _list(found: Sequence[Trial]) -> None:
+    for trial in found:
+        print(f"{trial.run.name}  genlab fit {shlex.join(trial.command)}  ({trial.state})")
+    print(f"{len(found)} runs")
+
+
+def _write(folder: Path, found: Sequence[Trial]) -> None:
+    try:
+        folder.mkdir(parents=True)
+        content = {
+            "fixed": found[0].fixed,
+            "runs": [trial.run.name for trial in found],
+            "trials": [trial.words for trial in found],
+        }
+        runs.write_json(folder / SWEEP, content)
+    except OSError as error:
+        raise RunError(
+            f"cannot write {folder}: {error.strerror}\nchoose another place with track.runs=DIR"
+        ) from None
+
+
+def _train(folder: Path, found: Sequence[Trial], parallel: int) -> int:
+    """Run what is not finished, then print the table of all."""
+    waiting = [trial for trial in found if trial.state in ("waiting", "stopped")]
+    print(f"sweep {folder.name}: {len(waiting)} of {len(found)} runs to do", file=sys.stderr)
+    tasks = [
+        Task(
+            " ".join(trial.words),
+            [sys.executable, "-m", "genlab", "fit", *trial.command],
+            {runs.ID_VARIABLE: trial.run.name},
+            None if parallel == 1 else folder / f"{trial.run.name}.log",
+        )
+        for trial in waiting
+    ]
+    codes = run_all(tasks, parallel)
+    again = f"genlab sweep --resume {shlex.quote(_shown(folder))}"
+    if any(code < 0 or code == 130 for code in codes):  # a signal: ours or someone's
+        print(f"stopped; go on with: {again}", file=sys.stderr)
+        return 130
+    if len(codes) < len(tasks) and not any(trial.state == "finished" for trial in found):
+        if not any(runs.is_run(trial.run) for trial in found):
+            shutil.rmtree(folder)
+        return 2  # the first run was refused, and has said why
+    if any(runs.is_run(trial.run) for trial in found):
+        from genlab.cli.compare import compare
+
+        compare([str(folder)])
+    if failed := [trial for trial in found if trial.state != "finished"]:
+        print(f"{len(failed)} runs are not finished; try again: {again}", file=sys.stderr)
+    return int(bool(failed))
+
+
+def _shown(folder: Path) -> str:
+    return os.path.relpath(folder) if folder.is_relative_to(Path.cwd()) else str(folder)
+
+
+def _job(folder: Path, found: Sequence[Trial], wish: dict[str, Any]) -> Any:
+    from genlab.cluster.submit import Job
+
+    name = folder.parent
+    files, overrides = split_words(found[0].fixed)
+    recipe = recipes.resolve(files, overrides)
+    root = name.parents[len(Path(recipe.name).parts) - 1]
+    return Job(recipe=recipe.name, root=root, options=wish.pop("sbatch"), **wish)
+
+
+def _submit(folder: Path, found: Sequence[Trial], job: Any, parallel: int, new: bool) -> int:
+    """One job array, a task for each run that is not finished."""
+    from genlab.cluster.submit import submit as put
+
+    waiting = [trial for trial in found if trial.state in ("waiting", "stopped")]
+    if not waiting:
+        print("every run is finished")
+        return 0
+    number = len(list(folder.glob("lines*.txt")))  # jobs in the queue still read the older ones
+    job.lines = folder / f"lines{number or ''}.txt"
+    job.lines.write_text("".join(_line(trial) for trial in waiting))
+    job.array = f"0-{len(waiting) - 1}" + (f"%{parallel}" if parallel > 1 else "")
+    try:
+        answer = put(job)
+    except RunError:
+        if new:
+            shutil.rmtree(folder)
+        raise
+    print(f"job    {answer}, an array of {len(waiting)}\nsweep  {_shown(folder)}")
+    print(f"next   genlab jobs, genlab compare {folder.name}, genlab cancel {answer}")
+    return 0
+
+
+def _line(trial: Trial) -> str:
+    """A task of the array, as slurm/train.sbatch reads it."""
+    return shlex.join([f"{runs.ID_VARIABLE}={trial.run.name}", *trial.command]) + "\n"
