@@ -36,7 +36,7 @@ def compare(
     selected, mode = found[0].monitor
     first = asked[0] if asked else selected
     same_noun = first.removeprefix("best/").split("/")[-1] == selected.split("/")[-1]
-    order = ranked(groups, first, mode) if same_noun else groups
+    order = ranked(groups, first, mode) if selected and same_noun else groups
     columns = asked or _usual(found, selected)
     target = Path(out) if out else _beside(found, runs, root)
     drawn = _draw(order, _panels(found, selected, asked), target, _title(found, runs))

@@ -44,9 +44,9 @@ class Run:
 
     @cached_property
     def monitor(self) -> tuple[str, str]:
-        """The figure that selects the checkpoint, and ``min`` or ``max``."""
+        """The figure that selects the checkpoint, empty for none, and ``min`` or ``max``."""
         group = self._recipe.get("checkpoint") or {}
-        return str(group.get("monitor", "val/loss")), str(group.get("mode", "min"))
+        return str(group.get("monitor", "val/loss") or ""), str(group.get("mode", "min"))
 
     @cached_property
     def facts(self) -> dict[str, Any]:

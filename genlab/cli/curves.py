@@ -106,5 +106,6 @@ def _panel(axes: Any, metric: str, found: Sequence[Any], groups: Sequence[Group]
             low = np.maximum(mean - sd, values.min() / 2) if log else mean - sd
             axes.fill_between(steps, low, mean + sd, color=_style(k)["color"], alpha=0.2, lw=0)
     axes.set(xlabel="optimiser steps", ylabel=metric, yscale="log" if log else "linear")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

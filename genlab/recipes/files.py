@@ -36,8 +36,11 @@ def root() -> Path:
 
 
 def shipped() -> dict[str, Path]:
-    """Every shipped recipe by its name, ``vae/mnist``; base files at the top are not recipes."""
-    files = sorted(root().glob("*/*.yaml"))
+    """Every shipped recipe by its name, ``vae/mnist``.
+
+    Base files at the top are none, nor is a ``sweep.yaml``, which is for W&B's own sweeps.
+    """
+    files = sorted(file for file in root().glob("*/*.yaml") if file.name != "sweep.yaml")
     return {file.relative_to(root()).with_suffix("").as_posix(): file for file in files}
 
 
