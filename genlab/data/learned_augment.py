@@ -42,11 +42,12 @@ class LearnedAugment(L.Callback):
             trainer.callbacks.insert(0, cls(policy))
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        if stage == "fit":
-            self.policy.reset()  # a checkpoint is loaded after this
+        if stage != "fit":
+            return
         if not hasattr(pl_module, "logits"):
             name = type(pl_module).__name__
             raise ValueError(f"strong: ctaugment learns from predictions, which {name} has none of")
+        self.policy.reset()  # a checkpoint is loaded after this
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._step, self._kept = trainer.global_step, []
