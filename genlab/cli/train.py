@@ -167,31 +167,37 @@ def _early_refusals(lab: Lab, run: Path) -> Iterator[None]:
     """
     from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+    from genlab.data.errors import BrokenDataError
+
     try:
         yield
-    except (ValueError, RuntimeError, MisconfigurationException) as error:
+    except (ValueError, RuntimeError, OSError, MisconfigurationException) as error:
+        late = lab.checkpoints.newest is not None
+        if late and isinstance(error, OSError | BrokenDataError):
+            _say_kept(lab, run, error)
+            sys.exit(1)
         frames = traceback.extract_tb(error.__traceback__)
         ours = re.search(r"[/\\](genlab|lightning)[/\\]", frames[-1].filename)
-        late = lab.checkpoints.newest is not None
         if not ours or (late and "early_stopping" not in frames[-1].filename):
             raise
         if runs.launches() and not any((run / "checkpoints").iterdir()):
             shutil.rmtree(run)
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise RecipeError("\n".join(lines[:2]), lab.recipe.name) from error
-    except OSError as error:  # data that vanished, a full disk
-        if lab.checkpoints.newest is None:
-            raise
-        print(
-            f"genlab: {lab.recipe.name} stopped after step {lab.trainer.global_step:,}: {error}\n"
-            f"  {lab.checkpoints.newest} is kept; go on with: genlab fit --resume {run}",
-            file=sys.stderr,
-        )
-        sys.exit(1)
     except SystemExit:
         if lab.trainer.interrupted:
             print(f"stopped; go on with: genlab fit --resume {run}", file=sys.stderr)
         raise
+
+
+def _say_kept(lab: Lab, run: Path, error: Exception) -> None:
+    """Data that vanished, a full disk: what happened, what is kept, how to go on."""
+    line = str(error).strip().splitlines()[-1]
+    print(
+        f"genlab: {lab.recipe.name} stopped after step {lab.trainer.global_step:,}: {line}\n"
+        f"  {lab.checkpoints.newest} is kept; go on with: genlab fit --resume {run}",
+        file=sys.stderr,
+    )
 
 
 def _say_batch(lab: Lab) -> None:
