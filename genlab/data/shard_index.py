@@ -35,6 +35,7 @@ ENTRY = np.dtype(
 )
 Entries = NDArray[Any]  # (N,) of ENTRY, by ascending index
 OPEN = 256  # shards that a process keeps open
+ASKED = 1024  # blocks that it remembers to have asked for
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ class Shelf:
     def __init__(self, shards: list[Path]) -> None:
         self.shards = shards
         self._open: OrderedDict[int, int] = OrderedDict()
+        self._asked: OrderedDict[tuple[int, int, int], None] = OrderedDict()
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -175,19 +177,20 @@ class Shelf:
         """
         if not hasattr(os, "posix_fadvise"):
             return
-        first = entries["offset"].astype(np.int64) - HEADER
-        last = first + HEADER + entries["length"]
-        spans = {
-            (int(shard), int(a - a % block), int(b - b % -block))
-            for shard, a, b in zip(entries["shard"], first, last, strict=True)
-        }
-        for shard, a, b in sorted(spans):
+        first = (entries["offset"].astype(np.int64) - HEADER) // block
+        last = (entries["offset"].astype(np.int64) + entries["length"] - 1) // block
+        spans = set(zip(entries["shard"].tolist(), first.tolist(), last.tolist(), strict=True))
+        for shard, a, b in sorted(spans - self._asked.keys()):
             with self._lock:
                 try:
-                    descriptor = self._descriptor(shard)
-                    os.posix_fadvise(descriptor, a, b - a, os.POSIX_FADV_WILLNEED)
+                    where = self._descriptor(shard), a * block, (b + 1 - a) * block
+                    os.posix_fadvise(*where, os.POSIX_FADV_WILLNEED)
                 except OSError:  # only a hint; `read` says what is wrong
                     return
+        if block > 1:  # else nothing is asked for twice
+            self._asked.update(dict.fromkeys(spans))
+            while len(self._asked) > ASKED:
+                self._asked.popitem(last=False)
 
     def _descriptor(self, shard: int) -> int:
         if shard not in self._open:

@@ -333,6 +333,22 @@ def test_few_files_are_open_at_a_time(copy: Path, monkeypatch: pytest.MonkeyPatc
     assert OPEN < 512  # of 1,024 that a process usually may have
 
 
+def test_blocks_are_fetched_once_and_pictures_by_themselves(
+    shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda fd, at, size, _: asked.append((at, size)))
+    part = read_index(shards)[1]["train"]
+    shelf = Shelf(part.shards)
+    for _ in range(2):
+        shelf.expect(part.entries, block=2**20)
+    assert asked == [(0, 2**20)] * len(part.shards)
+    asked.clear()
+    shelf.expect(part.entries[:3])
+    expected = [(int(e["offset"]) - 512, int(e["length"]) + 512) for e in part.entries[:3]]
+    assert sorted(asked) == sorted(expected)
+
+
 # ---- packing ---------------------------------------------------------------------------------
 
 

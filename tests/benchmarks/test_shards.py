@@ -1,0 +1,119 @@
+"""Pictures streamed from shards: cost a picture and memory, from 1,000 to 100,000 of them."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tracemalloc
+from collections.abc import Callable, Iterator
+from functools import partial
+from io import BytesIO
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from genlab.data import ImageFolder
+from genlab.data.loader import Batch
+from genlab.data.pack import Packing, pack
+from genlab.data.shards import PackedFiles
+from tests.benchmarks.timing import compare, seconds
+
+pytestmark = pytest.mark.benchmarks
+SIZES = (1_000, 10_000, 100_000)
+LARGEST = int(os.environ.get("GENLAB_BENCH_PICTURES", SIZES[-1]))
+
+
+def jpegs(root: Path, number: int) -> Path:
+    """Files of 16 px in ten classes: a hundred different ones, again and again."""
+    rng = np.random.default_rng(0)
+    stock = []
+    for _ in range(100):
+        buffer = BytesIO()
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(buffer, "JPEG")
+        stock.append(buffer.getvalue())
+    for label in range(10):
+        (root / f"{label}").mkdir(parents=True)
+    for k in range(number):
+        (root / f"{k % 10}" / f"{k // 10:06d}.jpg").write_bytes(stock[k % 100])
+    return root
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    found = {}
+    for number in dict.fromkeys((*SIZES[:-1], LARGEST)):
+        place = tmp_path_factory.mktemp("pictures")
+        jpegs(place / "pictures", number)
+        pack(place / "pictures", place / "shards", Packing(megabytes=16))
+        found[number] = place
+    return found
+
+
+def data_of(root: Path, order: str) -> ImageFolder:
+    return ImageFolder(
+        str(root), 16, in_memory=False, workers=0, batch_size=100, val_size=0, test_size=0,
+        order=order, seed=0,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def batches(loader: Any) -> Iterator[Batch]:
+    """Of one epoch after another."""
+    for epoch in count():
+        loader.set_epoch(epoch)
+        yield from loader
+
+
+def reader(root: Path, order: str) -> Callable[[], None]:
+    """Reads the next thousand pictures."""
+    endless = batches(data_of(root, order).train_dataloader())
+
+    def read() -> None:
+        for _ in range(10):
+            next(endless)
+
+    return read
+
+
+@pytest.mark.parametrize("order", ["global", "shards"])
+def test_cost_a_picture_is_flat(packed: dict[int, Path], order: str) -> None:
+    """A thousand pictures read, and their share in drawing the order of an epoch."""
+    read = {number: reader(place / "shards", order) for number, place in packed.items()}
+    draw = {
+        number: partial(data_of(place / "shards", order).train_dataloader().batches, 0)
+        for number, place in packed.items()
+    }
+    costs: dict[int, list[float]] = {number: [] for number in packed}
+    for _ in range(8):
+        for number in packed:
+            drawing = seconds(draw[number]) if number > 9_000 else 0.0  # else reading includes it
+            costs[number].append(1e6 * (seconds(read[number]) / 1000 + drawing / number))
+    middle = {number: statistics.median(found[1:]) for number, found in costs.items()}
+    print(f"\n{order}: " + ", ".join(f"{n:,}: {cost:.0f} us" for n, cost in middle.items()))
+    assert max(middle.values()) <= 1.1 * min(middle.values())
+
+
+@pytest.mark.parametrize("order", ["global", "shards"])
+def test_shards_cost_no_more_than_files(packed: dict[int, Path], order: str) -> None:
+    place = packed[10_000]
+    files, shards = reader(place / "pictures", "global"), reader(place / "shards", order)
+    assert compare(f"1,000 pictures: files against shards, order {order}", files, shards) > 0.8
+
+
+def test_memory_is_so_many_bytes_a_picture(packed: dict[int, Path]) -> None:
+    held, most = {}, {}
+    for number, place in packed.items():
+        tracemalloc.start()
+        loader = data_of(place / "shards", "shards").train_dataloader()
+        assert isinstance(loader.source, PackedFiles)
+        held[number], most[number] = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    small, large = min(held), max(held)
+    each = (held[large] - held[small]) / (large - small)
+    peak = (most[large] - most[small]) / (large - small)
+    print(f"\nmemory: {each:.0f} bytes a picture, {peak:.0f} while it is set up ({sys.platform})")
+    assert each < 80
