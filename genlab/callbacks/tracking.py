@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
+from threading import Thread
 from typing import Any, Literal
 from urllib.parse import urlparse
 
@@ -28,6 +29,7 @@ from genlab.callbacks.csv_log import CSVLog
 
 SERVER = "https://api.wandb.ai"
 INIT_SECONDS, FINISH_SECONDS = 30, 600  # that a run waits for a W&B server, at its start and end
+PAUSE_SECONDS = 20  # and before it goes back into Slurm's queue
 
 
 def _never_fatal(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -104,6 +106,19 @@ class WandbRun(WandbLogger):
         self.experiment.finish()
         wandb.teardown()
 
+    @rank_zero_only
+    @_never_fatal
+    def pause(self) -> None:
+        """End this part of a run that another start continues, in `PAUSE_SECONDS` at most.
+
+        A job that is about to be requeued cannot wait for a server that does not answer.
+        """
+        ending = Thread(target=self.experiment.finish, daemon=True)
+        ending.start()
+        ending.join(PAUSE_SECONDS)
+        if ending.is_alive():
+            raise TimeoutError("its server does not take what is left")
+
     def _upload(self, file: Path) -> None:
         import wandb
 
@@ -178,7 +193,7 @@ class Tracking:
     def _logger(self, run: Path, recipe: str, config: dict[str, Any], offline: bool) -> WandbRun:
         import wandb
 
-        limits = {"init_timeout": INIT_SECONDS, "finish_timeout": FINISH_SECONDS}
+        limits: dict[str, Any] = {"init_timeout": INIT_SECONDS, "finish_timeout": FINISH_SECONDS}
         limits |= {"finish_timeout_raises": True}
         known = wandb.Settings.model_fields.keys()  # older versions wait for ever
         tags = [config[group]["class_path"].rpartition(".")[2] for group in ("model", "data")]

@@ -83,7 +83,7 @@ def _leave(lab: Lab, run: Path, stop: Stopped) -> None:
 
     for logger in lab.trainer.loggers:
         if isinstance(logger, WandbRun):
-            logger.experiment.finish()
+            logger.pause()
     if runs.launches():
         facts = runs.read_json(run / "run.json")
         runs.write_json(run / "run.json", facts | {"stopped": str(stop)})

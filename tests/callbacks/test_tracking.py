@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -117,6 +118,27 @@ def test_a_service_that_dies_is_said_once(
     logger.close()
     assert capsys.readouterr().err == "W&B is lost (the service is gone); metrics.csv goes on\n"
     finish()
+
+
+def test_a_requeue_does_not_wait_for_a_server_that_is_gone(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger = Tracking(wandb="offline").loggers(run, "vae/digits", CONFIG)[1]
+    assert isinstance(logger, WandbRun)
+    finish, patience = logger.experiment.finish, Event()
+    monkeypatch.setattr(logger.experiment, "finish", lambda: patience.wait(60))
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.1)
+    start = time.monotonic()
+    logger.pause()
+    assert time.monotonic() - start < 5
+    assert "does not take what is left" in capsys.readouterr().err
+    patience.set()
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 60)
+    monkeypatch.setattr(logger.experiment, "finish", finish)
+    logger.lost = ""
+    logger.pause()
+    assert written(run)
+    assert not capsys.readouterr().err
 
 
 def test_no_place_for_wandb_leaves_the_csv(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
