@@ -19,6 +19,7 @@ from torch import Tensor
 from genlab.callbacks.points import draw, is_plane
 
 TILE = 48  # pixels: smaller images are enlarged by a whole factor until they reach it
+REACH = 2.5  # of the plane, each way, that a cloud of points shows at least
 
 
 def grid(images: Tensor, columns: int | None = None) -> np.ndarray:
@@ -29,7 +30,8 @@ def grid(images: Tensor, columns: int | None = None) -> np.ndarray:
     (N, 2, 1, 1), are a cloud of dots instead.
     """
     if is_plane(images):
-        return draw({f"{len(images):,} points": images}, float(images.abs().max()) * 1.1)
+        reach = max(REACH, float(images.abs().max()) * 1.1)  # the same in all frames of a film
+        return draw({f"{len(images):,} points": images}, reach)
     images = images.detach().float().cpu().clamp(0, 1)
     n, channels, height, width = images.shape
     if channels == 1:
