@@ -21,10 +21,11 @@ from genlab.cli import run
 from tests.conftest import Here, Shell
 from tests.slurm.testbed import missing, slurm, wait
 
+PATIENCE = 4  # on a machine that has nothing else to do, 1 is enough
 pytestmark = [
     pytest.mark.slurm,
     pytest.mark.skipif(bool(missing()), reason=missing() or "Slurm is here"),
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(500 * PATIENCE),
 ]
 OFF = "track.wandb=off"
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
@@ -62,7 +63,7 @@ class Cluster:
         words = self.said("scontrol", "show", "job", "-o", job).split()
         return int(next(w for w in words if w.startswith("Restarts=")).partition("=")[2])
 
-    def end(self, job: str, seconds: float = 400) -> str:
+    def end(self, job: str, seconds: float = 200 * PATIENCE) -> str:
         """The state in which a job ends."""
         wait(lambda: self.state(job).split()[0] in ENDED, seconds, f"end of job {job}")
         return self.state(job)
@@ -159,7 +160,7 @@ def test_shapes_of_a_job_give_the_weights_of_two_local_processes(
 
 
 def test_a_disturbed_job_ends_with_the_weights_of_an_undisturbed_one(
-    cluster: Cluster, limited: str
+    cluster: Cluster,
 ) -> None:
     words = ("vae/digits", "--nodes", "2", "--time", "20", "trainer.max_steps=4000", OFF,
              "trainer.max_epochs=1000", "trainer.log_every_n_steps=10")  # fmt: skip
@@ -169,8 +170,8 @@ def test_a_disturbed_job_ends_with_the_weights_of_an_undisturbed_one(
     cluster.said("scancel", "--signal=USR1", job)  # while Python imports
     for count, disturb in enumerate(("USR1", "USR1", "USR1", "requeue", "kill", "preempt"), 1):
         start = -1 if count == 1 else cluster.step(job)
-        wait(lambda: cluster.restarts(job) >= count, 90, f"restart {count}")  # noqa: B023
-        wait(lambda: cluster.step(job) > start, 120, f"step after {start}")  # noqa: B023
+        wait(lambda: cluster.restarts(job) >= count, 90 * PATIENCE, f"restart {count}")  # noqa: B023
+        wait(lambda: cluster.step(job) > start, 90 * PATIENCE, f"step after {start}")  # noqa: B023
         time.sleep(moments.uniform(0, 0.3))
         if disturb == "USR1":
             cluster.said("scancel", "--signal=USR1", job)
@@ -182,7 +183,7 @@ def test_a_disturbed_job_ends_with_the_weights_of_an_undisturbed_one(
             cluster.said("sbatch", "-p", "urgent", "-N2", "--ntasks-per-node=1", "-c4", "-o",
                          "/dev/null", "--wrap", "sleep 1")  # fmt: skip
     assert cluster.end(job) == "COMPLETED", cluster.log(job)
-    assert cluster.restarts(job) == 7
+    assert cluster.restarts(job) >= 7
     straight = cluster.submit(*words)
     assert cluster.end(straight) == "COMPLETED"
     assert_equal(cluster.run_of(job), cluster.run_of(straight))
@@ -191,7 +192,9 @@ def test_a_disturbed_job_ends_with_the_weights_of_an_undisturbed_one(
     assert not [name for name in left if "hpc_ckpt" in name or name.endswith(("tmp", "failures"))]
 
 
-def test_a_program_that_always_fails_at_a_step_is_tried_three_times(cluster: Cluster) -> None:
+def test_a_program_that_always_fails_at_a_step_is_tried_three_times(
+    cluster: Cluster, limited: str
+) -> None:
     job = cluster.submit("vae/digits", "--time", "9", FAIL % 30, "trainer.max_steps=60", OFF)
     assert cluster.end(job) == "FAILED"
     assert cluster.restarts(job) == 2
@@ -208,7 +211,7 @@ def test_an_array_trains_a_run_for_each_seed_and_cancel_saves(
         monkeypatch.setenv(name, value)
     tasks = [f"{array}_3", f"{array}_4"]
     for task in tasks:
-        wait(lambda: cluster.step(task) > 0, 120, f"training of {task}")  # noqa: B023
+        wait(lambda: cluster.step(task) > 0, 90 * PATIENCE, f"training of {task}")  # noqa: B023
     shown = {row["job"]: row for row in json.loads(here("jobs", "--json")[0])}
     for seed, task in zip((3, 4), tasks, strict=True):
         assert json.loads((cluster.run_of(task) / "run.json").read_text())["seed"] == seed
@@ -247,7 +250,7 @@ def test_srun_by_hand_is_checked_before_anything_waits(cluster: Cluster) -> None
 
 
 def test_a_time_limit_of_one_minute_is_no_limit(cluster: Cluster, limited: str) -> None:
-    assert cluster.end(limited, 600) == "COMPLETED", cluster.log(limited)
+    assert cluster.end(limited, 300 * PATIENCE) == "COMPLETED", cluster.log(limited)
     assert cluster.restarts(limited) >= 2
     assert steps(cluster.folder, limited) == list(range(LIMITED_STEPS))
     folders = [p.name for p in (cluster.run_of(limited) / "wandb").glob("offline-run-*")]
