@@ -291,10 +291,10 @@ def _reason(error: BaseException) -> str:
 def _where(message: str, recipe: Recipe) -> str:
     """The file whose argument an error message names, as far as it names one."""
     words = ["optimizer"] if "optimizer." in message else re.findall(r"\w+", message)
-    for group in ("model", "data", "checkpoint"):
+    places: dict[str, str] = {}
+    for group in ("checkpoint", "data", "model"):  # the last one counts where two have a key
         given = recipe.config.get(group) or {}
-        for key in given.get("init_args", given):
-            if key in words:
-                origin = recipe.origin(f"{group}.init_args.{key}")
-                return f"{origin}, {group}.{key}"
-    return recipe.name
+        places |= dict.fromkeys(given.get("init_args", given), group)
+    named = next((word for word in words if word in places), None)  # what a message begins with
+    group = places.get(named or "")
+    return f"{recipe.origin(f'{group}.init_args.{named}')}, {group}.{named}" if group else recipe.name
