@@ -162,7 +162,7 @@ def test_shapes_of_a_job_give_the_weights_of_two_local_processes(
 def test_a_disturbed_job_ends_with_the_weights_of_an_undisturbed_one(
     cluster: Cluster,
 ) -> None:
-    words = ("vae/digits", "--nodes", "2", "--time", "20", "trainer.max_steps=4000", OFF,
+    words = ("vae/digits", "--nodes", "2", "--time", "20", "trainer.max_steps=3000", OFF,
              "trainer.max_epochs=1000", "trainer.log_every_n_steps=10")  # fmt: skip
     job, moments = cluster.submit(*words), random.Random(time.time_ns())
     wait(lambda: cluster.state(job) == "RUNNING", 60, "start")

@@ -51,6 +51,8 @@ SelectTypeParameters=CR_Core
 SchedulerType=sched/backfill
 SchedulerParameters=batch_sched_delay=0,sched_interval=2,sched_min_interval=0,bf_interval=2
 MinJobAge=900
+# a busy machine answers late, and an order that is repeated hits the next start of a requeued job
+MessageTimeout=100
 # how long a job has between SIGTERM and SIGKILL; 30 s is Slurm's default
 KillWait=30
 InactiveLimit=0
