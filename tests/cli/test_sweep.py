@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import pytest
@@ -21,7 +22,8 @@ from genlab.cli import sweep as module
 from genlab.cli.pool import Task, run_all
 from genlab.recipes import RecipeError
 from tests.cli.test_compare import write_run
-from tests.conftest import Here
+from tests.cli.test_wandb import records
+from tests.conftest import Here, Shell
 
 
 @pytest.mark.parametrize(
@@ -258,6 +260,31 @@ def test_each_of_several_gpus_gets_a_task(tmp_path: Path, monkeypatch: pytest.Mo
     assert sorted((tmp_path / str(k)).read_text() for k in range(2)) == ["3", "5"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     assert pool.visible_gpus() == []
+
+
+def test_a_sweep_for_real(shell: Shell) -> None:
+    words = ("seed_everything=0..1", "trainer.max_epochs=1", "track.wandb=offline")
+    out, _ = shell("sweep", "classifier/digits", *words, "--name", "s", "--parallel", "2")
+    first, second = shell.runs()
+    assert (first.name, second.name) == ("s-0", "s-1")
+    figures = [runs.read_json(run / "metrics.json") for run in (first, second)]
+    loss = [one["val/loss"] for one in figures]
+    assert loss[0] != loss[1]
+    assert f"{mean(loss):.4g} ± {stdev(loss):.2g}" in out
+    assert all("test/accuracy" in one for one in figures)
+    assert (first.parent / "s" / "compare.png").is_file()
+    assert "val/loss" in (first.parent / "s" / "s-0.log").read_text()
+    started = [
+        record.run
+        for run in (first, second)
+        for file in run.glob("wandb/offline-run-*/*.wandb")
+        for record in records(file)
+        if record.WhichOneof("record_type") == "run"
+    ]
+    assert [one.run_group for one in started] == ["s", "s"]
+    assert [one.run_id[:4] for one in started] == ["s-0-", "s-1-"]
+    out, _ = shell("sync", "s", "--dry-run")
+    assert len(out.splitlines()) == 2
 
 
 def test_what_wandbs_own_agent_starts_is_accepted(here: Here) -> None:
