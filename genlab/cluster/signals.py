@@ -23,19 +23,18 @@ def hold() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
-def watch(early: Callable[[], None]) -> None:
-    """Until `listen`, answer SIGUSR1 at once: a start may be slower than the time that is left.
+def watch(early: Callable[[int], None]) -> None:
+    """Until `listen`, answer signals at once: a start may be slower than the time that is left.
 
     Args:
-        early: what to do, in a thread of its own; both signals are held meanwhile.
+        early: what to do with a signal's number, in a thread of its own; both are held meanwhile.
     """
 
     def wait() -> None:
         while not _listening.is_set():
-            if signal.sigtimedwait([signal.SIGUSR1], 0.2):
-                _raised.add(signal.SIGUSR1)
-                early()
-                return
+            if come := signal.sigtimedwait(SIGNALS, 0.2):
+                _raised.add(come.si_signo)
+                early(come.si_signo)
 
     hold()
     threading.Thread(target=wait, daemon=True).start()

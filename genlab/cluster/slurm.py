@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -102,16 +103,25 @@ def requeue(name: str) -> None:
             time.sleep(1 + attempt)
 
 
-def go_back() -> None:
-    """Before training: nothing is to be saved, so requeue this job (rank zero does) and leave."""
-    if os.environ.get("SLURM_PROCID", "0") != "0" or os.environ.get("LOCAL_RANK", "0") != "0":
-        return  # Slurm ends this process when the job goes
+def go_back(number: int) -> None:
+    """Answer a signal before training: nothing is to be saved, so requeue this job and leave.
+
+    Args:
+        number: SIGUSR1, or SIGTERM; at that Slurm is about to end the job, but for the grace time
+            of a preemption.
+    """
+    zero = os.environ.get("SLURM_PROCID", "0") == os.environ.get("LOCAL_RANK", "0") == "0"
+    if number == signal.SIGTERM and not (zero and state(job()) == "RUNNING"):
+        os._exit(0)
+    if not zero:
+        return  # rank zero speaks; SIGTERM follows
     try:
         requeue(job())
     except SlurmError as error:  # training will see the flag, and say so again
         print(f"genlab: {error}", file=sys.stderr, flush=True)
         return
-    print(f"genlab: SIGUSR1 before training; requeued job {job()}", file=sys.stderr, flush=True)
+    name = signal.Signals(number).name
+    print(f"genlab: {name} before training; requeued job {job()}", file=sys.stderr, flush=True)
     os._exit(0)
 
 

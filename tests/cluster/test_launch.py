@@ -109,11 +109,11 @@ SIGNALLED = """
 import os, signal, time
 from genlab.cluster import signals
 early = []
-signals.watch(lambda: early.append(True))
+signals.watch(early.append)
 os.kill(os.getpid(), signal.SIGUSR1)
 time.sleep(0.5)
-assert early and signals.raised() == 2
-signals._raised.clear()
+assert early == [signal.SIGUSR1] and signals.raised() == 2
+signals._raised.clear(), signals._listening.set(), time.sleep(0.3)
 os.kill(os.getpid(), signal.SIGTERM)  # would end this process
 assert signals.raised() == 0
 signals.listen()
