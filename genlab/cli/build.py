@@ -295,6 +295,6 @@ def _where(message: str, recipe: Recipe) -> str:
     for group in ("checkpoint", "data", "model"):  # the last one counts where two have a key
         given = recipe.config.get(group) or {}
         places |= dict.fromkeys(given.get("init_args", given), group)
-    named = next((word for word in words if word in places), None)  # what a message begins with
-    group = places.get(named or "")
-    return f"{recipe.origin(f'{group}.init_args.{named}')}, {group}.{named}" if group else recipe.name
+    for named in (word for word in words if word in places):  # what the message names first
+        return f"{recipe.origin(f'{places[named]}.init_args.{named}')}, {places[named]}.{named}"
+    return recipe.name
