@@ -70,16 +70,22 @@ class GradientNorms(L.Callback):
 
 
 def draw(norms: np.ndarray, step: int) -> np.ndarray:
-    """The histogram as a picture, from 0 to the largest but at least 2: (N,) -> (H, W, 3) bytes."""
+    """The histogram as a picture, from 0 to the largest but at least 2: (N,) -> (H, W, 3) bytes.
+
+    Norms that are not finite are counted in the title.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 3), dpi=100, layout="constrained")
     canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
-    top = max(2.0, float(norms.max()))
-    axes.hist(norms, bins=80, range=(0, top))
+    finite = norms[np.isfinite(norms)]
+    top = max(2.0, float(finite.max(initial=0.0)))
+    axes.hist(finite, bins=80, range=(0, top))
     axes.axvline(1.0, color="black", linewidth=0.8)
-    told = f"mean {norms.mean():.3g}, standard deviation {norms.std():.2g}"
+    told = f"mean {finite.mean():.3g}, standard deviation {finite.std():.2g}" if len(finite) else ""
+    if len(finite) < len(norms):
+        told += f", {len(norms) - len(finite):,} not finite"
     axes.set(xlabel="norm of the critic's gradient", ylabel="images", xlim=(0, top))
     axes.set_title(f"step {step:,}: {told}", fontsize=9)
     canvas.draw()

@@ -6,11 +6,11 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 
 from genlab import distributed
 from genlab.callbacks.ema_weights import EMAWeights
+from genlab.networks.functional import logits_with
 
 
 class LiveAccuracy(L.Callback):
@@ -37,8 +37,8 @@ class LiveAccuracy(L.Callback):
         averages = [c for c in _callbacks(trainer) if isinstance(c, EMAWeights)]
         if not averages or not averages[0].live or not hasattr(pl_module, "logits"):
             return
-        live = {f"method.{name}": weight for name, weight in averages[0].live.items()}
-        logits = functional_call(_Logits(pl_module), live, (batch["image"],))
+        with trainer.precision_plugin.val_step_context():
+            logits = logits_with(pl_module, averages[0].live, batch["image"])
         label = batch["label"]
         self._right.append((logits.argmax(1) == label).sum())
         self._known.append((label >= 0).sum())
@@ -49,18 +49,6 @@ class LiveAccuracy(L.Callback):
             right, known = distributed.all_reduce_sum(counts)
             pl_module.log("val/accuracy_live", right / known, sync_dist=True)
         self._right, self._known = [], []
-
-
-class _Logits(nn.Module):
-    """A method's ``logits`` as a forward pass."""
-
-    def __init__(self, method: Any) -> None:
-        super().__init__()
-        self.method = method
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, K)."""
-        return self.method.logits(image)
 
 
 def _callbacks(trainer: Any) -> list[L.Callback]:

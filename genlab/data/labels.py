@@ -43,7 +43,8 @@ class Budget:
     def __post_init__(self) -> None:
         for name in ("count", "per_class"):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or value < 1):
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if value is not None and (not whole or value < 1):
                 raise ValueError(f"labels: {name} must be a whole number from 1, not {value!r}")
         if sum(v is not None for v in (self.count, self.per_class, self.file)) != 1:
             raise ValueError("labels must be a number, {per_class: n}, {count: n} or a file")

@@ -7,10 +7,10 @@ from typing import Any
 import lightning as L
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 
 from genlab.augment.ct_augment import CTAugment
+from genlab.networks.functional import logits_with
 
 
 class LearnedAugment(L.Callback):
@@ -34,7 +34,7 @@ class LearnedAugment(L.Callback):
         self._step = 0
 
     @classmethod
-    def join(cls, trainer: Any, policy: nn.Module | None) -> None:
+    def join(cls, trainer: Any, policy: torch.nn.Module | None) -> None:
         """Add it to a trainer that has none yet, if the policy is one that learns."""
         if trainer is None or not isinstance(policy, CTAugment):
             return
@@ -99,29 +99,14 @@ def predictions(method: Any, image: Tensor, average: dict[str, Tensor]) -> Tenso
         average: parameters to take in place of the method's, by name.
     """
     modes = [(part, part.training) for part in method.modules()]
-    weights = {
-        f"method.{name}": average[name].to(p)
-        for name, p in method.named_parameters()
-        if name in average
-    }
+    own = dict(method.named_parameters())
+    weights = {name: w.to(own[name]) for name, w in average.items() if name in own}
     method.eval()
     try:
-        return functional_call(_Logits(method), weights, (image,)).float().softmax(1)
+        return logits_with(method, weights, image).float().softmax(1)
     finally:
         for part, mode in modes:
             part.training = mode
-
-
-class _Logits(nn.Module):
-    """A method's ``logits`` as a forward pass."""
-
-    def __init__(self, method: Any) -> None:
-        super().__init__()
-        self.method = method
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, K)."""
-        return self.method.logits(image)
 
 
 def _average(trainer: Any) -> dict[str, Tensor]:

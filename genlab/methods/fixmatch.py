@@ -4,7 +4,9 @@ Sohn et al. 2020, arXiv:2001.07685; reference code google-research/fixmatch. By 
 pseudo-labels (Lee 2013), UDA (Xie et al. 2019, arXiv:1904.12848; without its annealing of labelled
 images), FlexMatch (Zhang et al. 2021, arXiv:2110.08263), FreeMatch (Wang et al. 2022,
 arXiv:2205.07246) and SoftMatch (Chen et al. 2023, arXiv:2301.10921).
-Departures: running statistics move after the optimiser's step, see `networks.thresholds`.
+Departures: running statistics move after the optimiser's step, see `networks.thresholds`; in
+``pseudo_label`` strong views still pass through batch norm, as in the other rules. After a stop in
+mid-epoch ``train/pseudo_*`` tell of that epoch's rest.
 The average of the weights that the papers report is the callback `EMAWeights`.
 """
 
@@ -266,6 +268,8 @@ def _check(given: dict[str, Any]) -> None:
     Raises:
         ValueError: says which, and what it may be.
     """
+    if (given["optimizer"] or {}).get("sam"):
+        raise ValueError("optimizer.sam sees every batch twice, this method's statistics must not")
     if given["num_classes"] < 2:
         raise ValueError(f"num_classes must be at least 2, got {given['num_classes']}")
     if given["rule"] not in RULES:

@@ -58,8 +58,7 @@ class WGANGP(L.LightningModule):
         objective: ``wasserstein``, ``hinge`` or ``non_saturating``; see `losses.critic_loss`.
         constraint: of the critic's slope: ``penalty`` (gradient norm 1 between real and fake),
             ``one_sided_penalty`` (at most 1), ``clip`` (of weights), ``spectral_norm``, ``none``.
-        penalty_weight: lambda of the penalties.
-        clip_value: largest weight of a critic under ``clip``.
+        penalty_weight, clip_value: lambda of the penalties; largest weight under ``clip``.
         n_critic: critic steps for each generator step.
         ema_decay: of the average of the generator's weights; 0 keeps the last ones.
         accumulate_grad_batches: parts that a batch is cut into, which pass one after the other:
@@ -282,7 +281,8 @@ class WGANGP(L.LightningModule):
 
     def _label(self, batch: dict[str, Any]) -> Tensor:
         label: Tensor = batch["label"]
-        if self.num_classes and not bool(((label >= 0) & (label < self.num_classes)).all()):
+        wrong = (label < 0) | (label >= self.num_classes)
+        if self.num_classes and not label.is_cuda and wrong.any():  # a GPU would have to wait
             raise ValueError(f"condition needs labels from 0 to {self.num_classes - 1}")
         return label
 

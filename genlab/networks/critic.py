@@ -81,7 +81,8 @@ def critic(
         num_classes: K, 0 for none.
         condition: how it sees the class: ``projection``, or ``concat``: as one more colour.
         **kwargs: ``hidden_dims``, ``activation``, ``norm`` of the MLP; ``width`` (of the largest
-            map) and ``norm`` (``none``, ``layer``, ``instance``, ``batch``) of the others.
+            map) and ``norm`` (``none``, ``layer``, ``instance``, ``batch``) of the others;
+            ``pool`` of ``resnet``: the ``mean`` over places, or their ``sum``.
 
     Raises:
         ValueError: unknown name, condition or norm, or an image too small for convolutions.
@@ -168,18 +169,38 @@ class DownBlock(nn.Module):
         return h + self.shortcut(x)
 
 
-def _resnet(
-    channels: int, side: int, width: int = 128, norm: str = "none"
-) -> tuple[nn.Module, int]:
-    """Residual blocks of one width: halving down to at most 8 px, two more, the mean over places.
+class MeanOfPlaces(nn.Module):
+    """(B, C, H, W) -> (B, C)."""
 
-    A sum over places would make the score grow with the map.
+    def forward(self, x: Tensor) -> Tensor:
+        """The mean over H and W."""
+        return x.mean((2, 3))
+
+
+class SumOfPlaces(nn.Module):
+    """(B, C, H, W) -> (B, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The sum over H and W."""
+        return x.sum((2, 3))
+
+
+POOLS: dict[str, type[nn.Module]] = {"mean": MeanOfPlaces, "sum": SumOfPlaces}
+
+
+def _resnet(
+    channels: int, side: int, width: int = 128, norm: str = "none", pool: str = "mean"
+) -> tuple[nn.Module, int]:
+    """Residual blocks of one width: halving down to at most 8 px, two more, all places together.
+
+    Their ``mean``, as in WGAN-GP, or their ``sum``, as in SNGAN, whose weights cannot grow.
     """
+    if pool not in POOLS:
+        raise ValueError(f"pool {pool!r} is none of {', '.join(POOLS)}")
     halvings = max(0, math.ceil(math.log2(side / 8)))
     halve = [True] * halvings + [False] * 2
     blocks = [
         DownBlock(width if i else channels, width, norm, small, first=not i)
         for i, small in enumerate(halve)
     ]
-    pool = nn.AdaptiveAvgPool2d(1)
-    return nn.Sequential(*blocks, nn.ReLU(), pool, nn.Flatten()), width
+    return nn.Sequential(*blocks, nn.ReLU(), POOLS[pool]()), width

@@ -52,7 +52,7 @@ def _cutout(image: Image.Image, level: float, _: float, place: tuple[float, floa
 def _rescale(image: Image.Image, level: float, second: float, *_: Any) -> Image.Image:
     (w, h), out = image.size, 0.25 * level
     method = Image.Resampling[METHODS[int(second * 6)]]
-    return image.crop((out * w, out * h, w * (1 - out), h * (1 - out))).resize((w, h), method)  # type: ignore[arg-type]
+    return image.crop((out * w, out * h, w * (1 - out), h * (1 - out))).resize((w, h), method)
 
 
 # the definitions of google-research/fixmatch's ctaugment.py; translations are the paper's table's

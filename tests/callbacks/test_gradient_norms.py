@@ -45,3 +45,8 @@ def test_slopes_near_one_and_far_above_look_different(tmp_path: Path) -> None:
 def test_negative_epochs_are_refused() -> None:
     with pytest.raises(ValueError, match="every_n_epochs must be at least 0, got -1"):
         GradientNorms(every_n_epochs=-1)
+
+
+@pytest.mark.parametrize("norms", [[1.0, np.inf, np.nan], [np.inf, np.inf]])
+def test_slopes_without_end_are_counted_and_end_nothing(norms: list[float]) -> None:
+    assert (draw(np.array(norms), 3) < 255).any()

@@ -111,6 +111,8 @@ def test_wrong_budgets_are_refused() -> None:
         ({"per_clas": 4}, "did you mean per_class"),
         ({"count": 40, "imbalance": 0.5}, "imbalance 0.5 must be at least 1"),
         ({"per_class": 4, "imbalance": 2}, "imbalance goes with count"),
+        ({"per_class": 2.5}, "per_class must be a whole number from 1, not 2.5"),
+        ({"count": "40"}, "count must be a whole number from 1, not '40'"),
         ({"per_class": 4000}, r"4000 of class 0 are wanted, it has \d+ training images"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -167,6 +167,7 @@ def test_only_the_labels_of_labelled_images_are_learnt_from(tmp_path: Path) -> N
 
 def test_a_policy_learns_to_be_careful(tmp_path: Path) -> None:
     """After 60 steps some bins are no longer drawn, and another fit forgets them."""
+    trainer: Any
     method, rates, trainer = fit(tmp_path, steps=60, epochs=1)
     used = float(trainer.callback_metrics["train/strong_bins"])
     assert 0.02 < used < 0.9
@@ -180,6 +181,7 @@ def test_a_policy_learns_to_be_careful(tmp_path: Path) -> None:
 
 
 def test_it_is_there_only_where_something_is_learnt(tmp_path: Path) -> None:
+    trainer: Any
     for options in ({"strong": "rand_augment"}, {"strong": None}):
         _, rates, trainer = fit(tmp_path, steps=1, epochs=1, **options)
         assert not len(rates)

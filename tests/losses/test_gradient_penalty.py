@@ -78,5 +78,5 @@ def test_it_works_where_gradients_are_off_and_leaves_the_image_alone() -> None:
     image = torch.randn(3, 1, 2, 2)
     with torch.no_grad():
         norm = gradient_norm(curved, image)
-    assert norm.requires_grad or norm.isfinite().all()
+    torch.testing.assert_close(norm.detach(), gradient_norm(curved, image).detach())
     assert not image.requires_grad

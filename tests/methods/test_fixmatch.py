@@ -249,3 +249,8 @@ def test_wrong_arguments_are_refused() -> None:
             FixMatch(**CNN | options)
     with pytest.raises(ValueError, match=r"set data.labels"):
         small().training_step({"image": torch.rand(2, 1, 8, 8)}, 0)
+
+
+def test_sharpness_aware_steps_are_refused() -> None:
+    with pytest.raises(ValueError, match="sees every batch twice"):
+        small(optimizer={"name": "sgd", "lr": 0.1, "sam": 0.05})

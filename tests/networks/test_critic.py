@@ -108,3 +108,14 @@ def test_clipping_leaves_no_weight_above_the_limit() -> None:
 def test_what_is_wrong_is_said(arguments: Any, options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         critic(*arguments, **options)
+
+
+def test_places_are_averaged_or_added_up() -> None:
+    torch.manual_seed(0)
+    mean = critic("resnet", 3, 32, width=4)
+    torch.manual_seed(0)
+    total = critic("resnet", 3, 32, width=4, pool="sum")
+    image = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(total.features(image), 64 * mean.features(image))
+    with pytest.raises(ValueError, match="pool 'max' is none of mean, sum"):
+        critic("resnet", 3, 32, pool="max")

@@ -65,8 +65,10 @@ def test_freematch_follows_the_mean_confidence_and_the_classes() -> None:
     torch.testing.assert_close(rule.confidence, torch.tensor(confidence))
     torch.testing.assert_close(rule.thresholds(), confidence * expected / expected.max())
     torch.testing.assert_close(rule.counted, torch.tensor([0.625, 0.375]))
-    low = float(rule.thresholds()[1])
-    assert rule(sure(low + 0.01, low - 0.01, label=1)).tolist() == [1, 0] or low < 0.51
+    high, low = rule.thresholds().tolist()
+    assert high > 0.6 > 0.5 > low
+    assert rule(sure(high + 0.01, high - 0.01)).tolist() == [1, 0]  # each class has its own
+    assert rule(sure(high - 0.01, 0.51, label=1)).tolist() == [1, 1]
 
 
 def test_softmatch_is_a_gaussian_below_the_mean() -> None:

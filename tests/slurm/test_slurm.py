@@ -162,7 +162,7 @@ def test_shapes_of_a_job_give_the_weights_of_two_local_processes(
 def test_a_disturbed_job_ends_with_the_weights_of_an_undisturbed_one(
     cluster: Cluster,
 ) -> None:
-    words = ("vae/digits", "--nodes", "2", "--time", "20", "trainer.max_steps=3000", OFF,
+    words = ("vae/digits", "--nodes", "2", "--time", "20", "trainer.max_steps=8000", OFF,
              "trainer.max_epochs=1000", "trainer.log_every_n_steps=10")  # fmt: skip
     job, moments = cluster.submit(*words), random.Random(time.time_ns())
     wait(lambda: cluster.state(job) == "RUNNING", 60, "start")
@@ -198,7 +198,7 @@ def test_a_program_that_always_fails_at_a_step_is_tried_three_times(
     job = cluster.submit("vae/digits", "--time", "9", FAIL % 30, "trainer.max_steps=60", OFF)
     assert cluster.end(job) == "FAILED"
     assert cluster.restarts(job) == 2
-    assert cluster.log(job).count("this program is wrong") == 3
+    assert cluster.log(job).count("Error: this program is wrong") == 3
     assert "failed 3 times without a new checkpoint" in cluster.log(job)
 
 
