@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import time
 import zipfile
 from pathlib import Path
@@ -90,6 +91,16 @@ def make(path: Path) -> Path:
             "choose another place with track.runs=DIR"
         ) from None
     return path
+
+
+def remove(path: Path) -> None:
+    """A run that was refused, and the folders above it as far as they are empty now."""
+    shutil.rmtree(path)
+    for folder in path.parents[:3]:  # of the data, of the method, and of all runs
+        try:
+            folder.rmdir()
+        except OSError:
+            return
 
 
 def lock(path: Path) -> TextIO:

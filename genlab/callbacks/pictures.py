@@ -19,7 +19,9 @@ from torch import Tensor
 from genlab.callbacks.points import draw, is_plane
 
 TILE = 48  # pixels: smaller images are enlarged by a whole factor until they reach it
-REACH = 2.5  # of the plane, each way, that a cloud of points shows at least
+REACH = (
+    3.0  # of the plane, each way, that a cloud of points shows: the same in all frames of a film
+)
 
 
 def grid(images: Tensor, columns: int | None = None) -> np.ndarray:
@@ -30,8 +32,7 @@ def grid(images: Tensor, columns: int | None = None) -> np.ndarray:
     (N, 2, 1, 1), are a cloud of dots instead.
     """
     if is_plane(images):
-        reach = max(REACH, float(images.abs().max()) * 1.1)  # the same in all frames of a film
-        return draw({f"{len(images):,} points": images}, reach)
+        return draw({f"{len(images):,} points": images}, REACH)
     images = images.detach().float().cpu().clamp(0, 1)
     n, channels, height, width = images.shape
     if channels == 1:

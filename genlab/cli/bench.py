@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genlab import recipes
-from genlab.cli.train import input_errors, split_words
+from genlab.cli.stops import input_errors
+from genlab.cli.train import split_words
 from genlab.recipes import RecipeError
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from genlab.callbacks import (
 from genlab.checkpoints import AtomicCheckpointIO
 from genlab.cli import sources
 from genlab.cli.memory import keep_freed_memory
-from genlab.cluster import launch, slurm
+from genlab.cluster import launch
 from genlab.cluster.requeue import SafeRequeue
 from genlab.optim import check
 from genlab.recipes import TOP_KEYS, Recipe, RecipeError, classes, nearest
@@ -93,9 +93,8 @@ class RecipeCLI(LightningCLI):
         if many_cpus and self.config_init.trainer.get("sync_batchnorm"):
             raise ValueError("trainer.sync_batchnorm is for GPUs: set it to false on CPUs")
         callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        if slurm.inside():
-            checkpoints = next(c for c in callbacks if isinstance(c, Checkpoints))
-            callbacks.append(SafeRequeue(checkpoints))  # last: others have seen the batch
+        checkpoints = next(c for c in callbacks if isinstance(c, Checkpoints))
+        callbacks.append(SafeRequeue(checkpoints))  # last: others have seen the batch
         for callback in callbacks:
             _drop_empty_hooks(callback)
         return trainer
@@ -122,7 +121,7 @@ def build(recipe: Recipe, run: Path) -> Lab:
     except argparse.ArgumentError as error:
         raise _explain(error, recipe) from None
     except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
-        raise RecipeError(_reason(error), _where(_reason(error), recipe)) from error
+        raise RecipeError(_reason(error), place_of(_reason(error), recipe)) from error
     config = {k: v for k, v in cli.config.as_dict().items() if k != "config"}
     return Lab(
         recipe,
@@ -146,6 +145,7 @@ def _quieten() -> None:
         "The `srun` command is available",
         ".*in the `DataLoader` in mid-epoch",
         "Starting from v1.9.0",
+        "Grad strides do not match bucket view strides",
         r"Found \d+ module\(s\) in eval mode",  # as momentum copies and frozen encoders are
     ):
         warnings.filterwarnings("ignore", message=message)
@@ -288,7 +288,7 @@ def _reason(error: BaseException) -> str:
     return (after or telling or [type(error).__name__])[0]
 
 
-def _where(message: str, recipe: Recipe) -> str:
+def place_of(message: str, recipe: Recipe) -> str:
     """The file whose argument an error message names, as far as it names one."""
     words = ["optimizer"] if "optimizer." in message else re.findall(r"\w+", message)
     places: dict[str, str] = {}

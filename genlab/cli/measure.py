@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from genlab import recipes, runs
 from genlab.cli.record import finite
-from genlab.cli.train import has_test, input_errors, split_words
+from genlab.cli.stops import input_errors
+from genlab.cli.train import has_test, split_words
 from genlab.recipes import COMMAND_LINE, Recipe, RecipeError
 
 if TYPE_CHECKING:

@@ -90,8 +90,11 @@ def finite(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def summary(run: Path, final: dict[str, Any]) -> None:
-    """A table of the last epoch beside the selected one and its test, and where things are."""
+def summary(run: Path, final: dict[str, Any], limit: str) -> None:
+    """A table of the last epoch beside the selected one and its test, and where things are.
+
+    ``limit`` is what ended training, ``max_epochs`` or ``max_steps``.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -109,4 +112,4 @@ def summary(run: Path, final: dict[str, Any]) -> None:
     if any((run / "pictures").glob("*.png")):
         print(f"pictures  {shown}/pictures/")
     print(f"next      genlab evaluate {shown}")
-    print(f"          genlab fit --resume {shown} trainer.max_epochs=N")
+    print(f"          genlab fit --resume {shown} trainer.{limit}=N")

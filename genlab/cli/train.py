@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from genlab import recipes, runs
 from genlab.cli import record
+from genlab.cli.stops import early_refusals, input_errors, leave
 from genlab.cluster import launch, signals, slurm
 from genlab.recipes import Recipe, RecipeError
 
 if TYPE_CHECKING:
     from genlab.cli.build import Lab
-    from genlab.cluster.requeue import Stopped
 
 
 def split_words(words: list[str]) -> tuple[list[str], list[str]]:
@@ -67,7 +64,11 @@ def fit(words: list[str], resume: str | None, print_config: bool) -> None:
         try:
             _fit(lab, folder, checkpoint, resuming=run is not None)
         except Stopped as stop:
-            _leave(lab, folder, stop)
+            leave(lab, folder, stop)
+            sys.exit(stop.exit_code)
+        finally:
+            if not slurm.inside():
+                signals.let_go()
 
 
 def _requeued(folder: Path) -> bool:
@@ -75,19 +76,6 @@ def _requeued(folder: Path) -> bool:
     facts = runs.read_json(folder / "run.json").get("slurm", {})
     same = facts.get("SLURM_JOB_ID") == os.environ.get("SLURM_JOB_ID")
     return slurm.inside() and slurm.restarts() > 0 and runs.is_run(folder) and same
-
-
-def _leave(lab: Lab, run: Path, stop: Stopped) -> None:
-    """After a stop at Slurm's signal: close what is open, then let the job be requeued."""
-    from genlab.callbacks import WandbRun
-
-    for logger in lab.trainer.loggers:
-        if isinstance(logger, WandbRun):
-            logger.pause()
-    if runs.launches():
-        facts = runs.read_json(run / "run.json")
-        runs.write_json(run / "run.json", facts | {"stopped": str(stop)})
-        print(f"genlab: {stop}; {stop.settle()}", file=sys.stderr, flush=True)
 
 
 def _to_continue_from(run: Path) -> Path | None:
@@ -129,7 +117,7 @@ def _fit(lab: Lab, run: Path, checkpoint: Path | None, resuming: bool) -> None:
     lab.trainer.loggers = lab.tracking.loggers(run, lab.recipe.name, lab.config | {"run": facts})
     lab.checkpoints.stamp = {"recipe": lab.config, "name": lab.recipe.name}
     step = _cut_back(lab, checkpoint) if resuming else 0
-    with _early_refusals(lab, run):
+    with early_refusals(lab, run):
         lab.trainer.fit(lab.model, datamodule=lab.data, ckpt_path=checkpoint, weights_only=True)
     for stopper in lab.trainer.early_stopping_callbacks:
         if stopper.stopped_epoch:
@@ -159,47 +147,6 @@ def _prepare(lab: Lab, checkpoint: Path | None) -> None:
     _say_batch(lab)
 
 
-@contextmanager
-def _early_refusals(lab: Lab, run: Path) -> Iterator[None]:
-    """What genlab or Lightning refuses before the first checkpoint is an input error.
-
-    A new run's directory goes again; an error from anywhere else keeps its traceback.
-    """
-    from lightning.pytorch.utilities.exceptions import MisconfigurationException
-
-    from genlab.data.errors import BrokenDataError
-
-    try:
-        yield
-    except (ValueError, RuntimeError, OSError, MisconfigurationException) as error:
-        late = lab.checkpoints.newest is not None
-        if late and isinstance(error, OSError | BrokenDataError):
-            _say_kept(lab, run, error)
-            sys.exit(1)
-        frames = traceback.extract_tb(error.__traceback__)
-        ours = re.search(r"[/\\](genlab|lightning)[/\\]", frames[-1].filename)
-        if not ours or (late and "early_stopping" not in frames[-1].filename):
-            raise
-        if runs.launches() and not any((run / "checkpoints").iterdir()):
-            shutil.rmtree(run)
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        raise RecipeError("\n".join(lines[:2]), lab.recipe.name) from error
-    except SystemExit:
-        if lab.trainer.interrupted:
-            print(f"stopped; go on with: genlab fit --resume {run}", file=sys.stderr)
-        raise
-
-
-def _say_kept(lab: Lab, run: Path, error: Exception) -> None:
-    """Data that vanished, a full disk: what happened, what is kept, how to go on."""
-    line = str(error).strip().splitlines()[-1]
-    print(
-        f"genlab: {lab.recipe.name} stopped after step {lab.trainer.global_step:,}: {line}\n"
-        f"  {lab.checkpoints.newest} is kept; go on with: genlab fit --resume {run}",
-        file=sys.stderr,
-    )
-
-
 def _say_batch(lab: Lab) -> None:
     size = int(getattr(lab.data, "batch_size", 0))
     world, accumulate = lab.trainer.world_size, lab.trainer.accumulate_grad_batches
@@ -218,20 +165,6 @@ def _unlabelled(data: Any) -> str:
     """What a batch size counts where most images have no label."""
     few = getattr(data, "few", None)
     return f" labelled images (and {few.plan.ratio} times as many others)" if few else ""
-
-
-@contextmanager
-def input_errors(recipe: Recipe) -> Iterator[None]:
-    """Turn what data and model object to into an input error with the place."""
-    try:
-        yield
-    except RecipeError:
-        raise
-    except (ValueError, FileNotFoundError) as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        raise RecipeError(
-            "\n".join(lines[:2]), f"{recipe.name}" if len(lines) < 3 else ""
-        ) from error
 
 
 @contextmanager
@@ -283,7 +216,8 @@ def _finish(lab: Lab, run: Path) -> None:
         final |= tested | {"test_checkpoint": weights.name}
     if trainer.is_global_zero:
         runs.write_json(run / "metrics.json", {k: record.finite(v) for k, v in final.items()})
-        record.summary(run, final)
+        limit = "max_steps" if 0 <= trainer.max_steps <= trainer.global_step else "max_epochs"
+        record.summary(run, final, limit)
     for logger in trainer.loggers:
         if isinstance(logger, WandbRun):
             logger.close()

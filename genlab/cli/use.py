@@ -152,7 +152,7 @@ def evaluate(
     if not json:
         for picture in pictures:
             print(f"picture {os.path.relpath(picture)}")
-        if by is None and hasattr(method, "sample"):
+        if by is None and hasattr(method, "sample") and getattr(lab.data, "image_size", 1) > 1:
             print("samples are judged with --judge RUN, --judge inception or an encoder's name")
 
 

@@ -1,4 +1,4 @@
-"""Stopping a training at Slurm's signal, where it can go on bit for bit."""
+"""Stopping a training at a signal, where it can go on bit for bit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from genlab import distributed
 from genlab.callbacks.checkpoints import Checkpoints, validation_follows
 from genlab.cluster import signals, slurm
 
-NAMES = ("", "SIGTERM", "SIGUSR1")
+NAMES = ("", "SIGTERM", "SIGUSR1", "Ctrl-C")
+EXIT = (0, 143, 138, 130)  # 128 + the signal's number
 
 
 class Stopped(Exception):
@@ -29,8 +30,13 @@ class Stopped(Exception):
         super().__init__(f"{NAMES[flag]} at step {step:,}")
         self.step, self.flag = step, flag
 
+    @property
+    def exit_code(self) -> int:
+        """Of a process that a signal has ended; inside Slurm a stopped job is no failed one."""
+        return 0 if slurm.inside() else EXIT[self.flag]
+
     def settle(self) -> str:
-        """Requeue the job unless Slurm is at it already (or ends it for good); in words.
+        """Requeue the job, if it is one and Slurm is not at it (or ending it) already; in words.
 
         SIGTERM means that Slurm has decided, except in the grace time of a preemption, when the
         job is still running and would count as completed.
@@ -38,6 +44,8 @@ class Stopped(Exception):
         Raises:
             SlurmError: Slurm refuses to requeue.
         """
+        if not slurm.inside():
+            return "the last checkpoint is whole"
         name = slurm.job()
         now = slurm.state(name)
         if NAMES[self.flag] == "SIGTERM" and now != "RUNNING":
@@ -54,6 +62,8 @@ class SafeRequeue(L.Callback):
     end of a batch, all at the same one, by one small all-reduce; how many steps lie between two of
     them follows from the slowest rank's step time.
 
+    Outside Slurm it does the same for SIGTERM and Ctrl-C, and nothing is requeued.
+
     Args:
         checkpoints: what writes ``last.ckpt``.
         every_n_seconds: about how often several ranks compare flags.
@@ -66,7 +76,7 @@ class SafeRequeue(L.Callback):
         self._flag = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        signals.listen()
+        signals.listen(interrupts=not slurm.inside())
         self._require_one_step(trainer)
         self._step = self._next = trainer.global_step
         if self._agreed(trainer):
@@ -100,7 +110,7 @@ class SafeRequeue(L.Callback):
         signals.hold()
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        signals.listen()
+        signals.listen(interrupts=not slurm.inside())
 
     def on_test_batch_end(self, trainer: L.Trainer, *args: Any, **kwargs: Any) -> None:
         if signals.raised() and trainer.is_global_zero:  # nothing to save: no other rank is asked

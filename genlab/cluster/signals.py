@@ -1,18 +1,22 @@
-"""Slurm's warnings as a flag: SIGUSR1 before the time limit, SIGTERM at preemption and requeue.
+"""Signals as a flag: SIGTERM, Slurm's SIGUSR1 before the time limit, Ctrl-C outside Slurm.
 
-Nothing is done inside a handler. Between `hold` and `listen` both signals wait; forked children
-(loader workers), to which Slurm sends them too, never act on them.
+Nothing is done inside a handler, but that a second Ctrl-C interrupts at once. Between `hold` and
+`listen` the first two wait; forked children (loader workers), to which Slurm sends them too, never
+act on them, and are killed at exit, since multiprocessing's own SIGTERM does not end them.
 """
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # the later one is the stronger one
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+STRENGTH = (*SIGNALS, signal.SIGINT)  # the later one is the stronger one
 _raised: set[int] = set()
 _forks_are_deaf = False
 _listening = threading.Event()
@@ -40,25 +44,50 @@ def watch(early: Callable[[int], None]) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def listen() -> None:
+def listen(interrupts: bool = False) -> None:
     """Let both signals raise the flag, those that have waited included.
 
-    Lightning puts a handler of its own on SIGTERM, which broadcasts; this replaces it.
+    Lightning puts a handler of its own on SIGTERM, which broadcasts; this replaces it. Nothing
+    happens outside the main thread, where Python allows no handlers.
+
+    Args:
+        interrupts: Ctrl-C too.
     """
     global _forks_are_deaf
+    if threading.current_thread() is not threading.main_thread():
+        return
     _listening.set()
     if not _forks_are_deaf:
         os.register_at_fork(after_in_child=hold)
+        atexit.register(_kill_workers)  # runs before multiprocessing's own, which would wait
         _forks_are_deaf = True
-    for number in SIGNALS:
+    for number in STRENGTH if interrupts else SIGNALS:
         signal.signal(number, _raise_flag)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
+def let_go() -> None:
+    """Python's own handlers again, and no flag: for a process that goes on after training."""
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    _raised.clear()
+
+
 def raised() -> int:
-    """0: none; 1: SIGTERM has come; 2: SIGUSR1 has, whatever else."""
-    return max((SIGNALS.index(signal.Signals(n)) + 1 for n in _raised), default=0)
+    """0: none; 1: SIGTERM has come; 2: SIGUSR1 has, 3: Ctrl-C, whatever else."""
+    return max((STRENGTH.index(signal.Signals(n)) + 1 for n in _raised), default=0)
+
+
+def _kill_workers() -> None:
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
 
 
 def _raise_flag(number: int, frame: FrameType | None) -> None:
+    if number == signal.SIGINT and number in _raised:
+        raise KeyboardInterrupt
     _raised.add(number)

@@ -126,5 +126,10 @@ def budget_from(options: int | str | Mapping[str, Any], seed: int) -> Budget:
     given = dict(options) if isinstance(options, Mapping) else {"count": options}
     for key in given:
         if key not in SETTINGS:
-            raise ValueError(f"labels has no setting {key!r}; {nearest(str(key), SETTINGS)}")
+            hint = (
+                "a blank is missing after the colon"
+                if ":" in str(key)
+                else nearest(str(key), SETTINGS)
+            )
+            raise ValueError(f"labels has no setting {key!r}; {hint}")
     return Budget(**given, seed=seed)

@@ -256,7 +256,8 @@ def _parts(batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[
     """
     if "unlabeled" not in batch:
         raise ValueError(
-            "this method learns from few labels: set data.labels, and data.unlabeled_ratio above 0"
+            "this method learns from labelled and other images: set data.labels and, above 0, "
+            "data.unlabeled_ratio (another data= than the recipe's forgets both)"
         )
     labeled, unlabeled = batch["labeled"], batch["unlabeled"]
     return labeled["image"], labeled["label"], *unlabeled["views"], unlabeled

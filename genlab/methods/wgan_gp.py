@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab import distributed, losses, networks, optim
+from genlab.recipes import nearest
 
 CONSTRAINTS = ("penalty", "one_sided_penalty", "clip", "spectral_norm", "none")
 OUTPUTS = ("tanh", "linear")
@@ -47,8 +48,7 @@ class WGANGP(L.LightningModule):
     ========= ============== =================== ==========================================
 
     Args:
-        channels: C of the images.
-        image_size: H = W in pixels.
+        channels, image_size: C of the images; H = W in pixels.
         num_classes: K of the data.
         latent_dim: D of z.
         generator: ``mlp``, ``dcgan`` or ``resnet``; see `networks.generator`.
@@ -291,7 +291,7 @@ class WGANGP(L.LightningModule):
         known = {"constraint": CONSTRAINTS, "output": OUTPUTS, "objective": losses.OBJECTIVES}
         for name, values in known.items():
             if given[name] not in values:
-                raise ValueError(f"{name} {given[name]!r} is none of {', '.join(values)}")
+                raise ValueError(f"no {name} {given[name]!r}; {nearest(given[name], values)}")
         for name in ("n_critic", "accumulate_grad_batches"):
             if given[name] < 1:
                 raise ValueError(f"{name} must be at least 1, got {given[name]}")

@@ -21,6 +21,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from genlab.networks.generator import norm2d
 from genlab.networks.mlp import NORMS, activation
+from genlab.networks.settings import check_settings
 from genlab.networks.vector import ClassMap, default_downsamplings
 
 CRITICS = ("mlp", "dcgan", "resnet")
@@ -95,6 +96,7 @@ def critic(
         raise ValueError(f"critic {name!r} needs images of at least 8 px, got {image_size}: mlp")
     beside = bool(num_classes) and condition == "concat"
     bodies: dict[str, Any] = {"mlp": _mlp, "dcgan": _dcgan, "resnet": _resnet}
+    check_settings(f"critic {name}", bodies[name], kwargs)
     body, width = bodies[name](channels + beside, image_size, **kwargs)
     return Critic(body, width, num_classes, ClassMap(num_classes, image_size) if beside else None)
 
@@ -139,7 +141,11 @@ def _mlp(
 def _dcgan(channels: int, side: int, width: int = 64, norm: str = "none") -> tuple[nn.Module, int]:
     """Convolutions of stride 2 down to 4 to 7 px; the first has no norm."""
     layers: list[nn.Module] = []
-    for level in range(default_downsamplings(side)):
+    norm2d(norm, width)  # a wrong name is said whatever the size
+    halvings = default_downsamplings(side)
+    if halvings < 2 and norm != "none":
+        raise ValueError(f"norm {norm!r}: at {side} px dcgan is one convolution, and that has none")
+    for level in range(halvings):
         following, side = width << level, side // 2
         layers += [nn.Conv2d(channels, following, 4, 2, 1)]
         layers += [norm2d(norm, following)] if level else []

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from genlab.networks.autoencoder import map_sizes
 from genlab.networks.mlp import mlp
+from genlab.networks.settings import check_settings
 from genlab.networks.vector import default_downsamplings
 
 GENERATORS = ("mlp", "dcgan", "resnet")
@@ -96,6 +97,7 @@ def generator(
         raise ValueError(f"generator {name!r} needs images of at least 8 px, got {image_size}: mlp")
     bodies: dict[str, Any] = {"mlp": _mlp, "dcgan": _dcgan, "resnet": _resnet}
     in_dim = latent_dim + (label_dim if num_classes else 0)
+    check_settings(f"generator {name}", bodies[name], kwargs)
     body = bodies[name](in_dim, channels, image_size, **kwargs)
     return Generator(body, num_classes, label_dim, bounded)
 

@@ -119,3 +119,12 @@ def test_places_are_averaged_or_added_up() -> None:
     torch.testing.assert_close(total.features(image), 64 * mean.features(image))
     with pytest.raises(ValueError, match="pool 'max' is none of mean, sum"):
         critic("resnet", 3, 32, pool="max")
+
+
+def test_a_norm_that_would_not_be_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="at 8 px dcgan is one convolution"):
+        critic("dcgan", 1, 8, norm="batch")
+    with pytest.raises(ValueError, match="bach"):
+        critic("dcgan", 1, 8, norm="bach")
+    with pytest.raises(ValueError, match="critic dcgan has no setting 'widht'; did you mean width"):
+        critic("dcgan", 1, 8, widht=3)

@@ -168,10 +168,11 @@ def test_a_disturbed_job_ends_with_the_weights_of_an_undisturbed_one(
     wait(lambda: cluster.state(job) == "RUNNING", 60, "start")
     time.sleep(1)
     cluster.said("scancel", "--signal=USR1", job)  # while Python imports
-    for count, disturb in enumerate(("USR1", "USR1", "USR1", "requeue", "kill", "preempt"), 1):
-        start = -1 if count == 1 else cluster.step(job)
-        wait(lambda: cluster.restarts(job) >= count, 90 * PATIENCE, f"restart {count}")  # noqa: B023
-        wait(lambda: cluster.step(job) > start, 90 * PATIENCE, f"step after {start}")  # noqa: B023
+    restarts = 0
+    for disturb in ("USR1", "USR1", "USR1", "requeue", "kill", "preempt"):
+        wait(lambda: cluster.restarts(job) > restarts, 90 * PATIENCE, "restart")  # noqa: B023
+        restarts, step = cluster.restarts(job), cluster.step(job)
+        wait(lambda: cluster.step(job) > step, 90 * PATIENCE, f"step after {step}")  # noqa: B023
         time.sleep(moments.uniform(0, 0.3))
         if disturb == "USR1":
             cluster.said("scancel", "--signal=USR1", job)

@@ -1,0 +1,95 @@
+"""How a training ends that does not come to its end: refused, stopped, or its data gone."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genlab import runs
+from genlab.cluster import slurm
+from genlab.recipes import Recipe, RecipeError
+
+if TYPE_CHECKING:
+    from genlab.cli.build import Lab
+    from genlab.cluster.requeue import Stopped
+
+
+@contextmanager
+def input_errors(recipe: Recipe) -> Iterator[None]:
+    """Turn what data and model object to into an input error with the place."""
+    try:
+        yield
+    except RecipeError:
+        raise
+    except (ValueError, FileNotFoundError) as error:
+        from genlab.cli.build import place_of
+
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        where = place_of(str(error), recipe) if len(lines) < 3 else ""
+        raise RecipeError("\n".join(lines[:2]), where) from error
+
+
+@contextmanager
+def early_refusals(lab: Lab, run: Path) -> Iterator[None]:
+    """What genlab or Lightning refuses before the first checkpoint is an input error.
+
+    A new run's directory goes again; an error from anywhere else keeps its traceback.
+    """
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+    from genlab.data.errors import BrokenDataError
+
+    try:
+        yield
+    except (ValueError, RuntimeError, OSError, MisconfigurationException) as error:
+        late = lab.checkpoints.newest is not None
+        if late and isinstance(error, OSError | BrokenDataError):
+            _say_kept(lab, run, error)
+            sys.exit(1)
+        frames = traceback.extract_tb(error.__traceback__)
+        ours = re.search(r"[/\\](genlab|lightning)[/\\]", frames[-1].filename)
+        if not ours or (late and "early_stopping" not in frames[-1].filename):
+            raise
+        if runs.launches() and not any((run / "checkpoints").iterdir()):
+            runs.remove(run)
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        raise RecipeError("\n".join(lines[:2]), lab.recipe.name) from error
+    except SystemExit:
+        if lab.trainer.interrupted:
+            print(f"stopped; go on with: {_resume(run)}", file=sys.stderr)
+        raise
+
+
+def _say_kept(lab: Lab, run: Path, error: Exception) -> None:
+    """Data that vanished, a full disk: what happened, what is kept, how to go on."""
+    line = str(error).strip().splitlines()[-1]
+    print(
+        f"genlab: {lab.recipe.name} stopped after step {lab.trainer.global_step:,}: {line}\n"
+        f"  {lab.checkpoints.newest} is kept; go on with: {_resume(run)}",
+        file=sys.stderr,
+    )
+
+
+def leave(lab: Lab, run: Path, stop: Stopped) -> None:
+    """After a stop at a signal: close what is open, then let a job be requeued."""
+    from genlab.callbacks import WandbRun
+
+    for logger in lab.trainer.loggers:
+        if isinstance(logger, WandbRun):
+            logger.pause()
+    if runs.launches():
+        facts = runs.read_json(run / "run.json")
+        runs.write_json(run / "run.json", facts | {"stopped": str(stop)})
+        print(f"genlab: {stop}; {stop.settle()}", file=sys.stderr, flush=True)
+        if not slurm.inside():
+            print(f"  go on with: {_resume(run)}", file=sys.stderr)
+
+
+def _resume(run: Path) -> str:
+    return f"genlab fit --resume {shlex.quote(str(run))}"
