@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from itertools import count, pairwise
 
@@ -10,6 +11,7 @@ import torch
 import torchvision.transforms as stock
 from PIL import Image
 from torch import Tensor, nn
+from torchvision.transforms import v2
 
 from genlab.augment import views_from
 from genlab.augment.colour import draw_jitter, jitter
@@ -60,6 +62,52 @@ def test_views_are_several_times_as_fast_as_pil(size: int, goal: float) -> None:
     assert found >= goal
 
 
+def test_views_against_the_tensor_transforms_of_others() -> None:
+    """Torchvision's v2, image by image on uint8 tensors, and kornia's, on the whole batch."""
+    stack = {"v2": by_v2(32), "kornia": by_kornia(32)}
+    image, (_, batched) = pictures(256).mul(255).byte(), both_ways(32)
+    for name, transform in stack.items():
+        if transform is None:
+            print(f"\n{name} is not installed: not compared")
+            continue
+        title = f"2 x 256 views of 32 px: {name} against batched"
+        found = compare(title, lambda: [transform(image) for _ in range(2)], batched, many=2)  # noqa: B023
+        assert found > 1
+
+
+def by_v2(size: int) -> Callable[[Tensor], Tensor]:
+    """The preset simclr in torchvision.transforms.v2."""
+    kernel = max(3, size // 10 // 2 * 2 + 1)
+    one = v2.Compose(
+        [
+            v2.RandomResizedCrop(size, (0.08, 1.0), antialias=True),
+            v2.RandomHorizontalFlip(),
+            v2.RandomApply([v2.ColorJitter(0.8, 0.8, 0.8, 0.2)], p=0.8),
+            v2.RandomGrayscale(0.2),
+            v2.RandomApply([v2.GaussianBlur(kernel, (0.1, 2.0))], p=0.5),
+            v2.ToDtype(torch.float32, scale=True),
+        ]
+    )
+    return lambda image: torch.stack([one(x) for x in image])
+
+
+def by_kornia(size: int) -> Callable[[Tensor], Tensor] | None:
+    """The preset simclr in kornia's batched augmentations; None where it is not installed."""
+    try:
+        augmentation = importlib.import_module("kornia.augmentation")
+    except ImportError:
+        return None
+    kernel = max(3, size // 10 // 2 * 2 + 1)
+    every = nn.Sequential(
+        augmentation.RandomResizedCrop((size, size), (0.08, 1.0)),
+        augmentation.RandomHorizontalFlip(),
+        augmentation.ColorJitter(0.8, 0.8, 0.8, 0.2, p=0.8),
+        augmentation.RandomGrayscale(p=0.2),
+        augmentation.RandomGaussianBlur((kernel, kernel), (0.1, 2.0), p=0.5),
+    )
+    return lambda image: every(image.float().div_(255))
+
+
 def test_this_fast_jitter_is_torchvisions() -> None:
     """Mean difference with the same parameters, in units of 1/255: at most 2."""
     image, drawn = pictures(256), draw_jitter(256, (0.8, 0.8, 0.8, 0.2), 0.8, 0.2, generator())
@@ -71,12 +119,8 @@ def test_this_fast_jitter_is_torchvisions() -> None:
     assert mean < 2
 
 
-@pytest.mark.parametrize(("width", "goal"), [(8, 4.0), (16, 3.0)])
-def test_a_simclr_step_is_several_times_as_fast_as_with_pil(width: int, goal: float) -> None:
-    """Views, forward, backward, optimiser: 256 images of 32 px, four convolutions.
-
-    Both sides train the same network: the wider it is, the less the views matter.
-    """
+def four_convolutions(width: int) -> SimCLR:
+    """SimCLR on a plain network of four strided convolutions, ``width`` to 8 ``width``."""
     model = SimCLR(
         encoder="small_cnn", encoder_kwargs={"width": 2 * width}, projector_dims=(256, 128)
     )
@@ -88,6 +132,16 @@ def test_a_simclr_step_is_several_times_as_fast_as_with_pil(width: int, goal: fl
         ),
         nn.Flatten(),
     )
+    return model
+
+
+@pytest.mark.parametrize(("width", "goal"), [(8, 4.0), (16, 3.0)])
+def test_a_simclr_step_is_several_times_as_fast_as_with_pil(width: int, goal: float) -> None:
+    """Views, forward, backward, optimiser: 256 images of 32 px, four convolutions.
+
+    Both sides train the same network: the wider it is, the less the views matter.
+    """
+    model = four_convolutions(width)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     singly, batched = both_ways(32)
 

@@ -14,7 +14,7 @@ from genlab import checkpoints, runs
 from tests.conftest import Shell
 from tests.fake_data import write_pictures
 
-SLOW = "trainer.callbacks+=[{class_path: tests.slurm.programs.Slow, init_args: {seconds: 0.05}}]"
+SLOW = "trainer.callbacks+=[{class_path: tests.programs.Slow, init_args: {seconds: 0.05}}]"
 
 
 def training(shell: Shell, besides: Path | None = None) -> Path:

@@ -29,8 +29,8 @@ pytestmark = [
 ]
 OFF = "track.wandb=off"
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
-SLOW = "trainer.callbacks+=[{class_path: tests.slurm.programs.Slow, init_args: {seconds: %s}}]"
-FAIL = "trainer.callbacks+=[{class_path: tests.slurm.programs.Fail, init_args: {step: %s}}]"
+SLOW = "trainer.callbacks+=[{class_path: tests.programs.Slow, init_args: {seconds: %s}}]"
+FAIL = "trainer.callbacks+=[{class_path: tests.programs.Fail, init_args: {step: %s}}]"
 
 
 class Cluster:
@@ -62,6 +62,10 @@ class Cluster:
         """How often a job was requeued."""
         words = self.said("scontrol", "show", "job", "-o", job).split()
         return int(next(w for w in words if w.startswith("Restarts=")).partition("=")[2])
+
+    def runs_anew(self, job: str, restarts: int) -> bool:
+        """Whether it runs after more restarts than that, its last processes gone."""
+        return self.restarts(job) > restarts and self.state(job) == "RUNNING"
 
     def end(self, job: str, seconds: float = 200 * PATIENCE) -> str:
         """The state in which a job ends."""
@@ -162,7 +166,7 @@ def test_shapes_of_a_job_give_the_weights_of_two_local_processes(
 def test_a_disturbed_job_ends_with_the_weights_of_an_undisturbed_one(
     cluster: Cluster,
 ) -> None:
-    words = ("vae/digits", "--nodes", "2", "--time", "20", "trainer.max_steps=8000", OFF,
+    words = ("vae/digits", "--nodes", "2", "--time", "20", "trainer.max_steps=2500", OFF,
              "trainer.max_epochs=1000", "trainer.log_every_n_steps=10")  # fmt: skip
     job, moments = cluster.submit(*words), random.Random(time.time_ns())
     wait(lambda: cluster.state(job) == "RUNNING", 60, "start")
@@ -170,7 +174,7 @@ def test_a_disturbed_job_ends_with_the_weights_of_an_undisturbed_one(
     cluster.said("scancel", "--signal=USR1", job)  # while Python imports
     restarts = 0
     for disturb in ("USR1", "USR1", "USR1", "requeue", "kill", "preempt"):
-        wait(lambda: cluster.restarts(job) > restarts, 90 * PATIENCE, "restart")  # noqa: B023
+        wait(lambda: cluster.runs_anew(job, restarts), 90 * PATIENCE, "restart")  # noqa: B023
         restarts, step = cluster.restarts(job), cluster.step(job)
         wait(lambda: cluster.step(job) > step, 90 * PATIENCE, f"step after {step}")  # noqa: B023
         time.sleep(moments.uniform(0, 0.3))
