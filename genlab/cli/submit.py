@@ -14,7 +14,7 @@ from genlab.cli.train import split_words
 from genlab.cluster import jobs as queue
 from genlab.cluster import launch, slurm
 from genlab.cluster.slurm import SlurmError
-from genlab.cluster.submit import Job, check_array, shown
+from genlab.cluster.submit import Job, check_array, check_time, shown
 from genlab.cluster.submit import submit as put
 from genlab.recipes import COMMAND_LINE, Recipe, RecipeError
 
@@ -82,6 +82,7 @@ def validate(recipe: Recipe, job: Job) -> None:
                        ("warn", job.warning_seconds + 1)):  # fmt: skip
         if value < 1:
             raise SlurmError(f"--{key} is too small")
+    check_time(job)
     launch.arrange(trainer, job.nodes, job.per_node)
     world = job.nodes * max(job.per_node, _devices(trainer))
     trainer |= {"accelerator": "cpu", "devices": 1, "num_nodes": 1}

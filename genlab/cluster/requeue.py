@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -18,6 +16,13 @@ NAMES = ("", "SIGTERM", "SIGUSR1", "Ctrl-C")
 EXIT = (0, 143, 138, 130)  # 128 + the signal's number
 
 
+class RanksDisagree(Exception):
+    """Ranks have loaded different checkpoints; a file system that lags shows the same ones later.
+
+    No ValueError or RuntimeError: those are taken for wrong input, and input is not tried again.
+    """
+
+
 class Stopped(Exception):
     """Training has stopped at a signal, on all ranks, with its checkpoint written.
 
@@ -29,29 +34,26 @@ class Stopped(Exception):
     def __init__(self, step: int, flag: int) -> None:
         super().__init__(f"{NAMES[flag]} at step {step:,}")
         self.step, self.flag = step, flag
+        self.settled = True
 
     @property
     def exit_code(self) -> int:
         """Of a process that a signal has ended; inside Slurm a stopped job is no failed one."""
-        return 0 if slurm.inside() else EXIT[self.flag]
+        return 0 if slurm.inside() and self.settled else EXIT[self.flag]
 
     def settle(self) -> str:
         """Requeue the job, if it is one and Slurm is not at it (or ending it) already; in words.
 
-        SIGTERM means that Slurm has decided, except in the grace time of a preemption, when the
-        job is still running and would count as completed.
-
         Raises:
-            SlurmError: Slurm refuses to requeue.
+            SlurmError: Slurm refuses to requeue, or starts are too slow for the time limit.
         """
         if not slurm.inside():
             return "the last checkpoint is whole"
-        name = slurm.job()
-        now = slurm.state(name)
-        if NAMES[self.flag] == "SIGTERM" and now != "RUNNING":
-            return f"Slurm has job {name} as {now or 'ended'}"
-        slurm.requeue(name)
-        return f"requeued job {name}"
+        try:
+            return slurm.settle(signals.STRENGTH[self.flag - 1])
+        except slurm.NoAnswerError as error:
+            self.settled = False
+            return str(error)
 
 
 class SafeRequeue(L.Callback):
@@ -102,6 +104,7 @@ class SafeRequeue(L.Callback):
             self._stop(trainer)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._note_progress()
         signals.hold()  # Lightning's teardown takes our handlers away
 
     def on_exception(
@@ -116,10 +119,12 @@ class SafeRequeue(L.Callback):
         if signals.raised() and trainer.is_global_zero:  # nothing to save: no other rank is asked
             raise Stopped(trainer.global_step, signals.raised())
 
-    on_test_end = on_fit_end
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        signals.hold()
 
     def _stop(self, trainer: L.Trainer) -> None:
         self.checkpoints.save_now(trainer)
+        self._note_progress()
         raise Stopped(trainer.global_step, self._flag)
 
     def _agreed(self, trainer: L.Trainer) -> int:
@@ -141,14 +146,11 @@ class SafeRequeue(L.Callback):
         mine = torch.tensor([trainer.global_step, -trainer.global_step], device=_device(trainer))
         most, least = distributed.all_reduce_max(mine).tolist()
         if most != -least:
-            raise RuntimeError(f"ranks continue from different steps, {-least} and {most}")
+            raise RanksDisagree(f"ranks continue from different steps, {-least} and {most}")
 
     def _note_progress(self) -> None:
-        """Forget earlier failures once this start has written a checkpoint."""
-        file = os.environ.get("GENLAB_FAILURES")
-        if file and self.checkpoints.newest is not None:
-            Path(file).unlink(missing_ok=True)
-            del os.environ["GENLAB_FAILURES"]
+        if self.checkpoints.newest is not None:
+            slurm.note_progress()
 
 
 def _device(trainer: L.Trainer) -> torch.device:

@@ -7,17 +7,27 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from typing import NoReturn
 
-from genlab.runs import ID_VARIABLE, RUN_VARIABLE, RunError
+from genlab.runs import RunError
 
 FIRST_SPECIAL_STEP = 0xFFFFFFF0  # batch script, interactive shell ...: not started by srun
 ATTEMPTS = 5
+ALIVE = ("RUNNING", "SIGNALING")  # in any other state Slurm is ending the job already
+FAILURES = "GENLAB_FAILURES"  # see the package's docstring
+STARTS = 3  # that may end at a time limit before a new checkpoint
+_progressed = threading.Event()  # this start has written a checkpoint
 
 
 class SlurmError(RunError):
     """Slurm refused, or the launch does not fit the job; the message says what would do."""
+
+
+class NoAnswerError(SlurmError):
+    """Slurm does not say what it is doing with the job."""
 
 
 def inside() -> bool:
@@ -54,21 +64,21 @@ def require(command: str) -> None:
         raise SlurmError(f"no {command} on the PATH: this is no Slurm cluster's login node")
 
 
-def run(*words: str, environment: dict[str, str] | None = None) -> str:
+def run(*words: str, environment: dict[str, str] | None = None, seconds: float = 120) -> str:
     """Output of one of Slurm's commands.
 
     Args:
         words: the command.
-        environment: variables on top of this process's; a run's own name stays behind.
+        environment: its variables; this process's own by default.
+        seconds: how long it may take.
 
     Raises:
         SlurmError: it is missing, or what it complains of, in one line.
     """
     require(words[0])
-    own = {k: v for k, v in os.environ.items() if k not in (RUN_VARIABLE, ID_VARIABLE)}
     try:
         done = subprocess.run(
-            words, capture_output=True, text=True, timeout=120, env=own | (environment or {})
+            words, capture_output=True, text=True, timeout=seconds, env=environment
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise SlurmError(f"{words[0]}: {error}") from None
@@ -80,11 +90,14 @@ def run(*words: str, environment: dict[str, str] | None = None) -> str:
 
 
 def state(name: str) -> str:
-    """A job's state in one word, empty where Slurm does not know."""
-    try:
-        return run("squeue", "--noheader", "--jobs", name, "--format", "%T").strip()
-    except SlurmError:
-        return ""
+    """A job's state in one word, empty where Slurm does not say it in three attempts."""
+    for attempt in range(3 if shutil.which("squeue") else 0):
+        time.sleep(attempt)
+        try:
+            return run("squeue", "--noheader", "--jobs", name, "--format", "%T", seconds=15).strip()
+        except SlurmError:
+            continue
+    return ""
 
 
 def requeue(name: str) -> None:
@@ -93,6 +106,7 @@ def requeue(name: str) -> None:
     Raises:
         SlurmError: it cannot be requeued.
     """
+    require("scontrol")
     for attempt in range(ATTEMPTS):
         try:
             run("scontrol", "requeue", name)
@@ -103,6 +117,35 @@ def requeue(name: str) -> None:
             time.sleep(1 + attempt)
 
 
+def settle(number: int) -> str:
+    """Requeue this job after a signal, unless Slurm is at it or ending it already; in words.
+
+    SIGTERM means that Slurm has decided, except in the grace time of a preemption, when the job is
+    still running and would count as completed. A job that was cancelled after its SIGUSR1 must not
+    come back.
+
+    Args:
+        number: SIGUSR1 or SIGTERM.
+
+    Raises:
+        NoAnswerError: SIGTERM, and Slurm does not say why.
+        SlurmError: Slurm refuses to requeue, or starts are too slow for the time limit.
+    """
+    name = job()
+    now = state(name)
+    at_limit = number == signal.SIGUSR1
+    if now and now not in ALIVE:
+        return f"Slurm has job {name} as {now}"
+    if not now and not at_limit:
+        raise NoAnswerError(f"Slurm does not say what it does with job {name}")
+    if at_limit and note_failure("time limit") >= STARTS:
+        raise SlurmError(
+            f"{STARTS} starts ended before a new checkpoint: give more --time or less --warn"
+        )
+    requeue(name)
+    return f"requeued job {name}"
+
+
 def go_back(number: int) -> None:
     """Answer a signal before training: nothing is to be saved, so requeue this job and leave.
 
@@ -110,19 +153,28 @@ def go_back(number: int) -> None:
         number: SIGUSR1, or SIGTERM; at that Slurm is about to end the job, but for the grace time
             of a preemption.
     """
-    zero = os.environ.get("SLURM_PROCID", "0") == os.environ.get("LOCAL_RANK", "0") == "0"
-    if number == signal.SIGTERM and not (zero and state(job()) == "RUNNING"):
-        os._exit(0)
-    if not zero:
+    if not first():
+        if number == signal.SIGTERM:
+            os._exit(0)
         return  # rank zero speaks; SIGTERM follows
     try:
-        requeue(job())
-    except SlurmError as error:  # training will see the flag, and say so again
-        print(f"genlab: {error}", file=sys.stderr, flush=True)
-        return
-    name = signal.Signals(number).name
-    print(f"genlab: {name} before training; requeued job {job()}", file=sys.stderr, flush=True)
-    os._exit(0)
+        done = settle(number)
+    except NoAnswerError as error:
+        _leave(str(error), 128 + signal.SIGTERM)
+    except SlurmError as error:
+        note_refusal()
+        _leave(str(error), 2)
+    _leave(f"{signal.Signals(number).name} before training; {done}", 0)
+
+
+def _leave(words: str, code: int) -> NoReturn:
+    print(f"genlab: {words}", file=sys.stderr, flush=True)
+    os._exit(code)
+
+
+def first() -> bool:
+    """Whether this is rank zero of the job's step."""
+    return os.environ.get("SLURM_PROCID", "0") == os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def script() -> Path:
@@ -134,6 +186,32 @@ def script() -> Path:
 
 def note_refusal() -> None:
     """Tell the job script that a requeue would be refused in the same way."""
-    file = os.environ.get("GENLAB_FAILURES")
+    file = os.environ.get(FAILURES)
     if file and inside():
         Path(file).write_text("refused\n")
+
+
+def note_failure(why: str) -> int:
+    """Count a start that has ended without a new checkpoint.
+
+    Args:
+        why: in a few words.
+
+    Returns:
+        How many there were since the last one; 0 after `note_progress`, or without the job script.
+    """
+    name = os.environ.get(FAILURES)
+    if not name or _progressed.is_set():
+        return 0
+    file = Path(name)
+    with file.open("a") as stream:
+        stream.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {why}\n")
+    return len(file.read_text().splitlines())
+
+
+def note_progress() -> None:
+    """Forget earlier failures: this start has written a checkpoint."""
+    file = os.environ.get(FAILURES)
+    if file and not _progressed.is_set():
+        Path(file).unlink(missing_ok=True)
+    _progressed.set()

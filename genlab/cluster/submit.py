@@ -14,6 +14,8 @@ from genlab.cluster import slurm
 from genlab.cluster.slurm import SlurmError
 
 WARNING_SECONDS = 120  # Slurm warns up to a minute early, never late
+OWN = (runs.RUN_VARIABLE, runs.ID_VARIABLE)
+EARLY_SECONDS = 60
 
 
 @dataclass
@@ -111,19 +113,51 @@ def submit(job: Job) -> str:
             f"cannot write the folder of runs {job.folder}: {error.strerror}\n"
             "choose another place with track.runs=DIR"
         ) from None
-    environment = {"GENLAB_PYTHON": sys.executable}
-    if job.lines:
-        environment["GENLAB_LINES"] = str(job.lines.absolute())
-    answer = slurm.run(*job.command(), environment=environment)
+    answer = slurm.run(*job.command(), environment=_environment(job))
     number = answer.strip().splitlines()[-1].partition(";")[0]
     if not number.isdigit():
         raise SlurmError(f"sbatch answered {answer.strip()!r} instead of a job number")
     return number
 
 
+def _environment(job: Job) -> dict[str, str]:
+    """What the job inherits; a run's own name stays behind."""
+    environment = {k: v for k, v in os.environ.items() if k not in OWN}
+    environment["GENLAB_PYTHON"] = sys.executable
+    if job.lines:
+        environment["GENLAB_LINES"] = str(job.lines.absolute())
+    return environment
+
+
 def shown(job: Job) -> str:
     """The command for reading, one option a line."""
     return " \\\n    ".join(shlex.quote(word) for word in job.command())
+
+
+def check_time(job: Job) -> None:
+    """Refuse a time limit that leaves nothing before its warning.
+
+    Raises:
+        SlurmError: it is too short.
+    """
+    seconds, least = _seconds(job.time or ""), job.warning_seconds + EARLY_SECONDS
+    if seconds is not None and seconds <= least:
+        raise SlurmError(
+            f"--time {job.time} is too short: --warn {job.warning_seconds} and the minute by which "
+            f"Slurm may be early take {least} s; give more --time or less --warn"
+        )
+
+
+def _seconds(time: str) -> int | None:
+    """Slurm's ``M``, ``M:S``, ``H:M:S``, ``D-H``, ``D-H:M`` or ``D-H:M:S``; else None."""
+    found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", time)
+    if found is None:
+        return None
+    days, *parts = (int(part) if part else None for part in found.groups())
+    a, b, c = (part or 0 for part in parts)
+    if days is None and parts[2] is None:
+        return 60 * a + b
+    return 86400 * (days or 0) + 3600 * a + 60 * b + c
 
 
 def check_array(text: str) -> None:

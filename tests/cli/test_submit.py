@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from genlab.cluster.slurm import SlurmError
+from genlab.cluster.submit import Job, check_time
 from tests.conftest import Here
 
 FEW = ("vae/digits", "--nodes", "2", "--time", "10")
@@ -75,6 +77,8 @@ def test_a_dry_run_prints_the_command_and_touches_nothing(here: Here, fake: Path
         (("vae/digits", "--nodes", "3"), "63 would do"),
         (("vae/digits", "--nodes", "2", "trainer.num_nodes=4"), "leave it out"),
         (("vae/digits", "--nodes", "0"), "--nodes"),
+        (("vae/digits", "--time", "3"), "--time 3 is too short"),
+        (("vae/digits", "--time", "0:00:59", "--warn", "0"), "take 60 s"),
     ],
 )
 def test_a_bad_recipe_queues_nothing(
@@ -85,6 +89,22 @@ def test_a_bad_recipe_queues_nothing(
     assert said in error
     assert len(error.strip().splitlines()) <= 3
     assert not queued.exists()
+
+
+@pytest.mark.parametrize(
+    ("time", "seconds"),
+    [("30", 1800), ("2:30", 150), ("1:02:03", 3723), ("1-2", 93600), ("1-2:03", 93780),
+     ("1-2:03:04", 93784), ("UNLIMITED", None)],
+)  # fmt: skip
+def test_times_are_read_as_slurm_reads_them(time: str, seconds: int | None) -> None:
+    warn = Job("vae/digits", Path("runs"), time=time, warning_seconds=(seconds or 999999) - 60)
+    enough = Job("vae/digits", Path("runs"), time=time, warning_seconds=(seconds or 999999) - 61)
+    check_time(enough)
+    if seconds is None:
+        check_time(warn)
+        return
+    with pytest.raises(SlurmError, match="too short"):
+        check_time(warn)
 
 
 def test_what_slurm_objects_to_is_said_in_one_line(

@@ -135,7 +135,7 @@ LIMITED_STEPS = 420
 def limited(cluster: Cluster) -> str:
     """A job of nearly three minutes in a partition's one minute; runs beside the other tests."""
     return cluster.submit(
-        "simclr/digits", "--time", "1", "--warn", "5", "track.wandb=offline", SLOW % 0.3,
+        "simclr/digits", "--sbatch=--time=1", "--warn", "5", "track.wandb=offline", SLOW % 0.3,
         f"trainer.max_steps={LIMITED_STEPS}", "trainer.log_every_n_steps=1",
         "trainer.check_val_every_n_epoch=1000", "trainer.max_epochs=1000",
     )  # fmt: skip
