@@ -106,12 +106,24 @@ def remove(path: Path) -> None:
 def lock(path: Path) -> TextIO:
     """Hold a run directory for this process until the returned file is closed.
 
+    Waits two seconds for a look at it to end (`genlab compare`), and in a requeued job two minutes:
+    a network file system frees a dead node's lock late.
+
     Raises:
         RunError: another live process is training in it.
     """
     handle = (path / ".lock").open("a+")
+    requeued = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
+    end = time.monotonic() + (120 if requeued else 2)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
     except BlockingIOError:
         handle.seek(0)
         owner = handle.read().strip() or "another process"

@@ -12,7 +12,8 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from genlab.recipes import nearest
 
-LOOK_EVERY = 50  # steps between two looks at the clock when several ranks must agree
+LOOK_EVERY = 5.0  # seconds between two looks at the clock when several ranks must agree
+MOST = 50  # steps between them
 
 
 class Checkpoints(Checkpoint):
@@ -51,7 +52,7 @@ class Checkpoints(Checkpoint):
         self.best: dict[str, Any] = {}
         self._step = self._saved_step = -1
         self._pending: list[str] = []
-        self._before = 0.0
+        self._before, self._look_at, self._looked = 0.0, 0, (0, 0.0)
         self._cost, self._saved_at, self._started = 0.0, time.monotonic(), 0.0
 
     @property
@@ -83,8 +84,9 @@ class Checkpoints(Checkpoint):
         checkpoint["genlab"] = {"class_path": f"{kind.__module__}.{kind.__qualname__}"} | self.stamp
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._step = self._saved_step = trainer.global_step
+        self._step = self._saved_step = self._look_at = trainer.global_step
         self._saved_at = self._started = time.monotonic()
+        self._looked = self._step, self._started
 
     def on_train_batch_end(
         self,
@@ -129,11 +131,16 @@ class Checkpoints(Checkpoint):
             return True
         if _training_ends(trainer, step):
             return True
-        if trainer.world_size > 1 and step % LOOK_EVERY and not trainer.is_last_batch:
+        now = time.monotonic()
+        old = now - self._saved_at >= max(self.every_n_seconds, 50 * self._cost)
+        if trainer.world_size == 1:
+            return old
+        if step < self._look_at and not trainer.is_last_batch:
             return False  # ranks must agree, and agreeing costs a collective
-        age = time.monotonic() - self._saved_at
-        old = age >= max(self.every_n_seconds, 50 * self._cost)
-        return bool(trainer.strategy.broadcast(old)) if trainer.world_size > 1 else old
+        pace = (now - self._looked[1]) / max(1, step - self._looked[0])
+        old, steps = trainer.strategy.broadcast((old, max(1, min(MOST, int(LOOK_EVERY / pace)))))
+        self._look_at, self._looked = step + steps, (step, now)
+        return bool(old)
 
     def _improved(self, trainer: L.Trainer) -> bool:
         value = trainer.callback_metrics.get(str(self.monitor))
@@ -141,6 +148,8 @@ class Checkpoints(Checkpoint):
             hint = nearest(str(self.monitor), [k for k in trainer.callback_metrics if "val" in k])
             raise ValueError(f"checkpoint.monitor {self.monitor} was not logged; {hint}")
         score = float(value)
+        if trainer.world_size > 1:  # of a metric that is not synchronised ranks have their own
+            score = float(trainer.strategy.broadcast(score))
         if math.isnan(score) or self.sign * score >= self.sign * self.best.get(
             "score", self.sign * math.inf
         ):

@@ -135,7 +135,7 @@ def _print(figures: dict[str, Any]) -> None:
     table.add_row("bare loop", f"{figures['bare_ms']:.2f}", "")
     Console().print(table)
     print(
-        f"fit / bare {figures['ratio']:.3f} ({figures['extra_ms']:+.2f} ms; median of "
+        f"fit / bare {figures['ratio']:.3f} ({figures['extra_ms']:+.2f} ms; over "
         f"{figures['steps']} alternating steps)\n"
         f"{figures['images_per_second']:,.0f} images/s by the wall clock, "
         f"{figures['images']} images a step, {figures['wall_ms']:.1f} ms\n"

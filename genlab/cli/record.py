@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import os
 import platform
@@ -44,8 +45,8 @@ def begin(lab: Lab, run: Path, checkpoint: Path | None) -> dict[str, Any]:
         text = recipes.dump(lab.recipe, lab.config)
         temporary = run / ".recipe.yaml.tmp"
         temporary.write_text(text)
-        os.replace(temporary, run / "recipe.yaml")
         runs.write_json(run / "run.json", facts)
+        os.replace(temporary, run / "recipe.yaml")  # now it is a run
         _write_splits(lab, run)
     return facts
 
@@ -83,6 +84,16 @@ def _git() -> str | None:
         return revision + ("+" if git("status", "--porcelain", "-uno") else "") or None
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def last_validation(run: Path) -> dict[str, float]:
+    """The last values of ``val/`` in metrics.csv: a start that only tests has none of its own."""
+    file, found = run / "metrics.csv", dict[str, float]()
+    if file.is_file():
+        with file.open(newline="") as lines:
+            for row in csv.DictReader(lines):
+                found |= {k: float(v) for k, v in row.items() if k.startswith("val/") and v}
+    return found
 
 
 def finite(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 import traceback
@@ -36,11 +35,12 @@ def input_errors(recipe: Recipe) -> Iterator[None]:
 
 
 @contextmanager
-def early_refusals(lab: Lab, run: Path) -> Iterator[None]:
+def early_refusals(lab: Lab, run: Path, new: bool) -> Iterator[None]:
     """What genlab or Lightning refuses before the first checkpoint is an input error.
 
-    A new run's directory goes again; an error from anywhere else keeps its traceback.
+    The directory of a ``new`` run goes again; an error from anywhere else keeps its traceback.
     """
+    import lightning
     from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
     from genlab.data.errors import BrokenDataError
@@ -53,10 +53,11 @@ def early_refusals(lab: Lab, run: Path) -> Iterator[None]:
             _say_kept(lab, run, error)
             sys.exit(1)
         frames = traceback.extract_tb(error.__traceback__)
-        ours = re.search(r"[/\\](genlab|lightning)[/\\]", frames[-1].filename)
+        homes = [Path(str(package.__file__)).parent for package in (runs, lightning)]
+        ours = any(Path(frames[-1].filename).is_relative_to(home) for home in homes)
         if not ours or (late and "early_stopping" not in frames[-1].filename):
             raise
-        if runs.launches() and not any((run / "checkpoints").iterdir()):
+        if new and runs.launches() and not any((run / "checkpoints").iterdir()):
             runs.remove(run)
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise RecipeError("\n".join(lines[:2]), lab.recipe.name) from error

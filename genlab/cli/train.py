@@ -117,7 +117,7 @@ def _fit(lab: Lab, run: Path, checkpoint: Path | None, resuming: bool) -> None:
     lab.trainer.loggers = lab.tracking.loggers(run, lab.recipe.name, lab.config | {"run": facts})
     lab.checkpoints.stamp = {"recipe": lab.config, "name": lab.recipe.name}
     step = _cut_back(lab, checkpoint) if resuming else 0
-    with early_refusals(lab, run):
+    with early_refusals(lab, run, new=not resuming):
         lab.trainer.fit(lab.model, datamodule=lab.data, ckpt_path=checkpoint, weights_only=True)
     for stopper in lab.trainer.early_stopping_callbacks:
         if stopper.stopped_epoch:
@@ -201,7 +201,7 @@ def _finish(lab: Lab, run: Path) -> None:
     from genlab.callbacks import WandbRun
 
     trainer, best = lab.trainer, lab.checkpoints.best
-    last = {k: float(v) for k, v in trainer.callback_metrics.items()}
+    last = record.last_validation(run) | {k: float(v) for k, v in trainer.callback_metrics.items()}
     final: dict[str, Any] = {"step": trainer.global_step, "epoch": trainer.current_epoch}
     final |= {"fit_seconds": round(lab.checkpoints.seconds, 2)} | last
     if best:

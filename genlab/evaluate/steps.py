@@ -24,7 +24,7 @@ STEP_HOOKS = (
     "on_after_backward",
     "on_before_optimizer_step",
 )
-SIDE = 1024  # of the matrices whose product gives the machine's peak
+SIDES = {"cpu": 1024, "cuda": 8192}  # of the matrices whose product gives the machine's peak
 
 
 class Clock:
@@ -109,7 +109,10 @@ class Timeline:
 
 
 class StepTimer(L.Callback):
-    """Measures steps of the real fit, each followed by one of a bare loop, then ends training.
+    """Measures steps of the real fit, followed by as many of a bare loop, then ends training.
+
+    They take turns step by step; on a GPU, where waiting after each would show launches that
+    otherwise overlap, ten by ten.
 
     Args:
         steps: measured.
@@ -119,64 +122,84 @@ class StepTimer(L.Callback):
 
     def __init__(self, steps: int, warmup: int, bare: bool = True) -> None:
         self.steps, self.warmup, self.bare = steps, warmup, bare
-        self.pairs: list[tuple[float, float]] = []  # seconds of fit and bare, by the clock
+        self.pairs: list[tuple[float, float]] = []  # seconds a turn of fit and bare, by the clock
         self.wall = 0.0
         self.flops = 0
         self.timeline: Timeline
         self._loop: BareLoop | None = None
-        self._done, self._alike = 0, True
+        self._done, self._turn, self._window = 0, 1, 1
         self._start: tuple[Any, float]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Set the clocks up, and the bare loop beside."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        self.clock, self._alike = Clock(pl_module.device), pl_module.automatic_optimization
+        self.clock = Clock(pl_module.device)
+        self._turn = min(self.steps, 10) if self.clock.cuda else 1
+        self._window = max(1, int(trainer.log_every_n_steps) // self._turn)  # type: ignore[attr-defined]
         if self.bare:
             self._loop = BareLoop(trainer, pl_module, data)
         self.timeline = Timeline(self.clock)
         _instrument(self.timeline, trainer, pl_module, data, self)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
-        """End one step, take a bare one, begin the next."""
-        if self.timeline.running:
-            self.timeline.pause()
-            mark, wall = self.clock.mark(), time.perf_counter()
-            took = self.clock.between(self._start[0], mark)
-            self.wall += wall - self._start[1]
-            self.pairs.append((took, self._bare_step()))
-        elif self._loop is not None:
-            self._loop.step()
+        """End one turn, take a bare one, begin the next."""
         self._done += 1
-        if self._done >= self.warmup + self.steps:
+        measured = self._done - self.warmup
+        if measured <= 0:
+            if self._loop is not None:
+                self._loop.step()
+        elif measured % self._turn:
+            return
+        else:
+            self.timeline.pause()
+            took = self.clock.between(self._start[0], self.clock.mark())
+            self.wall += time.perf_counter() - self._start[1]
+            self.pairs.append((took, self._bare_turn()))
+        if measured + self._turn > self.steps:
             self.flops = self._loop.flops() if self._loop else 0
             trainer.should_stop = True
             return
         self._start = self.clock.mark(), time.perf_counter()
-        if self._done >= self.warmup:
+        if measured >= 0:
             self.timeline.resume()
 
-    def _bare_step(self) -> float:
+    def _bare_turn(self) -> float:
         if self._loop is None:
             return float("nan")
         start = self.clock.mark()
-        self._loop.step()
+        for _ in range(self._turn):
+            self._loop.step()
         return self.clock.between(start, self.clock.mark())
 
     def figures(self) -> dict[str, Any]:
-        """Milliseconds of a step and of its phases, and how they stand to the bare loop's."""
-        middle = statistics.median if self._alike else statistics.fmean
-        fit, bare = (middle(side) for side in zip(*self.pairs, strict=True))
-        phases = self.timeline.seconds()
+        """Milliseconds of a step and of its phases, and how they stand to the bare loop's.
+
+        Medians over windows of ``trainer.log_every_n_steps`` steps, so that what happens once in
+        so many counts; over all steps when they are fewer.
+        """
+        windows = means(self.pairs, self._window)
+        fit, bare = (statistics.median(side) / self._turn for side in zip(*windows, strict=True))
+        phases, steps = self.timeline.seconds(), len(self.pairs) * self._turn
+        extra = statistics.median(a - b for a, b in windows) / self._turn
         return {
-            "steps": len(self.pairs),
+            "steps": steps,
             "fit_ms": 1000 * fit,
             "bare_ms": 1000 * bare,
-            "ratio": statistics.median(a / b for a, b in self.pairs),
-            "extra_ms": 1000 * statistics.median(a - b for a, b in self.pairs),
-            "wall_ms": 1000 * self.wall / len(self.pairs),
-            "phases_ms": {k: 1000 * v / len(self.pairs) for k, v in phases.items()},
+            "ratio": statistics.median(a / b for a, b in windows),
+            "extra_ms": 1000 * extra,
+            "wall_ms": 1000 * self.wall / steps,
+            "phases_ms": {k: 1000 * v / steps for k, v in phases.items()},
             "flops": self.flops,
         }
+
+
+def means(pairs: list[tuple[float, float]], size: int) -> list[tuple[float, float]]:
+    """Of whole windows of ``size`` pairs, each side's mean; of all pairs when they are fewer."""
+    size = min(size, len(pairs))
+    starts = range(0, len(pairs) - size + 1, size)
+    columns = ([a for a, _ in pairs], [b for _, b in pairs])
+    first, second = ([statistics.fmean(c[s : s + size]) for s in starts] for c in columns)
+    return list(zip(first, second, strict=True))
 
 
 def _instrument(
@@ -229,15 +252,15 @@ def timed_batches(kind: type, timer: StepTimer) -> Iterator[None]:
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, rounds: int = 8) -> float:
     """Operations a second of a product of two square matrices, the best of some rounds."""
-    a, b = (torch.rand(SIDE, SIDE, device=device).to(dtype) for _ in range(2))
+    side, many = SIDES[device.type], 20 if device.type == "cuda" else 1
+    a, b = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
+    clock = Clock(device)
     a @ b
     best = float("inf")
     for _ in range(rounds):
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        start = time.perf_counter()
-        a @ b
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - start)
-    return 2 * SIDE**3 / best
+        start, wall = clock.mark(), time.perf_counter()
+        for _ in range(many):
+            a @ b
+        events = clock.between(start, clock.mark())  # a GPU is waited for
+        best = min(best, events if clock.cuda else time.perf_counter() - wall)
+    return 2 * side**3 * many / best

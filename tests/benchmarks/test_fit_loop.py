@@ -63,7 +63,7 @@ def test_the_fit_loop_costs_little_more_than_a_bare_one(
     fit, bare, extra, ratio = (found[k] for k in ("fit_ms", "bare_ms", "extra_ms", "ratio"))
     print(
         f"\n{recipe}: fit {fit:.2f} ms of CPU time a step, bare {bare:.2f}: {ratio:.3f}x, "
-        f"{extra:+.2f} ms (median of {steps} alternating steps)"
+        f"{extra:+.2f} ms (over {steps} alternating steps)"
     )
     if bare > LONG:
         assert ratio <= 1.05

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import signal
 import time
 from pathlib import Path
+from threading import Timer
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from genlab import checkpoints, runs
+from genlab.cli.stops import early_refusals
 from tests.conftest import Shell
 from tests.fake_data import write_pictures
 
@@ -78,3 +83,32 @@ def test_a_signal_stops_behind_a_whole_checkpoint(shell: Shell, number: signal.S
     assert ours["global_step"] == theirs["global_step"] == 60
     for name, values in theirs["state_dict"].items():
         assert torch.equal(ours["state_dict"][name], values), name
+
+
+@pytest.mark.parametrize("file", ["x/genlab/.venv/site-packages/torch/nn.py", "x/train.py"])
+def test_an_error_of_others_before_the_first_checkpoint_is_no_refusal(
+    file: str, tmp_path: Path
+) -> None:
+    """Wherever their files lie: it keeps its traceback, the job is tried again."""
+    lab: Any = SimpleNamespace(checkpoints=SimpleNamespace(newest=None))
+    with pytest.raises(RuntimeError, match="no memory"), early_refusals(lab, tmp_path, new=True):
+        exec(compile("raise RuntimeError('no memory')", str(tmp_path / file), "exec"))
+    assert tmp_path.is_dir()
+
+
+def test_a_run_that_was_stopped_before_its_test_ends_with_all_figures(shell: Shell) -> None:
+    shell("fit", "vae/digits", "trainer.max_epochs=2", "track.wandb=off")
+    (run,) = shell.runs()
+    whole = runs.read_json(run / "metrics.json")
+    (run / "metrics.json").unlink()
+    shell("fit", "--resume", str(run))
+    again = runs.read_json(run / "metrics.json")
+    assert again.keys() == whole.keys()
+    assert again["val/loss"] == pytest.approx(whole["val/loss"], rel=1e-6)
+
+
+def test_a_look_at_the_lock_does_not_turn_a_start_away(tmp_path: Path) -> None:
+    with (tmp_path / ".lock").open("a+") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        Timer(0.5, lambda: fcntl.flock(looking, fcntl.LOCK_UN)).start()
+        runs.lock(tmp_path).close()

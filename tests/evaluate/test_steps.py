@@ -12,7 +12,7 @@ import torch
 
 from genlab import recipes
 from genlab.evaluate.bare_loop import BareLoop
-from genlab.evaluate.steps import PHASES, Clock, StepTimer, Timeline, timed_batches
+from genlab.evaluate.steps import PHASES, Clock, StepTimer, Timeline, means, timed_batches
 
 
 def work(seconds: float) -> None:
@@ -43,6 +43,12 @@ def test_a_phase_is_not_charged_for_what_is_inside_it() -> None:
         assert value == pytest.approx(expected.get(name, 0.0), abs=0.008), name
 
 
+def test_a_window_counts_what_happens_once_in_it() -> None:
+    pairs = [(3.0 if i % 5 == 4 else 1.0, 1.0) for i in range(12)]  # the last two are no window
+    assert means(pairs, 5) == [(pytest.approx(1.4), 1.0)] * 2
+    assert means(pairs[:3], 5) == [(1.0, 1.0)]
+
+
 def fitted(name: str, folder: Path) -> tuple[Any, BareLoop, StepTimer]:
     """A method after three steps of training, and a bare loop at its beginning."""
     from genlab.cli.build import build
@@ -60,7 +66,7 @@ def fitted(name: str, folder: Path) -> tuple[Any, BareLoop, StepTimer]:
             loops.append(self._loop)  # type: ignore[arg-type]
             self._loop = None
 
-    timer = Waiting(steps=100, warmup=0)
+    timer = Waiting(steps=100, warmup=1)
     lab.trainer.callbacks.append(timer)  # type: ignore[attr-defined]
     with timed_batches(type(lab.data.train_dataloader()), timer):
         lab.trainer.fit(lab.model, datamodule=lab.data)
