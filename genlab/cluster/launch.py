@@ -106,5 +106,5 @@ def plugins() -> list[Any]:
     nodes, per_node = shape()
     if nodes * per_node == 1:
         return [LightningEnvironment()]
-    os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(per_node))  # absent after --ntasks
+    os.environ["SLURM_NTASKS_PER_NODE"] = str(per_node)  # else the job's, or absent
     return [SLURMEnvironment(auto_requeue=False)]  # `SafeRequeue` does it, at a batch's end

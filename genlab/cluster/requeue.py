@@ -13,6 +13,7 @@ from genlab.callbacks.checkpoints import Checkpoints, validation_follows
 from genlab.cluster import signals, slurm
 
 NAMES = ("", "SIGTERM", "SIGUSR1", "Ctrl-C")
+BROADCAST = "_broadcast_sigterm_tensor"  # of Lightning's loop
 EXIT = (0, 143, 138, 130)  # 128 + the signal's number
 
 
@@ -78,7 +79,8 @@ class SafeRequeue(L.Callback):
         self._flag = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        signals.listen(interrupts=not slurm.inside())
+        _listen()
+        _spare_broadcast(trainer)
         self._require_one_step(trainer)
         self._step = self._next = trainer.global_step
         if self._agreed(trainer):
@@ -113,7 +115,7 @@ class SafeRequeue(L.Callback):
         signals.hold()
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        signals.listen(interrupts=not slurm.inside())
+        _listen()
 
     def on_test_batch_end(self, trainer: L.Trainer, *args: Any, **kwargs: Any) -> None:
         if signals.raised() and trainer.is_global_zero:  # nothing to save: no other rank is asked
@@ -151,6 +153,27 @@ class SafeRequeue(L.Callback):
     def _note_progress(self) -> None:
         if self.checkpoints.newest is not None:
             slurm.note_progress()
+
+
+def _listen() -> None:
+    if slurm.inside():
+        signals.listen(at_once=slurm.guard)
+    else:
+        signals.listen(interrupts=True)
+
+
+def _spare_broadcast(trainer: L.Trainer) -> None:
+    """Lightning broadcasts at every step whether SIGTERM has come: a wait for the device each time.
+
+    Here ranks agree about it by themselves, and Lightning's handler never sees the signal.
+    """
+    loop = trainer.fit_loop.epoch_loop
+    if hasattr(loop, BROADCAST):
+        setattr(loop, BROADCAST, _nothing)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _device(trainer: L.Trainer) -> torch.device:

@@ -20,6 +20,8 @@ STRENGTH = (*SIGNALS, signal.SIGINT)  # the later one is the stronger one
 _raised: set[int] = set()
 _forks_are_deaf = False
 _listening = threading.Event()
+_watcher: threading.Thread | None = None
+_ears: list[int] = []  # a pipe into which Python's own handler writes the numbers of signals
 
 
 def hold() -> None:
@@ -40,11 +42,13 @@ def watch(early: Callable[[int], None]) -> None:
                 _raised.add(come.si_signo)
                 early(come.si_signo)
 
+    global _watcher
     hold()
-    threading.Thread(target=wait, daemon=True).start()
+    _watcher = threading.Thread(target=wait, daemon=True)
+    _watcher.start()
 
 
-def listen(interrupts: bool = False) -> None:
+def listen(interrupts: bool = False, at_once: Callable[[int], None] | None = None) -> None:
     """Let both signals raise the flag, those that have waited included.
 
     Lightning puts a handler of its own on SIGTERM, which broadcasts; this replaces it. Nothing
@@ -52,11 +56,17 @@ def listen(interrupts: bool = False) -> None:
 
     Args:
         interrupts: Ctrl-C too.
+        at_once: called with each signal's number from another thread, whatever the main one is
+            stuck in; of several calls of `listen`, the first one's counts.
     """
     global _forks_are_deaf
     if threading.current_thread() is not threading.main_thread():
         return
     _listening.set()
+    if _watcher is not None:
+        _watcher.join()  # else it takes a signal that is meant for training
+    if at_once is not None and not _ears:
+        _tell(at_once)
     if not _forks_are_deaf:
         os.register_at_fork(after_in_child=hold)
         atexit.register(_kill_workers)  # runs before multiprocessing's own, which would wait
@@ -64,6 +74,20 @@ def listen(interrupts: bool = False) -> None:
     for number in STRENGTH if interrupts else SIGNALS:
         signal.signal(number, _raise_flag)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def _tell(at_once: Callable[[int], None]) -> None:
+    """Handlers run in the main thread and wait for its collective; this pipe does not."""
+    _ears.extend(os.pipe())
+    os.set_blocking(_ears[1], False)
+    signal.set_wakeup_fd(_ears[1], warn_on_full_buffer=False)
+
+    def hear() -> None:
+        while numbers := os.read(_ears[0], 16):
+            for number in numbers:
+                at_once(number)
+
+    threading.Thread(target=hear, daemon=True).start()
 
 
 def let_go() -> None:

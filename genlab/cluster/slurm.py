@@ -19,7 +19,10 @@ ATTEMPTS = 5
 ALIVE = ("RUNNING", "SIGNALING")  # in any other state Slurm is ending the job already
 FAILURES = "GENLAB_FAILURES"  # see the package's docstring
 STARTS = 3  # that may end at a time limit before a new checkpoint
+MARGIN = 30.0  # seconds before a time limit at which there is nothing more to wait for
 _progressed = threading.Event()  # this start has written a checkpoint
+_settling = threading.Lock()
+_deadlines: list[threading.Timer] = []
 
 
 class SlurmError(RunError):
@@ -117,6 +120,27 @@ def requeue(name: str) -> None:
             time.sleep(1 + attempt)
 
 
+def guard(number: int) -> None:
+    """At SIGUSR1, requeue the job shortly before its limit unless training has stopped by then.
+
+    A validation may be longer than the warning, a rank may hang. `settle` calls it off.
+    """
+    if number == signal.SIGUSR1 and first() and not _deadlines:
+        warning = float(os.environ.get("GENLAB_WARN", "120"))
+        _deadlines.append(threading.Timer(max(warning - MARGIN, warning / 2), _at_deadline))
+        _deadlines[0].daemon = True
+        _deadlines[0].start()
+
+
+def _at_deadline() -> None:
+    try:
+        done = settle(signal.SIGUSR1)
+    except SlurmError as error:
+        note_refusal()
+        done = str(error)
+    print(f"genlab: training has not stopped before its limit; {done}", file=sys.stderr, flush=True)
+
+
 def settle(number: int) -> str:
     """Requeue this job after a signal, unless Slurm is at it or ending it already; in words.
 
@@ -131,7 +155,13 @@ def settle(number: int) -> str:
         NoAnswerError: SIGTERM, and Slurm does not say why.
         SlurmError: Slurm refuses to requeue, or starts are too slow for the time limit.
     """
-    name = job()
+    for deadline in _deadlines:
+        deadline.cancel()
+    with _settling:  # training may stop at the deadline
+        return _settle(job(), number)
+
+
+def _settle(name: str, number: int) -> str:
     now = state(name)
     at_limit = number == signal.SIGUSR1
     if now and now not in ALIVE:

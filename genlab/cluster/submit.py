@@ -123,7 +123,7 @@ def submit(job: Job) -> str:
 def _environment(job: Job) -> dict[str, str]:
     """What the job inherits; a run's own name stays behind."""
     environment = {k: v for k, v in os.environ.items() if k not in OWN}
-    environment["GENLAB_PYTHON"] = sys.executable
+    environment |= {"GENLAB_PYTHON": sys.executable, "GENLAB_WARN": str(job.warning_seconds)}
     if job.lines:
         environment["GENLAB_LINES"] = str(job.lines.absolute())
     return environment

@@ -70,6 +70,7 @@ def job(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> Programs:
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     monkeypatch.setenv("GENLAB_FAILURES", str(programs.failures))
     slurm._progressed.clear()
+    slurm._deadlines.clear()
     monkeypatch.setattr("time.sleep", lambda seconds: None)
 
     def leave(code: int) -> None:

@@ -105,6 +105,12 @@ def test_an_array_task_is_not_its_array(monkeypatch: pytest.MonkeyPatch) -> None
     assert slurm.job() == "5_2"
 
 
+def test_tasks_per_node_are_the_steps_not_the_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    enter(monkeypatch, SLURM_NTASKS_PER_NODE="8")  # as srun keeps it: sbatch --ntasks-per-node=8
+    launch.plugins()
+    assert os.environ["SLURM_NTASKS_PER_NODE"] == "2"
+
+
 SIGNALLED = """
 import os, signal, time
 from genlab.cluster import signals
@@ -130,6 +136,23 @@ assert os.waitpid(child, 0)[1] == 0
 
 def test_signals_wait_raise_a_flag_and_are_not_for_children() -> None:
     subprocess.run([sys.executable, "-c", SIGNALLED], check=True, timeout=60)
+
+
+TAKEN_OVER = """
+import os, signal, threading
+from genlab.cluster import signals
+early, heard, told = [], [], threading.Event()
+signals.watch(early.append)
+signals.listen(at_once=lambda number: (heard.append(number), told.set()))
+assert not signals._watcher.is_alive()  # else it would take the next signal
+os.kill(os.getpid(), signal.SIGUSR1)
+assert told.wait(30)
+assert (early, heard, signals.raised()) == ([], [signal.SIGUSR1], 2)
+"""
+
+
+def test_from_listening_on_nobody_else_takes_a_signal() -> None:
+    subprocess.run([sys.executable, "-c", TAKEN_OVER], check=True, timeout=60)
 
 
 def test_a_refused_input_is_noted_for_the_job_script(

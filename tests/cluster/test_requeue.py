@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import lightning as L
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 from genlab.callbacks.checkpoints import Checkpoints
+from genlab.cluster import signals
 from genlab.cluster.requeue import RanksDisagree, SafeRequeue
 
 
 @pytest.fixture
-def trainer(tmp_path: Path) -> L.Trainer:
-    return L.Trainer(
+def trainer(tmp_path: Path) -> Iterator[L.Trainer]:
+    yield L.Trainer(
         default_root_dir=tmp_path, accelerator="cpu", devices=1, logger=False, max_steps=5,
         enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
     )  # fmt: skip
+    signals.let_go()
 
 
 def test_ranks_with_different_checkpoints_are_an_error_that_is_tried_again(
@@ -28,3 +32,39 @@ def test_ranks_with_different_checkpoints_are_an_error_that_is_tried_again(
         SafeRequeue(Checkpoints()).on_train_start(trainer, L.LightningModule())
     wrong_input = (ValueError, RuntimeError, OSError)  # to `genlab.cli.stops.early_refusals`
     assert not isinstance(error.value, wrong_input)
+
+
+class Line(L.LightningModule):
+    """One weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def training_step(self, batch: list[torch.Tensor], index: int) -> torch.Tensor:
+        return (batch[0] * self.weight).sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+@pytest.mark.parametrize("safe", [False, True])
+def test_lightnings_broadcast_of_every_step_is_spared(
+    trainer: L.Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, safe: bool
+) -> None:
+    asked = []
+    monkeypatch.setattr(torch.distributed, "broadcast", lambda *_, **__: asked.append(1))
+    monkeypatch.setattr(type(trainer), "world_size", 2)
+    monkeypatch.setattr(trainer.strategy, "broadcast", lambda value, src=0: value)
+    if safe:
+        checkpoints = Checkpoints(monitor=None)
+        trainer.callbacks += [checkpoints, SafeRequeue(checkpoints)]  # type: ignore[attr-defined]
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/rendezvous", rank=0, world_size=1
+    )
+    try:
+        trainer.fit(Line(), DataLoader(TensorDataset(torch.ones(8, 1))))
+    finally:
+        torch.distributed.destroy_process_group()
+    assert trainer.global_step == 5
+    assert len(asked) == (0 if safe else 5)  # else Lightning has changed, and this is no use

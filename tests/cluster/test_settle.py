@@ -9,7 +9,9 @@ import pytest
 from genlab.cluster import slurm
 from genlab.cluster.requeue import Stopped
 from genlab.cluster.slurm import SlurmError
-from tests.cluster.conftest import Programs, code
+from tests.cluster.conftest import STEP, Programs, code
+from tests.conftest import Shell
+from tests.slurm.testbed import wait
 
 
 def test_starts_slower_than_their_time_limit_are_given_up(
@@ -84,3 +86,45 @@ def test_a_time_limit_that_nobody_denies_is_one(job: Programs) -> None:
     stop = Stopped(3, 2)
     assert stop.settle() == "requeued job 7"
     assert stop.exit_code == 0
+
+
+def test_a_training_that_does_not_stop_is_requeued_before_its_limit(
+    programs: Programs, shell: Shell
+) -> None:
+    process = shell.start(
+        "fit", "vae/digits", "track.wandb=off",
+        "trainer.callbacks+=[{class_path: tests.cluster.programs.Hang}]",
+        **STEP, GENLAB_WARN="2", GENLAB_FAILURES=str(programs.failures),
+    )  # fmt: skip
+    try:
+        wait((shell.folder / "hanging").exists, 200, "validation")
+        process.send_signal(SIGUSR1)
+        wait(lambda: programs.requeued == ["7"], 60, "requeue")
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_training_that_stops_in_time_is_requeued_once(
+    job: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENLAB_WARN", "0.4")
+    slurm.guard(SIGTERM)
+    assert not slurm._deadlines
+    slurm.guard(SIGUSR1)
+    (deadline,) = slurm._deadlines
+    Stopped(3, 2).settle()
+    deadline.join()
+    assert job.requeued == ["7"]
+
+
+def test_the_last_deadline_tells_the_script_to_give_up(
+    job: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENLAB_WARN", "0")
+    job.failures.write_text("slow\nslow\n")
+    slurm.guard(SIGUSR1)
+    slurm._deadlines[0].join()
+    assert job.requeued == []
+    assert job.failures.read_text() == "refused\n"
