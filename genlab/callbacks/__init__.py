@@ -22,8 +22,9 @@ from genlab.callbacks.reseed import Reseed
 from genlab.callbacks.similarity_histogram import SimilarityHistogram
 from genlab.callbacks.step_metrics import StepMetrics
 from genlab.callbacks.sync_batch_norm import SyncBatchNorm
-from genlab.callbacks.tracking import Tracking, WandbRun
+from genlab.callbacks.tracking import Tracking
 from genlab.callbacks.view_pictures import ViewPictures
+from genlab.callbacks.wandb_run import WandbRun
 
 __all__ = [
     "CSVLog",

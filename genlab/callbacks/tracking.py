@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import netrc
 import os
 import re
@@ -10,121 +9,19 @@ import secrets
 import shlex
 import shutil
 import socket
-import sys
-import textwrap
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import wraps
 from pathlib import Path
-from threading import Thread
 from typing import Any, Literal
 from urllib.parse import urlparse
 
-from lightning.pytorch.loggers import Logger, WandbLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.loggers import Logger
 
 from genlab import runs
-from genlab.callbacks.checkpoints import Checkpoints
 from genlab.callbacks.csv_log import CSVLog
+from genlab.callbacks.wandb_run import FLUSH_SECONDS, WandbRun, reason, say
 
 SERVER = "https://api.wandb.ai"
 INIT_SECONDS, FINISH_SECONDS = 30, 600  # that a run waits for a W&B server, at its start and end
-PAUSE_SECONDS = 20  # and before it goes back into Slurm's queue
-
-
-def _never_fatal(function: Callable[..., Any]) -> Callable[..., Any]:
-    """W&B's troubles are said once and end W&B's part, never the training."""
-
-    @wraps(function)
-    def guarded(self: WandbRun, *args: Any, **kwargs: Any) -> Any:
-        if self.lost:
-            return None
-        try:
-            return function(self, *args, **kwargs)
-        except Exception as error:  # the service's socket, a full disk, a timeout, an answer
-            self.lost = _reason(error)
-            _say(f"W&B is lost ({self.lost}); metrics.csv goes on")
-        return None
-
-    return guarded
-
-
-class WandbRun(WandbLogger):
-    """Lightning's W&B logger with one identity for a run's whole life and our checkpoint upload.
-
-    What W&B or the way to it does wrong after the start never ends a training.
-
-    Args:
-        upload: ``off``, ``best`` (once, at the end) or ``all`` (each file as it is written).
-        kwargs: Lightning's and ``wandb.init``'s arguments.
-    """
-
-    def __init__(self, upload: str = "off", **kwargs: Any) -> None:
-        super().__init__(log_model=False, **kwargs)
-        self._wandb_init.pop("anonymous", None)  # wandb warns of it whatever it is
-        self.upload = upload
-        self.lost = ""  # the reason, once W&B has failed
-        self._checkpoints: Checkpoints | None = None
-
-    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the resolved recipe is the configuration (see `configure`)."""
-
-    @rank_zero_only
-    def configure(self, config: dict[str, Any]) -> None:
-        """Put a plain nested dictionary into the run's configuration."""
-        self.experiment.config.update(
-            json.loads(json.dumps(config, default=str)), allow_val_change=True
-        )
-
-    @_never_fatal
-    def log_metrics(self, *args: Any, **kwargs: Any) -> None:
-        """Lightning's, never fatal."""
-        super().log_metrics(*args, **kwargs)
-
-    @_never_fatal
-    def log_image(self, *args: Any, **kwargs: Any) -> None:
-        """Lightning's, never fatal."""
-        super().log_image(*args, **kwargs)
-
-    @rank_zero_only
-    @_never_fatal
-    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
-        """Upload the file just written, if all are wanted."""
-        self._checkpoints = checkpoint_callback
-        if self.upload == "all" and checkpoint_callback.newest:
-            self._upload(checkpoint_callback.newest)
-
-    @rank_zero_only
-    @_never_fatal
-    def close(self) -> None:
-        """Upload the selected checkpoint if wanted, and end the W&B run with everything written."""
-        import wandb
-
-        best = self._checkpoints and self._checkpoints.best_path
-        if self.upload == "best" and best:
-            self._upload(best)
-        self.experiment.finish()
-        wandb.teardown()
-
-    @rank_zero_only
-    @_never_fatal
-    def pause(self) -> None:
-        """End this part of a run that another start continues, in `PAUSE_SECONDS` at most.
-
-        A job that is about to be requeued cannot wait for a server that does not answer.
-        """
-        ending = Thread(target=self.experiment.finish, daemon=True)
-        ending.start()
-        ending.join(PAUSE_SECONDS)
-        if ending.is_alive():
-            raise TimeoutError("its server does not take what is left")
-
-    def _upload(self, file: Path) -> None:
-        import wandb
-
-        artifact = wandb.Artifact(f"model-{self.experiment.id}", type="model")
-        artifact.add_file(str(file), name="model.ckpt")
-        self.experiment.log_artifact(artifact, aliases=["latest", file.stem])
 
 
 @dataclass
@@ -181,12 +78,12 @@ class Tracking:
             except Exception as error:  # W&B's errors have no common base
                 wandb.teardown()  # its service would say that the id is in use
                 what = "cannot be written" if offline else "cannot be reached"
-                _say(f"W&B {what} ({_reason(error)}); metrics.csv goes on")
+                say(f"W&B {what} ({reason(error)}); metrics.csv goes on")
                 for left in set(run.glob("wandb/run-*")) - before:
                     shutil.rmtree(left, ignore_errors=True)  # an online run that never began
                 continue
             if offline:
-                _say(f"W&B is offline; to upload: genlab sync {shlex.quote(str(run))}")
+                say(f"W&B is offline; to upload: genlab sync {shlex.quote(str(run))}")
             return logger
         return DummyLogger()
 
@@ -194,7 +91,7 @@ class Tracking:
         import wandb
 
         limits: dict[str, Any] = {"init_timeout": INIT_SECONDS, "finish_timeout": FINISH_SECONDS}
-        limits |= {"finish_timeout_raises": True}
+        limits |= {"finish_timeout_raises": True, "x_transaction_log_flush_interval": FLUSH_SECONDS}
         known = wandb.Settings.model_fields.keys()  # older versions wait for ever
         tags = [config[group]["class_path"].rpartition(".")[2] for group in ("model", "data")]
         array = os.environ.get("SLURM_ARRAY_JOB_ID")
@@ -229,16 +126,6 @@ def wandb_identity(run: Path) -> str:
         return chosen
     dated = re.match(r"\d{8}-\d{6}-[0-9a-f]{4}", run.name)
     return run.name if dated else f"{run.name}-{secrets.token_hex(2)}"
-
-
-@rank_zero_only
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
-def _reason(error: BaseException) -> str:
-    """An error's text in one line of at most 240 characters."""
-    return textwrap.shorten(str(error) or repr(error), 240, placeholder=" ...")
 
 
 def wandb_state() -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 from threading import Timer
@@ -16,6 +18,7 @@ import torch
 
 from genlab import checkpoints, runs
 from genlab.cli.stops import early_refusals
+from tests.cli.test_wandb import records
 from tests.conftest import Shell
 from tests.fake_data import write_pictures
 
@@ -112,3 +115,46 @@ def test_a_look_at_the_lock_does_not_turn_a_start_away(tmp_path: Path) -> None:
         fcntl.flock(looking, fcntl.LOCK_SH)
         Timer(0.5, lambda: fcntl.flock(looking, fcntl.LOCK_UN)).start()
         runs.lock(tmp_path).close()
+
+
+def steps_in(run: Path) -> list[int]:
+    """The training steps in all parts of a run's offline W&B files, those told twice once."""
+    found: set[int] = set()
+    for file in sorted(run.glob("wandb/offline-run-*/*.wandb")):
+        for record in records(file):
+            items = {"/".join(i.nested_key) or i.key: i.value_json for i in record.history.item}
+            if "train/loss" in items:
+                found.add(int(items["trainer/global_step"]))
+    return sorted(found)
+
+
+def test_w_and_b_has_every_step_though_its_service_was_terminated_too(shell: Shell) -> None:
+    """As Slurm does at a preemption: SIGTERM to all processes of the step."""
+    place = str(Path(__file__).parents[2])
+    process = shell.start(
+        "fit", "vae/digits", "trainer.max_steps=200", "checkpoint.every_n_steps=10", SLOW,
+        "trainer.log_every_n_steps=1", "trainer.max_epochs=100", WANDB_MODE="offline",
+        PYTHONPATH=place,
+    )  # fmt: skip
+    run = training(shell)
+    time.sleep(3)
+    children = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
+    )
+    for child in children.stdout.split():
+        os.kill(int(child), signal.SIGTERM)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=200)
+    assert process.returncode == 143, error
+    assert "W&B is lost" in error
+    assert "Traceback" not in error
+    before = steps_in(run)
+    newest = runs.newest(run)
+    assert newest is not None
+    step = checkpoints.read(newest)["global_step"]
+    assert before[0] == 0
+    assert len(before) < step
+    shell("fit", "--resume", str(run), WANDB_MODE="offline", PYTHONPATH=place)
+    assert steps_in(run) == list(range(200))
+    assert runs.read_json(run / "run.json").get("wandb_kept") is None
