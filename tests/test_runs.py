@@ -9,7 +9,8 @@ import pytest
 from genlab import runs
 
 LAUNCHERS = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK", "SLURM_JOB_ID", "SLURM_STEP_ID",
-             "SLURM_ARRAY_JOB_ID", "TORCHELASTIC_RUN_ID", runs.RUN_VARIABLE)  # fmt: skip
+             "SLURM_ARRAY_JOB_ID", "TORCHELASTIC_RUN_ID", "ENVIRONMENT",
+             runs.RUN_VARIABLE)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -34,9 +35,14 @@ def test_two_runs_never_share_a_directory(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     "launch",
     [
-        {"SLURM_JOB_ID": "7"},
+        {"SLURM_JOB_ID": "7", "ENVIRONMENT": "BATCH"},
         {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "2"},
-        {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3", "SLURM_JOB_ID": "9"},
+        {
+            "SLURM_ARRAY_JOB_ID": "7",
+            "SLURM_ARRAY_TASK_ID": "3",
+            "SLURM_JOB_ID": "9",
+            "SLURM_STEP_ID": "0",
+        },
         {"TORCHELASTIC_RUN_ID": "mine"},
         {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"},
     ],

@@ -9,5 +9,6 @@ What `slurm/train.sbatch` and genlab say to each other through the environment:
 * ``GENLAB_WARN``: how many seconds before the time limit Slurm sends SIGUSR1.
 * ``GENLAB_FAILURES``: a file with a line for every failure since the last new checkpoint, and for
   every start that a time limit has ended before one. Training removes it when it gets on, input
-  errors write ``refused`` into it, and the script requeues while it is short.
+  errors write ``refused`` into it, and the script requeues while it is short. ``requeue`` in it is
+  an order to the script, from a container without scontrol.
 """

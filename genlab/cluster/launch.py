@@ -6,6 +6,7 @@ import os
 import re
 from typing import Any
 
+from genlab import runs
 from genlab.cluster import slurm
 from genlab.cluster.slurm import SlurmError
 
@@ -24,7 +25,7 @@ def shape() -> tuple[int, int]:
     Raises:
         SlurmError: nodes with different numbers of tasks.
     """
-    if not slurm.in_step():
+    if not runs.in_step():
         return 1, 1
     counts = task_counts(os.environ.get("SLURM_STEP_TASKS_PER_NODE", "1"))
     if len(set(counts)) > 1:
@@ -53,10 +54,10 @@ def check() -> None:
         SlurmError: several tasks were asked for and srun was not used; or srun was, in a job whose
             name makes Lightning ignore it.
     """
-    if not slurm.inside() or torchrun():
+    if not slurm.allocated() or torchrun():
         return
     tasks = int(os.environ.get("SLURM_NTASKS", "1"))
-    if not slurm.in_step() and tasks > 1 and "LOCAL_RANK" not in os.environ:
+    if not runs.in_step() and tasks > 1 and "LOCAL_RANK" not in os.environ:
         raise SlurmError(
             f"this job has {tasks} tasks, but genlab was started without srun: srun genlab fit ..."
         )
@@ -99,7 +100,7 @@ def arrange(trainer: dict[str, Any], nodes: int, per_node: int) -> dict[str, Any
 
 def plugins() -> list[Any]:
     """The cluster environment for Lightning's trainer, where it would choose another."""
-    if not slurm.inside() or torchrun():
+    if not slurm.allocated() or torchrun():
         return []
     from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
 

@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from genlab.runs import RunError
+from genlab.runs import RunError, in_job
 
-FIRST_SPECIAL_STEP = 0xFFFFFFF0  # batch script, interactive shell ...: not started by srun
+inside = in_job  # to stop, save and requeue as a job does
 ATTEMPTS = 5
 ALIVE = ("RUNNING", "SIGNALING")  # in any other state Slurm is ending the job already
 FAILURES = "GENLAB_FAILURES"  # see the package's docstring
@@ -33,8 +33,8 @@ class NoAnswerError(SlurmError):
     """Slurm does not say what it is doing with the job."""
 
 
-def inside() -> bool:
-    """Whether this process belongs to a Slurm job."""
+def allocated() -> bool:
+    """Whether this process may use a job's resources: a shell of ``salloc`` too."""
     return "SLURM_JOB_ID" in os.environ
 
 
@@ -51,12 +51,6 @@ def restarts() -> int:
     return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
 
 
-def in_step() -> bool:
-    """Whether srun started this process (and it is not the shell of ``salloc``)."""
-    step = os.environ.get("SLURM_STEP_ID", "")
-    return step.isdigit() and int(step) < FIRST_SPECIAL_STEP
-
-
 def require(command: str) -> None:
     """Refuse to go on where one of Slurm's commands is missing.
 
@@ -64,7 +58,10 @@ def require(command: str) -> None:
         SlurmError: it is.
     """
     if shutil.which(command) is None:
-        raise SlurmError(f"no {command} on the PATH: this is no Slurm cluster's login node")
+        why = "this is no Slurm cluster's login node"
+        if allocated():
+            why = f"inside job {job()}, a container perhaps, it is missing"
+        raise SlurmError(f"no {command} on the PATH: {why}")
 
 
 def run(*words: str, environment: dict[str, str] | None = None, seconds: float = 120) -> str:
@@ -106,9 +103,17 @@ def state(name: str) -> str:
 def requeue(name: str) -> None:
     """Put a job back into the queue, with some patience for a busy controller.
 
+    In a container without scontrol the job script, which runs outside, is told to do it once
+    training has ended.
+
     Raises:
         SlurmError: it cannot be requeued.
     """
+    file = os.environ.get(FAILURES)
+    if file and _by_script():
+        with Path(file).open("a") as stream:
+            stream.write("requeue\n")
+        return
     require("scontrol")
     for attempt in range(ATTEMPTS):
         try:
@@ -139,6 +144,12 @@ def _at_deadline() -> None:
         note_refusal()
         done = str(error)
     print(f"genlab: training has not stopped before its limit; {done}", file=sys.stderr, flush=True)
+    if _by_script():
+        os._exit(1)  # srun ends the other ranks
+
+
+def _by_script() -> bool:
+    return shutil.which("scontrol") is None
 
 
 def settle(number: int) -> str:
@@ -194,7 +205,7 @@ def go_back(number: int) -> None:
     except SlurmError as error:
         note_refusal()
         _leave(str(error), 2)
-    _leave(f"{signal.Signals(number).name} before training; {done}", 0)
+    _leave(f"{signal.Signals(number).name} before training; {done}", int(_by_script()))
 
 
 def _leave(words: str, code: int) -> NoReturn:
@@ -242,6 +253,6 @@ def note_failure(why: str) -> int:
 def note_progress() -> None:
     """Forget earlier failures: this start has written a checkpoint."""
     file = os.environ.get(FAILURES)
-    if file and not _progressed.is_set():
+    if file and first() and not _progressed.is_set():
         Path(file).unlink(missing_ok=True)
     _progressed.set()

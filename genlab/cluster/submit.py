@@ -14,7 +14,7 @@ from genlab.cluster import slurm
 from genlab.cluster.slurm import SlurmError
 
 WARNING_SECONDS = 120  # Slurm warns up to a minute early, never late
-OWN = (runs.RUN_VARIABLE, runs.ID_VARIABLE)
+OWN = (runs.RUN_VARIABLE, runs.ID_VARIABLE, "GENLAB_LINES", slurm.FAILURES)
 EARLY_SECONDS = 60
 
 
@@ -89,6 +89,7 @@ class Job:
             "array": self.array,
             "dependency": f"afterok:{self.after}" if self.after else None,
             "output": log,
+            "export": "ALL",
         }
         given = [f"--{name}={value}" for name, value in options.items() if value is not None]
         script = str(slurm.script())
@@ -121,8 +122,12 @@ def submit(job: Job) -> str:
 
 
 def _environment(job: Job) -> dict[str, str]:
-    """What the job inherits; a run's own name stays behind."""
+    """What the job inherits; a run's own name and what Slurm said of another job stay behind."""
     environment = {k: v for k, v in os.environ.items() if k not in OWN}
+    if slurm.allocated():
+        environment = {
+            k: v for k, v in environment.items() if k == "SLURM_CONF" or not k.startswith("SLURM_")
+        }
     environment |= {"GENLAB_PYTHON": sys.executable, "GENLAB_WARN": str(job.warning_seconds)}
     if job.lines:
         environment["GENLAB_LINES"] = str(job.lines.absolute())

@@ -48,6 +48,19 @@ def test_submit_says_where_everything_is_going_to_be(here: Here, fake: Path) -> 
     assert (here.folder / "runs" / "vae" / "digits").is_dir()  # the log needs it
 
 
+def test_a_job_inherits_the_environment_but_not_the_allocation_it_is_sent_from(
+    here: Here, fake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = program(fake, "sbatch", f"env > {fake}/environment; echo 12")
+    for name in ("SLURM_JOB_ID", "SLURM_NTASKS", "SLURM_CONF", "GENLAB_LINES", "MY_OWN"):
+        monkeypatch.setenv(name, "1")
+    here("submit", *FEW, "--warn", "90")
+    assert "--export=ALL" in words.read_text().splitlines()
+    lines = (fake / "environment").read_text().splitlines()
+    assert {"SLURM_CONF=1", "MY_OWN=1", "GENLAB_WARN=90"} <= set(lines)
+    assert not [line for line in lines if line.startswith(("SLURM_JOB", "SLURM_NT", "GENLAB_LI"))]
+
+
 def test_seeds_are_an_array(here: Here, fake: Path) -> None:
     words = program(fake, "sbatch", "echo 12")
     out, _ = here("submit", *FEW, "--array-of-seeds", "0-4")

@@ -98,6 +98,29 @@ def test_torchrun_inside_a_job_is_torchruns_affair(monkeypatch: pytest.MonkeyPat
     assert launch.plugins() == []
 
 
+@pytest.mark.parametrize(
+    ("around", "belongs"),
+    [
+        ({"SLURM_STEP_ID": "0"}, True),
+        ({"ENVIRONMENT": "BATCH"}, True),
+        ({"ENVIRONMENT": "BATCH", "JPY_PARENT_PID": "1"}, False),  # a notebook
+        ({"SLURM_STEP_ID": "4294967290"}, False),  # salloc's shell, where it is a step
+        ({}, False),
+    ],
+)
+def test_a_shell_inside_a_job_is_a_terminal_like_any_other(
+    monkeypatch: pytest.MonkeyPatch, around: dict[str, str], belongs: bool
+) -> None:
+    for name in ("ENVIRONMENT", "JPY_PARENT_PID", runs.ID_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "1"} | around).items():
+        monkeypatch.setenv(name, value)
+    assert slurm.inside() == belongs
+    assert (runs.new_id() == "slurm-7") == belongs
+    assert (runs.new_id() == runs.new_id()) == belongs
+    assert isinstance(launch.plugins()[0], LightningEnvironment)  # Lightning sees SLURM_NTASKS
+
+
 def test_an_array_task_is_not_its_array(monkeypatch: pytest.MonkeyPatch) -> None:
     enter(monkeypatch)
     assert slurm.job() == "7"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,57 @@ def test_a_job_that_slurm_is_ending_is_left_alone(script: Script) -> None:
     script.programs.write("squeue", "echo COMPLETING")
     assert script("exit 143").returncode == 143
     assert script.programs.requeued == []
+
+
+def test_srun_gets_what_sites_forget(script: Script) -> None:
+    script("exit 0")
+    (words,) = script.programs.said("srun")
+    assert "--kill-on-bad-exit=1 --wait=0 --export=ALL --cpus-per-task=3 env " in words
+    assert words.endswith(" -m genlab fit vae/digits")
+    script("exit 0", SLURM_CPUS_PER_TASK="")
+    assert "--cpus-per-task" not in script.programs.said("srun")[1]
+
+
+@pytest.mark.parametrize(
+    ("node", "address"), [("NodeName=n NodeAddr=10.0.0.3 State=IDLE", "10.0.0.3"), ("", "unset")]
+)
+def test_a_node_without_a_name_is_found_by_its_address_if_it_has_one(
+    script: Script, node: str, address: str
+) -> None:
+    script.programs.write("getent", "exit 2")
+    script.programs.write("scontrol", f'[ "$2" = hostnames ] && echo n || echo "{node}"')
+    done = script("echo address ${MASTER_ADDR-unset}")
+    assert f"address {address}\n" in done.stdout
+
+
+BLOCKED = """
+while [[ $1 == --* ]]; do shift; done
+"$@"
+"""
+SAY = "import signal; print(*sorted(s.name for s in signal.pthread_sigmask(signal.SIG_BLOCK, ())))"
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_training_starts_with_both_signals_blocked(script: Script, old: bool) -> None:
+    if old:  # coreutils before 8.31
+        script.programs.write(
+            "env", 'case $1 in --block*) exit 125 ;; esac; exec /usr/bin/env "$@"'
+        )
+    script.programs.write(
+        "python", f'[ "$1" = -m ] && exec {sys.executable} -c "{SAY}" || exec {sys.executable} "$@"'
+    )
+    assert script(BLOCKED).stdout == "SIGTERM SIGUSR1\n"
+
+
+@pytest.mark.parametrize(("state", "requeued"), [("RUNNING", ["7"]), ("COMPLETING", [])])
+def test_the_script_requeues_for_a_container(
+    script: Script, state: str, requeued: list[str]
+) -> None:
+    script.programs.write("squeue", f"echo {state}")
+    orders = 'echo "time limit" >> "$GENLAB_FAILURES"; echo requeue >> "$GENLAB_FAILURES"; exit 1'
+    assert script(orders).returncode == 0
+    assert script.programs.requeued == requeued
+    assert script.file().read_text() == "time limit\n"
+    script.file().unlink()
+    assert script('echo requeue >> "$GENLAB_FAILURES"').returncode == 0
+    assert not script.file().exists()

@@ -128,3 +128,27 @@ def test_the_last_deadline_tells_the_script_to_give_up(
     slurm._deadlines[0].join()
     assert job.requeued == []
     assert job.failures.read_text() == "refused\n"
+
+
+def test_a_container_without_slurms_commands_asks_the_script(
+    job: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(job.folder.parent))
+    assert Stopped(0, 2).settle() == "requeued job 7"
+    first, second = job.failures.read_text().splitlines()
+    assert (first.split(maxsplit=1)[1], second) == ("time limit", "requeue")
+    job.failures.unlink()
+    assert code(SIGUSR1) == 1  # srun ends the other ranks
+    job.failures.unlink()
+    assert code(SIGTERM) == 143
+    assert not job.failures.exists()
+
+
+def test_a_missing_command_is_said_once(job: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(job.folder.parent))
+    monkeypatch.delenv("GENLAB_FAILURES")
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    with pytest.raises(SlurmError, match="no scontrol on the PATH: inside job 7, a container"):
+        Stopped(3, 2).settle()
+    assert pauses == []

@@ -254,6 +254,16 @@ def test_srun_by_hand_is_checked_before_anything_waits(cluster: Cluster) -> None
         assert "Traceback" not in done.stderr
 
 
+def test_a_batch_script_is_part_of_its_job_and_a_shell_is_not(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    asks = f"{sys.executable} -c 'from genlab import runs; print(runs.in_job())'"
+    log = tmp_path / "log"
+    cluster.said("sbatch", "--wait", "-o", str(log), "--wrap", f"{asks}; srun {asks}")
+    assert log.read_text().split() == ["True", "True"]
+    assert cluster.said("salloc", "sh", "-c", f"{asks}; srun {asks}").split() == ["False", "True"]
+
+
 def test_a_time_limit_of_one_minute_is_no_limit(cluster: Cluster, limited: str) -> None:
     assert cluster.end(limited, 300 * PATIENCE) == "COMPLETED", cluster.log(limited)
     assert cluster.restarts(limited) >= 2
