@@ -154,6 +154,18 @@ def lock(path: Path) -> TextIO:
     return handle
 
 
+def held(path: Path) -> bool:
+    """Whether a live process holds a run directory, see `lock`."""
+    try:
+        with (path / ".lock").open() as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def is_run(path: Path) -> bool:
     """Whether a folder is a run directory."""
     return (path / "recipe.yaml").is_file()

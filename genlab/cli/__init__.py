@@ -60,6 +60,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing."""
+        head, _, rest = message.partition("unrecognized arguments: ")
+        if rest and not head:
+            name = rest.split()[0].partition("=")[0]
+            raise RecipeError(
+                f"{self.prog} has no option {name}", hint=nearest(name, self._option_string_actions)
+            )
         raise RecipeError(message, hint=f"{self.prog} --help shows what is possible")
 
 
@@ -71,7 +77,7 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     commands: dict[str, Parser] = {}
 
     def command(name: str, summary: str) -> Parser:
-        commands[name] = Parser(f"genlab {name}", description=summary)
+        commands[name] = Parser(f"genlab {name}", description=summary, allow_abbrev=False)
         return commands[name]
 
     command("ls", "List recipes.").add_argument("word", nargs="?", default="", metavar="WORD")

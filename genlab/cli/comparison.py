@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import fnmatch
 import math
 from collections import defaultdict
@@ -56,7 +55,7 @@ class Run:
     @cached_property
     def state(self) -> str:
         """``finished``, ``running`` (a live process holds it) or ``stopped``."""
-        if _held(self.path / ".lock"):
+        if runs.held(self.path):
             return "running"
         final = runs.read_json(self.path / "metrics.json")
         done = bool(final) and int(final.get("step", 0)) >= self.step
@@ -137,18 +136,6 @@ def _number(value: Any) -> float | None:
     if value in ("nan", "inf", "-inf"):
         return float(value)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _held(lock: Path) -> bool:
-    """Whether a live process holds a run directory, see `genlab.runs.lock`."""
-    try:
-        with lock.open() as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def shown(value: Any) -> str:

@@ -13,6 +13,7 @@ from genlab import runs as run_directories
 from genlab.cli.comparison import chosen
 from genlab.runs import RunError
 
+HEADER = 7  # bytes of a .wandb file before its first record
 NAME = re.compile(r"offline-run-(\d{8}_\d{6})-(.+)")
 
 
@@ -28,8 +29,19 @@ def is_synced(part: Path) -> bool:
 
 
 def pending(found: Iterable[Path]) -> list[Path]:
-    """The parts still to go up, run by run, each run's oldest first."""
-    return [part for run in found for part in parts(run) if not is_synced(part)]
+    """The parts still to go up, run by run, each run's oldest first.
+
+    Not the last part of a run that is training: it would count as up, and the rest never go. Nor
+    parts without a record, of starts that ended at once.
+    """
+    every = [
+        part for run in found for part in parts(run)[: -1 if run_directories.held(run) else None]
+    ]
+    return [part for part in every if not is_synced(part) and _begun(part)]
+
+
+def _begun(part: Path) -> bool:
+    return any(file.stat().st_size > HEADER for file in part.glob("*.wandb"))
 
 
 def sync(runs: list[str], dry_run: bool = False, root: str = "runs") -> int:

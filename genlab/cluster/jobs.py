@@ -103,7 +103,7 @@ def _job_in(facts: dict[str, str]) -> str | None:
 
 def progress(run: Path) -> tuple[int | None, float | None, str | None, float | None]:
     """Step, images/s, and name and value of the latest figure of validation, else of training."""
-    rows = _tail(run / "metrics.csv")
+    rows = [row for row in _tail(run / "metrics.csv") if not _of_test(row)]
     if not rows:
         return None, None, None, None
     latest = {k: v for row in rows for k, v in row.items() if v}
@@ -116,6 +116,11 @@ def progress(run: Path) -> tuple[int | None, float | None, str | None, float | N
         name,
         float(latest[name]) if name else None,
     )
+
+
+def _of_test(row: dict[str, str]) -> bool:
+    """Whether it was written after training, when steps are no longer counted from 0."""
+    return any(value for name, value in row.items() if name.startswith("test/"))
 
 
 def _tail(file: Path) -> list[dict[str, str]]:

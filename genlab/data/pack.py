@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tarfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -240,7 +241,8 @@ class _Shards:
             decode(BytesIO(data), 16, 3)
             return index, self._resized(data), ""
         except Exception as error:  # damaged files make PIL raise nearly anything
-            return index, b"", f"{file}: {error or type(error).__name__}".splitlines()[0]
+            why = re.sub(r" <_io\.\S+ object at 0x[0-9a-f]+>", "", str(error))
+            return index, b"", f"{file}: {why or type(error).__name__}".splitlines()[0]
 
     def _refuse(self, broken: str) -> str:
         if not self.skip_broken:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from genlab import runs
 from genlab.callbacks import tracking
 from genlab.cli import sync as module
 from tests.cli.test_compare import write_run
@@ -23,7 +24,7 @@ def two(here: Here) -> Here:
         for stamp in PARTS:
             part = run / "wandb" / f"offline-run-{stamp}-{name}"
             part.mkdir(parents=True)
-            (part / f"run-{name}.wandb").touch()
+            (part / f"run-{name}.wandb").write_bytes(b":W&B..." + b"a record")
         (run / "wandb" / "run-20261121_100000-online").mkdir()
     return here
 
@@ -67,6 +68,17 @@ def test_oldest_first_and_never_twice(two: Here, server: Server) -> None:
     out, _ = two("sync")
     assert "nothing to sync" in out
     assert server.seen == expected
+
+
+def test_parts_without_a_record_and_parts_under_way_are_left(two: Here, server: Server) -> None:
+    run = two.folder / "runs" / "a" / "b" / "one"
+    first, last = f"offline-run-{PARTS[2]}-one", f"offline-run-{PARTS[1]}-one"
+    (run / "wandb" / first / "run-one.wandb").write_bytes(b":W&B...")
+    with runs.lock(run):
+        two("sync", "one")
+    assert server.seen == [f"one {PARTS[0]}"]
+    two("sync", "one")
+    assert server.seen == [f"one {PARTS[0]}", f"one {last[12:27]}"]
 
 
 def test_after_a_refusal_the_runs_later_parts_wait(two: Here, server: Server) -> None:

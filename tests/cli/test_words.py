@@ -60,6 +60,8 @@ LIGHT = [
     (["fit", "vae/digits", "model=VEA"], ["VEA", "VAE"]),
     (["fit", "--resume", "nowhere"], ["nowhere"]),
     (["fit", "--bogus", "vae/digits"], ["bogus"]),
+    (["submit", "vae/digits", "--partitoin", "main"], ["--partitoin", "--partition"]),
+    (["submit", "vae/digits", "--node", "2"], ["--node", "--nodes"]),
     (["sample", "nowhere.ckpt"], ["nowhere.ckpt"]),
     (["sample", "nowhere"], ["nowhere"]),
     (["ls", "qqqq"], ["qqqq"]),
