@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import pytest
@@ -11,8 +14,8 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from genlab.callbacks.checkpoints import Checkpoints
-from genlab.cluster import signals
-from genlab.cluster.requeue import RanksDisagree, SafeRequeue
+from genlab.cluster import signals, slurm
+from genlab.cluster.requeue import RanksDisagree, SafeRequeue, Stopped
 
 
 @pytest.fixture
@@ -68,3 +71,24 @@ def test_lightnings_broadcast_of_every_step_is_spared(
         torch.distributed.destroy_process_group()
     assert trainer.global_step == 5
     assert len(asked) == (0 if safe else 5)  # else Lightning has changed, and this is no use
+
+
+class Warn(L.Callback):
+    """Sends SIGUSR1 during the first step."""
+
+    def on_train_batch_start(self, *args: Any, **kwargs: Any) -> None:
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+
+def test_a_checkpoint_written_at_the_stop_forgets_slow_starts(
+    trainer: L.Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures, checkpoints = tmp_path / "failures", Checkpoints(monitor=None)
+    failures.write_text("slow\n")
+    monkeypatch.setenv("GENLAB_FAILURES", str(failures))
+    slurm._progressed.clear()
+    trainer.callbacks += [checkpoints, Warn(), SafeRequeue(checkpoints)]  # type: ignore[attr-defined]
+    with pytest.raises(Stopped, match="SIGUSR1 at step 1"):
+        trainer.fit(Line(), DataLoader(TensorDataset(torch.ones(8, 1))))
+    assert checkpoints.newest is not None
+    assert not failures.exists()
