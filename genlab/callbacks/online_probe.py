@@ -62,8 +62,9 @@ class Probe(nn.Module):
     @torch.no_grad()
     def look(self, h: Tensor) -> None:
         """Let mean and variance follow the features of all ranks, as batch norm's do."""
-        sums = torch.stack([torch.ones_like(h), h, h.square()]).sum(1)  # (3, F)
-        count, first, second = distributed.all_reduce_sum(sums)
+        sums = torch.cat([h.new_full((1,), len(h)), h.sum(0), h.square().sum(0)])
+        every = distributed.all_reduce_sum(sums)
+        count, first, second = every.split([1, len(self.mean), len(self.mean)])
         mean = first / count
         self.updates += 1
         share = (1 / self.updates).clamp(min=0.1)  # a tensor: nothing waits for the device
@@ -110,7 +111,7 @@ class OnlineProbe(L.Callback):
             return
         self.probe = Probe(encoder.out_dim, classes).to(pl_module.device)
         self.optimizer = torch.optim.AdamW(
-            self.probe.parameters(), self.lr, weight_decay=self.weight_decay
+            self.probe.parameters(), self.lr, weight_decay=self.weight_decay, fused=True
         )
         if self._restored is not None:
             self.probe.load_state_dict(self._restored["probe"])

@@ -284,4 +284,6 @@ class Images(L.LightningDataModule):
 def _moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, dict):
         return {k: _moved(v, device) for k, v in value.items()}
+    if isinstance(value, Tensor) and device.type == "cuda":
+        return value.pin_memory().to(device, non_blocking=True)  # beside the step under way
     return value.to(device) if isinstance(value, Tensor) else value
