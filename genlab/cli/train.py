@@ -29,7 +29,7 @@ def fit(words: list[str], resume: str | None, print_config: bool) -> None:
     """Train a recipe in a new run directory, or continue a run in its own."""
     if slurm.inside():
         signals.watch(slurm.go_back)  # until training listens; imports must not be killed
-        launch.check()
+    launch.check()
     files, overrides = split_words(words)
     if resume is not None and files:
         raise RecipeError(f"--resume continues {resume} with its own recipe, not with {files[0]}")

@@ -76,10 +76,11 @@ class SafeRequeue(L.Callback):
         self.checkpoints, self.every_n_seconds = checkpoints, every_n_seconds
         self._step = self._looked = self._next = 0
         self._looked_at = 0.0
-        self._flag = 0
+        self._flag, self._trained = 0, False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         _listen()
+        self._trained = True  # a test of its own is interrupted as any command is
         _spare_broadcast(trainer)
         self._require_one_step(trainer)
         self._step = self._next = trainer.global_step
@@ -115,10 +116,12 @@ class SafeRequeue(L.Callback):
         signals.hold()
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        _listen()
+        if self._trained:
+            _listen()
 
     def on_test_batch_end(self, trainer: L.Trainer, *args: Any, **kwargs: Any) -> None:
-        if signals.raised() and trainer.is_global_zero:  # nothing to save: no other rank is asked
+        here = self._trained and trainer.is_global_zero
+        if here and signals.raised():  # nothing to save: no other rank is asked
             raise Stopped(trainer.global_step, signals.raised())
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
