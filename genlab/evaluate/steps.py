@@ -12,18 +12,11 @@ from unittest import mock
 import lightning as L
 import torch
 
+from genlab.callbacks.lean import STEP_HOOKS
 from genlab.evaluate.bare_loop import BareLoop
 
 OWN = "trainer"  # what no other phase claims
 PHASES = ("data", "augmentation", "forward + loss", "backward", "optimiser + EMA", "callbacks")
-STEP_HOOKS = (
-    "on_train_batch_start",
-    "on_train_batch_end",
-    "on_before_zero_grad",
-    "on_before_backward",
-    "on_after_backward",
-    "on_before_optimizer_step",
-)
 SIDES = {"cpu": 1024, "cuda": 8192}  # of the matrices whose product gives the machine's peak
 
 
@@ -80,6 +73,8 @@ class Timeline:
         """The function, as a phase."""
 
         def timed(*args: Any, **kwargs: Any) -> Any:
+            if not self.running:
+                return function(*args, **kwargs)
             with self.phase(name):
                 return function(*args, **kwargs)
 
@@ -112,7 +107,8 @@ class StepTimer(L.Callback):
     """Measures steps of the real fit, followed by as many of a bare loop, then ends training.
 
     They take turns step by step; on a GPU, where waiting after each would show launches that
-    otherwise overlap, ten by ten.
+    otherwise overlap, ten by ten. A quarter as many more steps, which count for nothing else, are
+    cut into phases.
 
     Args:
         steps: measured.
@@ -127,7 +123,7 @@ class StepTimer(L.Callback):
         self.flops = 0
         self.timeline: Timeline
         self._loop: BareLoop | None = None
-        self._done, self._turn, self._window = 0, 1, 1
+        self._done, self._turn, self._window, self._phased = 0, 1, 1, 1
         self._start: tuple[Any, float]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -135,6 +131,8 @@ class StepTimer(L.Callback):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         self.clock = Clock(pl_module.device)
         self._turn = min(self.steps, 10) if self.clock.cuda else 1
+        self.steps -= self.steps % self._turn
+        self._phased = max(1, self.steps // self._turn // 4) * self._turn
         self._window = max(1, int(trainer.log_every_n_steps) // self._turn)  # type: ignore[attr-defined]
         if self.bare:
             self._loop = BareLoop(trainer, pl_module, data)
@@ -151,16 +149,19 @@ class StepTimer(L.Callback):
         elif measured % self._turn:
             return
         else:
-            self.timeline.pause()
+            if self.timeline.running:
+                self.timeline.pause()
             took = self.clock.between(self._start[0], self.clock.mark())
-            self.wall += time.perf_counter() - self._start[1]
-            self.pairs.append((took, self._bare_turn()))
-        if measured + self._turn > self.steps:
+            wall, bare = time.perf_counter() - self._start[1], self._bare_turn()
+            if measured <= self.steps:
+                self.wall += wall
+                self.pairs.append((took, bare))
+        if measured >= self.steps + self._phased:
             self.flops = self._loop.flops() if self._loop else 0
             trainer.should_stop = True
             return
         self._start = self.clock.mark(), time.perf_counter()
-        if measured >= 0:
+        if measured >= self.steps:
             self.timeline.resume()
 
     def _bare_turn(self) -> float:
@@ -188,7 +189,7 @@ class StepTimer(L.Callback):
             "ratio": statistics.median(a / b for a, b in windows),
             "extra_ms": 1000 * extra,
             "wall_ms": 1000 * self.wall / steps,
-            "phases_ms": {k: 1000 * v / steps for k, v in phases.items()},
+            "phases_ms": {k: 1000 * v / self._phased for k, v in phases.items()},
             "flops": self.flops,
         }
 
@@ -237,7 +238,7 @@ def timed_batches(kind: type, timer: StepTimer) -> Iterator[None]:
         batches = read(self)
         while True:
             timeline = getattr(timer, "timeline", None)
-            if timeline is None:
+            if timeline is None or not timeline.running:
                 batch = next(batches, None)
             else:
                 with timeline.phase("data"):

@@ -66,7 +66,7 @@ def fitted(name: str, folder: Path) -> tuple[Any, BareLoop, StepTimer]:
             loops.append(self._loop)  # type: ignore[arg-type]
             self._loop = None
 
-    timer = Waiting(steps=100, warmup=1)
+    timer = Waiting(steps=1, warmup=1)
     lab.trainer.callbacks.append(timer)  # type: ignore[attr-defined]
     with timed_batches(type(lab.data.train_dataloader()), timer):
         lab.trainer.fit(lab.model, datamodule=lab.data)

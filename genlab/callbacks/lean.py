@@ -1,0 +1,55 @@
+"""What Lightning does at every step for nobody, left out."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.profilers import PassThroughProfiler
+
+STEP_HOOKS = (
+    "on_train_batch_start",
+    "on_train_batch_end",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+)
+
+
+class NoProfiler(PassThroughProfiler):
+    """Measures nothing, some sixty times a step, without a generator each time."""
+
+    _nothing: AbstractContextManager[Any] = nullcontext()
+
+    def profile(self, action_name: str) -> AbstractContextManager[Any]:  # type: ignore[override]
+        """A context that does nothing."""
+        return self._nothing
+
+
+def lean(trainer: L.Trainer) -> None:
+    """Skip hooks that callbacks do not have, and profiling where none was asked for.
+
+    Lightning calls every hook of every callback; what is not callable it skips. Together with
+    `Reseed`'s choice of generators that took a step of vae/mnist from +2.1 to +1.3 ms.
+    """
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    for callback in callbacks:
+        for name in STEP_HOOKS:
+            if getattr(type(callback), name) is getattr(L.Callback, name):
+                setattr(callback, name, None)
+    if type(trainer.profiler) is PassThroughProfiler:  # type: ignore[attr-defined]
+        trainer.profiler = NoProfiler()  # type: ignore[attr-defined]
+
+
+def ask_for_gpus_once() -> None:
+    """Where there is no GPU, let torch remember it.
+
+    Lightning has it ask NVIDIA's driver anew each time. Optimisers ask at every step, and a search
+    for a library that is not there takes 43 microseconds.
+    """
+    if not torch.cuda.is_available():
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
