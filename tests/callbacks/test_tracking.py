@@ -12,7 +12,7 @@ import pytest
 from lightning.pytorch.loggers.logger import DummyLogger
 
 from genlab import runs
-from genlab.callbacks import CSVLog, Tracking, WandbRun
+from genlab.callbacks import CSVLog, Tracking, WandbRun, wandb_run
 from genlab.callbacks import tracking as module
 from genlab.callbacks.tracking import wandb_identity
 from tests.cli.test_wandb import records
@@ -127,13 +127,13 @@ def test_a_requeue_does_not_wait_for_a_server_that_is_gone(
     assert isinstance(logger, WandbRun)
     finish, patience = logger.experiment.finish, Event()
     monkeypatch.setattr(logger.experiment, "finish", lambda: patience.wait(60))
-    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(wandb_run, "PAUSE_SECONDS", 0.1)
     start = time.monotonic()
     logger.pause()
     assert time.monotonic() - start < 5
     assert "does not take what is left" in capsys.readouterr().err
     patience.set()
-    monkeypatch.setattr(module, "PAUSE_SECONDS", 60)
+    monkeypatch.setattr(wandb_run, "PAUSE_SECONDS", 60)
     monkeypatch.setattr(logger.experiment, "finish", finish)
     logger.lost = ""
     logger.pause()
