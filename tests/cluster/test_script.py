@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -112,8 +113,9 @@ def test_training_starts_with_both_signals_blocked(script: Script, old: bool) ->
         script.programs.write(
             "env", 'case $1 in --block*) exit 125 ;; esac; exec /usr/bin/env "$@"'
         )
+    python = shlex.quote(sys.executable)
     script.programs.write(
-        "python", f'[ "$1" = -m ] && exec {sys.executable} -c "{SAY}" || exec {sys.executable} "$@"'
+        "python", f'[ "$1" = -m ] && exec {python} -c "{SAY}" || exec {python} "$@"'
     )
     assert script(BLOCKED).stdout == "SIGTERM SIGUSR1\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from signal import SIGTERM, SIGUSR1
 
 import pytest
@@ -95,6 +96,7 @@ def test_a_training_that_does_not_stop_is_requeued_before_its_limit(
         "fit", "vae/digits", "track.wandb=off",
         "trainer.callbacks+=[{class_path: tests.cluster.programs.Hang}]",
         **STEP, GENLAB_WARN="2", GENLAB_FAILURES=str(programs.failures),
+        PYTHONPATH=str(Path(__file__).parents[2]),
     )  # fmt: skip
     try:
         wait((shell.folder / "hanging").exists, 200, "validation")
