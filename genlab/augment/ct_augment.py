@@ -19,7 +19,7 @@ from genlab.augment.boxes import inside, square_boxes
 from genlab.augment.ct_ops import BINS, CT_OPS, GREY
 from genlab.augment.draws import Params, Shape, for_this_rank, uniform, whole
 from genlab.augment.ops import by_operation
-from genlab.recipes import nearest
+from genlab.recipes import check_names
 
 STREAM, PROBE = 65, 66  # of the batch's seed; see `draws.generator`
 LEVELS, MOST = 2, 17  # levels of an operation, bins of a level, at most
@@ -58,9 +58,7 @@ class CTAugment(nn.Module):
         ops: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        for name in ops or ():
-            if name not in BINS:
-                raise ValueError(f"strong: no operation {name!r}; {nearest(str(name), BINS)}")
+        check_names("strong", ops or (), BINS, "operation")
         if depth < 0:
             raise ValueError(f"strong: depth {depth} must be at least 0")
         for name, value in {"decay": decay, "threshold": threshold, "cutout": cutout}.items():

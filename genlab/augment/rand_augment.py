@@ -20,7 +20,7 @@ from genlab.augment.boxes import inside, square_boxes
 from genlab.augment.ct_augment import CTAugment
 from genlab.augment.draws import Params, Shape, coin, for_this_rank, uniform, whole
 from genlab.augment.ops import OPS, by_operation
-from genlab.recipes import nearest
+from genlab.recipes import check_names
 
 STREAM = 64  # of the batch's seed; see `draws.generator`
 LEVELS = 10  # levels 1 ... 9 of the strongest
@@ -50,9 +50,7 @@ class RandAugment(nn.Module):
         ops: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        for name in ops or ():
-            if name not in OPS:
-                raise ValueError(f"strong: no operation {name!r}; {nearest(str(name), OPS)}")
+        check_names("strong", ops or (), OPS, "operation")
         if not 2 <= magnitude <= LEVELS or count < 0:
             raise ValueError(
                 f"strong: magnitude {magnitude} must be in 2 ... 10, count {count} >= 0"
@@ -113,12 +111,8 @@ def strong_from(options: str | dict[str, Any] | None) -> nn.Module | None:
         return None
     given = {"policy": options} if isinstance(options, str) else dict(options)
     name = given.pop("policy", "rand_augment")
-    if name not in POLICIES:
-        raise ValueError(f"strong has no policy {name!r}; {nearest(str(name), POLICIES)}")
-    known = inspect.signature(POLICIES[name]).parameters
-    for key in given:
-        if key not in known:
-            raise ValueError(f"strong has no setting {key!r}; {nearest(str(key), known)}")
+    check_names("strong", [name], POLICIES, "policy")
+    check_names("strong", given, inspect.signature(POLICIES[name]).parameters)
     return POLICIES[name](**given)
 
 

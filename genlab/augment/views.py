@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from genlab.augment.view import STREAM, View
-from genlab.recipes import nearest
+from genlab.recipes import check_names
 
 Options = dict[str, Any]
 PRESETS: dict[str, list[Options]] = {
@@ -64,13 +64,8 @@ def views_from(options: str | Options | None) -> Views | None:
         return None
     given = {"preset": options} if isinstance(options, str) else dict(options)
     name, strength = given.pop("preset", "simclr"), float(given.pop("strength", 1.0))
-    known = inspect.signature(View).parameters
-    if name not in PRESETS:
-        raise ValueError(f"views has no preset {name!r}; {nearest(str(name), PRESETS)}")
-    for key in given:
-        if key not in known:
-            names = [*known, "preset", "strength"]
-            raise ValueError(f"views has no setting {key!r}; {nearest(str(key), names)}")
+    check_names("views", [name], PRESETS, "preset")
+    check_names("views", given, [*inspect.signature(View).parameters, "preset", "strength"])
     return Views([_view(preset | given, strength) for preset in PRESETS[name]])
 
 

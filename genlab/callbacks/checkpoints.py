@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from genlab.recipes import nearest
 
 LOOK_EVERY = 5.0  # seconds between two looks at the clock when several ranks must agree
-MOST = 50  # steps between them
+MOST_STEPS = 50  # between them
 
 
 class Checkpoints(Checkpoint):
@@ -138,7 +138,8 @@ class Checkpoints(Checkpoint):
         if step < self._look_at and not trainer.is_last_batch:
             return False  # ranks must agree, and agreeing costs a collective
         pace = (now - self._looked[1]) / max(1, step - self._looked[0])
-        old, steps = trainer.strategy.broadcast((old, max(1, min(MOST, int(LOOK_EVERY / pace)))))
+        steps = int(min(MOST_STEPS, max(1.0, LOOK_EVERY / max(pace, 1e-9))))
+        old, steps = trainer.strategy.broadcast((old, steps))
         self._look_at, self._looked = step + steps, (step, now)
         return bool(old)
 

@@ -18,6 +18,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from genlab import runs
 from genlab.callbacks.checkpoints import Checkpoints
+from genlab.callbacks.csv_log import CSVLog
 
 PAUSE_SECONDS = 20  # that a run waits for a W&B server before it goes back into Slurm's queue
 FLUSH_SECONDS = 1  # between two writes of W&B's service to its own file
@@ -34,7 +35,7 @@ def _never_fatal(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(self, *args, **kwargs)
         except Exception as error:  # the service's socket, a full disk, a timeout, an answer
             self.lost = reason(error)
-            self.lose()
+            self._lose()
         return None
 
     return guarded
@@ -75,29 +76,19 @@ class WandbRun(WandbLogger):
         super().log_metrics(metrics, step)
         self._rows.append((time.monotonic(), step or 0))
 
-    def repeat(self, rows: list[dict[str, str]], kept: int) -> None:
-        """Log the rows of metrics.csv after step ``kept``, which W&B may have lost."""
-        self._kept = kept
-        for row in (row for row in rows if int(row["step"]) > kept):
-            values = {k: float(v) for k, v in row.items() if v and k != "step"}
-            self.log_metrics(values, int(row["step"]))
-
     @rank_zero_only
-    def lose(self) -> None:
-        """Say that W&B is lost, and note in run.json up to which step it surely has all rows.
-
-        Slurm's SIGTERM goes to W&B's service too, which ends without writing what it holds. The
-        next start repeats the rows.
-        """
-        say(f"W&B is lost ({self.lost}); metrics.csv goes on")
-        end = self._rows[-1][0] - 2 * FLUSH_SECONDS if self._rows else 0.0
-        first = [self._rows[0][1] - 1] if self._rows and self._kept is None else []
-        sure = [step for at, step in self._rows if at < end] or first
-        kept = max(sure) if sure else self._kept
-        if kept is not None:
-            file = Path(str(self.save_dir)) / "run.json"
-            runs.write_json(file, runs.read_json(file) | {"wandb_kept": kept})
-        _no_farewell()
+    def repeat(self) -> None:
+        """Log again the rows of metrics.csv that W&B lost in an earlier start, if it did."""
+        facts = runs.read_json(self._facts)
+        self._kept = facts.pop("wandb_kept", None)
+        if self._kept is None:
+            return
+        for row in CSVLog(self._facts.with_name("metrics.csv")).rows():
+            if int(row["step"]) > self._kept:
+                values = {k: float(v) for k, v in row.items() if v and k != "step"}
+                self.log_metrics(values, int(row["step"]))
+        if not self.lost:
+            runs.write_json(self._facts, facts)
 
     @_never_fatal
     def log_image(self, *args: Any, **kwargs: Any) -> None:
@@ -136,6 +127,27 @@ class WandbRun(WandbLogger):
         ending.join(PAUSE_SECONDS)
         if ending.is_alive():
             raise TimeoutError("its server does not take what is left")
+
+    @rank_zero_only
+    def _lose(self) -> None:
+        """Say that W&B is lost, and note in run.json up to which step it surely has all rows.
+
+        Slurm's SIGTERM goes to W&B's service too, which ends without writing what it holds. The
+        next start repeats the rows.
+        """
+        say(f"W&B is lost ({self.lost}); metrics.csv goes on")
+        end = self._rows[-1][0] - 2 * FLUSH_SECONDS if self._rows else 0.0
+        first = [self._rows[0][1] - 1] if self._rows and self._kept is None else []
+        sure = [step for at, step in self._rows if at < end] or first
+        kept = max(sure) if sure else self._kept
+        if kept is not None:
+            runs.write_json(self._facts, runs.read_json(self._facts) | {"wandb_kept": kept})
+        _no_farewell()
+
+    @property
+    def _facts(self) -> Path:
+        """The run's run.json."""
+        return Path(str(self.save_dir)) / "run.json"
 
     def _upload(self, file: Path) -> None:
         import wandb

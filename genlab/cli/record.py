@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import platform
@@ -40,7 +39,7 @@ def begin(lab: Lab, run: Path, checkpoint: Path | None) -> dict[str, Any]:
         "world_size": lab.trainer.world_size,
         "versions": versions(),
         "slurm": {k: v for k, v in os.environ.items() if k in SLURM_FACTS},
-    }
+    } | {k: v for k, v in old.items() if k == "wandb_kept"}  # until `WandbRun.repeat`
     if lab.trainer.is_global_zero:
         text = recipes.dump(lab.recipe, lab.config)
         temporary = run / ".recipe.yaml.tmp"
@@ -88,11 +87,11 @@ def _git() -> str | None:
 
 def last_validation(run: Path) -> dict[str, float]:
     """The last values of ``val/`` in metrics.csv: a start that only tests has none of its own."""
-    file, found = run / "metrics.csv", dict[str, float]()
-    if file.is_file():
-        with file.open(newline="") as lines:
-            for row in csv.DictReader(lines):
-                found |= {k: float(v) for k, v in row.items() if k.startswith("val/") and v}
+    from genlab.callbacks import CSVLog
+
+    found = dict[str, float]()
+    for row in CSVLog(run / "metrics.csv").rows():
+        found |= {k: float(v) for k, v in row.items() if k.startswith("val/") and v}
     return found
 
 

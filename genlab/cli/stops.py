@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import genlab
 from genlab import runs
 from genlab.cluster import slurm
 from genlab.recipes import Recipe, RecipeError
@@ -29,7 +30,7 @@ def input_errors(recipe: Recipe) -> Iterator[None]:
     except (ValueError, FileNotFoundError) as error:
         from genlab.cli.build import place_of
 
-        lines = [line for line in str(error).splitlines() if line.strip()]
+        lines = _lines(error)
         where = place_of(str(error), recipe) if len(lines) < 3 else ""
         raise RecipeError("\n".join(lines[:2]), where) from error
 
@@ -53,25 +54,29 @@ def early_refusals(lab: Lab, run: Path, new: bool) -> Iterator[None]:
             _say_kept(lab, run, error)
             sys.exit(1)
         frames = traceback.extract_tb(error.__traceback__)
-        homes = [Path(str(package.__file__)).parent for package in (runs, lightning)]
+        homes = [Path(str(module.__file__)).parent for module in (genlab, lightning)]
         ours = any(Path(frames[-1].filename).is_relative_to(home) for home in homes)
         if not ours or (late and "early_stopping" not in frames[-1].filename):
             raise
         if new and runs.launches() and not any((run / "checkpoints").iterdir()):
             runs.remove(run)
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        raise RecipeError("\n".join(lines[:2]), lab.recipe.name) from error
+        raise RecipeError("\n".join(_lines(error)[:2]), lab.recipe.name) from error
     except SystemExit:
         if lab.trainer.interrupted:
             print(f"stopped; go on with: {_resume(run)}", file=sys.stderr)
         raise
 
 
+def _lines(error: Exception) -> list[str]:
+    """Those of its text that are not empty; its name where none is."""
+    return [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
+
+
 def _say_kept(lab: Lab, run: Path, error: Exception) -> None:
     """Data that vanished, a full disk: what happened, what is kept, how to go on."""
-    line = str(error).strip().splitlines()[-1]
     print(
-        f"genlab: {lab.recipe.name} stopped after step {lab.trainer.global_step:,}: {line}\n"
+        f"genlab: {lab.recipe.name} stopped after step {lab.trainer.global_step:,}: "
+        f"{_lines(error)[-1]}\n"
         f"  {lab.checkpoints.newest} is kept; go on with: {_resume(run)}",
         file=sys.stderr,
     )

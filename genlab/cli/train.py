@@ -113,11 +113,10 @@ def _take_from(checkpoint: Path, recipe: Recipe) -> dict[str, Any]:
 
 
 def _fit(lab: Lab, run: Path, checkpoint: Path | None, resuming: bool) -> None:
-    kept = runs.read_json(run / "run.json").get("wandb_kept")
     facts = record.begin(lab, run, checkpoint)
     lab.trainer.loggers = lab.tracking.loggers(run, lab.recipe.name, lab.config | {"run": facts})
     lab.checkpoints.stamp = {"recipe": lab.config, "name": lab.recipe.name}
-    step = _cut_back(lab, checkpoint, kept) if resuming else 0
+    step = _cut_back(lab, checkpoint) if resuming else 0
     with early_refusals(lab, run, new=not resuming):
         lab.trainer.fit(lab.model, datamodule=lab.data, ckpt_path=checkpoint, weights_only=True)
     for stopper in lab.trainer.early_stopping_callbacks:
@@ -182,10 +181,10 @@ def _owned(run: Path) -> Iterator[None]:
             handle.close()
 
 
-def _cut_back(lab: Lab, checkpoint: Path | None, kept: int | None) -> int:
+def _cut_back(lab: Lab, checkpoint: Path | None) -> int:
     """Drop what metrics.csv says after the checkpoint; returns the checkpoint's step.
 
-    What W&B may have lost after step ``kept`` it is told again.
+    Of the rest, W&B is told again what it has lost.
     """
     from genlab.callbacks import CSVLog, WandbRun
     from genlab.checkpoints import read
@@ -194,10 +193,8 @@ def _cut_back(lab: Lab, checkpoint: Path | None, kept: int | None) -> int:
     for logger in lab.trainer.loggers:
         if isinstance(logger, CSVLog):
             logger.cut(step)
-            rows = logger.rows()
-    for logger in lab.trainer.loggers:
-        if isinstance(logger, WandbRun) and kept is not None:
-            logger.repeat(rows, kept)
+        elif isinstance(logger, WandbRun):  # after it
+            logger.repeat()
     if lab.trainer.is_global_zero:
         where = f"from step {step:,} ({checkpoint.name})" if checkpoint else "from the beginning"
         print(f"continuing {lab.trainer.default_root_dir} {where}", file=sys.stderr)

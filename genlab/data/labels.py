@@ -12,7 +12,7 @@ import numpy as np
 from genlab.data.label_file import rows_of
 from genlab.data.loader import Source
 from genlab.data.splits import Rows
-from genlab.recipes import nearest
+from genlab.recipes import check_names
 
 SETTINGS = ("count", "per_class", "imbalance")
 
@@ -124,12 +124,5 @@ def budget_from(options: int | str | Mapping[str, Any], seed: int) -> Budget:
     if isinstance(options, str):
         return Budget(file=Path(options).expanduser(), seed=seed)
     given = dict(options) if isinstance(options, Mapping) else {"count": options}
-    for key in given:
-        if key not in SETTINGS:
-            hint = (
-                "a blank is missing after the colon"
-                if ":" in str(key)
-                else nearest(str(key), SETTINGS)
-            )
-            raise ValueError(f"labels has no setting {key!r}; {hint}")
+    check_names("labels", given, SETTINGS)
     return Budget(**given, seed=seed)

@@ -113,16 +113,15 @@ class StepTimer(L.Callback):
     Args:
         steps: measured.
         warmup: that go before.
-        bare: whether to run the bare loop.
     """
 
-    def __init__(self, steps: int, warmup: int, bare: bool = True) -> None:
-        self.steps, self.warmup, self.bare = steps, warmup, bare
+    def __init__(self, steps: int, warmup: int) -> None:
+        self.steps, self.warmup = steps, warmup
         self.pairs: list[tuple[float, float]] = []  # seconds a turn of fit and bare, by the clock
         self.wall = 0.0
         self.flops = 0
         self.timeline: Timeline
-        self._loop: BareLoop | None = None
+        self._loop: BareLoop
         self._done, self._turn, self._window, self._phased = 0, 1, 1, 1
         self._start: tuple[Any, float]
 
@@ -134,8 +133,7 @@ class StepTimer(L.Callback):
         self.steps -= self.steps % self._turn
         self._phased = max(1, self.steps // self._turn // 4) * self._turn
         self._window = max(1, int(trainer.log_every_n_steps) // self._turn)  # type: ignore[attr-defined]
-        if self.bare:
-            self._loop = BareLoop(trainer, pl_module, data)
+        self._loop = BareLoop(trainer, pl_module, data)
         self.timeline = Timeline(self.clock)
         _instrument(self.timeline, trainer, pl_module, data, self)
 
@@ -144,8 +142,7 @@ class StepTimer(L.Callback):
         self._done += 1
         measured = self._done - self.warmup
         if measured <= 0:
-            if self._loop is not None:
-                self._loop.step()
+            self._loop.step()
         elif measured % self._turn:
             return
         else:
@@ -157,7 +154,7 @@ class StepTimer(L.Callback):
                 self.wall += wall
                 self.pairs.append((took, bare))
         if measured >= self.steps + self._phased:
-            self.flops = self._loop.flops() if self._loop else 0
+            self.flops = self._loop.flops()
             trainer.should_stop = True
             return
         self._start = self.clock.mark(), time.perf_counter()
@@ -165,8 +162,6 @@ class StepTimer(L.Callback):
             self.timeline.resume()
 
     def _bare_turn(self) -> float:
-        if self._loop is None:
-            return float("nan")
         start = self.clock.mark()
         for _ in range(self._turn):
             self._loop.step()

@@ -26,6 +26,7 @@ from genlab.networks.vector import ClassMap, default_downsamplings
 
 CRITICS = ("mlp", "dcgan", "resnet")
 CONDITIONS = ("projection", "concat")
+POOLS = ("mean", "sum")  # of all places
 _activation = activation  # `_mlp` has an argument of that name
 
 
@@ -175,23 +176,16 @@ class DownBlock(nn.Module):
         return h + self.shortcut(x)
 
 
-class MeanOfPlaces(nn.Module):
-    """(B, C, H, W) -> (B, C)."""
+class AllPlaces(nn.Module):
+    """(B, C, H, W) -> (B, C), the ``mean`` or the ``sum`` over H and W."""
+
+    def __init__(self, pool: str) -> None:
+        super().__init__()
+        self.pool = pool
 
     def forward(self, x: Tensor) -> Tensor:
-        """The mean over H and W."""
-        return x.mean((2, 3))
-
-
-class SumOfPlaces(nn.Module):
-    """(B, C, H, W) -> (B, C)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The sum over H and W."""
-        return x.sum((2, 3))
-
-
-POOLS: dict[str, type[nn.Module]] = {"mean": MeanOfPlaces, "sum": SumOfPlaces}
+        """(B, C, H, W) -> (B, C)."""
+        return x.sum((2, 3)) if self.pool == "sum" else x.mean((2, 3))
 
 
 def _resnet(
@@ -209,4 +203,4 @@ def _resnet(
         DownBlock(width if i else channels, width, norm, small, first=not i)
         for i, small in enumerate(halve)
     ]
-    return nn.Sequential(*blocks, nn.ReLU(), POOLS[pool]()), width
+    return nn.Sequential(*blocks, nn.ReLU(), AllPlaces(pool)), width

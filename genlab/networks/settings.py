@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from genlab.recipes import nearest
+from genlab.recipes import check_names
 
 
 def check_settings(what: str, function: Callable[..., Any], given: Mapping[str, Any]) -> None:
@@ -22,6 +22,4 @@ def check_settings(what: str, function: Callable[..., Any], given: Mapping[str, 
     """
     found = inspect.signature(function).parameters.values()
     names = [p.name for p in found if p.default is not inspect.Parameter.empty]
-    for key in given:
-        if key not in names:
-            raise ValueError(f"{what} has no setting {key!r}; {nearest(key, names)}")
+    check_names(what, given, names)

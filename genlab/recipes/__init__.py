@@ -3,6 +3,7 @@
 from genlab.recipes.classes import class_path, classes, parameters
 from genlab.recipes.files import (
     RecipeError,
+    check_names,
     facts,
     find,
     header,
@@ -29,6 +30,7 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "check_keys",
+    "check_names",
     "class_path",
     "classes",
     "dump",

@@ -29,6 +29,28 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"there are: {shown}" if names else ""
 
 
+def check_names(
+    what: str, given: Iterable[object], names: Iterable[str], kind: str = "setting"
+) -> None:
+    """Refuse a name that there is not.
+
+    Args:
+        what: has the names; begins the message.
+        given: those that somebody wrote.
+        names: those that there are.
+        kind: what they are names of.
+
+    Raises:
+        ValueError: the first wrong one, and the nearest.
+    """
+    names = list(names)
+    for name in given:
+        if name not in names:
+            colon = ":" in str(name)  # in YAML {a:1} is a name without a value
+            hint = "a blank is missing after the colon" if colon else nearest(str(name), names)
+            raise ValueError(f"{what} has no {kind} {name!r}; {hint}")
+
+
 def root() -> Path:
     """The folder of shipped recipes: inside the installed package, or beside it in a checkout."""
     packaged = Path(__file__).parents[1] / "_share" / "recipes"

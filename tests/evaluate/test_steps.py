@@ -6,6 +6,7 @@ import json
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -61,10 +62,12 @@ def fitted(name: str, folder: Path) -> tuple[Any, BareLoop, StepTimer]:
     loops: list[BareLoop] = []
 
     class Waiting(StepTimer):
+        """Its bare loop is left where it begins."""
+
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
             super().on_train_start(trainer, pl_module)
-            loops.append(self._loop)  # type: ignore[arg-type]
-            self._loop = None
+            loops.append(self._loop)
+            self._loop = Mock(spec=BareLoop)
 
     timer = Waiting(steps=1, warmup=1)
     lab.trainer.callbacks.append(timer)  # type: ignore[attr-defined]
