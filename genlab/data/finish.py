@@ -58,7 +58,8 @@ class Finish:
 
 
 def _unit(image: Tensor) -> Tensor:
-    return image.float().div_(255) if image.dtype == torch.uint8 else image
+    """Bytes times 1 / 255: what a GPU makes of a division, and torchvision's v2 everywhere."""
+    return image.float().mul_(1 / 255) if image.dtype == torch.uint8 else image
 
 
 def _bytes(image: Tensor) -> Tensor:

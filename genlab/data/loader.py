@@ -183,7 +183,7 @@ class TrainLoader(Resumable):
     def batches(self, epoch: int) -> tuple[Tensor, ...]:
         """This rank's rows of every batch of an epoch."""
         order = self.order(epoch)[: len(self) * self.batch_size][self.rank :: self.world]
-        return self.rows[order].split(self.batch_size // self.world)
+        return self.rows.index_select(0, order).split(self.batch_size // self.world)
 
     def order(self, epoch: int) -> Tensor:
         """Positions among ``rows`` in the order of an epoch, whatever rank this is."""

@@ -30,6 +30,7 @@ class Pictures:
         self.images = images.contiguous()
         self.labels = unknown if labels is None else labels.long()
         self.index = torch.arange(len(images)) if index is None else index.long()
+        self._whole = index is None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -40,7 +41,7 @@ class Pictures:
             yield {
                 "image": self.images.index_select(0, rows),
                 "label": self.labels.index_select(0, rows),
-                "index": self.index.index_select(0, rows),
+                "index": rows if self._whole else self.index.index_select(0, rows),
             }
 
     def subset(self, rows: Tensor) -> Pictures:

@@ -14,7 +14,13 @@ from torchvision.transforms.v2 import functional as tv
 
 from genlab.augment import Augment
 from genlab.data import Digits, ImageFolder, Images
+from genlab.data.finish import Finish
 from tests.data.test_images import Fake, images, training_images
+
+
+def unit(image: Tensor) -> Tensor:
+    """Bytes to [0, 1] as torchvision's v2 does, and any GPU."""
+    return tv.to_dtype(image, torch.float32, scale=True)
 
 
 def raw(data: Images, epoch: int = 0) -> list[dict[str, Any]]:
@@ -27,7 +33,7 @@ def test_training_batches_are_augmented_by_their_own_seed() -> None:
     switches = {"flip": True, "translate": 2}
     data = Digits(batch_size=64, val_size=200, seed=3, augment=switches)
     for batch in raw(data)[:3]:
-        seen, plain = data.to_device(batch)["image"], batch["image"].float() / 255
+        seen, plain = data.to_device(batch)["image"], unit(batch["image"])
         assert not torch.equal(seen, plain)
         assert torch.equal(seen, Augment(flip=True, translate=2)(plain, batch["seed"]))
         assert torch.equal(seen, data.to_device(batch)["image"])
@@ -55,7 +61,17 @@ def test_no_augmentation_leaves_bytes_as_they_are() -> None:
     for augment in nothing:
         data = Fake(batch_size=60, val_size=0, augment=augment)
         batch = raw(data)[0]
-        assert torch.equal(data.to_device(batch)["image"] * 255, batch["image"].float())
+        seen = data.to_device(batch)["image"]
+        assert torch.equal(seen, unit(batch["image"]))
+        assert torch.equal(seen.mul(255).round().byte(), batch["image"])
+
+
+def test_the_256_grey_levels_have_ends_that_are_exact() -> None:
+    levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    seen = Finish(resize=None, options=None, binarize="none")(levels).flatten()
+    assert seen[0] == 0
+    assert seen[-1] == 1
+    assert (seen - torch.arange(256, dtype=torch.float64) / 255).abs().max() < 2**-23
 
 
 def resized(image: Tensor, size: int) -> Tensor:
@@ -116,7 +132,7 @@ def test_streamed_and_held_pictures_are_augmented_alike(folder: str) -> None:
     for one, other in zip(raw(held), raw(streamed), strict=True):
         seen = held.to_device(one)["image"]
         assert torch.equal(seen, streamed.to_device(other)["image"])
-        assert not torch.equal(seen, one["image"].float() / 255)
+        assert not torch.equal(seen, unit(one["image"]))
 
 
 def test_a_folder_takes_image_size_not_resize(folder: str) -> None:
