@@ -14,6 +14,10 @@ from genlab.networks import freeze as freezing
 from genlab.networks.backbone import backbone, check_name, probe
 from genlab.networks.geometry import spatial
 from genlab.networks.normalize import Normalize
+from genlab.recipes import check_names
+
+# of torch.compile; asked of torch itself they cost an import of a second
+MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
 
 class Encoder(nn.Module):
@@ -40,6 +44,7 @@ class Encoder(nn.Module):
         self.in_chans, self.image_size = in_chans, image_size
         self.report: checkpoints.Report | None = None
         self.channels_last = False
+        self.compiled: bool | str = False
         self._frozen: set[str] = set()
 
     def forward(self, image: Tensor) -> Tensor:
@@ -52,6 +57,21 @@ class Encoder(nn.Module):
         Of a ViT or mixer, the patches' tokens at their places, without the class token.
         """
         return spatial(self.backbone, self._prepared(image))
+
+    def compile_backbone(self, how: bool | str) -> None:
+        """Run `forward` (not `features`) through `torch.compile`, here and in all copies.
+
+        Args:
+            how: False for not, True, or a mode of `torch.compile`'s.
+        """
+        self.compiled = how
+        if how:
+            self.backbone.compile(mode=None if how is True else how)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # a copy, of which torch says that it is not compiled: a momentum encoder for one
+        super().__setstate__(state)
+        self.compile_backbone(self.compiled)
 
     @property
     def layer_groups(self) -> list[list[str]]:
@@ -104,7 +124,7 @@ def encoder(
     normalize: dict[str, Any] | None = None,
     grad_checkpointing: bool = False,
     channels_last: bool = False,
-    compile: bool = False,
+    compile: bool | str = False,
     **timm_kwargs: Any,
 ) -> Encoder:
     """A backbone by its name, without classifier.
@@ -125,14 +145,16 @@ def encoder(
         grad_checkpointing: compute activations anew in the backward pass instead of keeping them;
             batch norm then sees each batch twice.
         channels_last: memory layout of weights and images; faster for CNNs on GPUs.
-        compile: run the network through `torch.compile`.
+        compile: run the network through `torch.compile`; a mode of its (``reduce-overhead`` is
+            CUDA graphs), or True for its default.
         **timm_kwargs: to the network's constructor (``drop_path_rate``, ``patch_size`` ...).
 
     Raises:
         ValueError: unknown name (the nearest are listed), argument or stem, a size that the
-            network cannot take, or weights that do not fit.
+            network cannot take, a mode that there is not, or weights that do not fit.
     """
     check_name(name)
+    check_names("compile", [] if isinstance(compile, bool) else [compile], MODES, "mode")
     made = Encoder(name, in_chans, image_size, stem, **timm_kwargs)
     if pretrained:
         made.report = _load(made, pretrained, pretrained_options or {})
@@ -153,8 +175,7 @@ def encoder(
     if channels_last:
         made.backbone.to(memory_format=torch.channels_last)
         made.channels_last = True
-    if compile:
-        made.backbone.compile()
+    made.compile_backbone(compile)
     return made
 
 

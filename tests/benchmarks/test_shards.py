@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import statistics
+import subprocess
 import sys
-import tracemalloc
 from collections.abc import Callable, Iterator
 from functools import partial
 from io import BytesIO
@@ -20,7 +20,6 @@ from PIL import Image
 from genlab.data import ImageFolder
 from genlab.data.loader import Batch
 from genlab.data.pack import Packing, pack
-from genlab.data.shards import PackedFiles
 from tests.benchmarks.timing import compare, seconds
 
 pytestmark = pytest.mark.benchmarks
@@ -104,16 +103,33 @@ def test_shards_cost_no_more_than_files(packed: dict[int, Path], order: str) -> 
     assert compare(f"1,000 pictures: files against shards, order {order}", files, shards) > 0.8
 
 
-def test_memory_is_so_many_bytes_a_picture(packed: dict[int, Path]) -> None:
-    held, most = {}, {}
-    for number, place in packed.items():
-        tracemalloc.start()
-        loader = data_of(place / "shards", "shards").train_dataloader()
-        assert isinstance(loader.source, PackedFiles)
-        held[number], most[number] = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-    small, large = min(held), max(held)
-    each = (held[large] - held[small]) / (large - small)
-    peak = (most[large] - most[small]) / (large - small)
-    print(f"\nmemory: {each:.0f} bytes a picture, {peak:.0f} while it is set up ({sys.platform})")
-    assert each < 80
+READING = r"""
+import re, sys
+from pathlib import Path
+from genlab.cli.memory import keep_freed_memory
+from genlab.data import ImageFolder
+keep_freed_memory()
+data = ImageFolder(sys.argv[1], 16, in_memory=False, workers=0, batch_size=100, val_size=0,
+                   test_size=0, order=sys.argv[2], seed=0)
+batches = iter(data.train_dataloader())
+for _ in range(10):
+    next(batches)
+print(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the largest resident size")
+@pytest.mark.parametrize("order", ["global", "shards"])
+def test_memory_is_so_many_bytes_a_picture(packed: dict[int, Path], order: str) -> None:
+    """The largest resident size of a process that sets the data up and reads the first pictures."""
+
+    def largest(place: Path) -> int:
+        command = [sys.executable, "-c", READING, str(place / "shards"), order]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return 1024 * int(done.stdout)
+
+    sizes = {n: statistics.median(largest(place) for _ in range(3)) for n, place in packed.items()}
+    small, large = min(sizes), max(sizes)
+    each = (sizes[large] - sizes[small]) / (large - small)
+    print(f"\n{order}: {each:.0f} bytes a picture at most; {sizes[small] / 1e6:.0f} MB without")
+    assert each < 250

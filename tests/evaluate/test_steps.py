@@ -50,15 +50,15 @@ def test_a_window_counts_what_happens_once_in_it() -> None:
     assert means(pairs[:3], 5) == [(1.0, 1.0)]
 
 
-def fitted(name: str, folder: Path) -> tuple[Any, BareLoop, StepTimer]:
+def fitted(name: str, folder: Path, *more: str) -> tuple[Any, BareLoop, StepTimer]:
     """A method after three steps of training, and a bare loop at its beginning."""
     from genlab.cli.build import build
 
     words = ["trainer.max_epochs=1", "trainer.limit_train_batches=3", "trainer.limit_val_batches=0",
              "checkpoint.monitor=null", "track.wandb=off", "trainer.accelerator=cpu",
              "trainer.callbacks=[]"]  # fmt: skip
-    lab = build(recipes.resolve([name], words), folder)
-    (folder / "checkpoints").mkdir()
+    lab = build(recipes.resolve([name], [*words, *more]), folder)
+    (folder / "checkpoints").mkdir(parents=True)
     loops: list[BareLoop] = []
 
     class Waiting(StepTimer):

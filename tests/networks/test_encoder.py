@@ -9,6 +9,7 @@ import timm
 import torch
 
 from genlab.networks import encoder, image_encoder
+from genlab.networks.ema import EMA
 from genlab.networks.geometry import nearest_divisor
 
 
@@ -191,6 +192,10 @@ def test_compiled_has_the_same_names_and_is_called_compiled() -> None:
     assert list(compiled.state_dict()) == list(plain.state_dict())
     assert plain.backbone._compiled_call_impl is None
     assert compiled.backbone._compiled_call_impl is not None
+    copied: Any = EMA(compiled, 0.9).average
+    assert copied.backbone._compiled_call_impl is not None
+    with pytest.raises(ValueError, match="did you mean reduce-overhead"):
+        encoder("lenet", 1, 28, compile="reduce_overhead")
 
 
 def test_drop_path_drops_in_training_alone() -> None:
