@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from genlab.augment.draws import Shape, uniform, whole
+from genlab.augment.draws import Shape, constant, uniform, whole
 
 TRIES = 10  # as torchvision
 RATIO = (3 / 4, 4 / 3)  # width over height of a crop
@@ -70,7 +70,7 @@ def square_boxes(shape: Shape, side: int, generator: torch.Generator) -> Tensor:
 
     Source: DeVries & Taylor 2017, arXiv:1708.04552.
     """
-    size = torch.tensor(shape[2:], device=generator.device).expand(shape[0], 2)
+    size = constant(tuple(shape[2:]), generator.device).expand(shape[0], 2)
     start = whole(size - 1, generator) - side // 2
     end = torch.minimum(start + side, size)
     start = start.clamp(min=0)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from genlab.augment.draws import Params, coin, uniform
+from genlab.augment.draws import Params, coin, constant, uniform
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 Change = Callable[..., Tensor]
@@ -36,10 +36,10 @@ def draw_jitter(
     """
     low = [max(0.0, 1 - s) for s in strength[:3]] + [-strength[HUE]]
     high = [1 + s for s in strength[:3]] + [strength[HUE]]
-    ends = torch.tensor([low, high], device=generator.device)
+    ends = constant((tuple(low), tuple(high)), generator.device)
     unit = torch.rand((n, 4), generator=generator, device=generator.device)
     factor = ends[0] + unit * (ends[1] - ends[0])
-    neutral = torch.tensor([1.0, 1.0, 1.0, 0.0], device=generator.device)
+    neutral = constant((1.0, 1.0, 1.0, 0.0), generator.device)
     factor = torch.where(coin(n, chance, generator)[:, None], factor, neutral)
     order = uniform((n, 4), 0, 1, generator).argsort(1)
     return {"factor": factor, "order": order, "grey": coin(n, grey, generator)}
@@ -92,7 +92,7 @@ def scale_about_grey(image: Tensor, scale: Tensor, by_pixel: Tensor, by_mean: Te
 
 def grey_weights(colours: int, device: torch.device) -> Tensor:
     """What each colour adds to the grey value, (C,)."""
-    return torch.tensor(_weights(colours), device=device)
+    return constant(_weights(colours), device)
 
 
 def _weights(colours: int) -> tuple[float, ...]:

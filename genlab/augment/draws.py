@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +28,17 @@ def generator(seed: int, device: torch.device, stream: int = 0) -> torch.Generat
     """
     kept = _generators.setdefault(device, torch.Generator(device))
     return kept.manual_seed((seed ^ (stream * 0x9E3779B97F4A7C15)) & (2**63 - 1))
+
+
+@lru_cache
+def constant(
+    values: tuple[Any, ...], device: torch.device, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Numbers as a tensor that nobody may change: the same one at every call.
+
+    To copy them from Python to a GPU anew would wait until it is done with all that it has.
+    """
+    return torch.tensor(values, device=device, dtype=dtype)
 
 
 def for_this_rank(

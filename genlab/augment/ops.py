@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genlab.augment.colour import grey_weights
+from genlab.augment.draws import constant
 
 Op = Callable[[Tensor, Tensor], Tensor]
 SMOOTH = ((1, 1, 1), (1, 5, 1), (1, 1, 1))  # PIL's filter of that name
@@ -147,7 +148,7 @@ def by_operation(
 def filtered(image: Tensor, weights: Sequence[Sequence[int]]) -> Tensor:
     """PIL's filters: an average by weights, (2 r + 1)^2 of them; r pixels at the borders stay."""
     c, reach = image.shape[1], len(weights) // 2
-    kernel = torch.tensor(weights, dtype=image.dtype, device=image.device)
+    kernel = constant(tuple(map(tuple, weights)), image.device, image.dtype)
     kernel = (kernel / sum(map(sum, weights))).expand(c, 1, -1, -1)
     out = image.clone()
     out[..., reach:-reach, reach:-reach] = F.conv2d(image, kernel, groups=c)

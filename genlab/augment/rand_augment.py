@@ -93,7 +93,8 @@ class RandAugment(nn.Module):
             image = by_operation(image, op, strength, self.ops)
         if not self.cutout:
             return image
-        gone = inside(drawn["cutout"].to(image.device), *image.shape[2:])
+        boxes = drawn["cutout"].to(image.device, non_blocking=True)
+        gone = inside(boxes, *image.shape[2:])
         return torch.where(gone, 127 / 255, image)
 
 

@@ -13,7 +13,7 @@ from genlab.augment import geometry
 from genlab.augment.boxes import crop_boxes, erase_boxes, inside, square_boxes
 from genlab.augment.colour import grey_weights
 from genlab.augment.draws import Params, Shape, coin, for_this_rank, uniform
-from genlab.recipes import nearest
+from genlab.recipes import check_names
 
 STREAM = 1  # of the batch's seed; see `draws.generator`
 LIMITS = {
@@ -149,10 +149,7 @@ def from_options(options: dict[str, Any] | None) -> Augment | None:
     Raises:
         ValueError: a switch that does not exist, or a value out of range.
     """
-    known = inspect.signature(Augment).parameters
-    for name in options or {}:
-        if name not in known:
-            raise ValueError(f"augment has no switch {name!r}; {nearest(str(name), known)}")
+    check_names("augment", options or {}, inspect.signature(Augment).parameters, "switch")
     return Augment(**options) if options else None
 
 

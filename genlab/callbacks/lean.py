@@ -39,7 +39,8 @@ def lean(trainer: L.Trainer) -> None:
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     for callback in callbacks:
         for name in STEP_HOOKS:
-            if getattr(type(callback), name) is getattr(L.Callback, name):
+            own = name in vars(callback)  # as LambdaCallback has them
+            if not own and getattr(type(callback), name) is getattr(L.Callback, name):
                 setattr(callback, name, None)
     if type(trainer.profiler) is PassThroughProfiler:  # type: ignore[attr-defined]
         trainer.profiler = NoProfiler()  # type: ignore[attr-defined]

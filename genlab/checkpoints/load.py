@@ -74,6 +74,16 @@ def without_download(arguments: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def _not_compiled(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a method that is made for use: compiling pays in long trainings only."""
+    return {
+        name: {k: v for k, v in value.items() if k != "compile"}
+        if name.endswith("_kwargs") and isinstance(value, dict)
+        else value
+        for name, value in arguments.items()
+    }
+
+
 def restore(
     method: L.LightningModule, content: dict[str, Any], path: str | Path
 ) -> L.LightningModule:
@@ -113,6 +123,6 @@ def build(spec: dict[str, Any]) -> L.LightningModule:
     if not (isinstance(kind, type) and issubclass(kind, L.LightningModule)):
         raise CheckpointError(f"{spec['class_path']} is no method of this genlab")
     try:
-        return kind(**without_download(spec["init_args"]))
+        return kind(**_not_compiled(without_download(spec["init_args"])))
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{spec['class_path']}: {error}") from None

@@ -89,10 +89,16 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     fit.add_argument("words", nargs="*", metavar="RECIPE|FILE.yaml|key=value")
     fit.add_argument("--resume", metavar="RUN", help="continue this run, exactly")
     fit.add_argument("--print_config", action="store_true", help="print all settings and stop")
-    bench = command("bench", "Where a training step's time goes, beside a bare loop.")
+    bench = command(
+        "bench",
+        "Where a training step's time goes, beside a bare loop: the same method, networks, batches "
+        "and augmentation without trainer, callbacks and metrics. On a CPU milliseconds are of CPU "
+        "time over all threads, which does not see waiting (disk, network, workers, other "
+        "programs): the wall clock's row does. Validation, checkpoints and pictures do not count.",
+    )
     bench.add_argument("words", nargs="+", metavar="RECIPE|FILE.yaml|key=value")
-    bench.add_argument("--steps", type=int, default=40, help="measured, after the warm-up")
-    bench.add_argument("--warmup", type=int, default=10)
+    bench.add_argument("--steps", type=int, default=40, help="measured, after the warm-up (40)")
+    bench.add_argument("--warmup", type=int, default=10, help="steps that do not count (10)")
     bench.add_argument("--json", action="store_true", help="print JSON only")
     crossval = command("crossval", "Stratified k-fold cross-validation of a recipe.")
     crossval.add_argument("words", nargs="+", metavar="RECIPE|FILE.yaml|key=value")

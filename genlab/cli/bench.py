@@ -1,4 +1,7 @@
-"""``bench``: where the time of a recipe's training step goes."""
+"""``bench``: where the time of a recipe's training step goes.
+
+What happens between steps is left out: validation, checkpoints, pictures, the progress bar.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +30,26 @@ FOR_TIMING = {  # nothing of these belongs to a step
 
 def bench(words: list[str], steps: int, warmup: int, json: bool) -> None:
     """Time steps of the real fit loop, each beside the same step of a bare loop."""
-    if steps < 2 or warmup < 1:
-        raise RecipeError(f"--steps {steps} must be at least 2, --warmup {warmup} at least 1")
+    for option, value, least in (("--steps", steps, 2), ("--warmup", warmup, 1)):
+        if value < least:
+            raise RecipeError(f"{option} {value} must be at least {least}")
     files, overrides = split_words(words)
-    given = {word.partition("=")[0] for word in overrides}
-    extra = [f"{key}={value}" for key, value in FOR_TIMING.items() if key not in given]
+    for key in (word.partition("=")[0] for word in overrides):
+        if key in FOR_TIMING:
+            raise RecipeError(f"bench sets {key} itself", "the command line", "--steps, --warmup")
+    extra = [f"{key}={value}" for key, value in FOR_TIMING.items()]
     recipe = recipes.resolve(files, overrides + extra)
     recipes.check_keys(recipe)
+
+    from genlab.cluster.requeue import Stopped
+
     with tempfile.TemporaryDirectory() as folder:
-        figures = _measure(recipe, Path(folder), steps, warmup)
+        try:
+            figures = _measure(recipe, Path(folder), steps, warmup)
+        except Stopped as stop:
+            print(f"genlab: {stop}; nothing was measured", file=sys.stderr)
+            sys.exit(stop.exit_code)
+    figures = {"recipe": " + ".join([recipe.name, *files[1:]]), "settings": overrides} | figures
     if json:
         print(json_format.dumps(figures, indent=2))
     else:
@@ -56,35 +70,40 @@ def _measure(recipe: recipes.Recipe, folder: Path, steps: int, warmup: int) -> d
         lab.data.setup("fit")
         loader = lab.data.train_dataloader()
     if lab.trainer.world_size > 1:
-        raise RecipeError("bench times one process: trainer.devices=1", recipe.name)
+        raise RecipeError("bench times one process: trainer.devices=1")
+    if lab.trainer.accumulate_grad_batches > 1:
+        raise RecipeError("bench times a batch a step: trainer.accumulate_grad_batches=1")
     lab.trainer.loggers = lab.tracking.loggers(folder, recipe.name, lab.config)
     lab.checkpoints.every_n_seconds = float("inf")
     timer = StepTimer(steps, warmup)
     lab.trainer.callbacks.append(timer)  # type: ignore[attr-defined]
-    _watch(lab.trainer)
+    _leave_out(lab.trainer)
     print(f"{recipe.name}: {warmup} + {steps} steps ...", file=sys.stderr)
     with timed_batches(type(loader), timer):
         lab.trainer.fit(lab.model, datamodule=lab.data)
     device = lab.model.device
-    half = "bf16" in str(lab.trainer.precision)
-    peak = matmul_peak(device, torch.bfloat16 if half else torch.float32)
+    halves = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+    dtype = halves.get(str(lab.trainer.precision), torch.float32)
+    peak = matmul_peak(device, dtype)
     figures: dict[str, Any] = {
-        "recipe": recipe.name,
         "device": _device(device),
         "threads": torch.get_num_threads(),
-    }
-    figures |= {"clock": "GPU events" if device.type == "cuda" else "process CPU time"}
-    figures |= timer.figures() | {"images": _images(lab), "peak_memory_mb": _memory(device)}
-    figures["images_per_second"] = figures["images"] / figures["wall_ms"] * 1000
+        "torch": torch.__version__,
+        "clock": "GPU events" if device.type == "cuda" else "process CPU time",
+    } | timer.figures()
+    figures["images_per_step"] = _images(lab)
+    figures["images_per_second_wall"] = figures["images_per_step"] / figures["wall_ms"] * 1000
+    figures["peak_memory_mb"] = _memory(device)
     figures["matmul_peak_gflops"] = peak / 1e9
-    figures["share_of_matmul_peak"] = figures["flops"] / (figures["wall_ms"] / 1000) / peak
+    figures["matmul_peak_dtype"] = str(dtype).removeprefix("torch.")
+    figures["share_of_matmul_peak"] = figures["flops_per_step"] / figures["fit_ms"] * 1000 / peak
     return figures
 
 
-def _watch(trainer: Any) -> None:
-    """Leave out what draws pictures between steps."""
-    pictures = ("Film", "ViewPictures")
-    trainer.callbacks[:] = [c for c in trainer.callbacks if type(c).__name__ not in pictures]
+def _leave_out(trainer: Any) -> None:
+    """No pictures between steps, and no bar, whose end is ten million steps away."""
+    names = ("Film", "ViewPictures", "ProgressReport")
+    trainer.callbacks[:] = [c for c in trainer.callbacks if type(c).__name__ not in names]
 
 
 def _images(lab: Lab) -> int:
@@ -130,16 +149,19 @@ def _print(figures: dict[str, Any]) -> None:
     total = sum(phases.values())
     for name, value in phases.items():
         table.add_row(name, f"{value:.2f}", f"{value / total:.1%}")
+    table.add_row(f"mean of {figures['phase_steps']} steps", f"{total:.2f}", "")
     table.add_section()
-    table.add_row("fit loop", f"{figures['fit_ms']:.2f}", "")
-    table.add_row("bare loop", f"{figures['bare_ms']:.2f}", "")
+    table.add_row("fit loop, median", f"{figures['fit_ms']:.2f}", "")
+    table.add_row("bare loop, median", f"{figures['bare_ms']:.2f}", "")
+    table.add_row("fit loop by the wall clock, mean", f"{figures['wall_ms']:.2f}", "")
     Console().print(table)
     print(
         f"fit / bare {figures['ratio']:.3f} ({figures['extra_ms']:+.2f} ms; over "
         f"{figures['steps']} alternating steps)\n"
-        f"{figures['images_per_second']:,.0f} images/s by the wall clock, "
-        f"{figures['images']} images a step, {figures['wall_ms']:.1f} ms\n"
-        f"{figures['flops'] / 1e9:.2f} GFLOP a step, {figures['share_of_matmul_peak']:.0%} of the "
-        f"{figures['matmul_peak_gflops']:,.0f} GFLOP/s of a large matrix product here\n"
+        f"{figures['images_per_second_wall']:,.0f} images/s by the wall clock, "
+        f"{figures['images_per_step']} images a step\n"
+        f"{figures['flops_per_step'] / 1e9:.2f} GFLOP a step, "
+        f"{figures['share_of_matmul_peak']:.0%} of the {figures['matmul_peak_gflops']:,.0f} "
+        f"GFLOP/s of a large {figures['matmul_peak_dtype']} matrix product here\n"
         f"peak memory {figures['peak_memory_mb']:,.0f} MB, both loops together"
     )

@@ -37,6 +37,7 @@ from genlab.cluster.requeue import SafeRequeue
 from genlab.optim import check
 from genlab.recipes import TOP_KEYS, Recipe, RecipeError, classes, nearest
 
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "32", "16", "bf16")
 FROM_DATA = ("channels", "num_classes", "image_size")  # filled in where the recipe is silent
 
 
@@ -217,7 +218,17 @@ def _check_groups(recipe: Recipe) -> None:
         if (recipe.config.get("trainer") or {}).get(key) == 0:
             where = f"{recipe.origin(f'trainer.{key}')}, trainer.{key}"
             raise RecipeError(f"trainer.{key} 0 trains nothing", where)
+    _check_precision(recipe)
     _check_callbacks(recipe)
+
+
+def _check_precision(recipe: Recipe) -> None:
+    """Weights, batch statistics, losses and draws are float32."""
+    given = (recipe.config.get("trainer") or {}).get("precision")
+    if given is not None and str(given) not in PRECISIONS:
+        where = f"{recipe.origin('trainer.precision')}, trainer.precision"
+        what = f"trainer.precision {given}: weights stay float32 here"
+        raise RecipeError(what, where, nearest(str(given), PRECISIONS[:3]))
 
 
 def _check_callbacks(recipe: Recipe) -> None:

@@ -6,6 +6,7 @@ import ctypes
 import os
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
+LARGEST = (2**30, 2**25)  # bytes; an older glibc refuses more than half of 64 MiB
 GIVEN = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD")
 
 
@@ -20,4 +21,7 @@ def keep_freed_memory() -> bool:
     if any(name in os.environ for name in GIVEN):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    return bool(mallopt and mallopt(TRIM_THRESHOLD, 2**31 - 1) and mallopt(MMAP_THRESHOLD, 2**30))
+    # the first setting ends glibc's own adaptation: alone the second would make things worse
+    if mallopt is None or not any(mallopt(MMAP_THRESHOLD, size) for size in LARGEST):
+        return False
+    return bool(mallopt(TRIM_THRESHOLD, 2**31 - 1))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from genlab import runs
-from genlab.recipes import Recipe, RecipeError
+from genlab.recipes import Recipe, RecipeError, shipped
 
 FROM_RUNS = ("tokenizer",)  # arguments that name a run or checkpoint of genlab
 
@@ -27,7 +27,7 @@ def pin(recipe: Recipe) -> None:
     arguments = recipe.config["model"]["init_args"]
     for name in FROM_RUNS:
         if isinstance(arguments.get(name), str):
-            arguments[name] = str(runs.checkpoint(arguments[name]).absolute())
+            arguments[name] = _checkpoint_of(arguments[name])
     if isinstance(arguments.get("pretrained"), str):
         arguments["pretrained"] = _definite(arguments["pretrained"])
     if "encoder" in arguments and arguments["encoder"] is None:
@@ -47,7 +47,17 @@ def _definite(source: str) -> str:
         return str(path.absolute())
     if ":" in source or source == "timm":  # an address
         return source
-    return str(runs.checkpoint(source).absolute())
+    return _checkpoint_of(source)
+
+
+def _checkpoint_of(run: str) -> str:
+    """The path of a run's selected checkpoint."""
+    try:
+        return str(runs.checkpoint(run).absolute())
+    except runs.RunError as error:
+        if run not in shipped():
+            raise
+        raise RecipeError(str(error), hint=f"train it first: genlab fit {run}") from None
 
 
 def _architecture(arguments: dict[str, Any], recipe: Recipe) -> dict[str, Any]:

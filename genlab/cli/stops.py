@@ -32,7 +32,7 @@ def input_errors(recipe: Recipe) -> Iterator[None]:
 
         lines = _lines(error)
         where = place_of(str(error), recipe) if len(lines) < 3 else ""
-        raise RecipeError("\n".join(lines[:2]), where) from error
+        raise RecipeError("\n".join(lines[:3]), where) from error
 
 
 @contextmanager

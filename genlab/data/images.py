@@ -260,7 +260,15 @@ class Images(L.LightningDataModule):
         return {k: _moved(v, device) for k, v in batch.items()}
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """On the device: resize, augment or binarise, to [0, 1]; then the views, if any."""
+        """On the device: resize, augment or binarise, to [0, 1]; then the views, if any.
+
+        Args:
+            batch: ``image`` (B, C, H, W) uint8, or done already; or ``labeled`` and ``unlabeled``.
+            dataloader_idx: Lightning's; all loaders are alike.
+
+        Returns:
+            The batch with images in [0, 1], (B, C, H, W) float32, and ``views`` a list of them.
+        """
         if self.few and "unlabeled" in batch:
             return self.few.finish(batch, self.finish)
         if batch["image"].dtype != torch.uint8:
@@ -285,5 +293,5 @@ def _moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, dict):
         return {k: _moved(v, device) for k, v in value.items()}
     if isinstance(value, Tensor) and device.type == "cuda":
-        return value.pin_memory().to(device, non_blocking=True)  # beside the step under way
+        return value.pin_memory().to(device, non_blocking=True)  # this process does not wait
     return value.to(device) if isinstance(value, Tensor) else value

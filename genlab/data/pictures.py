@@ -41,7 +41,7 @@ class Pictures:
             yield {
                 "image": self.images.index_select(0, rows),
                 "label": self.labels.index_select(0, rows),
-                "index": rows if self._whole else self.index.index_select(0, rows),
+                "index": rows.clone() if self._whole else self.index.index_select(0, rows),
             }
 
     def subset(self, rows: Tensor) -> Pictures:

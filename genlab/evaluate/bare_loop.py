@@ -43,13 +43,19 @@ class BareLoop:
             self._lightning(o) for o in self.optimizers
         ]
         self.method.manual_backward = lambda loss, **kw: loss.backward(**kw)  # type: ignore[method-assign]
+        self._loader: Any = None
         self._batches: Iterator[Any] = iter(())
 
     def batch(self) -> Any:
         """The next one, augmented, on the method's device."""
         raw = next(self._batches, None)
         if raw is None:
-            self._batches = iter(self.data.train_dataloader())
+            if self._loader is None:
+                self._loader = self.data.train_dataloader()
+            else:
+                self.place.current_epoch += 1
+            self._loader.set_epoch(self.place.current_epoch)
+            self._batches = iter(self._loader)
             raw = next(self._batches)
         return self.data.to_device(raw, self.method.device)
 

@@ -15,9 +15,10 @@ import torch
 from genlab.callbacks.lean import STEP_HOOKS
 from genlab.evaluate.bare_loop import BareLoop
 
+LOGGING = "logging + callbacks"
 OWN = "trainer"  # what no other phase claims
-PHASES = ("data", "augmentation", "forward + loss", "backward", "optimiser + EMA", "callbacks")
-SIDES = {"cpu": 1024, "cuda": 8192}  # of the matrices whose product gives the machine's peak
+PHASES = ("data", "augmentation", "forward + loss", "backward", "optimiser + EMA", LOGGING)
+SIDES = {"cuda": 8192}  # of the matrices whose product gives the machine's peak; others: 1024
 
 
 class Clock:
@@ -107,8 +108,8 @@ class StepTimer(L.Callback):
     """Measures steps of the real fit, followed by as many of a bare loop, then ends training.
 
     They take turns step by step; on a GPU, where waiting after each would show launches that
-    otherwise overlap, ten by ten. A quarter as many more steps, which count for nothing else, are
-    cut into phases.
+    otherwise overlap, ten by ten. A quarter as many more steps, ten where there are so many, are
+    cut into phases and count for nothing else.
 
     Args:
         steps: measured.
@@ -131,7 +132,7 @@ class StepTimer(L.Callback):
         self.clock = Clock(pl_module.device)
         self._turn = min(self.steps, 10) if self.clock.cuda else 1
         self.steps -= self.steps % self._turn
-        self._phased = max(1, self.steps // self._turn // 4) * self._turn
+        self._phased = max(self.steps // 4, min(self.steps, 10)) // self._turn * self._turn
         self._window = max(1, int(trainer.log_every_n_steps) // self._turn)  # type: ignore[attr-defined]
         self._loop = BareLoop(trainer, pl_module, data)
         self.timeline = Timeline(self.clock)
@@ -185,7 +186,8 @@ class StepTimer(L.Callback):
             "extra_ms": 1000 * extra,
             "wall_ms": 1000 * self.wall / steps,
             "phases_ms": {k: 1000 * v / self._phased for k, v in phases.items()},
-            "flops": self.flops,
+            "phase_steps": self._phased,
+            "flops_per_step": self.flops,
         }
 
 
@@ -214,7 +216,7 @@ def _instrument(
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         for name in STEP_HOOKS if callback is not timer else ():
             if callable(hook := getattr(callback, name)):
-                setattr(callback, name, timeline.wrap("callbacks", hook))
+                setattr(callback, name, timeline.wrap(LOGGING, hook))
 
 
 def _with_closure(timeline: Timeline, step: Callable[..., Any]) -> Callable[..., Any]:
@@ -247,16 +249,18 @@ def timed_batches(kind: type, timer: StepTimer) -> Iterator[None]:
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, rounds: int = 8) -> float:
-    """Operations a second of a product of two square matrices, the best of some rounds."""
-    side, many = SIDES[device.type], 20 if device.type == "cuda" else 1
+    """Operations a second, of a GPU or of CPU time, of a product of two square matrices.
+
+    The best of some rounds.
+    """
+    side, many = SIDES.get(device.type, 1024), 20 if device.type == "cuda" else 1
     a, b = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
     clock = Clock(device)
     a @ b
     best = float("inf")
     for _ in range(rounds):
-        start, wall = clock.mark(), time.perf_counter()
+        start = clock.mark()
         for _ in range(many):
             a @ b
-        events = clock.between(start, clock.mark())  # a GPU is waited for
-        best = min(best, events if clock.cuda else time.perf_counter() - wall)
+        best = min(best, clock.between(start, clock.mark()))
     return 2 * side**3 * many / best

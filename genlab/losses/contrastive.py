@@ -142,8 +142,8 @@ class _BlockLogSumExp(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
         queries, keys, own, total = ctx.saved_tensors
         to_queries, to_keys = torch.empty_like(queries), torch.zeros_like(keys)
-        for rows in torch.arange(len(queries), device=keys.device).split(BLOCK):
-            span = slice(int(rows[0]), int(rows[-1]) + 1)
+        for start in range(0, len(queries), BLOCK):
+            span = slice(start, start + BLOCK)
             share = _similarities(queries[span], keys, own[span], ctx.temperature)
             share = share.sub_(total[span, None]).exp_().mul_(grads[0][span, None])
             to_queries[span] = share @ keys

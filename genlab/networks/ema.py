@@ -44,10 +44,15 @@ class EMA(nn.Module):
 
         The decay warms up as min(decay, (1 + step) / (10 + step)), so that the random start is
         forgotten (as in TensorFlow's ExponentialMovingAverage).
+
+        Args:
+            module: of the same architecture as the one that was copied.
+            step: of the optimiser, from 1.
         """
         ema_step(self.average, module, min(self.decay, (1 + step) / (10 + step)))
-        for own, other in zip(self.average.buffers(), module.buffers(), strict=True):
-            own.copy_(other)
+        mine, theirs = list(self.average.buffers()), list(module.buffers())
+        if mine:
+            torch._foreach_copy_(mine, theirs)
 
 
 def ema_copy(module: nn.Module) -> nn.Module:

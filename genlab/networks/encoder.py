@@ -17,7 +17,8 @@ from genlab.networks.normalize import Normalize
 from genlab.recipes import check_names
 
 # of torch.compile; asked of torch itself they cost an import of a second
-MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+GRAPHS = ("reduce-overhead", "max-autotune")  # these make CUDA graphs
+MODES = ("default", *GRAPHS, "max-autotune-no-cudagraphs")
 
 
 class Encoder(nn.Module):
@@ -32,6 +33,8 @@ class Encoder(nn.Module):
             made again by `timm.create_model`.
         report: of the pretrained weights, or None.
         layer_groups: names of the backbone's parameters, stage by stage.
+        channels_last: whether images enter in that memory layout.
+        compiled: False, True or a mode, see `compile_backbone`.
     """
 
     def __init__(
@@ -49,7 +52,8 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1] -> (B, F)."""
-        return self.backbone(self._prepared(image))
+        h = self.backbone(self._prepared(image))
+        return h.clone() if self.compiled in GRAPHS else h  # the next call overwrites a graph's own
 
     def features(self, image: Tensor) -> Tensor:
         """The last feature map: (B, C, H, W) in [0, 1] -> (B, F', h, w).
@@ -62,7 +66,7 @@ class Encoder(nn.Module):
         """Run `forward` (not `features`) through `torch.compile`, here and in all copies.
 
         Args:
-            how: False for not, True, or a mode of `torch.compile`'s.
+            how: False for not, True, or one of `MODES`.
         """
         self.compiled = how
         if how:
@@ -154,7 +158,8 @@ def encoder(
             network cannot take, a mode that there is not, or weights that do not fit.
     """
     check_name(name)
-    check_names("compile", [] if isinstance(compile, bool) else [compile], MODES, "mode")
+    if not isinstance(compile, bool):
+        check_names("encoder_kwargs.compile", [compile], MODES, "mode")
     made = Encoder(name, in_chans, image_size, stem, **timm_kwargs)
     if pretrained:
         made.report = _load(made, pretrained, pretrained_options or {})

@@ -81,7 +81,8 @@ def find(word: str | Path) -> Path:
     if (root() / f"{name}.yaml").is_file():
         return root() / f"{name}.yaml"
     what = f"no recipe {word}" if not path.is_dir() else f"{word} is a folder, not a recipe"
-    raise RecipeError(what, hint=nearest(name, shipped()))
+    inside = [one for one in shipped() if one.startswith(f"{name.rstrip('/')}/")]
+    raise RecipeError(what, hint=nearest("", inside) if inside else nearest(name, shipped()))
 
 
 def name_of(file: Path) -> str:

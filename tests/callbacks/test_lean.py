@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.profilers import SimpleProfiler
 
 from genlab.callbacks.lean import NoProfiler, lean
@@ -37,6 +38,15 @@ def test_hooks_that_a_callback_has_are_called_and_weights_are_the_same(tmp_path:
         weights.append([p.detach() for p in model.parameters()])
     for a, b in zip(*weights, strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_hook_that_is_not_the_class_s_stays(tmp_path: Path) -> None:
+    seen: list[int] = []
+    callback = LambdaCallback(on_train_batch_end=lambda *_: seen.append(1))
+    fit = trainer(tmp_path, callback, max_epochs=1, limit_val_batches=0)
+    lean(fit)
+    fit.fit(Line(), datamodule=digits())
+    assert len(seen) == 10
 
 
 def test_a_profiler_that_was_asked_for_stays(tmp_path: Path) -> None:

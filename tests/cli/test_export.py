@@ -189,3 +189,9 @@ def test_push_without_a_network_ends_at_once_and_keeps_the_folder(run: Path, she
     assert len(lines) <= 3
     assert "not pushed to me/net" in lines[0]
     assert (shell.folder / "x" / "model.safetensors").is_file()
+
+
+def test_a_method_that_is_loaded_for_use_is_not_compiled(run: Path) -> None:
+    method: Any = checkpoints.load(run)
+    assert checkpoints.read(run)["hyper_parameters"]["encoder_kwargs"] == {"compile": True}
+    assert not method.encoder.compiled

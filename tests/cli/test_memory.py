@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 import subprocess
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+
+from genlab.cli import memory
+
+
+def test_an_older_glibc_that_refuses_the_size_is_asked_for_less(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Never the one setting without the other: that would pin the threshold at 128 KiB."""
+    for name in memory.GIVEN:
+        monkeypatch.delenv(name, raising=False)
+    for most in (2**30, 2**25, 0):
+        given: dict[int, int] = {}
+
+        def mallopt(what: int, value: int, most: int = most, given: Any = given) -> int:
+            if what == memory.MMAP_THRESHOLD and value > most:
+                return 0
+            given[what] = value
+            return 1
+
+        libc = SimpleNamespace(mallopt=mallopt)
+        monkeypatch.setattr(ctypes, "CDLL", lambda _, libc=libc: libc)
+        assert memory.keep_freed_memory() == (most > 0)
+        assert given.get(memory.MMAP_THRESHOLD, 0) == most
+        assert (memory.TRIM_THRESHOLD in given) == (most > 0)
+
 
 PROGRAM = """
 import os, resource

@@ -58,6 +58,13 @@ def test_rows_name_the_images_and_the_index_their_position_in_the_source() -> No
         assert ((batch["index"] >= 5) & (batch["index"] < 25)).all()
 
 
+def test_a_batch_is_its_readers_own() -> None:
+    source = Pictures(torch.zeros(6, 1, 1, 1, dtype=torch.uint8))
+    loader = EvalLoader(source, torch.arange(6), 3)
+    for _ in range(2):
+        assert [batch["index"].sub_(9).tolist() for batch in loader] == [[-9, -8, -7], [-6, -5, -4]]
+
+
 def test_the_seed_is_seed_everythings_unless_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PL_GLOBAL_SEED", "11")
     assert seen(loader()) == seen(loader(seed=11)) != seen(loader(seed=12))

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -114,6 +118,43 @@ def test_the_command_prints_a_table_or_json(
     figures = json.loads(capsys.readouterr().out)
     assert figures["steps"] == 4
     assert sum(figures["phases_ms"].values()) == pytest.approx(figures["fit_ms"], rel=0.6)
+    assert figures["images_per_step"] == 64
+    assert figures["settings"] == ["trainer.accelerator=cpu"]
     run(words)
     assert "fit / bare" in capsys.readouterr().out
     assert not any(tmp_path.iterdir())  # nothing is left behind
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["--steps", "1"], "--steps 1 must be at least 2"),
+        (["--warmup", "0"], "--warmup 0 must be at least 1"),
+        (["trainer.max_steps=5"], "bench sets trainer.max_steps itself"),
+        (["trainer.accumulate_grad_batches=2"], "trainer.accumulate_grad_batches=1"),
+        (["trainer.precision=bf16-true"], "did you mean bf16-mixed"),
+    ],
+)
+def test_what_cannot_be_timed_is_refused(words: list[str], what: str) -> None:
+    from genlab.cli import run
+
+    with pytest.raises(recipes.RecipeError, match=what):
+        run(["bench", "vae/digits", "trainer.accelerator=cpu", *words])
+
+
+def test_ctrl_c_says_one_line(tmp_path: Path) -> None:
+    words = ["bench", "vae/digits", "--steps", "100000", "trainer.accelerator=cpu"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "genlab", *words], cwd=tmp_path, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+    assert process.stderr is not None
+    assert "steps ..." in process.stderr.readline()
+    time.sleep(5)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert not out
+    assert len(error.splitlines()) == 1, error
+    assert "nothing was measured" in error

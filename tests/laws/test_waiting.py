@@ -1,0 +1,102 @@
+"""What runs at every step never makes Python wait for an accelerator.
+
+Played on a CPU: everything takes the accelerator's way, and what would wait there is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from genlab.augment import PRESETS, Augment, colour, view, views_from
+from genlab.losses import contrastive, info_nce, nt_xent
+
+READS = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal")
+
+
+class NoReading(TorchDispatchMode):
+    """Operations whose result depends on values that Python must see."""
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        name = func.overloadpacket.__name__
+        assert name not in READS, f"{name} waits"
+        if name.startswith("index") and isinstance(args[1], list | tuple):
+            masks = [one for one in args[1] if one is not None and one.dtype == torch.bool]
+            assert not masks, f"{name} by a mask waits"
+        return func(*args, **(kwargs or {}))
+
+
+def far() -> ExitStack:
+    """Everything takes the accelerator's way."""
+    stack = ExitStack()
+    for module in (colour, view):
+        stack.enter_context(mock.patch.object(module, "on_host", return_value=False))
+    return stack
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Python's numbers become no tensors, and values are not looked at."""
+    fault = AssertionError("torch.tensor waits: augment.draws.constant does once")
+    with far(), mock.patch("torch.tensor", side_effect=fault), NoReading():
+        yield
+
+
+def twice(work: Callable[[int], Any]) -> None:
+    """Once for what is made at the first batch, then held."""
+    with far():
+        work(0)
+    with held():
+        work(1)
+
+
+def images() -> torch.Tensor:
+    return torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_views(preset: str) -> None:
+    views = views_from(preset)
+    assert views is not None
+    twice(lambda seed: views(images(), seed))
+
+
+def test_augmentation() -> None:
+    augment = Augment(flip=True, translate=2, rotate=10.0, erase=0.5, cutout=4, contrast=0.3)
+    twice(lambda seed: augment(images(), seed))
+
+
+def test_contrastive_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contrastive, "BLOCK", 4)
+    monkeypatch.setattr(contrastive, "FULL", 4)
+
+    def work(seed: int) -> None:
+        torch.manual_seed(seed)
+        z1, z2, queue = (torch.randn(16, 8, requires_grad=True) for _ in range(3))
+        (nt_xent(z1, z2) + info_nce(z1, z2, queue.detach())).backward()
+
+    twice(work)
+
+
+def test_the_watch_sees() -> None:
+    """What it is there for."""
+    reads: list[Callable[[torch.Tensor], Any]] = [
+        lambda x: float(x.sum()),
+        lambda x: x[x > 0.5],
+        lambda x: x * torch.tensor([2.0]),
+    ]
+    for work in reads:
+        with pytest.raises(AssertionError, match="waits"), held():
+            work(images())
