@@ -71,7 +71,7 @@ def test_a_large_batch_takes_a_fraction_of_the_memory_and_no_more_time(tmp_path:
     )
     assert fewer >= 5
     name = f"NT-Xent of {N} images with its gradient: plain against here"
-    assert compare(name, lambda: gradients("plain"), lambda: gradients("nt_xent"), rounds=5) > 0.95
+    assert compare(name, lambda: gradients("plain"), lambda: gradients("nt_xent"), rounds=5) > 1
 
 
 def test_loss_and_gradient_are_those_of_the_plain_form() -> None:

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from genlab.augment import views_from
 from genlab.cli.memory import keep_freed_memory
+from genlab.data.finish import Finish
 from genlab.data.loader import TrainLoader
 from genlab.data.pictures import Pictures
 from tests.augment.test_view import pictures
@@ -76,12 +77,13 @@ def by_pil(transform: Callable[[Image.Image], Any], workers: int) -> Iterator[li
 def by_genlab() -> Iterator[list[Tensor]]:
     """The same from memory, views drawn for the whole batch."""
     source, views = Pictures(images()), views_from("simclr_cifar")
+    finish = Finish(resize=None, options=None, binarize="none")
     assert views is not None
     loader = TrainLoader(source, torch.arange(len(source)), BATCH, seed=0)
     for epoch in itertools.count():
         loader.set_epoch(epoch)
         for batch in loader:
-            yield views(batch["image"].float().div_(255), batch["seed"])
+            yield views(finish(batch["image"]), batch["seed"])
 
 
 def seconds_a_step(batches: Iterator[list[Tensor]], width: int) -> float:

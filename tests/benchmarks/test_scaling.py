@@ -52,7 +52,7 @@ def test_moco_costs_in_proportion_to_its_queue() -> None:
         return step
 
     bend = growth("MoCo by keys", {size: work(size) for size in (16_384, 32_768, 65_536)})
-    assert bend == pytest.approx(1, abs=0.25)
+    assert bend == pytest.approx(1, abs=0.15)
 
 
 def test_views_cost_in_proportion_to_their_number() -> None:
@@ -63,4 +63,4 @@ def test_views_cost_in_proportion_to_their_number() -> None:
         return lambda: views(image, 0)
 
     bend = growth("views of 256 images", {number: work(number) for number in (2, 4, 8)})
-    assert bend == pytest.approx(1, abs=0.25)
+    assert bend == pytest.approx(1, abs=0.15)

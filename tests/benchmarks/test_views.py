@@ -15,6 +15,7 @@ from torchvision.transforms import v2
 
 from genlab.augment import views_from
 from genlab.augment.colour import draw_jitter, jitter
+from genlab.data.finish import Finish
 from genlab.methods.simclr import SimCLR
 from tests.augment.test_view import generator, pictures, slow_jitter
 from tests.benchmarks.timing import compare
@@ -44,18 +45,19 @@ def both_ways(
     image = pictures(n, size=size).mul(255).byte()
     opened = [Image.fromarray(x.permute(1, 2, 0).numpy()) for x in image]
     transform, views, seeds = per_sample(size), views_from("simclr"), count()
+    finish = Finish(resize=None, options=None, binarize="none")
     assert views is not None
 
     def singly() -> list[Tensor]:
         return [torch.stack([transform(x) for x in opened]) for _ in range(2)]
 
     def batched() -> list[Tensor]:
-        return views(image.float().div_(255), next(seeds))
+        return views(finish(image), next(seeds))
 
     return singly, batched
 
 
-@pytest.mark.parametrize(("size", "goal"), [(32, 8.0), (96, 3.0)])
+@pytest.mark.parametrize(("size", "goal"), [(32, 12.0), (96, 3.5)])
 def test_views_are_several_times_as_fast_as_pil(size: int, goal: float) -> None:
     singly, batched = both_ways(size)
     found = compare(f"2 x 256 views of {size} px: PIL against batched", singly, batched, many=2)
@@ -70,9 +72,9 @@ def test_views_against_the_tensor_transforms_of_others() -> None:
         if transform is None:
             print(f"\n{name} is not installed: not compared")
             continue
-        title = f"2 x 256 views of 32 px: {name} against batched"
+        title, goal = f"2 x 256 views of 32 px: {name} against batched", {"v2": 15, "kornia": 3}
         found = compare(title, lambda: [transform(image) for _ in range(2)], batched, many=2)  # noqa: B023
-        assert found > 1
+        assert found >= goal[name]
 
 
 def by_v2(size: int) -> Callable[[Tensor], Tensor]:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import torch
 
+from genlab.cli.memory import keep_freed_memory
+
 
 def seconds(work: Callable[[], object]) -> float:
     """Process CPU time of ``work``."""
@@ -33,6 +35,7 @@ def compare(
         many: runs of ``fast`` in one measurement, of which the mean counts.
     """
     torch.set_num_threads(1)
+    keep_freed_memory()  # as every command does
     times = []
     for _ in range(rounds + 1):
         first = seconds(slow)
