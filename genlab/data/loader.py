@@ -28,7 +28,10 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, batches: Iterable[Tensor]) -> Iterator[Batch]:
-        """For each tensor of rows, the batch ``image label index``."""
+        """For each tensor of rows, the batch ``image label index``.
+
+        The rows are the batch's to keep: a whole set gives them as its ``index``.
+        """
         ...
 
 
@@ -228,4 +231,4 @@ class EvalLoader:
         return len(self._batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        return self.source.read(self._batches)
+        return self.source.read(rows.clone() for rows in self._batches)  # the reader's own

@@ -36,12 +36,12 @@ class Pictures:
         return len(self.images)
 
     def read(self, batches: Iterable[Tensor]) -> Iterator[Batch]:
-        """For each tensor of rows, the batch ``image label index``."""
+        """For each tensor of rows, the batch ``image label index``, where rows may be ``index``."""
         for rows in batches:
             yield {
                 "image": self.images.index_select(0, rows),
                 "label": self.labels.index_select(0, rows),
-                "index": rows.clone() if self._whole else self.index.index_select(0, rows),
+                "index": rows if self._whole else self.index.index_select(0, rows),
             }
 
     def subset(self, rows: Tensor) -> Pictures:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genlab import distributed
 
-BLOCK = 1024  # rows of similarities that exist at a time
+BLOCK = 256  # rows of similarities that exist at a time
 FULL = 4096  # up to so many rows all similarities are kept: faster, and autograd does the rest
 
 
@@ -43,13 +43,15 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float = 0.5) -> Tensor:
     check(z1, z2, temperature)
     with _full_precision(z1):
         a, b = normalise(z1), normalise(z2)
+        queries = torch.cat([a, b])
+        attraction = torch.einsum("nd,nd->n", queries, torch.cat([b, a])) / temperature
+        if distributed.world_size() == 1 and _Among.suits(queries, temperature):
+            return (_Among.apply(queries, temperature) - attraction).mean()
         every1, every2 = distributed.gather(a), distributed.gather(b)
         keys = torch.cat([every1, every2])  # (2N, D)
         first = distributed.rank() * len(a)
         at = torch.arange(first, first + len(a), device=a.device)
         own = torch.cat([at, at + len(every1)])  # where this rank's rows lie among the keys
-        queries = torch.cat([a, b])
-        attraction = torch.einsum("nd,nd->n", queries, torch.cat([b, a])) / temperature
         return (log_sum_exp(queries, keys, own, temperature) - attraction).mean()
 
 
@@ -127,13 +129,58 @@ def _similarities(queries: Tensor, keys: Tensor, own: Tensor, temperature: float
     return logits.scatter_(1, own[:, None], float("-inf"))
 
 
+def _block_by_block(queries: Tensor, keys: Tensor, own: Tensor, temperature: float) -> Tensor:
+    """`log_sum_exp` without a gradient, in the memory of a block."""
+    total = []
+    for some, at in zip(queries.split(BLOCK), own.split(BLOCK), strict=True):
+        logits = _similarities(some, keys, at, temperature)
+        most = logits.amax(1, keepdim=True)
+        total.append(logits.sub_(most).exp_().sum(1).log_().add_(most[:, 0]))
+    return torch.cat(total)
+
+
+class _Among(torch.autograd.Function):
+    """`log_sum_exp` of vectors among themselves: similarities are symmetric, a product is saved.
+
+    The gradient by z_k is sum_j (g_k p_kj + g_j p_jk) z_j / tau, where p_jk is p_kj times
+    exp(total_k - total_j); that factor stays in float32's range above `LEAST` only.
+    """
+
+    LEAST = 0.05  # temperature
+
+    @staticmethod
+    def suits(z: Tensor, temperature: float) -> bool:
+        """Whether this is worth it and exact."""
+        return len(z) > FULL and temperature >= _Among.LEAST
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, temperature: float) -> Tensor:
+        total = _block_by_block(z, z, torch.arange(len(z), device=z.device), temperature)
+        ctx.save_for_backward(z, total)
+        ctx.temperature = temperature
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (z, total), (grad,) = ctx.saved_tensors, grads
+        own, middle = torch.arange(len(z), device=z.device), total.mean()
+        up, down = (total - middle).exp(), grad * (middle - total).exp()
+        out = torch.empty_like(z)
+        for start in range(0, len(z), BLOCK):
+            span = slice(start, start + BLOCK)
+            share = _similarities(z[span], z, own[span], ctx.temperature)
+            share.sub_(total[span, None]).exp_()
+            share.mul_(torch.addcmul(grad[span, None], up[span, None], down))
+            torch.mm(share, z, out=out[span])
+        return out / ctx.temperature, None
+
+
 class _BlockLogSumExp(torch.autograd.Function):
     """`log_sum_exp` a block of rows at a time, the softmax computed again for the gradient."""
 
     @staticmethod
     def forward(ctx: Any, queries: Tensor, keys: Tensor, own: Tensor, temperature: float) -> Tensor:
-        parts = zip(queries.split(BLOCK), own.split(BLOCK), strict=True)
-        total = torch.cat([_similarities(q, keys, o, temperature).logsumexp(1) for q, o in parts])
+        total = _block_by_block(queries, keys, own, temperature)
         ctx.save_for_backward(queries, keys, own, total)
         ctx.temperature = temperature
         return total
