@@ -86,11 +86,14 @@ def test_ranks_with_unequal_rows_are_refused(two_ranks: TwoRanks) -> None:
     assert all(result["said"] for result in two)
 
 
-def test_blocks_give_the_same_loss_and_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("temperature", [0.2, 0.05, 0.01])  # the last too small to be symmetric
+def test_blocks_give_the_same_loss_and_gradient(
+    temperature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def both(full: int) -> tuple[Tensor, Tensor, Tensor]:
         monkeypatch.setattr(contrastive, "FULL", full)
         a, b = x(0, 300, 16).requires_grad_(), x(1, 300, 16).requires_grad_()
-        loss = losses.nt_xent(a, b, 0.2)
+        loss = losses.nt_xent(a, b, temperature)
         loss.backward()
         assert a.grad is not None
         assert b.grad is not None
@@ -99,6 +102,26 @@ def test_blocks_give_the_same_loss_and_gradient(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(contrastive, "BLOCK", 128)  # 600 rows: the last block is not full
     for found, expected in zip(both(10), both(10_000), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_blocks_in_single_precision_at_the_smallest_symmetric_temperature(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Views that are equal, and others opposite: totals as far apart as they can be."""
+    z = F.normalize(x(0, 64, 16)).repeat(4, 1)
+    a, b = torch.cat([z, -z[:1]]), torch.cat([z, z[1:2]])
+
+    def gradient(full: int, dtype: torch.dtype) -> Tensor:
+        monkeypatch.setattr(contrastive, "FULL", full)
+        leaf = a.detach().to(dtype, copy=True).requires_grad_()
+        losses.nt_xent(leaf, b.to(dtype), contrastive._Among.LEAST).backward()
+        assert leaf.grad is not None
+        return leaf.grad
+
+    monkeypatch.setattr(contrastive, "BLOCK", 100)
+    expected = gradient(10_000, torch.float64)
+    found = gradient(10, torch.float32).double()
+    assert float((found - expected).norm() / expected.norm()) < 1e-5
 
 
 def test_moco_v3_scales_by_two_tau_and_keeps_keys_constant() -> None:
