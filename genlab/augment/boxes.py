@@ -70,7 +70,7 @@ def square_boxes(shape: Shape, side: int, generator: torch.Generator) -> Tensor:
 
     Source: DeVries & Taylor 2017, arXiv:1708.04552.
     """
-    size = constant(tuple(shape[2:]), generator.device).expand(shape[0], 2)
+    size = constant(tuple(shape[2:]), generator.device, torch.int64).expand(shape[0], 2)
     start = whole(size - 1, generator) - side // 2
     end = torch.minimum(start + side, size)
     start = start.clamp(min=0)

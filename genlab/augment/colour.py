@@ -36,10 +36,10 @@ def draw_jitter(
     """
     low = [max(0.0, 1 - s) for s in strength[:3]] + [-strength[HUE]]
     high = [1 + s for s in strength[:3]] + [strength[HUE]]
-    ends = constant((tuple(low), tuple(high)), generator.device)
+    ends = constant((tuple(low), tuple(high)), generator.device, torch.float32)
     unit = torch.rand((n, 4), generator=generator, device=generator.device)
     factor = ends[0] + unit * (ends[1] - ends[0])
-    neutral = constant((1.0, 1.0, 1.0, 0.0), generator.device)
+    neutral = constant((1.0, 1.0, 1.0, 0.0), generator.device, torch.float32)
     factor = torch.where(coin(n, chance, generator)[:, None], factor, neutral)
     order = uniform((n, 4), 0, 1, generator).argsort(1)
     return {"factor": factor, "order": order, "grey": coin(n, grey, generator)}
@@ -92,7 +92,7 @@ def scale_about_grey(image: Tensor, scale: Tensor, by_pixel: Tensor, by_mean: Te
 
 def grey_weights(colours: int, device: torch.device) -> Tensor:
     """What each colour adds to the grey value, (C,)."""
-    return constant(_weights(colours), device)
+    return constant(_weights(colours), device, torch.float32)
 
 
 def _weights(colours: int) -> tuple[float, ...]:

@@ -31,14 +31,13 @@ def generator(seed: int, device: torch.device, stream: int = 0) -> torch.Generat
 
 
 @lru_cache
-def constant(
-    values: tuple[Any, ...], device: torch.device, dtype: torch.dtype | None = None
-) -> Tensor:
+def constant(values: tuple[Any, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
     """Numbers as a tensor that nobody may change: the same one at every call.
 
     To copy them from Python to a GPU anew would wait until it is done with all that it has.
     """
-    return torch.tensor(values, device=device, dtype=dtype)
+    with torch.inference_mode(False):  # its first user is not its last
+        return torch.tensor(values, device=device, dtype=dtype)
 
 
 def for_this_rank(

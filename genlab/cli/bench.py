@@ -36,7 +36,7 @@ def bench(words: list[str], steps: int, warmup: int, json: bool) -> None:
     files, overrides = split_words(words)
     for key in (word.partition("=")[0] for word in overrides):
         if key in FOR_TIMING:
-            raise RecipeError(f"bench sets {key} itself", "the command line", "--steps, --warmup")
+            raise RecipeError(f"bench sets {key} itself: leave it out", "the command line")
     extra = [f"{key}={value}" for key, value in FOR_TIMING.items()]
     recipe = recipes.resolve(files, overrides + extra)
     recipes.check_keys(recipe)
@@ -81,6 +81,8 @@ def _measure(recipe: recipes.Recipe, folder: Path, steps: int, warmup: int) -> d
     print(f"{recipe.name}: {warmup} + {steps} steps ...", file=sys.stderr)
     with timed_batches(type(loader), timer):
         lab.trainer.fit(lab.model, datamodule=lab.data)
+    if not timer.pairs:
+        raise RecipeError("no step was measured: training ended before it", recipe.name)
     device = lab.model.device
     halves = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
     dtype = halves.get(str(lab.trainer.precision), torch.float32)

@@ -75,4 +75,5 @@ def _architecture(arguments: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
         raise RecipeError(f"{source} does not say which network its weights are of", where,
                           "name it: model.encoder=NAME")  # fmt: skip
     own = arguments.get("encoder_kwargs") or {}
-    return {"encoder": found["encoder"], "encoder_kwargs": found["encoder_kwargs"] | own}
+    theirs = {k: v for k, v in found["encoder_kwargs"].items() if k != "compile"}
+    return {"encoder": found["encoder"], "encoder_kwargs": theirs | own}

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from genlab import distributed
 
@@ -161,6 +162,7 @@ class _Among(torch.autograd.Function):
         return total
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (z, total), (grad,) = ctx.saved_tensors, grads
         own, middle = torch.arange(len(z), device=z.device), total.mean()
@@ -168,10 +170,11 @@ class _Among(torch.autograd.Function):
         out = torch.empty_like(z)
         for start in range(0, len(z), BLOCK):
             span = slice(start, start + BLOCK)
-            share = _similarities(z[span], z, own[span], ctx.temperature)
-            share.sub_(total[span, None]).exp_()
-            share.mul_(torch.addcmul(grad[span, None], up[span, None], down))
-            torch.mm(share, z, out=out[span])
+            with _full_precision(z):
+                share = _similarities(z[span], z, own[span], ctx.temperature)
+                share.sub_(total[span, None]).exp_()
+                share.mul_(torch.addcmul(grad[span, None], up[span, None], down))
+                torch.mm(share, z, out=out[span])
         return out / ctx.temperature, None
 
 
@@ -186,15 +189,17 @@ class _BlockLogSumExp(torch.autograd.Function):
         return total
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
         queries, keys, own, total = ctx.saved_tensors
         to_queries, to_keys = torch.empty_like(queries), torch.zeros_like(keys)
         for start in range(0, len(queries), BLOCK):
             span = slice(start, start + BLOCK)
-            share = _similarities(queries[span], keys, own[span], ctx.temperature)
-            share = share.sub_(total[span, None]).exp_().mul_(grads[0][span, None])
-            to_queries[span] = share @ keys
-            to_keys.addmm_(share.T, queries[span])
+            with _full_precision(keys):
+                share = _similarities(queries[span], keys, own[span], ctx.temperature)
+                share = share.sub_(total[span, None]).exp_().mul_(grads[0][span, None])
+                to_queries[span] = share @ keys
+                to_keys.addmm_(share.T, queries[span])
         return to_queries / ctx.temperature, to_keys / ctx.temperature, None, None
 
 

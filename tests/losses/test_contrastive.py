@@ -104,6 +104,25 @@ def test_blocks_give_the_same_loss_and_gradient(
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("temperature", [0.2, 0.01])
+def test_blocks_can_be_differentiated_within_autocast(
+    temperature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies around them rounds to bfloat16 then, as torch warns."""
+
+    def gradient(half: bool) -> Tensor:
+        leaf = x(0, 32, 8).float().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            losses.nt_xent(leaf, x(1, 32, 8).float(), temperature).backward()
+        assert leaf.grad is not None
+        return leaf.grad
+
+    monkeypatch.setattr(contrastive, "FULL", 10)
+    monkeypatch.setattr(contrastive, "BLOCK", 20)
+    found, expected = gradient(half=True), gradient(half=False)
+    assert float((found - expected).norm() / expected.norm()) < 0.02
+
+
 def test_blocks_in_single_precision_at_the_smallest_symmetric_temperature(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
