@@ -108,7 +108,7 @@ def spec(method: L.LightningModule) -> dict[str, Any]:
 
 
 def build(spec: dict[str, Any]) -> L.LightningModule:
-    """The method that a `spec` describes, with fresh weights.
+    """The method that a `spec` describes, with fresh weights and not compiled.
 
     Raises:
         CheckpointError: a class outside ``genlab.methods``, or arguments it does not take.

@@ -21,7 +21,7 @@ def keep_freed_memory() -> bool:
     if any(name in os.environ for name in GIVEN):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    # the first setting ends glibc's own adaptation: alone the second would make things worse
+    # either ends glibc's own adaptation: a trim threshold alone would pin the other at 128 KiB
     if mallopt is None or not any(mallopt(MMAP_THRESHOLD, size) for size in LARGEST):
         return False
     return bool(mallopt(TRIM_THRESHOLD, 2**31 - 1))

@@ -73,7 +73,7 @@ class Encoder(nn.Module):
             self.backbone.compile(mode=None if how is True else how)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # a copy, of which torch says that it is not compiled: a momentum encoder for one
+        # of a copy, a momentum encoder for one: torch leaves out of it that it is compiled
         super().__setstate__(state)
         self.compile_backbone(self.compiled)
 
