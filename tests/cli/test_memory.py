@@ -54,7 +54,7 @@ def test_freed_memory_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Page faults of twenty large arrays, one after the other."""
     for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "LD_PRELOAD"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NUMPY_MADVISE_HUGEPAGE", "0")  # a huge page is one fault, where there is one
+    monkeypatch.setenv("NUMPY_MADVISE_HUGEPAGE", "0")  # such a page is one fault
 
     def faults(keep: bool) -> tuple[str, int]:
         program = PROGRAM.format(keep=keep)
