@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from genlab import recipes
-from genlab.recipes import RecipeError
+from genlab.errors import RecipeError
 
 
 def write(folder: Path, **files: str) -> None:

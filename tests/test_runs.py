@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from genlab import runs
+from genlab import process, runs
+from genlab.errors import RunError
 
 LAUNCHERS = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK", "SLURM_JOB_ID", "SLURM_STEP_ID",
              "SLURM_ARRAY_JOB_ID", "TORCHELASTIC_RUN_ID", "ENVIRONMENT",
@@ -63,7 +64,7 @@ def test_a_launched_child_uses_its_parents(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_torchrun_on_several_nodes_needs_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     launch = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
-    with pytest.raises(runs.RunError, match="rdzv-id"):
+    with pytest.raises(RunError, match="rdzv-id"):
         directory(monkeypatch, **launch)
 
 
@@ -83,11 +84,11 @@ def test_only_rank_zero_owns_the_directory(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert runs.launches() is owner
+    assert process.is_first() is owner
 
 
 def test_a_locked_run_says_by_whom(tmp_path: Path) -> None:
-    with runs.lock(tmp_path), pytest.raises(runs.RunError, match="process"):
+    with runs.lock(tmp_path), pytest.raises(RunError, match="process"):
         runs.lock(tmp_path)
     runs.lock(tmp_path).close()
 

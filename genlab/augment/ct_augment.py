@@ -19,7 +19,7 @@ from genlab.augment.boxes import inside, square_boxes
 from genlab.augment.ct_ops import BINS, CT_OPS, GREY
 from genlab.augment.draws import Params, Shape, for_this_rank, uniform, whole
 from genlab.augment.ops import by_operation
-from genlab.recipes import check_names
+from genlab.errors import check_names
 
 STREAM, PROBE = 65, 66  # of the batch's seed; see `draws.generator`
 LEVELS, MOST = 2, 17  # levels of an operation, bins of a level, at most

@@ -20,7 +20,7 @@ from genlab.augment.boxes import inside, square_boxes
 from genlab.augment.ct_augment import CTAugment
 from genlab.augment.draws import Params, Shape, coin, for_this_rank, uniform, whole
 from genlab.augment.ops import OPS, by_operation
-from genlab.recipes import check_names
+from genlab.errors import check_names
 
 STREAM = 64  # of the batch's seed; see `draws.generator`
 LEVELS = 10  # levels 1 ... 9 of the strongest

@@ -13,7 +13,7 @@ from genlab.augment import geometry
 from genlab.augment.boxes import crop_boxes, erase_boxes, inside, square_boxes
 from genlab.augment.colour import grey_weights
 from genlab.augment.draws import Params, Shape, coin, for_this_rank, uniform
-from genlab.recipes import check_names
+from genlab.errors import check_names
 
 STREAM = 1  # of the batch's seed; see `draws.generator`
 LIMITS = {

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from genlab.augment.view import STREAM, View
-from genlab.recipes import check_names
+from genlab.errors import check_names
 
 Options = dict[str, Any]
 PRESETS: dict[str, list[Options]] = {

@@ -9,7 +9,8 @@ import lightning as L
 from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 
-from genlab.callbacks.pictures import class_rows, save, still
+from genlab.drawing.grid import class_rows, save
+from genlab.networks.modes import still
 
 FORMATS = (".gif", ".webp", ".png")
 LAST = 2000  # milliseconds that the last frame stays

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genlab import distributed
-from genlab.callbacks.pictures import publish
+from genlab.drawing.grid import publish
 
 
 class GradientNorms(L.Callback):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from genlab import distributed
+from genlab.networks.modes import evaluating
 
 
 class KeyDrift(L.Callback):
@@ -85,16 +84,3 @@ class KeyDrift(L.Callback):
         with evaluating(*networks), trainer.precision_plugin.forward_context():
             k = networks[1](networks[0](self._images))
         return distributed.gather_rows(F.normalize(k.float(), dim=1))
-
-
-@contextmanager
-def evaluating(*networks: nn.Module) -> Iterator[None]:
-    """Eval mode for a while; afterwards every part is in the mode that it had."""
-    modes = [(part, part.training) for network in networks for part in network.modules()]
-    for network in networks:
-        network.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from genlab import distributed
-from genlab.callbacks.checkpoints import Checkpoints
 from genlab.metrics import KNN, Bank, collect
+from genlab.training.engine.checkpointing import Checkpoints
 
 FIGURES = ("val/knn_top1", "val/knn_top5")
 

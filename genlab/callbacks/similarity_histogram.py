@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genlab.callbacks.key_drift import evaluating
-from genlab.callbacks.pictures import publish
+from genlab.drawing.grid import publish
+from genlab.networks.modes import evaluating
 
 SEED = 5 << 40  # of the views: the same ones in every picture
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from genlab.augment import View
-from genlab.callbacks.pictures import grid, publish
+from genlab.drawing.grid import grid, publish
 
 LINE = 14  # pixels of a line of text
 WIDTH = 96  # pixels of a column at least

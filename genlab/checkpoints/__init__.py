@@ -1,6 +1,8 @@
 """Checkpoints in and out: methods by the class that the file names, pretrained weights, writing."""
 
-from genlab.checkpoints.load import (
+from genlab.checkpoints.foreign.pretrained import backbone_of, load_backbone
+from genlab.checkpoints.foreign.report import Report
+from genlab.checkpoints.loading import (
     build,
     described,
     load,
@@ -9,9 +11,8 @@ from genlab.checkpoints.load import (
     spec,
     without_download,
 )
-from genlab.checkpoints.pretrained import backbone_of, load_backbone
-from genlab.checkpoints.report import CheckpointError, Report
-from genlab.checkpoints.write import AtomicCheckpointIO
+from genlab.checkpoints.writing import AtomicCheckpointIO
+from genlab.errors import CheckpointError
 
 __all__ = [
     "AtomicCheckpointIO",

@@ -13,8 +13,7 @@ from typing import Any, NoReturn
 
 from genlab import __version__
 from genlab.cluster import slurm
-from genlab.recipes import RecipeError, nearest
-from genlab.runs import RunError
+from genlab.errors import RecipeError, RunError, nearest
 
 EXAMPLES = """\
 recipes
@@ -207,7 +206,7 @@ def _slurm_words(command: Callable[[str, str], Parser]) -> None:
 
 
 def _job_options(submit: Parser) -> None:
-    """What a training asks of Slurm, see `genlab.cluster.submit.Job`."""
+    """What a training asks of Slurm, see `genlab.cluster.submission.Job`."""
     submit.add_argument("--nodes", type=int, default=1)
     submit.add_argument("--gpus-per-node", type=int, default=0, metavar="G", help="one task each")
     submit.add_argument("--tasks-per-node", type=int, default=1, help="processes, without GPUs")
@@ -226,10 +225,10 @@ def _job_options(submit: Parser) -> None:
 
 
 MODULES = {
-    "ls": "catalogue", "show": "catalogue", "cp": "catalogue",
-    "fit": "train", "crossval": "crossval", "validate": "measure", "test": "measure",
-    "sample": "use", "reconstruct": "use", "interpolate": "use",
-    "evaluate": "use", "embed": "use", "predict": "use",
+    "ls": "ls", "show": "ls", "cp": "ls",
+    "fit": "fit", "crossval": "crossval", "validate": "measure", "test": "measure",
+    "sample": "samples", "reconstruct": "samples", "interpolate": "samples",
+    "evaluate": "evaluate", "embed": "features", "predict": "features",
     "submit": "submit", "jobs": "submit", "cancel": "submit",
     "export": "export", "pack": "pack", "doctor": "doctor", "bench": "bench",
     "sweep": "sweep", "compare": "compare", "sync": "sync",

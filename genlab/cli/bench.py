@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genlab import recipes
-from genlab.cli.stops import input_errors
-from genlab.cli.train import split_words
-from genlab.recipes import RecipeError
+from genlab.cli.arguments import split_words
+from genlab.errors import RecipeError
+from genlab.training.endings import input_errors
 
 if TYPE_CHECKING:
-    from genlab.cli.build import Lab
+    from genlab.training.building import Lab
 
 FOR_TIMING = {  # nothing of these belongs to a step
     "trainer.max_epochs": -1,
@@ -41,7 +41,7 @@ def bench(words: list[str], steps: int, warmup: int, json: bool) -> None:
     recipe = recipes.resolve(files, overrides + extra)
     recipes.check_keys(recipe)
 
-    from genlab.cluster.requeue import Stopped
+    from genlab.training.engine.safe_requeue import Stopped
 
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -59,8 +59,8 @@ def bench(words: list[str], steps: int, warmup: int, json: bool) -> None:
 def _measure(recipe: recipes.Recipe, folder: Path, steps: int, warmup: int) -> dict[str, Any]:
     import torch
 
-    from genlab.cli.build import build
-    from genlab.evaluate.steps import StepTimer, matmul_peak, timed_batches
+    from genlab.training.building import build
+    from genlab.training.profile.steps import StepTimer, matmul_peak, timed_batches
 
     lab = build(recipe, folder)
     (folder / "checkpoints").mkdir()

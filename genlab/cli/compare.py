@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from genlab import runs as run_directories
-from genlab.cli.comparison import Group, Run, chosen, differing, grouped, ranked, shown
-from genlab.recipes import RecipeError, nearest
+from genlab.errors import RecipeError, nearest
+from genlab.experiments.comparison import Group, Run, chosen, differing, grouped, ranked, shown
 
 MOST_FIGURES, MOST_PANELS, MOST_SETTINGS = 6, 4, 8  # that tables and pictures show unasked
 
@@ -105,7 +105,7 @@ def _title(found: Sequence[Run], words: Sequence[str]) -> str:
 
 
 def _draw(groups: Sequence[Group], panels: Sequence[str], target: Path, title: str) -> list[str]:
-    from genlab.cli.curves import draw
+    from genlab.experiments.curves import draw
 
     try:
         return draw(groups, panels, target, title)

@@ -10,9 +10,10 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from genlab import recipes, runs
-from genlab.cli.train import split_words
-from genlab.recipes import COMMAND_LINE, RecipeError
+from genlab import process, recipes, runs
+from genlab.cli.arguments import split_words
+from genlab.errors import RecipeError
+from genlab.recipes import COMMAND_LINE
 
 
 def crossval(words: list[str], folds: int, json: bool) -> int:
@@ -31,7 +32,7 @@ def crossval(words: list[str], folds: int, json: bool) -> int:
     recipe = recipes.resolve(files, [*overrides, f"data.folds={folds}", "data.fold=0"])
     recipes.check_keys(recipe)
     root = Path((recipe.config.get("track") or {}).get("runs", "runs"))
-    name, identity = recipe.name, f"{runs.new_id()}-crossval"
+    name, identity = recipe.name, f"{process.new_id()}-crossval"
     done = []
     for fold in range(folds):
         print(f"fold {fold + 1} of {folds}", file=sys.stderr)
@@ -52,7 +53,7 @@ def crossval(words: list[str], folds: int, json: bool) -> int:
 def _fit(words: list[str], identity: str) -> int:
     """One ``genlab fit`` in a process of its own; its progress is shown, its table is not."""
     command = [sys.executable, "-m", "genlab", "fit", *words, "track.test_after_fit=false"]
-    environment = os.environ | {runs.ID_VARIABLE: identity}
+    environment = os.environ | {process.ID_VARIABLE: identity}
     return subprocess.run(
         command, env=environment, stdout=subprocess.DEVNULL, check=False
     ).returncode

@@ -20,8 +20,8 @@ def doctor() -> None:
     """Print versions, devices, data, W&B and Slurm; a line each."""
     import torch
 
-    from genlab.callbacks.tracking import wandb_state
-    from genlab.cli.record import versions
+    from genlab.training.record import versions
+    from genlab.training.tracking.settings import wandb_state
 
     rows = list(versions().items())
     rows.append(("CPU", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"))

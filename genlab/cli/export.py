@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genlab import __version__, runs
-from genlab.recipes import RecipeError
+from genlab.errors import CheckpointError, RecipeError, RunError
 
 if TYPE_CHECKING:
-    from genlab.checkpoints.card import Origin
-    from genlab.checkpoints.export import Parts
+    from genlab.checkpoints.export.model_card import Origin
+    from genlab.checkpoints.export.timm_folder import Parts
 
 FILES = (
     "README.md",
@@ -36,8 +36,8 @@ def export(
     target = Path(out)
     _check(target, format, push, license, fuse, force)
     from genlab import checkpoints
-    from genlab.checkpoints.card import card
-    from genlab.checkpoints.export import parts_of
+    from genlab.checkpoints.export.model_card import card
+    from genlab.checkpoints.export.timm_folder import parts_of
 
     file = runs.checkpoint(ckpt)
     with _folder(target) as folder:
@@ -45,8 +45,8 @@ def export(
             content = checkpoints.read(file)
             parts = parts_of(_method(content, file))
             held = _write(parts, folder, format, fuse)
-        except checkpoints.CheckpointError as error:
-            raise runs.RunError(str(error)) from None
+        except CheckpointError as error:
+            raise RunError(str(error)) from None
         text = card(held, _origin(content, file), format, license, push)
         (folder / "README.md").write_text(text)
     sizes = [f"{f.name} ({f.stat().st_size / 1e6:.1f} MB)" for f in _exported(target)]
@@ -70,8 +70,8 @@ def _check(
     if target.is_dir() and any(target.iterdir()) and not force:
         raise RecipeError(f"--out {target} is not empty; --force replaces an export in it")
     if format == "onnx":
-        from genlab.checkpoints.load import CheckpointError
-        from genlab.checkpoints.program import check_onnx
+        from genlab.checkpoints.export.programs import check_onnx
+        from genlab.errors import CheckpointError
 
         try:
             check_onnx()
@@ -86,7 +86,7 @@ def _folder(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:
-        raise runs.RunError(f"cannot write {target}: {error.strerror}") from None
+        raise RunError(f"cannot write {target}: {error.strerror}") from None
     try:
         yield folder
         for path in (folder, *folder.iterdir()):  # made private by those who wrote them
@@ -109,7 +109,7 @@ def _exported(folder: Path) -> list[Path]:
 def _method(content: dict[str, Any], file: Path) -> Any:
     """The method of a checkpoint, built without what only training needs."""
     from genlab import checkpoints
-    from genlab.checkpoints.export import TRAINING_ONLY
+    from genlab.checkpoints.export.timm_folder import TRAINING_ONLY
 
     spec = checkpoints.described(content, file)
     kwargs = spec["init_args"].get("encoder_kwargs")
@@ -122,8 +122,8 @@ def _method(content: dict[str, Any], file: Path) -> Any:
 def _write(parts: Parts, folder: Path, format: str, fuse: bool) -> Parts:
     """The weights in a format; returns the parts that it holds."""
     from genlab import networks
-    from genlab.checkpoints import program as programs
-    from genlab.checkpoints.export import write_timm
+    from genlab.checkpoints.export import programs
+    from genlab.checkpoints.export.timm_folder import write_timm
 
     if format == "timm":
         held = write_timm(parts, folder)
@@ -141,7 +141,7 @@ def _write(parts: Parts, folder: Path, format: str, fuse: bool) -> Parts:
 
 def _origin(content: dict[str, Any], file: Path) -> Origin:
     """What the checkpoint and its run directory tell of the weights."""
-    from genlab.checkpoints.card import Origin
+    from genlab.checkpoints.export.model_card import Origin
 
     stamp, run = content.get("genlab", {}), file.parent.parent
     facts, versions = runs.read_json(run / "run.json"), {"genlab": __version__}
@@ -188,7 +188,7 @@ def _push(folder: Path, repository: str) -> None:
         )  # fmt: skip
     except Exception as error:  # the hub's client raises a dozen kinds, and its transport's
         why = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise runs.RunError(
+        raise RunError(
             f"not pushed to {repository}: {why}\n"
             f"{folder} is complete: repeat with --force, after `hf auth login` if access was denied"
         ) from None

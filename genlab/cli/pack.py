@@ -8,8 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from genlab import runs
-from genlab.recipes import RecipeError
+from genlab.errors import RecipeError, RunError
 
 PARTS = ("train", "val", "test")
 
@@ -35,7 +34,7 @@ def pack(
         if shards is None:
             _check(Path(folder))
             return
-        from genlab.data import pack as packing
+        from genlab.data.shards import packing
 
         how = packing.Packing(size, resize, quality, seed, unlabeled)
         line = _Line(shards)
@@ -44,7 +43,7 @@ def pack(
         raise RecipeError(str(error)) from None
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        raise runs.RunError(
+        raise RunError(
             f"cannot pack into {shards}: {where}{error.strerror}\n"
             "the same command goes on after the last whole shard"
         ) from None
@@ -61,9 +60,9 @@ def _splits(split: str | None) -> list[str]:
 
 
 def _check(folder: Path) -> None:
-    from genlab.data import shard_index
+    from genlab.data.shards import index
 
-    print(f"{folder}: all {shard_index.check(folder):,} pictures are as they were packed")
+    print(f"{folder}: all {index.check(folder):,} pictures are as they were packed")
 
 
 def _say(found: dict[str, Any], shards: str) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from genlab import recipes, runs
-from genlab.cli.train import split_words
+from genlab.cli.arguments import split_words
 from genlab.cluster import jobs as queue
 from genlab.cluster import launch, slurm
-from genlab.cluster.slurm import SlurmError
-from genlab.cluster.submit import Job, check_array, check_time, shown
-from genlab.cluster.submit import submit as put
-from genlab.recipes import COMMAND_LINE, Recipe, RecipeError
+from genlab.cluster.submission import Job, check_array, check_time, shown
+from genlab.cluster.submission import submit as put
+from genlab.errors import RecipeError, SlurmError
+from genlab.recipes import COMMAND_LINE, Recipe
 
 ELSEWHERE = ("fsdp", "deepspeed")  # strategies that only GPUs can build
 
@@ -91,7 +91,7 @@ def validate(recipe: Recipe, job: Job) -> None:
     if str(trainer.get("precision", "")).startswith(("16", "transformer-engine")):
         trainer["precision"] = "32-true"
 
-    from genlab.cli.build import build
+    from genlab.training.building import build
 
     lab = build(recipe, job.folder / "validation")
     size, parts = getattr(lab.data, "batch_size", None), lab.trainer.accumulate_grad_batches

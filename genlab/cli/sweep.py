@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genlab import recipes, runs
-from genlab.cli import trials
-from genlab.cli.comparison import SWEEP, Run
-from genlab.cli.pool import Task, run_all
-from genlab.cli.train import split_words
-from genlab.recipes import COMMAND_LINE, Recipe, RecipeError
-from genlab.runs import RunError
+from genlab import process, recipes, runs
+from genlab.cli.arguments import split_words
+from genlab.errors import RecipeError, RunError, nearest
+from genlab.experiments import axes
+from genlab.experiments.comparison import SWEEP, Run
+from genlab.experiments.pool import Task, run_all
+from genlab.recipes import COMMAND_LINE, Recipe
 
 
 @dataclass
@@ -86,15 +86,15 @@ def planned(
         RecipeError: no such recipe, wrong words, or a name that is taken.
     """
     files, overrides = split_words(words)
-    found = trials.axes(overrides)
+    found = axes.axes(overrides)
     if kept := [one.key for one in found if one.key.startswith("track.") and len(one.values) != 1]:
         raise RecipeError(f"{kept[0]} says where runs are kept: it cannot vary", COMMAND_LINE)
-    own = trials.drawn(found, random, seed) if random is not None else trials.grid(found)
+    own = axes.drawn(found, random, seed) if random is not None else axes.grid(found)
     constant = [f"{one.key}={one.values[0]}" for one in found if len(one.values) == 1]
     recipe = recipes.resolve(files, constant)
     if name is not None and not re.fullmatch(r"[\w.-]+", name):
         raise RecipeError(f"--name {name} may hold letters, digits, - _ .", COMMAND_LINE)
-    identity = name or f"{runs.new_id()}-sweep"
+    identity = name or f"{process.new_id()}-sweep"
     root = Path((recipe.config.get("track") or {}).get("runs", "runs")).absolute()
     folder = root / recipe.name / identity
     if folder.exists():
@@ -109,7 +109,7 @@ def planned(
 
 
 def _settings(
-    constant: list[str], found: Sequence[trials.Axis], root: Path, identity: str
+    constant: list[str], found: Sequence[axes.Axis], root: Path, identity: str
 ) -> list[str]:
     """The words that all trials share: the user's, and where the sweep belongs.
 
@@ -121,7 +121,7 @@ def _settings(
     shared.append(f"track.runs={json.dumps(str(root))}")
     if "track.group" not in keys:
         shared.append(f"track.group={json.dumps(identity)}")
-    if "track.test_after_fit" not in keys and varying - {trials.SEED}:
+    if "track.test_after_fit" not in keys and varying - {axes.SEED}:
         shared.append("track.test_after_fit=false")
     return shared
 
@@ -139,7 +139,7 @@ def opened(word: str, root: str) -> tuple[Path, list[Trial]]:
     folder = next((one.absolute() for one in named if (one / SWEEP).is_file()), None)
     if folder is None:
         names = {one.name for one in known}
-        hint = recipes.nearest(word, names) or f"there are no sweeps under {root}/"
+        hint = nearest(word, names) or f"there are no sweeps under {root}/"
         raise RunError(f"{word} is no sweep\n{hint}")
     content = runs.read_json(folder / SWEEP)
     pairs = zip(content["runs"], content["trials"], strict=True)
@@ -162,8 +162,8 @@ def _check(found: Sequence[Trial], job: Any) -> None:
         recipe = recipes.resolve(files, overrides)
         recipes.check_keys(recipe)
         resolved.append((trial, recipe))
-    from genlab.cli.build import build
     from genlab.cli.submit import validate
+    from genlab.training.building import build
 
     tried: set[str] = set()
     for trial, recipe in resolved:
@@ -205,7 +205,7 @@ def _train(folder: Path, found: Sequence[Trial], parallel: int) -> int:
         Task(
             " ".join(trial.words),
             [sys.executable, "-m", "genlab", "fit", *trial.command],
-            {runs.ID_VARIABLE: trial.run.name},
+            {process.ID_VARIABLE: trial.run.name},
             None if parallel == 1 else folder / f"{trial.run.name}.log",
         )
         for trial in waiting
@@ -233,7 +233,7 @@ def _shown(folder: Path) -> str:
 
 
 def _job(folder: Path, found: Sequence[Trial], wish: dict[str, Any]) -> Any:
-    from genlab.cluster.submit import Job
+    from genlab.cluster.submission import Job
 
     name = folder.parent
     files, overrides = split_words(found[0].fixed)
@@ -244,7 +244,7 @@ def _job(folder: Path, found: Sequence[Trial], wish: dict[str, Any]) -> Any:
 
 def _submit(folder: Path, found: Sequence[Trial], job: Any, parallel: int, new: bool) -> int:
     """One job array, a task for each run that is not finished."""
-    from genlab.cluster.submit import submit as put
+    from genlab.cluster.submission import submit as put
 
     waiting = [trial for trial in found if trial.state in ("waiting", "stopped")]
     if not waiting:
@@ -267,4 +267,4 @@ def _submit(folder: Path, found: Sequence[Trial], job: Any, parallel: int, new: 
 
 def _line(trial: Trial) -> str:
     """A task of the array, as slurm/train.sbatch reads it."""
-    return shlex.join([f"{runs.ID_VARIABLE}={trial.run.name}", *trial.command]) + "\n"
+    return shlex.join([f"{process.ID_VARIABLE}={trial.run.name}", *trial.command]) + "\n"

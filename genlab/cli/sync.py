@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from genlab import runs as run_directories
-from genlab.cli.comparison import chosen
-from genlab.runs import RunError
+from genlab.errors import RunError
+from genlab.experiments.comparison import chosen
 
 HEADER = 7  # bytes of a .wandb file before its first record
 NAME = re.compile(r"offline-run-(\d{8}_\d{6})-(.+)")
@@ -54,7 +54,7 @@ def sync(runs: list[str], dry_run: bool = False, root: str = "runs") -> int:
     if dry_run:
         print("\n".join(os.path.relpath(part) for part in waiting))
         return 0
-    from genlab.callbacks.tracking import no_upload_because
+    from genlab.training.tracking.settings import no_upload_because
 
     if reason := no_upload_because():
         raise RunError(f"{reason}\n{len(waiting)} parts wait; genlab sync --dry-run lists them")

@@ -6,9 +6,9 @@ import os
 import re
 from typing import Any
 
-from genlab import runs
+from genlab import process
 from genlab.cluster import slurm
-from genlab.cluster.slurm import SlurmError
+from genlab.errors import SlurmError
 
 HANDS_OFF = ("bash", "interactive")  # job names under which Lightning ignores Slurm
 AUTO = (None, "auto", -1, "-1")
@@ -25,7 +25,7 @@ def shape() -> tuple[int, int]:
     Raises:
         SlurmError: nodes with different numbers of tasks.
     """
-    if not runs.in_step():
+    if not process.in_step():
         return 1, 1
     counts = task_counts(os.environ.get("SLURM_STEP_TASKS_PER_NODE", "1"))
     if len(set(counts)) > 1:
@@ -57,7 +57,7 @@ def check() -> None:
     if not slurm.allocated() or torchrun():
         return
     tasks = int(os.environ.get("SLURM_NTASKS", "1"))
-    if not runs.in_step() and tasks > 1 and "LOCAL_RANK" not in os.environ:
+    if not process.in_step() and tasks > 1 and "LOCAL_RANK" not in os.environ:
         raise SlurmError(
             f"this job has {tasks} tasks, but genlab was started without srun: srun genlab fit ..."
         )

@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from genlab.runs import RunError, in_job
+from genlab.errors import SlurmError
+from genlab.process import in_job
 
 inside = in_job  # to stop, save and requeue as a job does
 ATTEMPTS = 5
@@ -23,10 +24,6 @@ MARGIN = 30.0  # seconds before a time limit at which there is nothing more to w
 _progressed = threading.Event()  # this start has written a checkpoint
 _settling = threading.Lock()
 _deadlines: list[threading.Timer] = []
-
-
-class SlurmError(RunError):
-    """Slurm refused, or the launch does not fit the job; the message says what would do."""
 
 
 class NoAnswerError(SlurmError):

@@ -6,8 +6,8 @@ import torch
 
 from genlab.data import splits
 from genlab.data.images import Images
+from genlab.data.in_memory import Pictures
 from genlab.data.loader import Source
-from genlab.data.pictures import Pictures
 
 TEST_SIZE = 300
 

@@ -12,12 +12,12 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
 from genlab.data import splits
-from genlab.data.files import Files, cores
-from genlab.data.folder_scan import Listing, scan
+from genlab.data.files.folder_scan import Listing, scan
+from genlab.data.files.reader import Files, cores
 from genlab.data.images import Images
 from genlab.data.loader import Source
-from genlab.data.shard_index import INDEX
-from genlab.data.shards import BLOCK, Packed, PackedFiles, ShardLoader, packed
+from genlab.data.shards.index import INDEX
+from genlab.data.shards.reader import BLOCK, Packed, PackedFiles, ShardLoader, packed
 
 MEMORY = 2 * 2**30  # bytes that pictures may take in memory unless the user says otherwise
 

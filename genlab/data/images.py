@@ -14,13 +14,13 @@ from torch import Tensor
 
 from genlab import distributed
 from genlab.augment import views_from
-from genlab.data.few_labels import FewLabels
-from genlab.data.finish import Finish
+from genlab.data.exact_resume import ExactResume
+from genlab.data.in_memory import Pictures
+from genlab.data.labels.semi_supervised import FewLabels
+from genlab.data.labels.two_streams import Plan, SemiLoader
 from genlab.data.loader import Batch, EvalLoader, Source, TrainLoader
-from genlab.data.pictures import Pictures
-from genlab.data.resume import ExactResume
+from genlab.data.on_device import Finish
 from genlab.data.sampling import check_sampling, evenly
-from genlab.data.semi import Plan, SemiLoader
 from genlab.data.splits import Division
 
 Split = Literal["train", "val", "test"]

@@ -11,12 +11,12 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torchvision import datasets
 
-from genlab.data import cifar_files
 from genlab.data.errors import BrokenDataError, MissingDataError
-from genlab.data.fetch import fetch, location
+from genlab.data.files import cifar
+from genlab.data.files.download import fetch, location
 from genlab.data.images import Images
+from genlab.data.in_memory import Pictures
 from genlab.data.loader import Source
-from genlab.data.pictures import Pictures
 
 
 class TorchvisionImages(Images):
@@ -161,7 +161,7 @@ class CIFAR10(TorchvisionImages):
             if not all(file.is_file() for file in files):
                 raise
             self._copies = True
-            images, labels = cifar_files.read(files, self.label_key)
+            images, labels = cifar.read(files, self.label_key)
             return Pictures(torch.from_numpy(images), torch.from_numpy(labels))
 
 

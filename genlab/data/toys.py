@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from genlab.data.images import Images
+from genlab.data.in_memory import Pictures
 from genlab.data.loader import Source
-from genlab.data.pictures import Pictures
 
 KINDS = {"eight_gaussians": 8, "two_moons": 2, "checkerboard": 8}  # name -> labels
 SEEDS = {"train": 1, "val": 2, "test": 3}

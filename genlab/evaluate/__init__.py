@@ -1,11 +1,11 @@
 """From a checkpoint to numbers and files."""
 
-from genlab.evaluate.embed import embed
-from genlab.evaluate.features import Judge, of_method, open_judge
-from genlab.evaluate.judge import judge
-from genlab.evaluate.pictures import interpolations, reconstructions, samples
-from genlab.evaluate.representation import representation
-from genlab.evaluate.scatter import scatter
+from genlab.evaluate.embedding import embed
+from genlab.evaluate.feature_quality import representation
+from genlab.evaluate.image_grids import interpolations, reconstructions, samples
+from genlab.evaluate.judges import Judge, of_method, open_judge
+from genlab.evaluate.judging import judge
+from genlab.evaluate.scatter_plot import scatter
 
 __all__ = [
     "Judge",

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genlab.evaluate.features import Judge, Seen
+from genlab.evaluate.judges import Judge, Seen
 
 MOST = 200  # samples of a class whose distances are averaged
 CONTROLS = 1000  # samples of each control

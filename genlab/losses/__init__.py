@@ -4,7 +4,7 @@ from genlab.losses.adversarial import OBJECTIVES, critic_loss, generator_loss
 from genlab.losses.agreement import negative_cosine, normalised_distance
 from genlab.losses.classification import CLASS_LOSSES, class_nll, flooding
 from genlab.losses.contrastive import info_nce, info_nce_in_batch, nt_xent
-from genlab.losses.gradient_penalty import between, gradient_norm, gradient_penalty
+from genlab.losses.gradient_penalties import between, gradient_norm, gradient_penalty
 from genlab.losses.iwae import iwae_bound
 from genlab.losses.kl import free_bits, kl_normal, kl_standard_normal, normal_log_prob
 from genlab.losses.likelihood import (

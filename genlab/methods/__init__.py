@@ -1,1 +1,1 @@
-"""genlab."""
+"""The methods: one LightningModule a file; the list of files is the list of methods."""

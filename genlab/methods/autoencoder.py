@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genlab import losses, networks, optim
-from genlab.networks.image_flow import latent_path
+from genlab.networks.interpolation import latent_path
 
 
 class Autoencoder(L.LightningModule):

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab import losses, networks, optim
-from genlab.networks.image_flow import latent_path
+from genlab.networks.interpolation import latent_path
 
 PRIORS = ("standard", "learned", "class_mean")
 

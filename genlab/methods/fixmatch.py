@@ -22,18 +22,18 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, MetricCollection
 
 from genlab import distributed, losses, networks, optim
+from genlab.errors import nearest
 from genlab.metrics import classification_metrics, per_class
 from genlab.metrics.pseudo_labels import PseudoLabels
-from genlab.networks import thresholds
-from genlab.recipes import nearest
+from genlab.networks import pseudo_label_rules
 
 RULES: dict[str, Any] = {
-    "fixmatch": thresholds.FixedThreshold,
-    "pseudo_label": thresholds.FixedThreshold,  # learns from the weak view itself
-    "uda": thresholds.FixedThreshold,  # learns the sharpened prediction, not its class
-    "flexmatch": thresholds.FlexThreshold,
-    "freematch": thresholds.FreeThreshold,
-    "softmatch": thresholds.SoftThreshold,
+    "fixmatch": pseudo_label_rules.FixedThreshold,
+    "pseudo_label": pseudo_label_rules.FixedThreshold,  # learns from the weak view itself
+    "uda": pseudo_label_rules.FixedThreshold,  # learns the sharpened prediction, not its class
+    "flexmatch": pseudo_label_rules.FlexThreshold,
+    "freematch": pseudo_label_rules.FreeThreshold,
+    "softmatch": pseudo_label_rules.SoftThreshold,
 }
 ALIGNED = ("none", "uniform", "labels")
 COLLAPSED = 0.5  # of the entropy of evenly spread pseudo-labels
@@ -95,7 +95,9 @@ class FixMatch(L.LightningModule):
         )
         self.head = nn.Linear(self.encoder.out_dim, num_classes)
         self.rule = RULES[rule](num_classes, threshold, decay)
-        self.alignment = None if align == "none" else thresholds.Alignment(num_classes, decay)
+        self.alignment = (
+            None if align == "none" else pseudo_label_rules.Alignment(num_classes, decay)
+        )
         self._seen: list[tuple[Tensor, Tensor]] = []  # predictions since the last optimiser step
         self.pseudo_labels = PseudoLabels(num_classes)
         self._warned = False
@@ -109,7 +111,7 @@ class FixMatch(L.LightningModule):
         data: Any = getattr(self._trainer, "datamodule", None)
         if stage != "fit" or getattr(data, "label_record", None) is None:
             return
-        if isinstance(self.rule, thresholds.FlexThreshold):
+        if isinstance(self.rule, pseudo_label_rules.FlexThreshold):
             self.rule.begin(data.unlabeled_index)
         if self.alignment is not None and self.hparams["align"] == "labels":
             counts = torch.tensor(data.class_counts, dtype=torch.float32)

@@ -18,14 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from genlab import optim
-from genlab.networks import flow
-from genlab.networks.actnorm import ActNorm
-from genlab.networks.coupling_nets import conv_net, dense_net
-from genlab.networks.couplings import HalfCoupling, change
-from genlab.networks.image_flow import ImageFlow, latent_path
-from genlab.networks.invertible_conv import InvertibleConv
-from genlab.networks.latents import Latents
-from genlab.networks.pixels import Pixels
+from genlab.networks.flows import bijections
+from genlab.networks.flows.actnorm import ActNorm
+from genlab.networks.flows.coupling_nets import conv_net, dense_net
+from genlab.networks.flows.couplings import HalfCoupling, change
+from genlab.networks.flows.dequantise import Pixels
+from genlab.networks.flows.image_flow import ImageFlow
+from genlab.networks.flows.invertible_conv import InvertibleConv
+from genlab.networks.flows.latents import Latents
+from genlab.networks.interpolation import latent_path
 
 MIXINGS = ("lu", "plain", "shuffle")
 NETWORKS = ("conv", "mlp")
@@ -173,31 +174,33 @@ class Glow(L.LightningModule):
     def _level(self, shape: tuple[int, int, int], scales: int) -> nn.Module:
         """Squeeze, K steps; then half of the channels goes on to the next level."""
         c, h, w = 4 * shape[0], shape[1] // 2, shape[2] // 2
-        layers: list[nn.Module] = [flow.Squeeze()]
+        layers: list[nn.Module] = [bijections.Squeeze()]
         for _ in range(self.hparams["steps"]):
             net = conv_net(c // 2, c // 2 * self.change.size, self.hparams["width"])
             layers += self._step(c, net)
         if scales == 1:
-            return flow.Chain([*layers, flow.Reshape((c, h, w), (c * h * w,))])
+            return bijections.Chain([*layers, bijections.Reshape((c, h, w), (c * h * w,))])
         rest = self._level((c // 2, h, w), scales - 1)
-        return flow.Chain([*layers, flow.FactorOut(rest, (c, h, w), learned_prior=True)])
+        return bijections.Chain(
+            [*layers, bijections.FactorOut(rest, (c, h, w), learned_prior=True)]
+        )
 
     def _flat(self, shape: tuple[int, int, int], dim: int) -> nn.Module:
         """Steps on the flattened image."""
         stay, hidden = (dim + 1) // 2, self.hparams["hidden_dims"]
-        layers: list[nn.Module] = [flow.Reshape(shape, (dim,))]
+        layers: list[nn.Module] = [bijections.Reshape(shape, (dim,))]
         for _ in range(self.hparams["steps"]):
             layers += self._step(
                 dim, dense_net(stay, (dim - stay) * self.change.size, hidden, "relu")
             )
-        return flow.Chain(layers)
+        return bijections.Chain(layers)
 
     def _step(self, c: int, net: nn.Module) -> list[nn.Module]:
         """A step of flow on ``c`` channels."""
         kind = self.hparams["mixing"]
         mixing: nn.Module
         if kind == "shuffle":
-            mixing = flow.Permute(torch.randperm(c))
+            mixing = bijections.Permute(torch.randperm(c))
         else:
             mixing = InvertibleConv(c, lu=kind == "lu")
         return [ActNorm(c), mixing, HalfCoupling(net, self.change)]

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from genlab import distributed, losses, networks, optim
-from genlab.augment.pair import pair
+from genlab.augment.pairs import pair
 from genlab.losses.contrastive import normalise
 from genlab.metrics.embedding import similarities
 from genlab.networks.ema import ema_copy, ema_step

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from genlab import losses, networks, optim
-from genlab.augment.pair import pair
+from genlab.augment.pairs import pair
 from genlab.metrics.embedding import similarities
 from genlab.networks.ema import cosine_to_one, ema_copy, ema_step
 

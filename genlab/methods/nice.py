@@ -15,13 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from genlab import optim
-from genlab.networks import flow
-from genlab.networks.actnorm import ActNorm
-from genlab.networks.coupling_nets import dense_net
-from genlab.networks.couplings import HalfCoupling, change
-from genlab.networks.image_flow import ImageFlow, latent_path
-from genlab.networks.latents import Latents
-from genlab.networks.pixels import Pixels
+from genlab.networks.flows import bijections
+from genlab.networks.flows.actnorm import ActNorm
+from genlab.networks.flows.coupling_nets import dense_net
+from genlab.networks.flows.couplings import HalfCoupling, change
+from genlab.networks.flows.dequantise import Pixels
+from genlab.networks.flows.image_flow import ImageFlow
+from genlab.networks.flows.latents import Latents
+from genlab.networks.interpolation import latent_path
 
 
 class NICE(L.LightningModule):
@@ -61,13 +62,13 @@ class NICE(L.LightningModule):
         if couplings < 1 or dim < 2:
             raise ValueError(f"couplings {couplings} at least 1, and {dim} numbers at least 2")
         even, every = (dim + 1) // 2, torch.arange(dim)
-        layers: list[nn.Module] = [flow.Reshape(shape, (dim,))]
-        layers += [flow.Permute(torch.cat([every[0::2], every[1::2]]))]
+        layers: list[nn.Module] = [bijections.Reshape(shape, (dim,))]
+        layers += [bijections.Permute(torch.cat([every[0::2], every[1::2]]))]
         for i in range(couplings):
             stay = even if i % 2 == 0 else dim - even
             net = dense_net(stay, dim - stay, hidden_dims, activation)
             layers += [HalfCoupling(net, change("additive"), flip=i % 2 == 1)]
-        chain = flow.Chain([*layers, ActNorm(dim)])
+        chain = bijections.Chain([*layers, ActNorm(dim)])
         self.flow = ImageFlow(Pixels(preprocess, levels), chain, Latents(dim, latents))
 
     def forward(self, image: Tensor) -> Tensor:

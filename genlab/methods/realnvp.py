@@ -18,13 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from genlab import optim
-from genlab.networks import flow
-from genlab.networks.actnorm import ActNorm
-from genlab.networks.coupling_nets import dense_net, residual_net
-from genlab.networks.couplings import CheckerboardCoupling, HalfCoupling, change
-from genlab.networks.image_flow import ImageFlow, latent_path
-from genlab.networks.latents import Latents
-from genlab.networks.pixels import Pixels
+from genlab.networks.flows import bijections
+from genlab.networks.flows.actnorm import ActNorm
+from genlab.networks.flows.coupling_nets import dense_net, residual_net
+from genlab.networks.flows.couplings import CheckerboardCoupling, HalfCoupling, change
+from genlab.networks.flows.dequantise import Pixels
+from genlab.networks.flows.image_flow import ImageFlow
+from genlab.networks.flows.latents import Latents
+from genlab.networks.interpolation import latent_path
 
 NETWORKS = ("residual", "mlp")
 
@@ -158,12 +159,12 @@ class RealNVP(L.LightningModule):
         count, (c, h, w) = self.hparams["couplings"], shape
         if scales == 1:
             last = self._couplings(CheckerboardCoupling, c, count + 1)
-            return flow.Chain([*last, flow.Reshape(shape, (c * h * w,))])
+            return bijections.Chain([*last, bijections.Reshape(shape, (c * h * w,))])
         boards = self._couplings(CheckerboardCoupling, c, count)
         halves = self._couplings(HalfCoupling, 4 * c, count)
         rest = self._scale((2 * c, h // 2, w // 2), scales - 1)
-        done = flow.FactorOut(rest, (4 * c, h // 2, w // 2), learned_prior=False)
-        return flow.Chain([*boards, flow.Squeeze(), *halves, done])
+        done = bijections.FactorOut(rest, (4 * c, h // 2, w // 2), learned_prior=False)
+        return bijections.Chain([*boards, bijections.Squeeze(), *halves, done])
 
     def _couplings(self, kind: Any, c: int, count: int) -> list[nn.Module]:
         """Couplings on images of ``c`` channels, the parts taking turns, ActNorm before each."""
@@ -178,11 +179,11 @@ class RealNVP(L.LightningModule):
     def _flat(self, shape: tuple[int, int, int], dim: int) -> nn.Module:
         """Couplings between random halves of the flattened image."""
         stay, hidden = (dim + 1) // 2, self.hparams["hidden_dims"]
-        layers: list[nn.Module] = [flow.Reshape(shape, (dim,))]
+        layers: list[nn.Module] = [bijections.Reshape(shape, (dim,))]
         for _ in range(self.hparams["couplings"]):
             net = dense_net(
                 stay, (dim - stay) * self.change.size, hidden, self.hparams["activation"]
             )
-            order = flow.Permute(torch.randperm(dim))
+            order = bijections.Permute(torch.randperm(dim))
             layers += [ActNorm(dim), order, HalfCoupling(net, self.change)]
-        return flow.Chain(layers)
+        return bijections.Chain(layers)

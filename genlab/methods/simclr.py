@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from genlab import losses, networks, optim
-from genlab.augment.pair import pair
+from genlab.augment.pairs import pair
 from genlab.metrics.embedding import similarities
 
 

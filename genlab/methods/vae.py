@@ -18,7 +18,7 @@ from torch import Tensor
 
 from genlab import losses, networks, optim
 from genlab.metrics import ActiveUnits
-from genlab.networks.image_flow import latent_path
+from genlab.networks.interpolation import latent_path
 
 ROWS = 4096  # codes decoded at a time in the IWAE bound; more leave the cache, 1.6 times slower
 

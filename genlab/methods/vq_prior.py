@@ -19,8 +19,8 @@ from torch import Tensor
 
 from genlab import checkpoints, optim
 from genlab.losses import vq
-from genlab.networks.pixelcnn import PixelCNN
-from genlab.networks.transformer import CausalTransformer
+from genlab.networks.autoencoders.pixelcnn import PixelCNN
+from genlab.networks.autoencoders.transformer import CausalTransformer
 
 
 @runtime_checkable

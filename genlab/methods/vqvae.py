@@ -18,8 +18,8 @@ from torch import Tensor
 from genlab import optim
 from genlab.losses import vq
 from genlab.metrics.codebook import CodebookUsage, perplexity
-from genlab.networks.autoencoder import ConvDecoder, ConvEncoder
-from genlab.networks.quantizer import GumbelQuantizer, VectorQuantizer, count_codes
+from genlab.networks.autoencoders.conv import ConvDecoder, ConvEncoder
+from genlab.networks.autoencoders.quantizer import GumbelQuantizer, VectorQuantizer, count_codes
 
 
 class VQVAE(L.LightningModule):

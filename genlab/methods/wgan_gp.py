@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab import distributed, losses, networks, optim
-from genlab.recipes import nearest
+from genlab.errors import nearest
 
 CONSTRAINTS = ("penalty", "one_sided_penalty", "clip", "spectral_norm", "none")
 OUTPUTS = ("tanh", "linear")

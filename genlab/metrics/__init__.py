@@ -6,9 +6,9 @@ from genlab.metrics.classification import AUROC, classification_metrics, per_cla
 from genlab.metrics.codebook import CodebookUsage, perplexity
 from genlab.metrics.frechet import FrechetDistance, frechet_distance
 from genlab.metrics.inception_score import InceptionScore
-from genlab.metrics.kernel_distance import kernel_distance, polynomial_mmd
+from genlab.metrics.kernel_distances import kernel_distance, polynomial_mmd
 from genlab.metrics.knn import KNN, knn_scores
-from genlab.metrics.overlap import manifold_overlap, neighbours
+from genlab.metrics.precision_recall import manifold_overlap, neighbours
 
 __all__ = [
     "AUROC",

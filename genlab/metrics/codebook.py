@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from genlab.networks.quantizer import count_codes
+from genlab.networks.autoencoders.quantizer import count_codes
 
 
 def perplexity(counts: Tensor) -> Tensor:

@@ -1,22 +1,27 @@
 """Plain modules: encoders, decoders, heads. No Lightning, no objective."""
 
-from genlab.networks.autoencoder import (
+from genlab.networks.autoencoders.conv import (
     ConvDecoder,
     ConvEncoder,
     ResidualBlock,
 )
-from genlab.networks.critic import (
+from genlab.networks.autoencoders.image_coders import (
+    ClassMap,
+    SharedScale,
+    image_decoder,
+    image_encoder,
+)
+from genlab.networks.ema import EMA
+from genlab.networks.encoders.factory import Encoder, encoder
+from genlab.networks.encoders.fusing import fuse_conv_bn
+from genlab.networks.gan.critics import (
     clip_weights,
     critic,
     normalises_over_the_batch,
     spectrally_normalised,
 )
-from genlab.networks.ema import EMA
-from genlab.networks.encoder import Encoder, encoder
-from genlab.networks.fuse import fuse_conv_bn
-from genlab.networks.generator import generator
-from genlab.networks.mlp import activation, mlp
-from genlab.networks.vector import ClassMap, SharedScale, image_decoder, image_encoder
+from genlab.networks.gan.generators import generator
+from genlab.networks.mlps import activation, mlp
 
 __all__ = [
     "EMA",

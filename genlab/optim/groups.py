@@ -11,7 +11,7 @@ from typing import Any
 from timm.models import group_parameters
 from torch import nn
 
-from genlab.recipes import nearest
+from genlab.errors import nearest
 
 NORM = re.compile(r"Norm(Act)?(\dd)?$")  # LayerNorm, BatchNorm2d, BatchNormAct2d, ActNorm ...
 

@@ -1,19 +1,8 @@
 """Recipe files: find, list, describe, resolve (extend and merge) and pre-check them. No torch."""
 
-from genlab.recipes.classes import class_path, classes, parameters
-from genlab.recipes.files import (
-    RecipeError,
-    check_names,
-    facts,
-    find,
-    header,
-    name_of,
-    nearest,
-    parse,
-    root,
-    shipped,
-)
-from genlab.recipes.resolve import (
+from genlab.recipes.class_names import class_path, classes, parameters
+from genlab.recipes.files import facts, find, header, name_of, parse, root, shipped
+from genlab.recipes.resolution import (
     COMMAND_LINE,
     TOP_KEYS,
     Recipe,
@@ -28,9 +17,7 @@ __all__ = [
     "COMMAND_LINE",
     "TOP_KEYS",
     "Recipe",
-    "RecipeError",
     "check_keys",
-    "check_names",
     "class_path",
     "classes",
     "dump",
@@ -40,7 +27,6 @@ __all__ = [
     "header",
     "merge",
     "name_of",
-    "nearest",
     "parameters",
     "parse",
     "resolve",

@@ -2,53 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-
-class RecipeError(ValueError):
-    """A wrong recipe or word, in at most three lines: what, where, the nearest valid name."""
-
-    def __init__(self, what: str, where: str = "", hint: str = "") -> None:
-        super().__init__("\n".join(line for line in (what, where and f"in {where}", hint) if line))
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """``did you mean X?`` for the closest of ``names``, or the list of them when none is close."""
-    names = sorted(names)
-    by_folded = {n.lower(): n for n in names}
-    close = difflib.get_close_matches(name.lower(), by_folded, n=2, cutoff=0.55)
-    if close:
-        return f"did you mean {' or '.join(by_folded[c] for c in close)}?"
-    shown = ", ".join(names[:12]) + (" ..." if len(names) > 12 else "")
-    return f"there are: {shown}" if names else ""
-
-
-def check_names(
-    what: str, given: Iterable[object], names: Iterable[str], kind: str = "setting"
-) -> None:
-    """Refuse a name that there is not.
-
-    Args:
-        what: has the names; begins the message.
-        given: those that somebody wrote.
-        names: those that there are.
-        kind: what they are names of.
-
-    Raises:
-        ValueError: the first wrong one, and the nearest.
-    """
-    names = list(names)
-    for name in given:
-        if name not in names:
-            colon = ":" in str(name)  # in YAML {a:1} is a name without a value
-            hint = "a blank is missing after the colon" if colon else nearest(str(name), names)
-            raise ValueError(f"{what} has no {kind} {name!r}; {hint}")
+from genlab.errors import RecipeError, nearest
 
 
 def root() -> Path:

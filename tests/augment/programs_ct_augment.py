@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from genlab.augment.ct_augment import CTAugment
-from genlab.data.learned_augment import proximity
+from genlab.data.labels.learned_augment import proximity
 
 
 def rates(rank: int, world: int) -> dict[str, Tensor]:

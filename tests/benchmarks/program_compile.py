@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from tests.benchmarks.timing import compare
-from tests.evaluate.test_steps import fitted
+from tests.training.profile.test_steps import fitted
 
 
 def main(recipe: str, folder: Path, rounds: int, words: list[str]) -> None:

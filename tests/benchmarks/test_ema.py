@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from genlab.networks.ema import EMA
-from genlab.networks.encoder import encoder
+from genlab.networks.encoders.factory import encoder
 from tests.benchmarks.timing import compare
 
 pytestmark = pytest.mark.benchmarks

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from genlab.data.finish import Finish
+from genlab.data.in_memory import Pictures
 from genlab.data.loader import TrainLoader
-from genlab.data.pictures import Pictures
+from genlab.data.on_device import Finish
 from tests.benchmarks.timing import compare, seconds
 
 pytestmark = pytest.mark.benchmarks

@@ -20,10 +20,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from genlab.augment import views_from
-from genlab.cli.memory import keep_freed_memory
-from genlab.data.finish import Finish
+from genlab.data.in_memory import Pictures
 from genlab.data.loader import TrainLoader
-from genlab.data.pictures import Pictures
+from genlab.data.on_device import Finish
+from genlab.training.engine.memory import keep_freed_memory
 from tests.augment.test_view import pictures
 from tests.benchmarks.test_views import four_convolutions
 

@@ -20,10 +20,10 @@ from genlab.methods.glow import Glow
 from genlab.methods.vae import VAE
 from genlab.methods.vq_prior import VQPrior
 from genlab.methods.vqvae import VQVAE
-from genlab.networks.actnorm import ActNorm
-from genlab.networks.couplings import LOG_SCALE, HalfCoupling
-from genlab.networks.flow import Chain, FactorOut, Reshape, Squeeze
-from genlab.networks.invertible_conv import InvertibleConv
+from genlab.networks.flows.actnorm import ActNorm
+from genlab.networks.flows.bijections import Chain, FactorOut, Reshape, Squeeze
+from genlab.networks.flows.couplings import LOG_SCALE, HalfCoupling
+from genlab.networks.flows.invertible_conv import InvertibleConv
 from tests.benchmarks.timing import compare
 
 pytestmark = pytest.mark.benchmarks

@@ -12,8 +12,8 @@ from torch import Tensor
 from genlab import losses
 from genlab.augment.view import View
 from genlab.augment.views import Views
-from genlab.cli.memory import keep_freed_memory
 from genlab.networks.queue import Queue
+from genlab.training.engine.memory import keep_freed_memory
 from tests.augment.test_view import pictures
 from tests.benchmarks.timing import seconds
 

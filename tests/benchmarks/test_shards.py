@@ -19,7 +19,7 @@ from PIL import Image
 
 from genlab.data import ImageFolder
 from genlab.data.loader import Batch
-from genlab.data.pack import Packing, pack
+from genlab.data.shards.packing import Packing, pack
 from tests.benchmarks.timing import compare, seconds
 
 pytestmark = pytest.mark.benchmarks
@@ -106,7 +106,7 @@ def test_shards_cost_no_more_than_files(packed: dict[int, Path], order: str) -> 
 READING = r"""
 import re, sys
 from pathlib import Path
-from genlab.cli.memory import keep_freed_memory
+from genlab.training.engine.memory import keep_freed_memory
 from genlab.data import ImageFolder
 keep_freed_memory()
 data = ImageFolder(sys.argv[1], 16, in_memory=False, workers=0, batch_size=100, val_size=0,

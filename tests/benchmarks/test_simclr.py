@@ -19,7 +19,7 @@ IMAGES, STEPS, ROUNDS = 64, 2, 3
 
 def fit_once(data_root: Path, folder: Path) -> tuple[float, Any]:
     """Process CPU seconds of a step of simclr/cifar10 in the real fit loop, and the lab."""
-    from genlab.cli.build import build
+    from genlab.training.building import build
 
     words = [
         f"data.batch_size={IMAGES}", f"data.root={data_root}", f"trainer.max_steps={STEPS + 1}",

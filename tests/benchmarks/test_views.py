@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 
 from genlab.augment import views_from
 from genlab.augment.colour import draw_jitter, jitter
-from genlab.data.finish import Finish
+from genlab.data.on_device import Finish
 from genlab.methods.simclr import SimCLR
 from tests.augment.test_view import generator, pictures, slow_jitter
 from tests.benchmarks.timing import compare

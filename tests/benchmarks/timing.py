@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 
-from genlab.cli.memory import keep_freed_memory
+from genlab.training.engine.memory import keep_freed_memory
 
 
 def seconds(work: Callable[[], object]) -> float:

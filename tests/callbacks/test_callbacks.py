@@ -11,7 +11,11 @@ import torch
 from PIL import Image
 
 from genlab import checkpoints, runs
-from genlab.callbacks import Checkpoints, CSVLog, Reseed, StepMetrics, pictures
+from genlab.drawing.grid import grid, save
+from genlab.training.engine.checkpointing import Checkpoints
+from genlab.training.engine.reseed import Reseed
+from genlab.training.engine.step_metrics import StepMetrics
+from genlab.training.tracking.csv_log import CSVLog
 from tests.callbacks.tiny import Line, digits, trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:The number of training batches")
@@ -116,12 +120,12 @@ def test_the_newest_whole_checkpoint_is_found(tmp_path: Path) -> None:
 
 def test_grids_enlarge_small_images_without_blurring(tmp_path: Path) -> None:
     images = torch.rand(10, 1, 8, 8)
-    sheet = pictures.grid(images, columns=5)
+    sheet = grid(images, columns=5)
     assert sheet.shape == (2 * 50 + 2, 5 * 50 + 2, 3)
     tile = sheet[2:50, 2:50, 0].reshape(8, 6, 8, 6)
     assert (tile == tile[:, :1, :, :1]).all()
     assert (abs(tile[:, 0, :, 0] / 255.0 - images[0, 0].numpy()) < 0.51 / 255).all()
-    with Image.open(pictures.save(images, tmp_path / "a" / "x.png")) as picture:
+    with Image.open(save(images, tmp_path / "a" / "x.png")) as picture:
         assert picture.size == (4 * 50 + 2, 3 * 50 + 2)
 
 

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genlab import checkpoints, optim
-from genlab.callbacks import Checkpoints, EMAWeights, Reseed
+from genlab.callbacks import EMAWeights
+from genlab.training.engine.checkpointing import Checkpoints
+from genlab.training.engine.reseed import Reseed
 from tests.callbacks.tiny import digits, trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:The number of training batches")

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from genlab.callbacks import Film, Pictures
-from genlab.callbacks.pictures import TILE, class_rows
+from genlab.drawing.grid import TILE, class_rows
 from tests.callbacks.tiny import Line, digits, trainer
 
 

@@ -10,8 +10,10 @@ import torch
 from torch.nn import functional as F
 
 from genlab import checkpoints
-from genlab.callbacks import Checkpoints, KeyDrift, Reseed
-from genlab.callbacks.key_drift import evaluating
+from genlab.callbacks import KeyDrift
+from genlab.networks.modes import evaluating
+from genlab.training.engine.checkpointing import Checkpoints
+from genlab.training.engine.reseed import Reseed
 from tests.callbacks.programs_watching import digits
 from tests.callbacks.tiny import Line, trainer
 from tests.methods.programs_ssl import same_state, small

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from genlab import metrics
-from genlab.callbacks import Checkpoints, CollapseAlarm, OnlineKNN, Reseed
+from genlab.callbacks import CollapseAlarm, OnlineKNN
 from genlab.data import Digits
+from genlab.training.engine.checkpointing import Checkpoints
+from genlab.training.engine.reseed import Reseed
 from tests.callbacks.programs_watching import digits
 from tests.callbacks.tiny import trainer
 from tests.conftest import TwoRanks

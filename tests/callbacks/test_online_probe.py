@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genlab import checkpoints
-from genlab.callbacks import Checkpoints, OnlineProbe
+from genlab.callbacks import OnlineProbe
 from genlab.callbacks.online_probe import Probe
 from genlab.data import Digits
+from genlab.training.engine.checkpointing import Checkpoints
 from tests.callbacks.programs_watching import digits
 from tests.callbacks.tiny import Line, trainer
 from tests.methods.programs_ssl import METHODS, same_state, small

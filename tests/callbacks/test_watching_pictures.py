@@ -11,10 +11,12 @@ import torch
 from PIL import Image
 
 from genlab.augment import View
-from genlab.callbacks import Checkpoints, Reseed, SimilarityHistogram, ViewPictures
+from genlab.callbacks import SimilarityHistogram, ViewPictures
 from genlab.callbacks.similarity_histogram import cosines, draw
 from genlab.callbacks.view_pictures import describe, sheet
 from genlab.data import Digits
+from genlab.training.engine.checkpointing import Checkpoints
+from genlab.training.engine.reseed import Reseed
 from tests.callbacks.programs_watching import digits
 from tests.callbacks.tiny import Line, trainer
 from tests.methods.programs_ssl import same_state, small

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from genlab import runs
-from genlab.cli.comparison import Run, chosen, differing, grouped
-from genlab.cli.curves import band
+from genlab.errors import RunError
+from genlab.experiments.comparison import Run, chosen, differing, grouped
+from genlab.experiments.curves import band
 from tests.conftest import Here
 
 
@@ -77,7 +78,7 @@ def test_words_mean_runs_ids_recipes_arrays_sweeps_and_patterns(five: Path) -> N
     runs.write_json(five / "mine" / "sweep.json", {"runs": ["slurm-8_0", "gone", "slurm-7_1"]})
     for word in ("mine", str(five / "mine")):
         assert names(chosen([word], root)) == [every[1], every[3]]
-    with pytest.raises(runs.RunError, match="did you mean slurm-7_"):
+    with pytest.raises(RunError, match="did you mean slurm-7_"):
         chosen(["slurm-7_9"], root)
 
 

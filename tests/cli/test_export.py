@@ -135,7 +135,7 @@ def test_a_failure_at_the_end_leaves_the_old_export(
 ) -> None:
     here("export", str(run), "--out", "x")
     (here.folder / "x" / "config.json").write_text("old")
-    monkeypatch.setattr("genlab.checkpoints.card.card", lambda *a: 1 / 0)
+    monkeypatch.setattr("genlab.checkpoints.export.model_card.card", lambda *a: 1 / 0)
     for name in ("x", "y"):
         with pytest.raises(ZeroDivisionError):
             here("export", str(run), "--out", name, "--force")

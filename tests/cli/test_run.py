@@ -250,7 +250,7 @@ def test_killed_at_random_moments_the_weights_are_those_of_the_straight_run(
 
 
 def _rows(run: Path) -> list[dict[str, str]]:
-    from genlab.callbacks import CSVLog
+    from genlab.training.tracking.csv_log import CSVLog
 
     return CSVLog(run / "metrics.csv").rows()
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from genlab.cluster.slurm import SlurmError
-from genlab.cluster.submit import Job, check_time
+from genlab.cluster.submission import Job, check_time
+from genlab.errors import SlurmError
 from tests.conftest import Here
 
 FEW = ("vae/digits", "--nodes", "2", "--time", "10")

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from genlab import recipes, runs
-from genlab.cli import pool, trials
+from genlab import process, recipes, runs
 from genlab.cli import sweep as module
-from genlab.cli.pool import Task, run_all
-from genlab.recipes import RecipeError
+from genlab.errors import RecipeError
+from genlab.experiments import axes, pool
+from genlab.experiments.pool import Task, run_all
 from tests.cli.test_compare import write_run
 from tests.cli.test_wandb import records
 from tests.conftest import Here, Shell
@@ -38,12 +38,12 @@ from tests.conftest import Here, Shell
     ],
 )
 def test_commas_inside_brackets_and_quotes_do_not_split(text: str, parts: list[str]) -> None:
-    assert trials.split(text) == parts
+    assert axes.split(text) == parts
 
 
 def test_the_grid_is_every_combination_the_last_word_fastest() -> None:
     words = ["model.lr=1e-4,1e-3", "trainer.max_epochs=1", "seed_everything=0..2"]
-    grid = trials.grid(trials.axes(words))
+    grid = axes.grid(axes.axes(words))
     assert grid == [
         [f"model.lr={lr}", "trainer.max_epochs=1", f"seed_everything={seed}"]
         for lr in ("1e-4", "1e-3")
@@ -53,10 +53,10 @@ def test_the_grid_is_every_combination_the_last_word_fastest() -> None:
 
 def test_random_settings_are_different_in_bounds_repeatable_and_meet_every_seed() -> None:
     words = ["model.lr=log:1e-4..1e-1", "model.n=log:16..256", "model.act=gelu,relu"]
-    found = trials.axes([*words, "seed_everything=0..1"])
-    rows = trials.drawn(found, 200, seed=3)
-    assert rows == trials.drawn(found, 200, seed=3)
-    assert rows != trials.drawn(found, 200, seed=4)
+    found = axes.axes([*words, "seed_everything=0..1"])
+    rows = axes.drawn(found, 200, seed=3)
+    assert rows == axes.drawn(found, 200, seed=3)
+    assert rows != axes.drawn(found, 200, seed=4)
     assert len({tuple(row) for row in rows}) == 400
     assert [row[-1] for row in rows[:4]] == ["seed_everything=0", "seed_everything=1"] * 2
     values = [dict(word.split("=") for word in row) for row in rows]
@@ -81,12 +81,12 @@ def test_random_settings_are_different_in_bounds_repeatable_and_meet_every_seed(
 )
 def test_words_that_make_no_sweep(words: list[str], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
-        trials.axes(words)
+        axes.axes(words)
 
 
 def test_more_random_settings_than_there_are() -> None:
     with pytest.raises(RecipeError, match="only 2 different"):
-        trials.drawn(trials.axes(["a=1,2"]), 3, 0)
+        axes.drawn(axes.axes(["a=1,2"]), 3, 0)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ class Fits:
         for task in tasks:
             self.seen.append(task)
             words = dict(word.split("=", 1) for word in task.command if "=" in word)
-            name = task.environment[runs.ID_VARIABLE]
+            name = task.environment[process.ID_VARIABLE]
             codes.append(1 if name in self.fail else 0)
             write_run(
                 self.folder / "runs" / "classifier" / "digits" / name,
@@ -154,7 +154,7 @@ def test_a_sweep_names_its_runs_skips_the_finished_and_continues_the_rest(
     out, _ = here("sweep", "--resume", "s")
     (task,) = fits.seen
     assert task.command[4:] == ["--resume", str(folder.parent / "s-2")]
-    assert task.environment == {runs.ID_VARIABLE: "s-2"}
+    assert task.environment == {process.ID_VARIABLE: "s-2"}
     assert "compare.png" in out
     assert (folder / "compare.png").is_file()
     _, err = here("sweep", "classifier/digits", *words, code=2)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from genlab import runs
-from genlab.callbacks import tracking
 from genlab.cli import sync as module
+from genlab.training.tracking import settings
 from tests.cli.test_compare import write_run
 from tests.conftest import Here
 
@@ -50,7 +50,7 @@ class Server:
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     server = Server()
     monkeypatch.setattr(module.subprocess, "run", server)
-    monkeypatch.setattr(tracking, "no_upload_because", lambda: "")
+    monkeypatch.setattr(settings, "no_upload_because", lambda: "")
     return server
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from genlab import runs
 from genlab.cli import join_pairs
+from genlab.errors import RunError
 from tests.conftest import Here, Shell
 
 HEAVY = ("torch", "lightning", "timm", "torchvision", "wandb", "jsonargparse", "sklearn", "numpy")
@@ -147,9 +148,9 @@ def test_a_recipes_name_means_its_newest_usable_run(tmp_path: Path) -> None:
         with zipfile.ZipFile(good / "checkpoints" / "last.ckpt", "w") as archive:
             archive.writestr("data", "x")
         assert runs.checkpoint("a/b").parent.parent.name == "one"
-        with pytest.raises(runs.RunError, match="two has no whole checkpoint"):
+        with pytest.raises(RunError, match="two has no whole checkpoint"):
             runs.checkpoint(dead)
-        with pytest.raises(runs.RunError, match="did you mean a/b"):
+        with pytest.raises(RunError, match="did you mean a/b"):
             runs.checkpoint("a/bb")
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
 
-from genlab import runs
+from genlab import process
 from genlab.cluster import launch, slurm
-from genlab.cluster.slurm import SlurmError
+from genlab.errors import SlurmError
 
 STEP = {
     "SLURM_JOB_ID": "7",
@@ -87,9 +87,9 @@ def test_a_lone_task_may_start_processes_of_its_own(monkeypatch: pytest.MonkeyPa
     assert launch.arrange(trainer, *launch.shape()) == {}
     assert trainer == {"devices": 2}
     assert isinstance(launch.plugins()[0], LightningEnvironment)
-    assert runs.launches()
+    assert process.is_first()
     monkeypatch.setenv("LOCAL_RANK", "1")  # the second of them inherits SLURM_PROCID=0
-    assert not runs.launches()
+    assert not process.is_first()
 
 
 def test_torchrun_inside_a_job_is_torchruns_affair(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,13 +111,13 @@ def test_torchrun_inside_a_job_is_torchruns_affair(monkeypatch: pytest.MonkeyPat
 def test_a_shell_inside_a_job_is_a_terminal_like_any_other(
     monkeypatch: pytest.MonkeyPatch, around: dict[str, str], belongs: bool
 ) -> None:
-    for name in ("ENVIRONMENT", "JPY_PARENT_PID", runs.ID_VARIABLE):
+    for name in ("ENVIRONMENT", "JPY_PARENT_PID", process.ID_VARIABLE):
         monkeypatch.delenv(name, raising=False)
     for name, value in ({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "1"} | around).items():
         monkeypatch.setenv(name, value)
     assert slurm.inside() == belongs
-    assert (runs.new_id() == "slurm-7") == belongs
-    assert (runs.new_id() == runs.new_id()) == belongs
+    assert (process.new_id() == "slurm-7") == belongs
+    assert (process.new_id() == process.new_id()) == belongs
     assert isinstance(launch.plugins()[0], LightningEnvironment)  # Lightning sees SLURM_NTASKS
 
 

@@ -8,8 +8,8 @@ from signal import SIGTERM, SIGUSR1
 import pytest
 
 from genlab.cluster import slurm
-from genlab.cluster.requeue import Stopped
-from genlab.cluster.slurm import SlurmError
+from genlab.errors import SlurmError
+from genlab.training.engine.safe_requeue import Stopped
 from tests.cluster.conftest import STEP, Programs, code
 from tests.conftest import Shell
 from tests.slurm.testbed import wait

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from genlab.data import BrokenDataError, ImageFolder, MissingDataError
-from genlab.data.decode import decode
+from genlab.data.files.decoding import decode
 from genlab.data.loader import Batch
 
 

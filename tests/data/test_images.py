@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from genlab.data import BrokenDataError, Digits, Images
+from genlab.data.in_memory import Pictures
 from genlab.data.loader import EvalLoader, Source
-from genlab.data.pictures import Pictures
 from tests.conftest import TwoRanks
 
 

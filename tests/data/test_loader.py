@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
+from genlab.data.in_memory import Pictures
 from genlab.data.loader import EvalLoader, TrainLoader, batch_seed
-from genlab.data.pictures import Pictures
 
 
 def pictures(n: int, channels: int = 1, size: int = 2) -> Pictures:

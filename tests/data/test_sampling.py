@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from genlab.data import Digits
+from genlab.data.in_memory import Pictures
 from genlab.data.loader import TrainLoader
-from genlab.data.pictures import Pictures
 from genlab.data.sampling import epoch_order, evenly
 from tests.conftest import TwoRanks
 from tests.data.test_loader import seen

@@ -14,7 +14,7 @@ from torchvision import datasets
 
 from genlab import data as sets
 from genlab.data import CIFAR10, CIFAR100, MNIST, STL10, BrokenDataError, Images, MissingDataError
-from genlab.data.fetch import fetch
+from genlab.data.files.download import fetch
 from tests.fake_data import digits, write_stl10
 
 
@@ -162,7 +162,7 @@ def test_a_download_that_never_answers_is_given_up(
     import urllib.request
 
     server = socket.create_server(("127.0.0.1", 0))  # accepts, says nothing
-    monkeypatch.setattr("genlab.data.fetch.TIMEOUT", 0.2)
+    monkeypatch.setattr("genlab.data.files.download.TIMEOUT", 0.2)
     url = f"http://127.0.0.1:{server.getsockname()[1]}/"
     with server, pytest.raises(MissingDataError, match="timed out"):
         fetch(tmp_path, tmp_path / "x", lambda _: urllib.request.urlopen(url).close())

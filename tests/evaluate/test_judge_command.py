@@ -52,7 +52,7 @@ def test_without_a_judge_it_is_said_how_to_get_one(here: Here, run: str) -> None
 def test_what_is_wrong_is_said_before_anything_is_written(
     here: Here, run: str, words: list[str], said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genlab.checkpoints.fetch._reach", lambda url: False)
+    monkeypatch.setattr("genlab.checkpoints.foreign.fetching._reach", lambda url: False)
     monkeypatch.setenv("TORCH_HOME", str(here.folder))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(here.folder))
     monkeypatch.delenv("GENLAB_WEIGHTS", raising=False)

@@ -13,7 +13,7 @@ import pytest
 from torchvision import datasets
 
 from genlab import recipes
-from genlab.callbacks import CSVLog
+from genlab.training.tracking.csv_log import CSVLog
 from tests.conftest import Here
 from tests.fake_data import write_all
 

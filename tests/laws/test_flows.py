@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from genlab import checkpoints
-from genlab.callbacks import Checkpoints, Reseed
 from genlab.data import Digits, Toys
-from genlab.networks.actnorm import ActNorm
+from genlab.networks.flows.actnorm import ActNorm
+from genlab.training.engine.checkpointing import Checkpoints
+from genlab.training.engine.reseed import Reseed
 from tests.callbacks.tiny import trainer
 from tests.conftest import TwoRanks
 from tests.methods.programs_flows import METHODS, batch, moved, own_noise, small

@@ -9,15 +9,15 @@ import lightning as L
 import pytest
 import torch
 
-from genlab.callbacks import Reseed
 from genlab.data import Digits
+from genlab.evaluate.feature_quality import features_of
 from genlab.evaluate.probes import few_shot
-from genlab.evaluate.representation import features_of
 from genlab.methods.byol import BYOL
 from genlab.methods.moco import MoCo
 from genlab.methods.moco_v3 import MoCoV3
 from genlab.methods.simclr import SimCLR
 from genlab.methods.simsiam import SimSiam
+from genlab.training.engine.reseed import Reseed
 from tests.callbacks.tiny import trainer
 
 VIEWS: dict[str, Any] = {

@@ -12,9 +12,11 @@ import pytest
 import torch
 
 from genlab import checkpoints, optim, recipes
-from genlab.callbacks import Checkpoints, CollapseAlarm, Reseed
+from genlab.callbacks import CollapseAlarm
 from genlab.data import Digits
 from genlab.networks.ema import cosine_to_one
+from genlab.training.engine.checkpointing import Checkpoints
+from genlab.training.engine.reseed import Reseed
 from tests.callbacks.tiny import trainer
 from tests.conftest import Here, TwoRanks
 from tests.methods.programs_ssl import CNN, METHODS, VIT, pairs, same_state, small

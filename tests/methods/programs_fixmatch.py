@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from genlab import distributed
 from genlab.methods.fixmatch import FixMatch
-from genlab.networks.thresholds import FlexThreshold
+from genlab.networks.pseudo_label_rules import FlexThreshold
 
 K, B, M = 4, 4, 12
 IMAGES: dict[str, Any] = {"num_classes": K, "channels": 1, "image_size": 8}

@@ -11,9 +11,10 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from genlab.callbacks import Checkpoints, Reseed
 from genlab.data import Digits
 from genlab.methods.wgan_gp import WGANGP
+from genlab.training.engine.checkpointing import Checkpoints
+from genlab.training.engine.reseed import Reseed
 from tests.callbacks.tiny import trainer
 
 NETWORKS: dict[str, Any] = {

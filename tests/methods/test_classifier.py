@@ -8,9 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from genlab.callbacks import Checkpoints, Reseed
 from genlab.data import MNIST, Digits
 from genlab.methods.classifier import Classifier
+from genlab.training.engine.checkpointing import Checkpoints
+from genlab.training.engine.reseed import Reseed
 from tests.callbacks.tiny import trainer
 
 

@@ -11,9 +11,10 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 
 from genlab import checkpoints
-from genlab.callbacks import Checkpoints, Reseed
 from genlab.data import Digits
 from genlab.methods.classifier import Classifier
+from genlab.training.engine.checkpointing import Checkpoints
+from genlab.training.engine.reseed import Reseed
 from tests.callbacks.tiny import trainer
 from tests.methods.test_classifier_tricks import classifier
 

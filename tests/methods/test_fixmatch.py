@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from genlab import optim
 from genlab.methods.fixmatch import RULES, FixMatch
-from genlab.networks.thresholds import FreeThreshold
+from genlab.networks.pseudo_label_rules import FreeThreshold
 from tests.conftest import TwoRanks
 from tests.methods.programs_fixmatch import CNN, IMAGES, VIT, B, K, M, batches, small, train
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from genlab import checkpoints
-from genlab.callbacks import CSVLog
+from genlab.training.tracking.csv_log import CSVLog
 from tests.conftest import Here, Shell
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -12,12 +12,14 @@ import torch
 from torch import nn
 
 from genlab import checkpoints, networks, recipes
-from genlab.callbacks import Checkpoints, EMAWeights, Reseed
+from genlab.callbacks import EMAWeights
 from genlab.callbacks.last_median import LastMedian
 from genlab.callbacks.live_accuracy import LiveAccuracy
 from genlab.data import Digits
 from genlab.methods.fixmatch import FixMatch
 from genlab.optim.schedules import lr_factor
+from genlab.training.engine.checkpointing import Checkpoints
+from genlab.training.engine.reseed import Reseed
 
 pytestmark = pytest.mark.filterwarnings("ignore:The number of training batches")
 SGD: dict[str, Any] = {"name": "sgd", "lr": 0.03, "weight_decay": 5e-4, "schedule": "cosine_7_16"}

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from genlab.callbacks import Reseed
 from genlab.data import Digits
 from genlab.evaluate import samples
 from genlab.methods.glow import Glow
-from genlab.networks.invertible_conv import InvertibleConv
+from genlab.networks.flows.invertible_conv import InvertibleConv
+from genlab.training.engine.reseed import Reseed
 from tests.callbacks.tiny import trainer
 from tests.methods.programs_flows import batch, moved, own_noise, small
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from genlab import checkpoints
-from genlab.callbacks import Checkpoints, StepMetrics
 from genlab.methods.knn import KNN
 from genlab.metrics import knn_scores
+from genlab.training.engine.checkpointing import Checkpoints
+from genlab.training.engine.step_metrics import StepMetrics
 from tests.callbacks.tiny import digits, trainer
 
 SMALL: dict[str, Any] = {

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genlab.callbacks import Checkpoints, Reseed
 from genlab.methods.linear import LinearProbe
+from genlab.training.engine.checkpointing import Checkpoints
+from genlab.training.engine.reseed import Reseed
 from tests.callbacks.tiny import digits, trainer
 from tests.conftest import TwoRanks
 

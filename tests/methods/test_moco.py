@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab import losses
-from genlab.callbacks import Reseed, SyncBatchNorm
 from genlab.data import Digits
 from genlab.methods.moco import MoCo
+from genlab.training.engine.reseed import Reseed
+from genlab.training.engine.sync_batch_norm import SyncBatchNorm
 from tests.callbacks.tiny import trainer
 from tests.conftest import TwoRanks
 from tests.methods.programs_ssl import CNN, VIT, pairs, small

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from genlab.callbacks import Reseed
 from genlab.data import Digits, Toys
 from genlab.methods.realnvp import RealNVP
+from genlab.training.engine.reseed import Reseed
 from tests.callbacks.tiny import trainer
 from tests.methods.programs_flows import small
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from genlab import losses
-from genlab.callbacks import CSVLog
 from genlab.methods.simclr import SimCLR
+from genlab.training.tracking.csv_log import CSVLog
 from tests.conftest import Shell
 from tests.fake_data import write_pictures
 from tests.methods.programs_ssl import CNN, VIT, pairs, small

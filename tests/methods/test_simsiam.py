@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from genlab.callbacks import Reseed
 from genlab.data import Digits
 from genlab.methods.simsiam import SimSiam
+from genlab.training.engine.reseed import Reseed
 from tests.callbacks.tiny import trainer
 from tests.methods.programs_ssl import CNN, VIT, pairs, small
 

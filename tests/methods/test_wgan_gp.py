@@ -12,10 +12,13 @@ from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 
 from genlab import checkpoints, optim, recipes
-from genlab.callbacks import Checkpoints, CSVLog, ProgressReport, StepMetrics
-from genlab.callbacks.plane_figures import coverage
+from genlab.callbacks.plane_metrics import coverage
 from genlab.data import Toys
 from genlab.methods.wgan_gp import WGANGP
+from genlab.training.engine.checkpointing import Checkpoints
+from genlab.training.engine.progress import ProgressReport
+from genlab.training.engine.step_metrics import StepMetrics
+from genlab.training.tracking.csv_log import CSVLog
 from tests.conftest import Here, TwoRanks
 from tests.methods.programs_ssl import same_state
 from tests.methods.programs_wgan_gp import ADAM, NETWORKS, Double, digits, fit, small

@@ -5,13 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genlab.metrics import (
-    FrechetDistance,
-    InceptionScore,
-    kernel_distance,
-    manifold_overlap,
-    merge,
-)
+from genlab.metrics import FrechetDistance, InceptionScore, kernel_distance, manifold_overlap, merge
 
 
 def figures(rank: int, world: int) -> dict[str, Tensor]:

@@ -19,8 +19,8 @@ from genlab.metrics import (
     kernel_distance,
     manifold_overlap,
     neighbours,
-    overlap,
     polynomial_mmd,
+    precision_recall,
 )
 from tests.conftest import TwoRanks
 
@@ -137,7 +137,7 @@ def test_overlap_equals_the_definitions(monkeypatch: pytest.MonkeyPatch) -> None
     assert found == pytest.approx(slow_overlap(fake, real, 3, 5))
     assert 0 < found["precision"] < 1
     assert 0 < found["coverage"] < 1
-    monkeypatch.setattr(overlap, "BLOCK", 100)
+    monkeypatch.setattr(precision_recall, "BLOCK", 100)
     assert manifold_overlap(fake, real) == pytest.approx(found)
 
 

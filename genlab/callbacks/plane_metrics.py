@@ -1,0 +1,86 @@
+"""Figures of what a method has learned about points in the plane, against their true density."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from genlab.drawing.points import is_plane
+from genlab.networks.modes import still
+
+COVERED = 0.2  # of its fair share of the samples makes a part of the data a covered one
+
+
+class PlaneMetrics(L.Callback):
+    """Modes covered, samples that lie on the data, nats above the true density's.
+
+    Writes, for validation and test, ``<split>/modes``: how many Gaussians, moons or squares get at
+    least a fifth of their fair share of the samples; ``<split>/on_data``: the share of samples
+    that lie on one (within four standard deviations of a Gaussian or moon); and, of a method with
+    a density, ``<split>/excess_nats``: its mean negative log-density at the split's points minus
+    the true one's. For data with `component` and ``log_prob``, such as `Toys`; nothing for others.
+
+    Args:
+        count: samples drawn, always from the same noise.
+    """
+
+    def __init__(self, count: int = 10_000) -> None:
+        self.count = count
+        self._points: list[Tensor] = []
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._points = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if is_plane(batch["image"]):
+            self._points.append(batch["image"])
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._log(trainer, pl_module, "val")
+
+    on_test_start = on_validation_start
+    on_test_batch_end = on_validation_batch_end
+
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._log(trainer, pl_module, "test")
+
+    def _log(self, trainer: L.Trainer, method: Any, split: str) -> None:
+        data: Any = getattr(trainer, "datamodule", None)
+        if not self._points or not hasattr(data, "component"):
+            return
+        points, figures = torch.cat(self._points), {}
+        with still(method):
+            if hasattr(method, "sample"):
+                found = data.component(method.sample(self.count).cpu())
+                figures = coverage(found, data.num_classes)
+            if hasattr(method, "log_prob"):
+                gap = data.log_prob(points.cpu()).to(points) - method.log_prob(points)
+                figures["excess_nats"] = gap.mean()
+        named = {f"{split}/{noun}": value.to(method.device) for noun, value in figures.items()}
+        method.log_dict(named, batch_size=len(points), sync_dist=True)
+
+
+def coverage(component: Tensor, parts: int) -> dict[str, Tensor]:
+    """How many parts of the data samples reach, and how many samples lie on one.
+
+    Args:
+        component: of each sample, (N,) from 0 to ``parts`` - 1; -1 for one beside the data.
+        parts: K.
+    """
+    counts = torch.bincount(component[component >= 0], minlength=parts)
+    fair = len(component) / parts
+    return {
+        "modes": (counts >= COVERED * fair).sum().float(),
+        "on_data": (component >= 0).float().mean(),
+    }

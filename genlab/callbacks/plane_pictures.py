@@ -1,0 +1,65 @@
+"""Pictures of what a method has learned about points in the plane."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from genlab.drawing.grid import publish
+from genlab.drawing.points import draw, is_plane
+from genlab.networks.modes import still
+
+
+class PlanePictures(L.Callback):
+    """Data, samples and, where the method has one, density of two-dimensional data, side by side.
+
+    Drawn as ``pictures/plane-<step>.png`` after the validation of every ``every_n_epochs``-th
+    epoch and at the end of training; nothing is drawn of images.
+
+    Args:
+        every_n_epochs: 0 draws only at the end.
+        count: points in a panel.
+    """
+
+    def __init__(self, every_n_epochs: int = 10, count: int = 4000) -> None:
+        self.every_n_epochs, self.count = every_n_epochs, count
+        self._drawn_at = -1
+        self._points: list[Tensor] = []
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._points = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if is_plane(batch["image"]) and sum(map(len, self._points)) < self.count:
+            self._points.append(batch["image"].cpu())
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        if trainer.state.fn == "fit" and self.every_n_epochs and epoch % self.every_n_epochs == 0:
+            self._draw(trainer, pl_module)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._drawn_at != trainer.global_step:
+            self._draw(trainer, pl_module)
+
+    def _draw(self, trainer: L.Trainer, method: Any) -> None:
+        self._drawn_at = trainer.global_step
+        if not trainer.is_global_zero or not self._points:
+            return
+        data = torch.cat(self._points)[: self.count]
+        with still(method):
+            panels = {"data": data, "samples": method.sample(self.count)}
+            log_prob = getattr(method, "log_prob", None)
+            picture = draw(panels, float(data.abs().max()) * 1.2, log_prob, method.device)
+        publish(trainer, "plane", picture, trainer.global_step)

@@ -1,0 +1,1 @@
+"""Weights of others into a backbone: fetch, recognise, match, adapt, refuse, report."""

@@ -1,0 +1,289 @@
+"""From the address of weights to a file on this machine; what is not there fails in seconds."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genlab import runs
+from genlab.errors import CheckpointError, RunError
+
+WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar", ".pkl")
+_USUAL = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth", "model.ckpt")
+_SECONDS = 8  # to find out that there is no network
+_OFFLINE = "a local file or folder works too: pretrained=PATH"
+
+
+@dataclass
+class Fetched:
+    """A weights file on this machine, the configuration beside it, and its commit on the hub."""
+
+    file: Path
+    config: dict[str, Any]
+    revision: str = ""
+
+
+def fetch(source: str | Path) -> Fetched:
+    """The file that an address means, downloaded once if it lies elsewhere.
+
+    Args:
+        source: a file; a folder (a genlab run, timm's export, or one with a single weights file);
+            ``hf-hub:ID[@REVISION]``; an http(s) or fsspec address;
+            ``wandb:ENTITY/PROJECT/NAME:ALIAS``; the name of a genlab run or recipe.
+
+    Raises:
+        CheckpointError: nothing there, or no way to it.
+    """
+    text = str(source)
+    path = Path(text).expanduser()
+    if path.is_dir() and not runs.is_run(path):
+        return _in_folder(path)
+    if path.is_file():
+        return Fetched(path, _config_beside(path))
+    kind, _, rest = text.partition(":")
+    if kind == "hf-hub":
+        return _from_hub(rest)
+    if kind == "wandb":
+        return _in_folder(_from_wandb(rest))
+    if kind in ("http", "https"):
+        return Fetched(_from_web(text), {})
+    if rest.startswith("//"):
+        return Fetched(_from_fsspec(text), {})
+    try:
+        return Fetched(runs.checkpoint(path), {})
+    except RunError as error:
+        raise CheckpointError(f"no weights at {source}: {error}") from None
+
+
+def fetch_timm(cfg: dict[str, Any]) -> Fetched:
+    """The weights that timm's registry names for a model.
+
+    Args:
+        cfg: the model's ``pretrained_cfg``.
+
+    Raises:
+        CheckpointError: timm has none for it, or they cannot be reached.
+    """
+    name = cfg.get("architecture") or "this network"
+    if cfg.get("file"):
+        return fetch(cfg["file"])
+    if cfg.get("hf_hub_id"):
+        return _from_hub(cfg["hf_hub_id"], cfg.get("hf_hub_filename"))
+    if str(cfg.get("url") or "").endswith((".pth", ".pt", ".bin", ".safetensors")):
+        return Fetched(_from_web(cfg["url"]), {})
+    raise CheckpointError(f"timm has no pretrained weights for {name}; {_OFFLINE}")
+
+
+def _in_folder(folder: Path) -> Fetched:
+    files = sorted(f for f in folder.iterdir() if f.suffix in WEIGHTS)
+    usual = [folder / name for name in _USUAL if folder / name in files]
+    if not usual and len(files) != 1:
+        found = f"several ({', '.join(f.name for f in files[:4])}): name one" if files else "none"
+        raise CheckpointError(f"{folder} should hold one weights file, it holds {found}")
+    file = (usual or files)[0]
+    return Fetched(file, runs.read_json(folder / "config.json"))
+
+
+def _config_beside(file: Path) -> dict[str, Any]:
+    """The ``config.json`` of a timm or genlab export, if its folder's address means this file."""
+    config = runs.read_json(file.parent / "config.json")
+    if not config.keys() & {"genlab", "pretrained_cfg", "architecture"}:
+        return {}
+    alone = [f for f in file.parent.iterdir() if f.suffix in WEIGHTS] == [file]
+    return config if alone or file.name in _USUAL else {}
+
+
+def _from_hub(name: str, filename: str | None = None) -> Fetched:
+    """The hub's present state where it answers, else what was downloaded before."""
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+
+    repository, _, revision = name.partition("@")
+    repository = repository if "/" in repository else f"timm/{repository}"
+
+    def get(*files: str) -> Path | None:
+        for file in files:
+            try:
+                return Path(
+                    hf_hub_download(
+                        repository, file, revision=revision or None, local_files_only=not online
+                    )
+                )
+            except EntryNotFoundError:  # on the hub, or in the cache
+                continue
+        return None
+
+    online = not constants.HF_HUB_OFFLINE and _reach(constants.ENDPOINT)
+    try:
+        file, config = get(*((filename,) if filename else _USUAL)), get("config.json")
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise CheckpointError(f"hf-hub:{repository}: {_line(error)}; {_OFFLINE}") from None
+    if file is None:
+        why = "it has no weights file" if online else f"{constants.ENDPOINT} cannot be reached"
+        raise CheckpointError(f"hf-hub:{repository} is not to be had: {why}; {_OFFLINE}")
+    return Fetched(file, runs.read_json(config) if config else {}, _commit(file, online))
+
+
+def _commit(file: Path, online: bool) -> str:
+    """The revision that a file of the hub's cache belongs to, ``snapshots/COMMIT/...``."""
+    _, _, inside = str(file).rpartition("/snapshots/")
+    return inside.partition("/")[0][:7] + " (from the cache)" * (not online)
+
+
+def _from_web(url: str) -> Path:
+    name = Path(url.partition("?")[0]).name or "weights"
+    digest = re.search(r"-([0-9a-f]{8,64})\.", name)  # torch's and timm's convention
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    target = folder / (name if digest else f"{_hash(url)}-{name}")
+    with _locked(target):
+        if not target.exists():
+            if not _reach(url):
+                raise CheckpointError(f"{url} cannot be reached; {_OFFLINE}")
+            try:
+                _download(url, target, digest[1] if digest else "")
+            except OSError as error:
+                if isinstance(error, urllib.error.HTTPError):
+                    error.close()
+                raise CheckpointError(f"{url}: {_line(error)}; {_OFFLINE}") from None
+    return target
+
+
+def _download(url: str, target: Path, digest: str) -> None:
+    """Stream ``url`` to a file that appears only when whole and of the right hash."""
+    request = urllib.request.Request(url, headers={"User-Agent": "genlab"})
+    checksum = hashlib.sha256()
+    with _appearing(target) as partial, urllib.request.urlopen(request, timeout=30) as answer:
+        with partial.open("wb") as file:
+            while block := answer.read(1 << 20):
+                checksum.update(block)
+                file.write(block)
+            size, announced = file.tell(), answer.headers.get("Content-Length")
+        if announced is not None and size != int(announced):
+            raise OSError(f"the connection broke after {size} of {announced} bytes")
+        if not checksum.hexdigest().startswith(digest):
+            raise OSError(f"its SHA-256 is {checksum.hexdigest()[:12]}..., not {digest}...")
+
+
+def _from_fsspec(url: str) -> Path:
+    import fsspec  # type: ignore[import-untyped]
+
+    try:
+        files, path = fsspec.core.url_to_fs(url)
+        target = _cache() / f"{_hash(url, files.ukey(path))}-{Path(path).name}"
+        with _locked(target):
+            if not target.exists():
+                with _appearing(target) as partial:
+                    files.get_file(path, str(partial))
+    except Exception as error:  # every driver has its own
+        raise CheckpointError(f"{url}: {_line(error)}; {_OFFLINE}") from None
+    return target
+
+
+def _from_wandb(reference: str) -> Path:
+    from lightning.pytorch.loggers import WandbLogger
+
+    folder = _cache() / "wandb" / _hash(reference)
+    offline = os.environ.get("WANDB_MODE", "online") in ("offline", "disabled")
+    try:
+        if offline:
+            raise OSError(f"WANDB_MODE is {os.environ['WANDB_MODE']}")
+        with _locked(folder), _beside(folder) as fresh:
+            WandbLogger.download_artifact(
+                reference, str(fresh), artifact_type="model", use_artifact=False
+            )
+            _replace(folder, fresh)
+    except Exception as error:  # wandb's own kinds, without a common parent
+        raise CheckpointError(f"wandb:{reference}: {_line(error)}; {_OFFLINE}") from None
+    return folder
+
+
+def _replace(folder: Path, fresh: Path) -> None:
+    """Another version's files for those of a folder, of which other processes may be reading."""
+    files = [file for file in fresh.iterdir() if file.is_file()]
+    for file in files:
+        if not file.resolve().is_relative_to(fresh.resolve()):
+            raise OSError(f"{file.name} leads out of the artifact")
+    folder.mkdir(exist_ok=True)
+    for file in files:
+        file.replace(folder / file.name)
+    for old in folder.iterdir():
+        if old.name not in {file.name for file in files}:
+            old.unlink()
+
+
+def _reach(url: str) -> bool:
+    """Whether a server answers at all, found out in seconds."""
+    answered = threading.Event()
+
+    def ask() -> None:
+        try:
+            request = urllib.request.Request(url, method="HEAD")
+            urllib.request.urlopen(request, timeout=_SECONDS - 3).close()
+        except urllib.error.HTTPError as refusal:
+            refusal.close()  # it answered
+        except Exception:
+            return
+        answered.set()
+
+    thread = threading.Thread(target=ask, daemon=True)  # a name server can take longer than asked
+    thread.start()
+    thread.join(_SECONDS)
+    return answered.is_set()
+
+
+def _cache() -> Path:
+    return Path(torch.hub.get_dir()) / "genlab"
+
+
+@contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    """One process of this machine at a time; the others find the file when they come in."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_name(f".{target.name}.lock").open("w") as handle:
+        with suppress(OSError):  # no locks there: whoever is last renames the same content
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """An empty folder for the time being."""
+    fresh = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    try:
+        fresh.mkdir()
+        yield fresh
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+@contextmanager
+def _appearing(target: Path) -> Iterator[Path]:
+    """A place to write to that becomes ``target`` in one step."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        shutil.move(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _hash(*words: str) -> str:
+    return hashlib.sha256(" ".join(words).encode()).hexdigest()[:12]
+
+
+def _line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:160] if text else type(error).__name__

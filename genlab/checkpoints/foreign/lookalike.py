@@ -1,0 +1,35 @@
+"""Which well-known network a file's tensors belong to, to name it when they do not fit."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import timm
+import torch
+
+from genlab.checkpoints.foreign import layouts
+from genlab.checkpoints.foreign.layouts import Shapes, Tensors
+
+_KNOWN = """
+    resnet18 resnet34 resnet50 resnet101 densenet121 vgg16 efficientnet_b0 mobilenetv3_large_100
+    vit_tiny_patch16_224 vit_small_patch16_224 vit_base_patch16_224 convnext_tiny
+    swin_tiny_patch4_window7_224
+"""
+
+
+def looks_like(places: dict[str, Tensors]) -> str | None:
+    """The largest of the known networks of which the file holds nine tenths of the tensors."""
+    best: tuple[int, str | None] = (0, None)
+    for name in _KNOWN.split():
+        shapes = _shapes(name)
+        found = layouts.candidates(places, shapes)
+        if found and found[0].matched[0] >= 0.9 * len(shapes):
+            best = max(best, (found[0].matched[1], name), key=lambda one: one[0])
+    return best[1]
+
+
+@cache
+def _shapes(name: str) -> Shapes:
+    """Of a network built without memory for its weights, on torch's meta device."""
+    with torch.device("meta"):
+        return layouts.shapes_of(timm.create_model(name, num_classes=0))

@@ -1,0 +1,123 @@
+"""Which of a file's tensors go where in a model, decided before anything is copied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from genlab.checkpoints.foreign.adaptation import classifiers, is_small_stem, resized, sees_image
+from genlab.checkpoints.foreign.layouts import Candidate
+from genlab.checkpoints.foreign.report import Report
+from genlab.errors import CheckpointError
+
+_STATISTICS = (".running_mean", ".running_var")
+
+
+@dataclass
+class Fit:
+    """A candidate laid against a model.
+
+    Attributes:
+        candidate: where the tensors come from.
+        values: what to copy, by the model's names.
+        report: the names; its share is what would load.
+        classes: of the file's classifier; 0 where it has none.
+        used: of the file's values in parts that the model has, the share with a place in it.
+        noise: what sees the image first and would stay fresh without that being meant.
+        no_statistics: batch norm's that the file lacks.
+    """
+
+    candidate: Candidate
+    values: dict[str, Tensor] = field(default_factory=dict)
+    report: Report = field(default_factory=lambda: Report(""))
+    classes: int = 0
+    used: float = 0.0
+    noise: list[str] = field(default_factory=list)
+    no_statistics: list[str] = field(default_factory=list)
+
+    @property
+    def fits(self) -> float:
+        """The smaller of the two shares."""
+        return min(self.report.share, self.used)
+
+
+def fit(model: nn.Module, candidate: Candidate, heads_too: bool) -> Fit:
+    """Lay a candidate's tensors against a model; the model is not changed.
+
+    Args:
+        model: to be filled.
+        candidate: of `layouts.candidates`.
+        heads_too: whether a classifier in the file may fill one of the model; a projector's names
+            can be the same.
+    """
+    state, own = resized(candidate.state, model), model.state_dict()
+    tops = {name.partition(".")[0] for name in own}
+    heads = tuple(f"{name}." for name in classifiers(model))
+    as_they_are = {id(tensor) for tensor in candidate.state.values()}
+    found = Fit(candidate)
+    report = found.report
+    for name, value in state.items():
+        if name.startswith(heads) and not (heads_too and _same_shape(name, value, own)):
+            report.dropped.append(name)
+        elif name not in own:
+            (report.unexpected if name.partition(".")[0] in tops else report.dropped).append(name)
+        elif value.shape != own[name].shape:
+            shapes = f"{tuple(value.shape)}, here {tuple(own[name].shape)}"
+            report.mismatched[name] = shapes
+        else:
+            found.values[name] = value
+            (report.loaded if id(value) in as_they_are else report.adapted).append(name)
+    found.classes = next((len(state[f"{h}weight"]) for h in heads if f"{h}weight" in state), 0)
+    report.missing = [n for n in own if n not in state and not n.endswith("num_batches_tracked")]
+    report.parameters = sum(p.numel() for n, p in _backbone(model, heads))
+    report.share = _share(model, heads, found.values)
+    extra = _values(state[name] for name in report.unexpected)
+    used = _values(found.values.values())
+    found.used = used / max(used + extra, 1)
+    report.fresh = [name for name in sees_image(model) if name not in found.values]
+    found.noise = [n for n in report.fresh if not is_small_stem(model, n, state.get(n))]
+    found.no_statistics = [
+        name
+        for name in own
+        if name.endswith(_STATISTICS) and name not in found.values and not name.startswith(heads)
+    ]
+    return found
+
+
+def copy(model: nn.Module, found: Fit) -> None:
+    """Copy, then ask the model which of its parameters hold the values.
+
+    Raises:
+        CheckpointError: the file holds NaN or infinity.
+    """
+    for name, value in found.values.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise CheckpointError(f"{found.report.source} holds NaN or infinity in {name}")
+    model.load_state_dict(found.values, strict=False)
+    own, report = model.state_dict(), found.report
+    held = {n: v for n, v in found.values.items() if torch.equal(own[n].cpu(), v.to(own[n].dtype))}
+    report.loaded, report.adapted = (
+        [name for name in names if name in held] for names in (report.loaded, report.adapted)
+    )
+    report.share = _share(model, tuple(f"{name}." for name in classifiers(model)), held)
+
+
+def _backbone(model: nn.Module, heads: tuple[str, ...]) -> list[tuple[str, nn.Parameter]]:
+    return [(n, p) for n, p in model.named_parameters() if not n.startswith(heads)]
+
+
+def _share(model: nn.Module, heads: tuple[str, ...], values: dict[str, Tensor]) -> float:
+    parameters = _backbone(model, heads)
+    held = sum(p.numel() for name, p in parameters if name in values)
+    return held / max(sum(p.numel() for _, p in parameters), 1)
+
+
+def _same_shape(name: str, value: Tensor, own: dict[str, Tensor]) -> bool:
+    return name in own and own[name].shape == value.shape
+
+
+def _values(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() for tensor in tensors if tensor.is_floating_point())

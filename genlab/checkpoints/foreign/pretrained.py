@@ -1,0 +1,213 @@
+"""Pretrained weights of any known layout into an existing backbone, or a clear refusal."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from genlab import process
+from genlab.checkpoints.foreign import layouts
+from genlab.checkpoints.foreign.fetching import fetch, fetch_timm
+from genlab.checkpoints.foreign.layouts import Candidate, Tensors
+from genlab.checkpoints.foreign.matching import Fit, copy, fit
+from genlab.checkpoints.foreign.refusals import (
+    AT_LEAST,
+    refuse_equals,
+    refuse_noise,
+    refuse_too_little,
+)
+from genlab.checkpoints.foreign.report import Report
+from genlab.checkpoints.safe_read import content
+from genlab.errors import CheckpointError
+
+_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+
+_LOADS = {  # arguments of `networks.encoder` and of timm's constructors that read files
+    "pretrained", "pretrained_options", "pretrained_cfg", "pretrained_cfg_overlay",
+    "checkpoint_path", "cache_dir", "pretrained_strict",
+}  # fmt: skip
+
+
+def load_backbone(
+    model: nn.Module,
+    source: str | bool | Path,
+    *,
+    take: str | None = None,
+    prefix: str | None = None,
+    at_least: float = AT_LEAST,
+    unsafe_pickle: bool = False,
+) -> Report:
+    """Load weights into a bare network, adapting head, channels, image size and patch size.
+
+    The model is changed only if enough fits; afterwards its own parameters are compared with what
+    was to be loaded. Classifiers load where names and shapes agree, projectors never.
+
+    Args:
+        model: timm's or one of the lab's, of the wanted geometry.
+        source: True or ``timm`` for timm's weights of this model, else as in `fetch.fetch`.
+        take: where a file holds two copies, ``online`` (``student``) or ``ema`` (``teacher``).
+            By default the online one; DINO's teacher; the average of a run with averaged weights.
+        prefix: before the backbone's names in the file, instead of looking for it; with
+            ``PLACE/`` in front, as the report writes it, in that part of the file alone.
+        at_least: share that must fit: of the model's parameters, and of the file's own in those
+            parts that the model has too (a deeper network's file has all names of a shallower).
+            Not below .9, the first layer, the position embeddings and batch norm's statistics
+            must fit too; but a 7x7 stem's file leaves a 3x3 one fresh, and that is warned of.
+        unsafe_pickle: let a pickle run code; for files whose maker you trust.
+
+    Returns:
+        What was done; its text is for people.
+
+    Raises:
+        CheckpointError: nothing there, unreadable, unsafe, too little fits, or several networks do.
+        ValueError: ``take`` or ``at_least`` out of range.
+    """
+    if take is not None and take not in layouts.TAKES:
+        raise ValueError(f"take must be one of {', '.join(layouts.TAKES)}, got {take!r}")
+    if not 0 <= at_least <= 1:
+        raise ValueError(f"at_least must be in [0, 1], got {at_least}")
+    timm = source is True or source == "timm"
+    cfg = getattr(model, "pretrained_cfg", None) or {}
+    found = fetch_timm(cfg) if timm else fetch(str(source))
+    shown = f"timm's {cfg.get('architecture')}.{cfg.get('tag')}" if timm else str(source)
+    held = content(found.file, unsafe_pickle)
+    places = layouts.unwrap(held)
+    if not places:
+        raise CheckpointError(f"{shown} holds no tensors under names, so no weights")
+    kind, self_supervised, imagenet = layouts.layout(held)
+    offered = _candidates(places, model, prefix, shown)
+    best, equals = _best(offered, model, take, at_least, heads_too=not self_supervised)
+    if best is None:
+        raise CheckpointError(f"{shown} holds no copy of this kind: take={take!r} finds nothing")
+    report, candidate = best.report, best.candidate
+    report.source, report.prefix, report.revision = shown, candidate.path, found.revision
+    report.layout = f"{kind}, {candidate.copy}"
+    refuse_too_little(best, model, places, at_least)
+    refuse_equals(best, equals, shown)
+    report.waived = at_least < AT_LEAST
+    if not report.waived:
+        refuse_noise(best, model)
+    copy(model, best)
+    if report.fresh and process.is_first():
+        warnings.warn(f"{shown}: {report.noise()}", UserWarning, 2)
+    named = cfg if timm else _config(found.config)
+    own_run = isinstance(held, Mapping) and "genlab" in held
+    known = not self_supervised and best.classes == cfg.get("num_classes")
+    report.mean, report.std, report.told_by = (
+        _own_statistics(places, candidate, own_run)
+        or _statistics(named, "timm's configuration" if timm else "its config.json")
+        or _statistics(_IMAGENET if imagenet else {}, f"ImageNet's, as {kind} uses")
+        or _statistics(cfg if known else {}, "timm's for the name")
+        or (None, None, "")
+    )
+    return report
+
+
+def backbone_of(source: str | bool | Path, unsafe_pickle: bool = False) -> dict[str, Any] | None:
+    """Which network's weights lie at an address, where the address says so.
+
+    Args:
+        source: as for `load_backbone`.
+        unsafe_pickle: likewise.
+
+    Returns:
+        ``encoder`` and ``encoder_kwargs`` as a method takes them, from a genlab checkpoint or from
+        the ``config.json`` of an export; None for any other file, which names no network. What
+        would load further files or take safety off is left out.
+
+    Raises:
+        CheckpointError: nothing there, or unreadable.
+    """
+    if source is True or source == "timm":
+        return None
+    found = fetch(str(source))
+    for told in (found.config.get("genlab"), found.config):
+        if isinstance(told, Mapping) and isinstance(told.get("encoder"), str):
+            return _network(told["encoder"], told.get("encoder_kwargs"))
+    if isinstance(found.config.get("architecture"), str):
+        own = _network(found.config["architecture"], found.config.get("model_args"))
+        for given_by_the_data in ("in_chans", "img_size", "num_classes"):
+            own["encoder_kwargs"].pop(given_by_the_data, None)
+        return own
+    held = content(found.file, unsafe_pickle)
+    given = held.get("hyper_parameters") if isinstance(held, Mapping) else None
+    if not isinstance(given, Mapping) or not isinstance(given.get("encoder"), str):
+        return None
+    return _network(given["encoder"], given.get("encoder_kwargs"))
+
+
+def _network(name: str, arguments: Any) -> dict[str, Any]:
+    """What a file from elsewhere says of its network; it must not name files on this machine."""
+    kept = dict(arguments) if isinstance(arguments, Mapping) else {}
+    return {"encoder": name, "encoder_kwargs": {k: v for k, v in kept.items() if k not in _LOADS}}
+
+
+def _candidates(
+    places: dict[str, Tensors], model: nn.Module, prefix: str | None, shown: str
+) -> list[Candidate]:
+    shapes = layouts.shapes_of(model)
+    if prefix is None:
+        return layouts.candidates(places, shapes)
+    words = prefix if prefix.endswith("/") or not prefix else f"{prefix.rstrip('.')}."
+    found = layouts.under(places, words, shapes)
+    if not found:
+        first = next(name for tensors in places.values() for name in tensors)
+        raise CheckpointError(f"{shown} has no names with prefix {prefix}; its first is {first}")
+    return found
+
+
+def _best(
+    found: list[Candidate], model: nn.Module, take: str | None, at_least: float, heads_too: bool
+) -> tuple[Fit | None, list[Fit]]:
+    """The candidate of most equal names; if it does not fit, the one that fits best converted.
+
+    Returns:
+        It, None where there is no such copy; and those that fit as well.
+    """
+    chosen = layouts.choose(found, take)
+    if chosen is None:
+        return None, []
+    best = fit(model, chosen, heads_too)
+    if best.fits >= at_least:
+        return best, [fit(model, one, heads_too) for one in layouts.rivals(found, chosen)]
+    larger = sorted(found, key=lambda one: len(one.state), reverse=True)[:8]
+    others = [one for one in larger if take is None or one.momentum == chosen.momentum]
+    fits = [best, *(fit(model, one, heads_too) for one in others if one is not chosen)]
+    best = max(fits, key=_order)
+    return best, [one for one in fits if _order(one) == _order(best)]
+
+
+def _order(one: Fit) -> tuple[float, int]:
+    return one.fits, -one.candidate.slowness
+
+
+def _own_statistics(
+    places: dict[str, Tensors], one: Candidate, own_run: bool
+) -> tuple[Any, Any, str] | None:
+    """The buffers of genlab's `Encoder.normalize`, beside its backbone; older runs had none."""
+    tensors = places.get(one.place, {})
+    beside = one.prefix.removesuffix("backbone.") + "normalize."
+    found = {key: tensors[beside + key] for key in ("mean", "std") if beside + key in tensors}
+    if own_run and not found:
+        return (0.0,), (1.0,), "the run's own"
+    return _statistics({k: v.flatten().tolist() for k, v in found.items()}, "the run's own")
+
+
+def _statistics(told: Mapping[str, Any], by: str) -> tuple[Any, Any, str] | None:
+    numbers = [told.get("mean"), told.get("std")]
+    for given in numbers:
+        if not isinstance(given, list | tuple) or not given:
+            return None
+        if not all(isinstance(number, int | float) for number in given):
+            return None
+    mean, std = (tuple(float(number) for number in given or ()) for given in numbers)
+    return mean, std, by
+
+
+def _config(config: dict[str, Any]) -> dict[str, Any]:
+    own = config.get("pretrained_cfg")
+    return own if isinstance(own, dict) and own else config

@@ -1,0 +1,98 @@
+"""Why weights are not loaded, in one or two lines that say what would do."""
+
+from __future__ import annotations
+
+import re
+
+from torch import nn
+
+from genlab.checkpoints.foreign import layouts
+from genlab.checkpoints.foreign.layouts import Tensors
+from genlab.checkpoints.foreign.lookalike import looks_like
+from genlab.checkpoints.foreign.matching import Fit
+from genlab.checkpoints.foreign.report import percent, some
+from genlab.errors import CheckpointError
+
+AT_LEAST = 0.9  # a user who lowers it takes noise in the first layer as well
+
+
+def refuse_too_little(
+    best: Fit, model: nn.Module, places: dict[str, Tensors], at_least: float
+) -> None:
+    """Too small a share of the model's parameters or of the file's.
+
+    Raises:
+        CheckpointError: it is.
+    """
+    report, name = best.report, _name(model)
+    if best.fits >= at_least:
+        return
+    if report.share < at_least:
+        what = f"fits {percent(report.share)} of {name}'s parameters"
+    else:
+        what = f"holds a larger network: {name} has a place for {percent(best.used)} of it"
+    like = looks_like(places)
+    like = f"; it looks like {like}" if like and not name.startswith(like) else ""
+    needed = f"({percent(at_least)} are needed)"
+    raise CheckpointError(f"{report.source} {what} {needed}{like}\n{_why(best, model, places)}")
+
+
+def refuse_noise(best: Fit, model: nn.Module) -> None:
+    """A first layer, position embedding or batch norm that would keep its fresh values.
+
+    They are a small share of the parameters, but what is behind them sees noise.
+
+    Raises:
+        CheckpointError: there is one.
+    """
+    report, name = best.report, _name(model)
+    waiver = f"at_least below {AT_LEAST} lets it pass"
+    if best.noise:
+        first = best.noise[0]
+        why = report.mismatched.get(first, "is not in the file")
+        raise CheckpointError(
+            f"{report.source} fits {percent(report.share)} of {name}, but {first} {why}: "
+            f"what follows would see noise; {waiver}"
+        )
+    if best.no_statistics:
+        raise CheckpointError(
+            f"{report.source} lacks batch norm's statistics ({some(best.no_statistics, 1)}): "
+            f"the weights are of no use without; {waiver}"
+        )
+
+
+def refuse_equals(best: Fit, others: list[Fit], source: str) -> None:
+    """Networks that fit equally well but hold other values: nothing tells which is meant.
+
+    Raises:
+        CheckpointError: there is one.
+    """
+    for one in others:
+        if layouts.differ(best.values, one.values, best.values.keys() & one.values.keys()):
+            first, second = sorted((best.candidate.path, one.candidate.path))
+            raise CheckpointError(
+                f"{source} holds several networks that fit: give prefix={first!r} or {second!r}"
+            )
+
+
+def _why(best: Fit, model: nn.Module, places: dict[str, Tensors]) -> str:
+    """Prefix and first names of what does not fit; no common name at all: how both begin."""
+    report, names = best.report, list(best.candidate.state)
+    every = (name for tensors in places.values() for name in tensors)
+    if report.share < 0.1 and any(re.search(r"\bfeatures\.\d+\.\d", name) for name in every):
+        families = "ResNet, DenseNet, VGG, RegNet and ViT"
+        return f"its names are torchvision's, which load for {families}: take timm's weights"
+    if not report.share:
+        return f"its names are like {names[0]}, the model's like {next(iter(model.state_dict()))}"
+    parts = {
+        "missing": report.missing,
+        "unexpected": report.unexpected,
+        "of another shape": [f"{n} {shapes}" for n, shapes in report.mismatched.items()],
+    }
+    lists = [f"{word} {some(names, 2)}" for word, names in parts.items() if names]
+    return f"under its best prefix {report.prefix or '(none)'}: {'; '.join(lists)}"
+
+
+def _name(model: nn.Module) -> str:
+    cfg = getattr(model, "pretrained_cfg", None) or {}
+    return cfg.get("architecture") or type(model).__name__

@@ -1,0 +1,92 @@
+"""What loading pretrained weights did, in words and in lists of names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+Normalisation = tuple[float, ...]
+
+
+@dataclass
+class Report:
+    """What came of loading a file into a backbone; ``str(report)`` is for people.
+
+    Attributes:
+        source: the address as it was given.
+        revision: its commit on the hub.
+        prefix: what stood before the backbone's names in the file.
+        layout: whose layout the file has, and which copy was taken where there are several.
+        parameters: number of values in the model's backbone.
+        share: of the backbone's parameters, those that hold the file's values now, in [0, 1].
+        loaded: names with exactly the file's values.
+        adapted: names with the file's values resized to the model (channels, patches, positions).
+        missing: names of the model that the file lacks.
+        unexpected: names of the file in parts that the model has, without a place in it.
+        mismatched: names of another shape, not loaded, with both shapes.
+        fresh: names of the first layer's weights and position embeddings without the file's values.
+        waived: whether ``at_least`` was lowered, which lets such noise pass.
+        dropped: heads, projectors, decoders and other parts that the model lacks.
+        mean: of the images that the weights were trained on, a value per channel, where known.
+        std: likewise their standard deviation.
+        told_by: where these come from.
+    """
+
+    source: str
+    revision: str = ""
+    prefix: str = ""
+    layout: str = ""
+    share: float = 0.0
+    parameters: int = 0
+    loaded: list[str] = field(default_factory=list)
+    adapted: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    mismatched: dict[str, str] = field(default_factory=dict)
+    fresh: list[str] = field(default_factory=list)
+    waived: bool = False
+    dropped: list[str] = field(default_factory=list)
+    mean: Normalisation | None = None
+    std: Normalisation | None = None
+    told_by: str = ""
+
+    def __str__(self) -> str:
+        share = percent(self.share)
+        under = f", prefix {self.prefix}" if self.prefix else ""
+        at = f" at {self.revision}" if self.revision else ""
+        lines = [
+            f"pretrained weights from {self.source}{at}: {share} of {self.parameters:,} parameters",
+            f"  layout      {self.layout}{under}; {len(self.loaded)} tensors as they are",
+        ]
+        parts = {
+            "adapted": self.adapted,
+            "missing": self.missing,
+            "unexpected": self.unexpected,
+            "mismatched": [f"{name} {shapes}" for name, shapes in self.mismatched.items()],
+            "left out": self.dropped,
+        }
+        lines += [f"  {what:<11} {some(names)}" for what, names in parts.items() if names]
+        lines += [f"  first layer {self.noise()}"] * bool(self.fresh)
+        return "\n".join([*lines, f"  images      {self._images()}"])
+
+    def noise(self) -> str:
+        """What is to be done about fresh weights that the image meets first."""
+        names = ", ".join(name.removesuffix(".weight") for name in self.fresh[:3])
+        are = "is" if len(self.fresh) == 1 else "are"
+        return f"{names} {are} fresh: train it (a frozen probe would see noise)"
+
+    def _images(self) -> str:
+        if self.mean is None or self.std is None:
+            return "no normalisation known: they enter in [0, 1] unless normalize is given"
+        mean, std = (" ".join(f"{x:.3g}" for x in values) for values in (self.mean, self.std))
+        return f"normalised with mean {mean}, std {std} ({self.told_by})"
+
+
+def some(names: list[str], most: int = 3) -> str:
+    """The number of names and the first few."""
+    more = ", ..." if len(names) > most else ""
+    return f"{len(names)}: {', '.join(names[:most])}{more}"
+
+
+def percent(share: float) -> str:
+    """A share for people; never rounded up to 100 %."""
+    return "100 %" if share == 1 else f"{min(share * 100, 99.9):.3g} %"

@@ -1,0 +1,128 @@
+"""Load a method from its checkpoint: the file names the class, and only genlab's own are built."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from genlab import runs
+from genlab.checkpoints.safe_read import content as content_of
+from genlab.errors import CheckpointError, RunError
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The content of a checkpoint file or of a run's selected checkpoint, on the CPU.
+
+    Args:
+        path: a ``.ckpt`` file, or a run directory (its best checkpoint, else its newest whole one).
+
+    Returns:
+        Lightning's checkpoint dictionary. Read with ``weights_only=True``: no code can run.
+
+    Raises:
+        CheckpointError: missing, truncated, not a checkpoint, or holding foreign objects.
+    """
+    try:
+        file = runs.checkpoint(path)
+    except RunError as error:
+        raise CheckpointError(str(error)) from None
+    content = content_of(file)
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise CheckpointError(f"{file} is no Lightning checkpoint: it has no state_dict")
+    return content
+
+
+def load(path: str | Path) -> L.LightningModule:
+    """The method in a checkpoint, in eval mode on the CPU.
+
+    Args:
+        path: see `read`.
+
+    Raises:
+        CheckpointError: see `read`; also a class outside genlab, or weights that do not fit it.
+    """
+    content = read(path)
+    return restore(build(described(content, path)), content, path)
+
+
+def described(content: dict[str, Any], path: str | Path) -> dict[str, Any]:
+    """The `spec` of the method that a checkpoint's content holds.
+
+    Raises:
+        CheckpointError: it names no class.
+    """
+    arguments = dict(content.get("hyper_parameters") or {})
+    class_path = arguments.pop("_class_path", None) or content.get("genlab", {}).get("class_path")
+    arguments.pop("_instantiator", None)
+    if class_path is None:
+        raise CheckpointError(f"{path} names no class: use CLASS.load_from_checkpoint(PATH)")
+    return {"class_path": class_path, "init_args": without_download(arguments)}
+
+
+def without_download(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments that fetch no pretrained weights: a checkpoint's own are about to replace them."""
+    kept = {}
+    for name, value in arguments.items():
+        if name == "pretrained" and value:
+            value = False
+        elif name.endswith("_kwargs") and isinstance(value, dict) and value.get("pretrained"):
+            value = value | {"pretrained": False}
+        kept[name] = value
+    return kept
+
+
+def _not_compiled(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a method that is made for use: compiling pays in long trainings only."""
+    return {
+        name: {k: v for k, v in value.items() if k != "compile"}
+        if name.endswith("_kwargs") and isinstance(value, dict)
+        else value
+        for name, value in arguments.items()
+    }
+
+
+def restore(
+    method: L.LightningModule, content: dict[str, Any], path: str | Path
+) -> L.LightningModule:
+    """A method with the weights of a checkpoint's content, in eval mode.
+
+    Raises:
+        CheckpointError: they do not fit.
+    """
+    try:
+        method.load_state_dict(content["state_dict"])
+    except RuntimeError as error:
+        why, kind = str(error).splitlines()[-1].strip(), type(method).__name__
+        raise CheckpointError(f"{path} does not fit {kind}: {why}") from None
+    return method.eval()
+
+
+def spec(method: L.LightningModule) -> dict[str, Any]:
+    """What `build` needs to make an equal, untrained method: plain data for a checkpoint."""
+    arguments = {k: v for k, v in method.hparams.items() if not k.startswith("_")}
+    kind = type(method)
+    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
+
+
+def build(spec: dict[str, Any]) -> L.LightningModule:
+    """The method that a `spec` describes, with fresh weights and not compiled.
+
+    Raises:
+        CheckpointError: a class outside ``genlab.methods``, or arguments it does not take.
+    """
+    module, _, name = str(spec["class_path"]).rpartition(".")
+    if module != "genlab.methods" and not module.startswith("genlab.methods."):
+        raise CheckpointError(f"class {spec['class_path']} is refused: only genlab's methods load")
+    try:
+        kind = getattr(importlib.import_module(module), name, None)
+    except ImportError:
+        kind = None
+    if not (isinstance(kind, type) and issubclass(kind, L.LightningModule)):
+        raise CheckpointError(f"{spec['class_path']} is no method of this genlab")
+    try:
+        return kind(**_not_compiled(without_download(spec["init_args"])))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{spec['class_path']}: {error}") from None

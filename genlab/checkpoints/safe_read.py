@@ -1,0 +1,149 @@
+"""What lies in a weights file, read so that no code in it can run."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import pickle
+import re
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from genlab.errors import CheckpointError
+
+# Other programs' settings that lie beside weights. Those of these packages are read as `_Inert`.
+_SETTINGS = re.compile(r"(omegaconf|pytorch_lightning|lightning|lightning_fabric|lightly|solo)\.\w")
+
+
+class _Inert:
+    """Stands for a foreign settings object: built from anything, holds nothing, does nothing."""
+
+    def __new__(cls, *_: Any, **__: Any) -> _Inert:
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def __setstate__(self, state: Any) -> None: ...
+
+
+class _PlainDict:
+    """Stands for a foreign dictionary class: becomes a plain dictionary."""
+
+    def __new__(cls, *items: Any) -> dict:  # type: ignore[misc]
+        return dict(*items)
+
+
+# Classes that only keep what they are given, by the names under which files know them.
+_HARMLESS: list[Any] = [
+    argparse.Namespace,
+    np.dtype,
+    *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"},
+    *((np.float64(0).__reduce__()[0], f"numpy.{c}.multiarray.scalar") for c in ("core", "_core")),
+    *((pathlib.PosixPath, f"pathlib.{name}") for name in ("PosixPath", "_local.PosixPath")),
+    (_Inert, "typing.Any"),
+]
+
+
+def content(file: Path, unsafe_pickle: bool | None = None) -> Any:
+    """What a weights file holds, on the CPU.
+
+    Args:
+        file: PyTorch's zip or older pickle format, or safetensors, told apart by their content.
+        unsafe_pickle: let a pickle build whatever it names, which can run any code in it; None
+            where that is not on offer.
+
+    Raises:
+        CheckpointError: empty, truncated, no weights file, or it names objects that could run code.
+    """
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(64)
+        if head[8:9] == b"{" or file.suffix == ".safetensors":
+            return safetensors.torch.load_file(file)
+    except Exception as error:
+        raise CheckpointError(f"{file} cannot be read: {_first_line(error)}") from None
+    _refuse_other_kinds(file, head)
+    _refuse_bombs(file)
+    if unsafe_pickle:
+        warnings.warn(
+            f"{file} is unpickled in full (unsafe_pickle): code in it runs", UserWarning, 2
+        )
+        return torch.load(file, map_location="cpu", weights_only=False)
+    hint = "" if unsafe_pickle is None else "; unsafe_pickle reads a file that you trust"
+    return _read_safely(file, hint)
+
+
+def _refuse_other_kinds(file: Path, head: bytes) -> None:
+    if zipfile.is_zipfile(file) or head.startswith(b"\x80"):  # a pickle
+        return
+    kinds = {b"<": "a web page", b"version https://git-lfs": "a git-lfs pointer"}
+    kind = next((k for start, k in kinds.items() if head.lstrip().startswith(start)), "")
+    what = f"is {kind}" if kind else "is truncated or is not a checkpoint"
+    raise CheckpointError(f"{file} {what} ({file.stat().st_size} bytes)")
+
+
+def _refuse_bombs(file: Path) -> None:
+    """A zip that unpacks to more than itself; torch stores its entries uncompressed."""
+    if not zipfile.is_zipfile(file):
+        return
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise CheckpointError(f"{file} cannot be read: {_first_line(error)}") from None
+    unpacked, size = sum(entry.file_size for entry in entries), file.stat().st_size
+    if unpacked > size or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise CheckpointError(
+            f"{file} is compressed ({size} bytes, unpacked {unpacked}), as torch never writes it: "
+            "not read, it could fill the memory"
+        )
+
+
+def _read_safely(file: Path, hint: str) -> Any:
+    allowed = list(_HARMLESS)
+    while True:
+        try:
+            with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Detected pickle protocol")
+                return torch.load(file, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            blocked = _blocked(error)
+            if blocked is None:
+                reason = "is truncated or is not a checkpoint"
+                raise CheckpointError(f"{file} {reason}: {_first_line(error)}") from None
+            stand_in = _stand_in(blocked)
+            if stand_in in allowed or stand_in is None:
+                raise CheckpointError(
+                    f"{file} holds {blocked}, not loaded: it could run code{hint}"
+                ) from None
+            allowed.append(stand_in)
+        except Exception as error:  # whatever a damaged file makes the reader stumble over
+            raise CheckpointError(f"{file} cannot be read: {_first_line(error)}") from None
+
+
+def _stand_in(name: str) -> tuple[type, str] | None:
+    if not _SETTINGS.match(name):
+        return None
+    return (_PlainDict if name.endswith("Dict") and "Config" not in name else _Inert, name)
+
+
+def _blocked(error: pickle.UnpicklingError) -> str | None:
+    """The name of what the reader refused, None where it could not read at all."""
+    text = str(error)
+    found = re.search(r"GLOBAL (\S+)", text) or re.search(r"got (<class .*?>)", text)
+    if found is None and "reduce for unrecognized" in text:
+        return "a call of a function"
+    return found[1] if found else None
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    if "Weights only load failed" in text:
+        text = text.rpartition("WeightsUnpickler error:")[2]
+    return (text.strip() or type(error).__name__).splitlines()[0][:200]

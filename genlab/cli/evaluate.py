@@ -1,0 +1,90 @@
+"""``evaluate``: every metric that suits a method, on the test set."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from genlab.cli.arguments import split_words
+from genlab.cli.text import refusals, report, target_of
+from genlab.errors import RecipeError, RunError
+from genlab.training.opened import figures_of, open_run
+from genlab.training.record import finite
+
+
+def evaluate(
+    words: list[str],
+    judge: str | None,
+    samples: int,
+    json: bool,
+    reference: str = "test",
+    k: int = 20,
+    temperature: float = 0.07,
+    shots: str | None = None,
+    tsne: bool = False,
+) -> None:
+    """All test figures of a method and of its features; with a judge, of its samples too."""
+    from genlab import evaluate as evaluation
+
+    shown = _shots(shots)
+    if samples < 10:
+        raise RecipeError(f"--samples {samples} must be at least 10")
+    lab, file = open_run(*split_words(words))
+    device = lab.trainer.strategy.root_device
+    if judge and not hasattr(lab.model, "sample"):
+        raise RecipeError(f"{type(lab.model).__name__} draws no samples that --judge could judge")
+    with refusals():
+        by = evaluation.open_judge(judge, device) if judge else None
+    figures = figures_of(lab, "test")
+    method = lab.model.to(device)
+    with refusals():
+        found, features = evaluation.representation(method, lab.data, k, temperature, shown)
+        figures |= {key: finite(value) for key, value in found.items()}
+        target, title = target_of(None, file, "embedding.png"), f"{lab.recipe.name}: test features"
+        try:
+            drawn = evaluation.scatter(
+                features, target, title, tsne, names=list(getattr(lab.data, "classes", ()))
+            )
+        except OSError as error:
+            raise RunError(f"cannot write {target}: {error.strerror}") from None
+        pictures = [drawn]
+        if by is not None:
+            figures |= _judged(method, by, lab.data, samples, reference, file, pictures)
+    per_class: Any = getattr(method, "report", None)
+    if json and per_class is not None:
+        figures["test/per_class"] = per_class()
+    report(file, figures, json)
+    if not json:
+        for picture in pictures:
+            print(f"picture {os.path.relpath(picture)}")
+        if by is None and hasattr(method, "sample") and getattr(lab.data, "image_size", 1) > 1:
+            print("samples are judged with --judge RUN, --judge inception or an encoder's name")
+
+
+def _judged(
+    method: Any, by: Any, data: Any, samples: int, reference: str, file: Path, pictures: list[Path]
+) -> dict[str, Any]:
+    """Figures of the samples; the picture of their neighbours is added to ``pictures``."""
+    from genlab import evaluate as evaluation
+    from genlab.drawing.grid import save
+    from genlab.evaluate.neighbours import COLUMNS
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        found, images = evaluation.judge(method, by, data, samples, reference)
+    for message in dict.fromkeys(str(one.message) for one in caught):
+        print(f"warning: {message}", file=sys.stderr)
+    target = target_of(None, file, "neighbours.png")
+    pictures.append(save(images, target, COLUMNS))
+    return {key: finite(value) for key, value in found.items()}
+
+
+def _shots(words: str | None) -> list[int] | None:
+    """``1,5,10`` -> [1, 5, 10]."""
+    try:
+        return None if words is None else [int(word) for word in words.split(",")]
+    except ValueError:
+        raise RecipeError(f"--shots {words} must be numbers like 1,5,10") from None

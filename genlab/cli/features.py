@@ -1,0 +1,42 @@
+"""``embed`` and ``predict``: features or outputs of every image of a split, as npz."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from genlab import runs
+from genlab.cli.arguments import split_words
+from genlab.cli.text import refusals
+from genlab.errors import RecipeError, RunError
+from genlab.training.opened import open_run
+
+
+def _arrays(words: list[str], out: str | None, split: str, name: str) -> None:
+    import numpy as np
+
+    from genlab.evaluate import embed as embed_split
+
+    if out is not None and (Path(out).suffix != ".npz" or Path(out).is_dir()):
+        raise RecipeError(f"--out {out} must be a file that ends in .npz")
+    lab, file = open_run(*split_words(words))
+    with refusals():
+        arrays = embed_split(lab.model, lab.data, split, predict=name == "predictions")
+    run = file.parent.parent
+    target = Path(out) if out else (run if runs.is_run(run) else file.parent) / f"{name}.npz"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(target, **arrays)  # type: ignore[arg-type]
+    except OSError as error:
+        raise RunError(f"cannot write {target}: {error.strerror}") from None
+    shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items())
+    print(f"{target}: {shapes} from {file}")
+
+
+def embed(words: list[str], out: str | None, split: str) -> None:
+    """Features of every image of a split."""
+    _arrays(words, out, split, "features")
+
+
+def predict(words: list[str], out: str | None, split: str) -> None:
+    """Class probabilities of every image of a split."""
+    _arrays(words, out, split, "predictions")

@@ -1,0 +1,85 @@
+"""``sample``, ``reconstruct`` and ``interpolate``: pictures of what a method can draw."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from genlab import runs
+from genlab.cli.text import refusals, target_of
+from genlab.errors import CheckpointError, RecipeError, RunError
+from genlab.training.opened import open_run
+
+
+def _method(ckpt: str) -> tuple[Any, Path]:
+    """The method of a run or checkpoint, without its data."""
+    from genlab import checkpoints
+
+    file = runs.checkpoint(ckpt)
+    try:
+        return checkpoints.load(file), file
+    except CheckpointError as error:
+        raise RunError(str(error)) from None
+
+
+def _write(images: Any, target: Path, columns: int | None) -> None:
+    from genlab.drawing import grid
+
+    if target.suffix.lower() not in (".png", ".jpg", ".webp"):
+        raise RecipeError(f"--out {target} must end in .png")
+    try:
+        grid.save(images, target, columns)
+    except OSError as error:
+        raise RunError(f"cannot write {target}: {error.strerror}") from None
+    print(os.path.relpath(target) if target.is_absolute() else target)
+
+
+def _count(n: int | None, default: int) -> int:
+    if n is not None and n < 1:
+        raise RecipeError(f"-n {n} must be at least 1")
+    return n or default
+
+
+def sample(
+    ckpt: str, out: str | None, n: int | None, seed: int, label: int | None, temperature: float
+) -> None:
+    """A grid of new images; one row a class where the method knows classes."""
+    count = _count(n, 100)
+    method, file = _method(ckpt)
+    from genlab import evaluate
+
+    with refusals():
+        images, columns = evaluate.samples(method, count, label, temperature, seed)
+    _write(images, target_of(out, file, "sample.png"), columns)
+
+
+def _test_batch(ckpt: str, count: int) -> tuple[Any, Path, Any, Any]:
+    lab, file = open_run([ckpt], [])
+    data: Any = lab.data
+    batch = data.to_device(next(iter(data.test_dataloader())))
+    return lab.model, file, batch["image"][:count], batch["label"][:count]
+
+
+def reconstruct(ckpt: str, out: str | None, n: int | None, seed: int) -> None:
+    """Test images, each with its reconstruction below."""
+    method, file, image, label = _test_batch(ckpt, _count(n, 32))
+    from genlab import evaluate
+
+    with refusals():
+        rows = evaluate.reconstructions(method, image, label, seed)
+    _write(rows, target_of(out, file, "reconstruct.png"), min(8, len(image)))
+
+
+def interpolate(
+    ckpt: str, out: str | None, n: int | None, seed: int, steps: int, path: str | None = None
+) -> None:
+    """Paths between pairs of test images, one a row; of a generator, between draws of noise."""
+    paths = _count(n, 8)
+    method, file, image, label = _test_batch(ckpt, 2 * paths)
+    from genlab import evaluate
+
+    with refusals():
+        spherical = None if path is None else path == "spherical"
+        images = evaluate.interpolations(method, image, label, steps, spherical, seed)
+    _write(images, target_of(out, file, "interpolate.png"), steps)

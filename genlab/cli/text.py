@@ -1,0 +1,45 @@
+"""Text that commands print: tables of metrics, places of results."""
+
+from __future__ import annotations
+
+import json as json_format
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from genlab import runs
+from genlab.errors import RecipeError
+
+
+def report(file: Path, figures: dict[str, Any], as_json: bool) -> None:
+    """Print figures as a table or as JSON, with the checkpoint they belong to."""
+    if as_json:
+        print(json_format.dumps({"checkpoint": str(file)} | figures, indent=2))
+        return
+    print(f"checkpoint {file}")
+    width = max(map(len, figures), default=0)
+    for key, value in figures.items():
+        print(
+            f"  {key:<{width}}  {value:.6g}"
+            if isinstance(value, float)
+            else f"  {key:<{width}}  {value}"
+        )
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What a method refuses to do is an input error."""
+    try:
+        yield
+    except ValueError as error:
+        raise RecipeError(str(error)) from None
+
+
+def target_of(out: str | None, file: Path, name: str) -> Path:
+    """Where a result goes: as asked, else into the run's pictures, else beside the checkpoint."""
+    if out is not None:
+        return Path(out)
+    run = file.parent.parent
+    folder = run / "pictures" if runs.is_run(run) else file.parent
+    return folder / name

@@ -1,0 +1,1 @@
+"""Pictures in files: scanning folders, decoding, downloading."""

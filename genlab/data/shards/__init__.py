@@ -1,0 +1,1 @@
+"""Pictures in tar shards: packing, their index, reading."""

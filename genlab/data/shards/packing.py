@@ -1,0 +1,282 @@
+"""A folder of pictures into tar shards with a table of byte offsets, see `shards`. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tarfile
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from genlab import runs
+from genlab.data.errors import BrokenDataError
+from genlab.data.files.decoding import decode, flatten
+from genlab.data.files.folder_scan import Listing, scan
+from genlab.data.shards.index import ENTRY, FORMAT, HEADER, INDEX, member, sha256
+
+Picture = tuple[int, bytes, str]  # position in the listing, bytes, why it cannot be read
+Tell = Callable[[int, int], None]  # pictures done, of how many
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How pictures are packed.
+
+    Args:
+        megabytes: of a shard at most, unless one picture has more.
+        resize: scale the shorter side of larger pictures to so many pixels, and write JPEG; None
+            keeps the files' own bytes.
+        quality: of that JPEG, 1 to 95.
+        seed: of the order in which pictures are packed, so that a shard is drawn from all classes.
+        unlabeled: take no notice of classes.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    megabytes: float = 256
+    resize: int | None = None
+    quality: int = 90
+    seed: int = 0
+    unlabeled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.megabytes <= 0:
+            raise ValueError(f"size {self.megabytes} must be more than 0 megabytes")
+        if self.resize is not None and self.resize < 1:
+            raise ValueError(f"resize {self.resize} must be at least 1 pixel")
+        if not 1 <= self.quality <= 95:
+            raise ValueError(f"quality {self.quality} must be 1 to 95")
+
+
+def pack(
+    root: Path,
+    target: Path,
+    packing: Packing,
+    splits: Sequence[str] = (),
+    skip_broken: bool = False,
+    tell: Tell = lambda done, total: None,
+) -> dict[str, Any]:
+    """Make shards of a folder of pictures: all of them under ``target``, or nothing.
+
+    They are written beside ``target`` and renamed at the end. Stopped, the same call goes on after
+    the last whole shard. The bytes depend on the pictures and on ``packing`` only.
+
+    Args:
+        root: the folder, see `folder_scan.scan`.
+        target: a folder that is empty or not there yet.
+        packing: how.
+        splits: which of train, val and test; none for all that there are.
+        skip_broken: leave out pictures that cannot be read; else the first one ends it.
+        tell: called after every picture.
+
+    Returns:
+        The content of ``index.json``; ``skipped`` names the pictures left out.
+
+    Raises:
+        MissingDataError: no pictures.
+        BrokenDataError: one that cannot be read, by name.
+        ValueError: a target that is not empty, or a split that is not there.
+    """
+    target = Path(os.path.abspath(target))
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ValueError(f"{target} is there already and not empty; name a new folder")
+    classes, parts = scan(Path(os.path.abspath(root)), packing.unlabeled)
+    if missing := set(splits) - parts.keys():
+        raise ValueError(f"split {min(missing)!r} is none of {', '.join(parts)} of {root}")
+    chosen = {name: part for name, part in parts.items() if not splits or name in splits}
+    work = target.parent / f".{target.name}.packing"
+    work.mkdir(parents=True, exist_ok=True)
+    with runs.lock(work):
+        _clear(work, chosen, packing)
+        total, done = sum(len(part.files) for part in chosen.values()), 0
+        written = {}
+        for name, listing in chosen.items():
+            shards = _Shards(work, name, listing, packing, skip_broken)
+            written[name] = shards.write(partial(_tell_all, tell, done, total))
+            done += len(listing.files)
+        return _finish(work, target, written, {"classes": classes, "packed": asdict(packing)})
+
+
+def _tell_all(tell: Tell, before: int, total: int, count: int) -> None:
+    tell(before + count, total)
+
+
+def _clear(work: Path, parts: dict[str, Listing], packing: Packing) -> None:
+    """Keep the shards of a stopped call like this one, and of no other."""
+    plan = hashlib.sha256(json.dumps([FORMAT, asdict(packing), sorted(parts)]).encode())
+    for listing in parts.values():
+        for file, label in zip(listing.files, listing.labels, strict=True):
+            found = file.stat()
+            plan.update(f"{file}\0{label}\0{found.st_size}\0{found.st_mtime_ns}\n".encode())
+    mark = work / "plan"
+    if mark.is_file() and mark.read_text() == plan.hexdigest():
+        return
+    for file in work.glob("[!.]*"):  # not the lock
+        file.unlink()
+    mark.write_text(plan.hexdigest())
+
+
+def _finish(
+    work: Path, target: Path, written: dict[str, list[dict[str, Any]]], facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Join the tables, write the index, and give the folder its name."""
+    content: dict[str, Any] = {"format": FORMAT, **facts, "parts": {}, "skipped": []}
+    for name, shards in written.items():
+        tables = [np.load(work / f"{shard['name']}.npy") for shard in shards]
+        entries = np.concatenate(tables)
+        for number, part in enumerate(np.split(entries, np.cumsum([len(t) for t in tables])[:-1])):
+            part["shard"] = number
+        if not len(entries):
+            raise BrokenDataError(f"no picture of {name} can be read")
+        np.save(work / f"{name}.npy", entries[np.argsort(entries["index"])])
+        content["skipped"] += [broken for shard in shards for broken in shard["skipped"]]
+        kept = [{k: shard[k] for k in ("name", "images", "bytes", "sha256")} for shard in shards]
+        content["parts"][name] = {
+            "images": len(entries),
+            "table": f"{name}.npy",
+            "sha256": sha256(work / f"{name}.npy"),
+            "shards": kept,
+        }
+    (work / INDEX).write_text(json.dumps(content, indent=1) + "\n")
+    for file in [*work.glob("*.tar.npy"), *work.glob("*.tar.json"), work / "plan", work / ".lock"]:
+        file.unlink()
+    os.rename(work, target)
+    return content
+
+
+class _Shards:
+    """The shards of one part, one after the other; whole ones that are there are kept."""
+
+    def __init__(
+        self, work: Path, name: str, listing: Listing, packing: Packing, skip_broken: bool
+    ) -> None:
+        self.work, self.name, self.listing = work, name, listing
+        self.packing, self.skip_broken = packing, skip_broken
+        generator = np.random.default_rng(packing.seed)
+        self.order = generator.permutation(len(listing.files)).tolist()
+
+    def write(self, tell: Callable[[int], None]) -> list[dict[str, Any]]:
+        """What ``index.json`` says of each shard, with ``next``, ``skipped``."""
+        shards: list[dict[str, Any]] = []
+        start = 0
+        while (record := self.work / f"{self._file(len(shards))}.json").is_file():
+            shards.append(json.loads(record.read_text()))
+            start = shards[-1]["next"]
+        tell(start)
+        with ThreadPoolExecutor(4) as pool:
+            pictures = _ahead(pool, self._picture, self.order[start:])
+            first = next(pictures, None)
+            while first is not None:
+                shard, first = self._shard(self._file(len(shards)), first, pictures, start, tell)
+                shards.append(shard)
+                start = shard["next"]
+        return shards
+
+    def _file(self, number: int) -> str:
+        return f"{self.name}-{number:06d}.tar"
+
+    def _shard(
+        self,
+        name: str,
+        picture: Picture | None,
+        pictures: Iterator[Picture],
+        done: int,
+        tell: Callable[[int], None],
+    ) -> tuple[dict[str, Any], Picture | None]:
+        """Write one shard; also the first picture that has no place in it."""
+        entries: list[tuple[int, ...]] = []
+        skipped, room = [], self.packing.megabytes * 2**20
+        with (self.work / name).open("wb") as file:
+            with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+                while picture is not None and (
+                    not entries or file.tell() + len(picture[1]) <= room
+                ):
+                    index, data, broken = picture
+                    if broken:
+                        skipped.append(self._refuse(broken))
+                    else:
+                        entries.append(self._add(tar, index, data))
+                    done += 1
+                    tell(done)
+                    picture = next(pictures, None)
+            file.flush()
+            os.fsync(file.fileno())
+        shard = {"name": name, "images": len(entries), "bytes": (self.work / name).stat().st_size,
+                 "sha256": sha256(self.work / name), "next": done, "skipped": skipped}  # fmt: skip
+        np.save(self.work / f"{name}.npy", np.array(entries, dtype=ENTRY))
+        draft = self.work / f"{name}.json.draft"
+        draft.write_text(json.dumps(shard))
+        os.replace(draft, self.work / f"{name}.json")  # from here on it is whole
+        return shard, picture
+
+    def _add(self, tar: tarfile.TarFile, index: int, data: bytes) -> tuple[int, int, int, int, int]:
+        """Append a picture and its label; returns its entry, but for the shard's number."""
+        label = int(self.listing.labels[index])
+        file, key = self.listing.files[index], member(index)
+        jpeg = self.packing.resize is not None and data[:3] == b"\xff\xd8\xff"
+        start = tar.offset
+        _member(tar, key + (".jpg" if jpeg else file.suffix.lower()), data)
+        if label >= 0:
+            _member(tar, f"{key}.cls", str(label).encode())
+        tar.members = []  # type: ignore[attr-defined]  # tarfile would keep every header in memory
+        return 0, start + HEADER, len(data), label, index
+
+    def _picture(self, index: int) -> Picture:
+        """A picture's bytes, or why it cannot be read."""
+        file = self.listing.files[index]
+        try:
+            data = file.read_bytes()
+            decode(BytesIO(data), 16, 3)
+            return index, self._resized(data), ""
+        except Exception as error:  # damaged files make PIL raise nearly anything
+            why = re.sub(r" <_io\.\S+ object at 0x[0-9a-f]+>", "", str(error))
+            return index, b"", f"{file}: {why or type(error).__name__}".splitlines()[0]
+
+    def _refuse(self, broken: str) -> str:
+        if not self.skip_broken:
+            raise BrokenDataError(f"{broken}; --skip-broken leaves such pictures out")
+        return broken
+
+    def _resized(self, data: bytes) -> bytes:
+        side = self.packing.resize
+        with Image.open(BytesIO(data)) as picture:
+            if side is None or min(picture.size) <= side:
+                return data
+            upright = flatten(ImageOps.exif_transpose(picture))
+        plain = upright if upright.mode == "L" else upright.convert("RGB")
+        scale = side / min(plain.size)
+        width, height = (max(side, round(length * scale)) for length in plain.size)
+        small = plain.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+        buffer = BytesIO()
+        small.save(buffer, "JPEG", quality=self.packing.quality)
+        return buffer.getvalue()
+
+
+def _member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)  # owner 0, time 0: the same bytes whoever packs when
+    info.size = len(data)
+    tar.addfile(info, BytesIO(data))
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, read: Callable[[int], Picture], rows: list[int], depth: int = 16
+) -> Iterator[Picture]:
+    """``map`` by threads that stay at most ``depth`` pictures ahead."""
+    queue = deque(pool.submit(read, row) for row in rows[:depth])
+    for row in rows[depth:]:
+        yield queue.popleft().result()
+        queue.append(pool.submit(read, row))
+    while queue:
+        yield queue.popleft().result()

@@ -1,0 +1,68 @@
+"""Input errors: what the user can correct, in at most three lines, and the nearest valid name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """A wrong setting, file or argument; the message says what, where and what would do."""
+
+
+class RecipeError(InputError):
+    """A wrong recipe or argument, in at most three lines: what, where, the nearest valid name."""
+
+    def __init__(self, what: str, where: str = "", hint: str = "") -> None:
+        super().__init__("\n".join(line for line in (what, where and f"in {where}", hint) if line))
+
+
+class RunError(InputError):
+    """A run directory or checkpoint that cannot be used; the message says what would do."""
+
+
+class CheckpointError(InputError):
+    """A checkpoint that cannot be used; the message says which, why and what would do."""
+
+
+class SlurmError(RunError):
+    """Slurm refused, or the launch does not fit the job; the message says what would do."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """``did you mean X?`` for the closest of ``names``, or the list of them when none is close."""
+    names = sorted(names)
+    by_folded = {n.lower(): n for n in names}
+    close = difflib.get_close_matches(name.lower(), by_folded, n=2, cutoff=0.55)
+    if close:
+        return f"did you mean {' or '.join(by_folded[c] for c in close)}?"
+    shown = ", ".join(names[:12]) + (" ..." if len(names) > 12 else "")
+    return f"there are: {shown}" if names else ""
+
+
+def check_names(
+    what: str, given: Iterable[object], names: Iterable[str], kind: str = "setting"
+) -> None:
+    """Refuse an unknown name.
+
+    Args:
+        what: owner of the names; begins the message.
+        given: names that somebody wrote.
+        names: valid names.
+        kind: noun for a name, such as ``mode``.
+
+    Raises:
+        ValueError: the first wrong one, and the nearest.
+    """
+    names = list(names)
+    for name in given:
+        if name not in names:
+            colon = ":" in str(name)  # in YAML {a:1} is a name without a value
+            hint = "missing space after ':'" if colon else nearest(str(name), names)
+            raise ValueError(f"{what} has no {kind} {name!r}; {hint}")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text that is not empty; the error's type where there is none."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)

@@ -1,0 +1,217 @@
+"""Networks whose features and opinion judge images: a run of the lab, an encoder, Inception."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genlab import checkpoints, networks, runs
+from genlab.checkpoints.foreign.fetching import fetch
+from genlab.checkpoints.safe_read import content
+from genlab.errors import CheckpointError, RunError
+from genlab.evaluate.inception import CLASSES, DIM, Inception
+
+INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
+INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION}"
+PIXELS = 2**22  # of a batch, after resizing
+
+
+class Seen(NamedTuple):
+    """What a judge makes of a set of images; all on the CPU."""
+
+    features: Tensor  # (N, F)
+    logits: Tensor | None  # (N, K), where it classifies
+    label: Tensor  # (N,), -1 where there is none
+    position: Tensor  # (N,) in the data set, or the number of the sample
+
+
+Net = Callable[[Tensor], tuple[Tensor, Tensor | None]]
+
+
+@dataclass
+class Judge:
+    """What looks at images, real ones and samples alike.
+
+    Attributes:
+        name: stands in the keys of figures: ``lenet`` in ``fid_lenet``.
+        source: where it comes from, in words.
+        dim: F, the width of its features.
+        classes: K that it tells apart; 0 where it has no opinion on classes.
+        channels: colours of the images it takes.
+        size: their side; images of another are resized, bilinear and antialiased. None for a
+            network that resizes by itself.
+        net: the network, bytes (B, C, H, W) -> features (B, F) and logits (B, K) or None.
+        resizing: what the network does by itself, in words.
+    """
+
+    name: str
+    source: str
+    dim: int
+    classes: int
+    channels: int
+    size: int | None
+    net: Net
+    resizing: str = ""
+
+    def __call__(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Bytes (B, C, H, W) -> features (B, F) and logits (B, K), where there are, on the CPU.
+
+        Raises:
+            ValueError: images of more colours than it takes.
+        """
+        side = self.size or 299
+        parts = [self.net(self._fit(part)) for part in image.split(max(1, PIXELS // side**2))]
+        logits = [part.float().cpu() for _, part in parts if part is not None]
+        features = torch.cat([part.flatten(1).float().cpu() for part, _ in parts])
+        return features, torch.cat(logits) if logits else None
+
+    def look(self, batches: Iterable[tuple[Tensor, Tensor, Tensor]]) -> Seen:
+        """Look at batches of bytes (B, C, H, W), labels (B,) and positions (B,)."""
+        rows = [(*self(image), label.cpu(), position.cpu()) for image, label, position in batches]
+        features, logits, label, position = zip(*rows, strict=True)
+        scores = [part for part in logits if part is not None]
+        return Seen(
+            torch.cat(features),
+            torch.cat(scores) if scores else None,
+            torch.cat(label),
+            torch.cat(position),
+        )
+
+    def preprocessing(self, channels: int, size: int) -> str:
+        """What happens to images of so many colours and pixels, in words."""
+        words = [f"{size} px as they are"]
+        if self.resizing:
+            words = [f"{size} px to {self.resizing}"]
+        elif self.size not in (None, size):
+            words = [f"{size} px to {self.size} px, bilinear, antialiased"]
+        if channels < self.channels:
+            words.append(f"grey as {self.channels} equal colours")
+        return ", ".join(["clipped and rounded to bytes", *words])
+
+    def _fit(self, image: Tensor) -> Tensor:
+        colours = image.shape[1]
+        if colours not in (1, self.channels):
+            raise ValueError(
+                f"{self.source} takes {self.channels} colours, the images have {colours}"
+            )
+        image = image.expand(-1, self.channels, -1, -1)
+        if self.size in (None, image.shape[-1]):
+            return image
+        size = (self.size, self.size)
+        resized = F.interpolate(image.float(), size, mode="bilinear", antialias=True)
+        return resized.round().clamp(0, 255).byte()
+
+
+def open_judge(word: str, device: torch.device | str = "cpu") -> Judge:
+    """The network that a word means.
+
+    Args:
+        word: ``inception``; a timm name, for its pretrained weights, or ``NAME:FILE`` for a
+            file's; else a run, a checkpoint, or a recipe's name for its newest run.
+        device: where it is to work.
+
+    Raises:
+        ValueError: nothing of that name, or its weights cannot be had; says what would do.
+    """
+    name, _, file = word.partition(":")
+    device = torch.device(device)
+    if word == "inception":
+        return _inception(device)
+    if timm.is_model(name.partition(".")[0]):
+        return _encoder(name, file, device)
+    try:
+        method: Any = checkpoints.load(runs.checkpoint(word))
+    except RunError as error:
+        ways = "a judge is a run, inception, or a pretrained encoder's name"
+        raise ValueError(f"{str(error).splitlines()[0]}\n{ways}") from None
+    return of_method(method.to(device), word)
+
+
+def of_method(method: Any, source: str) -> Judge:
+    """A trained method of the lab: its ``forward``, and its ``logits`` where it classifies."""
+    given, kind = method.hparams, type(method).__name__
+    encoder = str(given.get("encoder") or "")
+    words = [encoder] if kind == "Classifier" else [kind.lower(), encoder]
+    channels, size = given.get("channels"), given.get("image_size")
+    if channels is None or size is None:
+        raise ValueError(f"{source} is a {kind}, which does not say what images it takes")
+    classifies = hasattr(method, "logits")
+
+    def net(image: Tensor) -> tuple[Tensor, Tensor | None]:
+        unit = image.to(method.device).float() / 255
+        return method(unit), method.logits(unit) if classifies else None
+
+    with torch.no_grad():
+        blank = torch.zeros(2, channels, size, size, dtype=torch.uint8, device=method.device)
+        features, logits = net(blank)
+    return Judge(
+        name=_key("_".join(filter(None, words))),
+        source=f"{kind} {source}",
+        dim=features[0].numel(),
+        classes=0 if logits is None else logits.shape[1],
+        channels=channels,
+        size=size,
+        net=net,
+    )
+
+
+def _encoder(name: str, file: str, device: torch.device) -> Judge:
+    """A pretrained network of timm at the size it was trained at."""
+    config = timm.get_pretrained_cfg(name)
+    size = int(config.input_size[-1]) if config else 224
+    try:
+        network = networks.encoder(name, 3, size, pretrained=file or True)
+    except CheckpointError as error:
+        why = str(error).partition(";")[0]
+        raise ValueError(
+            f"no weights for {name}: {why}\n"
+            f"a file at hand: --judge {name}:FILE; else a run: --judge classifier/mnist_lenet"
+        ) from None
+    network = network.to(device).eval().requires_grad_(False)
+
+    def net(image: Tensor) -> tuple[Tensor, None]:
+        return network(image.to(device).float() / 255), None
+
+    tag = "" if file or "." in name or not config or not config.tag else f"_{config.tag}"
+    return Judge(
+        name=_key(name + tag),
+        source=f"{name} with the weights of {file}" if file else f"pretrained {name}",
+        dim=network.out_dim,
+        classes=0,
+        channels=3,
+        size=size,
+        net=net,
+    )
+
+
+def _inception(device: torch.device) -> Judge:
+    folder = Path(os.environ.get("GENLAB_WEIGHTS") or ".") / INCEPTION
+    try:
+        file = folder if folder.is_file() else fetch(INCEPTION_URL).file
+    except CheckpointError:
+        hub = Path(torch.hub.get_dir()) / "checkpoints"
+        raise ValueError(
+            f"Inception's weights are not on this machine: fetch {INCEPTION_URL}\n"
+            f"into {hub} or the folder that GENLAB_WEIGHTS names; "
+            "or take a run's features: --judge classifier/mnist_lenet"
+        ) from None
+    network: nn.Module = Inception(content(file)).to(device)
+
+    def net(image: Tensor) -> tuple[Tensor, Tensor]:
+        features, logits = network(image.to(device))
+        return features, logits
+
+    how = "299 px as TensorFlow 1 does, bilinear, not antialiased"
+    return Judge("inception", f"Inception-v3 of {file.name}", DIM, CLASSES, 3, None, net, how)
+
+
+def _key(words: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in words)

@@ -1,0 +1,159 @@
+"""How good generated images are, in the eyes of a network that has seen real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genlab import metrics
+from genlab.contracts import number_of_classes
+from genlab.data.sampling import evenly
+from genlab.evaluate import neighbours
+from genlab.evaluate.by_class import by_class, code_controls
+from genlab.evaluate.judges import Judge, Seen
+
+BATCH = 500  # samples drawn at a time
+MOST = 60_000  # real images of a split that are looked at
+SUBSETS = 100  # of KID
+OUTSIDE = 0.05  # how far a pixel may lie outside [0, 1] before it counts
+OTHER = {"test": "train", "train": "test"}
+
+
+@torch.no_grad()
+def judge(
+    method: Any,
+    by: Judge,
+    data: Any,
+    samples: int = 10_000,
+    reference: str = "test",
+    seed: int = 0,
+) -> tuple[dict[str, Any], Tensor]:
+    """Figures of a generator's samples beside real images, all in the features of one network.
+
+    FID, KID, precision, recall, density and coverage, each with its floor: the same figure of as
+    many real images of the other split. The Inception score, where the network classifies. Whether
+    samples copy training images. Where the method samples by class and the network knows those
+    classes, how often samples of a class are taken for it.
+
+    Args:
+        method: draws ``sample(n)`` in [0, 1], perhaps by ``label``; classes are asked for as often
+            as the reference has them.
+        by: the network.
+        data: gives the real images as they are, neither augmented nor binarised.
+        samples: how many to draw.
+        reference: the split that samples are compared with; ``test`` is one that neither the
+            generator nor, in the lab, the judge was trained on.
+        seed: of the draws.
+
+    Returns:
+        Figures ``judge/<noun>``, ``judge/<noun>_<features>`` where they hang on the features; and
+        samples beside their nearest training images, see `neighbours.picture`.
+
+    Raises:
+        ValueError: a method that draws nothing, an unknown reference, images outside [0, 1] or of
+            another shape than the data's, too few of them.
+    """
+    if not hasattr(method, "sample"):
+        raise ValueError(f"{type(method).__name__} draws no samples; there is nothing to judge")
+    if samples < 10:
+        raise ValueError(f"samples {samples} must be at least 10")
+    if reference not in OTHER:
+        raise ValueError(f"reference {reference!r} is none of {', '.join(OTHER)}")
+    method.eval()
+    real = {split: by.look(_real(data, split, method.device)) for split in OTHER}
+    drawn = list(_draws(method, data, samples, real[reference].label, seed))
+    fake, spare = by.look(drawn), real[OTHER[reference]]
+    rows = torch.arange(len(spare.label))
+    floor = spare.features[evenly(rows, spare.label, samples)]
+    named = _compare(fake, real[reference], floor, by.name)
+    memory, distance, nearest = neighbours.nearest_training(
+        fake.features, real["train"].features, real["test"].features, by.name
+    )
+    named |= memory
+    if by.classes and by.classes == number_of_classes(method):
+        named |= by_class(fake, real["test"]) | code_controls(method, by, fake.label)
+    said = {
+        "features": f"{by.name}, {by.dim} numbers: {by.source}",
+        "preprocessing": by.preprocessing(data.channels, data.image_size),
+        "samples": samples,
+        "reference": f"{len(real[reference].label)} {reference} images",
+        "floor": f"{len(floor)} {OTHER[reference]} images",
+        "kid_subsets": f"{SUBSETS} of {min(1000, samples, len(real[reference].label))}",
+        "nearest": f"among {len(real['train'].label)} training images",
+    }
+    images = torch.cat([image for image, _, _ in drawn])
+    picture = neighbours.picture(images, distance, nearest, real["train"], data)
+    return {f"judge/{noun}": value for noun, value in (said | named).items()}, picture
+
+
+def _real(data: Any, split: str, device: Any) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    for raw in data.bank_dataloader(split, most=MOST, binarized=False):
+        batch = data.to_device(raw, device)
+        yield _bytes(batch["image"], "the data's images"), batch["label"], batch["index"]
+
+
+def _draws(
+    method: Any, data: Any, samples: int, classes: Tensor, seed: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Samples in batches, with the labels asked for: drawn from ``classes``, where they matter."""
+    torch.manual_seed(seed)
+    count, known = number_of_classes(method), classes[classes >= 0]
+    label = torch.full((samples,), -1)
+    if count:
+        pool = known if len(known) else torch.arange(count)
+        label = pool[torch.randperm(len(pool))].repeat(-(-samples // len(pool)))[:samples]
+    shape = (data.channels, data.image_size, data.image_size)
+    for rows in torch.arange(samples).split(BATCH):
+        options = {"label": label[rows]} if count else {}
+        image = method.sample(len(rows), **options)
+        if image.shape[1:] != shape:
+            raise ValueError(f"samples are {tuple(image.shape[1:])}, the data's images {shape}")
+        yield _bytes(image, "samples").cpu(), label[rows], rows
+
+
+def _bytes(image: Tensor, what: str) -> Tensor:
+    """Images as a file would hold them: (B, C, H, W) in [0, 1] -> bytes.
+
+    Raises:
+        ValueError: they are no images in [0, 1].
+    """
+    low, high = float(image.min()), float(image.max())
+    outside = ((image < -OUTSIDE) | (image > 1 + OUTSIDE)).float().mean()
+    if not image.isfinite().all() or outside > 0.01:
+        raise ValueError(f"{what} must lie in [0, 1], they go from {low:.3g} to {high:.3g}")
+    return image.clamp(0, 1).mul(255).round().byte()
+
+
+def _compare(fake: Seen, real: Seen, floor: Tensor, name: str) -> dict[str, float]:
+    figures = _distances(fake.features, real.features, name)
+    lowest = _distances(floor, real.features, name)
+    figures |= {f"{key}_floor": value for key, value in lowest.items() if not key.endswith("_sd")}
+    figures |= _score(fake, name)
+    return figures | {f"{k}_real": v for k, v in _score(real, name).items() if "_sd" not in k}
+
+
+def _distances(features: Tensor, real: Tensor, name: str) -> dict[str, float]:
+    frechet = metrics.FrechetDistance(features.shape[1])
+    for part, is_real in ((features, False), (real, True)):
+        for rows in part.split(4096):
+            frechet.update(rows, is_real)
+    kernel = metrics.kernel_distance(features, real, SUBSETS)
+    overlap = metrics.manifold_overlap(features, real)
+    return {
+        f"fid_{name}": float(frechet.compute()),
+        f"kid_{name}": kernel["kid"],
+        f"kid_{name}_sd": kernel["kid_sd"],
+    } | {f"{noun}_{name}": value for noun, value in overlap.items()}
+
+
+def _score(seen: Seen, name: str) -> dict[str, float]:
+    """The Inception score, where there are opinions to score."""
+    if seen.logits is None:
+        return {}
+    metric = metrics.InceptionScore(seen.logits.shape[1])
+    metric.update(seen.logits, torch.arange(len(seen.logits)))
+    score, spread = (float(value) for value in metric.compute().values())
+    return {f"inception_score_{name}": score, f"inception_score_{name}_sd": spread}

@@ -1,0 +1,1 @@
+"""Many runs: axes of a sweep, a pool of processes, comparison and curves."""

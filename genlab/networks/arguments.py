@@ -1,0 +1,25 @@
+"""Settings of a network that a recipe names, against those that it has."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from genlab.errors import check_names
+
+
+def check_settings(what: str, function: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """Refuse keyword arguments that a function does not have.
+
+    Args:
+        what: begins the message.
+        function: its parameters with a default are the settings.
+        given: keyword arguments for it.
+
+    Raises:
+        ValueError: names the first wrong one and the nearest.
+    """
+    found = inspect.signature(function).parameters.values()
+    names = [p.name for p in found if p.default is not inspect.Parameter.empty]
+    check_names(what, given, names)

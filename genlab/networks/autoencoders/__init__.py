@@ -1,0 +1,1 @@
+"""Encoders and decoders of images, quantizers, and priors over codes."""

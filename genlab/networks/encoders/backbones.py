@@ -1,0 +1,214 @@
+"""Bare networks by name, the lab's own and timm's, for the channels and size of the images."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import timm
+import torch
+from timm.models.convmixer import ConvMixer
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from genlab.networks.encoders.airbench import Airbench
+from genlab.networks.encoders.cifar_resnet import CIFARResNet
+from genlab.networks.encoders.lenet import LeNet
+from genlab.networks.encoders.nin import NiN
+from genlab.networks.encoders.small_cnn import SmallCNN
+from genlab.networks.encoders.stems import nearest_divisor, repatch, replace_stem, small_patches
+from genlab.networks.encoders.wide_resnet import WideResNet
+
+OWN = ("small_cnn", "lenet", "nin", "airbench", "wrn_28_2", "resnet20_cifar")  # and kin
+Made = tuple[nn.Module, dict[str, Any]]  # a network and its name, stem and kwargs
+
+
+def backbone(
+    name: str, in_chans: int, image_size: int, stem: str | None = None, **kwargs: Any
+) -> Made:
+    """A network without classifier, and what it was made with.
+
+    Args:
+        name: see `encoder`.
+        in_chans: colours of the images.
+        image_size: their side in pixels.
+        stem: ``cifar`` or None.
+        **kwargs: to the network's constructor.
+
+    Returns:
+        The network, and ``name``, ``stem`` and ``kwargs``: a timm network without a stem is made
+        again by `timm.create_model`. A mixer with another patch size has that as its stem.
+
+    Raises:
+        ValueError: unknown name, stem or argument.
+    """
+    network: Any
+    make = _timm if _own_class(name) is None else _own
+    network, made_with = make(name, in_chans, image_size, stem, kwargs)
+    network.image_shape = (in_chans, image_size, image_size)
+    return network, made_with
+
+
+def check_name(name: str) -> None:
+    """Whether there is such a network.
+
+    Raises:
+        ValueError: there is not; the nearest names.
+    """
+    if _own_class(name) is None and not timm.is_model(name.partition(".")[0]):
+        known = [*OWN, *timm.list_models()]
+        longer = [other for other in known if name and other.startswith(name)]
+        near = longer[:3] or difflib.get_close_matches(name, known, n=3)
+        raise ValueError(f"no encoder {name!r}" + (f"; nearest: {', '.join(near)}" if near else ""))
+
+
+def probe(name: str, network: nn.Module, in_chans: int, image_size: int) -> int:
+    """The width of the features, found by a pass over shapes alone; refuses images that fail.
+
+    Raises:
+        ValueError: the network cannot take such images or gives no vector.
+    """
+    try:
+        out = on_meta(network, torch.zeros(2, in_chans, image_size, image_size, device="meta"))
+    except Exception as error:
+        why = next(iter(str(error).splitlines()), "") or type(error).__name__
+        usual = (getattr(network, "pretrained_cfg", None) or {}).get("input_size", [0])[-1]
+        size = f"{in_chans} x {image_size} x {image_size}" + f" (it is for {usual} px)" * bool(
+            usual
+        )
+        raise ValueError(f"{name} cannot take images of {size}: {why}") from None
+    if not isinstance(out, Tensor) or out.ndim != 2:
+        raise ValueError(f"{name} gives no feature vector per image; try global_pool: avg")
+    return out.shape[1]
+
+
+@torch.no_grad()
+def on_meta(network: nn.Module, image: Tensor) -> Any:
+    """The network's output for an image on the meta device, in eval mode: shapes, no arithmetic."""
+    training = {module: module.training for module in network.modules()}
+    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    try:
+        network.eval()
+        return functional_call(network, {k: v.to("meta") for k, v in tensors.items()}, (image,))
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+
+
+def _own_class(name: str) -> tuple[Callable[..., nn.Module], dict[str, Any]] | None:
+    """A network that the lab makes itself, and the arguments that its name stands for."""
+    plain: dict[str, Callable[..., nn.Module]]
+    plain = {"small_cnn": SmallCNN, "lenet": LeNet, "nin": NiN, "airbench": Airbench}
+    if name in plain:
+        return plain[name], {}
+    if found := re.fullmatch(r"wrn_(\d+)_(\d+)", name):
+        return WideResNet, {"depth": int(found[1]), "width": int(found[2])}
+    if found := re.fullmatch(r"resnet(\d+)_cifar", name):
+        return CIFARResNet, {"depth": int(found[1])}
+    found = re.fullmatch(r"convmixer_(\d+)_(\d+)", name)
+    if found and not timm.is_model(name):  # the paper's naming; timm has three of them
+        return ConvMixer, {"dim": int(found[1]), "depth": int(found[2]), "num_classes": 0}
+    return None
+
+
+def _own(
+    name: str, in_chans: int, image_size: int, stem: str | None, kwargs: dict[str, Any]
+) -> Made:
+    if stem is not None:
+        raise ValueError(f"{name} has no stem to choose, got {stem!r}")
+    kind, fixed = _own_class(name) or (nn.Identity, {})
+    options = {"in_chans": in_chans} | fixed | kwargs
+    if kind is LeNet:
+        options = {"image_size": image_size} | options
+    if kind is ConvMixer:
+        options = {"patch_size": nearest_divisor(image_size, image_size / 16)} | options
+    return _make(name, kind, options), {"name": name, "stem": None, "kwargs": options}
+
+
+def _timm(
+    name: str, in_chans: int, image_size: int, stem: str | None, kwargs: dict[str, Any]
+) -> Made:
+    """A timm network for the size: told it where its constructor asks, with smaller patches."""
+    options = {"in_chans": in_chans, "num_classes": 0} | kwargs
+    state = torch.get_rng_state()
+    patch = kwargs.get("patch_size")
+    try:
+        network, made_with = _sized(name, image_size, options)
+    except _FixedError:  # the name itself fixes the patch size
+        network, made_with = _mixer(name, image_size, int(options.pop("patch_size")), options)
+    smaller = {k: v for k, v in small_patches(network, image_size).items() if k not in kwargs}
+    if patch is None and smaller:
+        torch.set_rng_state(state)  # the weights drawn so far are thrown away
+        fitting = _smaller(name, image_size, smaller, options)
+        network, made_with = fitting or (network, made_with)
+    if stem is not None:
+        replace_stem(network, name, stem, in_chans)
+        made_with["stem"] = stem
+    return network, made_with
+
+
+def _sized(name: str, image_size: int, options: dict[str, Any]) -> Made:
+    """With ``img_size`` where the constructor takes it."""
+    sized = {"img_size": image_size} | options
+    try:
+        network = _make(name, timm.create_model, sized | {"model_name": name})
+    except _UnknownError as error:
+        if error.key != "img_size":
+            raise
+        network, sized = _make(name, timm.create_model, options | {"model_name": name}), options
+    return network, {"name": name, "stem": None, "kwargs": sized}
+
+
+def _smaller(
+    name: str, image_size: int, smaller: dict[str, int], options: dict[str, Any]
+) -> Made | None:
+    """With smaller patches, where the network works with them."""
+    try:
+        made = _sized(name, image_size, options | smaller)
+        probe(name, made[0], options["in_chans"], image_size)
+    except _FixedError:
+        return _mixer(name, image_size, smaller["patch_size"], options)
+    except ValueError:
+        return None
+    return made
+
+
+def _mixer(name: str, image_size: int, patch: int, options: dict[str, Any]) -> Made:
+    """An MLP-Mixer or ConvMixer: made for as many patches as it is to have, then given smaller."""
+    network: Any
+    network, made_with = _sized(name, image_size, options)
+    if "img_size" in made_with["kwargs"]:
+        side = network.stem.patch_size[0] * (image_size // patch)
+        network, made_with = _sized(name, side, options)
+    repatch(network, patch, image_size)
+    return network, made_with | {"stem": f"patch{patch}"}
+
+
+class _UnknownError(ValueError):
+    """The constructor does not take argument ``key``."""
+
+    def __init__(self, name: str, key: str) -> None:
+        super().__init__(f"encoder {name} takes no argument {key}")
+        self.key = key
+
+
+class _FixedError(_UnknownError):
+    """The name determines the patch size."""
+
+
+def _make(name: str, kind: Callable[..., nn.Module], options: dict[str, Any]) -> nn.Module:
+    """Call a constructor; what it does not understand is said in one line."""
+    try:
+        with warnings.catch_warnings():  # no patch of the first size fits; a smaller one follows
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+            return kind(**options)
+    except (TypeError, AssertionError, ZeroDivisionError, RuntimeError) as error:
+        text = next(iter(str(error).splitlines()), "") or type(error).__name__
+        found = re.search(r"(unexpected|multiple values for) keyword argument\S* \W*(\w+)", text)
+        if found is None:
+            raise ValueError(f"encoder {name}: {text}") from None
+        fixed = found[1] != "unexpected" and found[2] == "patch_size"
+        raise (_FixedError if fixed else _UnknownError)(name, found[2]) from None

@@ -1,0 +1,206 @@
+"""Backbones: any timm CNN, ViT or mixer, or one of the lab's, as image -> feature vector."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genlab import checkpoints, process
+from genlab.errors import check_names
+from genlab.networks.encoders import freezing
+from genlab.networks.encoders.backbones import backbone, check_name, probe
+from genlab.networks.encoders.normalization import Normalize
+from genlab.networks.encoders.stems import spatial
+
+# of torch.compile; asked of torch itself they cost an import of a second
+GRAPHS = ("reduce-overhead", "max-autotune")  # these make CUDA graphs
+MODES = ("default", *GRAPHS, "max-autotune-no-cudagraphs")
+
+
+class Encoder(nn.Module):
+    """A backbone without its classifier.
+
+    Attributes:
+        backbone: the bare network.
+        normalize: what is done to the image first.
+        out_dim: width F of the features.
+        in_chans, image_size: of the images it was made for.
+        architecture: ``name``, ``stem``, ``kwargs`` of the backbone; a timm name without a stem is
+            made again by `timm.create_model`.
+        report: of the pretrained weights, or None.
+        layer_groups: names of the backbone's parameters, stage by stage.
+        channels_last: whether images enter in that memory layout.
+        compiled: False, True or a mode, see `compile_backbone`.
+    """
+
+    def __init__(
+        self, name: str, in_chans: int, image_size: int, stem: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__()
+        self.backbone, self.architecture = backbone(name, in_chans, image_size, stem, **kwargs)
+        self.normalize = Normalize(in_chans)
+        self.out_dim = probe(name, self.backbone, in_chans, image_size)
+        self.in_chans, self.image_size = in_chans, image_size
+        self.report: checkpoints.Report | None = None
+        self.channels_last = False
+        self.compiled: bool | str = False
+        self._frozen: set[str] = set()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) in [0, 1] -> (B, F)."""
+        h = self.backbone(self._prepared(image))
+        return h.clone() if self.compiled in GRAPHS else h  # the next call overwrites a graph's own
+
+    def features(self, image: Tensor) -> Tensor:
+        """The last feature map: (B, C, H, W) in [0, 1] -> (B, F', h, w).
+
+        Of a ViT or mixer, the patches' tokens at their places, without the class token.
+        """
+        return spatial(self.backbone, self._prepared(image))
+
+    def compile_backbone(self, how: bool | str) -> None:
+        """Run `forward` (not `features`) through `torch.compile`, here and in all copies.
+
+        Args:
+            how: False for not, True, or one of `MODES`.
+        """
+        self.compiled = how
+        if how:
+            self.backbone.compile(mode=None if how is True else how)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # of a copy, a momentum encoder for one: torch leaves out of it that it is compiled
+        super().__setstate__(state)
+        self.compile_backbone(self.compiled)
+
+    @property
+    def layer_groups(self) -> list[list[str]]:
+        """Names of the backbone's parameters, stage by stage, from the stem to the last norm."""
+        return freezing.layer_groups(self.backbone)
+
+    def freeze(self, stages: int | str) -> None:
+        """Train the first ``stages`` (the stem is one), or ``all``, no more.
+
+        They stay in eval mode whatever `train` says: batch norm's statistics do not move.
+
+        Raises:
+            ValueError: there are not so many stages, or pretrained weights left one of them fresh.
+        """
+        self._frozen |= freezing.freeze(self.backbone, stages)
+        self._refuse_frozen_noise()
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Encoder:
+        """Training mode, but for what is frozen."""
+        super().train(mode)
+        for name in self._frozen:
+            self.backbone.get_submodule(name).eval()
+        return self
+
+    def _refuse_frozen_noise(self) -> None:
+        """A stem that the weights could not fill may be trained, not frozen."""
+        fresh = self.report.fresh if self.report and not self.report.waived else []
+        frozen = {n for n, p in self.backbone.named_parameters() if not p.requires_grad}
+        if noise := sorted(frozen.intersection(fresh)):
+            raise ValueError(
+                f"{noise[0]} does not fit {self.architecture['name']}, it is fresh: frozen it "
+                "would give noise; freeze nothing, or take the stem of the weights"
+            )
+
+    def _prepared(self, image: Tensor) -> Tensor:
+        image = self.normalize(image)
+        if self.channels_last:
+            image = image.contiguous(memory_format=torch.channels_last)
+        return image
+
+
+def encoder(
+    name: str,
+    in_chans: int = 3,
+    image_size: int = 32,
+    pretrained: bool | str = False,
+    pretrained_options: dict[str, Any] | None = None,
+    stem: str | None = None,
+    normalize: dict[str, Any] | None = None,
+    grad_checkpointing: bool = False,
+    channels_last: bool = False,
+    compile: bool | str = False,
+    **timm_kwargs: Any,
+) -> Encoder:
+    """A backbone by its name, without classifier.
+
+    Args:
+        name: a timm name (``resnet18``, ``vit_tiny_patch16_224`` ...), or one of the lab's:
+            ``small_cnn``, ``lenet``, ``nin``, ``airbench``, ``wrn_28_2`` (any depth and width),
+            ``resnet20_cifar`` (32, 44, 56, 110), ``convmixer_256_8`` (any width and depth).
+        in_chans: colours of the images.
+        image_size: their side in pixels; a ViT gets position embeddings for it. Up to 64 px
+            ViTs and mixers get a patch size that leaves about 8 x 8 patches, Swin about 16 x 16.
+        pretrained: weights; True for timm's own, else anything `checkpoints.load_backbone` takes.
+        pretrained_options: to `checkpoints.load_backbone` (``take``, ``at_least`` ...).
+        stem: ``cifar`` gives a ResNet a 3x3 stride-1 stem without max-pool, for small images.
+        normalize: ``mean`` and ``std`` of the colours. By default those that the pretrained
+            weights were trained with (averaged over red, green and blue where the images have
+            other colours), and none for fresh weights.
+        grad_checkpointing: compute activations anew in the backward pass instead of keeping them;
+            batch norm then sees each batch twice.
+        channels_last: memory layout of weights and images; faster for CNNs on GPUs.
+        compile: run the network through `torch.compile`; a mode of its (``reduce-overhead`` is
+            CUDA graphs), or True for its default.
+        **timm_kwargs: to the network's constructor (``drop_path_rate``, ``patch_size`` ...).
+
+    Raises:
+        ValueError: unknown name (the nearest are listed), argument or stem, a size that the
+            network cannot take, a mode that there is not, or weights that do not fit.
+    """
+    check_name(name)
+    if not isinstance(compile, bool):
+        check_names("encoder_kwargs.compile", [compile], MODES, "mode")
+    made = Encoder(name, in_chans, image_size, stem, **timm_kwargs)
+    if pretrained:
+        made.report = _load(made, pretrained, pretrained_options or {})
+        if made.report.mean is not None and made.report.std is not None:
+            numbers = (_colours(list(n), in_chans) for n in (made.report.mean, made.report.std))
+            made.normalize = Normalize(in_chans, *numbers)
+        elif normalize is None and process.is_first():
+            warnings.warn(
+                f"{made.report.source} does not say how its images were normalised: they enter in "
+                "[0, 1] unless encoder_kwargs.normalize gives mean and std",
+                UserWarning,
+                2,
+            )
+    if normalize is not None:
+        made.normalize = Normalize(in_chans, **normalize)
+    if grad_checkpointing:
+        _checkpoint_gradients(name, made.backbone)
+    if channels_last:
+        made.backbone.to(memory_format=torch.channels_last)
+        made.channels_last = True
+    made.compile_backbone(compile)
+    return made
+
+
+def _load(made: Encoder, source: bool | str, options: dict[str, Any]) -> checkpoints.Report:
+    """Load pretrained weights; rank zero says what came."""
+    where = True if source is True else str(source)
+    report = checkpoints.load_backbone(made.backbone, where, **options)
+    if process.is_first():
+        print(report, file=sys.stderr)
+    return report
+
+
+def _colours(numbers: list[float], channels: int) -> list[float]:
+    """As they are for as many colours, else their mean for each: grey pictures, infrared ..."""
+    same = len(numbers) == channels
+    return numbers if same else [sum(numbers) / len(numbers)] * channels
+
+
+def _checkpoint_gradients(name: str, network: Any) -> None:
+    try:
+        network.set_grad_checkpointing(True)
+    except (AttributeError, AssertionError):
+        raise ValueError(f"{name} has no grad_checkpointing") from None

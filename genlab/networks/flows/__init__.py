@@ -1,0 +1,1 @@
+"""Normalizing flows: invertible layers with their log-determinants."""

@@ -1,0 +1,115 @@
+"""From a plain dictionary to one optimiser that carries its schedule and its tricks.
+
+The learning rate is set in a step hook of the optimiser itself, and the schedule's step counter
+lives in ``param_groups``: it counts optimiser steps whatever the gradient accumulation, a step
+skipped by the gradient scaler does not move it, it is saved and loaded with the optimiser, and a
+step costs a few microseconds where Lightning's scheduler machinery costs a millisecond. Adaptive
+clipping and SAM are hooks as well: they wrap the closure that Lightning hands to ``step``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import torch
+
+from genlab.optim import clip, names, sam, schedules
+from genlab.optim.checking import DEFAULTS, arguments, check
+from genlab.optim.groups import parameter_groups
+
+
+def build(
+    module: L.LightningModule,
+    settings: dict[str, Any] | None = None,
+    part: str | None = None,
+    repeats: int = 1,
+) -> torch.optim.Optimizer:
+    """An optimiser over the module's trainable parameters, with all that goes with it inside.
+
+    Args:
+        module: the method; its trainer (if any) tells the number of optimiser steps and the batch.
+        settings: any of
+
+            *The optimiser*
+
+            - ``name``: an optimiser of timm (``adam``, ``adamw``, ``lamb``, ``lion`` ...; ``sgd``
+              is with Nesterov momentum 0.9, ``momentum`` without Nesterov), ``lookahead_`` before
+              such a name, or one of torch's that timm lacks (``asgd``, ``rprop``, ``lbfgs``);
+              ``torch.adafactor`` is torch's own where timm has one of the same name; ``lars`` is
+              the lab's, see `lars`
+            - ``lr``: peak learning rate
+            - ``lr_batch``: lr is meant for this global batch and scales linearly with it
+            - ``weight_decay``: constant; applied to matrices and kernels, never to norms, biases
+              and other one-dimensional parameters, nor to what a network's ``no_weight_decay()``
+              names (position embeddings, class tokens)
+
+            *Different learning rates*
+
+            - ``lr_scale``: ``{head: 10, encoder: 0.1}``, a factor for each named part of the method
+            - ``layer_decay``: inside the encoder, the learning rate falls by this factor with every
+              layer away from the head (0.65 to 0.9 is usual in fine-tuning)
+            - ``fixed_lr``: ``[predictor]``, parts of the method that no schedule touches
+
+            *Schedule*
+
+            - ``schedule``: ``constant``; ``cosine`` or ``linear`` (down to ``final_lr`` * lr);
+              ``cosine_7_16`` (FixMatch's cos(7 pi k / 16 K)); ``step``; ``onecycle``
+            - ``warmup_steps`` or ``warmup_epochs``: linear warm-up, first step at lr / warm-up
+            - ``final_lr``: the last learning rate as a fraction of the peak
+            - ``milestones``, ``milestone_factor`` (0.1): of ``step``; where lr is multiplied by the
+              factor, as fractions of the run (all below 1) or as epochs
+            - ``pct_start`` (0.3), ``div_factor`` (25), ``final_div_factor`` (1e4),
+              ``cycle_momentum`` (true), ``base_momentum`` (0.85), ``max_momentum`` (0.95): of
+              ``onecycle``, as torch's OneCycleLR has them
+
+            *Tricks*
+
+            - ``agc``: adaptive gradient clipping, with this clipping factor (0.01); see `clip`
+            - ``sam``: sharpness-aware minimisation, with this radius (0.05); ``sam_adaptive``:
+              scale-invariant (ASAM; its radius is ten times larger); see `sam`
+
+            - anything else goes to the optimiser (``betas``, ``momentum``, ``eps`` ...).
+
+        part: the child of the module to train, where its children have an optimiser each.
+        repeats: steps of this optimiser for each that the schedule counts.
+
+    Clipping by norm is ``trainer.gradient_clip_val``; it comes before ``agc``.
+
+    Raises:
+        ValueError: a wrong setting (`check`), or a schedule without a number of steps.
+    """
+    options = DEFAULTS | (settings or {})
+    check(settings, module, module._trainer)
+    name = str(options["name"])
+    lr = float(options["lr"]) * _batch_factor(module, options["lr_batch"])
+    groups = parameter_groups(
+        module,
+        lr,
+        float(options["weight_decay"]),
+        options["lr_scale"],
+        options["layer_decay"],
+        options["fixed_lr"] or (),
+        part,
+    )
+    if name in names.ONE_GROUP:
+        groups = [{"params": [p for group in groups for p in group["params"]]}]
+    optimizer = names.create(name, groups, lr, arguments(options))
+    if names.second_order(name):
+        names.keep_graph(module)
+    inner = getattr(optimizer, "_base_optimizer", optimizer)  # what steps inside timm's Lookahead
+    schedules.attach(inner, module, options, repeats)
+    if options["sam"] is not None:
+        sam.attach(inner, module, float(options["sam"]), bool(options["sam_adaptive"]))
+    if options["agc"] is not None:
+        clip.attach(inner, module, float(options["agc"]))
+    return optimizer
+
+
+def _batch_factor(module: L.LightningModule, lr_batch: int | None) -> float:
+    if lr_batch is None:
+        return 1.0
+    data = getattr(module._trainer, "datamodule", None)
+    if data is None:
+        raise ValueError("lr_batch needs a data module that knows its batch_size")
+    return float(data.batch_size) / lr_batch

@@ -1,0 +1,61 @@
+"""Identity of this process: inside a Slurm job or step, the first of its launch, its run's id."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+
+from genlab.errors import RunError
+
+ID_VARIABLE = "GENLAB_RUN_ID"  # name of a new run, when another program decides
+FIRST_SPECIAL_STEP = 0xFFFFFFF0  # batch script, interactive shell ...: not started by srun
+
+
+def in_job() -> bool:
+    """Whether Slurm started this process, through a batch script or srun.
+
+    A shell of ``salloc`` or a notebook inside a job is a terminal like any other: it starts many
+    runs, and Ctrl-C ends one.
+    """
+    batch = os.environ.get("ENVIRONMENT") == "BATCH" and "JPY_PARENT_PID" not in os.environ
+    return "SLURM_JOB_ID" in os.environ and (batch or in_step())
+
+
+def in_step() -> bool:
+    """Whether srun started this process (and it is not the shell of ``salloc``)."""
+    step = os.environ.get("SLURM_STEP_ID", "")
+    return step.isdigit() and int(step) < FIRST_SPECIAL_STEP
+
+
+def new_id() -> str:
+    """An identity for a new run, the same on every process of one launch.
+
+    The environment's GENLAB_RUN_ID, else the id of the Slurm job that started it or torchrun's run
+    id (all tasks see the same), else the time and four random letters.
+    """
+    environ = os.environ
+    if ID_VARIABLE in environ:
+        return environ[ID_VARIABLE]
+    if in_job() and "SLURM_ARRAY_JOB_ID" in environ:
+        return f"slurm-{environ['SLURM_ARRAY_JOB_ID']}_{environ['SLURM_ARRAY_TASK_ID']}"
+    if in_job():
+        step = environ.get("SLURM_STEP_ID", "0")  # several `srun genlab fit` in one job
+        return f"slurm-{environ['SLURM_JOB_ID']}" + (f".{step}" if step != "0" else "")
+    if environ.get("TORCHELASTIC_RUN_ID", "none") != "none":
+        return f"torchrun-{environ['TORCHELASTIC_RUN_ID']}"
+    if "TORCHELASTIC_RUN_ID" in environ:  # torchrun without --rdzv-id: its own process is shared
+        if environ.get("WORLD_SIZE") != environ.get("LOCAL_WORLD_SIZE"):
+            raise RunError("torchrun on several nodes needs --rdzv-id=NAME, the run's name on all")
+        return f"torchrun-{os.getppid()}-{environ.get('MASTER_PORT', '0')}"
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def is_first() -> bool:
+    """Whether this process is rank zero of its launch, the one that owns the run directory."""
+    environ = os.environ
+    if "RANK" in environ:
+        return environ["RANK"] == "0"
+    if "LOCAL_RANK" in environ:  # Lightning's own processes, inside a Slurm task or not
+        return environ["LOCAL_RANK"] == "0" and environ.get("NODE_RANK", "0") == "0"
+    return environ.get("SLURM_PROCID", environ.get("NODE_RANK", "0")) == "0"

@@ -1,0 +1,228 @@
+"""Recipes resolved: files and command-line words merged into one mapping, and pre-checked.
+
+A recipe is plain YAML for LightningCLI. ``config: FILE`` extends another recipe: mappings merge
+deeply, the child wins, ``key+:`` appends to a list, another ``class_path`` drops the arguments of
+the class it replaces. Command-line words ``key=value`` merge in the same way, last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from genlab.errors import RecipeError, nearest
+from genlab.recipes.class_names import PACKAGES, class_path, parameters
+from genlab.recipes.class_names import classes as classes_of
+from genlab.recipes.files import find, header, name_of, parse, read, shipped
+
+TOP_KEYS = ("seed_everything", "data", "model", "trainer", "checkpoint", "track")
+COMMAND_LINE = "the command line"
+
+
+@dataclass
+class Recipe:
+    """A resolved recipe: one mapping, and for every key the file that set it."""
+
+    name: str
+    header: str
+    config: dict[str, Any]
+    origins: dict[str, str] = field(default_factory=dict)
+
+    def origin(self, key: str) -> str:
+        """The file (or the command line) that set ``key`` or, failing that, its group."""
+        while key and key not in self.origins:
+            key = key.rpartition(".")[0]
+        return self.origins.get(key, self.name)
+
+    def arguments(self, group: str) -> dict[str, Any]:
+        """The ``init_args`` of ``model`` or ``data``."""
+        found = self.config[group].get("init_args")
+        return found if isinstance(found, dict) else {}
+
+
+def _lineage(file: Path, below: tuple[Path, ...] = ()) -> list[tuple[Path, dict[str, Any]]]:
+    """A file and all that it extends, the most basic first."""
+    file = file.resolve()
+    if file in below:
+        raise RecipeError("recipes extend each other in a circle", f"{below[-1]} and {file}")
+    content = read(file)
+    base = content.pop("config", None)
+    if base is None:
+        return [(file, content)]
+    relative = file.parent / str(base)
+    try:
+        target = relative if relative.is_file() else find(str(base))
+    except RecipeError:
+        raise RecipeError(f"config: {base} is not there", str(file)) from None
+    return [*_lineage(target, (*below, file)), (file, content)]
+
+
+def word_to_mapping(word: str) -> dict[str, Any]:
+    """``model.lr=1e-3`` -> ``{"model": {"lr": 0.001}}``.
+
+    Raises:
+        RecipeError: a word without ``=``.
+    """
+    key, equals, value = word.removeprefix("--").partition("=")
+    if not equals or not key:
+        raise RecipeError(f"{word!r} is neither a recipe nor key=value", COMMAND_LINE)
+    mapping = parse(value, f"{COMMAND_LINE}, {key}")
+    for part in reversed(key.split(".")):
+        mapping = {part: mapping}
+    return mapping
+
+
+def _grouped(key: str, value: Any) -> Any:
+    """``model: VAE`` and ``model: {lr: 1}`` in their long form, with the class path spelt out."""
+    if isinstance(value, str):
+        value = {"class_path": value}
+    if not isinstance(value, dict):
+        raise RecipeError(f"{key} must name a class or its arguments, not {value!r}")
+    arguments = {k: v for k, v in value.items() if k not in ("class_path", "init_args")}
+    short = value.get("class_path")
+    named = {"class_path": class_path(key, str(short))} if short is not None else {}
+    inner = value.get("init_args") or {}
+    if not isinstance(inner, dict):
+        raise RecipeError(f"{key}.init_args must be a mapping, not {inner!r}")
+    return named | {"init_args": inner | arguments}
+
+
+def merge(base: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
+    """``child`` over ``base``, deeply; neither is changed.
+
+    ``key+`` appends to a list; a mapping with another ``class_path`` than the base's replaces the
+    base's ``init_args``.
+    """
+    merged = dict(base)
+    for key, value in child.items():
+        if key.endswith("+"):
+            plain, more = key[:-1], value if isinstance(value, list) else [value]
+            merged[plain] = [*(merged.get(plain) or []), *more]
+        elif isinstance(value, dict) and isinstance(old := merged.get(key), dict):
+            other = "class_path" in value and value["class_path"] != old.get("class_path")
+            kept = {k: v for k, v in old.items() if k != "init_args"} if other else old
+            merged[key] = merge(kept, value)
+        else:
+            merged[key] = merge({}, value) if isinstance(value, dict) else value
+    return merged
+
+
+def _leaves(node: dict[str, Any], prefix: str = "") -> Iterable[str]:
+    for key, value in node.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+
+
+def resolve(words: Iterable[str | Path], overrides: Iterable[str] = ()) -> Recipe:
+    """One recipe from files (later over earlier) and ``key=value`` words.
+
+    Raises:
+        RecipeError: see `find`, `parse`, `check_keys`; a missing base; a circle.
+    """
+    files = [find(word) for word in words]
+    if not files:
+        raise RecipeError("which recipe?", hint=nearest("", shipped()))
+    layers: dict[str, dict[str, Any]] = {}
+    for file in files:
+        for source, content in _lineage(file):
+            layers.setdefault(str(source), content)
+    recipe = Recipe(name_of(files[0]), header(files[0].read_text()), {})
+    for where, content in layers.items():
+        _lay(recipe, content, where)
+    for word in overrides:
+        _lay(recipe, word_to_mapping(word), COMMAND_LINE)
+    _expand_callbacks(recipe)
+    _hand_to_optimizer(recipe)
+    return recipe
+
+
+def from_config(stamp: dict[str, Any], where: str, overrides: Iterable[str] = ()) -> Recipe:
+    """The recipe kept inside a checkpoint, with ``key=value`` words over it.
+
+    Raises:
+        RecipeError: the checkpoint holds none.
+    """
+    if not isinstance(stamp.get("recipe"), dict):
+        raise RecipeError(f"{where} holds no recipe; name one: genlab test RECIPE --ckpt {where}")
+    recipe = Recipe(str(stamp.get("name", "recipe")), "", stamp["recipe"])
+    for word in overrides:
+        _lay(recipe, word_to_mapping(word), COMMAND_LINE)
+    _hand_to_optimizer(recipe)
+    return recipe
+
+
+def _hand_to_optimizer(recipe: Recipe) -> None:
+    """``model.lr`` and ``model.weight_decay`` mean the optimiser's, where the method has one."""
+    model = recipe.config.get("model") or {}
+    arguments, valid = model.get("init_args"), parameters("model", str(model.get("class_path")))
+    if not arguments or not valid or "optimizer" not in valid:
+        return
+    for name in {"lr", "weight_decay"} & (arguments.keys() - valid):
+        value = arguments.pop(name)
+        arguments["optimizer"] = (arguments.get("optimizer") or {}) | {name: value}
+        origin = recipe.origin(f"model.init_args.{name}")
+        recipe.origins[f"model.init_args.optimizer.{name}"] = origin
+
+
+def _lay(recipe: Recipe, content: dict[str, Any], where: str) -> None:
+    """Merge one file's or word's content over what is there, and remember who set what."""
+    try:
+        long = {k: _grouped(k, v) if k in PACKAGES else v for k, v in content.items()}
+    except RecipeError as error:
+        what, _, hint = str(error).partition("\n")
+        raise RecipeError(what, where, hint) from None
+    recipe.config = merge(recipe.config, long)
+    recipe.origins.update({key.replace("+", ""): where for key in _leaves(long)})
+
+
+def _expand_callbacks(recipe: Recipe) -> None:
+    """Short names of genlab's callbacks -> class paths; other names are jsonargparse's to find."""
+    trainer = recipe.config.get("trainer")
+    callbacks = trainer.get("callbacks") if isinstance(trainer, dict) else None
+    if not isinstance(callbacks, list):
+        return
+    known = classes_of("callbacks")
+    for position, item in enumerate(callbacks):
+        name = item.get("class_path") if isinstance(item, dict) else item
+        if name in known:
+            callbacks[position] = (item if isinstance(item, dict) else {}) | {
+                "class_path": known[name]
+            }
+
+
+def check_keys(recipe: Recipe) -> None:
+    """Misspelt or missing keys, found before anything heavy is imported.
+
+    Raises:
+        RecipeError: the first one, with its file and the nearest valid name.
+    """
+    for key in recipe.config:
+        if key not in TOP_KEYS:
+            raise RecipeError(f"unknown key {key}", recipe.origin(key), nearest(key, TOP_KEYS))
+    for group in PACKAGES:
+        path = recipe.config.get(group, {}).get("class_path")
+        if path is None:
+            raise RecipeError(f"the recipe names no {group} class", recipe.origin(group))
+        valid = parameters(group, path)
+        for key in recipe.arguments(group):
+            if valid is not None and key not in valid:
+                where = f"{recipe.origin(f'{group}.init_args.{key}')}, {group}.{key}"
+                short = path.rpartition(".")[2]
+                raise RecipeError(f"{short} has no argument {key}", where, nearest(key, valid))
+
+
+def dump(recipe: Recipe, config: dict[str, Any] | None = None) -> str:
+    """The resolved recipe as a file that runs by itself."""
+    lines = [
+        f"# genlab run of {recipe.name}",
+        *(f"# {line}".rstrip() for line in recipe.header.splitlines()),
+    ]
+    body = yaml.safe_dump(
+        config or recipe.config, sort_keys=False, default_flow_style=None, width=100
+    )
+    return "\n".join(lines) + "\n" + body

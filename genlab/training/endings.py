@@ -1,0 +1,102 @@
+"""How a training ends that does not come to its end: refused, stopped, or its data gone."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import genlab
+from genlab import process, runs
+from genlab.cluster import slurm
+from genlab.errors import RecipeError
+from genlab.recipes import Recipe
+
+if TYPE_CHECKING:
+    from genlab.training.building import Lab
+    from genlab.training.engine.safe_requeue import Stopped
+
+
+@contextmanager
+def input_errors(recipe: Recipe) -> Iterator[None]:
+    """Turn what data and model object to into an input error with the place."""
+    try:
+        yield
+    except RecipeError:
+        raise
+    except (ValueError, FileNotFoundError) as error:
+        from genlab.training.building import place_of
+
+        lines = _lines(error)
+        where = place_of(str(error), recipe) if len(lines) < 3 else ""
+        raise RecipeError("\n".join(lines[:3]), where) from error
+
+
+@contextmanager
+def early_refusals(lab: Lab, run: Path, new: bool) -> Iterator[None]:
+    """What genlab or Lightning refuses before the first checkpoint is an input error.
+
+    The directory of a ``new`` run goes again; an error from anywhere else keeps its traceback.
+    """
+    import lightning
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+    from genlab.data.errors import BrokenDataError
+
+    try:
+        yield
+    except (ValueError, RuntimeError, OSError, MisconfigurationException) as error:
+        late = lab.checkpoints.newest is not None
+        if late and isinstance(error, OSError | BrokenDataError):
+            _say_kept(lab, run, error)
+            sys.exit(1)
+        frames = traceback.extract_tb(error.__traceback__)
+        homes = [Path(str(module.__file__)).parent for module in (genlab, lightning)]
+        ours = any(Path(frames[-1].filename).is_relative_to(home) for home in homes)
+        if not ours or (late and "early_stopping" not in frames[-1].filename):
+            raise
+        if new and process.is_first() and not any((run / "checkpoints").iterdir()):
+            runs.remove(run)
+        raise RecipeError("\n".join(_lines(error)[:2]), lab.recipe.name) from error
+    except SystemExit:
+        if lab.trainer.interrupted:
+            print(f"stopped; go on with: {_resume(run)}", file=sys.stderr)
+        raise
+
+
+def _lines(error: Exception) -> list[str]:
+    """Those of its text that are not empty; its name where none is."""
+    return [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
+
+
+def _say_kept(lab: Lab, run: Path, error: Exception) -> None:
+    """Data that vanished, a full disk: what happened, what is kept, how to go on."""
+    print(
+        f"genlab: {lab.recipe.name} stopped after step {lab.trainer.global_step:,}: "
+        f"{_lines(error)[-1]}\n"
+        f"  {lab.checkpoints.newest} is kept; go on with: {_resume(run)}",
+        file=sys.stderr,
+    )
+
+
+def leave(lab: Lab, run: Path, stop: Stopped) -> None:
+    """After a stop at a signal: close what is open, then let a job be requeued."""
+    from genlab.training.tracking.wandb_run import WandbRun
+
+    for logger in lab.trainer.loggers:
+        if isinstance(logger, WandbRun):
+            logger.pause()
+    if process.is_first():
+        facts = runs.read_json(run / "run.json")
+        runs.write_json(run / "run.json", facts | {"stopped": str(stop)})
+        print(f"genlab: {stop}; {stop.settle()}", file=sys.stderr, flush=True)
+        if not slurm.inside():
+            print(f"  go on with: {_resume(run)}", file=sys.stderr)
+
+
+def _resume(run: Path) -> str:
+    return f"genlab fit --resume {shlex.quote(str(run))}"

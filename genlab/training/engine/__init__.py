@@ -1,0 +1,1 @@
+"""Parts of every training: checkpointing, reseeding, step metrics, progress, safe requeue."""

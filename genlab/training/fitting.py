@@ -1,0 +1,234 @@
+"""Train a recipe in a run directory of its own, or continue a run in its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genlab import process, recipes, runs
+from genlab.cluster import launch, signals, slurm
+from genlab.errors import RecipeError, RunError
+from genlab.recipes import Recipe
+from genlab.training import record
+from genlab.training.endings import early_refusals, input_errors, leave
+
+if TYPE_CHECKING:
+    from genlab.training.building import Lab
+
+
+def fit(files: list[str], overrides: list[str], resume: str | None, print_config: bool) -> None:
+    """Train a recipe in a new run directory, or continue a run in its own.
+
+    Args:
+        files: recipes, later over earlier.
+        overrides: ``key=value`` settings, over all of them.
+        resume: run to continue, in place of recipes.
+        print_config: whether to print all settings and stop.
+    """
+    if resume is not None and files:
+        raise RecipeError(f"--resume continues {resume} with its own recipe, not with {files[0]}")
+    run = runs.find(resume).absolute() if resume is not None else None
+    if run and Path(str(resume)).is_file():
+        raise RecipeError(f"--resume takes a run, not a file: genlab fit --resume {run}")
+    recipe = recipes.resolve([run / "recipe.yaml"] if run else files, overrides)
+    recipes.check_keys(recipe)
+    root = str((recipe.config.get("track") or {}).get("runs", "runs"))
+    folder = run or runs.directory(root, recipe.name)
+    if run is None and _requeued(folder):
+        run, recipe = folder, recipes.resolve([folder / "recipe.yaml"])
+    before = launch.arrange(recipe.config.setdefault("trainer", {}), *launch.shape())
+
+    from genlab.training.building import all_settings, build
+    from genlab.training.engine.safe_requeue import Stopped
+
+    checkpoint = _to_continue_from(run) if run else None
+    taken = _take_from(checkpoint, recipe) if checkpoint else {}
+    lab = build(recipe, folder)
+    lab.config["model"]["init_args"] |= taken
+    lab.config["trainer"] |= before  # how many processes is this job's affair
+    if print_config:
+        print(all_settings(lab), end="")
+        return
+    if process.is_first():
+        _prepare(lab, checkpoint)
+        runs.make(folder)
+        if not run and runs.is_run(folder):
+            raise RunError(f"{folder} holds a run already; continue it with --resume {folder}")
+    with _owned(folder):
+        try:
+            _fit(lab, folder, checkpoint, resuming=run is not None)
+        except Stopped as stop:
+            leave(lab, folder, stop)
+            sys.exit(stop.exit_code)
+        finally:
+            if not slurm.inside():
+                signals.let_go()
+
+
+def _requeued(folder: Path) -> bool:
+    """Whether this very Slurm job began the run in ``folder`` before it was requeued."""
+    facts = runs.read_json(folder / "run.json").get("slurm", {})
+    same = facts.get("SLURM_JOB_ID") == os.environ.get("SLURM_JOB_ID")
+    return slurm.inside() and slurm.restarts() > 0 and runs.is_run(folder) and same
+
+
+def _to_continue_from(run: Path) -> Path | None:
+    """A run's newest whole checkpoint; None when it was stopped before the first one.
+
+    Raises:
+        RunError: there are checkpoints, all damaged.
+    """
+    checkpoint = runs.newest(run)
+    damaged = [file.name for file in (run / "checkpoints").glob("*.ckpt")]
+    if checkpoint is None and damaged:
+        raise RunError(f"every checkpoint of {run} is damaged: {', '.join(damaged)}")
+    return checkpoint
+
+
+def _take_from(checkpoint: Path, recipe: Recipe) -> dict[str, Any]:
+    """Let a continued run take inner models and weights from its own checkpoint, not from afar.
+
+    Returns:
+        The arguments as they were, for recipe.yaml: a run from the beginning needs them.
+    """
+    from genlab.checkpoints import read, without_download
+    from genlab.training.sources import FROM_RUNS
+
+    arguments, old = recipe.arguments("model"), read(checkpoint).get("hyper_parameters", {})
+    own = without_download(arguments)
+    taken = {name: arguments[name] for name in own if own[name] != arguments[name]}
+    arguments |= own
+    for name in FROM_RUNS:
+        spec = f"{name}_spec"
+        if arguments.get(name) and old.get(spec):
+            taken |= {name: arguments.pop(name), spec: None}
+            arguments[spec] = old[spec]
+    return taken
+
+
+def _fit(lab: Lab, run: Path, checkpoint: Path | None, resuming: bool) -> None:
+    facts = record.begin(lab, run, checkpoint)
+    lab.trainer.loggers = lab.tracking.loggers(run, lab.recipe.name, lab.config | {"run": facts})
+    lab.checkpoints.stamp = {"recipe": lab.config, "name": lab.recipe.name}
+    step = _cut_back(lab, checkpoint) if resuming else 0
+    with early_refusals(lab, run, new=not resuming):
+        lab.trainer.fit(lab.model, datamodule=lab.data, ckpt_path=checkpoint, weights_only=True)
+    for stopper in lab.trainer.early_stopping_callbacks:
+        if stopper.stopped_epoch:
+            why = f"{stopper.monitor} has not improved for {stopper.wait_count} validations"
+            print(f"stopped early in epoch {stopper.stopped_epoch + 1}: {why}", file=sys.stderr)
+    if resuming and lab.trainer.global_step == step and (run / "metrics.json").exists():
+        print(f"nothing left to do after step {step:,}: raise trainer.max_epochs or max_steps")
+        return
+    _finish(lab, run)
+
+
+def _prepare(lab: Lab, checkpoint: Path | None) -> None:
+    """Load the data and try the batches, so that what is wrong is said before a run begins."""
+    lab.data.trainer = lab.trainer
+    with input_errors(lab.recipe):
+        lab.data.prepare_data()
+        lab.data.setup("fit")
+        loader = lab.data.train_dataloader()
+        if checkpoint is not None and hasattr(loader, "check_state"):
+            from genlab.checkpoints import read, restore
+
+            content = read(checkpoint)
+            restore(lab.model, content, checkpoint).train()
+            state = content["loops"]["fit_loop"]["state_dict"]
+            for one in state.get("combined_loader", []):
+                loader.check_state(one)
+    _say_batch(lab)
+
+
+def _say_batch(lab: Lab) -> None:
+    size = int(getattr(lab.data, "batch_size", 0))
+    world, accumulate = lab.trainer.world_size, lab.trainer.accumulate_grad_batches
+    parameters = sum(p.numel() for p in lab.model.parameters() if p.requires_grad)
+    parts = (
+        f"{size // (world * accumulate)} per device x {world} devices x {accumulate} accumulated"
+    )
+    print(
+        f"{lab.recipe.name}: {type(lab.model).__name__}, {parameters:,} parameters; "
+        f"global batch {size}{_unlabelled(lab.data)} = {parts}",
+        file=sys.stderr,
+    )
+
+
+def _unlabelled(data: Any) -> str:
+    """What a batch size counts where most images have no label."""
+    few = getattr(data, "few", None)
+    return f" labelled images (and {few.plan.ratio} times as many others)" if few else ""
+
+
+@contextmanager
+def _owned(run: Path) -> Iterator[None]:
+    """The run directory locked for this launch, and its name withdrawn from the environment."""
+    handle = runs.lock(run) if process.is_first() else None
+    if handle is not None:
+        runs.sweep(run)
+    try:
+        yield
+    finally:
+        os.environ.pop(runs.RUN_VARIABLE, None)
+        if handle is not None:
+            handle.close()
+
+
+def _cut_back(lab: Lab, checkpoint: Path | None) -> int:
+    """Drop what metrics.csv says after the checkpoint; returns the checkpoint's step.
+
+    Of the rest, W&B is told again what it has lost.
+    """
+    from genlab.checkpoints import read
+    from genlab.training.tracking.csv_log import CSVLog
+    from genlab.training.tracking.wandb_run import WandbRun
+
+    step = int(read(checkpoint)["global_step"]) if checkpoint else 0
+    for logger in lab.trainer.loggers:
+        if isinstance(logger, CSVLog):
+            logger.cut(step)
+        elif isinstance(logger, WandbRun):  # after it
+            logger.repeat()
+    if lab.trainer.is_global_zero:
+        where = f"from step {step:,} ({checkpoint.name})" if checkpoint else "from the beginning"
+        print(f"continuing {lab.trainer.default_root_dir} {where}", file=sys.stderr)
+    return step
+
+
+def _finish(lab: Lab, run: Path) -> None:
+    """Test the selected weights once, write metrics.json, say what there is."""
+    from genlab.training.tracking.wandb_run import WandbRun
+
+    trainer, best = lab.trainer, lab.checkpoints.best
+    last = record.last_validation(run) | {k: float(v) for k, v in trainer.callback_metrics.items()}
+    final: dict[str, Any] = {"step": trainer.global_step, "epoch": trainer.current_epoch}
+    final |= {"fit_seconds": round(lab.checkpoints.seconds, 2)} | last
+    if best:
+        final |= {"best/step": best["step"], "best/epoch": best["epoch"]}
+        final |= {f"best/{k}": v for k, v in best["metrics"].items() if k.startswith("val/")}
+    if lab.tracking.test_after_fit and has_test(lab):
+        weights = lab.checkpoints.best_path or run / "checkpoints" / "last.ckpt"
+        trainer.test(
+            lab.model, datamodule=lab.data, ckpt_path=weights, weights_only=True, verbose=False
+        )
+        tested = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("test/")}
+        final |= tested | {"test_checkpoint": weights.name}
+    if trainer.is_global_zero:
+        runs.write_json(run / "metrics.json", {k: record.finite(v) for k, v in final.items()})
+        limit = "max_steps" if 0 <= trainer.max_steps <= trainer.global_step else "max_epochs"
+        record.summary(run, final, limit)
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbRun):
+            logger.close()
+
+
+def has_test(lab: Lab) -> bool:
+    """Whether the method measures itself on the test split; self-supervised ones do not."""
+    import lightning as L
+
+    return type(lab.model).test_step is not L.LightningModule.test_step

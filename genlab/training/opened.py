@@ -1,0 +1,64 @@
+"""A run opened again for measuring: its method with weights, its data, a trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genlab import recipes, runs
+from genlab.errors import CheckpointError, RecipeError, RunError
+from genlab.recipes import COMMAND_LINE, Recipe
+from genlab.training.endings import input_errors
+from genlab.training.fitting import has_test
+from genlab.training.record import finite
+
+if TYPE_CHECKING:
+    from genlab.training.building import Lab
+
+
+def open_run(files: list[str], overrides: list[str], ckpt: str | None = None) -> tuple[Lab, Path]:
+    """Method and data of a run, a checkpoint, or a recipe with a checkpoint of its own.
+
+    The method comes from the checkpoint, with its weights; data and trainer from the recipe, which
+    lies in the run directory or, for a file on its own, inside the checkpoint.
+    """
+    if len(files) != 1:
+        raise RecipeError("name one run, checkpoint or recipe")
+    from genlab import checkpoints
+    from genlab.training.building import build
+
+    file = Path(ckpt) if ckpt else runs.checkpoint(files[0])
+    try:
+        content = checkpoints.read(file)
+        if ckpt:
+            recipe = recipes.resolve(files, overrides)
+        else:
+            recipe = recipes.from_config(content.get("genlab", {}), str(file), overrides)
+        recipes.check_keys(recipe)
+        _take_method(recipe, checkpoints.described(content, file))
+        lab = build(recipe, file.parent.parent)
+        checkpoints.restore(lab.model, content, file)
+    except CheckpointError as error:
+        raise RunError(str(error)) from None
+    lab.data.trainer = lab.trainer
+    with input_errors(recipe):
+        lab.data.prepare_data()
+        lab.data.setup("test")
+    return lab, file
+
+
+def _take_method(recipe: Recipe, spec: dict[str, Any]) -> None:
+    """The checkpoint's own method and arguments instead of the recipe's; words still win."""
+    group = "model.init_args."
+    words = {k.removeprefix(group) for k, v in recipe.origins.items() if v == COMMAND_LINE}
+    changed = {k: v for k, v in recipe.arguments("model").items() if k in words}
+    recipe.config["model"] = spec | {"init_args": spec["init_args"] | changed}
+    recipes.class_path("model", spec["class_path"])
+
+
+def figures_of(lab: Lab, kind: str) -> dict[str, Any]:
+    """What ``validate`` or ``test`` logs, as plain numbers; none where the method has no test."""
+    if kind == "test" and not has_test(lab):
+        return {}
+    getattr(lab.trainer, kind)(lab.model, datamodule=lab.data, verbose=False)
+    return {k: finite(float(v)) for k, v in lab.trainer.callback_metrics.items()}

@@ -1,0 +1,1 @@
+"""Time of training steps, beside a bare loop over the same batches."""

@@ -1,0 +1,80 @@
+"""What a recipe takes from elsewhere, made definite: runs by name, pretrained architectures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from genlab import runs
+from genlab.errors import CheckpointError, RecipeError, RunError
+from genlab.recipes import Recipe, shipped
+
+FROM_RUNS = ("tokenizer",)  # arguments that name a run or checkpoint of genlab
+
+
+def pin(recipe: Recipe) -> None:
+    """Replace names by what they mean today, so that the resolved recipe means it tomorrow.
+
+    A run becomes the path of its selected checkpoint. Where the recipe says ``encoder: null``,
+    it becomes the one that ``pretrained`` holds, so that ``model.pretrained=RUN`` is enough.
+
+    Args:
+        recipe: its model's arguments are changed in place.
+
+    Raises:
+        RecipeError: an open encoder, and weights that do not say what they are of.
+        RunError: no such run.
+    """
+    arguments = recipe.config["model"]["init_args"]
+    for name in FROM_RUNS:
+        if isinstance(arguments.get(name), str):
+            arguments[name] = _checkpoint_of(arguments[name])
+    if isinstance(arguments.get("pretrained"), str):
+        arguments["pretrained"] = _definite(arguments["pretrained"])
+    if "encoder" in arguments and arguments["encoder"] is None:
+        if not arguments.get("pretrained"):
+            raise RecipeError(
+                "nothing to start from: give a run, a checkpoint or a file of weights",
+                recipe.name,
+                "model.pretrained=RUN, or model.encoder=NAME for fresh weights",
+            )
+        arguments |= _architecture(arguments, recipe)
+
+
+def _definite(source: str) -> str:
+    """A run or its name -> its checkpoint's path; a file or folder -> its path; the rest as is."""
+    path = Path(source).expanduser()
+    if path.is_file() or (path.is_dir() and not runs.is_run(path)):
+        return str(path.absolute())
+    if ":" in source or source == "timm":  # an address
+        return source
+    return _checkpoint_of(source)
+
+
+def _checkpoint_of(run: str) -> str:
+    """The path of a run's selected checkpoint."""
+    try:
+        return str(runs.checkpoint(run).absolute())
+    except RunError as error:
+        if run not in shipped():
+            raise
+        raise RecipeError(str(error), hint=f"train it first: genlab fit {run}") from None
+
+
+def _architecture(arguments: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """The ``encoder`` and ``encoder_kwargs`` that ``pretrained`` was trained with."""
+    from genlab import checkpoints
+
+    source = arguments["pretrained"]
+    trusted = bool((arguments.get("pretrained_options") or {}).get("unsafe_pickle"))
+    try:
+        found = checkpoints.backbone_of(source, unsafe_pickle=trusted)
+    except CheckpointError as error:
+        raise RecipeError(str(error)) from None
+    if found is None:
+        where = f"{recipe.origin('model.init_args.encoder')}, model.encoder"
+        raise RecipeError(f"{source} does not say which network its weights are of", where,
+                          "name it: model.encoder=NAME")  # fmt: skip
+    own = arguments.get("encoder_kwargs") or {}
+    theirs = {k: v for k, v in found["encoder_kwargs"].items() if k != "compile"}
+    return {"encoder": found["encoder"], "encoder_kwargs": theirs | own}

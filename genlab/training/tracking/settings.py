@@ -1,0 +1,170 @@
+"""Where a run's figures go: metrics.csv always, Weights & Biases beside it."""
+
+from __future__ import annotations
+
+import netrc
+import os
+import re
+import secrets
+import shlex
+import shutil
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlparse
+
+from lightning.pytorch.loggers import Logger
+
+from genlab import runs
+from genlab.training.tracking.csv_log import CSVLog
+from genlab.training.tracking.wandb_run import FLUSH_SECONDS, WandbRun, reason, say
+
+SERVER = "https://api.wandb.ai"
+INIT_SECONDS, FINISH_SECONDS = 30, 600  # that a run waits for a W&B server, at its start and end
+
+
+@dataclass
+class Tracking:
+    """Where runs are kept and how they are tracked: the ``track:`` group of a recipe.
+
+    Args:
+        runs: folder of all run directories.
+        wandb: ``auto`` (online with a key and a network, else offline), ``online``, ``offline``
+            or ``off``.
+        project: W&B project.
+        entity: W&B team or user; null is the account's default.
+        group: W&B group; null is ``slurm-JOB`` in a job array, else the recipe's name.
+        tags: W&B tags beside method and data.
+        upload_checkpoints: ``off``, ``best`` or ``all``, as W&B artifacts.
+        test_after_fit: evaluate the selected checkpoint on the test set, once, after training.
+    """
+
+    runs: str = "runs"
+    wandb: Literal["auto", "online", "offline", "off"] = "auto"
+    project: str = "genlab"
+    entity: str | None = None
+    group: str | None = None
+    tags: list[str] = field(default_factory=list)
+    upload_checkpoints: Literal["off", "best", "all"] = "off"
+    test_after_fit: bool = True
+
+    def loggers(self, run: Path, recipe: str, config: dict[str, Any]) -> list[Logger]:
+        """The loggers of the run in directory ``run``.
+
+        Args:
+            run: the run directory; its run.json remembers the W&B id.
+            recipe: the recipe's name, the default W&B group.
+            config: the resolved recipe and the run's facts, for W&B's configuration.
+        """
+        loggers: list[Logger] = [CSVLog(run / "metrics.csv")]
+        if self.wandb != "off" and os.environ.get("WANDB_MODE") != "disabled":
+            loggers.append(self._wandb(run, recipe, config))
+        return loggers
+
+    def _wandb(self, run: Path, recipe: str, config: dict[str, Any]) -> Logger:
+        """The W&B logger, started: online, else offline, else one that does nothing."""
+        os.environ.setdefault("WANDB_SILENT", "true")
+        import wandb
+        from lightning.pytorch.loggers.logger import DummyLogger
+
+        before = set(run.glob("wandb/run-*"))
+        for offline in (False, True):
+            if not offline and self._offline():
+                continue
+            try:
+                logger = self._logger(run, recipe, config, offline)
+                logger.configure(config)
+            except Exception as error:  # W&B's errors have no common base
+                wandb.teardown()  # its service would say that the id is in use
+                what = "cannot be written" if offline else "cannot be reached"
+                say(f"W&B {what} ({reason(error)}); metrics.csv goes on")
+                for left in set(run.glob("wandb/run-*")) - before:
+                    shutil.rmtree(left, ignore_errors=True)  # an online run that never began
+                continue
+            if offline:
+                say(f"W&B is offline; to upload: genlab sync {shlex.quote(str(run))}")
+            return logger
+        return DummyLogger()
+
+    def _logger(self, run: Path, recipe: str, config: dict[str, Any], offline: bool) -> WandbRun:
+        import wandb
+
+        limits: dict[str, Any] = {"init_timeout": INIT_SECONDS, "finish_timeout": FINISH_SECONDS}
+        limits |= {"finish_timeout_raises": True, "x_transaction_log_flush_interval": FLUSH_SECONDS}
+        known = wandb.Settings.model_fields.keys()  # older versions wait for ever
+        tags = [config[group]["class_path"].rpartition(".")[2] for group in ("model", "data")]
+        array = os.environ.get("SLURM_ARRAY_JOB_ID")
+        return WandbRun(
+            upload=self.upload_checkpoints,
+            save_dir=str(run),
+            project=self.project,
+            entity=self.entity,
+            id=runs.read_json(run / "run.json").get("wandb_id") or run.name,
+            name=f"{recipe}/{run.name}",
+            group=self.group or (f"slurm-{array}" if array else recipe),
+            tags=[*tags, *self.tags],
+            offline=offline,
+            job_type="fit",
+            settings=wandb.Settings(silent=True, **{k: limits[k] for k in limits.keys() & known}),
+        )
+
+    def _offline(self) -> bool:
+        mode = os.environ.get("WANDB_MODE", self.wandb)
+        if mode in ("online", "offline", "dryrun"):  # the last is Lightning's word for offline
+            return mode != "online"
+        return not _server()[1]
+
+
+def wandb_identity(run: Path) -> str:
+    """The W&B id of a new run: its directory's name, made unique where that only counts.
+
+    Slurm's job numbers and a sweep's trials begin anew on another cluster, and two runs of one id
+    in one project are one run to W&B. Under W&B's own sweep agent the agent has chosen.
+    """
+    if os.environ.get("WANDB_SWEEP_ID") and (chosen := os.environ.get("WANDB_RUN_ID")):
+        return chosen
+    dated = re.match(r"\d{8}-\d{6}-[0-9a-f]{4}", run.name)
+    return run.name if dated else f"{run.name}-{secrets.token_hex(2)}"
+
+
+def wandb_state() -> str:
+    """In words, what ``track.wandb: auto`` comes to on this machine."""
+    host, ready = _server()
+    if ready:
+        return f"online at {host}"
+    return f"offline ({'no network' if _has_key(host) else 'no key: wandb login'} for {host})"
+
+
+def no_upload_because() -> str:
+    """Why nothing can be uploaded from here, and what to do; empty when it can."""
+    host, ready = _server()
+    if ready:
+        return ""
+    if not _has_key(host):
+        return f"no W&B key for {host}: run `wandb login` once or set WANDB_API_KEY"
+    return f"W&B's server {host} does not answer: try again where there is a network"
+
+
+def _server() -> tuple[str, bool]:
+    """W&B's host, and whether there is a key for it and a way to it."""
+    url = urlparse(os.environ.get("WANDB_BASE_URL", SERVER))
+    host = url.hostname or ""
+    return host, _has_key(host) and _reachable(host, url.port or 443)
+
+
+def _has_key(host: str) -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc().authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def _reachable(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=3):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,160 @@
+"""What happens in mid-training that is nobody's wish, and what is left of the run."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from threading import Timer
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from genlab import checkpoints, runs
+from genlab.training.endings import early_refusals
+from tests.cli.test_wandb import records
+from tests.conftest import Shell
+from tests.fake_data import write_pictures
+
+SLOW = "trainer.callbacks+=[{class_path: tests.programs.Slow, init_args: {seconds: 0.05}}]"
+
+
+def training(shell: Shell, besides: Path | None = None) -> Path:
+    """The run directory of a training that has written a checkpoint in mid-training."""
+    end = time.monotonic() + 200
+    while True:
+        for found in shell.runs():
+            if found != besides and runs.newest(found) is not None:
+                return found
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def test_data_that_vanishes_leaves_a_checkpoint_and_one_clear_message(shell: Shell) -> None:
+    pictures = shell.folder / "pictures"
+    write_pictures(pictures)
+    process = shell.start(
+        "fit", "classifier/digits", "data=ImageFolder", f"data.root={pictures}",
+        "data.in_memory=false", "data.image_size=16", "data.batch_size=8", "data.val_size=10",
+        "data.workers=1", "trainer.max_epochs=500", "checkpoint.every_n_steps=5", SLOW,
+        "track.wandb=off", PYTHONPATH=str(Path(__file__).parents[2]),
+    )  # fmt: skip
+    run = training(shell)
+    shutil.rmtree(pictures)
+    _, error = process.communicate(timeout=200)
+    assert process.returncode == 1, error
+    said = error[error.index("genlab: ") :].strip().splitlines()
+    assert len(said) <= 3, error
+    assert "pictures" in said[0]
+    assert f"genlab fit --resume {run}" in error
+    assert "Traceback" not in error
+    newest = runs.newest(run)
+    assert newest is not None
+    assert checkpoints.read(newest)["global_step"] >= 5
+    _, error = shell("fit", "--resume", str(run), code=2)
+    assert len(error.strip().splitlines()) <= 3
+    assert runs.newest(run) == newest
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_behind_a_whole_checkpoint(shell: Shell, number: signal.Signals) -> None:
+    few = (
+        "fit", "wgan_gp/digits", "trainer.max_steps=60", "checkpoint.every_n_steps=10", SLOW,
+        "track.wandb=off",
+    )  # fmt: skip
+    place = str(Path(__file__).parents[2])
+    shell(*few, PYTHONPATH=place)
+    (whole,) = shell.runs()
+    process = shell.start(*few, PYTHONPATH=place)
+    run = training(shell, besides=whole)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=200)
+    assert process.returncode == 128 + number, error
+    assert "Traceback" not in error
+    assert f"genlab fit --resume {run}" in error
+    newest = runs.newest(run)
+    assert newest is not None
+    assert 10 <= checkpoints.read(newest)["global_step"] < 60
+    shell("fit", "--resume", str(run), PYTHONPATH=place)
+    ours, theirs = (checkpoints.read(r / "checkpoints" / "last.ckpt") for r in (run, whole))
+    assert ours["global_step"] == theirs["global_step"] == 60
+    for name, values in theirs["state_dict"].items():
+        assert torch.equal(ours["state_dict"][name], values), name
+
+
+@pytest.mark.parametrize("file", ["x/genlab/.venv/site-packages/torch/nn.py", "x/train.py"])
+def test_an_error_of_others_before_the_first_checkpoint_is_no_refusal(
+    file: str, tmp_path: Path
+) -> None:
+    """Wherever their files lie: it keeps its traceback, the job is tried again."""
+    lab: Any = SimpleNamespace(checkpoints=SimpleNamespace(newest=None))
+    with pytest.raises(RuntimeError, match="no memory"), early_refusals(lab, tmp_path, new=True):
+        exec(compile("raise RuntimeError('no memory')", str(tmp_path / file), "exec"))
+    assert tmp_path.is_dir()
+
+
+def test_a_run_that_was_stopped_before_its_test_ends_with_all_figures(shell: Shell) -> None:
+    shell("fit", "vae/digits", "trainer.max_epochs=2", "track.wandb=off")
+    (run,) = shell.runs()
+    whole = runs.read_json(run / "metrics.json")
+    (run / "metrics.json").unlink()
+    shell("fit", "--resume", str(run))
+    again = runs.read_json(run / "metrics.json")
+    assert again.keys() == whole.keys()
+    assert again["val/loss"] == pytest.approx(whole["val/loss"], rel=1e-6)
+
+
+def test_a_look_at_the_lock_does_not_turn_a_start_away(tmp_path: Path) -> None:
+    with (tmp_path / ".lock").open("a+") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        Timer(0.5, lambda: fcntl.flock(looking, fcntl.LOCK_UN)).start()
+        runs.lock(tmp_path).close()
+
+
+def steps_in(run: Path) -> list[int]:
+    """The training steps in all parts of a run's offline W&B files, those told twice once."""
+    found: set[int] = set()
+    for file in sorted(run.glob("wandb/offline-run-*/*.wandb")):
+        for record in records(file):
+            items = {"/".join(i.nested_key) or i.key: i.value_json for i in record.history.item}
+            if "train/loss" in items:
+                found.add(int(items["trainer/global_step"]))
+    return sorted(found)
+
+
+def test_w_and_b_has_every_step_though_its_service_was_terminated_too(shell: Shell) -> None:
+    """As Slurm does at a preemption: SIGTERM to all processes of the step."""
+    place = str(Path(__file__).parents[2])
+    process = shell.start(
+        "fit", "vae/digits", "trainer.max_steps=200", "checkpoint.every_n_steps=10", SLOW,
+        "trainer.log_every_n_steps=1", "trainer.max_epochs=100", WANDB_MODE="offline",
+        PYTHONPATH=place,
+    )  # fmt: skip
+    run = training(shell)
+    time.sleep(3)
+    children = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
+    )
+    for child in children.stdout.split():
+        os.kill(int(child), signal.SIGTERM)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=200)
+    assert process.returncode == 143, error
+    assert "W&B is lost" in error
+    assert "Traceback" not in error
+    before = steps_in(run)
+    newest = runs.newest(run)
+    assert newest is not None
+    step = checkpoints.read(newest)["global_step"]
+    assert before[0] == 0
+    assert len(before) < step
+    shell("fit", "--resume", str(run), WANDB_MODE="offline", PYTHONPATH=place)
+    assert steps_in(run) == list(range(200))
+    assert runs.read_json(run / "run.json").get("wandb_kept") is None
