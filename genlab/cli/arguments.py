@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from pathlib import Path
 
 
@@ -9,3 +10,22 @@ def split_words(words: list[str]) -> tuple[list[str], list[str]]:
     """Recipe names and ``key=value`` overrides."""
     overrides = [w for w in words if "=" in w and not Path(w).exists()]
     return [w for w in words if w not in overrides], overrides
+
+
+def job_options(parser: ArgumentParser) -> None:
+    """Options of a Slurm job, see `genlab.cluster.submission.Job`."""
+    parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--gpus-per-node", type=int, default=0, metavar="G", help="one task each")
+    parser.add_argument("--tasks-per-node", type=int, default=1, help="processes, without GPUs")
+    parser.add_argument("--cpus-per-task", type=int, default=1, metavar="C")
+    parser.add_argument("--time", metavar="T", help="24:00:00, or minutes")
+    for name in ("partition", "account", "qos", "constraint"):
+        parser.add_argument(f"--{name}")
+    parser.add_argument("--after", metavar="JOB", help="start when this one has succeeded")
+    parser.add_argument(
+        "--warn", type=int, default=120, metavar="S", dest="warning_seconds",
+        help="seconds before the time limit at which a job saves and goes back into the queue",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sbatch", action="append", default=[], metavar="=--OPTION", help="any other of sbatch's"
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json as json_format
 import sys
 import tempfile
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,20 @@ FOR_TIMING = {  # nothing of these belongs to a step
     "checkpoint.monitor": "null",
     "track.wandb": "off",
 }
+
+
+def bench_options(parser: ArgumentParser) -> None:
+    """Where a training step's time goes, next to a bare loop.
+
+    The bare loop is the same method, networks, batches and augmentation without trainer, callbacks
+    and metrics. On a CPU milliseconds are CPU time over all threads, which does not see waiting
+    (disk, network, workers, other programs): the wall clock's row does. Validation, checkpoints
+    and pictures do not count.
+    """
+    parser.add_argument("words", nargs="+", metavar="RECIPE|FILE.yaml|key=value")
+    parser.add_argument("--steps", type=int, default=40, help="measured, after the warm-up (40)")
+    parser.add_argument("--warmup", type=int, default=10, help="steps that do not count (10)")
+    parser.add_argument("--json", action="store_true", help="print JSON only")
 
 
 def bench(words: list[str], steps: int, warmup: int, json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 import os
+from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,6 +15,16 @@ from genlab.errors import RecipeError, nearest
 from genlab.experiments.comparison import Group, Run, chosen, differing, grouped, ranked, shown
 
 MOST_FIGURES, MOST_PANELS, MOST_SETTINGS = 6, 4, 8  # that tables and pictures show unasked
+
+
+def compare_options(parser: ArgumentParser) -> None:
+    """Compare runs: differences, mean ± sd over seeds, curves."""
+    parser.add_argument("runs", nargs="+", metavar="RUN|ID|RECIPE|SWEEP|slurm-JOB|PATTERN")
+    parser.add_argument("--metric", metavar="val/loss,...", help="metrics to show and draw")
+    parser.add_argument("--out", metavar="FILE.png", help="default: compare.png next to the runs")
+    parser.add_argument("--json", action="store_true", help="print JSON only")
+    parser.add_argument("--group-by", metavar="KEY,...", help="gather runs by these settings")
+    parser.add_argument("--runs-in", dest="root", default="runs", metavar="DIR")
 
 
 def compare(

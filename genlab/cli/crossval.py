@@ -6,6 +6,7 @@ import json as json_format
 import os
 import subprocess
 import sys
+from argparse import ArgumentParser
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -14,6 +15,13 @@ from genlab import process, recipes, runs
 from genlab.cli.arguments import split_words
 from genlab.errors import RecipeError
 from genlab.recipes import COMMAND_LINE
+
+
+def crossval_options(parser: ArgumentParser) -> None:
+    """Stratified k-fold cross-validation of a recipe."""
+    parser.add_argument("words", nargs="+", metavar="RECIPE|FILE.yaml|key=value")
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--json", action="store_true", help="print JSON only")
 
 
 def crossval(words: list[str], folds: int, json: bool) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from argparse import ArgumentParser
 from pathlib import Path
 
 FOLDERS = {
@@ -14,6 +15,10 @@ FOLDERS = {
     "SVHN": "train_32x32.mat",
     "STL10": "stl10_binary",
 }
+
+
+def doctor_options(parser: ArgumentParser) -> None:
+    """Report what this machine has."""
 
 
 def doctor() -> None:

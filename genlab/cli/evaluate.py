@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,28 @@ from genlab.cli.text import refusals, report, target_of
 from genlab.errors import RecipeError, RunError
 from genlab.training.opened import figures_of, open_run
 from genlab.training.record import finite
+
+
+def evaluate_options(parser: ArgumentParser) -> None:
+    """Every metric that suits the method, on the test set."""
+    parser.add_argument("words", nargs="+", metavar="RUN|CKPT|key=value")
+    parser.add_argument(
+        "--judge",
+        metavar="RUN|inception|ENCODER",
+        help="network whose features judge samples: FID, KID, precision, nearest images ...",
+    )
+    parser.add_argument("--samples", type=int, default=10_000, help="samples for the judge")
+    parser.add_argument(
+        "--reference",
+        default="test",
+        choices=("test", "train"),
+        help="split of real images that samples are compared with; published FIDs: train",
+    )
+    parser.add_argument("-k", type=int, default=20, help="neighbours of the kNN")
+    parser.add_argument("--temperature", type=float, default=0.07, help="kNN's temperature")
+    parser.add_argument("--shots", metavar="1,5,10", help="labels per class of few-shot probes")
+    parser.add_argument("--tsne", action="store_true", help="t-SNE picture instead of PCA")
+    parser.add_argument("--json", action="store_true", help="print JSON only")
 
 
 def evaluate(

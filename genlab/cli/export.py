@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import tempfile
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,17 @@ FILES = (
     "model.pt2",
     "model.onnx",
 )
+
+
+def export_options(parser: ArgumentParser) -> None:
+    """Weights for other programs: timm, torch or ONNX."""
+    parser.add_argument("ckpt", metavar="RUN|CKPT")
+    parser.add_argument("--out", required=True, metavar="DIR")
+    parser.add_argument("--format", default="timm", choices=("timm", "torch", "onnx"))
+    parser.add_argument("--push", metavar="ID", help="then upload to this Hugging Face repository")
+    parser.add_argument("--license", default="other", metavar="ID", help="SPDX id, for the card")
+    parser.add_argument("--fuse", action="store_true", help="fold batch norms into convolutions")
+    parser.add_argument("--force", action="store_true", help="replace what DIR holds")
 
 
 def export(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from pathlib import Path
 
 from genlab import runs
@@ -9,6 +10,18 @@ from genlab.cli.arguments import split_words
 from genlab.cli.text import refusals
 from genlab.errors import RecipeError, RunError
 from genlab.training.opened import open_run
+
+
+def embed_options(parser: ArgumentParser) -> None:
+    """Features of every image of a split, as npz."""
+    parser.add_argument("words", nargs="+", metavar="RUN|CKPT|key=value")
+    parser.add_argument("--out", default=None, metavar="FILE.npz")
+    parser.add_argument("--split", default="test", choices=("train", "val", "test"))
+
+
+def predict_options(parser: ArgumentParser) -> None:
+    """Class probabilities of every image of a split, as npz."""
+    embed_options(parser)
 
 
 def _arrays(words: list[str], out: str | None, split: str, name: str) -> None:

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
+
 from genlab.cli.arguments import split_words
 from genlab.cluster import launch, signals, slurm
+
+
+def fit_options(parser: ArgumentParser) -> None:
+    """Train a recipe, or continue a run; key=value changes any setting."""
+    parser.add_argument("words", nargs="*", metavar="RECIPE|FILE.yaml|key=value")
+    parser.add_argument("--resume", metavar="RUN", help="continue this run, exactly")
+    parser.add_argument("--print_config", action="store_true", help="print all settings and stop")
 
 
 def fit(words: list[str], resume: str | None, print_config: bool) -> None:

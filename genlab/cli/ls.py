@@ -5,10 +5,27 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from argparse import ArgumentParser
 from pathlib import Path
 
 from genlab import recipes
 from genlab.errors import RecipeError, RunError, nearest
+
+
+def ls_options(parser: ArgumentParser) -> None:
+    """List recipes."""
+    parser.add_argument("word", nargs="?", default="", metavar="WORD")
+
+
+def show_options(parser: ArgumentParser) -> None:
+    """Print a recipe's header and resolved settings."""
+    parser.add_argument("recipe")
+
+
+def cp_options(parser: ArgumentParser) -> None:
+    """Copy a shipped recipe to edit."""
+    parser.add_argument("recipe")
+    parser.add_argument("dest")
 
 
 def ls(word: str) -> None:

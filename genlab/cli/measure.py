@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
+
 from genlab.cli.arguments import split_words
 from genlab.cli.text import report
 from genlab.errors import RecipeError
 from genlab.training.fitting import has_test
 from genlab.training.opened import figures_of, open_run
+
+
+def validate_options(parser: ArgumentParser) -> None:
+    """Validate a run's selected checkpoint."""
+    parser.add_argument("words", nargs="+", metavar="RUN|CKPT|RECIPE|key=value")
+    parser.add_argument("--ckpt", metavar="FILE", help="checkpoint, when a recipe is given")
+    parser.add_argument("--json", action="store_true", help="print JSON only")
+
+
+def test_options(parser: ArgumentParser) -> None:
+    """Test a run's selected checkpoint."""
+    validate_options(parser)
 
 
 def _measure(kind: str, words: list[str], ckpt: str | None, as_json: bool) -> None:

@@ -5,12 +5,27 @@ from __future__ import annotations
 import os
 import sys
 import time
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
 from genlab.errors import RecipeError, RunError
 
 PARTS = ("train", "val", "test")
+
+
+def pack_options(parser: ArgumentParser) -> None:
+    """Pack a folder of pictures into tar shards, which data.root=SHARDS reads."""
+    parser.add_argument("folder", metavar="FOLDER")
+    parser.add_argument("shards", nargs="?", metavar="SHARDS", help="a new folder")
+    parser.add_argument("--size", type=float, default=256, metavar="MB", help="size of a shard")
+    parser.add_argument("--resize", type=int, metavar="N", help="scale shorter sides to N, as JPEG")
+    parser.add_argument("--quality", type=int, default=90, help="quality of that JPEG")
+    parser.add_argument("--split", metavar="train,val,test", help="default: every split there is")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the order in the shards")
+    parser.add_argument("--unlabeled", action="store_true", help="sub-folders are not classes")
+    parser.add_argument("--skip-broken", action="store_true", help="leave out unreadable pictures")
+    parser.add_argument("--check", action="store_true", help="compare FOLDER with its index")
 
 
 def pack(

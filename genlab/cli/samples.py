@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,34 @@ from genlab import runs
 from genlab.cli.text import refusals, target_of
 from genlab.errors import CheckpointError, RecipeError, RunError
 from genlab.training.opened import open_run
+
+
+def sample_options(parser: ArgumentParser) -> None:
+    """A grid of new images."""
+    _picture_options(parser)
+    parser.add_argument("--label", type=int, help="class of all images")
+    parser.add_argument("--temperature", type=float, default=1.0)
+
+
+def reconstruct_options(parser: ArgumentParser) -> None:
+    """Test images and their reconstructions."""
+    _picture_options(parser)
+
+
+def interpolate_options(parser: ArgumentParser) -> None:
+    """Paths between test images through the latent space."""
+    _picture_options(parser)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument(
+        "--path", choices=("linear", "spherical"), help="default: the method's own way"
+    )
+
+
+def _picture_options(parser: ArgumentParser) -> None:
+    parser.add_argument("ckpt", metavar="RUN|CKPT")
+    parser.add_argument("--out", metavar="FILE.png", help="default: the run's pictures/")
+    parser.add_argument("-n", type=int, default=None, help="number of images or paths")
+    parser.add_argument("--seed", type=int, default=0)
 
 
 def _method(ckpt: str) -> tuple[Any, Path]:

@@ -6,11 +6,12 @@ import json as json_format
 import math
 import os
 import sys
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
 from genlab import recipes, runs
-from genlab.cli.arguments import split_words
+from genlab.cli.arguments import job_options, split_words
 from genlab.cluster import jobs as queue
 from genlab.cluster import launch, slurm
 from genlab.cluster.submission import Job, check_array, check_time, shown
@@ -19,6 +20,25 @@ from genlab.errors import RecipeError, SlurmError
 from genlab.recipes import COMMAND_LINE, Recipe
 
 ELSEWHERE = ("fsdp", "deepspeed")  # strategies that only GPUs can build
+
+
+def submit_options(parser: ArgumentParser) -> None:
+    """Check a recipe and queue its training on a Slurm cluster."""
+    parser.add_argument("words", nargs="*", metavar="RECIPE|FILE.yaml|key=value")
+    parser.add_argument("--resume", metavar="RUN", help="continue this run in a new job")
+    parser.add_argument("--array-of-seeds", metavar="0-4", help="one job for each seed")
+    job_options(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print the command only")
+
+
+def jobs_options(parser: ArgumentParser) -> None:
+    """List your genlab jobs."""
+    parser.add_argument("--json", action="store_true")
+
+
+def cancel_options(parser: ArgumentParser) -> None:
+    """Cancel jobs; each saves first."""
+    parser.add_argument("jobs", nargs="+")
 
 
 def submit(

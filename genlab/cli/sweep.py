@@ -8,13 +8,14 @@ import re
 import shlex
 import shutil
 import sys
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from genlab import process, recipes, runs
-from genlab.cli.arguments import split_words
+from genlab.cli.arguments import job_options, split_words
 from genlab.errors import RecipeError, RunError, nearest
 from genlab.experiments import axes
 from genlab.experiments.comparison import SWEEP, Run
@@ -40,6 +41,22 @@ class Trial:
         """What ``genlab fit`` gets: a run that has begun is continued."""
         begun = runs.is_run(self.run)
         return ["--resume", str(self.run)] if begun else [*self.fixed, *self.words]
+
+
+def sweep_options(parser: ArgumentParser) -> None:
+    """A grid or random search of a recipe's settings, without a server."""
+    parser.add_argument("words", nargs="*", metavar="RECIPE|FILE.yaml|key=value|key=a,b|key=0..4")
+    parser.add_argument("--random", type=int, metavar="N", help="N random trials, not the grid")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random trials")
+    parser.add_argument("--name", help="the sweep's name; default: the time")
+    parser.add_argument("--resume", metavar="SWEEP", help="go on: what is finished is skipped")
+    parser.add_argument("--parallel", type=int, default=1, metavar="P", help="runs at a time")
+    parser.add_argument("--dry-run", action="store_true", help="print the trials and stop")
+    parser.add_argument(
+        "--runs-in", dest="root", default="runs", metavar="DIR", help="for --resume"
+    )
+    parser.add_argument("--submit", action="store_true", help="as a Slurm job array; see submit")
+    job_options(parser)
 
 
 def sweep(

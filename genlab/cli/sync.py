@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from argparse import ArgumentParser
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +16,13 @@ from genlab.experiments.comparison import chosen
 
 HEADER = 7  # bytes of a .wandb file before its first record
 NAME = re.compile(r"offline-run-(\d{8}_\d{6})-(.+)")
+
+
+def sync_options(parser: ArgumentParser) -> None:
+    """Upload runs that W&B kept offline, each run's oldest part first."""
+    parser.add_argument("runs", nargs="*", metavar="RUN|ID|RECIPE|SWEEP", help="default: all")
+    parser.add_argument("--dry-run", action="store_true", help="print what would go up, in order")
+    parser.add_argument("--runs-in", dest="root", default="runs", metavar="DIR")
 
 
 def parts(run: Path) -> list[Path]:
