@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from genlab.data.errors import BrokenDataError, MissingDataError
+from genlab.data.files.folder_index import FolderIndex, index_of, suffixes
 from genlab.data.splits import Rows
 
 PARTS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
@@ -54,50 +54,34 @@ def scan(root: Path, unlabeled: bool = False) -> tuple[list[str], dict[str, List
         for part, names in PARTS.items():
             found = [root / name for name in names if (root / name).is_dir()]
             places |= {part: found[0]} if found else {}
-    classes = [] if unlabeled else _classes(places["train"])
-    parts = {part: _list(place, classes, unlabeled) for part, place in places.items()}
+    indices = {part: index_of(place) for part, place in places.items()}
+    classes = [] if unlabeled else indices["train"].classes(str(places["train"]))
+    parts = {part: _list(index, classes, unlabeled) for part, index in indices.items()}
     for part, listing in parts.items():
         if not listing.files:
             raise MissingDataError(
                 f"no pictures in {os.path.abspath(places[part])} "
-                f"(looked for {', '.join(sorted(_suffixes())[:6])} ...)"
+                f"(looked for {', '.join(sorted(suffixes())[:6])} ...)"
             )
     return classes, parts
 
 
-def _suffixes() -> set[str]:
-    Image.init()
-    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-
-
-def _pictures(folder: Path, deep: bool = True) -> list[Path]:
-    """Sorted; hidden files and folders left out."""
-    suffixes, found = _suffixes(), []
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if deep and not name.startswith("."))
-        shown = [name for name in sorted(names) if not name.startswith(".")]
-        found += [Path(place, n) for n in shown if os.path.splitext(n)[1].lower() in suffixes]
-    return found
-
-
-def _classes(folder: Path) -> list[str]:
-    inside = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    return [place.name for place in inside if _pictures(place)]
-
-
-def _list(folder: Path, classes: list[str], unlabeled: bool) -> Listing:
+def _list(index: FolderIndex, classes: list[str], unlabeled: bool) -> Listing:
+    root = index.root
     if unlabeled:
-        files = _pictures(folder)
+        files = index.pictures(root)
         return Listing(files, np.full(len(files), -1))
-    unknown = sorted(set(_classes(folder)) - set(classes))
+    unknown = sorted(set(index.classes(root)) - set(classes))
     if unknown:
         near = difflib.get_close_matches(unknown[0], classes, 1)
         hint = f"; nearest is {near[0]!r}" if near else ""
-        raise BrokenDataError(f"{folder / unknown[0]} is no class of the training pictures{hint}")
-    files, labels = _pictures(folder, deep=False), []
-    labels += [-1] * len(files)
+        place = os.path.join(root, unknown[0])
+        raise BrokenDataError(f"{place} is not a class of the training pictures{hint}")
+    files = index.pictures(root, deep=False)
+    labels = [-1] * len(files)
+    inside = set(index.entries[root][2])
     for label, name in enumerate(classes):
-        members = _pictures(folder / name)
+        members = index.pictures(os.path.join(root, name)) if name in inside else []
         files += members
         labels += [label] * len(members)
     return Listing(files, np.array(labels, dtype=np.int64))

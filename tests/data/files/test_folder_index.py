@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genlab.data.files import folder_index
+from genlab.data.files.folder_index import index_of
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(folder_index, "KEPT_FROM", 3)
+    root = tmp_path / "birds"
+    for name in ("b/2.png", "b/1.PNG", "a/deep/3.jpg", "0.png", "note.txt", ".hidden/4.png", "c/x"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    past = 1_000_000_000
+    for place, _, _ in os.walk(root):
+        os.utime(place, (past, past))
+    return root
+
+
+@pytest.fixture
+def walks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The folders that were walked, not read from the cache."""
+    seen: list[str] = []
+    walk = folder_index._walk
+
+    def counted(root: str) -> Any:
+        seen.append(root)
+        return walk(root)
+
+    monkeypatch.setattr(folder_index, "_walk", counted)
+    return seen
+
+
+def names(root: Path) -> list[str]:
+    return [str(file.relative_to(root)) for file in index_of(root).pictures(str(root))]
+
+
+def test_order_is_a_folder_before_its_sub_folders_each_by_name(folder: Path) -> None:
+    assert names(folder) == ["0.png", "a/deep/3.jpg", "b/1.PNG", "b/2.png"]
+    assert index_of(folder).classes(str(folder)) == ["a", "b"]
+    assert index_of(folder).pictures(str(folder), deep=False) == [folder / "0.png"]
+
+
+def test_a_folder_is_walked_once(folder: Path, walks: list[str]) -> None:
+    first = names(folder)
+    assert names(folder) == first
+    assert walks == [str(folder)]
+
+
+@pytest.mark.parametrize("change", ["new", "gone", "new_folder"])
+def test_a_changed_folder_is_walked_again(folder: Path, walks: list[str], change: str) -> None:
+    before = names(folder)
+    if change == "new":
+        (folder / "a" / "deep" / "9.png").touch()
+    elif change == "gone":
+        (folder / "b" / "2.png").unlink()
+    else:
+        (folder / "d").mkdir()
+        (folder / "d" / "7.png").touch()
+    assert names(folder) != before
+    assert len(walks) == 2
+
+
+def test_a_folder_that_has_just_changed_is_not_kept(folder: Path, walks: list[str]) -> None:
+    (folder / "b" / "new.png").touch()  # one more in the same tick would change no time
+    names(folder)
+    names(folder)
+    assert len(walks) == 2
+
+
+def test_processes_that_start_together_walk_once(folder: Path, walks: list[str]) -> None:
+    threads = [threading.Thread(target=index_of, args=(folder,)) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert walks == [str(folder)]
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"version": 1}', "{", "null"])
+def test_a_damaged_index_is_made_anew(folder: Path, walks: list[str], content: str) -> None:
+    expected = names(folder)
+    next((folder.parent / "cache" / "genlab" / "folders").glob("*.json")).write_text(content)
+    assert names(folder) == expected
+    assert len(walks) == 2
+
+
+def test_without_a_cache_folder_it_walks(
+    folder: Path, walks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "note.txt").write_text("a file where the cache should be")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "note.txt"))
+    assert names(folder) == names(folder)
+    assert len(walks) == 2
+
+
+def test_a_small_folder_leaves_nothing_in_the_cache(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_index, "KEPT_FROM", 1000)
+    names(folder)
+    assert not any((folder.parent / "cache" / "genlab" / "folders").iterdir())
