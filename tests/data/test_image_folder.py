@@ -94,7 +94,7 @@ def test_layout_of_train_val_and_test(tmp_path: Path) -> None:
     assert sizes == {"train": 12, "val": 4, "test": 6}
     picture(tmp_path / "test" / "dgo" / "x.png")
     with pytest.raises(
-        BrokenDataError, match="no class of the training pictures; nearest is 'dog'"
+        BrokenDataError, match="not a class of the training pictures; nearest is 'dog'"
     ):
         folder(tmp_path).setup()
 
