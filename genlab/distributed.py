@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -22,6 +23,27 @@ def rank() -> int:
 def world_size() -> int:
     """How many processes train together, 1 without a process group."""
     return dist.get_world_size() if active() else 1
+
+
+def join(rendezvous: str, rank: int, world: int) -> None:
+    """Become process ``rank`` of ``world`` over gloo, for the Trainer too.
+
+    Args:
+        rendezvous: path of a file that is not there yet, the same for all.
+        rank: this process's number.
+        world: how many there are; 1 is no process group.
+    """
+    if world == 1:
+        return
+    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world)
+    os.environ |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "NODE_RANK": "0"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+
+
+def leave() -> None:
+    """Out of the process group, if there is one."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def all_reduce_sum(x: Tensor) -> Tensor:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing as mp
+
+from genlab.testing.ranks import Ranks
 
 torch.set_num_threads(1)  # tests run side by side; two threads of two programs fight for cores
 
@@ -36,34 +35,23 @@ def data_root() -> Path:
     return Path(root)
 
 
-def _run(rank: int, world: int, program: str, folder: str) -> None:
-    torch.set_num_threads(1)
-    module, _, name = program.partition(":")
-    function: Callable[[int, int], Any] = getattr(importlib.import_module(module), name)
-    if world > 1:
-        torch.distributed.init_process_group(
-            "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world
-        )
-    torch.manual_seed(0)
-    result = function(rank, world)
-    torch.save(result, f"{folder}/{world}_{rank}.pt")
-    if world > 1:
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
+@pytest.fixture(scope="session")
+def ranks() -> Iterator[Ranks]:
+    """Processes that train together, one set for all tests of this process."""
+    pool = Ranks()
+    yield pool
+    pool.close()
 
 
 class TwoRanks:
     """Runs ``module:function(rank, world) -> tensors`` on one process and on two gloo ranks."""
 
+    def __init__(self, pool: Ranks) -> None:
+        self.pool = pool
+
     def results(self, program: str) -> tuple[Any, list[Any]]:
         """The one-process result, and those of the two ranks."""
-        with tempfile.TemporaryDirectory() as folder:
-            for world in (1, 2):
-                mp.spawn(_run, args=(world, program, folder), nprocs=world)
-            one, *two = (
-                torch.load(f"{folder}/{n}.pt", weights_only=True) for n in ("1_0", "2_0", "2_1")
-            )
-            return one, two
+        return self.pool.run(program, 1)[0], self.pool.run(program, 2)
 
     def assert_same(self, program: str, atol: float = 1e-6) -> None:
         """Every tensor equal within ``atol`` on one process and on both ranks."""
@@ -76,8 +64,8 @@ class TwoRanks:
 
 
 @pytest.fixture
-def two_ranks() -> TwoRanks:
-    return TwoRanks()
+def two_ranks(ranks: Ranks) -> TwoRanks:
+    return TwoRanks(ranks)
 
 
 class Shell:

@@ -1,0 +1,143 @@
+"""Processes that stay: a comparison of N of them with one costs no start."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import multiprocessing
+import os
+import pickle
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genlab import distributed
+
+IMPORTS = ("genlab.testing.ranks", "lightning", "timm", "torchvision", "genlab.testing.running")
+PATIENCE = 300.0  # seconds for one program
+
+
+class RankError(RuntimeError):
+    """A program that failed on a rank; the message is that rank's traceback."""
+
+
+class Ranks:
+    """Long-lived processes that run programs together over gloo.
+
+    They are forked from a server that has imported torch and Lightning once. Between two programs
+    seed, environment, default type and process group start anew; after a failure or a program that
+    never ends the processes are replaced.
+    """
+
+    def __init__(self) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(list(IMPORTS))
+        self._members: list[tuple[BaseProcess, Connection]] = []
+
+    def run(self, function: Callable[..., Any] | str, world: int, *arguments: Any) -> list[Any]:
+        """What ``function(rank, world, *arguments)`` returns on each of ``world`` ranks.
+
+        Args:
+            function: importable by its name, or ``module:name``.
+            world: number of processes; 1 has no process group.
+            arguments: anything that can be pickled; every rank gets copies of its own.
+
+        Raises:
+            RankError: it failed on a rank, or took too long.
+        """
+        while len(self._members) < world:
+            self._start()
+        with tempfile.TemporaryDirectory() as folder:
+            for rank, (_, connection) in enumerate(self._members[:world]):
+                program = (function, rank, world, f"{folder}/rendezvous", arguments)
+                connection.send_bytes(pickle.dumps((list(sys.path), pickle.dumps(program))))
+            try:
+                return self._answers(world)
+            except BaseException:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        """End the processes; the next `run` starts new ones."""
+        for process, connection in self._members:
+            connection.close()
+            process.kill()
+            process.join()
+        self._members = []
+
+    def _start(self) -> None:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(theirs,), daemon=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            process.start()
+        theirs.close()
+        self._members.append((process, ours))
+
+    def _answers(self, world: int) -> list[Any]:
+        answers: dict[int, Any] = {}
+        waiting = {self._members[rank][1]: rank for rank in range(world)}
+        while waiting:
+            ready = wait(list(waiting), PATIENCE)
+            if not ready:
+                raise RankError(f"no answer of rank {min(waiting.values())} in {PATIENCE:.0f} s")
+            for connection in ready:
+                assert isinstance(connection, Connection)
+                rank = waiting.pop(connection)
+                try:
+                    good, content = pickle.loads(connection.recv_bytes())
+                except EOFError:
+                    raise RankError(f"rank {rank} of {world} ended without an answer") from None
+                if not good:
+                    raise RankError(f"rank {rank} of {world}: {content}")
+                answers[rank] = torch.load(io.BytesIO(content), weights_only=False)
+        return [answers[rank] for rank in range(world)]
+
+
+def _serve(connection: Connection) -> None:
+    """Run programs until the pipe is closed."""
+    torch.set_num_threads(1)
+    torch.multiprocessing.set_sharing_strategy("file_system")
+    while True:
+        try:
+            job = connection.recv_bytes()
+        except EOFError:
+            return
+        connection.send_bytes(pickle.dumps(_answer(job)))
+
+
+def _answer(job: bytes) -> tuple[bool, Any]:
+    environment, here = dict(os.environ), Path.cwd()
+    try:
+        path, program = pickle.loads(job)
+        sys.path[:] = path
+        function, rank, world, rendezvous, arguments = pickle.loads(program)
+        distributed.join(rendezvous, rank, world)
+        torch.manual_seed(0)
+        content = io.BytesIO()
+        torch.save(_found(function)(rank, world, *arguments), content)
+    except BaseException:
+        return False, traceback.format_exc()
+    finally:
+        distributed.leave()
+        torch.set_default_dtype(torch.float32)
+        os.environ.clear()
+        os.environ.update(environment)
+        os.chdir(here)
+    return True, content.getvalue()
+
+
+def _found(function: Callable[..., Any] | str) -> Callable[..., Any]:
+    if not isinstance(function, str):
+        return function
+    module, _, name = function.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
