@@ -5,15 +5,18 @@ Importing genlab imports nothing heavy: the public names below load on first use
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import importlib as _importlib
+import typing as _typing
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from genlab import augment, callbacks, data, losses, methods, metrics, networks, optim
     from genlab.checkpoints import load
+    from genlab.errors import InputError
 
 __version__ = "0.1.0"
+_FUNCTIONS = {"load": "checkpoints", "InputError": "errors"}  # and the module of each
 __all__ = [
+    "InputError",
     "__version__",
     "augment",
     "callbacks",
@@ -27,9 +30,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "load":
-        return import_module("genlab.checkpoints").load
+def __getattr__(name: str) -> _typing.Any:
+    if name in _FUNCTIONS:
+        return getattr(_importlib.import_module(f"genlab.{_FUNCTIONS[name]}"), name)
     if name in __all__:
-        return import_module(f"genlab.{name}")
+        return _importlib.import_module(f"genlab.{name}")
     raise AttributeError(f"module 'genlab' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,39 +1,34 @@
 """What watches a run without changing its objective."""
 
-from genlab.callbacks.collapse_alarm import CollapseAlarm
-from genlab.callbacks.confusion_matrix import ConfusionMatrix
-from genlab.callbacks.drop_block_schedule import DropBlockSchedule
-from genlab.callbacks.ema_weights import EMAWeights
-from genlab.callbacks.film import Film
-from genlab.callbacks.gradient_norms import GradientNorms
-from genlab.callbacks.key_drift import KeyDrift
-from genlab.callbacks.last_median import LastMedian
-from genlab.callbacks.live_accuracy import LiveAccuracy
-from genlab.callbacks.online_knn import OnlineKNN
-from genlab.callbacks.online_probe import OnlineProbe
-from genlab.callbacks.pictures import Pictures
-from genlab.callbacks.plane_metrics import PlaneMetrics
-from genlab.callbacks.plane_pictures import PlanePictures
-from genlab.callbacks.reduce_on_plateau import ReduceOnPlateau
-from genlab.callbacks.similarity_histogram import SimilarityHistogram
-from genlab.callbacks.view_pictures import ViewPictures
+from __future__ import annotations
 
-__all__ = [
-    "CollapseAlarm",
-    "ConfusionMatrix",
-    "DropBlockSchedule",
-    "EMAWeights",
-    "Film",
-    "GradientNorms",
-    "KeyDrift",
-    "LastMedian",
-    "LiveAccuracy",
-    "OnlineKNN",
-    "OnlineProbe",
-    "Pictures",
-    "PlaneMetrics",
-    "PlanePictures",
-    "ReduceOnPlateau",
-    "SimilarityHistogram",
-    "ViewPictures",
-]
+from typing import TYPE_CHECKING, Any
+
+from genlab import faces
+
+if TYPE_CHECKING:  # for type checkers; the files are the list
+    from genlab.callbacks.collapse_alarm import CollapseAlarm as CollapseAlarm
+    from genlab.callbacks.confusion_matrix import ConfusionMatrix as ConfusionMatrix
+    from genlab.callbacks.drop_block_schedule import DropBlockSchedule as DropBlockSchedule
+    from genlab.callbacks.ema_weights import EMAWeights as EMAWeights
+    from genlab.callbacks.film import Film as Film
+    from genlab.callbacks.gradient_norms import GradientNorms as GradientNorms
+    from genlab.callbacks.key_drift import KeyDrift as KeyDrift
+    from genlab.callbacks.last_median import LastMedian as LastMedian
+    from genlab.callbacks.live_accuracy import LiveAccuracy as LiveAccuracy
+    from genlab.callbacks.online_knn import OnlineKNN as OnlineKNN
+    from genlab.callbacks.online_probe import OnlineProbe as OnlineProbe
+    from genlab.callbacks.pictures import Pictures as Pictures
+    from genlab.callbacks.plane_metrics import PlaneMetrics as PlaneMetrics
+    from genlab.callbacks.plane_pictures import PlanePictures as PlanePictures
+    from genlab.callbacks.reduce_on_plateau import ReduceOnPlateau as ReduceOnPlateau
+    from genlab.callbacks.similarity_histogram import SimilarityHistogram as SimilarityHistogram
+    from genlab.callbacks.view_pictures import ViewPictures as ViewPictures
+
+
+def __getattr__(name: str) -> Any:
+    return faces.member(__name__, name)
+
+
+def __dir__() -> list[str]:
+    return faces.names(__name__)

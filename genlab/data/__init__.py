@@ -2,45 +2,29 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from genlab.data.digits import Digits
-    from genlab.data.errors import BrokenDataError, MissingDataError
-    from genlab.data.image_folder import ImageFolder
-    from genlab.data.images import Images
-    from genlab.data.torchvision_sets import CIFAR10, CIFAR100, MNIST, STL10, SVHN, FashionMNIST
-    from genlab.data.toys import Toys
+from genlab import faces
 
-__all__ = [
-    "CIFAR10",
-    "CIFAR100",
-    "MNIST",
-    "STL10",
-    "SVHN",
-    "BrokenDataError",
-    "Digits",
-    "FashionMNIST",
-    "ImageFolder",
-    "Images",
-    "MissingDataError",
-    "Toys",
-]
-
-_FILES = {
-    "Digits": "digits",
-    "BrokenDataError": "errors",
-    "MissingDataError": "errors",
-    "ImageFolder": "image_folder",
-    "Images": "images",
-    "Toys": "toys",
-}
+if TYPE_CHECKING:  # for type checkers; the files are the list
+    from genlab.data.digits import Digits as Digits
+    from genlab.data.errors import BrokenDataError as BrokenDataError
+    from genlab.data.errors import MissingDataError as MissingDataError
+    from genlab.data.image_folder import ImageFolder as ImageFolder
+    from genlab.data.images import Images as Images
+    from genlab.data.torchvision_sets import CIFAR10 as CIFAR10
+    from genlab.data.torchvision_sets import CIFAR100 as CIFAR100
+    from genlab.data.torchvision_sets import MNIST as MNIST
+    from genlab.data.torchvision_sets import STL10 as STL10
+    from genlab.data.torchvision_sets import SVHN as SVHN
+    from genlab.data.torchvision_sets import FashionMNIST as FashionMNIST
+    from genlab.data.torchvision_sets import TorchvisionImages as TorchvisionImages
+    from genlab.data.toys import Toys as Toys
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(
-        importlib.import_module(f"{__name__}.{_FILES.get(name, 'torchvision_sets')}"), name
-    )
+    return faces.member(__name__, name)
+
+
+def __dir__() -> list[str]:
+    return faces.names(__name__)
