@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 
-from genlab import runs
+from genlab import recipes, runs
 from genlab.checkpoints.safe_read import content as content_of
 from genlab.errors import CheckpointError, RunError
 
@@ -113,15 +112,7 @@ def build(spec: dict[str, Any]) -> L.LightningModule:
     Raises:
         CheckpointError: a class outside ``genlab.methods``, or arguments it does not take.
     """
-    module, _, name = str(spec["class_path"]).rpartition(".")
-    if module != "genlab.methods" and not module.startswith("genlab.methods."):
-        raise CheckpointError(f"class {spec['class_path']} is refused: only genlab's methods load")
-    try:
-        kind = getattr(importlib.import_module(module), name, None)
-    except ImportError:
-        kind = None
-    if not (isinstance(kind, type) and issubclass(kind, L.LightningModule)):
-        raise CheckpointError(f"{spec['class_path']} is no method of this genlab")
+    kind = recipes.load_class(str(spec["class_path"]), L.LightningModule, trusted=())
     try:
         return kind(**_not_compiled(without_download(spec["init_args"])))
     except (TypeError, ValueError) as error:

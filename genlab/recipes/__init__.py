@@ -1,6 +1,7 @@
 """Recipe files: find, list, describe, resolve (extend and merge) and pre-check them. No torch."""
 
-from genlab.recipes.class_names import class_path, classes, parameters
+from genlab.recipes.class_names import class_path, classes, parameters, short
+from genlab.recipes.doors import allow, inside, load_class
 from genlab.recipes.files import facts, find, header, name_of, parse, root, shipped
 from genlab.recipes.resolution import (
     COMMAND_LINE,
@@ -17,6 +18,7 @@ __all__ = [
     "COMMAND_LINE",
     "TOP_KEYS",
     "Recipe",
+    "allow",
     "check_keys",
     "class_path",
     "classes",
@@ -25,6 +27,8 @@ __all__ = [
     "find",
     "from_config",
     "header",
+    "inside",
+    "load_class",
     "merge",
     "name_of",
     "parameters",
@@ -32,4 +36,5 @@ __all__ = [
     "resolve",
     "root",
     "shipped",
+    "short",
 ]

@@ -7,38 +7,86 @@ from functools import cache
 from pathlib import Path
 
 from genlab.errors import RecipeError, nearest
+from genlab.recipes import plugins
 
 PACKAGES = {"model": "methods", "data": "data"}
-ROOTS = {"methods": "LightningModule", "data": "LightningDataModule", "callbacks": "Callback"}
+ROOTS = {
+    "methods": "LightningModule",
+    "data": "LightningDataModule",
+    "callbacks": "Callback",
+    "networks": "Module",
+}
+RENAMED = {"Plane": "PlanePictures", "PlaneFigures": "PlaneMetrics"}  # of 0.1.0's first layout
+
+
+def _definitions(package: str) -> dict[str, tuple[str, ast.ClassDef]]:
+    """Public classes of a package of genlab and of plugins: name -> (module, syntax tree)."""
+    return _read(package, tuple(plugins.declared().values()))
 
 
 @cache
-def _definitions(package: str) -> dict[str, tuple[str, ast.ClassDef]]:
-    """Public classes of ``genlab/<package>/*.py``: name -> (module, syntax tree)."""
-    found = {}
-    for file in sorted((Path(__file__).parents[1] / package).glob("*.py")):
-        for node in ast.parse(file.read_text()).body:
+def _read(package: str, others: tuple[plugins.Plugin, ...]) -> dict[str, tuple[str, ast.ClassDef]]:
+    folder = Path(__file__).parents[1] / package
+    modules = {f"genlab.{package}.{file.stem}": file for file in sorted(folder.glob("*.py"))}
+    for plugin in others:
+        modules |= plugins.files(plugin, package)
+    found: dict[str, tuple[str, ast.ClassDef]] = {}
+    for module, file in modules.items():
+        for node in _tree(file, module).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                found[node.name] = (f"genlab.{package}.{file.stem}", node)
+                found.setdefault(node.name, (module, node))
     return found
+
+
+def _tree(file: Path, module: str) -> ast.Module:
+    try:
+        return ast.parse(file.read_bytes())
+    except SyntaxError as error:
+        where = f"{file}, line {error.lineno}"
+        raise RecipeError(f"{module} is not Python: {error.msg}", where) from None
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{module} cannot be read: {error}", str(file)) from None
 
 
 def _bases(package: str, name: str) -> list[str]:
     """Names of all classes that a class of ``package`` descends from, nearest first."""
     if name not in _definitions(package):
         return []
-    direct = [ast.unparse(base).rpartition(".")[2] for base in _definitions(package)[name][1].bases]
-    return direct + [far for base in direct for far in _bases(package, base)]
+    bases = _definitions(package)[name][1].bases
+    direct = [ast.unparse(base).rpartition(".")[2].partition("[")[0] for base in bases]
+    return direct + [far for base in direct if base != name for far in _bases(package, base)]
+
+
+def classes(package: str) -> dict[str, str]:
+    """Short name -> class path of every method, data module, callback or network there is.
+
+    Genlab's own come first; a plugin's class of the same name is reached by its class path.
+    """
+    return _named(package, tuple(plugins.declared().values()))
 
 
 @cache
-def classes(package: str) -> dict[str, str]:
-    """Short name -> class path of every method, data module or callback of genlab."""
-    found = _definitions(package)
+def _named(package: str, others: tuple[plugins.Plugin, ...]) -> dict[str, str]:
+    found = _read(package, others)
     kinds = {ROOTS[package], "Checkpoint"} if package == "callbacks" else {ROOTS[package]}
     return {
         n: f"{module}.{n}" for n, (module, _) in found.items() if kinds & set(_bases(package, n))
     }
+
+
+def current(path: str) -> str:
+    """Today's class path of a class of genlab that has moved or is renamed; others as they are."""
+    parts = path.split(".")
+    if parts[0] != "genlab" or len(parts) < 3 or parts[1] not in ROOTS:
+        return path
+    own = classes(parts[1]).get(RENAMED.get(parts[-1], parts[-1]), "")
+    return own if own.startswith("genlab.") else path
+
+
+def short(path: str) -> str:
+    """The short name of a class of genlab or of a plugin; other class paths as they are."""
+    name = path.rpartition(".")[2]
+    return name if any(classes(package).get(name) == path for package in ROOTS) else path
 
 
 def class_path(group: str, name: str) -> str:
@@ -47,7 +95,7 @@ def class_path(group: str, name: str) -> str:
     Raises:
         RecipeError: no such class.
     """
-    known = classes(PACKAGES[group])
+    known, name = classes(PACKAGES[group]), current(name)
     if name in known:
         return known[name]
     if name in known.values() or ("." in name and not name.startswith("genlab.")):
@@ -63,7 +111,11 @@ def parameters(group: str, path: str) -> set[str] | None:
     names: set[str] = set()
     for owner in (name, *_bases(package, name)):
         if owner not in _definitions(package):
-            continue
+            if owner == ROOTS[package]:
+                return names
+            if path.startswith("genlab."):
+                continue  # a mix-in without arguments
+            return None
         body = _definitions(package)[owner][1].body
         init = next(
             (n for n in body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None

@@ -22,9 +22,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from genlab.checkpoints import AtomicCheckpointIO
 from genlab.cluster import launch
-from genlab.errors import RecipeError, nearest
+from genlab.errors import InputError, RecipeError, nearest
 from genlab.optim import check
-from genlab.recipes import TOP_KEYS, Recipe, classes
+from genlab.recipes import TOP_KEYS, Recipe, classes, load_class
 from genlab.training import sources
 from genlab.training.engine.checkpointing import Checkpoints
 from genlab.training.engine.memory import keep_freed_memory
@@ -156,9 +156,14 @@ def _fill_from_data(recipe: Recipe) -> None:
     """Give the model the data's channels, classes and size where the recipe does not."""
     given = recipe.config["model"].setdefault("init_args", {})
     try:
-        takes = inspect.signature(_import(recipe.config["model"]["class_path"])).parameters
-        data = _import(recipe.config["data"]["class_path"])(**recipe.arguments("data"))
+        model = load_class(recipe.config["model"]["class_path"], L.LightningModule)
+        takes = inspect.signature(model).parameters
+        data = load_class(recipe.config["data"]["class_path"], L.LightningDataModule)(
+            **recipe.arguments("data")
+        )
         known = {name: getattr(data, name, None) for name in FROM_DATA if name in takes}
+    except InputError:
+        raise
     except (ImportError, AttributeError, TypeError, ValueError):
         return  # the parser is about to say what is wrong
     for name, value in known.items():
@@ -192,11 +197,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     return value if isinstance(value, str | int | float | bool | None) else str(value)
-
-
-def _import(class_path: str) -> type:
-    module, _, name = class_path.rpartition(".")
-    return getattr(__import__(module, fromlist=[name]), name)
 
 
 def _check_groups(recipe: Recipe) -> None:
