@@ -1,4 +1,4 @@
-"""Every word that genlab says to ``torch.distributed`` (and nobody else says one)."""
+"""All uses of ``torch.distributed``: rank and world size, reductions, and gathers with gradient."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def rank() -> int:
 
 
 def world_size() -> int:
-    """How many processes train together, 1 without a process group."""
+    """The number of processes that train together, 1 without a process group."""
     return dist.get_world_size() if active() else 1
 
 
@@ -76,7 +76,7 @@ def broadcast(x: Tensor, source: int = 0) -> Tensor:
 def gather(x: Tensor) -> Tensor:
     """Every rank's rows, rank zero's first, with gradient: (N / world, ...) -> (N, ...).
 
-    The gradient of a row is the sum of what all ranks' losses say about it. Where each rank's loss
+    The gradient of a row is the sum of its gradients from all ranks' losses. Where each rank's loss
     is a mean over its own rows, DDP's mean of gradients is then that of the mean loss.
 
     Raises:
@@ -90,7 +90,7 @@ def gather(x: Tensor) -> Tensor:
         dist.all_gather(counts, torch.tensor([len(x)]))
         if len(set(map(int, counts))) > 1:
             found = ", ".join(str(int(n)) for n in counts)
-            raise ValueError(f"ranks must hold equally many rows to be gathered, got {found}")
+            raise ValueError(f"ranks must have equally many rows to be gathered, got {found}")
     rows: Tensor = _Gather.apply(x)
     return rows
 
@@ -112,7 +112,7 @@ class _Gather(torch.autograd.Function):
 def interleave(rows: Tensor) -> Tensor:
     """Gathered rows, rank zero's first, in the order in which the loader dealt them: (N, ...).
 
-    It deals image i to rank i modulo world, so that one process has them in this order.
+    The loader deals image i to rank i modulo world, so that one process has them in this order.
     """
     return rows.unflatten(0, (world_size(), -1)).transpose(0, 1).flatten(0, 1)
 
@@ -121,7 +121,7 @@ def gather_rows(x: Tensor) -> Tensor:
     """The rows of all ranks, rank by rank; no gradient.
 
     Args:
-        x: (n, ...) with n of its own on every rank, 0 included; the other sizes are equal.
+        x: (n, ...); n may differ between ranks and be 0; the other sizes are equal.
     """
     if not active():
         return x

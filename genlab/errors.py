@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """A wrong setting, file or argument; the message says what, where and what would do."""
+    """A wrong setting, file or argument; the message says what, where and what would work."""
 
 
 class RecipeError(InputError):
@@ -18,15 +18,15 @@ class RecipeError(InputError):
 
 
 class RunError(InputError):
-    """A run directory or checkpoint that cannot be used; the message says what would do."""
+    """A run directory or checkpoint that cannot be used; the message says what would work."""
 
 
 class CheckpointError(InputError):
-    """A checkpoint that cannot be used; the message says which, why and what would do."""
+    """A checkpoint that cannot be used; the message says which, why and what would work."""
 
 
 class SlurmError(RunError):
-    """Slurm refused, or the launch does not fit the job; the message says what would do."""
+    """Slurm refused, or the launch does not fit the job; the message says what would work."""
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -47,9 +47,9 @@ def check_names(
 
     Args:
         what: owner of the names; begins the message.
-        given: names that somebody wrote.
+        given: names given by the user.
         names: valid names.
-        kind: noun for a name, such as ``mode``.
+        kind: the kind of name, such as ``mode``.
 
     Raises:
         ValueError: the first wrong one, and the nearest.

@@ -13,17 +13,17 @@ FIRST_SPECIAL_STEP = 0xFFFFFFF0  # batch script, interactive shell ...: not star
 
 
 def in_job() -> bool:
-    """Whether Slurm started this process, through a batch script or srun.
+    """True if Slurm started this process, through a batch script or srun.
 
-    A shell of ``salloc`` or a notebook inside a job is a terminal like any other: it starts many
-    runs, and Ctrl-C ends one.
+    A shell of ``salloc`` or a notebook inside a job counts as a terminal: it starts many runs, and
+    Ctrl-C ends one.
     """
     batch = os.environ.get("ENVIRONMENT") == "BATCH" and "JPY_PARENT_PID" not in os.environ
     return "SLURM_JOB_ID" in os.environ and (batch or in_step())
 
 
 def in_step() -> bool:
-    """Whether srun started this process (and it is not the shell of ``salloc``)."""
+    """True if srun started this process (and it is not the shell of ``salloc``)."""
     step = os.environ.get("SLURM_STEP_ID", "")
     return step.isdigit() and int(step) < FIRST_SPECIAL_STEP
 
@@ -46,13 +46,15 @@ def new_id() -> str:
         return f"torchrun-{environ['TORCHELASTIC_RUN_ID']}"
     if "TORCHELASTIC_RUN_ID" in environ:  # torchrun without --rdzv-id: its own process is shared
         if environ.get("WORLD_SIZE") != environ.get("LOCAL_WORLD_SIZE"):
-            raise RunError("torchrun on several nodes needs --rdzv-id=NAME, the run's name on all")
+            raise RunError(
+                "torchrun on several nodes requires --rdzv-id=NAME, the run's name on all"
+            )
         return f"torchrun-{os.getppid()}-{environ.get('MASTER_PORT', '0')}"
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
 def is_first() -> bool:
-    """Whether this process is rank zero of its launch, the one that owns the run directory."""
+    """True if this process is rank zero of its launch, the one that owns the run directory."""
     environ = os.environ
     if "RANK" in environ:
         return environ["RANK"] == "0"

@@ -1,7 +1,7 @@
-"""Run directories: name, make, find, lock and describe them. No torch: the command line uses it.
+"""Run directories: name, make, find, lock and describe them. Imports no torch.
 
-``runs/<recipe>/<run id>/`` holds ``recipe.yaml``, ``run.json``, ``checkpoints/``, ``metrics.csv``,
-``metrics.json``, ``pictures/`` and ``wandb/``. One directory belongs to one run.
+``runs/<recipe>/<run id>/`` contains ``recipe.yaml``, ``run.json``, ``checkpoints/``,
+``metrics.csv``, ``metrics.json``, ``pictures/`` and ``wandb/``. One directory belongs to one run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def directory(root: str | Path, recipe: str) -> Path:
 
 
 def sweep(path: Path) -> None:
-    """Remove half-written files that a killed process left; only under the run's `lock`."""
+    """Remove partial files left by a killed process; only under the run's `lock`."""
     for file in [*path.glob(".*.tmp"), *(path / "checkpoints").glob(".*.tmp")]:
         file.unlink(missing_ok=True)
 
@@ -58,7 +58,7 @@ def make(path: Path) -> Path:
 
 
 def remove(path: Path) -> None:
-    """A run that was refused, and the folders above it as far as they are empty now."""
+    """Remove a refused run, and the folders above it that are then empty."""
     shutil.rmtree(path)
     for folder in path.parents[:3]:  # of the data, of the method, and of all runs
         try:
@@ -68,7 +68,7 @@ def remove(path: Path) -> None:
 
 
 def lock(path: Path) -> TextIO:
-    """Hold a run directory for this process until the returned file is closed.
+    """Lock a run directory for this process until the returned file is closed.
 
     Waits two seconds for a look at it to end (`genlab compare`), and in a requeued job two minutes:
     a network file system frees a dead node's lock late.
@@ -102,7 +102,7 @@ def lock(path: Path) -> TextIO:
 
 
 def held(path: Path) -> bool:
-    """Whether a live process holds a run directory, see `lock`."""
+    """True if a live process has locked a run directory, see `lock`."""
     try:
         with (path / ".lock").open() as handle:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -114,7 +114,7 @@ def held(path: Path) -> bool:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is a run directory."""
+    """True if a folder is a run directory."""
     return (path / "recipe.yaml").is_file()
 
 
@@ -140,7 +140,9 @@ def find(word: str | Path, root: str | Path = "runs") -> Path:
     names = {run.parent.relative_to(root).as_posix() for run in known} | {run.name for run in known}
     near = difflib.get_close_matches(str(word), names, n=1, cutoff=0.7)
     seen += f"\ndid you mean {near[0]}?" if near else ""
-    what = "is a folder without recipe.yaml, not a run" if path.is_dir() else "is no run"
+    what = (
+        "is a folder without recipe.yaml, not a run" if path.is_dir() else "is not a run directory"
+    )
     raise RunError(f"{word} {what}{seen}")
 
 
@@ -151,7 +153,7 @@ def every(root: str | Path = "runs") -> list[Path]:
 
 
 def whole(file: Path) -> bool:
-    """Whether a checkpoint file is complete: its table of contents and every checksum hold."""
+    """True if a checkpoint file is complete: its table of contents and all checksums are right."""
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.testzip() is None

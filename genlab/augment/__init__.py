@@ -1,4 +1,10 @@
-"""Image batch in, image batch out: random draws per sample, on the batch's device."""
+"""Augmentation of image batches, with random draws per sample on the batch's device.
+
+`views` turns a batch into views, each made by `view`; `pairs` hands two of them to a method.
+`standard` is supervised training's, `rand_augment` and `ct_augment` (operations in `ops`, `ct_ops`)
+the strong ones, `mixing` mixup and CutMix, `binarization` black and white. Building blocks: `boxes`
+(rectangles), `colour`, `geometry`, `linear` (resampling), and `draws`, seeded alike on every rank.
+"""
 
 from genlab.augment.binarization import binarize
 from genlab.augment.mixing import Mixing

@@ -1,4 +1,4 @@
-"""Grey pixels to black or white, by chance."""
+"""Dynamic binarisation: random black or white pixels from grey ones."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def binarize(image: Tensor, seed: int, *, sliced: bool = True) -> Tensor:
     Args:
         image: (B, ...) uint8.
         seed: of the draw; equal on all ranks.
-        sliced: False when every rank holds the same images and wants the same draw.
+        sliced: False when every rank has the same images and wants the same draw.
 
     Returns:
         Same shape, uint8, 0 or 255.
 
     Source: Salakhutdinov & Murray 2008 (dynamic binarisation).
-    Departure: chance is quantised to 15 bits, within 2^-15 of v/255 and exact for black and white;
-    comparing 16-bit integers costs half of drawing floats.
+    Departure: the probability is quantised to 15 bits, within 2^-15 of v/255 and exact for black
+    and white; comparing 16-bit integers costs half of drawing floats.
     """
     world = distributed.world_size() if sliced else 1
     rows = distributed.rank() if sliced else 0

@@ -20,7 +20,7 @@ def crop_boxes(shape: Shape, area: Sequence[float], generator: torch.Generator) 
     Args:
         shape: (N, C, H, W) of the images.
         area: smallest and largest share of the image.
-        generator: of the draws; its device is the boxes'.
+        generator: random generator, on the device where the boxes are wanted.
 
     Returns:
         (N, 4) int64: top, left, height, width.
@@ -39,12 +39,12 @@ def erase_boxes(
     area: tuple[float, float] = (0.02, 0.33),
     ratio: tuple[float, float] = (0.3, 3.3),
 ) -> Tensor:
-    """Boxes of `torchvision.transforms.RandomErasing`; of no size where nothing is erased.
+    """Boxes of `torchvision.transforms.RandomErasing`; empty where nothing is erased.
 
     Args:
         shape: (N, C, H, W) of the images.
-        chance: of erasing at all, per image.
-        generator: of the draws; its device is the boxes'.
+        chance: probability of erasing, per image.
+        generator: random generator, on the device where the boxes are wanted.
         area: smallest and largest share of the image.
         ratio: smallest and largest width over height; log-uniform.
 
@@ -62,8 +62,8 @@ def square_boxes(shape: Shape, side: int, generator: torch.Generator) -> Tensor:
 
     Args:
         shape: (N, C, H, W) of the images.
-        side: in pixels.
-        generator: of the draws; its device is the boxes'.
+        side: side of the square in pixels.
+        generator: random generator, on the device where the boxes are wanted.
 
     Returns:
         (N, 4) int64: top, left, height, width.
@@ -94,9 +94,9 @@ def _first_that_fits(
     *,
     below: bool,
 ) -> Tensor:
-    """Of `TRIES` boxes the first that the image can hold; ``below``: smaller than each side.
+    """The first of `TRIES` boxes that fits in the image; ``below``: smaller than each side.
 
-    Where none fits: of no size if ``below``, else the whole image.
+    Where none fits: an empty box if ``below``, else the whole image.
     """
     count, _, height, width = shape
     pixels = uniform((count, TRIES), area[0], area[1], generator) * (height * width)

@@ -24,12 +24,12 @@ def draw_jitter(
     """Factors as `torchvision.transforms.ColorJitter` draws them, in an order per image.
 
     Args:
-        n: images.
-        strength: of brightness, contrast, saturation (factor uniform in max(0, 1 - s) ... 1 + s)
-            and hue (turns, uniform in -s ... s).
-        chance: of jitter at all, per image.
+        n: number of images.
+        strength: strengths of brightness, contrast, saturation (factor uniform in
+            max(0, 1 - s) ... 1 + s) and hue (turns, uniform in -s ... s).
+        chance: probability of any jitter, per image.
         grey: chance of greyscale afterwards.
-        generator: of the draws.
+        generator: random generator of the draws.
 
     Returns:
         ``factor`` (N, 4), ``order`` (N, 4) of the operations, ``grey`` (N,) bool.
@@ -46,10 +46,10 @@ def draw_jitter(
 
 
 def jitter(image: Tensor, factor: Tensor, order: Tensor, grey: Tensor) -> Tensor:
-    """Do what was drawn, in place; images of other than three channels have no saturation or hue.
+    """Apply drawn jitter in place; saturation and hue leave images without three channels alone.
 
-    At each of four steps every image has its own operation: a scaling for all at once, and the hue
-    for those whose turn it is.
+    At each of four steps every image has its own operation: one scaling of the whole batch, then
+    the hue of the images whose turn it is.
 
     Args:
         image: (N, C, H, W) in [0, 1], overwritten.
@@ -91,7 +91,7 @@ def scale_about_grey(image: Tensor, scale: Tensor, by_pixel: Tensor, by_mean: Te
 
 
 def grey_weights(colours: int, device: torch.device) -> Tensor:
-    """What each colour adds to the grey value, (C,)."""
+    """Weights of the channels in the grey value, (C,)."""
     return constant(_weights(colours), device, torch.float32)
 
 
@@ -117,8 +117,8 @@ def turn_hue(image: Tensor, turns: Tensor) -> Tensor:
     """Turn the hue of HSV in place, with value and saturation kept: (N, 3, H, W), (N,) turns.
 
     As torchvision's adjust_hue, without its six cases. With r, g, b the shares of the chroma by
-    which the colours exceed the least, the hue is 1 + g + b - r sixths of a turn from red, towards
-    green or blue. A colour d sixths ahead of the hue then has the share 2 - d, cut to [0, 1].
+    which the channels exceed the smallest, the hue is 1 + g + b - r sixths of a turn from red,
+    towards green or blue. A channel d sixths ahead of the hue has the share 2 - d, cut to [0, 1].
     """
     red, green, blue = image.unbind(1)
     chroma = torch.maximum(red, green)
@@ -144,12 +144,12 @@ def solarise(image: Tensor, chosen: Tensor, threshold: float = 0.5) -> Tensor:
 def on_some(image: Tensor, chosen: Tensor, change: Change, *rows: Tensor) -> Tensor:
     """``change`` the images ``chosen`` (N,) bool in place.
 
-    On an accelerator all are computed and most thrown away: choosing would halt it.
+    On an accelerator all images are computed and the rest discarded: selecting would stall it.
 
     Args:
         image: (N, C, H, W), overwritten.
         chosen: (N,) bool.
-        change: of (n, C, H, W), which it may overwrite, and n of each of ``rows``.
+        change: function of images (n, C, H, W), which it may overwrite, and n of each of ``rows``.
         rows: (N, ...) each.
 
     Returns:
@@ -172,7 +172,7 @@ def on_some(image: Tensor, chosen: Tensor, change: Change, *rows: Tensor) -> Ten
 
 
 def on_host(tensor: Tensor) -> bool:
-    """Whether Python can look at values without halting an accelerator."""
+    """True if Python can read values without stalling an accelerator."""
     return tensor.device.type == "cpu"
 
 

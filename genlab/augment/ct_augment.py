@@ -1,4 +1,4 @@
-"""CTAugment: RandAugment whose strengths are those that the classifier still sees through.
+"""CTAugment: RandAugment with strengths learnt from what the classifier still recognises.
 
 Berthelot et al. 2019 (ReMixMatch), arXiv:1911.09785, section 3.2; in FixMatch (Sohn et al. 2020,
 arXiv:2001.07685) with a grey square at the end. Reference code google-research/fixmatch.
@@ -31,11 +31,11 @@ class CTAugment(nn.Module):
     The range of every level of every operation is cut into bins, and each has a rate: how well
     labelled images on which it was tried were recognised, 1 at first. A strong view draws a bin in
     proportion to its rate among those whose rate is near the best one's, then a level within it.
-    Draws are made on the CPU and rates stay where the images are, so that nothing waits.
+    Draws are made on the CPU and rates stay on the images' device, so that nothing waits.
 
     Args:
-        depth: operations done to each image, one after the other, drawn with replacement.
-        decay: of a rate, for each image that tried its bin.
+        depth: number of operations applied to each image in turn, drawn with replacement.
+        decay: decay of a rate for each image that tried its bin.
         threshold: bins below this share of their level's best rate are never drawn; 0.8 is the
             paper's and its runs' (the class in its code has 0.85 unless told otherwise).
         cutout: side of the grey square as a share of the image's; its centre is a uniform pixel
@@ -72,7 +72,7 @@ class CTAugment(nn.Module):
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was learnt: all bins that there are have rate 1."""
+        """Reset the rates of all existing bins to 1."""
         self.rates = self._there().float()
 
     @torch.no_grad()
@@ -81,7 +81,7 @@ class CTAugment(nn.Module):
 
         Args:
             image: (B, C, H, W) float in [0, 1].
-            seed: of the batch, equal on all ranks.
+            seed: batch seed, equal on all ranks.
 
         Returns:
             Same shape, in [0, 1]; the argument is left as it is.
@@ -90,11 +90,11 @@ class CTAugment(nn.Module):
 
     @torch.no_grad()
     def probe(self, image: Tensor, seed: int) -> Params:
-        """What the rates learn from: images at uniform levels, without the square at the end.
+        """Images at uniform levels, without the square at the end, to learn the rates from.
 
         Args:
             image: (B, C, H, W) float in [0, 1], this process's share.
-            seed: of the batch, equal on all ranks.
+            seed: batch seed, equal on all ranks.
 
         Returns:
             ``image`` (B, C, H, W), and what was tried on each: ``op`` (B, depth) and ``bin``
@@ -106,7 +106,7 @@ class CTAugment(nn.Module):
         return {"image": image, "op": op.to(image.device), "bin": self._bin(op, level, image)}
 
     def draw(self, shape: Shape, generator: torch.Generator) -> Params:
-        """For N images, whatever the rates.
+        """Draws for N images; they do not depend on the rates.
 
         Returns:
             ``op`` (N, depth); ``choice``, ``within`` and ``place``, (N, depth, 2) in [0, 1);
@@ -120,7 +120,7 @@ class CTAugment(nn.Module):
         return drawn
 
     def apply_to(self, image: Tensor, drawn: Params) -> Tensor:
-        """Do to the images (N, C, H, W) what was drawn for them, at levels by the rates."""
+        """Apply the operations drawn for the images (N, C, H, W), at levels given by the rates."""
         level = self.levels(*(drawn[k].to(self.rates.device) for k in ("op", "choice", "within")))
         image = self._do(image, drawn["op"], level, drawn["place"])
         if not self.cutout:
@@ -128,7 +128,7 @@ class CTAugment(nn.Module):
         return torch.where(inside(drawn["cutout"].to(image.device), *image.shape[2:]), GREY, image)
 
     def weights(self) -> Tensor:
-        """By what the bins of each level are drawn, (O, 2, 17); 1 for the best, 0 for many."""
+        """Weights by which the bins of each level are drawn, (O, 2, 17); 1 for the best."""
         share = (self.rates + (1 - self.decay)) * self._there()  # never all zero
         share = share / share.amax(2, keepdim=True).clamp(min=1e-12)
         return torch.where(share >= self.threshold, share, 0.0)
@@ -138,8 +138,8 @@ class CTAugment(nn.Module):
 
         Args:
             op: (N, depth).
-            choice: (N, depth, 2) uniform in [0, 1); of the bin.
-            within: (N, depth, 2) uniform in [0, 1); of the place in the bin.
+            choice: (N, depth, 2) uniform in [0, 1); selects the bin.
+            within: (N, depth, 2) uniform in [0, 1); the position within the bin.
 
         Returns:
             (N, depth, 2).
@@ -170,11 +170,11 @@ class CTAugment(nn.Module):
         self.rates = torch.where(self._there() & (count > 0), moved, self.rates)
 
     def _there(self) -> Tensor:
-        """Which bins there are: (O, 2, 17) bool."""
+        """Mask of the bins that exist: (O, 2, 17) bool."""
         return torch.arange(MOST, device=self.bins.device) < self.bins[..., None]
 
     def _bin(self, op: Tensor, level: Tensor, image: Tensor) -> Tensor:
-        """In which bin each level (N, depth, 2) is."""
+        """The bin of each level (N, depth, 2)."""
         bins = self.bins[op.to(image.device)]
         return torch.minimum((level.to(image.device) * bins).long(), (bins - 1).clamp(min=0))
 

@@ -3,7 +3,7 @@
 Berthelot et al. 2019 (ReMixMatch), arXiv:1911.09785, section 3.2 and appendix; names and ranges of
 google-research/fixmatch, libml/ctaugment.py, as PIL defines them. An operation takes images (N, C,
 H, W) in [0, 1] and ``given`` (N, 4) in [0, 1): its level, its second level, row and column of a
-place. It may leave [0, 1], and what does is cut off before the next one.
+place. Its result may leave [0, 1] and is clamped before the next one.
 Departures: nothing is rounded to whole bytes between two operations; a translation is by up to
 0.3 of the side, as in the papers' tables: that code moves 0.3 pixels, which changes nothing.
 """
@@ -30,27 +30,27 @@ BINS: dict[str, tuple[int, ...]] = {  # into how many each level's range is cut
 
 
 def autocontrast(image: Tensor, given: Tensor) -> Tensor:
-    """By a share, stretch each colour of each image to [0, 1]."""
+    """Blend in each channel of each image stretched to [0, 1]."""
     return torch.lerp(image, ops.autocontrast(image, given), _level(given))
 
 
 def blur(image: Tensor, given: Tensor) -> Tensor:
-    """By a share, the mean of a ring of 5 x 5 pixels."""
+    """Blend in the mean of a ring of 5 x 5 pixels."""
     return torch.lerp(image, ops.filtered(image, BLUR), _level(given))
 
 
 def brightness(image: Tensor, given: Tensor) -> Tensor:
-    """Towards black, or away from it."""
+    """Blend towards black, or away from it."""
     return image * _factor(given)
 
 
 def color(image: Tensor, given: Tensor) -> Tensor:
-    """Towards grey, or away from it; images of other than three channels stay as they are."""
+    """Blend towards grey, or away from it; images without three channels stay as they are."""
     return torch.lerp(ops.to_grey(image), image, _factor(given)) if image.shape[1] == 3 else image
 
 
 def contrast(image: Tensor, given: Tensor) -> Tensor:
-    """Towards the image's mean grey, or away from it."""
+    """Blend towards the image's mean grey, or away from it."""
     return torch.lerp(ops.to_grey(image).mean((2, 3), keepdim=True), image, _factor(given))
 
 
@@ -64,17 +64,17 @@ def cutout(image: Tensor, given: Tensor) -> Tensor:
 
 
 def equalize(image: Tensor, given: Tensor) -> Tensor:
-    """By a share, give each colour of each image a flat histogram."""
+    """Blend in each channel of each image with a flat histogram."""
     return torch.lerp(image, ops.equalize(image, given), _level(given))
 
 
 def identity(image: Tensor, given: Tensor) -> Tensor:
-    """Nothing."""
+    """Return the images as they are."""
     return image
 
 
 def invert(image: Tensor, given: Tensor) -> Tensor:
-    """By a share, the negative."""
+    """Blend in the negative."""
     return torch.lerp(image, 1 - image, _level(given))
 
 
@@ -92,27 +92,27 @@ def rescale(image: Tensor, given: Tensor) -> Tensor:
 
 
 def rotate(image: Tensor, given: Tensor) -> Tensor:
-    """Up to 45 whole degrees about the centre, either way."""
+    """Rotate by up to 45 whole degrees about the centre, either way."""
     return ops.rotate(image, (_either(given) * 45).round() / 30)
 
 
 def sharpness(image: Tensor, given: Tensor) -> Tensor:
-    """Towards a smoothed image, or away from it."""
+    """Blend towards a smoothed image, or away from it."""
     return torch.lerp(ops.filtered(image, ops.SMOOTH), image, _factor(given))
 
 
 def shear_x(image: Tensor, given: Tensor) -> Tensor:
-    """Every row by up to 0.3 of its height, either way."""
+    """Shift every row by up to 0.3 of its height, either way."""
     return ops.shear_x(image, _either(given))
 
 
 def shear_y(image: Tensor, given: Tensor) -> Tensor:
-    """Every column by up to 0.3 of its distance, either way."""
+    """Shift every column by up to 0.3 of its distance, either way."""
     return ops.shear_y(image, _either(given))
 
 
 def smooth(image: Tensor, given: Tensor) -> Tensor:
-    """By a share, a weighted mean of 3 x 3 pixels."""
+    """Blend in a weighted mean of 3 x 3 pixels."""
     return torch.lerp(image, ops.filtered(image, ops.SMOOTH), _level(given))
 
 
@@ -123,12 +123,12 @@ def solarize(image: Tensor, given: Tensor) -> Tensor:
 
 
 def translate_x(image: Tensor, given: Tensor) -> Tensor:
-    """Up to 0.3 of the width, either way, whole pixels."""
+    """Translate by up to 0.3 of the width, either way, whole pixels."""
     return ops.translate_x(image, _either(given))
 
 
 def translate_y(image: Tensor, given: Tensor) -> Tensor:
-    """Up to 0.3 of the height, either way, whole pixels."""
+    """Translate by up to 0.3 of the height, either way, whole pixels."""
     return ops.translate_y(image, _either(given))
 
 
@@ -151,10 +151,10 @@ def _factor(given: Tensor) -> Tensor:
 
 
 def _enlarge(side: int, margin: Tensor, which: Tensor) -> Tensor:
-    """How a window of ``side`` pixels becomes ``side`` pixels, by an interpolation of each image's.
+    """Matrices that enlarge a window to ``side`` pixels, each image by its own interpolation.
 
     Args:
-        side: of the image.
+        side: side of the image in pixels.
         margin: (N,) share of the side that is left out at each end.
         which: (N,) number into `FILTERS`.
 
@@ -185,7 +185,7 @@ def _bilinear(x: Tensor) -> Tensor:
 
 
 def _box(x: Tensor) -> Tensor:
-    """Where an image is enlarged, also the nearest pixel."""
+    """The box filter; where an image is enlarged, also the nearest pixel."""
     return ((x > -0.5) & (x <= 0.5)).to(x.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Random parameters per image that every number of processes draws alike."""
+"""Random parameters per image, the same for any number of processes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def generator(seed: int, device: torch.device, stream: int = 0) -> torch.Generat
     """A generator on ``device`` that starts from ``seed``; the same object at every call.
 
     Args:
-        seed: of the batch, in [0, 2^63).
-        device: where the draws are wanted.
+        seed: batch seed, in [0, 2^63).
+        device: device of the draws.
         stream: one number for each use of the same seed, so that uses are independent.
     """
     kept = _generators.setdefault(device, torch.Generator(device))
@@ -32,9 +32,9 @@ def generator(seed: int, device: torch.device, stream: int = 0) -> torch.Generat
 
 @lru_cache
 def constant(values: tuple[Any, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Numbers as a tensor that nobody may change: the same one at every call.
+    """Numbers as a shared constant tensor: the same object at every call, never to be changed.
 
-    To copy them from Python to a GPU anew would wait until it is done with all that it has.
+    Copying them from Python to a GPU at each call would wait for all of its pending work.
     """
     with torch.inference_mode(False):  # its first user is not its last
         return torch.tensor(values, device=device, dtype=dtype)
@@ -45,15 +45,15 @@ def for_this_rank(
 ) -> Params:
     """Parameters for a batch that is this process's share of the global one.
 
-    They are drawn for the global batch, of which this process holds rows ``rank, rank + world,
+    They are drawn for the global batch, of which this process has rows ``rank, rank + world,
     ...`` (see `TrainLoader`), so N processes see what one would. No state is left behind.
 
     Args:
         draw: (shape of the global batch, generator) -> parameters.
         image: (B, C, H, W), this process's images.
-        seed: of the batch, equal on all ranks.
-        stream: see `generator`.
-        sliced: False when every rank holds the same images and wants the same draw.
+        seed: batch seed, equal on all ranks.
+        stream: number of the use, see `generator`.
+        sliced: False when every rank has the same images and wants the same draw.
     """
     world = distributed.world_size() if sliced else 1
     first = distributed.rank() if sliced else 0

@@ -1,4 +1,4 @@
-"""Where pixels come from: mirrored, moved, or resampled by one map per image."""
+"""Geometric operations: flips, translations and affine resampling, one map per image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PADDING = {"reflect": "reflection", "zeros": "zeros"}  # our name -> grid_sample
 
 
 def flip(image: Tensor, flipped: Tensor) -> Tensor:
-    """Left and right exchanged where ``flipped`` (N,) bool."""
+    """Mirror left and right the images where ``flipped`` (N,) bool."""
     return torch.where(flipped[:, None, None, None], image.flip(3), image)
 
 
@@ -21,7 +21,7 @@ def translate(image: Tensor, shift: Tensor, most: int, padding: str) -> Tensor:
 
     Args:
         image: (N, C, H, W).
-        shift: (N, 2) int64, how far the picture moves up and left, within -most ... most.
+        shift: (N, 2) int64, pixels by which the image moves up and left, in -most ... most.
         most: pixels of padding on every side; less than H and W when they are reflected.
         padding: ``reflect`` (the border pixel itself is not repeated) or ``zeros``.
 
@@ -40,9 +40,9 @@ def translate(image: Tensor, shift: Tensor, most: int, padding: str) -> Tensor:
 
 
 def affine(angle: Tensor, scale: Tensor, shear: Tensor, aspect: float = 1.0) -> Tensor:
-    """From output to input coordinates in [-1, 1], about the centre.
+    """Affine maps from output to input coordinates in [-1, 1], about the centre.
 
-    The picture is sheared, then scaled, then turned, as `torchvision...affine` does.
+    The image is sheared, then scaled, then rotated, as in torchvision's `affine`.
 
     Args:
         angle: (N,) degrees, clockwise.
@@ -72,7 +72,7 @@ def into_box(theta: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
 def resample(image: Tensor, theta: Tensor, padding: str, boxes: Tensor | None = None) -> Tensor:
     """The image (N, C, H, W) seen through each map (N, 2, 3), bilinear.
 
-    With ``boxes`` (N, 4) nothing outside them is looked at, as if the image had been cut first.
+    With ``boxes`` (N, 4) nothing outside them is read, as if the image had been cropped first.
     """
     height, width = image.shape[2:]
     grid = F.affine_grid(theta, [len(image), 1, height, width], align_corners=False)

@@ -1,4 +1,4 @@
-"""Crops, resizes and blurs: linear in the pixels, one draw per image."""
+"""Crops, resizes and blurs: operations linear in the pixels, one draw per image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def resized_crop(image: Tensor, boxes: Tensor, flipped: Tensor, size: int) -> Tensor:
-    """Each image's box, brought to ``size`` and mirrored where asked, in one resampling.
+    """Crop each image to its box, resize and mirror it, in one resampling.
 
     Args:
         image: (N, C, H, W).
@@ -33,9 +33,9 @@ def resized_crop(image: Tensor, boxes: Tensor, flipped: Tensor, size: int) -> Te
 
 
 def _places(start: Tensor, length: Tensor, source: int, out: int) -> Tensor:
-    """Where ``out`` pixels look along a side of ``source``: (N, out) in grid_sample's [-1, 1].
+    """Sampling positions of ``out`` pixels along a side of ``source``, (N, out) in [-1, 1].
 
-    Never beyond the middles of the window's first and last pixel: what lies outside has no part.
+    They stay between the centres of the window's first and last pixel: nothing outside counts.
     """
     first, length = start[:, None] + 0.5, length[:, None]
     offset = (torch.arange(out, device=start.device) + 0.5) * (length / out) - 0.5
@@ -50,16 +50,16 @@ def separable(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def resize_matrix(start: Tensor, length: Tensor, source: int, out: int) -> Tensor:
-    """How ``out`` pixels are made of each image's window of ``source`` ones.
+    """Matrices that resize each image's window of ``source`` pixels to ``out`` pixels.
 
     Bilinear; antialiased by a wider triangle where the window is longer than ``out``. Pixels
-    outside the window have no part, as when the window is cut out first.
+    outside the window do not count, as if the window had been cropped first.
 
     Args:
         start: (N,) first pixel of the window.
         length: (N,) its length.
         source: pixels of the image along this side.
-        out: pixels wanted.
+        out: pixels of the result along this side.
 
     Returns:
         (N, out, source) float32, rows sum to 1. As `torchvision`'s resize with antialias.
@@ -74,11 +74,11 @@ def resize_matrix(start: Tensor, length: Tensor, source: int, out: int) -> Tenso
 
 
 def blur(image: Tensor, sigma: Tensor, reach: int) -> Tensor:
-    """A Gaussian blur, cut off ``reach`` pixels from its centre, borders reflected.
+    """Gaussian blur, truncated ``reach`` pixels from its centre, borders reflected.
 
     Args:
         image: (N, C, H, W), sides longer than ``reach``.
-        sigma: (N,) in pixels.
+        sigma: (N,) standard deviations in pixels.
         reach: (kernel size - 1) / 2.
 
     Returns:

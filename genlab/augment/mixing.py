@@ -20,8 +20,8 @@ class Mixing(nn.Module):
         num_classes: K.
         mixup: a of mixup, 0 for none.
         cutmix: a of CutMix, 0 for none.
-        prob: chance that a batch is mixed at all.
-        switch_prob: chance of CutMix where both are on.
+        prob: probability that a batch is mixed.
+        switch_prob: probability of CutMix when both are on.
         label_smoothing: probability mass spread over all K classes, own class included.
 
     Raises:
@@ -91,7 +91,7 @@ class Mixing(nn.Module):
 
 
 def _all_known(label: Tensor) -> None:
-    message = "mixing needs labels: this batch holds unlabelled images (label -1)"
+    message = "mixing requires labels: this batch contains unlabelled images (label -1)"
     known = (label >= 0).all()
     if label.device.type == "cuda":
         torch._assert_async(known, message)  # without waiting for the device

@@ -2,7 +2,7 @@
 
 Cubuk et al. 2019, arXiv:1909.13719; operations and ranges of Sohn et al. 2020, arXiv:2001.07685,
 appendix E, as PIL defines them. An operation takes images (N, C, H, W) in [0, 1] and strengths (N,)
-in [-1, 1] and gives images in [0, 1]; only moves and turns mind the sign.
+in [-1, 1] and gives images in [0, 1]; the sign matters only to translations, shears and rotations.
 Departure: nothing is rounded to whole bytes between two operations.
 """
 
@@ -23,19 +23,19 @@ SMOOTH = ((1, 1, 1), (1, 5, 1), (1, 1, 1))  # PIL's filter of that name
 
 
 def identity(image: Tensor, strength: Tensor) -> Tensor:
-    """Nothing."""
+    """Return the images as they are."""
     return image
 
 
 def autocontrast(image: Tensor, strength: Tensor) -> Tensor:
-    """Stretch each colour of each image to [0, 1]."""
+    """Stretch each channel of each image to [0, 1]."""
     low, high = image.amin((2, 3), keepdim=True), image.amax((2, 3), keepdim=True)
     span = high - low
     return torch.where(span > 0, (image - low) / span.clamp(min=1e-6), image)
 
 
 def equalize(image: Tensor, strength: Tensor) -> Tensor:
-    """Give each colour of each image a flat histogram, in PIL's whole-number arithmetic."""
+    """Give each channel of each image a flat histogram, in PIL's integer arithmetic."""
     level = to_bytes(image).long().flatten(2)  # (N, C, H W)
     counts = torch.zeros(*level.shape[:2], 256, dtype=torch.int64, device=image.device)
     counts.scatter_add_(2, level, torch.ones_like(level))
@@ -47,24 +47,24 @@ def equalize(image: Tensor, strength: Tensor) -> Tensor:
 
 
 def brightness(image: Tensor, strength: Tensor) -> Tensor:
-    """Towards black."""
+    """Blend towards black."""
     return image * _factor(strength)
 
 
 def color(image: Tensor, strength: Tensor) -> Tensor:
-    """Towards grey; images of other than three channels stay as they are."""
+    """Blend towards grey; images without three channels stay as they are."""
     if image.shape[1] != 3:
         return image
     return torch.lerp(to_grey(image), image, _factor(strength))
 
 
 def contrast(image: Tensor, strength: Tensor) -> Tensor:
-    """Towards the image's mean grey."""
+    """Blend towards the image's mean grey."""
     return torch.lerp(to_grey(image).mean((2, 3), keepdim=True), image, _factor(strength))
 
 
 def sharpness(image: Tensor, strength: Tensor) -> Tensor:
-    """Towards a smoothed image; the outermost pixels stay as they are."""
+    """Blend towards a smoothed image; the outermost pixels stay as they are."""
     return torch.lerp(filtered(image, SMOOTH), image, _factor(strength))
 
 
@@ -81,7 +81,7 @@ def solarize(image: Tensor, strength: Tensor) -> Tensor:
 
 
 def rotate(image: Tensor, strength: Tensor) -> Tensor:
-    """Up to 30 degrees about the centre, counter-clockwise if positive."""
+    """Rotate by up to 30 degrees about the centre, counter-clockwise if positive."""
     angle = strength * math.radians(30)
     cos, sin = angle.cos(), angle.sin()
     x, y = image.shape[3] / 2, image.shape[2] / 2
@@ -90,22 +90,22 @@ def rotate(image: Tensor, strength: Tensor) -> Tensor:
 
 
 def shear_x(image: Tensor, strength: Tensor) -> Tensor:
-    """Every row up to 0.3 of its height to the left."""
+    """Shift every row by up to 0.3 of its height to the left."""
     return move(image, (1.0, 0.3 * strength, 0.0), (0.0, 1.0, 0.0))
 
 
 def shear_y(image: Tensor, strength: Tensor) -> Tensor:
-    """Every column up to 0.3 of its distance upwards."""
+    """Shift every column by up to 0.3 of its distance upwards."""
     return move(image, (1.0, 0.0, 0.0), (0.3 * strength, 1.0, 0.0))
 
 
 def translate_x(image: Tensor, strength: Tensor) -> Tensor:
-    """Up to 0.3 of the width to the left, whole pixels."""
+    """Translate by up to 0.3 of the width to the left, whole pixels."""
     return move(image, (1.0, 0.0, _pixels(strength, image.shape[3])), (0.0, 1.0, 0.0))
 
 
 def translate_y(image: Tensor, strength: Tensor) -> Tensor:
-    """Up to 0.3 of the height upwards, whole pixels."""
+    """Translate by up to 0.3 of the height upwards, whole pixels."""
     return move(image, (1.0, 0.0, 0.0), (0.0, 1.0, _pixels(strength, image.shape[2])))
 
 
@@ -121,14 +121,14 @@ OPS: dict[str, Op] = {
 def by_operation(
     image: Tensor, op: Tensor, strength: Tensor, names: Sequence[str], ops: Mapping[str, Op] = OPS
 ) -> Tensor:
-    """Each image through its own operation.
+    """Apply to each image its own operation.
 
     Args:
         image: (N, C, H, W) in [0, 1].
         op: (N,) int64 on the CPU, numbers into ``names``, -1 for none.
-        strength: (N,) or (N, S), what the operations take.
-        names: out of ``ops``.
-        ops: by name.
+        strength: (N,) or (N, S), arguments of the operations.
+        names: keys of ``ops`` that ``op`` counts.
+        ops: operations by name.
 
     Returns:
         (N, C, H, W) in [0, 1]; the argument is left as it is.
@@ -183,7 +183,7 @@ def move(
     Args:
         image: (N, C, H, W).
         across: a, b, c of the input's column, numbers or (N,), in pixels.
-        down: likewise of its row.
+        down: coefficients of its row, likewise.
     """
     n, _, height, width = image.shape
     y = torch.arange(height, device=image.device)[:, None] + 0.5

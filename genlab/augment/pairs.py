@@ -1,4 +1,4 @@
-"""The two views that a method compares, out of a training batch."""
+"""The pair of views in a training batch, for methods that compare two."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ def pair(batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
     """The batch's ``views``: 2 x (B, C, H, W).
 
     Raises:
-        ValueError: there are none, or not two; or a single image, which has no others to be told
-            from and no statistics over a batch.
+        ValueError: no views, or not two; or a single image, which has neither negatives nor batch
+            statistics.
     """
     views = batch.get("views")
     if views is None:
-        raise ValueError("this method compares views of an image: set data.views, such as simclr")
+        raise ValueError("this method requires views of an image: set data.views, such as simclr")
     if len(views) != 2:
         raise ValueError(f"this method compares 2 views of an image, data.views gives {len(views)}")
     view1, view2 = views
     if len(view1) < 2:
-        raise ValueError("one image per process has nothing to differ from: raise data.batch_size")
+        raise ValueError("a batch needs at least two images per process: raise data.batch_size")
     return view1, view2

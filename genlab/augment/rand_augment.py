@@ -1,4 +1,4 @@
-"""RandAugment as FixMatch has it: two random operations, then a grey square.
+"""RandAugment in FixMatch's form: two random operations, then a grey square.
 
 Cubuk et al. 2019, arXiv:1909.13719; Sohn et al. 2020, arXiv:2001.07685, section 2.3: the strength
 of every operation is random, and each is left out half of the time. Reference code
@@ -30,8 +30,8 @@ class RandAugment(nn.Module):
     """Some of fourteen operations at random strengths, then cutout.
 
     Args:
-        count: operations drawn for each image, one after the other, with replacement.
-        chance: that a drawn operation is done.
+        count: number of operations drawn for each image, with replacement.
+        chance: probability that a drawn operation is applied.
         magnitude: strengths are 1/10 ... (magnitude - 1)/10 of each operation's range.
         cutout: side of the grey square as a share of the image's; its centre is a uniform pixel
             and it is cut off at the borders; 0 for none.
@@ -67,7 +67,7 @@ class RandAugment(nn.Module):
 
         Args:
             image: (B, C, H, W) float in [0, 1].
-            seed: of the batch, equal on all ranks.
+            seed: batch seed, equal on all ranks.
 
         Returns:
             Same shape, in [0, 1]; the argument is left as it is.
@@ -76,7 +76,7 @@ class RandAugment(nn.Module):
         return self.apply_to(image, for_this_rank(self.draw, on_cpu, seed, stream=STREAM))
 
     def draw(self, shape: Shape, generator: torch.Generator) -> Params:
-        """For N images: ``op`` (N, count), -1 for none, ``strength`` (N, count), ``cutout``."""
+        """Draws for N images: ``op`` (N, count), -1 for none, ``strength``, ``cutout``."""
         slots = (shape[0], self.count)
         op = whole(torch.full(slots, len(self.ops) - 1), generator)
         done = coin(shape[0] * self.count, self.chance, generator).view(slots)
@@ -87,7 +87,7 @@ class RandAugment(nn.Module):
         return drawn
 
     def apply_to(self, image: Tensor, drawn: Params) -> Tensor:
-        """Do to the images (N, C, H, W) what was drawn for them."""
+        """Apply the operations drawn for the images (N, C, H, W)."""
         for slot in range(self.count):
             op, strength = drawn["op"][:, slot], drawn["strength"][:, slot]
             image = by_operation(image, op, strength, self.ops)
@@ -99,11 +99,11 @@ class RandAugment(nn.Module):
 
 
 def strong_from(options: str | dict[str, Any] | None) -> nn.Module | None:
-    """The strong augmentation that a recipe's ``strong:`` asks for; None for none.
+    """The strong augmentation requested by a recipe's ``strong:``; None if there is none.
 
     Args:
-        options: ``rand_augment`` or ``ctaugment``; or settings of the first, or with ``policy`` of
-            that one.
+        options: ``rand_augment`` or ``ctaugment``; or settings of RandAugment, or of the one named
+            by ``policy``.
 
     Raises:
         ValueError: no such policy or setting.

@@ -1,4 +1,4 @@
-"""The everyday augmentation of supervised training, batched: one draw per image."""
+"""Standard augmentation of supervised training, batched: one draw per image."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ LIMITS = {
 
 
 class Augment(nn.Module):
-    """Flips, moves, turns, crops, dims and erases; every switch is off unless given.
+    """Flips, translations, rotations, crops, brightness, erasing; everything is off by default.
 
     In this order: flip; translate; crop, shear, scale and rotate in one bilinear resampling;
-    brightness; contrast; erase; cutout. Flips and moves alone copy pixels and never mix them.
+    brightness; contrast; erase; cutout. Flips and translations alone copy pixels, never mix them.
 
     Args:
         flip: left-right, half of the images.
@@ -38,11 +38,11 @@ class Augment(nn.Module):
         crop: ``[smallest, largest]`` share of the image's area, enlarged to its size; see
             `boxes.crop_boxes`.
         erase: chance of random erasing; see `boxes.erase_boxes`.
-        cutout: side in pixels of the one square erased in every image; see `boxes.square_boxes`.
+        cutout: side in pixels of a square erased in every image; see `boxes.square_boxes`.
         brightness: factor uniform in max(0, 1 - brightness) ... 1 + brightness.
         contrast: likewise, about the image's mean grey.
         padding: beyond the borders, ``reflect`` or ``zeros``.
-        fill: of what is erased: a grey value in [0, 1], or ``noise``, uniform per pixel.
+        fill: content of what is erased: a grey value in [0, 1], or ``noise``, uniform per pixel.
 
     Raises:
         ValueError: a value out of range.
@@ -81,7 +81,7 @@ class Augment(nn.Module):
 
         Args:
             image: (B, C, H, W) float in [0, 1].
-            seed: of the batch, equal on all ranks.
+            seed: batch seed, equal on all ranks.
 
         Returns:
             Same shape, in [0, 1]; the argument is left as it is.
@@ -89,7 +89,7 @@ class Augment(nn.Module):
         return self.apply_to(image, for_this_rank(self.draw, image, seed, stream=STREAM))
 
     def draw(self, shape: Shape, generator: torch.Generator) -> Params:
-        """What happens to each of N images (N, C, H, W), nothing of it done yet."""
+        """Parameters drawn for each of N images (N, C, H, W), to be applied later."""
         n, drawn = shape[0], {}
         if self.flip:
             drawn["flip"] = coin(n, 0.5, generator)
@@ -116,7 +116,7 @@ class Augment(nn.Module):
         return drawn
 
     def apply_to(self, image: Tensor, drawn: Params) -> Tensor:
-        """Do to the images (N, C, H, W) what was drawn for them."""
+        """Apply the parameters drawn for the images (N, C, H, W)."""
         if "flip" in drawn:
             image = geometry.flip(image, drawn["flip"])
         if "shift" in drawn:
@@ -144,17 +144,17 @@ class Augment(nn.Module):
 
 
 def from_options(options: dict[str, Any] | None) -> Augment | None:
-    """The augmentation that a recipe's ``augment:`` asks for; None for nothing.
+    """The augmentation requested by a recipe's ``augment:``; None if there is none.
 
     Raises:
-        ValueError: a switch that does not exist, or a value out of range.
+        ValueError: an unknown switch, or a value out of range.
     """
     check_names("augment", options or {}, inspect.signature(Augment).parameters, "switch")
     return Augment(**options) if options else None
 
 
 def _map(drawn: Params, height: int, width: int) -> Tensor:
-    """Crop and affine map as one, (N, 2, 3) from output to input."""
+    """Crop and affine map combined, (N, 2, 3) from output to input."""
     if "angle" in drawn:
         theta = geometry.affine(drawn["angle"], drawn["scale"], drawn["shear"], width / height)
     else:
@@ -164,7 +164,7 @@ def _map(drawn: Params, height: int, width: int) -> Tensor:
 
 
 def _contrast(image: Tensor, factor: Tensor) -> Tensor:
-    """Away from each image's mean grey by ``factor`` (N,)."""
+    """Scale the distance from each image's mean grey by ``factor`` (N,)."""
     mean = image.mean((2, 3)) @ grey_weights(image.shape[1], image.device)  # (N,)
     pivot = (mean * (1 - factor))[:, None, None, None]
     return (image * factor[:, None, None, None] + pivot).clamp_(0, 1)

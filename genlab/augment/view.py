@@ -1,4 +1,4 @@
-"""One random view of each image: what self-supervised learning is invariant to."""
+"""Random views of images, the transformations to which self-supervised features are invariant."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class View(nn.Module):
         crop: ``[smallest, largest]`` share of the image's area.
         flip: left-right, half of the images.
         jitter: strength of brightness, contrast, saturation, hue.
-        jitter_chance: of that jitter, per image.
-        grey: chance of greyscale.
+        jitter_chance: probability of jitter, per image.
+        grey: probability of greyscale.
         blur: chance of a Gaussian blur with a kernel a tenth of the view's side.
-        sigma: of that blur, pixels, uniform.
+        sigma: smallest and largest standard deviation of the blur in pixels; uniform.
         solarise: chance of inverting what is brighter than one half.
 
     Raises:
@@ -71,7 +71,7 @@ class View(nn.Module):
 
         Args:
             image: (B, C, H, W) float in [0, 1].
-            seed: of the batch, equal on all ranks.
+            seed: batch seed, equal on all ranks.
             stream: independent draws from one seed.
 
         Returns:
@@ -80,7 +80,7 @@ class View(nn.Module):
         return self.apply_to(image, for_this_rank(self.draw, image, seed, stream=stream))
 
     def draw(self, shape: Shape, generator: torch.Generator) -> Params:
-        """What happens to each of N images (N, C, H, W), nothing of it done yet."""
+        """Parameters drawn for each of N images (N, C, H, W), to be applied later."""
         n = shape[0]
         drawn = {"crop": crop_boxes(shape, self.crop, generator)}
         drawn["flip"] = coin(n, 0.5 if self.flip else 0.0, generator)
@@ -91,10 +91,10 @@ class View(nn.Module):
         return drawn
 
     def apply_to(self, image: Tensor, drawn: Params) -> Tensor:
-        """Do to the images (N, C, H, W) what was drawn for them.
+        """Apply the parameters drawn for the images (N, C, H, W).
 
-        On a CPU a few at a time, so that what lies between two operations stays in its cache, and
-        those that are alike together, so that none is moved for another's hue. Same values.
+        On a CPU a few images at a time, so that intermediate results stay in its cache, and those
+        that are alike together, so that none is moved for another's hue. The values are the same.
         """
         side = self.size if isinstance(self.size, int) else round(self.size * image.shape[-1])
         side = max(1, side)
@@ -123,7 +123,7 @@ class View(nn.Module):
 
 
 def _alike(drawn: Params) -> Tensor:
-    """The images' rows by the step of their hue, then by blur."""
+    """Order of the images: by the step of their hue, then by blur."""
     step = (drawn["order"] == HUE).long().argmax(1)
     step.masked_fill_(drawn["factor"][:, HUE] == 0, 4)
     return (2 * step + drawn["blur"]).argsort(stable=True)

@@ -1,4 +1,4 @@
-"""Several views of each image, by the names of the papers that chose them."""
+"""Presets of views for each image, named after the papers that chose them."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ PRESETS: dict[str, list[Options]] = {
 
 
 class Views(nn.Module):
-    """Each image seen several times, independently.
+    """Several independent views of each image.
 
     Args:
-        views: what each view does.
+        views: settings of each view.
     """
 
     def __init__(self, views: list[View]) -> None:
@@ -51,7 +51,7 @@ class Views(nn.Module):
 
 
 def views_from(options: str | Options | None) -> Views | None:
-    """The views that a recipe's ``views:`` asks for; None for none.
+    """The views requested by a recipe's ``views:``; None if there are none.
 
     Args:
         options: a preset, or ``preset`` with arguments of `View` that all its views take instead

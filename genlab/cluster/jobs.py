@@ -119,7 +119,7 @@ def progress(run: Path) -> tuple[int | None, float | None, str | None, float | N
 
 
 def _of_test(row: dict[str, str]) -> bool:
-    """Whether it was written after training, when steps are no longer counted from 0."""
+    """True if it was written after training, when steps are no longer counted from 0."""
     return any(value for name, value in row.items() if name.startswith("test/"))
 
 

@@ -1,4 +1,4 @@
-"""Whether processes and job fit together, found before a rank waits for one that never comes."""
+"""True if processes and job fit together, found before a rank waits for one that never comes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AUTO = (None, "auto", -1, "-1")
 
 
 def torchrun() -> bool:
-    """Whether torchrun (or its agent) started this process; then its variables count."""
+    """True if torchrun (or its agent) started this process; then its variables count."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 

@@ -31,7 +31,7 @@ class NoAnswerError(SlurmError):
 
 
 def allocated() -> bool:
-    """Whether this process may use a job's resources: a shell of ``salloc`` too."""
+    """True if this process may use a job's resources: a shell of ``salloc`` too."""
     return "SLURM_JOB_ID" in os.environ
 
 
@@ -211,7 +211,7 @@ def _leave(words: str, code: int) -> NoReturn:
 
 
 def first() -> bool:
-    """Whether this is rank zero of the job's step."""
+    """True if this is rank zero of the job's step."""
     return os.environ.get("SLURM_PROCID", "0") == os.environ.get("LOCAL_RANK", "0") == "0"
 
 

@@ -86,7 +86,7 @@ class ImageFolder(Images):
         self.workers = min(8, cores()) if workers is None else workers
         self.block = 1  # bytes that are fetched at once
         if order not in ("global", "shards"):
-            raise ValueError(f"order {order!r} is none of global, shards")
+            raise ValueError(f"unknown order {order!r}; choose from global, shards")
         if order == "shards":
             self._read_in_order_of_shards(window)
         self._scan: tuple[list[str], dict[str, Listing]] | None = None

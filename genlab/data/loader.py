@@ -107,7 +107,7 @@ class Resumable:
         return {"epoch": epoch, "position": position, "batches": len(self), **self._shape()}
 
     def check_state(self, state: dict[str, Any]) -> None:
-        """Whether this loader can go on from ``state``.
+        """True if this loader can go on from ``state``.
 
         Raises:
             ValueError: in mid-epoch with another world size, batch, number of images, seed or

@@ -29,7 +29,7 @@ class Finish:
         if resize is not None and resize < 1:
             raise ValueError(f"resize {resize} must be at least 1")
         if binarize not in BINARIZE:
-            raise ValueError(f"binarize {binarize!r} is none of {', '.join(BINARIZE)}")
+            raise ValueError(f"unknown binarize {binarize!r}; choose from {', '.join(BINARIZE)}")
         if binarize != "none" and resize is not None:
             raise ValueError(f"resize {resize} would blur what binarize {binarize!r} draws")
         if binarize == "fixed" and options:

@@ -46,4 +46,4 @@ def check_sampling(sampling: str) -> None:
         ValueError: names those that there are.
     """
     if sampling not in SAMPLING:
-        raise ValueError(f"sampling {sampling!r} is none of {', '.join(SAMPLING)}")
+        raise ValueError(f"unknown sampling {sampling!r}; choose from {', '.join(SAMPLING)}")

@@ -49,7 +49,7 @@ class Toys(Images):
         **kwargs: Any,
     ) -> None:
         if kind not in KINDS:
-            raise ValueError(f"kind {kind!r} is none of {', '.join(KINDS)}")
+            raise ValueError(f"unknown kind {kind!r}; choose from {', '.join(KINDS)}")
         if min(size, held_out) < 1:
             raise ValueError(f"size {size} and held_out {held_out} must be at least 1")
         if noise is not None and (noise <= 0 or kind == "checkerboard"):

@@ -1,1 +1,4 @@
-"""Arrays to pictures; matplotlib is imported here only."""
+"""Arrays as images; matplotlib is imported here only.
+
+`grid` tiles images and writes them into a run; `points` draws points in the plane and densities.
+"""

@@ -1,4 +1,4 @@
-"""Images side by side as one picture, and pictures into a run and into W&B."""
+"""Image grids, and their publication in a run and in W&B."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REACH = 3.0  # half the side of the square of points shown: the same in all fram
 
 
 def grid(images: Tensor, columns: int | None = None) -> np.ndarray:
-    """Images as one picture: (N, C, H, W) in [0, 1] -> (H', W', 3) bytes.
+    """Tile images: (N, C, H, W) in [0, 1] -> (H', W', 3) bytes.
 
     Small images are enlarged by a whole factor, so that every pixel stays a square; a thin light
     line separates the tiles. ``columns`` defaults to a square arrangement. Points in the plane,
@@ -45,20 +45,20 @@ def grid(images: Tensor, columns: int | None = None) -> np.ndarray:
 
 
 def save(images: Tensor, file: Path, columns: int | None = None) -> Path:
-    """Write a `grid` as a PNG and return where."""
+    """Write a `grid` as a PNG and return its path."""
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(grid(images, columns)).save(file)
     return file
 
 
 def publish(trainer: L.Trainer, name: str, picture: np.ndarray, step: int | None = None) -> None:
-    """A picture (H, W, 3) of bytes into the run's ``pictures/`` and into W&B.
+    """Publish an image (H, W, 3) of bytes in the run's ``pictures/`` and in W&B.
 
     Args:
-        trainer: whose run it is.
-        name: of the file, without ending.
-        picture: what to write.
-        step: part of the file's name; None for a picture of which a run has one.
+        trainer: trainer of the run.
+        name: file name without extension.
+        picture: the image.
+        step: step to put in the file name; None where a run has only one such file.
     """
     folder = Path(trainer.default_root_dir) / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def publish(trainer: L.Trainer, name: str, picture: np.ndarray, step: int | None
 
 
 def class_rows(method: Any, n: int, **options: Any) -> tuple[Tensor, int | None]:
-    """About n samples, and the columns to show them in: a row a class where there are classes."""
+    """About n samples and the number of columns to show them in, one row per class if any."""
     classes = number_of_classes(method)
     if not classes:
         return method.sample(n, **options), None
@@ -79,7 +79,7 @@ def class_rows(method: Any, n: int, **options: Any) -> tuple[Tensor, int | None]
 
 
 def pairs(originals: Tensor, others: Tensor, columns: int = 8) -> Tensor:
-    """Rows of originals with their counterparts right below, for a grid of ``columns``."""
+    """Rows of originals, each followed by a row of counterparts, for a grid of ``columns``."""
     rows = [
         part
         for pair in zip(originals.split(columns), others.split(columns), strict=True)

@@ -1,4 +1,4 @@
-"""Points in the plane as a picture."""
+"""Images of points in the plane, and of densities."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CELLS = 200  # of the density's picture, each way
 
 
 def is_plane(images: Tensor) -> bool:
-    """Whether these are points: (N, 2, 1, 1)."""
+    """True if the arrays are points in the plane: (N, 2, 1, 1)."""
     return images.shape[1:] == (2, 1, 1)
 
 
@@ -28,7 +28,7 @@ def draw(
         panels: titles and points, (N, 2, 1, 1) each.
         reach: [-reach, reach] is shown, both ways.
         log_prob: (N, 2, 1, 1) -> (N,) nats; None for no density.
-        device: where ``log_prob`` computes.
+        device: device on which ``log_prob`` computes.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -51,7 +51,7 @@ def draw(
 
 @torch.no_grad()
 def density(log_prob: Any, reach: float, device: torch.device | str) -> np.ndarray:
-    """The density at the middles of a square's cells, a row for each y: (CELLS, CELLS)."""
+    """The density at the centres of a square's cells, a row for each y: (CELLS, CELLS)."""
     line = ((torch.arange(CELLS) + 0.5) / CELLS * 2 - 1) * reach
     y, x = torch.meshgrid(line, line, indexing="ij")
     points = torch.stack([x, y], -1).view(-1, 2, 1, 1).to(device)

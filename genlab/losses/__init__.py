@@ -1,4 +1,9 @@
-"""Pure functions: tensors in, tensor out. What is summed and what averaged, each one says."""
+"""Losses: pure functions of tensors; each docstring says what is summed and what averaged.
+
+`contrastive` and `agreement` serve self-supervised methods, `pseudo_label` semi-supervised ones,
+`classification` supervised ones; `likelihood`, `kl`, `iwae` and `vq` autoencoders and priors;
+`adversarial` and `gradient_penalties` GANs.
+"""
 
 from genlab.losses.adversarial import OBJECTIVES, critic_loss, generator_loss
 from genlab.losses.agreement import negative_cosine, normalised_distance

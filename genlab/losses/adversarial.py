@@ -1,4 +1,4 @@
-"""What a critic and a generator want from each other, by name."""
+"""Adversarial losses of critic and generator, by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ OBJECTIVES = ("wasserstein", "hinge", "non_saturating")
 
 
 def critic_loss(objective: str, real: Tensor, fake: Tensor) -> Tensor:
-    """What the critic minimises; means over each batch of scores.
+    """Loss that the critic minimises; means over each batch of scores.
 
     Args:
         objective: ``wasserstein``: E[fake] - E[real] (Arjovsky, Chintala, Bottou 2017,
@@ -32,10 +32,10 @@ def critic_loss(objective: str, real: Tensor, fake: Tensor) -> Tensor:
 
 
 def generator_loss(objective: str, fake: Tensor) -> Tensor:
-    """What the generator minimises: -E[fake], or E[-log sigmoid(fake)] when non-saturating.
+    """Loss that the generator minimises: -E[fake], or E[-log sigmoid(fake)] if non-saturating.
 
     Args:
-        objective: see `critic_loss`.
+        objective: name of the objective, see `critic_loss`.
         fake: scores, (B,).
 
     Raises:
@@ -48,7 +48,7 @@ def generator_loss(objective: str, fake: Tensor) -> Tensor:
 
 def _check(objective: str) -> None:
     if objective not in OBJECTIVES:
-        raise ValueError(f"objective {objective!r} is none of {', '.join(OBJECTIVES)}")
+        raise ValueError(f"unknown objective {objective!r}; choose from {', '.join(OBJECTIVES)}")
 
 
 def _wide(scores: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Losses without negatives: a prediction should point where its target points."""
+"""Losses without negatives: agreement between a prediction and its target."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a classifier pays for an image: cross entropy, its focal forms, and flooding."""
+"""Classification losses: cross entropy, its focal forms, and flooding."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def class_nll(
         kind: ``cross_entropy``, ``focal`` (its softmax form) or ``binary_focal``.
         logits: (B, K).
         target: labels (B,) int64, -1 where unknown; or probabilities (B, K).
-        weight: of each class, (K,); multiplies what the class's share of the target pays.
+        weight: weight of each class, (K,); multiplies the loss of the class's share of the target.
         label_smoothing: share of the target that is spread evenly over all classes (Szegedy et al.
             2015, arXiv:1512.00567).
-        gamma: of the focal forms.
-        alpha: of the binary form.
+        gamma: focusing exponent of the focal forms.
+        alpha: weight of the right class in the binary form.
 
     Returns:
         (B,) in nats, float32 under any autocast; 0 where the label is unknown.
 
     Raises:
-        ValueError: no such loss.
+        ValueError: unknown loss.
     """
     if kind not in CLASS_LOSSES:
-        raise ValueError(f"loss {kind!r} is none of {', '.join(CLASS_LOSSES)}")
+        raise ValueError(f"unknown loss {kind!r}; choose from {', '.join(CLASS_LOSSES)}")
     logits = logits if logits.dtype.is_floating_point and logits.itemsize > 2 else logits.float()
     if kind == "cross_entropy":
         return F.cross_entropy(
@@ -105,7 +105,7 @@ def smooth(target: Tensor, logits: Tensor, label_smoothing: float = 0.0) -> Tens
 
 
 def flooding(loss: Tensor, level: float) -> Tensor:
-    """|loss - b| + b: below the level b the gradient turns round and the loss climbs again.
+    """Flooding, |loss - b| + b: below the level b the gradient changes sign and the loss rises.
 
     Ishida, Yamane, Sakai, Niu, Sugiyama 2020, arXiv:2002.08709. The side is that of the mean loss
     over all ranks, so N processes train as one would; with gradient accumulation it is decided for

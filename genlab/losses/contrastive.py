@@ -1,4 +1,4 @@
-"""Contrastive losses: an embedding should recognise its partner among all others.
+"""Contrastive losses: identification of an embedding's partner among all others.
 
 Embeddings are normalised here. Everything is computed in float32 (or float64) under any autocast:
 at temperature 0.07 the exponents overflow half precision.
@@ -151,7 +151,7 @@ class _Among(torch.autograd.Function):
 
     @staticmethod
     def suits(z: Tensor, temperature: float) -> bool:
-        """Whether this is worth it and exact."""
+        """True if this form is faster and exact."""
         return len(z) > FULL and temperature >= _Among.LEAST
 
     @staticmethod
@@ -209,10 +209,10 @@ def normalise(z: Tensor) -> Tensor:
 
 
 def check(z1: Tensor, z2: Tensor, temperature: float) -> None:
-    """Refuse embeddings that do not pair up, and temperatures without meaning.
+    """Refuse embeddings that do not pair up, and temperatures that are not positive.
 
     Raises:
-        ValueError: says which.
+        ValueError: one of the two.
     """
     if z1.shape != z2.shape or z1.ndim != 2:
         raise ValueError(f"embeddings must be two (N, D), got {(*z1.shape,)} and {(*z2.shape,)}")

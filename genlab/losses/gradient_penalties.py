@@ -1,4 +1,4 @@
-"""How steep a critic is between real and generated images, and what that costs.
+"""Gradient penalties on a critic, between real and generated images.
 
 Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville 2017, arXiv:1704.00028; one-sided: Petzka, Fischer,
 Lukovnikov 2018, arXiv:1709.08894.
@@ -21,13 +21,13 @@ def between(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
 def gradient_norm(critic: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
     """Euclidean norm of the gradient of each score by its own image: (B, C, H, W) -> (B,).
 
-    It can be differentiated by the critic's weights. Autocast is off: in bfloat16 the penalty's
-    gradient is off by a per cent. Where the gradient is zero, so is the norm, and its derivative
-    is zero, not NaN.
+    It can be differentiated by the critic's weights. Autocast is disabled: in bfloat16 the
+    penalty's gradient has an error of one per cent. Where the gradient is zero, so is the norm, and
+    its derivative is zero, not NaN.
 
     Args:
         critic: (B, C, H, W) -> (B,); scores must not depend on other images of the batch.
-        image: where to look; detached.
+        image: points at which the gradient is taken; detached.
     """
     with torch.autocast(image.device.type, enabled=False), torch.enable_grad():
         image = image.detach().requires_grad_()

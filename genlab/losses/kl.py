@@ -35,7 +35,7 @@ def normal_log_prob(z: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
 
 
 def free_bits(kl: Tensor, minimum: float) -> Tensor:
-    """The KL to train with when each latent may carry ``minimum`` nats for nothing: (B, D) -> ().
+    """KL loss in which each latent has ``minimum`` nats for free: (B, D) -> ().
 
     sum_d max(minimum, batch mean of kl_d) with the mean over the batch of all ranks; averaged over
     ranks by DDP, value and gradient equal the one-process ones.

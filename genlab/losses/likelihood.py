@@ -23,7 +23,7 @@ NARROWEST = {
 def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
     """-log p(x) of independent Bernoulli pixels: (..., C, H, W), (..., C, H, W) -> (...,).
 
-    For grey x in [0, 1] it is the cross entropy, no likelihood: compare it with nothing else.
+    For grey x in [0, 1] it is the cross entropy, not a likelihood, and not comparable to one.
     """
     logits = _precise(logits)
     x = x.to(logits.dtype)
@@ -59,7 +59,7 @@ def discretized_logistic_nll(mean: Tensor, x: Tensor, log_scale: Tensor | float)
 
         log(sigmoid(u) - sigmoid(l)) = log sigmoid(u) + log sigmoid(-l) + log(1 - e^(l - u))
 
-    holds exactly and loses no digits in the tails, where the difference itself would be 0.
+    is exact and loses no digits in the tails, where the difference itself would be 0.
     Departure: no second branch (density times width) for very unlikely cells.
     """
     mean = _precise(mean)
@@ -76,13 +76,13 @@ def discretized_logistic_nll(mean: Tensor, x: Tensor, log_scale: Tensor | float)
 
 
 def maps_per_channel(likelihood: str, scale: float | str) -> int:
-    """How many maps a decoder gives for each colour.
+    """Number of maps that a decoder gives for each channel.
 
     Raises:
         ValueError: unknown likelihood or scale.
     """
     if likelihood not in LIKELIHOODS:
-        raise ValueError(f"likelihood {likelihood!r} is none of {', '.join(LIKELIHOODS)}")
+        raise ValueError(f"unknown likelihood {likelihood!r}; choose from {', '.join(LIKELIHOODS)}")
     if isinstance(scale, str) and scale not in ("shared", "pixel"):
         raise ValueError(f"scale {scale!r} is neither a number nor shared nor pixel")
     if not isinstance(scale, str) and scale <= 0:
@@ -97,9 +97,9 @@ def pixel_nll(likelihood: str, maps: Tensor, x: Tensor, scale: float = 1.0) -> T
 
     Args:
         likelihood: one of `LIKELIHOODS`.
-        maps: of the decoder: logits or means and, with 2C of them, log-scales.
+        maps: output of the decoder: logits or means and, with 2C of them, log-scales.
         x: pixels in [0, 1].
-        scale: the fixed standard deviation where the maps hold none.
+        scale: fixed standard deviation, used where the maps contain none.
     """
     if likelihood == "bernoulli":
         return bernoulli_nll(maps, x)
@@ -117,15 +117,15 @@ def pixel_mean(likelihood: str, maps: Tensor, channels: int) -> Tensor:
 
 
 def bits_per_dim(likelihood: str, nll: Tensor, dims: int) -> Tensor | None:
-    """Bits a colour value, None for the Bernoulli, which is no density of grey values.
+    """Bits per dimension; None for the Bernoulli, which is not a density of grey values.
 
     A density over [0, 1] becomes bits per byte by 8 (256 cells of width 1/256). Its standard
     deviation is never below 1/256, so that this sum over the 256 levels is at most 1 (to 1e-8)
-    and the figure cannot run away on constant pixels, although the pixels are not dequantised.
+    and the metric cannot diverge on constant pixels, although the pixels are not dequantised.
 
     Args:
         likelihood: one of `LIKELIHOODS`.
-        nll: nats an image.
+        nll: negative log-likelihood of each image in nats.
         dims: C * H * W.
     """
     if likelihood == "bernoulli":

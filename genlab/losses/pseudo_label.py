@@ -13,7 +13,7 @@ def pseudo_label_nll(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     Args:
         logits: (M, K).
         target: (M,) classes, or (M, K) probabilities; no gradient goes into it.
-        weight: (M,) in [0, 1], what each image counts.
+        weight: (M,) in [0, 1], weight of each image.
 
     Returns:
         Scalar in nats, float32; exactly 0 where all weights are 0.
@@ -42,7 +42,7 @@ def class_fairness(
 
     Args:
         probability: (M, K) of the strong views, with gradient; of all processes.
-        weight: (M,) 0 or 1, which images are in use.
+        weight: (M,) 0 or 1, 1 for the images in use.
         expected: (K,) running mean prediction on weak views.
         counted: (K,) running share of each class among the pseudo-labels.
 
@@ -63,6 +63,6 @@ def class_fairness(
 
 
 def _ratio(mean: Tensor, share: Tensor) -> Tensor:
-    """What the classes that occur have of ``mean`` for their ``share``, normalised: (K,)."""
+    """Ratio of ``mean`` to ``share`` over the classes that occur, normalised: (K,)."""
     ratio = torch.where(share > 0, mean / share.clamp(min=1e-12), 0.0)
     return ratio / ratio.sum().clamp(min=1e-12)

@@ -13,9 +13,9 @@ from torch import Tensor
 
 
 def commitment(z: Tensor, quantized: Tensor) -> Tensor:
-    """How far the encoder's output is from its code: ||z - sg(e)||^2 (VQ-VAE, eq. 3, third term).
+    """Commitment loss, ||z - sg(e)||^2 (VQ-VAE, eq. 3, third term).
 
-    Moves the encoder only. beta multiplies this term and no other.
+    It moves the encoder only. beta multiplies this term and no other.
 
     Args:
         z: encoder output, (B, D, h, w).
@@ -30,9 +30,9 @@ def commitment(z: Tensor, quantized: Tensor) -> Tensor:
 
 
 def codebook(z: Tensor, quantized: Tensor) -> Tensor:
-    """How far the code is from the encoder's output: ||sg(z) - e||^2 (VQ-VAE, eq. 3, second term).
+    """Codebook loss, ||sg(z) - e||^2 (VQ-VAE, eq. 3, second term).
 
-    Moves the codebook only; a codebook that is an exponential average does without it.
+    It moves the codebook only; a codebook that is an exponential average does not need it.
 
     Args:
         z: encoder output, (B, D, h, w).
@@ -62,7 +62,7 @@ def code_nll(logits: Tensor, codes: Tensor) -> Tensor:
     """Negative log-likelihood of a grid of codes under an autoregressive prior.
 
     Args:
-        logits: for each position given those before it, (B, K, h, w).
+        logits: logits of each position given those before it, (B, K, h, w).
         codes: code indices, (B, h, w).
 
     Returns:

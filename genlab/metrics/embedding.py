@@ -1,4 +1,4 @@
-"""Whether embeddings still tell images apart: their spread on the sphere, and similarities."""
+"""True if embeddings still tell images apart: their spread on the sphere, and similarities."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ class KNN(Metric):
         if temperature <= 0:
             raise ValueError(f"temperature {temperature} must be above 0")
         if distance not in DISTANCES:
-            raise ValueError(f"distance {distance!r} is none of {', '.join(DISTANCES)}")
+            raise ValueError(f"unknown distance {distance!r}; choose from {', '.join(DISTANCES)}")
         self.num_classes, self.k, self.temperature = num_classes, k, temperature
         self.distance: Literal["cosine", "euclidean"] = distance
         self.bank: Bank | None = None

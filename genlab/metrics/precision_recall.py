@@ -1,4 +1,4 @@
-"""Whether samples look real, and whether they cover the real images: neighbours in features."""
+"""True if samples look real, and whether they cover the real images: neighbours in features."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def activation(name: str) -> nn.Module:
         ValueError: unknown name.
     """
     if name not in ACTIVATIONS:
-        raise ValueError(f"activation {name!r} is none of {', '.join(ACTIVATIONS)}")
+        raise ValueError(f"unknown activation {name!r}; choose from {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[name]()
 
 
@@ -50,7 +50,7 @@ def mlp(
         ValueError: unknown activation or norm, or a width below 1.
     """
     if norm is not None and norm not in NORMS:
-        raise ValueError(f"norm {norm!r} is none of {', '.join(NORMS)}")
+        raise ValueError(f"unknown norm {norm!r}; choose from {', '.join(NORMS)}")
     if not dims or min(in_dim, *dims) < 1:
         raise ValueError(f"an MLP needs widths of at least 1, got {in_dim} -> {list(dims)}")
     layers: list[nn.Module] = []

@@ -91,5 +91,5 @@ def check_groups(images: int, groups: int) -> None:
 
 
 def has_batch_norm(module: nn.Module) -> bool:
-    """Whether a result for one image depends on the others of its batch."""
+    """True if a result for one image depends on the others of its batch."""
     return any(isinstance(child, _BatchNorm) for child in module.modules())

@@ -1,4 +1,9 @@
-"""Optimisers and their schedules, built from a recipe's plain dictionary."""
+"""Optimisers and their schedules, built from a recipe's plain dictionary.
+
+`building` documents every key of ``model.optimizer``; `checking` validates them. `names` finds
+optimisers of timm and torch, `lars` is genlab's own; `groups` gives parameters their weight decay
+and rate, `schedules` a rate to every step; `clip` and `sam` work through `hooks`.
+"""
 
 from genlab.optim.building import build
 from genlab.optim.checking import check

@@ -1,4 +1,4 @@
-"""From a plain dictionary to one optimiser that carries its schedule and its tricks.
+"""Optimiser from a plain dictionary, with its schedule and its tricks built in.
 
 The learning rate is set in a step hook of the optimiser itself, and the schedule's step counter
 lives in ``param_groups``: it counts optimiser steps whatever the gradient accumulation, a step
@@ -25,7 +25,7 @@ def build(
     part: str | None = None,
     repeats: int = 1,
 ) -> torch.optim.Optimizer:
-    """An optimiser over the module's trainable parameters, with all that goes with it inside.
+    """Build the optimiser of the module's trainable parameters, its schedule and hooks included.
 
     Args:
         module: the method; its trainer (if any) tells the number of optimiser steps and the batch.
@@ -37,7 +37,7 @@ def build(
               is with Nesterov momentum 0.9, ``momentum`` without Nesterov), ``lookahead_`` before
               such a name, or one of torch's that timm lacks (``asgd``, ``rprop``, ``lbfgs``);
               ``torch.adafactor`` is torch's own where timm has one of the same name; ``lars`` is
-              the lab's, see `lars`
+              genlab's own, see `lars`
             - ``lr``: peak learning rate
             - ``lr_batch``: lr is meant for this global batch and scales linearly with it
             - ``weight_decay``: constant; applied to matrices and kernels, never to norms, biases
@@ -111,5 +111,5 @@ def _batch_factor(module: L.LightningModule, lr_batch: int | None) -> float:
         return 1.0
     data = getattr(module._trainer, "datamodule", None)
     if data is None:
-        raise ValueError("lr_batch needs a data module that knows its batch_size")
+        raise ValueError("lr_batch requires a data module that knows its batch_size")
     return float(data.batch_size) / lr_batch

@@ -1,4 +1,4 @@
-"""What may stand in an optimiser's settings."""
+"""Validate optimizer settings."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ AT_MOST_ONE = ("layer_decay", "pct_start", "final_lr", "base_momentum", "max_mom
 def check(
     settings: dict[str, Any] | None, module: nn.Module | None = None, trainer: Any = None
 ) -> None:
-    """Try settings on a parameter of its own, so that a wrong one is said before training.
+    """Try settings on a separate parameter, so that a wrong one is refused before training.
 
     Args:
-        settings: see `build`.
+        settings: plain dictionary, see `build`.
         module: the method, where it is known: its parts are looked up as well.
         trainer: its trainer, where it is known.
 
@@ -69,15 +69,15 @@ def check(
     options = DEFAULTS | (settings or {})
     name, schedule = str(options["name"]), str(options["schedule"])
     if not names.is_known(name):
-        raise ValueError(f"optimizer {name} is unknown; {nearest(name, names.known())}")
+        raise ValueError(f"unknown optimizer {name}; {nearest(name, names.known())}")
     if schedule not in SCHEDULES:
-        raise ValueError(f"schedule {schedule!r} is unknown; {nearest(schedule, SCHEDULES)}")
+        raise ValueError(f"unknown schedule {schedule!r}; {nearest(schedule, SCHEDULES)}")
     _check_construction(name, options)
     _check_numbers(options)
     _check_schedule(schedule, options)
     _check_one_group(name, options)
     if options["sam_adaptive"] and options["sam"] is None:
-        raise ValueError("optimizer.sam_adaptive needs optimizer.sam, the radius")
+        raise ValueError("optimizer.sam_adaptive requires optimizer.sam, the radius")
     if options["sam"] is not None:
         sam.refuse(trainer)
     if module is not None:
@@ -87,7 +87,7 @@ def check(
 
 
 def _check_trainer(module: nn.Module, trainer: Any) -> None:
-    """Point a method with several optimisers, which steps by itself, to its own arguments."""
+    """Refuse trainer settings that a method with several optimisers has as its own arguments."""
     if trainer is None or getattr(module, "automatic_optimization", True):
         return
     if trainer.gradient_clip_val or trainer.accumulate_grad_batches != 1:
@@ -106,15 +106,17 @@ def arguments(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_construction(name: str, options: dict[str, Any]) -> None:
-    """That the optimiser exists here, takes what it is given, and does not ignore the decay."""
+    """Check that the optimiser exists, accepts its arguments, and does not ignore weight decay."""
     extra = arguments(options)
     try:
         accepted = names.accepted(name)
         for key in extra:
             if key not in accepted:
-                raise ValueError(f"{key} is unknown; {nearest(key, accepted | set(DEFAULTS))}")
+                raise ValueError(
+                    f"unknown argument {key}; {nearest(key, accepted | set(DEFAULTS))}"
+                )
         if options["weight_decay"] and "weight_decay" not in accepted:
-            raise ValueError("weight_decay is not something it does")
+            raise ValueError("it has no weight_decay")
         names.create(name, [nn.Parameter(torch.zeros(2, 2))], 1e-3, extra)
     except (TypeError, ValueError, ImportError, AssertionError) as error:
         raise ValueError(f"optimizer {name}: {error}") from None
@@ -145,7 +147,7 @@ def _check_numbers(options: dict[str, Any]) -> None:
 
 
 def _check_schedule(schedule: str, options: dict[str, Any]) -> None:
-    """That no setting is given which the schedule would ignore."""
+    """Check that the schedule ignores none of the given settings."""
     for owner, keys in ONLY_WITH.items():
         for key in keys:
             if schedule != owner and options[key] != DEFAULTS[key]:
@@ -171,4 +173,4 @@ def _check_schedule(schedule: str, options: dict[str, Any]) -> None:
 def _check_one_group(name: str, options: dict[str, Any]) -> None:
     for key in ("lr_scale", "layer_decay", "fixed_lr", "sam"):
         if name in names.ONE_GROUP and options[key]:
-            raise ValueError(f"optimizer.{key} does not go with {name}")
+            raise ValueError(f"optimizer.{key} cannot be combined with {name}")

@@ -1,4 +1,4 @@
-"""Which parameter decays, and with what share of the learning rate it moves."""
+"""Parameter groups: weight decay and share of the learning rate of each parameter."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def parameter_groups(
     Args:
         module: the method.
         lr: the learning rate that factors multiply.
-        weight_decay: of the groups that decay.
+        weight_decay: weight decay of the groups that decay.
         lr_scale: factor for each named child of the method.
         layer_decay: factor for each layer of ``module.encoder.backbone``, counted from the head.
         fixed_lr: named children of the method whose learning rate no schedule touches.
@@ -65,7 +65,7 @@ def undecayed(module: nn.Module) -> set[str]:
 
     One-dimensional ones, also where they are written (1, 1, C), and biases; all of a norm whatever
     its shape; and those that a submodule's own ``no_weight_decay()`` names (timm's ViTs: position
-    embeddings, class tokens; Swin: tables of relative positions). A filter by the words bias and bn
+    embeddings, class tokens; Swin: tables of relative positions). A filter by "bias" and "bn"
     misses the norms inside ``downsample`` of a ResNet and every LayerNorm scale of a ViT.
     """
     found = {n for n, p in module.named_parameters() if _is_vector(p) or n.endswith(".bias")}
@@ -105,17 +105,17 @@ def check_parts(
     layer_decay: float | None,
     setting: str = "lr_scale",
 ) -> None:
-    """That the method has the parts which the setting names, and layers to decay over.
+    """Check that the method has the parts named by the setting, and layers to decay over.
 
     Raises:
-        ValueError: it lacks one.
+        ValueError: one is missing.
     """
     parts = dict.fromkeys(name.partition(".")[0] for name, _ in module.named_parameters())
     for part in lr_scale or {}:
         if part not in parts:
             raise ValueError(f"optimizer.{setting}: no part {part}; {nearest(part, parts)}")
     if layer_decay is not None and not hasattr(getattr(module, "encoder", None), "backbone"):
-        raise ValueError("optimizer.layer_decay needs a method that stands on networks.encoder")
+        raise ValueError("optimizer.layer_decay requires a method built on networks.encoder")
 
 
 def layer_scales(backbone: Any, layer_decay: float) -> dict[str, float]:

@@ -14,7 +14,7 @@ Closure = Callable[[], Any]
 
 
 def closure_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Closure | None:
-    """The closure among the arguments of ``step`` (the first is the optimiser)."""
+    """Find the closure among the arguments of ``step`` (the first is the optimiser)."""
     return args[1] if len(args) > 1 else kwargs.get("closure")
 
 

@@ -1,4 +1,4 @@
-"""LARS: momentum whose every layer moves in proportion to its own size."""
+"""LARS: momentum in which every layer moves in proportion to its own norm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every optimiser of timm and torch by its name, and the lab's own."""
+"""Optimisers of timm and torch by name, and genlab's own."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def known() -> list[str]:
 
 
 def is_known(name: str) -> bool:
-    """Whether `create` makes it; ``lookahead_`` may stand before timm's names."""
+    """True if `create` knows the name; ``lookahead_`` may precede timm's names."""
     bare = name.removeprefix("lookahead_")
     return name in known() or (bare != name and bare in timm.optim.list_optimizers())
 
@@ -58,14 +58,14 @@ def accepted(name: str) -> set[str]:
 
 
 def second_order(name: str) -> bool:
-    """Whether the optimiser differentiates the gradient once more (AdaHessian)."""
+    """True if the optimiser differentiates the gradient once more (AdaHessian)."""
     if _of_torch(name) is not None:
         return False
     return timm.optim.get_optimizer_info(name.removeprefix("lookahead_")).second_order
 
 
 def keep_graph(module: L.LightningModule) -> None:
-    """Make the module's backward pass one that can be differentiated again."""
+    """Make the module's backward pass differentiable."""
 
     def backward(loss: Tensor) -> None:
         with warnings.catch_warnings():  # of a cycle that zero_grad breaks at the next step

@@ -43,15 +43,17 @@ def attach(
 
 
 def refuse(trainer: Any) -> None:
-    """What would go wrong in silence.
+    """Refuse settings under which SAM would fail silently.
 
     Raises:
         ValueError: gradient accumulation, or a gradient scaler.
     """
     if getattr(trainer, "accumulate_grad_batches", 1) != 1:
-        raise ValueError("optimizer.sam: trainer.accumulate_grad_batches must be 1")
+        raise ValueError("optimizer.sam requires trainer.accumulate_grad_batches=1")
     if getattr(getattr(trainer, "precision_plugin", None), "scaler", None) is not None:
-        raise ValueError("optimizer.sam: trainer.precision 16-mixed does not work; use bf16-mixed")
+        raise ValueError(
+            "optimizer.sam cannot be combined with trainer.precision=16-mixed; use bf16-mixed"
+        )
 
 
 def two_passes(

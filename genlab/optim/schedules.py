@@ -25,7 +25,7 @@ def attach(
 ) -> None:
     """Set the learning rate before every step from a counter kept in the first parameter group.
 
-    With ``repeats`` the schedule goes on by one every so many steps of this optimiser.
+    The schedule advances by one every ``repeats`` steps of this optimiser.
     """
     at = plan(module, options)
     cycles = options["schedule"] == "onecycle" and options["cycle_momentum"]
@@ -53,11 +53,11 @@ def plan(
     """Optimiser step (from 0) -> the fraction of the peak learning rate, and the momentum.
 
     Raises:
-        ValueError: a schedule that falls, without a number of steps to fall over.
+        ValueError: a falling schedule without a number of steps.
     """
     schedule, (total, warmup) = options["schedule"], _steps(module, options)
     if schedule != "constant" and total <= 0:
-        raise ValueError(f"schedule {schedule!r} needs trainer.max_epochs or trainer.max_steps")
+        raise ValueError(f"schedule {schedule!r} requires trainer.max_epochs or trainer.max_steps")
     if schedule == "onecycle":
         return lambda step: one_cycle(step, total, options)
     if schedule == "step":
@@ -113,7 +113,9 @@ def _milestones(module: L.LightningModule, options: dict[str, Any], total: int) 
         return [round(m * total) for m in given]
     epochs = getattr(module._trainer, "max_epochs", None)
     if not epochs or epochs < 1:
-        raise ValueError("milestones in epochs need trainer.max_epochs; use fractions of the run")
+        raise ValueError(
+            "milestones in epochs require trainer.max_epochs; use fractions of the run"
+        )
     return [round(m * total / epochs) for m in given]
 
 
@@ -134,7 +136,7 @@ def _steps(module: L.LightningModule, options: dict[str, Any]) -> tuple[int, int
     total = int(steps) if math.isfinite(steps) else 0
     if warmup_epochs:
         if trainer.max_epochs is None or trainer.max_epochs < 1:
-            raise ValueError("warmup_epochs needs trainer.max_epochs; use warmup_steps")
+            raise ValueError("warmup_epochs requires trainer.max_epochs; use warmup_steps")
         warmup_steps = round(warmup_epochs * total / trainer.max_epochs)
     return total, warmup_steps
 

@@ -173,7 +173,7 @@ def test_json_metric_out_and_group_by(here: Here, five: Path) -> None:
         (("slurm-7", "--metric", "val/los"), "did you mean val/loss"),
         (("slurm-7", "--group-by", "model.optimizer.l"), "did you mean model.optimizer.lr"),
         (("slurm-7", "--out", "x.jpg"), ".png"),
-        (("slurm-6",), "slurm-6 is no run"),
+        (("slurm-6",), "slurm-6 is not a run directory"),
     ],
 )
 def test_wrong_words_are_said_with_the_nearest(

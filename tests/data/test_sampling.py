@@ -79,7 +79,7 @@ def test_another_sampling_is_refused_in_mid_epoch_and_old_checkpoints_are_unifor
 
 
 def test_impossible_sampling_is_refused() -> None:
-    with pytest.raises(ValueError, match="'even' is none of uniform, balanced"):
+    with pytest.raises(ValueError, match="'even'; choose from uniform, balanced"):
         Digits(sampling="even")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no training image has one"):
         loader(torch.full((200,), -1), sampling="balanced")

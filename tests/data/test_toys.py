@@ -60,7 +60,7 @@ def test_the_entropy_of_far_gaussians_is_known() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"kind": "spiral"}, "kind 'spiral' is none of eight_gaussians"),
+        ({"kind": "spiral"}, "unknown kind 'spiral'; choose from eight_gaussians"),
         ({"size": 0}, "size 0"),
         ({"noise": 0.0}, "noise 0.0"),
         ({"kind": "checkerboard", "noise": 0.1}, "none for a checkerboard"),

@@ -69,7 +69,7 @@ def test_a_word_that_means_nothing_says_what_a_judge_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"clasifier/mnist is no run.*\n.*inception"):
+    with pytest.raises(ValueError, match=r"clasifier/mnist is not a run directory.*\n.*inception"):
         open_judge("clasifier/mnist")
 
 

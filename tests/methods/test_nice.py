@@ -49,7 +49,7 @@ def test_it_starts_with_the_even_pixels() -> None:
 def test_bad_arguments_are_named() -> None:
     with pytest.raises(ValueError, match="couplings 0"):
         NICE(1, 8, couplings=0)
-    with pytest.raises(ValueError, match="latents 'cauchy' is none of normal, logistic"):
+    with pytest.raises(ValueError, match="unknown latents 'cauchy'; choose from normal, logistic"):
         NICE(1, 8, hidden_dims=[4], latents="cauchy")
-    with pytest.raises(ValueError, match="preprocess 'bytes' is none of"):
+    with pytest.raises(ValueError, match="unknown preprocess 'bytes'; choose from "):
         NICE(1, 8, hidden_dims=[4], preprocess="bytes")

@@ -76,10 +76,13 @@ def test_two_moons_are_learnt_to_their_known_density(tmp_path: Path) -> None:
 
 def test_bad_arguments_are_named() -> None:
     for options, words in (
-        ({"network": "unet"}, "network 'unet' is none of residual, mlp"),
+        ({"network": "unet"}, "unknown network 'unet'; choose from residual, mlp"),
         ({"scales": 0}, "scales must be at least 1"),
         ({"scales": 5}, "scales 5: 28 pixels do not halve 4 times"),
-        ({"coupling": "quadratic"}, "coupling 'quadratic' is none of additive, affine, spline"),
+        (
+            {"coupling": "quadratic"},
+            "unknown coupling 'quadratic'; choose from additive, affine, spline",
+        ),
         ({"alpha": 0.7}, r"alpha 0\.7"),
     ):
         with pytest.raises(ValueError, match=words):

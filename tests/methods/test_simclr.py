@@ -67,5 +67,5 @@ def test_features_come_from_before_the_projector() -> None:
 def test_the_projector_ends_in_batch_norm_or_not() -> None:
     assert isinstance(small("simclr").projector[-1], nn.BatchNorm1d)
     assert isinstance(SimCLR(**CNN, projector_norm="layer").projector[-1], nn.Linear)
-    with pytest.raises(ValueError, match="norm 'group' is none of"):
+    with pytest.raises(ValueError, match="unknown norm 'group'; choose from "):
         SimCLR(**CNN, projector_norm="group")

@@ -279,7 +279,7 @@ def test_points_of_the_plane_are_taken_as_they_are(tmp_path: Path) -> None:
         ({"output": "relu"}, "no output 'relu'; there are: linear, tanh"),
         ({"objective": "wasserstien"}, "did you mean wasserstein"),
         ({"critic_kwargs": {"batch_norm": True}}, "has no setting 'batch_norm'"),
-        ({"condition": "sum"}, "condition 'sum' is none of projection, concat"),
+        ({"condition": "sum"}, "unknown condition 'sum'; choose from projection, concat"),
         ({"n_critic": 0}, "n_critic must be at least 1, got 0"),
         ({"accumulate_grad_batches": 0}, "accumulate_grad_batches must be at least 1, got 0"),
         ({"gradient_clip_val": 0.0}, "gradient_clip_val must be above 0"),

@@ -96,7 +96,7 @@ def test_negative_numbers_are_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_unknown_arguments_are_named() -> None:
-    with pytest.raises(ValueError, match="optimizer lars: eta is unknown"):
+    with pytest.raises(ValueError, match="optimizer lars: unknown argument eta"):
         optim.check({"name": "lars", "eta": 0.02})
 
 

@@ -49,7 +49,7 @@ def test_the_rate_grows_with_the_global_batch_alone(accumulate: int) -> None:
     del attributes["datamodule"]
     trainer = type("T", (), attributes)()
     module._trainer = trainer
-    with pytest.raises(ValueError, match="lr_batch needs a data module"):
+    with pytest.raises(ValueError, match="lr_batch requires a data module"):
         optim.build(module, {"name": "sgd", "lr": 0.3, "lr_batch": 256})
 
 

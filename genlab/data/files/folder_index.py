@@ -58,7 +58,7 @@ class FolderIndex:
         return bool(names) or any(self._any(os.path.join(folder, name)) for name in inside)
 
     def holds(self) -> bool:
-        """Whether every folder has the time of change that it had when it was walked."""
+        """True if every folder has the time of change that it had when it was walked."""
         try:
             return all(os.stat(path).st_mtime_ns == seen[0] for path, seen in self.entries.items())
         except OSError:

@@ -121,7 +121,7 @@ class SemiLoader(Resumable):
                         strict=True))  # fmt: skip
 
     def check_state(self, state: dict[str, Any]) -> None:
-        """Whether this loader can go on from ``state``.
+        """True if this loader can go on from ``state``.
 
         Raises:
             ValueError: another choice of labels, at any time; in mid-epoch another world size,

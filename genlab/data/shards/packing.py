@@ -94,7 +94,9 @@ def pack(
         raise ValueError(f"{target} is there already and not empty; name a new folder")
     classes, parts = scan(Path(os.path.abspath(root)), packing.unlabeled)
     if missing := set(splits) - parts.keys():
-        raise ValueError(f"split {min(missing)!r} is none of {', '.join(parts)} of {root}")
+        raise ValueError(
+            f"unknown split {min(missing)!r}; choose from {', '.join(parts)} of {root}"
+        )
     chosen = {name: part for name, part in parts.items() if not splits or name in splits}
     work = target.parent / f".{target.name}.packing"
     work.mkdir(parents=True, exist_ok=True)

@@ -35,11 +35,11 @@ def image_encoder(
     Args:
         name: ``mlp`` (on the flattened image), ``conv`` (`ConvEncoder`, then dense layers), or a
             backbone's name, see `encoder` (then dense layers).
-        channels: colours of the images.
-        image_size: their side in pixels.
+        channels: number of image channels.
+        image_size: side of the images in pixels.
         out_dim: width of the result, raw.
         hidden_dims: widths of the dense layers.
-        activation: of the dense layers; convolutions have ReLU.
+        activation: name of the activation of the dense layers; convolutions have ReLU.
         **kwargs: to `ConvEncoder` (``downsamplings``, ``width`` ...) or `encoder`;
             ``norm`` for an MLP.
 
@@ -79,14 +79,14 @@ def image_decoder(
         out_channels: colours times parameters per colour.
         image_size: side of the images in pixels.
         hidden_dims: widths of the dense layers in the order of an encoder's; they run reversed.
-        activation: of the dense layers; convolutions have ReLU.
+        activation: name of the activation of the dense layers; convolutions have ReLU.
         **kwargs: to `ConvDecoder` (``downsamplings``, ``width`` ...); ``norm`` for an MLP.
 
     Raises:
         ValueError: unknown name.
     """
     if name not in DECODERS:
-        raise ValueError(f"decoder {name!r} is none of {', '.join(DECODERS)}")
+        raise ValueError(f"unknown decoder {name!r}; choose from {', '.join(DECODERS)}")
     dims, side = [*reversed(hidden_dims)], image_size
     if name == "mlp":
         dense = mlp(in_dim, *dims, out_channels * side**2, activation=activation, **kwargs)

@@ -96,7 +96,7 @@ def change(coupling: str, bins: int = 8, bound: float = 5.0) -> Change:
         ValueError: unknown name, or a spline's numbers out of range.
     """
     if coupling not in COUPLINGS:
-        raise ValueError(f"coupling {coupling!r} is none of {', '.join(COUPLINGS)}")
+        raise ValueError(f"unknown coupling {coupling!r}; choose from {', '.join(COUPLINGS)}")
     if coupling == "spline":
         return Spline(bins, bound)
     return Additive() if coupling == "additive" else Affine()

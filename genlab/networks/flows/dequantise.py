@@ -37,14 +37,16 @@ class Pixels(nn.Module):
     def __init__(self, preprocess: str = "logit", levels: int = 256, alpha: float = 0.05) -> None:
         super().__init__()
         if preprocess not in PREPROCESSES:
-            raise ValueError(f"preprocess {preprocess!r} is none of {', '.join(PREPROCESSES)}")
+            raise ValueError(
+                f"unknown preprocess {preprocess!r}; choose from {', '.join(PREPROCESSES)}"
+            )
         if levels < 2 or not 0 < alpha < 0.5:
             raise ValueError(f"levels {levels} at least 2, and 0 < alpha {alpha} < 0.5")
         self.preprocess, self.levels, self.alpha = preprocess, levels, alpha
 
     @property
     def quantised(self) -> bool:
-        """Whether images are whole levels, so that bits per dimension mean something."""
+        """True if images are whole levels, so that bits per dimension mean something."""
         return self.preprocess != "none"
 
     def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

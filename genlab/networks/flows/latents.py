@@ -29,7 +29,7 @@ class Latents(nn.Module):
     def __init__(self, dim: int, kind: str = "normal", num_classes: int = 0) -> None:
         super().__init__()
         if kind not in LATENTS:
-            raise ValueError(f"latents {kind!r} is none of {', '.join(LATENTS)}")
+            raise ValueError(f"unknown latents {kind!r}; choose from {', '.join(LATENTS)}")
         self.dim, self.kind, self.num_classes = dim, kind, num_classes
         self.register_buffer("like", torch.zeros(()), persistent=False)  # device and precision
         self.mean = nn.Parameter(torch.zeros(num_classes, dim)) if num_classes else None

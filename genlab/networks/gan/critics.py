@@ -90,9 +90,9 @@ def critic(
         ValueError: unknown name, condition or norm, or an image too small for convolutions.
     """
     if name not in CRITICS:
-        raise ValueError(f"critic {name!r} is none of {', '.join(CRITICS)}")
+        raise ValueError(f"unknown critic {name!r}; choose from {', '.join(CRITICS)}")
     if num_classes and condition not in CONDITIONS:
-        raise ValueError(f"condition {condition!r} is none of {', '.join(CONDITIONS)}")
+        raise ValueError(f"unknown condition {condition!r}; choose from {', '.join(CONDITIONS)}")
     if name != "mlp" and image_size < 8:
         raise ValueError(f"critic {name!r} needs images of at least 8 px, got {image_size}: mlp")
     beside = bool(num_classes) and condition == "concat"
@@ -103,7 +103,7 @@ def critic(
 
 
 def normalises_over_the_batch(network: nn.Module) -> bool:
-    """Whether batch norm makes an output depend on the other images of the batch."""
+    """True if batch norm makes an output depend on the other images of the batch."""
     return any(isinstance(module, _BatchNorm) for module in network.modules())
 
 
@@ -131,7 +131,7 @@ def _mlp(
     norm: str | None = None,
 ) -> tuple[nn.Module, int]:
     if norm not in (None, "none", *NORMS):
-        raise ValueError(f"norm {norm!r} is none of none, {', '.join(NORMS)}")
+        raise ValueError(f"unknown norm {norm!r}; choose from none, {', '.join(NORMS)}")
     layers: list[nn.Module] = [nn.Flatten()]
     for width, following in pairwise((channels * side**2, *hidden_dims)):
         layers += [nn.Linear(width, following), _activation(activation)]
@@ -196,7 +196,7 @@ def _resnet(
     Their ``mean``, as in WGAN-GP, or their ``sum``, as in SNGAN, whose weights cannot grow.
     """
     if pool not in POOLS:
-        raise ValueError(f"pool {pool!r} is none of {', '.join(POOLS)}")
+        raise ValueError(f"unknown pool {pool!r}; choose from {', '.join(POOLS)}")
     halvings = max(0, math.ceil(math.log2(side / 8)))
     halve = [True] * halvings + [False] * 2
     blocks = [

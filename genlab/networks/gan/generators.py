@@ -35,7 +35,7 @@ def norm2d(name: str, channels: int) -> nn.Module:
         ValueError: unknown name.
     """
     if name not in NORMS:
-        raise ValueError(f"norm {name!r} is none of {', '.join(NORMS)}")
+        raise ValueError(f"unknown norm {name!r}; choose from {', '.join(NORMS)}")
     norm: nn.Module = NORMS[name](channels)
     return norm
 
@@ -90,7 +90,7 @@ def generator(
         ValueError: unknown name or norm, or an image too small for convolutions.
     """
     if name not in GENERATORS:
-        raise ValueError(f"generator {name!r} is none of {', '.join(GENERATORS)}")
+        raise ValueError(f"unknown generator {name!r}; choose from {', '.join(GENERATORS)}")
     if latent_dim < 1:
         raise ValueError(f"latent_dim must be at least 1, got {latent_dim}")
     if name != "mlp" and image_size < 8:

@@ -311,7 +311,7 @@ def test_wrong_arguments(tree: Path, shards: Path, tmp_path: Path) -> None:
             folder(shards, order="shards", **more)
     with pytest.raises(ValueError, match="window 0 must be at least 1"):
         folder(shards, order="shards", window=0)
-    with pytest.raises(ValueError, match="order 'shard' is none of global, shards"):
+    with pytest.raises(ValueError, match="unknown order 'shard'; choose from global, shards"):
         folder(shards, order="shard")
     with pytest.raises(ValueError, match="order 'shards' needs shards: genlab pack"):
         folder(tree, order="shards").setup()
@@ -458,7 +458,7 @@ def test_what_pack_refuses(tree: Path, shards: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is there already and not empty"):
         pack(tree, shards, SMALL)
     assert contents(shards) == before
-    with pytest.raises(ValueError, match="split 'val' is none of train, test"):
+    with pytest.raises(ValueError, match="unknown split 'val'; choose from train, test"):
         pack(tree, tmp_path / "x", SMALL, splits=["val"])
     with pytest.raises(MissingDataError, match="no folder"):
         pack(tree / "nowhere", tmp_path / "x", SMALL)

@@ -195,7 +195,9 @@ def test_a_spline_rises_smoothly_and_goes_on_straight() -> None:
 
 
 def test_unknown_names_and_numbers_out_of_range_are_refused() -> None:
-    with pytest.raises(ValueError, match="coupling 'cubic' is none of additive, affine, spline"):
+    with pytest.raises(
+        ValueError, match="unknown coupling 'cubic'; choose from additive, affine, spline"
+    ):
         change("cubic")
     with pytest.raises(ValueError, match="2 bins"):
         change("spline", bins=1)

@@ -69,7 +69,7 @@ def test_real_numbers_pass_as_they_are() -> None:
 
 
 def test_what_is_out_of_range_is_refused() -> None:
-    with pytest.raises(ValueError, match="preprocess 'tanh' is none of none, unit"):
+    with pytest.raises(ValueError, match="unknown preprocess 'tanh'; choose from none, unit"):
         Pixels("tanh")
     with pytest.raises(ValueError, match="levels 1"):
         Pixels(levels=1)

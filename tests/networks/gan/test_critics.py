@@ -94,9 +94,9 @@ def test_clipping_leaves_no_weight_above_the_limit() -> None:
 @pytest.mark.parametrize(
     ("arguments", "options", "said"),
     [
-        (("gan", 1, 28), {}, "'gan' is none of mlp, dcgan, resnet"),
+        (("gan", 1, 28), {}, "'gan'; choose from mlp, dcgan, resnet"),
         (("dcgan", 2, 1), {}, "at least 8 px, got 1"),
-        (("mlp", 1, 8), {"norm": "bach"}, "norm 'bach' is none of none, batch, layer"),
+        (("mlp", 1, 8), {"norm": "bach"}, "unknown norm 'bach'; choose from none, batch, layer"),
         (("dcgan", 1, 8), {"num_classes": 2, "condition": "sum"}, "none of projection, concat"),
     ],
 )
@@ -112,7 +112,7 @@ def test_places_are_averaged_or_added_up() -> None:
     total = critic("resnet", 3, 32, width=4, pool="sum")
     image = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(total.features(image), 64 * mean.features(image))
-    with pytest.raises(ValueError, match="pool 'max' is none of mean, sum"):
+    with pytest.raises(ValueError, match="unknown pool 'max'; choose from mean, sum"):
         critic("resnet", 3, 32, pool="max")
 
 

@@ -49,10 +49,10 @@ def test_without_classes_the_label_has_no_effect() -> None:
 @pytest.mark.parametrize(
     ("arguments", "options", "said"),
     [
-        (("gan", 5, 1, 28), {}, "'gan' is none of mlp, dcgan, resnet"),
+        (("gan", 5, 1, 28), {}, "'gan'; choose from mlp, dcgan, resnet"),
         (("dcgan", 5, 2, 1), {}, "at least 8 px, got 1"),
         (("dcgan", 0, 1, 28), {}, "latent_dim must be at least 1"),
-        (("resnet", 5, 1, 28), {"norm": "bach"}, "norm 'bach' is none of none, batch"),
+        (("resnet", 5, 1, 28), {"norm": "bach"}, "unknown norm 'bach'; choose from none, batch"),
     ],
 )
 def test_what_is_wrong_is_said(arguments: Any, options: dict[str, Any], said: str) -> None:
