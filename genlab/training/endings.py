@@ -29,7 +29,7 @@ def input_errors(recipe: Recipe) -> Iterator[None]:
     except RecipeError:
         raise
     except (ValueError, FileNotFoundError) as error:
-        from genlab.training.building import place_of
+        from genlab.training.refusals import place_of
 
         lines = _lines(error)
         where = place_of(str(error), recipe) if len(lines) < 3 else ""

@@ -16,7 +16,10 @@ OURS = {  # of genlab's packages whose modules are loaded one by one
         "on_device", "sampling", "splits",
     },
     "cli": {"arguments", "fit"},
-    "training": {"building", "endings", "engine", "fitting", "record", "sources", "tracking"},
+    "training": {
+        "building", "endings", "engine", "fitting", "parsing", "record", "refusals", "sources",
+        "tracking",
+    },
     "cluster": {"launch", "signals", "slurm"},
 }  # fmt: skip
 OTHERS = {  # besides those that torch and lightning load, and what these load in turn

@@ -1,0 +1,144 @@
+"""Arguments of one class, checked by jsonargparse against the types that its constructor names."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import enum
+import inspect
+import re
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from genlab.errors import RecipeError, first_line, nearest
+from genlab.recipes import Recipe
+from genlab.training.refusals import place
+
+
+@dataclass
+class Arguments:
+    """Checked arguments of one class, defaults included.
+
+    Args:
+        plain: every argument with its value, as a recipe writes it.
+    """
+
+    group: str
+    plain: dict[str, Any]
+    _parser: ArgumentParser
+    _parsed: Namespace
+
+    def made(self) -> dict[str, Any]:
+        """The arguments with the objects that a ``class_path`` among them names."""
+        parser = self._parser  # jsonargparse renamed it in 4.49
+        make = getattr(parser, "instantiate", None) or parser.instantiate_classes
+        return dict(make(self._parsed)[self.group])
+
+
+def parse(kind: type, group: str, given: dict[str, Any], recipe: Recipe) -> Arguments:
+    """Check a class's arguments and fill in its defaults.
+
+    Args:
+        kind: the class; it is not called.
+        group: place of the arguments in the recipe, such as ``model``.
+        given: arguments that the recipe sets.
+        recipe: names the files in messages.
+
+    Raises:
+        RecipeError: an unknown or missing argument, a wrong type.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    valid = [
+        name.partition(".")[2]
+        for name in parser.add_class_arguments(kind, group, fail_untyped=False, instantiate=False)
+    ]
+    for key in given:
+        if key not in valid:
+            what = f"{kind.__name__} has no argument {key}"
+            raise RecipeError(what, place(recipe, group, key), nearest(key, valid))
+    try:
+        parsed = parser.parse_object({group: copy.deepcopy(given)})  # parsing changes it
+    except argparse.ArgumentError as error:
+        raise _explained(error, kind, group, given, recipe) from None
+    return Arguments(group, plain(parsed[group]), parser, parsed)
+
+
+def parameters(kind: type) -> dict[str, inspect.Parameter]:
+    """A constructor's parameters by name, with those that ``**kwargs`` hands to its bases."""
+    found: dict[str, inspect.Parameter] = {}
+    for owner in kind.__mro__:
+        if "__init__" not in vars(owner):
+            continue
+        own = inspect.signature(owner.__init__).parameters  # type: ignore[misc]
+        found |= {k: v for k, v in own.items() if k not in found}
+        if not any(p.kind is p.VAR_KEYWORD for p in own.values()):
+            break
+    return found
+
+
+def plain(value: Any) -> Any:
+    """Parsed settings as YAML has them: mappings, lists, words and numbers."""
+    if isinstance(value, Namespace):
+        value = value.as_dict()
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, enum.Enum):
+        return value.name
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _explained(
+    error: argparse.ArgumentError,
+    kind: type,
+    group: str,
+    given: dict[str, Any],
+    recipe: Recipe,
+) -> RecipeError:
+    """What jsonargparse refuses: the key, what it must be, what it is."""
+    found = re.match(r'Parser key "([\w.]+)"', str(error))
+    if found is None:  # an argument is missing
+        return RecipeError(f"{group}: {first_line(error)}", recipe.name)
+    key = found[1].partition(".")[2].partition(".")[0]
+    where = place(recipe, group, key)
+    causes = list(_causes(error))[1:]
+    inner = [e for e in causes if isinstance(e, argparse.ArgumentError | ImportError)]
+    if inner:  # about a class that the value names
+        return RecipeError(f"{group}.{key}: {' '.join(str(inner[0]).split())}", where)
+    takes = _spelled(_hints(kind)[key])
+    return RecipeError(f"{group}.{key} must be {takes}, not {given.get(key)!r}", where)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _hints(kind: type) -> dict[str, Any]:
+    """Annotations of a class's constructor and of those of its bases."""
+    found: dict[str, Any] = {}
+    for owner in reversed(kind.__mro__):
+        if "__init__" in vars(owner):
+            found |= typing.get_type_hints(owner.__init__)  # type: ignore[misc]
+    return found
+
+
+def _spelled(annotation: Any) -> str:
+    """A type as a user reads it: ``int or null``, ``one of ['min', 'max']``, ``list[int]``."""
+    parts = typing.get_args(annotation)
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        return " or ".join(_spelled(part) for part in parts)
+    if typing.get_origin(annotation) is typing.Literal:
+        return f"one of {list(parts)}"
+    if annotation is types.NoneType:
+        return "null"
+    if isinstance(annotation, type) and not parts:
+        return annotation.__name__
+    return re.sub(r"\b(?:\w+\.)+", "", str(annotation)).replace("Sequence", "list")

@@ -1,0 +1,138 @@
+"""Data, model and trainer out of a recipe: each once, and wrong input said by its key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+
+from genlab import recipes
+from genlab.data import Digits
+from genlab.errors import RecipeError
+from genlab.methods.vae import VAE
+from genlab.training.building import all_settings, build
+
+HERE = "tests.training.test_building"
+
+
+class Counted(Digits):
+    """Digits that count how often they are made."""
+
+    made = 0
+
+    def __init__(self, colour: float = 0.5, **options: Any) -> None:
+        super().__init__(**options)
+        type(self).made += 1
+
+
+class Broken(Digits):
+    """Digits with a bug."""
+
+    def __init__(self, kind: str = "AttributeError") -> None:
+        super().__init__()
+        if kind == "TypeError":
+            len(3)  # type: ignore[arg-type]
+        if kind == "ValueError":
+            raise ValueError("kind is not for sale")
+        self.nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+class Wrapped(VAE):
+    """A method that takes an object."""
+
+    def __init__(self, inner: torch.nn.Module, **options: Any) -> None:
+        super().__init__(**options)
+        self.inner = inner
+
+
+def built(tmp_path: Path, *words: str, name: str = "vae/digits") -> Any:
+    recipe = recipes.resolve([name], words)
+    recipes.check_keys(recipe)
+    return build(recipe, tmp_path)
+
+
+def refused(tmp_path: Path, *words: str) -> str:
+    with pytest.raises(RecipeError) as error:
+        built(tmp_path, *words)
+    assert len(str(error.value).splitlines()) <= 3
+    return str(error.value)
+
+
+def test_the_data_that_fills_the_numbers_is_trained_with(tmp_path: Path) -> None:
+    Counted.made = 0
+    lab = built(tmp_path, f"data={HERE}.Counted", "data.batch_size=32")
+    assert Counted.made == 1
+    assert type(lab.data) is Counted
+    assert lab.data.batch_size == 32
+    arguments = lab.config["model"]["init_args"]
+    assert (arguments["channels"], arguments["image_size"]) == (1, 8)
+    assert lab.config["data"]["init_args"]["colour"] == 0.5
+    assert "eval_batch_size: 512" in all_settings(lab)
+
+
+def test_a_bug_in_the_users_class_is_not_called_wrong_input(tmp_path: Path) -> None:
+    with pytest.raises(AttributeError, match="nothing"):
+        built(tmp_path, f"data={HERE}.Broken")
+    with pytest.raises(TypeError, match="has no len"):
+        built(tmp_path, f"data={HERE}.Broken", "data.kind=TypeError")
+    text = refused(tmp_path, f"data={HERE}.Broken", "data.kind=ValueError")
+    assert text.splitlines() == ["kind is not for sale", "in the command line, data.kind"]
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["model.latent_dim=abc"], ["model.latent_dim must be int, not 'abc'", "command line"]),
+        (["model.hidden_dims=[1, x]"], ["model.hidden_dims must be", "int", "[1, 'x']"]),
+        (["data.limit=many"], ["data.limit must be int or float or null, not 'many'"]),
+        (["trainer.max_epochs=x"], ["trainer.max_epochs must be int or null, not 'x'"]),
+        (["checkpoint.monitor=3"], ["checkpoint.monitor must be str or null, not 3"]),
+        (["seed_everything=x"], ["seed_everything", "'x'"]),
+        (["trainer.callbacks=[{class_path: Pictures, init_args: {foo: 1}}]"], ["'foo'"]),
+        (["trainer.callbacks=[EarlyStopping]"], ["trainer.callbacks", "monitor"]),
+        (["trainer.callbacks=[nowhere.Watcher]"], ["trainer.callbacks", "nowhere"]),
+        ([f"data={HERE}.Counted", "data.colur=1"], ["Counted", "colur", "colour"]),
+        (["data=os.system"], ["os.system", "LightningDataModule", "command line, data"]),
+        (["data=subprocess.Popen", "data.args=[touch, PWNED]"], ["subprocess.Popen"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_what_is_wrong_is_said_by_its_key(
+    tmp_path: Path, words: list[str], parts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = refused(tmp_path, *words)
+    for part in parts:
+        assert part in text, text
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_data_cannot_move_the_models_first_weights(tmp_path: Path) -> None:
+    class_path = f"{HERE}.Drawing"
+    one, two = (built(tmp_path, *words) for words in ([], [f"data={class_path}"]))
+    for a, b in zip(one.model.parameters(), two.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+class Drawing(Digits):
+    """Digits that draw random numbers when they are made."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        torch.rand(3)
+
+
+def test_objects_are_remembered_as_the_recipe_writes_them(tmp_path: Path) -> None:
+    lab = built(
+        tmp_path, f"model={HERE}.Wrapped",
+        "model.inner={class_path: torch.nn.Linear, init_args: {in_features: 2, out_features: 3}}",
+    )  # fmt: skip
+    assert isinstance(lab.model.inner, torch.nn.Linear)
+    kept = lab.model.hparams["inner"]
+    assert kept["class_path"] == "torch.nn.Linear"
+    assert kept["init_args"]["out_features"] == 3
+    assert lab.model.hparams["_class_path"] == f"{HERE}.Wrapped"
+    assert isinstance(lab.data, L.LightningDataModule)
