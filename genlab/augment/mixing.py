@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from genlab.internals import torch_parts
+
 
 class Mixing(nn.Module):
     """Images and soft targets for a batch of labelled images.
@@ -94,7 +96,7 @@ def _all_known(label: Tensor) -> None:
     message = "mixing requires labels: this batch contains unlabelled images (label -1)"
     known = (label >= 0).all()
     if label.device.type == "cuda":
-        torch._assert_async(known, message)  # without waiting for the device
+        torch_parts.assert_on_device(known, message)  # without waiting for the device
     elif not known:
         raise ValueError(message)
 

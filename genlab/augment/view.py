@@ -11,6 +11,7 @@ from genlab.augment.boxes import crop_boxes
 from genlab.augment.colour import HUE, draw_jitter, jitter, on_host, on_some, solarise
 from genlab.augment.draws import Params, Shape, coin, for_this_rank, uniform
 from genlab.augment.linear import blur, resized_crop
+from genlab.internals import torch_parts
 
 STREAM = 16  # of the batch's seed; view k draws from stream 16 + k
 CACHE = 2**20  # numbers that a CPU works on at a time: 4 MB
@@ -107,7 +108,7 @@ class View(nn.Module):
         views = image.new_empty(len(image), image.shape[1], side, side)
         for rows in order.tensor_split(-(-len(image) // most)):
             done = self._see(*_some(image, drawn, rows), side)
-            torch._foreach_copy_([views[row] for row in rows.tolist()], list(done.unbind()))
+            torch_parts.foreach_copy_([views[row] for row in rows.tolist()], list(done.unbind()))
         return views
 
     def _see(self, image: Tensor, drawn: Params, side: int) -> Tensor:

@@ -10,6 +10,8 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 
+from genlab.internals import torch_parts
+
 LIVE = "live_weights"  # key of a checkpoint: the trained weights behind the average
 
 
@@ -85,7 +87,7 @@ class EMAWeights(L.Callback):
         known = self.average.keys() & trained.keys()
         if known:
             mine, theirs = [self.average[n] for n in known], [trained[n] for n in known]
-            torch._foreach_lerp_(mine, theirs, 1 - (keep if self.warmup else self.decay))
+            torch_parts.foreach_lerp_(mine, theirs, 1 - (keep if self.warmup else self.decay))
         self.average |= {n: p.clone() for n, p in trained.items() if n not in known}
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

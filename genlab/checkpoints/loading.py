@@ -10,6 +10,7 @@ import lightning as L
 from genlab import recipes, runs
 from genlab.checkpoints.safe_read import content as content_of
 from genlab.errors import CheckpointError, RunError
+from genlab.internals import lightning_parts, messages
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -54,8 +55,8 @@ def described(content: dict[str, Any], path: str | Path) -> dict[str, Any]:
         CheckpointError: it names no class.
     """
     arguments = dict(content.get("hyper_parameters") or {})
-    class_path = arguments.pop("_class_path", None) or content.get("genlab", {}).get("class_path")
-    arguments.pop("_instantiator", None)
+    written = lightning_parts.take_class_path(arguments)
+    class_path = written or content.get("genlab", {}).get("class_path")
     if class_path is None:
         raise CheckpointError(f"{path} names no class: use CLASS.load_from_checkpoint(PATH)")
     return {"class_path": class_path, "init_args": without_download(arguments)}
@@ -94,7 +95,7 @@ def restore(
     try:
         method.load_state_dict(content["state_dict"])
     except RuntimeError as error:
-        why, kind = str(error).splitlines()[-1].strip(), type(method).__name__
+        why, kind = messages.mismatch(error), type(method).__name__
         raise CheckpointError(f"{path} does not fit {kind}: {why}") from None
     return method.eval()
 

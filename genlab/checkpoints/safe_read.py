@@ -16,6 +16,7 @@ import safetensors.torch
 import torch
 
 from genlab.errors import CheckpointError
+from genlab.internals import messages
 
 # Other programs' settings that lie beside weights. Those of these packages are read as `_Inert`.
 _SETTINGS = re.compile(r"(omegaconf|pytorch_lightning|lightning|lightning_fabric|lightly|solo)\.\w")
@@ -113,7 +114,7 @@ def _read_safely(file: Path, hint: str) -> Any:
                 warnings.filterwarnings("ignore", message="Detected pickle protocol")
                 return torch.load(file, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
-            blocked = _blocked(error)
+            blocked = messages.refused_global(error)
             if blocked is None:
                 reason = "is truncated or is not a checkpoint"
                 raise CheckpointError(f"{file} {reason}: {_first_line(error)}") from None
@@ -133,17 +134,5 @@ def _stand_in(name: str) -> tuple[type, str] | None:
     return (_PlainDict if name.endswith("Dict") and "Config" not in name else _Inert, name)
 
 
-def _blocked(error: pickle.UnpicklingError) -> str | None:
-    """The name of what the reader refused, None where it could not read at all."""
-    text = str(error)
-    found = re.search(r"GLOBAL (\S+)", text) or re.search(r"got (<class .*?>)", text)
-    if found is None and "reduce for unrecognized" in text:
-        return "a call of a function"
-    return found[1] if found else None
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    if "Weights only load failed" in text:
-        text = text.rpartition("WeightsUnpickler error:")[2]
-    return (text.strip() or type(error).__name__).splitlines()[0][:200]
+def _first_line(error: Exception) -> str:
+    return (messages.unpickler_reason(error) or type(error).__name__).splitlines()[0][:200]

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from genlab import __version__
 from genlab.cluster import slurm
 from genlab.errors import RecipeError, RunError, nearest
+from genlab.internals import messages, python_parts
 
 EXAMPLES = """\
 recipes
@@ -60,11 +61,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing."""
-        head, _, rest = message.partition("unrecognized arguments: ")
-        if rest and not head:
-            name = rest.split()[0].partition("=")[0]
+        if (name := messages.unknown_option(message)) is not None:
             raise RecipeError(
-                f"{self.prog} has no option {name}", hint=nearest(name, self._option_string_actions)
+                f"{self.prog} has no option {name}",
+                hint=nearest(name, python_parts.option_names(self)),
             )
         raise RecipeError(message, hint=f"{self.prog} --help shows what is possible")
 

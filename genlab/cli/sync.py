@@ -13,8 +13,9 @@ from pathlib import Path
 from genlab import runs as run_directories
 from genlab.errors import RunError
 from genlab.experiments.comparison import chosen
+from genlab.internals.messages import sync_failure
+from genlab.internals.wandb_parts import has_records, is_synced
 
-HEADER = 7  # bytes of a .wandb file before its first record
 NAME = re.compile(r"offline-run-(\d{8}_\d{6})-(.+)")
 
 
@@ -31,11 +32,6 @@ def parts(run: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.name)
 
 
-def is_synced(part: Path) -> bool:
-    """Whether ``wandb sync`` has left its mark, a .synced file beside the .wandb file."""
-    return any(part.glob("*.wandb.synced"))
-
-
 def pending(found: Iterable[Path]) -> list[Path]:
     """The parts still to go up, run by run, each run's oldest first.
 
@@ -45,11 +41,7 @@ def pending(found: Iterable[Path]) -> list[Path]:
     every = [
         part for run in found for part in parts(run)[: -1 if run_directories.held(run) else None]
     ]
-    return [part for part in every if not is_synced(part) and _begun(part)]
-
-
-def _begun(part: Path) -> bool:
-    return any(file.stat().st_size > HEADER for file in part.glob("*.wandb"))
+    return [part for part in every if not is_synced(part) and has_records(part)]
 
 
 def sync(runs: list[str], dry_run: bool = False, root: str = "runs") -> int:
@@ -85,8 +77,4 @@ def _upload(part: Path) -> str:
     command = [sys.executable, "-c", program, "sync", str(part)]
     environment = {k: v for k, v in os.environ.items() if k not in ("WANDB_MODE", "WANDB_SILENT")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if is_synced(part):  # the exit code is 0 whatever happened
-        return ""
-    said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    wrong = [line for line in said if re.search("error|fail|not |unable|denied", line, re.I)]
-    return (wrong or said or ["wandb sync said nothing"])[-1].removeprefix("wandb: ")
+    return "" if is_synced(part) else sync_failure(done.stdout + done.stderr)

@@ -6,6 +6,8 @@ from typing import Any
 
 import lightning as L
 
+from genlab.internals import lightning_parts
+
 
 class ExactResume(L.Callback):
     """Puts the training loaders, and the trainer's epoch, where the checkpoint's run was.
@@ -26,20 +28,22 @@ class ExactResume(L.Callback):
     def join(cls, trainer: Any) -> None:
         """Add it to a trainer that has none yet."""
         if trainer is not None and not any(isinstance(c, cls) for c in trainer.callbacks):
-            trainer.callbacks.insert(0, cls())
+            lightning_parts.add_first(trainer, cls())
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Make the epoch counters agree with where the loader was."""
-        loop = checkpoint.get("loops", {}).get("fit_loop", {})
-        states = loop.get("state_dict", {}).get("combined_loader", [])
-        if states and loop["epoch_progress"]["current"]["processed"] == states[0]["epoch"] + 1:
-            _correct(loop["epoch_progress"], loop["epoch_loop.batch_progress"])
+        states = lightning_parts.loader_states(checkpoint)
+        if not states:
+            return
+        epochs, batches = lightning_parts.epoch_counters(checkpoint)
+        if epochs["current"]["processed"] == states[0]["epoch"] + 1:
+            _correct(epochs, batches)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Load the states that are still waiting; the first batch has not been asked for yet."""
-        trainer.fit_loop._load_combined_loader_states()
+        lightning_parts.load_waiting_loader_states(trainer)
 
 
 def _correct(epochs: dict[str, Any], batches: dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ A `DataLoader` that collates samples one by one is about forty times slower on s
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from genlab.data.sampling import check_sampling, epoch_order
+from genlab.internals import lightning_parts
 
 Batch = dict[str, Any]
 MASK = 2**64 - 1
@@ -37,7 +37,7 @@ class Source(Protocol):
 
 def default_seed() -> int:
     """What ``seed_everything`` was told, else 0."""
-    return int(os.environ.get("PL_GLOBAL_SEED", 0))
+    return lightning_parts.global_seed()
 
 
 def batch_seed(seed: int, epoch: int, batch: int) -> int:

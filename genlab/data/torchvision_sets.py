@@ -17,6 +17,7 @@ from genlab.data.files.download import fetch, location
 from genlab.data.images import Images
 from genlab.data.in_memory import Pictures
 from genlab.data.loader import Source
+from genlab.internals import messages
 
 
 class TorchvisionImages(Images):
@@ -82,7 +83,7 @@ class TorchvisionImages(Images):
         try:
             return self.pictures(self.open(self.root, part, False))
         except (RuntimeError, ValueError, AssertionError, EOFError, OSError, LookupError) as error:
-            if isinstance(error, FileNotFoundError) or "not found" in str(error).lower():
+            if messages.says_not_found(error):
                 raise self.missing() from None
             raise BrokenDataError(
                 f"{self.place()} cannot be read ({str(error) or type(error).__name__}); "

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import inception as torchvision_inception
 
+from genlab.internals import messages, torch_parts
+
 SIDE, DIM, CLASSES = 299, 2048, 1008
 
 
@@ -36,7 +38,7 @@ class Inception(nn.Module):
             try:
                 network.load_state_dict(weights)
             except RuntimeError as error:
-                why = str(error).splitlines()[-1].strip()
+                why = messages.mismatch(error)
                 raise ValueError(f"these are no weights of FID's Inception: {why}") from None
         self.head, network.fc = network.fc, nn.Identity()
         self.network = network.eval().requires_grad_(False)
@@ -66,9 +68,9 @@ class _TrueMean:
 
     branch_pool: nn.Module
 
-    def _forward(self, x: Tensor) -> list[Tensor]:
-        *rest, _ = super()._forward(x)  # type: ignore[misc]
-        return [*rest, self.branch_pool(self._pool(x))]
+    def forward(self, x: Tensor) -> Tensor:
+        *rest, _ = torch_parts.inception_branches(self, x)  # type: ignore[arg-type]
+        return torch.cat([*rest, self.branch_pool(self._pool(x))], 1)
 
     def _pool(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)

@@ -20,6 +20,7 @@ from torchmetrics import MeanMetric, MetricCollection
 
 from genlab import distributed, losses, networks, optim
 from genlab.augment import Mixing
+from genlab.internals import lightning_parts
 from genlab.metrics import classification_metrics, per_class
 
 HIGHEST = {
@@ -201,7 +202,8 @@ class Classifier(L.LightningModule):
 
     def _class_counts(self) -> Tensor:
         """Training images of each class, (K,); a class without any counts as one image."""
-        counts = getattr(getattr(self._trainer, "datamodule", None), "class_counts", None)
+        data = getattr(lightning_parts.trainer_of(self), "datamodule", None)
+        counts = getattr(data, "class_counts", None)
         if counts is None:
             raise ValueError("class_weights and prior_bias need data that know their class_counts")
         padded = list(counts) + [0] * (self.hparams["num_classes"] - len(counts))

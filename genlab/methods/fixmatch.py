@@ -23,6 +23,7 @@ from torchmetrics import MeanMetric, MetricCollection
 
 from genlab import distributed, losses, networks, optim
 from genlab.errors import nearest
+from genlab.internals import lightning_parts
 from genlab.metrics import classification_metrics, per_class
 from genlab.metrics.pseudo_labels import PseudoLabels
 from genlab.networks import pseudo_label_rules
@@ -108,7 +109,7 @@ class FixMatch(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         """What the data decide, at the start of training; a checkpoint brings its own."""
-        data: Any = getattr(self._trainer, "datamodule", None)
+        data: Any = getattr(lightning_parts.trainer_of(self), "datamodule", None)
         if stage != "fit" or getattr(data, "label_record", None) is None:
             return
         if isinstance(self.rule, pseudo_label_rules.FlexThreshold):

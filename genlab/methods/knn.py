@@ -66,6 +66,7 @@ class KNN(L.LightningModule):
         self.encoder.eval()
         self.clock = nn.Parameter(torch.zeros(()))  # Lightning and DDP want something to train
         self._keep(torch.zeros(0, self.encoder.out_dim), *torch.zeros(2, 0, dtype=torch.int64))
+        self.register_load_state_dict_pre_hook(_make_room)
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> Tensor:
@@ -120,9 +121,9 @@ class KNN(L.LightningModule):
         for name, rows in (("features", features), ("label", label), ("position", position)):
             self.register_buffer(name, rows)
 
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        """A checkpoint's bank has as many rows as it has."""
-        for name in ("features", "label", "position"):
-            if (rows := state_dict.get(prefix + name)) is not None:
-                self.register_buffer(name, torch.empty_like(rows, device=self.device))
-        super()._load_from_state_dict(state_dict, prefix, *args)
+
+def _make_room(method: Any, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """A checkpoint's bank has as many rows as it has."""
+    for name in ("features", "label", "position"):
+        if (rows := state_dict.get(prefix + name)) is not None:
+            method.register_buffer(name, torch.empty_like(rows, device=method.device))

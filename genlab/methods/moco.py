@@ -20,6 +20,7 @@ from torch import Tensor
 
 from genlab import distributed, losses, networks, optim
 from genlab.augment.pairs import pair
+from genlab.internals import torch_parts
 from genlab.losses.contrastive import normalise
 from genlab.metrics.embedding import similarities
 from genlab.networks.ema import ema_copy, ema_step
@@ -93,7 +94,7 @@ class MoCo(L.LightningModule):
         self.bn_splits = bn_splits
         self._new_keys: dict[int, Tensor] = {}  # of the batches since the last optimiser step
         # equal on all ranks as it is: DDP need not send its 33 MB (K = 65536) at every step
-        self._ddp_params_and_buffers_to_ignore = ["queue.keys", "queue.pointer"]
+        torch_parts.ignore_in_ddp(self, ["queue.keys", "queue.pointer"])
 
     def on_fit_start(self) -> None:
         """Refuse a batch that queue or groups do not fit; start from one queue on all ranks."""

@@ -9,7 +9,6 @@ draws without a class.
 
 from __future__ import annotations
 
-import contextvars
 import math
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from genlab import checkpoints, optim
+from genlab.internals import lightning_parts
 from genlab.losses import vq
 from genlab.networks.autoencoders.pixelcnn import PixelCNN
 from genlab.networks.autoencoders.transformer import CausalTransformer
@@ -224,12 +224,8 @@ def _tokenizer(path: str | None, spec: dict[str, Any] | None) -> L.LightningModu
     """The VQ-VAE of a checkpoint, or a fresh one from its description."""
     if (path is None) == (spec is None):
         raise ValueError("tokenizer: give the checkpoint or run of a VQ-VAE (one of path and spec)")
-    # An empty context: Lightning's CLI hands its hyper-parameters for *this* model to every model
-    # built while it constructs one.
-    context = contextvars.Context()
-    method = (
-        context.run(checkpoints.load, path) if path else context.run(checkpoints.build, spec or {})
-    )
+    build, given = (checkpoints.load, path) if path is not None else (checkpoints.build, spec)
+    method = lightning_parts.outside_cli(build, given)
     if not isinstance(method, Tokenizer):
         raise ValueError(f"tokenizer: {path or spec} is a {type(method).__name__}, not a VQ-VAE")
     return method

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from genlab import distributed, losses, networks, optim
 from genlab.errors import nearest
+from genlab.internals import lightning_parts
 
 CONSTRAINTS = ("penalty", "one_sided_penalty", "clip", "spectral_norm", "none")
 OUTPUTS = ("tanh", "linear")
@@ -198,7 +199,7 @@ class WGANGP(L.LightningModule):
             figures.update(self._backward(self.critic, self.critic_loss, real, label, *drawn))
             return figures["loss"]
 
-        self.trainer.strategy.optimizer_step(optimizer, closure, model=self)
+        lightning_parts.step_uncounted(self.trainer, optimizer, closure, self)
         if self.hparams["constraint"] == "clip":
             networks.clip_weights(self.critic, self.hparams["clip_value"])
         return figures
@@ -241,7 +242,7 @@ class WGANGP(L.LightningModule):
 
     def on_train_batch_end(self, *args: Any) -> None:
         """Let what is logged next stand at the generator's steps: Lightning counts batches."""
-        self.trainer.fit_loop.epoch_loop._batches_that_stepped = max(0, self.global_step - 1)
+        lightning_parts.set_logged_step(self.trainer, max(0, self.global_step - 1))
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """The critic's estimate and steepness on held-out images and as many samples."""

@@ -8,6 +8,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from genlab.internals import torch_parts
+
 
 class EMA(nn.Module):
     """The exponential moving average of a module, itself usable as that module.
@@ -52,7 +54,7 @@ class EMA(nn.Module):
         ema_step(self.average, module, min(self.decay, (1 + step) / (10 + step)))
         mine, theirs = list(self.average.buffers()), list(module.buffers())
         if mine:
-            torch._foreach_copy_(mine, theirs)
+            torch_parts.foreach_copy_(mine, theirs)
 
 
 def ema_copy(module: nn.Module) -> nn.Module:
@@ -68,7 +70,7 @@ def ema_step(average: nn.Module, module: nn.Module, decay: float) -> None:
     """Set average <- decay * average + (1 - decay) * module, parameters only, in place."""
     mine: list[Tensor] = list(average.parameters())
     theirs = [p.detach() for p in module.parameters()]
-    torch._foreach_lerp_(mine, theirs, 1 - decay)
+    torch_parts.foreach_lerp_(mine, theirs, 1 - decay)
 
 
 def cosine_to_one(base: float, step: int, total: float) -> float:

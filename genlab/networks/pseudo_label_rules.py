@@ -60,6 +60,7 @@ class FlexThreshold(nn.Module):
         super().__init__()
         self.num_classes, self.threshold = num_classes, threshold
         self.register_buffer("last", torch.empty(0, dtype=torch.int64))
+        self.register_load_state_dict_pre_hook(_make_room)
 
     def begin(self, index: Tensor) -> None:
         """Make room for the unlabelled images, given by their index (N,)."""
@@ -86,10 +87,11 @@ class FlexThreshold(nn.Module):
         where, what = (distributed.gather_rows(x[sure]) for x in (index, label))
         self.last[where] = what
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        if (saved := state_dict.get(f"{prefix}last")) is not None:
-            self.last = self.last.new_empty(saved.shape)  # as many images as it was trained on
-        super()._load_from_state_dict(state_dict, prefix, *args)
+
+def _make_room(rule: Any, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """For as many images as a state dict's rule was trained on."""
+    if (saved := state_dict.get(f"{prefix}last")) is not None:
+        rule.last = rule.last.new_empty(saved.shape)
 
 
 class FreeThreshold(nn.Module):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class SplitBatchNorm(nn.BatchNorm2d):
@@ -67,7 +68,7 @@ def split_batch_norm(module: nn.Module, groups: int) -> None:
     if not has_batch_norm(module):
         raise ValueError("bn_splits: this encoder has no batch norm")
     for path, child in list(module.named_modules()):
-        if not isinstance(child, _BatchNorm):
+        if not isinstance(child, BATCH_NORMS):
             continue
         plain = type(child) is nn.BatchNorm2d and child.affine and child.track_running_stats
         if not plain or child.momentum is None:
@@ -92,4 +93,4 @@ def check_groups(images: int, groups: int) -> None:
 
 def has_batch_norm(module: nn.Module) -> bool:
     """True if a result for one image depends on the others of its batch."""
-    return any(isinstance(child, _BatchNorm) for child in module.modules())
+    return any(isinstance(child, BATCH_NORMS) for child in module.modules())

@@ -14,6 +14,7 @@ from typing import Any
 import lightning as L
 import torch
 
+from genlab.internals import lightning_parts, timm_parts
 from genlab.optim import clip, names, sam, schedules
 from genlab.optim.checking import DEFAULTS, arguments, check
 from genlab.optim.groups import parameter_groups
@@ -80,7 +81,7 @@ def build(
         ValueError: a wrong setting (`check`), or a schedule without a number of steps.
     """
     options = DEFAULTS | (settings or {})
-    check(settings, module, module._trainer)
+    check(settings, module, lightning_parts.trainer_of(module))
     name = str(options["name"])
     lr = float(options["lr"]) * _batch_factor(module, options["lr_batch"])
     groups = parameter_groups(
@@ -97,7 +98,7 @@ def build(
     optimizer = names.create(name, groups, lr, arguments(options))
     if names.second_order(name):
         names.keep_graph(module)
-    inner = getattr(optimizer, "_base_optimizer", optimizer)  # what steps inside timm's Lookahead
+    inner = timm_parts.inner_optimizer(optimizer)
     schedules.attach(inner, module, options, repeats)
     if options["sam"] is not None:
         sam.attach(inner, module, float(options["sam"]), bool(options["sam_adaptive"]))
@@ -109,7 +110,7 @@ def build(
 def _batch_factor(module: L.LightningModule, lr_batch: int | None) -> float:
     if lr_batch is None:
         return 1.0
-    data = getattr(module._trainer, "datamodule", None)
+    data = getattr(lightning_parts.trainer_of(module), "datamodule", None)
     if data is None:
         raise ValueError("lr_batch requires a data module that knows its batch_size")
     return float(data.batch_size) / lr_batch

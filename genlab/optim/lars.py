@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genlab.internals import torch_parts
+
 
 class LARS(torch.optim.Optimizer):
     r"""Layer-wise adaptive rates for large batches.
@@ -81,20 +83,20 @@ class LARS(torch.optim.Optimizer):
             if "momentum_buffer" not in self.state[p]:
                 self.state[p]["momentum_buffer"] = torch.zeros_like(p)
         buffers = [self.state[p]["momentum_buffer"] for p in weights]
-        torch._foreach_mul_(buffers, group["momentum"])
-        torch._foreach_add_(buffers, updates)
-        torch._foreach_add_(weights, buffers, alpha=-group["lr"])
+        torch_parts.foreach_mul_(buffers, group["momentum"])
+        torch_parts.foreach_add_(buffers, updates)
+        torch_parts.foreach_add_(weights, buffers, alpha=-group["lr"])
 
 
 def _scaled(group: dict[str, Any], weights: list[Tensor], grads: list[Tensor]) -> list[Tensor]:
     """Each layer's q (g + lambda w); nothing is fetched from the device."""
-    updates = torch._foreach_add(grads, weights, alpha=group["weight_decay"])
-    sizes = torch.stack(torch._foreach_norm(weights))
-    lengths = torch.stack(torch._foreach_norm(grads if group["clip_lr"] else updates))
+    updates = torch_parts.foreach_add(grads, weights, alpha=group["weight_decay"])
+    sizes = torch.stack(torch_parts.foreach_norm(weights))
+    lengths = torch.stack(torch_parts.foreach_norm(grads if group["clip_lr"] else updates))
     if group["clip_lr"]:
         lengths = lengths + group["weight_decay"] * sizes
     ratio = group["trust_coefficient"] * sizes / lengths
     if group["clip_lr"]:
         ratio = (ratio / group["lr"]).clamp(max=1)
     ratio = torch.where((sizes > 0) & (lengths > 0), ratio, 1.0)
-    return list(torch._foreach_mul(updates, list(ratio.unbind())))
+    return torch_parts.foreach_mul(updates, ratio.unbind())

@@ -8,6 +8,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from genlab.internals import lightning_parts
 from genlab.optim.hooks import Closure, closure_of, with_closure
 
 ETA = 0.01  # of ASAM: what is added to |w|
@@ -34,7 +35,7 @@ def attach(
         closure = closure_of(args, kwargs)
         if closure is None:
             raise ValueError("sam steps need a closure: optimizer.step(closure)")
-        refuse(module._trainer)
+        refuse(lightning_parts.trainer_of(module))
         return with_closure(
             args, kwargs, lambda: two_passes(closure, module, weights, rho, adaptive)
         )

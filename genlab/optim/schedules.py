@@ -9,6 +9,8 @@ from typing import Any
 import lightning as L
 import torch
 
+from genlab.internals import lightning_parts
+
 FALLING: dict[str, Callable[[float], float]] = {  # from 1 at the start of a run to its end
     "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
     "linear": lambda done: 1 - done,
@@ -111,7 +113,7 @@ def _milestones(module: L.LightningModule, options: dict[str, Any], total: int) 
     given = options["milestones"]
     if max(given) < 1:
         return [round(m * total) for m in given]
-    epochs = getattr(module._trainer, "max_epochs", None)
+    epochs = getattr(lightning_parts.trainer_of(module), "max_epochs", None)
     if not epochs or epochs < 1:
         raise ValueError(
             "milestones in epochs require trainer.max_epochs; use fractions of the run"
@@ -128,7 +130,7 @@ def _set_momentum(group: dict[str, Any], momentum: float) -> None:
 
 def _steps(module: L.LightningModule, options: dict[str, Any]) -> tuple[int, int]:
     """Optimiser steps of the whole run (0 if endless or unknown), and of the warm-up."""
-    trainer = module._trainer
+    trainer = lightning_parts.trainer_of(module)
     warmup_steps, warmup_epochs = int(options["warmup_steps"]), float(options["warmup_epochs"])
     if trainer is None:
         return 0, warmup_steps

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from genlab.errors import RecipeError, nearest
+from genlab.internals.python_parts import drop_resolver
 
 
 def root() -> Path:
@@ -90,10 +91,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
 
 BOOL = "tag:yaml.org,2002:bool"
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != BOOL]
-    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
-}
+drop_resolver(_Loader, BOOL)
 _Loader.add_implicit_resolver(
     BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
 )

@@ -14,6 +14,7 @@ import genlab
 from genlab import process, runs
 from genlab.cluster import slurm
 from genlab.errors import RecipeError
+from genlab.internals import lightning_parts
 from genlab.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def early_refusals(lab: Lab, run: Path, new: bool) -> Iterator[None]:
             runs.remove(run)
         raise RecipeError("\n".join(_lines(error)[:2]), lab.recipe.name) from error
     except SystemExit:
-        if lab.trainer.interrupted:
+        if lightning_parts.was_interrupted(lab.trainer):
             print(f"stopped; go on with: {_resume(run)}", file=sys.stderr)
         raise
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from genlab import process, recipes, runs
 from genlab.cluster import launch, signals, slurm
 from genlab.errors import RecipeError, RunError
+from genlab.internals import lightning_parts
 from genlab.recipes import Recipe
 from genlab.training import record
 from genlab.training.endings import early_refusals, input_errors, leave
@@ -112,7 +113,8 @@ def _take_from(checkpoint: Path, recipe: Recipe) -> dict[str, Any]:
 
 def _fit(lab: Lab, run: Path, checkpoint: Path | None, resuming: bool) -> None:
     facts = record.begin(lab, run, checkpoint)
-    lab.trainer.loggers = lab.tracking.loggers(run, lab.recipe.name, lab.config | {"run": facts})
+    loggers = lab.tracking.loggers(run, lab.recipe.name, lab.config | {"run": facts})
+    lightning_parts.set_loggers(lab.trainer, loggers)
     lab.checkpoints.stamp = {"recipe": lab.config, "name": lab.recipe.name}
     step = _cut_back(lab, checkpoint) if resuming else 0
     with early_refusals(lab, run, new=not resuming):
@@ -139,8 +141,7 @@ def _prepare(lab: Lab, checkpoint: Path | None) -> None:
 
             content = read(checkpoint)
             restore(lab.model, content, checkpoint).train()
-            state = content["loops"]["fit_loop"]["state_dict"]
-            for one in state.get("combined_loader", []):
+            for one in lightning_parts.loader_states(content):
                 loader.check_state(one)
     _say_batch(lab)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import re
-import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any
@@ -17,7 +15,7 @@ from timm.layers import resample_patch_embed
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
-_FILTERS = ("checkpoint_filter_fn", "_filter_fn", "_filter_torchvision_pretrained")  # timm's names
+from genlab.internals import timm_parts
 
 _POSITIONS = re.compile(r"pos_emb|position_emb|rel_pos|relative_position_bias_table|attention_bias")
 _STUMBLES = (KeyError, AttributeError, RuntimeError, ValueError, AssertionError, IndexError)
@@ -43,7 +41,7 @@ def resized(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         model: of the wanted geometry.
     """
     state = _without_distillation(state, model)
-    rename = _filter(model)
+    rename = timm_parts.state_dict_filter(model)
     if rename is not None:  # a family's own conversion stumbles over another family's names
         with suppress(*_STUMBLES), _quiet():
             state = rename(dict(state), model)
@@ -111,22 +109,6 @@ def _input_weights(model: nn.Module) -> list[str]:
     names = [f"{name}.weight" for name in ((told,) if isinstance(told, str) else told)]
     first = (f"{n}.weight" for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
     return [name for name in names if name in own] or [*islice(first, 1)]
-
-
-def _filter(model: nn.Module) -> Callable[..., dict[str, Tensor]] | None:
-    """Timm's function that brings a foreign state dict to the model's family, where it has one."""
-    for kind in type(model).__mro__:
-        module = sys.modules.get(kind.__module__)
-        if not kind.__module__.startswith("timm."):
-            continue
-        found = next((getattr(module, name) for name in _FILTERS if hasattr(module, name)), None)
-        if found is not None:
-            return found if len(inspect.signature(found).parameters) > 1 else _of_two(found)
-    return None
-
-
-def _of_two(function: Callable[..., dict[str, Tensor]]) -> Callable[..., dict[str, Tensor]]:
-    return lambda state, _: function(state)
 
 
 def _cfg(model: nn.Module) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genlab.augment.ct_augment import CTAugment
+from genlab.internals import lightning_parts
 from genlab.networks.functional import logits_with
 
 
@@ -39,7 +40,7 @@ class LearnedAugment(L.Callback):
         if trainer is None or not isinstance(policy, CTAugment):
             return
         if not any(isinstance(c, cls) for c in trainer.callbacks):
-            trainer.callbacks.insert(0, cls(policy))
+            lightning_parts.add_first(trainer, cls(policy))
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if stage != "fit":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import tarfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from genlab.data.errors import BrokenDataError
 from genlab.data.files.decoding import decode, flatten
 from genlab.data.files.folder_scan import Listing, scan
 from genlab.data.shards.index import ENTRY, FORMAT, HEADER, INDEX, member, sha256
+from genlab.internals import messages, python_parts
 
 Picture = tuple[int, bytes, str]  # position in the listing, bytes, why it cannot be read
 Tell = Callable[[int, int], None]  # pictures done, of how many
@@ -228,11 +228,11 @@ class _Shards:
         label = int(self.listing.labels[index])
         file, key = self.listing.files[index], member(index)
         jpeg = self.packing.resize is not None and data[:3] == b"\xff\xd8\xff"
-        start = tar.offset
+        start = python_parts.end_of_archive(tar)
         _member(tar, key + (".jpg" if jpeg else file.suffix.lower()), data)
         if label >= 0:
             _member(tar, f"{key}.cls", str(label).encode())
-        tar.members = []  # type: ignore[attr-defined]  # tarfile would keep every header in memory
+        python_parts.forget_members(tar)
         return 0, start + HEADER, len(data), label, index
 
     def _picture(self, index: int) -> Picture:
@@ -243,7 +243,7 @@ class _Shards:
             decode(BytesIO(data), 16, 3)
             return index, self._resized(data), ""
         except Exception as error:  # damaged files make PIL raise nearly anything
-            why = re.sub(r" <_io\.\S+ object at 0x[0-9a-f]+>", "", str(error))
+            why = messages.without_stream(error)
             return index, b"", f"{file}: {why or type(error).__name__}".splitlines()[0]
 
     def _refuse(self, broken: str) -> str:

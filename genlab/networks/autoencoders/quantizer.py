@@ -94,7 +94,7 @@ class VectorQuantizer(nn.Module):
         self.register_buffer("batch_count", torch.zeros(num_codes))
         self.register_buffer("batch_sum", torch.zeros(num_codes, code_dim))
         self.register_buffer("candidates", start.clone())
-        self._started = not init_from_data  # a copy of the flag that needs no device sync to read
+        self.started = not init_from_data  # a copy of the flag that needs no device sync to read
         self.register_load_state_dict_post_hook(_forget_started)
 
     def forward(self, z: Tensor) -> Quantized:
@@ -102,7 +102,7 @@ class VectorQuantizer(nn.Module):
         with torch.autocast(z.device.type, enabled=False):
             z = z if z.dtype == torch.float64 else z.float()
             rows = z.detach().movedim(1, -1).reshape(-1, self.code_dim)  # (N, D), N = B h w
-            if self.training and not self._started:
+            if self.training and not self.started:
                 self._start(rows, len(rows) // len(z))
             nearest = self._nearest(rows)
             if self.training:
@@ -147,7 +147,7 @@ class VectorQuantizer(nn.Module):
             self.candidates.copy_(distributed.all_reduce_sum(self._draw(rows, per_image)))
             self._replace(torch.ones_like(self.cluster_size, dtype=torch.bool))
             self.initialised.fill_(True)
-        self._started = True
+        self.started = True
 
     @torch.no_grad()
     def _record(self, rows: Tensor, nearest: Tensor, per_image: int) -> None:
@@ -192,7 +192,7 @@ class VectorQuantizer(nn.Module):
 def _forget_started(module: nn.Module, incompatible_keys: object) -> None:
     """After loading, the saved flag decides whether the codebook is initialised."""
     assert isinstance(module, VectorQuantizer)
-    module._started = False
+    module.started = False
 
 
 class GumbelQuantizer(nn.Module):

@@ -14,6 +14,7 @@ from timm.models.convmixer import ConvMixer
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from genlab.internals import messages
 from genlab.networks.encoders.airbench import Airbench
 from genlab.networks.encoders.cifar_resnet import CIFARResNet
 from genlab.networks.encoders.lenet import LeNet
@@ -207,8 +208,9 @@ def _make(name: str, kind: Callable[..., nn.Module], options: dict[str, Any]) ->
             return kind(**options)
     except (TypeError, AssertionError, ZeroDivisionError, RuntimeError) as error:
         text = next(iter(str(error).splitlines()), "") or type(error).__name__
-        found = re.search(r"(unexpected|multiple values for) keyword argument\S* \W*(\w+)", text)
-        if found is None:
+        unknown = messages.unknown_argument(error)
+        if unknown is None:
             raise ValueError(f"encoder {name}: {text}") from None
-        fixed = found[1] != "unexpected" and found[2] == "patch_size"
-        raise (_FixedError if fixed else _UnknownError)(name, found[2]) from None
+        key, twice = unknown
+        fixed = twice and key == "patch_size"
+        raise (_FixedError if fixed else _UnknownError)(name, key) from None

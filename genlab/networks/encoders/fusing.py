@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
 
+from genlab.internals import torch_parts
 from genlab.networks.encoders.backbones import on_meta
 
 CONVOLUTIONS = (nn.Conv2d, timm.layers.Conv2dSame)  # exactly: others rescale their weights
@@ -60,8 +60,8 @@ class _Uses(TorchFunctionMode):
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        if any(isinstance(leaf, Tensor) for leaf in tree_leaves(out)):
-            for leaf in tree_leaves((args, kwargs)):
+        if any(isinstance(leaf, Tensor) for leaf in torch_parts.tree_leaves(out)):
+            for leaf in torch_parts.tree_leaves((args, kwargs)):
                 if id(leaf) in self.watched:
                     self.count[id(leaf)] += 1
         return out

@@ -31,13 +31,14 @@ class Normalize(nn.Module):
             self.register_buffer(name, numbers.expand(channels).clone())
         if not (self.std > 0).all():
             raise ValueError(f"normalize: std must be positive, got {std}")
+        self.register_load_state_dict_pre_hook(_fill_in)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1] -> (B, C, H, W)."""
         return (image - self.mean[:, None, None]) / self.std[:, None, None]
 
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        """Checkpoints from before there was normalisation were trained on the image itself."""
-        state_dict.setdefault(prefix + "mean", torch.zeros_like(self.mean))
-        state_dict.setdefault(prefix + "std", torch.ones_like(self.std))
-        super()._load_from_state_dict(state_dict, prefix, *args)
+
+def _fill_in(module: Any, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Checkpoints from before there was normalisation were trained on the image itself."""
+    state_dict.setdefault(prefix + "mean", torch.zeros_like(module.mean))
+    state_dict.setdefault(prefix + "std", torch.ones_like(module.std))

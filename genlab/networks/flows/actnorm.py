@@ -33,15 +33,15 @@ class ActNorm(nn.Module):
         self.shift = nn.Parameter(torch.zeros(channels))
         self.log_scale = nn.Parameter(torch.zeros(channels))
         self.register_buffer("initialised", torch.zeros((), dtype=torch.uint8))
-        self._done = False  # the buffer's value, known without asking an accelerator
+        self.done = False  # the buffer's value, known without asking an accelerator
         self.register_load_state_dict_post_hook(_forget)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, ...) -> (B, C, ...) and the log-determinant (B,)."""
-        if self.training and torch.is_grad_enabled() and not self._done:
+        if self.training and torch.is_grad_enabled() and not self.done:
             if not self.initialised:
                 self._initialise(x)
-            self._done = True
+            self.done = True
         z = (x + _per_channel(self.shift, x)) * _per_channel(self.log_scale.exp(), x)
         return z, self._log_det(x)
 
@@ -68,7 +68,7 @@ class ActNorm(nn.Module):
 
 def _forget(module: Any, incompatible: Any) -> None:
     """After a state dict was loaded the buffer must be asked again."""
-    module._done = False
+    module.done = False
 
 
 def _per_channel(value: Tensor, x: Tensor) -> Tensor:

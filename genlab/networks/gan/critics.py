@@ -16,13 +16,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import spectral_norm
 
+from genlab.internals import torch_parts
 from genlab.networks.arguments import check_settings
 from genlab.networks.autoencoders.image_coders import ClassMap, default_downsamplings
 from genlab.networks.gan.generators import norm2d
 from genlab.networks.mlps import NORMS, activation
+from genlab.networks.split_batch_norm import has_batch_norm
 
 CRITICS = ("mlp", "dcgan", "resnet")
 CONDITIONS = ("projection", "concat")
@@ -104,7 +105,7 @@ def critic(
 
 def normalises_over_the_batch(network: nn.Module) -> bool:
     """True if batch norm makes an output depend on the other images of the batch."""
-    return any(isinstance(module, _BatchNorm) for module in network.modules())
+    return has_batch_norm(network)
 
 
 def spectrally_normalised(network: nn.Module) -> nn.Module:
@@ -119,8 +120,7 @@ def spectrally_normalised(network: nn.Module) -> nn.Module:
 def clip_weights(network: nn.Module, limit: float) -> None:
     """Bring every parameter into [-limit, limit], in place."""
     weights: list[Tensor] = list(network.parameters())
-    torch._foreach_clamp_min_(weights, -limit)
-    torch._foreach_clamp_max_(weights, limit)
+    torch_parts.foreach_clamp_(weights, -limit, limit)
 
 
 def _mlp(

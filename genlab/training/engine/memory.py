@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
+from genlab.internals.python_parts import MMAP_THRESHOLD, TRIM_THRESHOLD, mallopt
+
 LARGEST = (2**30, 2**25)  # bytes; an older glibc refuses more than half of 64 MiB
 GIVEN = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD")
 
@@ -20,8 +20,7 @@ def keep_freed_memory() -> bool:
     """
     if any(name in os.environ for name in GIVEN):
         return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     # either ends glibc's own adaptation: a trim threshold alone would pin the other at 128 KiB
-    if mallopt is None or not any(mallopt(MMAP_THRESHOLD, size) for size in LARGEST):
+    if not mallopt((MMAP_THRESHOLD, size) for size in LARGEST):
         return False
-    return bool(mallopt(TRIM_THRESHOLD, 2**31 - 1))
+    return mallopt([(TRIM_THRESHOLD, 2**31 - 1)])

@@ -10,10 +10,10 @@ import torch
 
 from genlab import distributed
 from genlab.cluster import signals, slurm
+from genlab.internals import lightning_parts
 from genlab.training.engine.checkpointing import Checkpoints, validation_follows
 
 NAMES = ("", "SIGTERM", "SIGUSR1", "Ctrl-C")
-BROADCAST = "_broadcast_sigterm_tensor"  # of Lightning's loop
 EXIT = (0, 143, 138, 130)  # 128 + the signal's number
 
 
@@ -81,7 +81,7 @@ class SafeRequeue(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         _listen()
         self._trained = True  # a test of its own is interrupted as any command is
-        _spare_broadcast(trainer)
+        lightning_parts.spare_sigterm_broadcast(trainer)  # ranks agree by themselves
         self._require_one_step(trainer)
         self._step = self._next = trainer.global_step
         if self._agreed(trainer):
@@ -163,20 +163,6 @@ def _listen() -> None:
         signals.listen(at_once=slurm.guard)
     else:
         signals.listen(interrupts=True)
-
-
-def _spare_broadcast(trainer: L.Trainer) -> None:
-    """Lightning broadcasts at every step whether SIGTERM has come: a wait for the device each time.
-
-    Here ranks agree about it by themselves, and Lightning's handler never sees the signal.
-    """
-    loop = trainer.fit_loop.epoch_loop
-    if hasattr(loop, BROADCAST):
-        setattr(loop, BROADCAST, _nothing)
-
-
-def _nothing() -> None:
-    pass
 
 
 def _device(trainer: L.Trainer) -> torch.device:

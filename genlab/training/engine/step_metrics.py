@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from genlab import distributed
+from genlab.internals import lightning_parts, torch_parts
 
 
 class StepMetrics(L.Callback):
@@ -52,7 +53,7 @@ class StepMetrics(L.Callback):
                 self._write(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.fit_loop.epoch_loop.batch_idx + 1 < self._every:
+        if lightning_parts.batches_of_epoch(trainer) < self._every:
             self._write(trainer)  # an epoch shorter than the interval still leaves its line
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -70,7 +71,7 @@ class StepMetrics(L.Callback):
         if not self._sums:
             self._keys = [k for k, v in outputs.items() if isinstance(v, Tensor) and v.ndim == 0]
             self._sums = [torch.zeros_like(v, dtype=torch.float32) for v in values]
-        torch._foreach_add_(self._sums, values)
+        torch_parts.foreach_add_(self._sums, values)
         self._batches += 1
 
     def _write(self, trainer: L.Trainer) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from timm.layers import BatchNormAct2d, convert_sync_batchnorm
-from timm.layers.norm_act import SyncBatchNormAct
 from torch import nn
+
+from genlab.internals import timm_parts
 
 
 class SyncBatchNorm(TorchSyncBatchNorm):
@@ -25,7 +26,7 @@ class SyncBatchNorm(TorchSyncBatchNorm):
         """Every synchronised batch norm as a plain one."""
         for name, child in model.named_children():
             model.add_module(name, self.revert(child))
-        return _plain(model) if isinstance(model, SyncBatchNormAct) else super().revert(model)
+        return _plain(model) if timm_parts.is_sync_batch_norm_act(model) else super().revert(model)
 
 
 def _plain(norm: Any) -> BatchNormAct2d:

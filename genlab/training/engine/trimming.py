@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.profilers import PassThroughProfiler
+
+from genlab.internals import lightning_parts, torch_parts
 
 STEP_HOOKS = (
     "on_train_batch_start",
@@ -41,16 +42,12 @@ def lean(trainer: L.Trainer) -> None:
         for name in STEP_HOOKS:
             own = name in vars(callback)  # as LambdaCallback has them
             if not own and getattr(type(callback), name) is getattr(L.Callback, name):
-                setattr(callback, name, None)
+                lightning_parts.drop_hook(callback, name)
     if type(trainer.profiler) is PassThroughProfiler:  # type: ignore[attr-defined]
-        trainer.profiler = NoProfiler()  # type: ignore[attr-defined]
+        lightning_parts.set_profiler(trainer, NoProfiler())
 
 
 def ask_for_gpus_once() -> None:
-    """Where there is no GPU, let torch remember it.
-
-    Lightning has it ask NVIDIA's driver anew each time. Optimisers ask at every step, and a search
-    for a library that is not there takes 43 microseconds.
-    """
+    """Where there is no GPU, let torch remember it."""
     if not torch.cuda.is_available():
-        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
+        torch_parts.check_gpus_once()

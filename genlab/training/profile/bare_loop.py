@@ -10,7 +10,8 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+
+from genlab.internals import torch_parts
 
 
 class BareLoop:
@@ -35,7 +36,7 @@ class BareLoop:
             precision_plugin=self.precision, fit_loop=trainer.fit_loop, sanity_checking=False,
             strategy=SimpleNamespace(optimizer_step=self._stepped),
         )  # fmt: skip
-        self.method._trainer = self.place  # type: ignore[assignment]
+        self.method.trainer = self.place  # type: ignore[assignment]
         found: Any = self.method.configure_optimizers()
         self.optimizers = found if isinstance(found, list) else [found]
         self.place.optimizers = self.optimizers
@@ -88,9 +89,7 @@ class BareLoop:
     def flops(self) -> int:
         """Of a step by torch's count of matrix products, backward too; of a GAN's on average."""
         steps = 1 if self.method.automatic_optimization else 10
-        counter = FlopCounterMode(display=False)
-        counter.mod_tracker = _Everything()  # type: ignore[assignment]
-        with counter:
+        with torch_parts.flop_counter() as counter:
             for _ in range(steps):
                 self.step()
         return int(counter.get_total_flops()) // steps
@@ -106,13 +105,3 @@ class BareLoop:
             return optimizer.step(closure)
 
         return SimpleNamespace(step=step, zero_grad=optimizer.zero_grad)
-
-
-class _Everything:
-    """FlopCounterMode's view of modules: one. Its own cannot follow a gradient of a gradient."""
-
-    parents = frozenset({"Global"})
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None: ...

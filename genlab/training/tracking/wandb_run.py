@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from genlab import runs
+from genlab.internals import wandb_parts
 from genlab.training.engine.checkpointing import Checkpoints
 from genlab.training.tracking.csv_log import CSVLog
 
@@ -53,7 +54,7 @@ class WandbRun(WandbLogger):
 
     def __init__(self, upload: str = "off", **kwargs: Any) -> None:
         super().__init__(log_model=False, **kwargs)
-        self._wandb_init.pop("anonymous", None)  # wandb warns of it whatever it is
+        wandb_parts.drop_anonymous(self)
         self.upload = upload
         self.lost = ""  # the reason, once W&B has failed
         self._checkpoints: Checkpoints | None = None
@@ -142,7 +143,7 @@ class WandbRun(WandbLogger):
         kept = max(sure) if sure else self._kept
         if kept is not None:
             runs.write_json(self._facts, runs.read_json(self._facts) | {"wandb_kept": kept})
-        _no_farewell()
+        wandb_parts.drop_farewell()
 
     @property
     def _facts(self) -> Path:
@@ -161,16 +162,6 @@ class WandbRun(WandbLogger):
 def say(line: str) -> None:
     """Tell the user, once for all processes."""
     print(line, file=sys.stderr)
-
-
-def _no_farewell() -> None:
-    """At exit W&B would tell once more, in thirty lines, that its service is gone."""
-    from wandb.sdk import wandb_setup
-
-    connection = getattr(wandb_setup.singleton(), "_connection", None)
-    unregister = getattr(connection, "_cleanup", None)  # of the hook; another version may have none
-    if unregister is not None:
-        unregister()
 
 
 def reason(error: BaseException) -> str:

@@ -1,0 +1,63 @@
+"""Texts of other libraries that are read for what they mean: no attribute says it."""
+
+from __future__ import annotations
+
+import re
+
+
+def unknown_argument(error: Exception) -> tuple[str, bool] | None:
+    """The keyword that a call of Python's refused, and whether it was given twice.
+
+    Returns:
+        None where the error is about something else.
+    """
+    found = re.search(r"(unexpected|multiple values for) keyword argument\S* \W*(\w+)", str(error))
+    return (found[2], found[1] != "unexpected") if found else None
+
+
+def unknown_option(message: str) -> str | None:
+    """The first option that argparse does not know, of its ``error`` message; None for others."""
+    head, _, rest = message.partition("unrecognized arguments: ")
+    return rest.split()[0].partition("=")[0] if rest and not head else None
+
+
+def refused_global(error: Exception) -> str | None:
+    """What ``torch.load(weights_only=True)`` refused to build; None where it could not read."""
+    text = str(error)
+    found = re.search(r"GLOBAL (\S+)", text) or re.search(r"got (<class .*?>)", text)
+    if found is None and "reduce for unrecognized" in text:
+        return "a call of a function"
+    return found[1] if found else None
+
+
+def unpickler_reason(error: Exception) -> str:
+    """The text of an error of ``torch.load`` without the page of advice before it."""
+    text = str(error).strip()
+    if "Weights only load failed" in text:
+        text = text.rpartition("WeightsUnpickler error:")[2]
+    return text.strip()
+
+
+def mismatch(error: RuntimeError) -> str:
+    """The last of the differences that ``load_state_dict`` lists, without its heading."""
+    return str(error).splitlines()[-1].strip()
+
+
+def says_not_found(error: Exception) -> bool:
+    """Whether torchvision says that a data set is not on the disk.
+
+    A damaged one has the same type of error.
+    """
+    return isinstance(error, FileNotFoundError) or "not found" in str(error).lower()
+
+
+def sync_failure(output: str) -> str:
+    """The line of ``wandb sync``'s output that says why a part is not uploaded."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    wrong = [line for line in lines if re.search("error|fail|not |unable|denied", line, re.I)]
+    return (wrong or lines or ["wandb sync said nothing"])[-1].removeprefix("wandb: ")
+
+
+def without_stream(error: Exception) -> str:
+    """The text of an error of Pillow's without the stream object that it names."""
+    return re.sub(r" <_io\.\S+ object at 0x[0-9a-f]+>", "", str(error))

@@ -1,0 +1,139 @@
+"""Private and undocumented parts of torch and torchvision."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+    from torch.utils.flop_counter import FlopCounterMode
+
+# One kernel for a list of tensors in place of one each: torch's optimisers use them (foreach=True),
+# and have no public name for them.
+
+
+def foreach_add_(into: list[Tensor], other: list[Tensor], alpha: float = 1.0) -> None:
+    """``a += alpha * b`` for each pair, in place."""
+    import torch
+
+    torch._foreach_add_(into, other, alpha=alpha)
+
+
+def foreach_mul_(into: list[Tensor], factor: float) -> None:
+    """``a *= factor`` for each tensor, in place."""
+    import torch
+
+    torch._foreach_mul_(into, factor)
+
+
+def foreach_lerp_(into: list[Tensor], other: list[Tensor], weight: float) -> None:
+    """``a += weight * (b - a)`` for each pair, in place."""
+    import torch
+
+    torch._foreach_lerp_(into, other, weight)
+
+
+def foreach_copy_(into: list[Tensor], other: list[Tensor]) -> None:
+    """``a = b`` for each pair, in place."""
+    import torch
+
+    torch._foreach_copy_(into, other)
+
+
+def foreach_clamp_(into: list[Tensor], low: float, high: float) -> None:
+    """Each tensor brought into [low, high], in place."""
+    import torch
+
+    torch._foreach_clamp_min_(into, low)
+    torch._foreach_clamp_max_(into, high)
+
+
+def foreach_add(some: list[Tensor], other: list[Tensor], alpha: float = 1.0) -> list[Tensor]:
+    """``a + alpha * b`` for each pair."""
+    import torch
+
+    return list(torch._foreach_add(some, other, alpha=alpha))
+
+
+def foreach_mul(some: list[Tensor], factors: Sequence[Tensor]) -> list[Tensor]:
+    """``a * b`` for each pair of a tensor and a scalar tensor."""
+    import torch
+
+    return list(torch._foreach_mul(some, list(factors)))
+
+
+def foreach_norm(some: list[Tensor]) -> list[Tensor]:
+    """The Euclidean norm of each tensor."""
+    import torch
+
+    return list(torch._foreach_norm(some))
+
+
+def assert_on_device(condition: Tensor, message: str) -> None:
+    """Stop the program where a tensor is false, without waiting for its device.
+
+    The only assertion of torch that does not fetch the value. Without it the value is fetched.
+
+    Raises:
+        RuntimeError: false, on a CPU; a GPU reports it at a later call.
+    """
+    import torch
+
+    if hasattr(torch, "_assert_async"):
+        torch._assert_async(condition, message)
+    elif not condition:
+        raise RuntimeError(message)
+
+
+def ignore_in_ddp(module: nn.Module, names: Iterable[str]) -> None:
+    """Keep parameters and buffers out of DDP: never sent, never waited for.
+
+    Read by DistributedDataParallel's constructor; its setter is private too.
+    """
+    module._ddp_params_and_buffers_to_ignore = list(names)  # type: ignore[assignment]
+
+
+def check_gpus_once() -> None:
+    """Let torch remember that there is no GPU.
+
+    Lightning has it ask NVIDIA's driver anew each time. Optimisers ask at every step, and a search
+    for a library that is not there takes 43 microseconds.
+    """
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
+
+
+def flop_counter() -> FlopCounterMode:
+    """Torch's counter of floating point operations, with all of them under one name.
+
+    Its own tracker of modules cannot follow a gradient of a gradient.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False)
+    counter.mod_tracker = _Everything()  # type: ignore[assignment]
+    return counter
+
+
+class _Everything:
+    """FlopCounterMode's view of modules: one."""
+
+    parents = frozenset({"Global"})
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def tree_leaves(tree: Any) -> list[Any]:
+    """What is neither list, tuple nor dictionary in a nest of them."""
+    from torch.utils._pytree import tree_leaves
+
+    return tree_leaves(tree)
+
+
+def inception_branches(block: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
+    """The outputs of a block of torchvision's Inception before it concatenates them."""
+    return list(block._forward(x))  # type: ignore[operator]

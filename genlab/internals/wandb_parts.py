@@ -1,0 +1,46 @@
+"""Private and undocumented parts of wandb and of Lightning's logger for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import WandbLogger
+
+HEADER = 7  # bytes of a .wandb file before its first record
+
+
+def drop_anonymous(logger: WandbLogger) -> None:
+    """Take ``anonymous`` out of what Lightning hands to ``wandb.init``, which warns of it always.
+
+    Another version may keep its arguments elsewhere: then the warning stays.
+    """
+    getattr(logger, "_wandb_init", {}).pop("anonymous", None)
+
+
+def drop_farewell() -> None:
+    """Take wandb's hook off the program's exit.
+
+    Of a service that is gone it would tell once more, in thirty lines. Another version may have no
+    such hook.
+    """
+    from wandb.sdk import wandb_setup
+
+    connection = getattr(wandb_setup.singleton(), "_connection", None)
+    unregister = getattr(connection, "_cleanup", None)
+    if unregister is not None:
+        unregister()
+
+
+def is_synced(part: Path) -> bool:
+    """Whether ``wandb sync`` has left its mark, a .synced file beside the .wandb file.
+
+    Its exit code is 0 whatever happened.
+    """
+    return any(part.glob("*.wandb.synced"))
+
+
+def has_records(part: Path) -> bool:
+    """Whether an offline part holds anything after its file's header."""
+    return any(file.stat().st_size > HEADER for file in part.glob("*.wandb"))

@@ -1,0 +1,98 @@
+"""What other libraries say today is understood: each text comes from the library itself."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torchvision import datasets
+
+from genlab.internals import messages
+
+
+def call(function: Any, *args: Any, **kwargs: Any) -> Any:
+    """The error that a call ends with."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever it is, its text matters
+        function(*args, **kwargs)
+    return caught.value
+
+
+def test_unknown_argument() -> None:
+    assert messages.unknown_argument(call(nn.Linear, 1, 1, width=2)) == ("width", False)
+    error = call(lambda **given: nn.Linear(in_features=1, **given), in_features=2)
+    assert messages.unknown_argument(error) == ("in_features", True)
+    assert messages.unknown_argument(call(nn.Linear)) is None
+
+
+def test_unknown_option() -> None:
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> Any:
+            raise ValueError(message)
+
+    parser = Parser()
+    parser.add_argument("--steps", type=int)
+    assert messages.unknown_option(str(call(parser.parse_args, ["--stps=3", "x"]))) == "--stps"
+    assert messages.unknown_option(str(call(parser.parse_args, ["--steps", "x"]))) is None
+
+
+class Trick:
+    def __init__(self, *call: Any) -> None:
+        self.call = call
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+def refusal(content: Any) -> Any:
+    file = BytesIO()
+    torch.save(content, file)
+    file.seek(0)
+    return call(torch.load, file, weights_only=True)
+
+
+def test_refused_global_and_unpickler_reason() -> None:
+    error = refusal(Trick(os.system, ("true",)))
+    assert isinstance(error, pickle.UnpicklingError)
+    assert messages.refused_global(error) == f"{os.system.__module__}.system"
+    assert "Weights only load failed" in str(error)
+    assert messages.refused_global(refusal(Trick(getattr, ("a", "upper")))) is not None
+    call_of_one = call(torch.load, BytesIO(b"\x80\x02K\x01)R."), weights_only=True)
+    assert messages.refused_global(call_of_one) == "a call of a function"
+    torn = call(torch.load, BytesIO(b"\x80\x02garbage"), weights_only=True)
+    assert messages.refused_global(torn) is None
+    assert "Weights only load failed" in str(torn)
+    assert messages.unpickler_reason(torn).startswith("Unsupported operand 103\n")
+
+
+def test_mismatch() -> None:
+    error = call(nn.Linear(2, 2).load_state_dict, nn.Linear(3, 2).state_dict())
+    assert messages.mismatch(error).startswith("size mismatch for weight")
+
+
+def test_says_not_found(tmp_path: Path) -> None:
+    assert messages.says_not_found(call(datasets.MNIST, str(tmp_path)))
+    assert messages.says_not_found(call(datasets.CIFAR10, str(tmp_path)))
+    assert messages.says_not_found(FileNotFoundError(2, "No such file"))
+    assert not messages.says_not_found(RuntimeError("file is damaged"))
+
+
+def test_sync_failure() -> None:
+    """As wandb 0.31.0 writes it; a server to ask is not there."""
+    output = "wandb: Syncing 1 run(s)\nwandb: ERROR permission denied\nwandb: done\n"
+    assert messages.sync_failure(output) == "ERROR permission denied"
+    assert messages.sync_failure("wandb: done\n") == "done"
+    assert messages.sync_failure("") == "wandb sync said nothing"
+
+
+def test_without_stream() -> None:
+    error = call(Image.open, BytesIO(b"no picture"))
+    assert "BytesIO" in str(error)
+    assert messages.without_stream(error) == "cannot identify image file"

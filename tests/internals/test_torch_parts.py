@@ -1,0 +1,133 @@
+"""Every private part of torch and torchvision that genlab reaches for does what it is said to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models import inception
+
+from genlab.internals import torch_parts as parts
+
+
+def pairs() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    return [torch.rand(2, 3), torch.rand(4)], [torch.rand(2, 3), torch.rand(4)]
+
+
+def test_foreach_in_place() -> None:
+    for name, expected in {
+        "foreach_add_": lambda a, b: a + 0.5 * b,
+        "foreach_lerp_": lambda a, b: a.lerp(b, 0.5),
+    }.items():
+        mine, other = pairs()
+        wanted = [expected(a, b) for a, b in zip(mine, other, strict=True)]
+        getattr(parts, name)(mine, other, 0.5)
+        torch.testing.assert_close(mine, wanted)
+    mine, other = pairs()
+    parts.foreach_copy_(mine, other)
+    torch.testing.assert_close(mine, other, rtol=0, atol=0)
+    parts.foreach_mul_(mine, 2.0)
+    torch.testing.assert_close(mine, [2 * x for x in other])
+    parts.foreach_clamp_(mine, 0.5, 1.5)
+    torch.testing.assert_close(mine, [(2 * x).clamp(0.5, 1.5) for x in other])
+
+
+def test_foreach_anew() -> None:
+    mine, other = pairs()
+    expected = [a + 0.5 * b for a, b in zip(mine, other, strict=True)]
+    torch.testing.assert_close(parts.foreach_add(mine, other, 0.5), expected)
+    torch.testing.assert_close(parts.foreach_norm(mine), [x.norm() for x in mine])
+    factors = torch.tensor([2.0, 3.0]).unbind()
+    torch.testing.assert_close(parts.foreach_mul(mine, factors), [2 * mine[0], 3 * mine[1]])
+
+
+@pytest.mark.parametrize("name", [
+    "_foreach_add_", "_foreach_lerp_", "_foreach_copy_", "_foreach_mul_", "_foreach_clamp_min_",
+    "_foreach_clamp_max_",
+])  # fmt: skip
+def test_the_test_in_place_fails_where_a_name_is_gone(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(torch, name)
+    with pytest.raises(AttributeError, match=name):
+        test_foreach_in_place()
+
+
+@pytest.mark.parametrize("name", ["_foreach_add", "_foreach_norm", "_foreach_mul"])
+def test_the_test_anew_fails_where_a_name_is_gone(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(torch, name)
+    with pytest.raises(AttributeError, match=name):
+        test_foreach_anew()
+
+
+def test_assert_on_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hasattr(torch, "_assert_async")
+    for there in (True, False):
+        if not there:
+            monkeypatch.delattr(torch, "_assert_async")
+        parts.assert_on_device(torch.tensor(True), "never seen")
+        with pytest.raises(RuntimeError, match="labels are missing"):
+            parts.assert_on_device(torch.tensor(False), "labels are missing")
+
+
+def test_ignore_in_ddp(tmp_path: Path) -> None:
+    module = nn.BatchNorm1d(3)
+    parts.ignore_in_ddp(module, ["running_mean"])
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/rendezvous", rank=0, world_size=1
+    )
+    try:
+        wrapped = nn.parallel.DistributedDataParallel(module)
+        sent = {id(buffer) for buffer in wrapped.modules_buffers}
+    finally:
+        torch.distributed.destroy_process_group()
+    assert id(module.running_mean) not in sent
+    assert id(module.running_var) in sent
+
+
+def test_check_gpus_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch reads the variable at each question, and asks NVIDIA's driver at 1 only."""
+    asked: list[int] = []
+
+    def none() -> int:
+        asked.append(1)
+        return 0
+
+    monkeypatch.setattr(torch.cuda, "_device_count_nvml", none)
+    monkeypatch.setenv("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    assert not torch.cuda.is_available()
+    assert asked == [1]
+    parts.check_gpus_once()
+    assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "0"
+    torch.cuda.is_available()
+    assert asked == [1]
+
+
+def test_flop_counter() -> None:
+    """Through a gradient of a gradient too, where torch's own tracker raises or loses count."""
+    weight = torch.rand(4, 4, requires_grad=True)
+    x = torch.rand(2, 4, requires_grad=True)
+    with parts.flop_counter() as counter:
+        (slope,) = torch.autograd.grad((x @ weight).tanh().sum(), x, create_graph=True)
+        slope.square().sum().backward()
+    product = 2 * 2 * 4 * 4
+    assert counter.get_total_flops() >= 4 * product
+    assert counter.get_total_flops() % product == 0
+
+
+def test_tree_leaves() -> None:
+    assert parts.tree_leaves([1, {"a": (2, [3])}]) == [1, 2, 3]
+
+
+def test_inception_branches() -> None:
+    block, x = inception.InceptionA(8, 4).eval(), torch.rand(2, 8, 9, 9)
+    branches = parts.inception_branches(block, x)
+    assert len(branches) == 4
+    torch.testing.assert_close(torch.cat(branches, 1), block(x), rtol=0, atol=0)
+    pooled = nn.functional.avg_pool2d(x, 3, stride=1, padding=1)
+    torch.testing.assert_close(branches[-1], block.branch_pool(pooled), rtol=0, atol=0)
