@@ -16,7 +16,7 @@ from genlab.drawing.grid import publish
 class GradientNorms(L.Callback):
     """``pictures/gradient_norms-<step>.png``: a histogram over the validation images of all ranks.
 
-    For methods whose ``validation_step`` returns a ``gradient_norm`` (B,), as WGAN-GP's does. Its
+    For methods whose ``validation_step`` returns ``gradient_norms`` (B,), as WGAN-GP's does. Its
     penalty wants them all at 1. A critic with clipped weights has them far below or above, and
     they grow without end where nothing holds them.
 
@@ -49,8 +49,8 @@ class GradientNorms(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if isinstance(outputs, dict) and "gradient_norm" in outputs:
-            self._norms.append(outputs["gradient_norm"].float())
+        if isinstance(outputs, dict) and "gradient_norms" in outputs:
+            self._norms.append(outputs["gradient_norms"].float())
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         epoch = trainer.current_epoch + 1

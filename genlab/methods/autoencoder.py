@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genlab import losses, networks, optim
+from genlab.metrics import log_steps
 from genlab.networks.interpolation import latent_path
 
 
@@ -36,6 +37,8 @@ class Autoencoder(L.LightningModule):
     Raises:
         ValueError: an argument is out of its range.
     """
+
+    configure_callbacks = log_steps
 
     def __init__(
         self,
@@ -91,13 +94,14 @@ class Autoencoder(L.LightningModule):
         """Reconstruction, summed over pixels, mean over the batch."""
         return {"loss": self._reconstruction(batch["image"])[0]}
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """The training loss, and the mean squared error of a pixel."""
-        self._evaluate(batch["image"], "val")
+        image = batch["image"]  # (B, C, H, W)
+        loss, maps = self._reconstruction(image)
+        again = losses.pixel_mean(self.hparams["likelihood"], maps, image.shape[1])
+        return {"loss": loss, "mse": F.mse_loss(again, image)}
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """As validation."""
-        self._evaluate(batch["image"], "test")
+    test_step = validation_step
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `optim.build`."""
@@ -106,9 +110,3 @@ class Autoencoder(L.LightningModule):
     def _reconstruction(self, image: Tensor) -> tuple[Tensor, Tensor]:
         maps = self.decoder(self.encoder(image))
         return losses.pixel_nll(self.hparams["likelihood"], maps, image).mean(), maps
-
-    def _evaluate(self, image: Tensor, split: str) -> None:
-        loss, maps = self._reconstruction(image)
-        again = losses.pixel_mean(self.hparams["likelihood"], maps, image.shape[1])
-        figures = {f"{split}/loss": loss, f"{split}/mse": F.mse_loss(again, image)}
-        self.log_dict(figures, batch_size=len(image), on_step=False, on_epoch=True, sync_dist=True)

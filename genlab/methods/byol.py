@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from genlab import losses, networks, optim
 from genlab.augment.pairs import pair
+from genlab.metrics import log_steps
 from genlab.metrics.embedding import similarities
 from genlab.networks.ema import cosine_to_one, ema_copy, ema_step
 
@@ -40,6 +41,8 @@ class BYOL(L.LightningModule):
     Raises:
         ValueError: an argument is out of its range, or an unknown encoder.
     """
+
+    configure_callbacks = log_steps
 
     def __init__(
         self,

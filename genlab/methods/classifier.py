@@ -21,7 +21,7 @@ from torchmetrics import MeanMetric, MetricCollection
 from genlab import distributed, losses, networks, optim
 from genlab.augment import Mixing
 from genlab.internals import lightning_parts
-from genlab.metrics import classification_metrics, per_class
+from genlab.metrics import classification_metrics, log_steps, per_class
 
 HIGHEST = {
     "dropout": 1,
@@ -68,6 +68,8 @@ class Classifier(L.LightningModule):
 
     class_weights: Tensor | None
     from_data: Tensor | None
+
+    configure_callbacks = log_steps
 
     def __init__(
         self,

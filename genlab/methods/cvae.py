@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab import losses, networks, optim
+from genlab.metrics import log_steps
 from genlab.networks.interpolation import latent_path
 
 PRIORS = ("standard", "learned", "class_mean")
@@ -45,6 +46,8 @@ class CVAE(L.LightningModule):
     Raises:
         ValueError: an argument is out of its range; in training, an image without a label.
     """
+
+    configure_callbacks = log_steps
 
     def __init__(
         self,
@@ -185,13 +188,15 @@ class CVAE(L.LightningModule):
         loss = reconstruction + self.hparams["kl_weight"] * kl
         return {"loss": loss, "loss_reconstruction": reconstruction, "loss_kl": kl}
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Negative ELBO (beta = 1) and its two terms."""
-        self._evaluate(batch, "val", "loss")
+        reconstruction, kl = self._elbo_terms(batch)
+        return {"loss": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """As validation."""
-        self._evaluate(batch, "test", "neg_elbo")
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """As validation; the bound is called ``neg_elbo``."""
+        figures = self.validation_step(batch, batch_idx)
+        return {"neg_elbo": figures.pop("loss")} | figures
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `optim.build`."""
@@ -221,10 +226,3 @@ class CVAE(L.LightningModule):
         """-log p(x|z, y): -> (B,)."""
         scale, likelihood = float(self.hparams["scale"]), self.hparams["likelihood"]
         return losses.pixel_nll(likelihood, self._maps(z, label), image, scale)
-
-    def _evaluate(self, batch: dict[str, Any], split: str, noun: str) -> None:
-        reconstruction, kl = self._elbo_terms(batch)
-        figures = {noun: reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
-        named = {f"{split}/{name}": value for name, value in figures.items()}
-        size = len(batch["image"])
-        self.log_dict(named, batch_size=size, on_step=False, on_epoch=True, sync_dist=True)

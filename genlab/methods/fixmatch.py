@@ -24,7 +24,7 @@ from torchmetrics import MeanMetric, MetricCollection
 from genlab import distributed, losses, networks, optim
 from genlab.errors import nearest
 from genlab.internals import lightning_parts
-from genlab.metrics import classification_metrics, per_class
+from genlab.metrics import classification_metrics, log_steps, per_class
 from genlab.metrics.pseudo_labels import PseudoLabels
 from genlab.networks import pseudo_label_rules
 
@@ -68,6 +68,8 @@ class FixMatch(L.LightningModule):
     Raises:
         ValueError: an argument is out of its range, or an unknown encoder or rule.
     """
+
+    configure_callbacks = log_steps
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab import metrics, networks
+from genlab.metrics import log_steps
 
 
 class KNN(L.LightningModule):
@@ -40,6 +41,8 @@ class KNN(L.LightningModule):
     features: Tensor
     label: Tensor
     position: Tensor
+
+    configure_callbacks = log_steps
 
     def __init__(
         self,

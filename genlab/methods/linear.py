@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, MetricCollection
 
 from genlab import distributed, networks, optim
-from genlab.metrics import Bank, classification_metrics, collect
+from genlab.metrics import Bank, classification_metrics, collect, log_steps
 
 SPLITS = ("val", "test")
 
@@ -43,6 +43,8 @@ class LinearProbe(L.LightningModule):
     Raises:
         ValueError: no encoder, fewer than two classes, or weights that do not fit.
     """
+
+    configure_callbacks = log_steps
 
     def __init__(
         self,

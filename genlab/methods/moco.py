@@ -22,6 +22,7 @@ from genlab import distributed, losses, networks, optim
 from genlab.augment.pairs import pair
 from genlab.internals import torch_parts
 from genlab.losses.contrastive import normalise
+from genlab.metrics import log_steps
 from genlab.metrics.embedding import similarities
 from genlab.networks.ema import ema_copy, ema_step
 from genlab.networks.queue import Queue
@@ -58,6 +59,8 @@ class MoCo(L.LightningModule):
     Raises:
         ValueError: an argument is out of its range, or an unknown encoder.
     """
+
+    configure_callbacks = log_steps
 
     def __init__(
         self,

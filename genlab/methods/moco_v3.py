@@ -18,6 +18,7 @@ from torch import Tensor
 
 from genlab import losses, networks, optim
 from genlab.augment.pairs import pair
+from genlab.metrics import log_steps
 from genlab.metrics.embedding import similarities
 from genlab.networks.ema import cosine_to_one, ema_copy, ema_step
 
@@ -48,6 +49,8 @@ class MoCoV3(L.LightningModule):
     Raises:
         ValueError: an argument is out of its range, or an unknown encoder.
     """
+
+    configure_callbacks = log_steps
 
     def __init__(
         self,

@@ -13,11 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import lightning as L
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from genlab import optim
+from genlab.methods._flow import FlowMethod
 from genlab.networks.flows import bijections
 from genlab.networks.flows.actnorm import ActNorm
 from genlab.networks.flows.coupling_nets import dense_net, residual_net
@@ -25,12 +24,11 @@ from genlab.networks.flows.couplings import CheckerboardCoupling, HalfCoupling, 
 from genlab.networks.flows.dequantise import Pixels
 from genlab.networks.flows.image_flow import ImageFlow
 from genlab.networks.flows.latents import Latents
-from genlab.networks.interpolation import latent_path
 
 NETWORKS = ("residual", "mlp")
 
 
-class RealNVP(L.LightningModule):
+class RealNVP(FlowMethod):
     """Normalizing flow of checkerboard and channel couplings.
 
     Args:
@@ -89,70 +87,6 @@ class RealNVP(L.LightningModule):
         self.change = change(coupling, bins, bound)
         layers = self._flat(shape, dim) if network == "mlp" else self._scale(shape, scales)
         self.flow = ImageFlow(Pixels(preprocess, levels, alpha), layers, Latents(dim))
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Features for downstream use, the latents: (B, C, H, W) -> (B, D)."""
-        return self.encode(image)
-
-    def encode(self, image: Tensor) -> Tensor:
-        """Latents of the image, without noise: (B, C, H, W) -> (B, D)."""
-        return self.flow.encode(image)
-
-    def decode(self, z: Tensor) -> Tensor:
-        """The image of these latents, exactly that which `encode` was given: -> (B, C, H, W)."""
-        return self.flow.decode(z)
-
-    @torch.no_grad()
-    def reconstruct(self, image: Tensor) -> Tensor:
-        """There and back: (B, C, H, W) -> (B, C, H, W), the same image."""
-        return self.decode(self.encode(image))
-
-    @torch.no_grad()
-    def sample(self, n: int, temperature: float = 1.0) -> Tensor:
-        """Draw latents, their spread times ``temperature``, and decode: (n, C, H, W)."""
-        return self.decode(self.flow.latents.sample(n, temperature=temperature))
-
-    @torch.no_grad()
-    def interpolate(self, start: Tensor, end: Tensor, steps: int, spherical: bool = True) -> Tensor:
-        """From latents to latents on an arc, or a line: 2 x (B, C, H, W) -> (B, steps, C, H, W)."""
-        paths = latent_path(self.encode(start), self.encode(end), steps, spherical)
-        return torch.stack([self.decode(path) for path in paths])
-
-    def log_prob(self, image: Tensor) -> Tensor:
-        """Log-density in nats, of dequantised pixels in units of a level: -> (B,)."""
-        return self.flow.log_prob(image, self.cell_noise(image))
-
-    def cell_noise(self, image: Tensor) -> Tensor:
-        """Where in its cell each pixel lies, uniform in [0, 1): -> (B, C, H, W)."""
-        return torch.rand_like(image)
-
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Negative log-density, mean over the batch, sum over dimensions, in nats."""
-        return self._figures(batch["image"])
-
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Negative log-density; bits per dimension of images."""
-        self._log("val", batch)
-
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Negative log-density; bits per dimension of images."""
-        self._log("test", batch)
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """See `optim.build`."""
-        return optim.build(self, self.hparams["optimizer"])
-
-    def _figures(self, image: Tensor) -> dict[str, Tensor]:
-        log_prob = self.log_prob(image)
-        figures = {"loss": -log_prob.mean()}
-        if self.flow.pixels.quantised:
-            figures["bits_per_dim"] = self.flow.bits_per_dim(log_prob)
-        return figures
-
-    def _log(self, split: str, batch: dict[str, Any]) -> None:
-        named = {f"{split}/{name}": v for name, v in self._figures(batch["image"]).items()}
-        size = len(batch["image"])
-        self.log_dict(named, batch_size=size, on_step=False, on_epoch=True, sync_dist=True)
 
     def _scale(self, shape: tuple[int, int, int], scales: int) -> nn.Module:
         """Couplings of this scale; then half of the channels goes on at half the size."""

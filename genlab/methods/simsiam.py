@@ -17,6 +17,7 @@ from torch import Tensor
 
 from genlab import losses, networks, optim
 from genlab.augment.pairs import pair
+from genlab.metrics import log_steps
 from genlab.metrics.embedding import similarities
 
 
@@ -41,6 +42,8 @@ class SimSiam(L.LightningModule):
     Raises:
         ValueError: an argument is out of its range, or an unknown encoder.
     """
+
+    configure_callbacks = log_steps
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from genlab import losses, networks, optim
-from genlab.metrics import ActiveUnits
+from genlab.metrics import ActiveUnits, log_steps
 from genlab.networks.interpolation import latent_path
 
 ROWS = 4096  # codes decoded at a time in the IWAE bound; more leave the cache, 1.6 times slower
@@ -51,6 +51,8 @@ class VAE(L.LightningModule):
     Raises:
         ValueError: an argument is out of its range.
     """
+
+    configure_callbacks = log_steps
 
     def __init__(
         self,
@@ -150,14 +152,14 @@ class VAE(L.LightningModule):
         )
         return {"loss": loss, "loss_reconstruction": reconstruction, "loss_kl": loss_kl}
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Negative ELBO (beta = 1, no free bits) and its two terms."""
         mean, logvar = self.encode(batch["image"])
         kl = losses.kl_standard_normal(mean, logvar).sum(1).mean()
         reconstruction = self.nll(self.reparametrize(mean, logvar), batch["image"]).mean()
-        self._log("val", batch, loss=reconstruction + kl, reconstruction=reconstruction, kl=kl)
+        return {"loss": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Negative ELBO and its terms, the IWAE bound, bits/dim and active units.
 
         The reconstruction term is the mean over the bound's samples.
@@ -172,8 +174,8 @@ class VAE(L.LightningModule):
         bits = losses.bits_per_dim(self.hparams["likelihood"], nll, image[0].numel())
         if bits is not None:
             figures["bits_per_dim"] = bits
-        self._log("test", batch, **figures)
         self.active_units.update(mean)
+        return figures
 
     def on_test_epoch_end(self) -> None:
         """Active units over the whole set and all ranks."""
@@ -231,8 +233,3 @@ class VAE(L.LightningModule):
         zero = torch.zeros((), device=z.device, dtype=z.dtype)
         log_ratio = losses.normal_log_prob(z, zero, zero) - losses.normal_log_prob(z, mean, logvar)
         return log_px + beta * log_ratio, log_px
-
-    def _log(self, split: str, batch: dict[str, Any], **figures: Tensor) -> None:
-        named = {f"{split}/{name}": value for name, value in figures.items()}
-        size = len(batch["image"])
-        self.log_dict(named, batch_size=size, on_step=False, on_epoch=True, sync_dist=True)

@@ -19,6 +19,7 @@ from torch import Tensor
 from genlab import checkpoints, optim
 from genlab.internals import lightning_parts
 from genlab.losses import vq
+from genlab.metrics import log_steps
 from genlab.networks.autoencoders.pixelcnn import PixelCNN
 from genlab.networks.autoencoders.transformer import CausalTransformer
 
@@ -64,6 +65,8 @@ class VQPrior(L.LightningModule):
     """
 
     tokenizer: Any  # the frozen VQ-VAE, see `Tokenizer`
+
+    configure_callbacks = log_steps
 
     def __init__(
         self,
@@ -148,13 +151,13 @@ class VQPrior(L.LightningModule):
             label = label.masked_fill(hidden, -1)
         return {"loss": -self.log_prob(codes, label).mean()}
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Nats per image, and bits per code."""
-        self._evaluate(batch, "val")
+        codes = self.tokenizer.encode(batch["image"])  # (B, h, w)
+        nats = -self.log_prob(codes, batch["label"]).mean()
+        return {"loss": nats, "bits_per_code": nats / (math.log(2) * codes[0].numel())}
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """As validation."""
-        self._evaluate(batch, "test")
+    test_step = validation_step
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `optim.build`; the frozen tokenizer is not in it."""
@@ -173,13 +176,6 @@ class VQPrior(L.LightningModule):
         if self._cache is None:
             self._cache = CodeCache()
         return self._cache(batch["image"], batch["index"], self.tokenizer.encode)
-
-    def _evaluate(self, batch: dict[str, Any], split: str) -> None:
-        codes = self.tokenizer.encode(batch["image"])
-        nats = -self.log_prob(codes, batch["label"]).mean()
-        bits = nats / (math.log(2) * codes[0].numel())
-        figures = {f"{split}/loss": nats, f"{split}/bits_per_code": bits}
-        self.log_dict(figures, batch_size=len(codes), on_step=False, on_epoch=True, sync_dist=True)
 
 
 class CodeCache:

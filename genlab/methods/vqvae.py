@@ -17,6 +17,7 @@ from torch import Tensor
 
 from genlab import optim
 from genlab.losses import vq
+from genlab.metrics import log_steps
 from genlab.metrics.codebook import CodebookUsage, perplexity
 from genlab.networks.autoencoders.conv import ConvDecoder, ConvEncoder
 from genlab.networks.autoencoders.quantizer import GumbelQuantizer, VectorQuantizer, count_codes
@@ -52,6 +53,8 @@ class VQVAE(L.LightningModule):
     Raises:
         ValueError: an argument is out of its range.
     """
+
+    configure_callbacks = log_steps
 
     def __init__(
         self,
@@ -131,13 +134,18 @@ class VQVAE(L.LightningModule):
             "perplexity": perplexity(counts),
         }
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Loss and its terms per image; codebook use is logged at the end of the epoch."""
-        self._evaluate(batch["image"], "val")
+        image = batch["image"]  # (B, C, H, W)
+        out, codes, terms = self._terms(image)
+        self.usage.update(codes)
+        return {
+            "loss": torch.stack([*terms.values()]).sum(0).mean(),
+            "reconstruction": terms["reconstruction"].mean(),
+            "mse": F.mse_loss(self._image(out), image),
+        }
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """As validation."""
-        self._evaluate(batch["image"], "test")
+    test_step = validation_step
 
     def on_validation_epoch_end(self) -> None:
         """Perplexity and codes used, over the epoch and all ranks."""
@@ -182,17 +190,6 @@ class VQVAE(L.LightningModule):
         else:
             per_pixel = (out - image).square() / self.pixel_variance
         return per_pixel.flatten(1).sum(1)
-
-    def _evaluate(self, image: Tensor, split: str) -> None:
-        out, codes, terms = self._terms(image)
-        figures = {
-            "loss": torch.stack([*terms.values()]).sum(0).mean(),
-            "reconstruction": terms["reconstruction"].mean(),
-            "mse": F.mse_loss(self._image(out), image),
-        }
-        named = {f"{split}/{name}": value for name, value in figures.items()}
-        self.log_dict(named, batch_size=len(image), on_step=False, on_epoch=True, sync_dist=True)
-        self.usage.update(codes)
 
     def _log_usage(self, split: str) -> None:
         figures = {f"{split}/{name}": value for name, value in self.usage.compute().items()}

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from genlab import distributed, losses, networks, optim
 from genlab.errors import nearest
 from genlab.internals import lightning_parts
+from genlab.metrics import log_steps
 
 CONSTRAINTS = ("penalty", "one_sided_penalty", "clip", "spectral_norm", "none")
 OUTPUTS = ("tanh", "linear")
@@ -73,6 +74,8 @@ class WGANGP(L.LightningModule):
     Raises:
         ValueError: a value out of range; a penalty on a critic with batch norm; later, no label.
     """
+
+    configure_callbacks = log_steps
 
     def __init__(
         self,
@@ -245,12 +248,20 @@ class WGANGP(L.LightningModule):
         lightning_parts.set_logged_step(self.trainer, max(0, self.global_step - 1))
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """The critic's estimate and steepness on held-out images and as many samples."""
-        return self._measure("val", batch)
+        """``wasserstein``, the critic's estimate on held-out images and as many samples.
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """As in validation, on test images."""
-        return self._measure("test", batch)
+        Also ``gradient_norm``, its mean steepness, and ``gradient_norms`` (B,) for callbacks.
+        """
+        with torch.inference_mode(False):  # the norm is a derivative
+            label, real = self._label(batch).clone(), self.to_critic(batch["image"].clone())
+            fake = self.generator_ema.average(self.noise(len(real)), label).to(real.dtype)
+            share = torch.rand(len(real), device=real.device)
+            norm = self.gradient_norm(losses.between(real, fake, share), label).detach()  # (B,)
+        scores = self.critic(real, label), self.critic(fake, label)  # 2 x (B,)
+        gap = -losses.critic_loss("wasserstein", *scores)
+        return {"wasserstein": gap, "gradient_norm": norm.mean(), "gradient_norms": norm}
+
+    test_step = validation_step
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """The generator's and the critic's; see `optim.build`."""
@@ -266,19 +277,6 @@ class WGANGP(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.critic_steps = checkpoint["critic_steps"]
-
-    def _measure(self, split: str, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Log ``wasserstein`` and the mean ``gradient_norm``; all norms (B,) go to callbacks."""
-        with torch.inference_mode(False):  # the norm is a derivative
-            label, real = self._label(batch).clone(), self.to_critic(batch["image"].clone())
-            fake = self.generator_ema.average(self.noise(len(real)), label).to(real.dtype)
-            share = torch.rand(len(real), device=real.device)
-            norm = self.gradient_norm(losses.between(real, fake, share), label).detach()
-        scores = self.critic(real, label), self.critic(fake, label)
-        gap = -losses.critic_loss("wasserstein", *scores)
-        figures = {f"{split}/wasserstein": gap, f"{split}/gradient_norm": norm.mean()}
-        self.log_dict(figures, batch_size=len(real), on_step=False, on_epoch=True, sync_dist=True)
-        return {"gradient_norm": norm}
 
     def _label(self, batch: dict[str, Any]) -> Tensor:
         label: Tensor = batch["label"]

@@ -9,6 +9,7 @@ from genlab.metrics.inception_score import InceptionScore
 from genlab.metrics.kernel_distances import kernel_distance, polynomial_mmd
 from genlab.metrics.knn import KNN, knn_scores
 from genlab.metrics.precision_recall import manifold_overlap, neighbours
+from genlab.metrics.step_metrics import StepMetrics, log_steps
 
 __all__ = [
     "AUROC",
@@ -18,11 +19,13 @@ __all__ = [
     "CodebookUsage",
     "FrechetDistance",
     "InceptionScore",
+    "StepMetrics",
     "classification_metrics",
     "collect",
     "frechet_distance",
     "kernel_distance",
     "knn_scores",
+    "log_steps",
     "manifold_overlap",
     "merge",
     "neighbours",

@@ -70,7 +70,9 @@ def _named(package: str, others: tuple[plugins.Plugin, ...]) -> dict[str, str]:
     found = _read(package, others)
     kinds = {ROOTS[package], "Checkpoint"} if package == "callbacks" else {ROOTS[package]}
     return {
-        n: f"{module}.{n}" for n, (module, _) in found.items() if kinds & set(_bases(package, n))
+        n: f"{module}.{n}"
+        for n, (module, _) in found.items()
+        if kinds & set(_bases(package, n)) and "._" not in module  # `_x.py` is a common base
     }
 
 

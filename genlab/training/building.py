@@ -21,6 +21,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from genlab.checkpoints import AtomicCheckpointIO
 from genlab.cluster import launch
 from genlab.errors import RecipeError, first_line
+from genlab.metrics.step_metrics import StepMetrics
 from genlab.optim import check
 from genlab.recipes import TOP_KEYS, Recipe, load_class
 from genlab.training import sources
@@ -29,7 +30,6 @@ from genlab.training.engine.memory import keep_freed_memory
 from genlab.training.engine.progress import ProgressReport
 from genlab.training.engine.reseed import Reseed
 from genlab.training.engine.safe_requeue import SafeRequeue
-from genlab.training.engine.step_metrics import StepMetrics
 from genlab.training.engine.sync_batch_norm import SyncBatchNorm
 from genlab.training.engine.trimming import ask_for_gpus_once, lean
 from genlab.training.parsing import Arguments, parameters, parse, plain

@@ -14,38 +14,9 @@ from genlab import checkpoints, runs
 from genlab.drawing.grid import grid, save
 from genlab.training.engine.checkpointing import Checkpoints
 from genlab.training.engine.reseed import Reseed
-from genlab.training.engine.step_metrics import StepMetrics
-from genlab.training.tracking.csv_log import CSVLog
 from tests.callbacks.tiny import Line, digits, trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:The number of training batches")
-
-
-def test_step_metrics_are_the_means_between_two_lines(tmp_path: Path) -> None:
-    log = CSVLog(tmp_path / "m.csv")
-    fit = trainer(tmp_path, StepMetrics(), Checkpoints(), limit_val_batches=0, max_epochs=1)
-    fit.loggers = [log]
-    fit.fit(Line(), datamodule=digits())
-    rows = log.rows()
-    assert [row["step"] for row in rows] == ["3", "7"]
-    assert [float(row["train/index"]) for row in rows] == [1.5, 5.5]
-    assert float(rows[0]["train/lr"]) == 0.05
-    assert float(rows[0]["train/images_per_second"]) > 0
-
-
-def test_step_metrics_do_not_depend_on_accumulation(tmp_path: Path) -> None:
-    """The loss of a line is the mean over its micro-batches, not divided by their number."""
-    found = []
-    for parts in (1, 2):
-        log = CSVLog(tmp_path / f"{parts}.csv")
-        fit = trainer(tmp_path, StepMetrics(), Checkpoints(), accumulate_grad_batches=parts,
-                      limit_val_batches=0, max_steps=4, max_epochs=-1)  # fmt: skip
-        fit.loggers = [log]
-        model = Line()
-        model.configure_optimizers = lambda m=model: torch.optim.SGD(m.parameters(), 0.0)  # type: ignore[method-assign,misc]
-        fit.fit(model, datamodule=digits(batch_size=32 * parts, seed=1))
-        found.append(float(log.rows()[0]["train/loss"]))
-    assert found[0] == pytest.approx(found[1], rel=0.05)
 
 
 def test_noise_depends_on_the_place_in_the_run_only(tmp_path: Path) -> None:

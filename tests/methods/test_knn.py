@@ -11,8 +11,8 @@ import torch
 from genlab import checkpoints
 from genlab.methods.knn import KNN
 from genlab.metrics import knn_scores
+from genlab.metrics.step_metrics import StepMetrics
 from genlab.training.engine.checkpointing import Checkpoints
-from genlab.training.engine.step_metrics import StepMetrics
 from tests.callbacks.tiny import digits, trainer
 
 SMALL: dict[str, Any] = {

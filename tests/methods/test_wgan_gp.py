@@ -15,9 +15,9 @@ from genlab import checkpoints, optim, recipes
 from genlab.callbacks.plane_metrics import coverage
 from genlab.data import Toys
 from genlab.methods.wgan_gp import WGANGP
+from genlab.metrics.step_metrics import StepMetrics
 from genlab.training.engine.checkpointing import Checkpoints
 from genlab.training.engine.progress import ProgressReport
-from genlab.training.engine.step_metrics import StepMetrics
 from genlab.training.tracking.csv_log import CSVLog
 from tests.conftest import Here, TwoRanks
 from tests.methods.programs_ssl import same_state

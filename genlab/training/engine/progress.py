@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from genlab import optim
-from genlab.training.engine.step_metrics import StepMetrics
+from genlab.metrics.step_metrics import StepMetrics
 
 
 class ProgressReport(L.Callback):

@@ -1,0 +1,91 @@
+"""The common part of NICE, RealNVP and Glow: what any flow of images can do with its layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from genlab import optim
+from genlab.metrics import log_steps
+from genlab.networks.flows.image_flow import ImageFlow
+from genlab.networks.interpolation import latent_path
+
+
+class FlowMethod(L.LightningModule):
+    """An invertible map of images to latents of a known density; a method makes ``flow`` of layers.
+
+    Attributes:
+        flow: preprocessing, layers and latents.
+        num_classes: K of latents that know classes, else 0.
+    """
+
+    flow: ImageFlow
+    num_classes: int = 0
+
+    configure_callbacks = log_steps
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Features for downstream use, the latents: (B, C, H, W) -> (B, D)."""
+        return self.encode(image)
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Latents of the image, without noise: (B, C, H, W) -> (B, D)."""
+        return self.flow.encode(image)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The image of these latents, exactly that which `encode` was given: -> (B, C, H, W)."""
+        return self.flow.decode(z)
+
+    @torch.no_grad()
+    def reconstruct(self, image: Tensor) -> Tensor:
+        """There and back: (B, C, H, W) -> (B, C, H, W), the same image."""
+        return self.decode(self.encode(image))
+
+    @torch.no_grad()
+    def sample(self, n: int, label: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+        """Draw latents, their spread times ``temperature``, and decode: (n, C, H, W).
+
+        With classes, of the classes ``label`` (n,), or of all classes alike.
+        """
+        return self.decode(self.flow.latents.sample(n, label, temperature))
+
+    @torch.no_grad()
+    def interpolate(self, start: Tensor, end: Tensor, steps: int, spherical: bool = True) -> Tensor:
+        """From latents to latents on an arc, or a line: 2 x (B, C, H, W) -> (B, steps, C, H, W)."""
+        paths = latent_path(self.encode(start), self.encode(end), steps, spherical)  # (B, steps, D)
+        return torch.stack([self.decode(path) for path in paths])
+
+    def log_prob(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        """Log-density in nats, of dequantised pixels in units of a level: -> (B,).
+
+        With classes, given the label; without one (or -1) the mixture of all classes.
+        """
+        return self.flow.log_prob(image, self.cell_noise(image), label)
+
+    def cell_noise(self, image: Tensor) -> Tensor:
+        """Where in its cell each pixel lies, uniform in [0, 1): -> (B, C, H, W)."""
+        return torch.rand_like(image)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Negative log-density in nats, of the class where known; mean over the batch."""
+        return self._negative_log_prob(batch["image"], batch["label"] if self.num_classes else None)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Negative log-density without labels; bits per dimension of images."""
+        return self._negative_log_prob(batch["image"])
+
+    test_step = validation_step
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """See `optim.build`."""
+        return optim.build(self, self.hparams["optimizer"])
+
+    def _negative_log_prob(self, image: Tensor, label: Tensor | None = None) -> dict[str, Tensor]:
+        log_prob = self.log_prob(image, label)  # (B,)
+        figures = {"loss": -log_prob.mean()}
+        if self.flow.pixels.quantised:
+            figures["bits_per_dim"] = self.flow.bits_per_dim(log_prob)
+        return figures
