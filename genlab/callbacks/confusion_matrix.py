@@ -11,6 +11,7 @@ import numpy as np
 from lightning.pytorch.loggers import WandbLogger
 
 from genlab import runs
+from genlab.metrics.class_report import class_report_of
 
 MOST_NUMBERS = 30  # classes up to which the counts are written into the cells
 MOST_NAMES = 60  # classes up to which all are named
@@ -19,8 +20,8 @@ MOST_NAMES = 60  # classes up to which all are named
 class ConfusionMatrix(L.Callback):
     """The confusion matrix of a test as ``pictures/confusion.png``, in W&B, and ``per_class.csv``.
 
-    For methods with a ``confusion`` matrix (K, K) and a ``report()`` of each class after the test;
-    nothing for others. Rows are the true classes; a cell's colour is its share of the row.
+    For methods with a `metrics.ClassReport` among their parts; nothing for others. Rows are the
+    true classes; a cell's colour is its share of the row.
 
     Args:
         folder: where; null for the run directory, and for nothing where there is no run.
@@ -30,10 +31,15 @@ class ConfusionMatrix(L.Callback):
         self.folder = folder
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        method: Any = pl_module
-        matrix = getattr(method, "confusion", None)
+        report = class_report_of(pl_module)
+        matrix = report.confusion if report is not None else None
         run = Path(self.folder or trainer.default_root_dir)
-        if matrix is None or not trainer.is_global_zero or not (self.folder or runs.is_run(run)):
+        if (
+            report is None
+            or matrix is None
+            or not trainer.is_global_zero
+            or not (self.folder or runs.is_run(run))
+        ):
             return
         names = [str(name) for name in getattr(_data(trainer), "classes", None) or []]
         names += [str(k) for k in range(len(names), len(matrix))]
@@ -42,7 +48,7 @@ class ConfusionMatrix(L.Callback):
 
         (run / "pictures").mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).save(run / "pictures" / "confusion.png")
-        write_table(run / "per_class.csv", names, method.report())
+        write_table(run / "per_class.csv", names, report.per_class())
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_image("pictures/confusion", [picture])

@@ -51,6 +51,7 @@ def evaluate(
 ) -> None:
     """All test figures of a method and of its features; with a judge, of its samples too."""
     from genlab import evaluate as evaluation
+    from genlab.metrics.class_report import class_report_of
 
     shown = _shots(shots)
     if samples < 10:
@@ -76,9 +77,8 @@ def evaluate(
         pictures = [drawn]
         if by is not None:
             figures |= _judged(method, by, lab.data, samples, reference, file, pictures)
-    per_class: Any = getattr(method, "report", None)
-    if json and per_class is not None:
-        figures["test/per_class"] = per_class()
+    if json and (classes := class_report_of(method)) is not None:
+        figures["test/per_class"] = classes.per_class()
     report(file, figures, json)
     if not json:
         for picture in pictures:

@@ -14,14 +14,12 @@ from typing import Any
 
 import lightning as L
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, MetricCollection
 
 from genlab import distributed, losses, networks, optim
 from genlab.augment import Mixing
 from genlab.internals import lightning_parts
-from genlab.metrics import classification_metrics, log_steps, per_class
+from genlab.metrics import ClassReport, log_steps
 
 HIGHEST = {
     "dropout": 1,
@@ -113,10 +111,7 @@ class Classifier(L.LightningModule):
         counts = class_weights == "balanced" or (prior_bias and loss != "binary_focal")
         self.register_buffer("from_data", torch.tensor(False) if counts else None)
         self.mixing = Mixing(num_classes, mixup, cutmix, mix_prob) if mixup or cutmix else None
-        self.nll = MeanMetric(nan_strategy="disable")
-        self.val_figures = classification_metrics(num_classes, "val")
-        self.test_figures = classification_metrics(num_classes, "test")
-        self.confusion: Tensor | None = None  # of the last test: (K, K), rows are the true classes
+        self.class_report = ClassReport(num_classes)
 
     def setup(self, stage: str) -> None:
         """What class counts decide, at the start of training; a checkpoint brings its own."""
@@ -166,25 +161,19 @@ class Classifier(L.LightningModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Cross entropy in nats, whatever the training loss, and `classification_metrics`."""
-        self._measure(self.val_figures, batch)
+        self._measure("val", batch)
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """As validation, with AUROC and the confusion matrix."""
-        self._measure(self.test_figures, batch)
+        self._measure("test", batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Figures of the whole split, over all ranks."""
-        self._log_figures(self.val_figures, "val")
+        """Metrics of the whole split, over all ranks."""
+        self.log_dict(self.class_report.compute("val"), sync_dist=True)
 
     def on_test_epoch_end(self) -> None:
         """As validation."""
-        self._log_figures(self.test_figures, "test")
-
-    def report(self) -> dict[str, list[float]]:
-        """Images, precision, recall and F1 of every class in the last test; empty before it."""
-        if self.confusion is None:
-            return {}
-        return {name: value.tolist() for name, value in per_class(self.confusion).items()}
+        self.log_dict(self.class_report.compute("test"), sync_dist=True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `optim.build`."""
@@ -211,19 +200,9 @@ class Classifier(L.LightningModule):
         padded = list(counts) + [0] * (self.hparams["num_classes"] - len(counts))
         return torch.tensor(padded, dtype=torch.float32, device=self.device).clamp(min=1)
 
-    def _measure(self, figures: MetricCollection, batch: dict[str, Any]) -> None:
-        logits, label = self.logits(batch["image"]).float(), batch["label"]
-        figures.update(self.probabilities(logits), label)
-        nll = F.cross_entropy(logits, label, ignore_index=-1, reduction="none")
-        self.nll.update(nll, (label >= 0).float())
-
-    def _log_figures(self, figures: MetricCollection, split: str) -> None:
-        values = figures.compute() | {f"{split}/loss": self.nll.compute()}
-        if split == "test":
-            self.confusion = values.pop("test/confusion").cpu()
-        self.log_dict(values, sync_dist=True)
-        figures.reset()
-        self.nll.reset()
+    def _measure(self, split: str, batch: dict[str, Any]) -> None:
+        logits = self.logits(batch["image"])  # (B, K)
+        self.class_report.update(split, logits, batch["label"], self.probabilities(logits))
 
 
 def _check(given: dict[str, Any]) -> None:

@@ -19,12 +19,11 @@ import lightning as L
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, MetricCollection
 
 from genlab import distributed, losses, networks, optim
 from genlab.errors import nearest
 from genlab.internals import lightning_parts
-from genlab.metrics import classification_metrics, log_steps, per_class
+from genlab.metrics import ClassReport, log_steps
 from genlab.metrics.pseudo_labels import PseudoLabels
 from genlab.networks import pseudo_label_rules
 
@@ -104,10 +103,7 @@ class FixMatch(L.LightningModule):
         self._seen: list[tuple[Tensor, Tensor]] = []  # predictions since the last optimiser step
         self.pseudo_labels = PseudoLabels(num_classes)
         self._warned = False
-        self.nll = MeanMetric(nan_strategy="disable")
-        self.val_figures = classification_metrics(num_classes, "val")
-        self.test_figures = classification_metrics(num_classes, "test")
-        self.confusion: Tensor | None = None  # of the last test: (K, K), rows are the true classes
+        self.class_report = ClassReport(num_classes)
 
     def setup(self, stage: str) -> None:
         """What the data decide, at the start of training; a checkpoint brings its own."""
@@ -194,25 +190,19 @@ class FixMatch(L.LightningModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Cross entropy in nats and `classification_metrics`."""
-        self._measure(self.val_figures, batch)
+        self._measure("val", batch)
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """As validation, with AUROC and the confusion matrix."""
-        self._measure(self.test_figures, batch)
+        self._measure("test", batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Figures of the whole split, over all ranks."""
-        self._log_figures(self.val_figures, "val")
+        """Metrics of the whole split, over all ranks."""
+        self.log_dict(self.class_report.compute("val"), sync_dist=True)
 
     def on_test_epoch_end(self) -> None:
         """As validation."""
-        self._log_figures(self.test_figures, "test")
-
-    def report(self) -> dict[str, list[float]]:
-        """Images, precision, recall and F1 of every class in the last test; empty before it."""
-        if self.confusion is None:
-            return {}
-        return {name: value.tolist() for name, value in per_class(self.confusion).items()}
+        self.log_dict(self.class_report.compute("test"), sync_dist=True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `optim.build`."""
@@ -238,19 +228,8 @@ class FixMatch(L.LightningModule):
                 file=sys.stderr,
             )
 
-    def _measure(self, figures: MetricCollection, batch: dict[str, Any]) -> None:
-        logits, label = self.logits(batch["image"]).float(), batch["label"]
-        figures.update(logits.softmax(1), label)
-        nll = F.cross_entropy(logits, label, ignore_index=-1, reduction="none")
-        self.nll.update(nll, (label >= 0).float())
-
-    def _log_figures(self, figures: MetricCollection, split: str) -> None:
-        values = figures.compute() | {f"{split}/loss": self.nll.compute()}
-        if split == "test":
-            self.confusion = values.pop("test/confusion").cpu()
-        self.log_dict(values, sync_dist=True)
-        figures.reset()
-        self.nll.reset()
+    def _measure(self, split: str, batch: dict[str, Any]) -> None:
+        self.class_report.update(split, self.logits(batch["image"]), batch["label"])
 
 
 def _parts(batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]:

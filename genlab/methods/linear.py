@@ -14,12 +14,9 @@ import lightning as L
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, MetricCollection
 
 from genlab import distributed, networks, optim
-from genlab.metrics import Bank, classification_metrics, collect, log_steps
-
-SPLITS = ("val", "test")
+from genlab.metrics import Bank, ClassReport, collect, log_steps
 
 
 class LinearProbe(L.LightningModule):
@@ -75,10 +72,7 @@ class LinearProbe(L.LightningModule):
         self.head = nn.Linear(width, num_classes)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
-        self.nll = MeanMetric(nan_strategy="disable")
-        self.figures = nn.ModuleDict(
-            {f"{split}_split": classification_metrics(num_classes, split) for split in SPLITS}
-        )
+        self.class_report = ClassReport(num_classes)
         self.banks: dict[str, Bank] = {}  # of precomputed features
 
     @torch.no_grad()
@@ -128,10 +122,10 @@ class LinearProbe(L.LightningModule):
         self._measure(batch, "test")
 
     def on_validation_epoch_end(self) -> None:
-        self._log_figures("val")
+        self.log_dict(self.class_report.compute("val"), sync_dist=True)
 
     def on_test_epoch_end(self) -> None:
-        self._log_figures("test")
+        self.log_dict(self.class_report.compute("test"), sync_dist=True)
 
     def on_fit_end(self) -> None:
         self.banks = {}
@@ -151,20 +145,5 @@ class LinearProbe(L.LightningModule):
         return self.head(self.norm(features))
 
     def _measure(self, batch: dict[str, Any], split: str) -> None:
-        logits, label = self._classify(self._features(batch, split)).float(), batch["label"]
-        self._of(split).update(logits.softmax(1), label)
-        nll = F.cross_entropy(logits, label, ignore_index=-1, reduction="none")
-        self.nll.update(nll, (label >= 0).float())
-
-    def _log_figures(self, split: str) -> None:
-        figures = self._of(split)
-        values = figures.compute() | {f"{split}/loss": self.nll.compute()}
-        values.pop("test/confusion", None)
-        self.log_dict(values, sync_dist=True)
-        figures.reset()
-        self.nll.reset()
-
-    def _of(self, split: str) -> MetricCollection:
-        figures = self.figures[f"{split}_split"]
-        assert isinstance(figures, MetricCollection)
-        return figures
+        logits = self._classify(self._features(batch, split))  # (B, K)
+        self.class_report.update(split, logits, batch["label"])

@@ -2,6 +2,7 @@
 
 from genlab.metrics.active_units import ActiveUnits
 from genlab.metrics.bank import Bank, collect, merge
+from genlab.metrics.class_report import ClassReport
 from genlab.metrics.classification import AUROC, classification_metrics, per_class
 from genlab.metrics.codebook import CodebookUsage, perplexity
 from genlab.metrics.frechet import FrechetDistance, frechet_distance
@@ -16,6 +17,7 @@ __all__ = [
     "KNN",
     "ActiveUnits",
     "Bank",
+    "ClassReport",
     "CodebookUsage",
     "FrechetDistance",
     "InceptionScore",

@@ -32,7 +32,7 @@ def test_a_run_gets_a_picture_and_a_table_of_its_test(tmp_path: Path) -> None:
     with (tmp_path / "per_class.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["class"] for row in rows] == [str(k) for k in range(10)]
-    report = method.report()
+    report = method.class_report.per_class()
     for name, values in report.items():
         assert [float(row[name]) for row in rows] == pytest.approx(values, rel=1e-5), name
 

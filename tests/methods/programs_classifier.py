@@ -70,4 +70,7 @@ def reported(rank: int, world: int) -> dict[str, Tensor]:
     with torch.no_grad():
         for batch in batches(world, rank):
             tested.test_step(batch, 0)
-    return dict(tested.test_figures.compute()) | {"loss": tested.nll.compute()}
+    report = tested.class_report
+    found = report.compute("test")
+    assert report.confusion is not None
+    return found | {"confusion": report.confusion}

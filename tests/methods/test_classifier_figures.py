@@ -37,10 +37,10 @@ def test_validation_reports_the_mean_over_labelled_images(tmp_path: Path) -> Non
 
 def test_the_test_reports_every_class(tmp_path: Path) -> None:
     data, method = Digits(val_size=100, eval_batch_size=70, seed=0), classifier()
-    assert method.report() == {}
+    assert method.class_report.per_class() == {}
     fit = trainer(tmp_path)
     fit.test(method, datamodule=data, verbose=False)
-    report = method.report()
+    report = method.class_report.per_class()
     assert sum(report["images"]) == len(data._parts["test"][1])
     right = sum(r * n for r, n in zip(report["recall"], report["images"], strict=True))
     accuracy = fit.callback_metrics["test/accuracy"].item()
