@@ -4,7 +4,7 @@ Sohn et al. 2020, arXiv:2001.07685; reference code google-research/fixmatch. By 
 pseudo-labels (Lee 2013), UDA (Xie et al. 2019, arXiv:1904.12848; without its annealing of labelled
 images), FlexMatch (Zhang et al. 2021, arXiv:2110.08263), FreeMatch (Wang et al. 2022,
 arXiv:2205.07246) and SoftMatch (Chen et al. 2023, arXiv:2301.10921).
-Departures: running statistics move after the optimiser's step, see `networks.thresholds`; in
+Departures: running statistics move after the optimiser's step, see `pseudo_label_rules`; in
 ``pseudo_label`` strong views still pass through batch norm, as in the other rules. After a stop in
 mid-epoch ``train/pseudo_*`` tell of that epoch's rest.
 The average of the weights that the papers report is the callback `EMAWeights`.
@@ -25,16 +25,8 @@ from genlab.errors import nearest
 from genlab.internals import lightning_parts
 from genlab.metrics import ClassReport, log_steps
 from genlab.metrics.pseudo_labels import PseudoLabels
-from genlab.networks import pseudo_label_rules
+from genlab.networks.pseudo_label_rules import RULES, Alignment, FreeThreshold
 
-RULES: dict[str, Any] = {
-    "fixmatch": pseudo_label_rules.FixedThreshold,
-    "pseudo_label": pseudo_label_rules.FixedThreshold,  # learns from the weak view itself
-    "uda": pseudo_label_rules.FixedThreshold,  # learns the sharpened prediction, not its class
-    "flexmatch": pseudo_label_rules.FlexThreshold,
-    "freematch": pseudo_label_rules.FreeThreshold,
-    "softmatch": pseudo_label_rules.SoftThreshold,
-}
 ALIGNED = ("none", "uniform", "labels")
 COLLAPSED = 0.5  # of the entropy of evenly spread pseudo-labels
 NAMED = 20  # classes up to which each one's share is logged
@@ -51,14 +43,15 @@ class FixMatch(L.LightningModule):
         rule: which unlabelled images count how much, and what is learnt from them: ``fixmatch``,
             ``pseudo_label``, ``uda``, ``flexmatch``, ``freematch`` or ``softmatch``.
         threshold: tau of the first four, in (0, 1]; the papers: 0.95, UDA 0.8.
-        temperature: T by which ``uda`` sharpens what it learns; of no meaning for hard labels, and
-            the threshold never sees it.
+        temperature: T by which ``uda`` sharpens what it learns; unused by hard labels, and the
+            threshold never sees it.
         unlabeled_weight: lambda of the unlabelled loss.
         warmup_steps: optimiser steps over which lambda rises from 0, as ``pseudo_label`` does.
         fairness: weight of FreeMatch's fairness loss (the paper: 0.01 to 0.05).
         align: distribution alignment of the weak predictions with ``uniform`` classes or with
             those of the ``labels``; ``none`` for none. In ``softmatch`` for the weights alone.
-        decay: of the running statistics of the last two rules and of the alignment.
+        decay: share that an update keeps of the running statistics of the last two rules and of
+            the alignment.
         optimizer: how to train; see `optim.build`.
         encoder_kwargs: to the encoder (``variant``, ``width`` ...).
         pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
@@ -96,10 +89,8 @@ class FixMatch(L.LightningModule):
             encoder, channels, image_size, pretrained, pretrained_options, **(encoder_kwargs or {})
         )
         self.head = nn.Linear(self.encoder.out_dim, num_classes)
-        self.rule = RULES[rule](num_classes, threshold, decay)
-        self.alignment = (
-            None if align == "none" else pseudo_label_rules.Alignment(num_classes, decay)
-        )
+        self.rule = RULES[rule](num_classes, threshold, temperature, decay)
+        self.alignment = None if align == "none" else Alignment(num_classes, decay)
         self._seen: list[tuple[Tensor, Tensor]] = []  # predictions since the last optimiser step
         self.pseudo_labels = PseudoLabels(num_classes)
         self._warned = False
@@ -110,8 +101,7 @@ class FixMatch(L.LightningModule):
         data: Any = getattr(lightning_parts.trainer_of(self), "datamodule", None)
         if stage != "fit" or getattr(data, "label_record", None) is None:
             return
-        if isinstance(self.rule, pseudo_label_rules.FlexThreshold):
-            self.rule.begin(data.unlabeled_index)
+        self.rule.begin(data.unlabeled_index)
         if self.alignment is not None and self.hparams["align"] == "labels":
             counts = torch.tensor(data.class_counts, dtype=torch.float32)
             self.alignment.target.copy_(counts / counts.sum())
@@ -132,30 +122,27 @@ class FixMatch(L.LightningModule):
         logits_x, logits_w, logits_s = logits.split(sizes)  # (B, K), 2 x (M, K)
 
         q = logits_w.detach().softmax(1)  # (M, K), of the live network, without gradient
-        target, weight = self.targets(q)
-        learner = logits_w if self.hparams["rule"] == "pseudo_label" else logits_s
+        aligned = self.align(q)  # (M, K)
+        target = self.rule.target(q, aligned)  # (M,) classes or (M, K) probabilities
+        weight = self.rule(aligned)  # (M,) in [0, 1]
+
         loss_x = F.cross_entropy(logits_x, label)
-        loss_u = losses.pseudo_label_nll(learner, target, weight)
+        loss_u = losses.pseudo_label_nll(self.rule.learner(logits_w, logits_s), target, weight)
         loss = loss_x + self.ramp() * self.hparams["unlabeled_weight"] * loss_u
         figures = {"loss_labeled": loss_x, "loss_unlabeled": loss_u, "mask_rate": weight.mean()}
-        if self.hparams["fairness"]:
-            figures["loss_fairness"] = self._fairness(logits_s, weight)
+        if isinstance(self.rule, FreeThreshold) and self.hparams["fairness"]:
+            figures["loss_fairness"] = self._fairness(self.rule, logits_s, weight)
             loss = loss + self.hparams["fairness"] * figures["loss_fairness"]
 
-        pseudo = q.argmax(1)
+        pseudo = q.argmax(1)  # (M,)
         figures["agreement"] = (logits_s.argmax(1) == pseudo).float().mean()
         self.pseudo_labels.update(pseudo, unlabeled["label"], weight)  # true labels: measured only
         self._seen.append((q, unlabeled["index"]))
         return {"loss": loss} | figures
 
-    def targets(self, q: Tensor) -> tuple[Tensor, Tensor]:
-        """What is learnt and how much it counts: (M, K) -> (M,) or (M, K), (M,)."""
-        aligned = q if self.alignment is None else self.alignment(q)
-        weight = self.rule(aligned)
-        rule = self.hparams["rule"]
-        if rule == "uda":
-            return losses.sharpen(aligned, self.hparams["temperature"]), weight
-        return (q if rule == "softmatch" else aligned).argmax(1), weight
+    def align(self, q: Tensor) -> Tensor:
+        """Predictions after distribution alignment, if any: (M, K) -> (M, K)."""
+        return q if self.alignment is None else self.alignment(q)
 
     def ramp(self) -> float:
         """Share of the unlabelled weight at this optimiser step."""
@@ -172,7 +159,7 @@ class FixMatch(L.LightningModule):
         """Move the running statistics by the predictions of all batches of the step."""
         q, index = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
         self._seen.clear()
-        self.rule.update(q if self.alignment is None else self.alignment(q), index)
+        self.rule.update(self.align(q), index)
         if self.alignment is not None:
             self.alignment.update(q)
 
@@ -208,11 +195,11 @@ class FixMatch(L.LightningModule):
         """See `optim.build`."""
         return optim.build(self, self.hparams["optimizer"])
 
-    def _fairness(self, logits: Tensor, weight: Tensor) -> Tensor:
+    def _fairness(self, rule: FreeThreshold, logits: Tensor, weight: Tensor) -> Tensor:
         """FreeMatch's second loss, over the strong views of all processes."""
-        every = distributed.gather(logits.softmax(1))
-        used = distributed.gather(weight)
-        return losses.class_fairness(every, used, self.rule.expected, self.rule.counted)
+        every = distributed.gather(logits.softmax(1))  # (M world, K)
+        used = distributed.gather(weight)  # (M world,)
+        return losses.class_fairness(every, used, rule.expected, rule.counted)
 
     def _alarm(self, share: Tensor, entropy: float) -> None:
         """Say once when pseudo-labels gather in few classes."""

@@ -1,4 +1,4 @@
-"""How much each unlabelled image counts: from a fixed threshold to running statistics of all.
+"""FixMatch's rules: how much each unlabelled image counts, and what is learnt from it.
 
 A rule is called with probabilities of weak views (M, K), float32, and gives each image's weight
 (M,) in [0, 1]. After every optimiser step `update` moves its statistics, with the predictions of
@@ -8,26 +8,44 @@ before it, not by those that include it, so that accumulated batches see the sam
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from genlab import distributed
+from genlab.losses import sharpen
 
 
-class FixedThreshold(nn.Module):
+class Rule(nn.Module):
+    """What rules have in common: strong views learn the classes of (aligned) weak predictions."""
+
+    def begin(self, index: Tensor) -> None:
+        """Make room for the unlabelled images, given by their index (N,), when training starts."""
+
+    def target(self, q: Tensor, aligned: Tensor) -> Tensor:
+        """What is learnt, from predictions and aligned ones: 2 x (M, K) -> (M,) or (M, K)."""
+        return aligned.argmax(1)
+
+    def learner(self, weak: Tensor, strong: Tensor) -> Tensor:
+        """The logits that learn it: 2 x (M, K) -> (M, K)."""
+        return strong
+
+    def update(self, probability: Tensor, index: Tensor) -> None:
+        """Move the running statistics by a step's predictions (M, K) of images ``index`` (M,)."""
+
+
+class FixedThreshold(Rule):
     """1 where the largest probability reaches the threshold, else 0.
 
     Args:
-        num_classes: K.
         threshold: tau in (0, 1].
-        decay: of no meaning here.
 
     Source: Sohn et al. 2020 (FixMatch), arXiv:2001.07685.
     """
 
-    def __init__(self, num_classes: int, threshold: float, decay: float) -> None:
+    def __init__(self, threshold: float) -> None:
         super().__init__()
         self.threshold = threshold
 
@@ -35,11 +53,41 @@ class FixedThreshold(nn.Module):
         """(M, K) -> (M,)."""
         return (probability.amax(1) >= self.threshold).float()
 
-    def update(self, probability: Tensor, index: Tensor) -> None:
-        """Nothing runs."""
+
+class PseudoLabel(FixedThreshold):
+    """Pseudo-labels: the weak view itself learns its class.
+
+    Args:
+        threshold: tau in (0, 1].
+
+    Source: Lee 2013.
+    """
+
+    def learner(self, weak: Tensor, strong: Tensor) -> Tensor:
+        """The weak views' logits."""
+        return weak
 
 
-class FlexThreshold(nn.Module):
+class SharpenedTarget(FixedThreshold):
+    """UDA: the strong view learns the sharpened prediction, not its class.
+
+    Args:
+        threshold: tau in (0, 1]; it never sees the temperature.
+        temperature: T > 0 by which predictions are sharpened.
+
+    Source: Xie et al. 2019, arXiv:1904.12848.
+    """
+
+    def __init__(self, threshold: float, temperature: float) -> None:
+        super().__init__(threshold)
+        self.temperature = temperature
+
+    def target(self, q: Tensor, aligned: Tensor) -> Tensor:
+        """Probabilities (M, K)."""
+        return sharpen(aligned, self.temperature)
+
+
+class FlexThreshold(Rule):
     """FlexMatch: a lower threshold for classes that few images have been learnt as.
 
     ``last`` (N,) holds the class that each unlabelled image, by its index, was last confidently
@@ -49,14 +97,13 @@ class FlexThreshold(nn.Module):
         num_classes: K.
         threshold: tau, the highest; class k's is tau b / (2 - b), b its share of the images
             learnt, over the largest share (that of images not yet learnt included).
-        decay: of no meaning here.
 
     Source: Zhang et al. 2021, arXiv:2110.08263, with threshold warm-up and the convex mapping.
     """
 
     last: Tensor
 
-    def __init__(self, num_classes: int, threshold: float, decay: float) -> None:
+    def __init__(self, num_classes: int, threshold: float) -> None:
         super().__init__()
         self.num_classes, self.threshold = num_classes, threshold
         self.register_buffer("last", torch.empty(0, dtype=torch.int64))
@@ -94,13 +141,12 @@ def _make_room(rule: Any, state_dict: dict[str, Any], prefix: str, *_: Any) -> N
         rule.last = rule.last.new_empty(saved.shape)
 
 
-class FreeThreshold(nn.Module):
+class FreeThreshold(Rule):
     """FreeMatch: the running mean confidence, times each class's running mean prediction.
 
     Args:
         num_classes: K.
-        threshold: of no meaning here: it is learnt.
-        decay: of the running statistics.
+        decay: share of the running statistics that an update keeps.
 
     Source: Wang et al. 2022, arXiv:2205.07246, eq. 5 to 8. All statistics start at 1 / K, as
     there; microsoft/Semi-supervised-learning starts them at 1.
@@ -110,7 +156,7 @@ class FreeThreshold(nn.Module):
     expected: Tensor
     counted: Tensor
 
-    def __init__(self, num_classes: int, threshold: float, decay: float) -> None:
+    def __init__(self, num_classes: int, decay: float) -> None:
         super().__init__()
         self.num_classes, self.decay = num_classes, decay
         even = torch.full((num_classes,), 1 / num_classes)
@@ -141,13 +187,12 @@ class FreeThreshold(nn.Module):
             running.lerp_(value, 1 - self.decay)
 
 
-class SoftThreshold(nn.Module):
+class SoftThreshold(Rule):
     """SoftMatch: a Gaussian of the confidence below its running mean, 1 above it.
 
     Args:
         num_classes: K.
-        threshold: of no meaning here: it is learnt.
-        decay: of the running statistics.
+        decay: share of the running statistics that an update keeps.
 
     Source: Chen et al. 2023, arXiv:2301.10921, eq. 4 to 7; the Gaussian's standard deviation is
     half the running one, as in its code.
@@ -156,7 +201,7 @@ class SoftThreshold(nn.Module):
     mean: Tensor
     variance: Tensor
 
-    def __init__(self, num_classes: int, threshold: float, decay: float) -> None:
+    def __init__(self, num_classes: int, decay: float) -> None:
         super().__init__()
         self.decay = decay
         self.register_buffer("mean", torch.tensor(1 / num_classes))
@@ -166,6 +211,10 @@ class SoftThreshold(nn.Module):
         """(M, K) -> (M,)."""
         below = (probability.amax(1) - self.mean).clamp(max=0)
         return torch.exp(-(below**2) / (2 * self.variance / 4).clamp(min=1e-12))
+
+    def target(self, q: Tensor, aligned: Tensor) -> Tensor:
+        """Classes (M,) of the predictions as they are: alignment is for the weights alone."""
+        return q.argmax(1)
 
     def update(self, probability: Tensor, index: Tensor) -> None:
         """Move the statistics towards those of this step, over all processes."""
@@ -179,12 +228,22 @@ class SoftThreshold(nn.Module):
         self.variance.lerp_(variance.to(self.variance.dtype), 1 - self.decay)
 
 
+RULES: dict[str, Callable[[int, float, float, float], Rule]] = {
+    "fixmatch": lambda classes, threshold, temperature, decay: FixedThreshold(threshold),
+    "pseudo_label": lambda classes, threshold, temperature, decay: PseudoLabel(threshold),
+    "uda": lambda classes, threshold, temperature, decay: SharpenedTarget(threshold, temperature),
+    "flexmatch": lambda classes, threshold, temperature, decay: FlexThreshold(classes, threshold),
+    "freematch": lambda classes, threshold, temperature, decay: FreeThreshold(classes, decay),
+    "softmatch": lambda classes, threshold, temperature, decay: SoftThreshold(classes, decay),
+}  # each takes what its paper has
+
+
 class Alignment(nn.Module):
     """Distribution alignment: predictions as frequent, class by class, as they ought to be.
 
     Args:
         num_classes: K.
-        decay: of the running mean prediction.
+        decay: share of the running mean prediction that an update keeps.
 
     Attributes:
         target: (K,) the wanted class distribution; uniform unless something else is copied in.

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab import optim
-from genlab.methods.fixmatch import RULES, FixMatch
-from genlab.networks.pseudo_label_rules import FreeThreshold
+from genlab.methods.fixmatch import FixMatch
+from genlab.networks.pseudo_label_rules import RULES, FreeThreshold
 from tests.conftest import TwoRanks
 from tests.methods.programs_fixmatch import CNN, IMAGES, VIT, B, K, M, batches, small, train
 
@@ -59,7 +59,7 @@ def test_without_a_confident_image_the_loss_is_the_labelled_one() -> None:
 @pytest.mark.parametrize("rule", ["fixmatch", "uda"])
 def test_the_mask_knows_no_temperature(rule: str) -> None:
     q = (3 * torch.randn(100, K)).softmax(1)
-    masks = [small(rule, threshold=0.8, temperature=t).targets(q)[1] for t in (0.1, 0.4, 1.0)]
+    masks = [small(rule, threshold=0.8, temperature=t).rule(q) for t in (0.1, 0.4, 1.0)]
     assert 0 < masks[0].sum() < 100
     assert torch.equal(masks[0], masks[1])
     assert torch.equal(masks[0], masks[2])
@@ -186,6 +186,8 @@ def test_the_unlabelled_weight_can_rise(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_statistics_move_once_a_step_by_all_its_batches() -> None:
     whole, parts = small("freematch", VIT), small("freematch", VIT)
+    assert isinstance(whole.rule, FreeThreshold)
+    assert isinstance(parts.rule, FreeThreshold)
     batch = batches()[0]
     whole.training_step(batch, 0)
     whole.after_step()
@@ -194,7 +196,6 @@ def test_statistics_move_once_a_step_by_all_its_batches() -> None:
         parts.training_step(batches(1, half)[0], 0)
         assert torch.equal(parts.rule.confidence, before)
     parts.after_step()
-    assert isinstance(whole.rule, FreeThreshold)
     torch.testing.assert_close(parts.rule.state_dict(), whole.rule.state_dict())
     assert whole.rule.confidence != 1 / K
 

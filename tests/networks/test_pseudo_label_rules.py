@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from genlab.networks.pseudo_label_rules import (
+    RULES,
     Alignment,
     FixedThreshold,
     FlexThreshold,
@@ -25,13 +26,13 @@ def sure(*confidences: float, label: int = 0, classes: int = 2) -> torch.Tensor:
 
 
 def test_the_threshold_itself_is_enough() -> None:
-    rule = FixedThreshold(2, 0.95, 0.0)
+    rule = FixedThreshold(0.95)
     assert rule(sure(0.95, 0.9499, 0.3, 1.0)).tolist() == [1, 0, 0, 1]  # 0.3: the other has 0.7
-    assert FixedThreshold(2, 1.0, 0.0)(sure(1.0, 0.9999)).tolist() == [1, 0]
+    assert FixedThreshold(1.0)(sure(1.0, 0.9999)).tolist() == [1, 0]
 
 
 def test_flexmatch_lowers_the_threshold_of_classes_that_are_learnt_late() -> None:
-    rule = FlexThreshold(3, 0.9, 0.0)
+    rule = FlexThreshold(3, 0.9)
     rule.begin(torch.tensor([3, 5, 7, 8, 9, 11]))
     assert rule.thresholds().tolist() == [0, 0, 0]  # none learnt yet: all are welcome
     rule.update(torch.cat([sure(0.95, 0.89, classes=3), sure(0.9, label=1, classes=3)]),
@@ -48,7 +49,7 @@ def test_flexmatch_lowers_the_threshold_of_classes_that_are_learnt_late() -> Non
 
 
 def test_flexmatch_state_is_as_large_as_its_data() -> None:
-    rule, other = FlexThreshold(3, 0.9, 0.0), FlexThreshold(3, 0.9, 0.0)
+    rule, other = FlexThreshold(3, 0.9), FlexThreshold(3, 0.9)
     rule.begin(torch.arange(50))
     rule.update(sure(0.95, classes=3), torch.tensor([3]))
     other.load_state_dict(rule.state_dict())
@@ -56,7 +57,7 @@ def test_flexmatch_state_is_as_large_as_its_data() -> None:
 
 
 def test_freematch_follows_the_mean_confidence_and_the_classes() -> None:
-    rule = FreeThreshold(2, 0.0, 0.5)
+    rule = FreeThreshold(2, 0.5)
     assert rule.thresholds().tolist() == [0.5, 0.5]
     q = torch.cat([sure(0.9, 0.9, 0.9), sure(0.7, label=1)])
     rule.update(q, torch.arange(4))
@@ -72,7 +73,7 @@ def test_freematch_follows_the_mean_confidence_and_the_classes() -> None:
 
 
 def test_softmatch_is_a_gaussian_below_the_mean() -> None:
-    rule = SoftThreshold(2, 0.0, 0.0)  # no memory: the statistics of the last step
+    rule = SoftThreshold(2, 0.0)  # no memory: the statistics of the last step
     q = sure(0.6, 0.8, 0.7, 0.9)
     rule.update(q, torch.arange(4))
     confidence = q.amax(1)
@@ -83,6 +84,20 @@ def test_softmatch_is_a_gaussian_below_the_mean() -> None:
     deviation = (0.6 - confidence.mean()) / (confidence.std() / 2)
     torch.testing.assert_close(weight[0], torch.exp(-(deviation**2) / 2))
     assert weight[0] < weight[2] < 1
+
+
+def test_each_rule_says_what_is_learnt_and_by_which_view() -> None:
+    q, aligned = torch.tensor([[0.6, 0.4]]), torch.tensor([[0.2, 0.8]])
+    weak, strong = torch.zeros(1, 2), torch.ones(1, 2)
+    for name, make in RULES.items():
+        rule = make(2, 0.95, 0.5, 0.9)
+        learner = weak if name == "pseudo_label" else strong
+        assert rule.learner(weak, strong) is learner, name
+        target = rule.target(q, aligned)
+        if name == "uda":  # to the power 1 / T = 2, normalised
+            torch.testing.assert_close(target, torch.tensor([[0.04, 0.64]]) / 0.68)
+        else:
+            assert target.tolist() == [0 if name == "softmatch" else 1], name
 
 
 def test_alignment_makes_predictions_as_frequent_as_wanted() -> None:
@@ -101,7 +116,7 @@ def test_alignment_makes_predictions_as_frequent_as_wanted() -> None:
 
 @pytest.mark.parametrize("kind", [FlexThreshold, FreeThreshold, SoftThreshold])
 def test_statistics_are_in_the_checkpoint(kind: Any) -> None:
-    rule = kind(3, 0.5, 0.9)
+    rule = kind(3, 0.5)
     if kind is FlexThreshold:
         rule.begin(torch.arange(8))
     before = {name: value.clone() for name, value in rule.state_dict().items()}
@@ -109,6 +124,6 @@ def test_statistics_are_in_the_checkpoint(kind: Any) -> None:
     rule.update(q, torch.tensor([1, 2]))
     assert before
     assert any(not torch.equal(before[n], v) for n, v in rule.state_dict().items())
-    again = kind(3, 0.5, 0.9)
+    again = kind(3, 0.5)
     again.load_state_dict(rule.state_dict())
     assert torch.equal(again(q), rule(q))
