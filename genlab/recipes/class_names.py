@@ -72,7 +72,7 @@ def _named(package: str, others: tuple[plugins.Plugin, ...]) -> dict[str, str]:
     return {
         n: f"{module}.{n}"
         for n, (module, _) in found.items()
-        if kinds & set(_bases(package, n)) and "._" not in module  # `_x.py` is a common base
+        if kinds & set(_bases(package, n)) and not module.rpartition(".")[2].startswith("_")
     }
 
 
