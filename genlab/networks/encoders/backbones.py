@@ -1,8 +1,8 @@
-"""Bare networks by name, the lab's own and timm's, for the channels and size of the images."""
+"""Bare networks by name, for the channels and size of the images."""
 
 from __future__ import annotations
 
-import difflib
+import inspect
 import re
 import warnings
 from collections.abc import Callable
@@ -10,20 +10,13 @@ from typing import Any
 
 import timm
 import torch
-from timm.models.convmixer import ConvMixer
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from genlab.internals import messages
-from genlab.networks.encoders.airbench import Airbench
-from genlab.networks.encoders.cifar_resnet import CIFARResNet
-from genlab.networks.encoders.lenet import LeNet
-from genlab.networks.encoders.nin import NiN
-from genlab.networks.encoders.small_cnn import SmallCNN
-from genlab.networks.encoders.stems import nearest_divisor, repatch, replace_stem, small_patches
-from genlab.networks.encoders.wide_resnet import WideResNet
+from genlab.networks.encoders.naming import Named, named_class
+from genlab.networks.encoders.stems import repatch, replace_stem, small_patches
 
-OWN = ("small_cnn", "lenet", "nin", "airbench", "wrn_28_2", "resnet20_cifar")  # and kin
 Made = tuple[nn.Module, dict[str, Any]]  # a network and its name, stem and kwargs
 
 
@@ -47,23 +40,13 @@ def backbone(
         ValueError: unknown name, stem or argument.
     """
     network: Any
-    make = _timm if _own_class(name) is None else _own
-    network, made_with = make(name, in_chans, image_size, stem, kwargs)
+    named = named_class(name)
+    if named is None:
+        network, made_with = _timm(name, in_chans, image_size, stem, kwargs)
+    else:
+        network, made_with = _own(name, named, in_chans, image_size, stem, kwargs)
     network.image_shape = (in_chans, image_size, image_size)
     return network, made_with
-
-
-def check_name(name: str) -> None:
-    """Whether there is such a network.
-
-    Raises:
-        ValueError: there is not; the nearest names.
-    """
-    if _own_class(name) is None and not timm.is_model(name.partition(".")[0]):
-        known = [*OWN, *timm.list_models()]
-        longer = [other for other in known if name and other.startswith(name)]
-        near = longer[:3] or difflib.get_close_matches(name, known, n=3)
-        raise ValueError(f"no encoder {name!r}" + (f"; nearest: {', '.join(near)}" if near else ""))
 
 
 def probe(name: str, network: nn.Module, in_chans: int, image_size: int) -> int:
@@ -99,34 +82,21 @@ def on_meta(network: nn.Module, image: Tensor) -> Any:
             module.training = mode
 
 
-def _own_class(name: str) -> tuple[Callable[..., nn.Module], dict[str, Any]] | None:
-    """A network that the lab makes itself, and the arguments that its name stands for."""
-    plain: dict[str, Callable[..., nn.Module]]
-    plain = {"small_cnn": SmallCNN, "lenet": LeNet, "nin": NiN, "airbench": Airbench}
-    if name in plain:
-        return plain[name], {}
-    if found := re.fullmatch(r"wrn_(\d+)_(\d+)", name):
-        return WideResNet, {"depth": int(found[1]), "width": int(found[2])}
-    if found := re.fullmatch(r"resnet(\d+)_cifar", name):
-        return CIFARResNet, {"depth": int(found[1])}
-    found = re.fullmatch(r"convmixer_(\d+)_(\d+)", name)
-    if found and not timm.is_model(name):  # the paper's naming; timm has three of them
-        return ConvMixer, {"dim": int(found[1]), "depth": int(found[2]), "num_classes": 0}
-    return None
-
-
 def _own(
-    name: str, in_chans: int, image_size: int, stem: str | None, kwargs: dict[str, Any]
+    name: str,
+    named: Named,
+    in_chans: int,
+    image_size: int,
+    stem: str | None,
+    kwargs: dict[str, Any],
 ) -> Made:
+    """A class called with the images' channels, and their size where it asks for it."""
     if stem is not None:
         raise ValueError(f"{name} has no stem to choose, got {stem!r}")
-    kind, fixed = _own_class(name) or (nn.Identity, {})
-    options = {"in_chans": in_chans} | fixed | kwargs
-    if kind is LeNet:
-        options = {"image_size": image_size} | options
-    if kind is ConvMixer:
-        options = {"patch_size": nearest_divisor(image_size, image_size / 16)} | options
-    return _make(name, kind, options), {"name": name, "stem": None, "kwargs": options}
+    asked = "image_size" in inspect.signature(named.kind).parameters
+    size = {"image_size": image_size} if asked else {}
+    options = {"in_chans": in_chans} | size | named.arguments | kwargs
+    return _make(name, named.kind, options), {"name": name, "stem": None, "kwargs": options}
 
 
 def _timm(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from genlab import checkpoints, process
 from genlab.errors import check_names
 from genlab.networks.encoders import freezing
-from genlab.networks.encoders.backbones import backbone, check_name, probe
+from genlab.networks.encoders.backbones import backbone, probe
 from genlab.networks.encoders.normalization import Normalize
 from genlab.networks.encoders.stems import spatial
 
@@ -134,9 +134,10 @@ def encoder(
     """A backbone by its name, without classifier.
 
     Args:
-        name: a timm name (``resnet18``, ``vit_tiny_patch16_224`` ...), or one of the lab's:
-            ``small_cnn``, ``lenet``, ``nin``, ``airbench``, ``wrn_28_2`` (any depth and width),
-            ``resnet20_cifar`` (32, 44, 56, 110), ``convmixer_256_8`` (any width and depth).
+        name: a model registered with timm (``resnet18``, ``vit_tiny_patch16_224`` ...); one of the
+            lab's: ``small_cnn``, ``lenet``, ``nin``, ``airbench``, ``wrn_28_2`` (any depth and
+            width), ``resnet20_cifar`` (32, 44, 56, 110), ``convmixer_256_8`` (any width and
+            depth); or the dotted name of a class (``mylab.nets.MyNet``), see `naming`.
         in_chans: colours of the images.
         image_size: their side in pixels; a ViT gets position embeddings for it. Up to 64 px
             ViTs and mixers get a patch size that leaves about 8 x 8 patches, Swin about 16 x 16.
@@ -157,7 +158,6 @@ def encoder(
         ValueError: unknown name (the nearest are listed), argument or stem, a size that the
             network cannot take, a mode that there is not, or weights that do not fit.
     """
-    check_name(name)
     if not isinstance(compile, bool):
         check_names("encoder_kwargs.compile", [compile], MODES, "mode")
     made = Encoder(name, in_chans, image_size, stem, **timm_kwargs)

@@ -84,7 +84,9 @@ def spatial(backbone: Any, image: Tensor) -> Tensor:
     Raises:
         ValueError: it has no feature map.
     """
-    x, width = backbone.forward_features(image), backbone.num_features
+    if not hasattr(backbone, "forward_features"):
+        raise ValueError(f"{type(backbone).__name__} has no forward_features, so no feature map")
+    x = backbone.forward_features(image)
     if not isinstance(x, Tensor):
         return backbone.forward_intermediates(image, indices=1, intermediates_only=True)[-1]
     if x.ndim == 3:  # (B, prefix + h w, F)
@@ -93,6 +95,7 @@ def spatial(backbone: Any, image: Tensor) -> Tensor:
         side = math.isqrt(tokens.shape[1])
         if side * side == tokens.shape[1] > 0:
             return tokens.transpose(1, 2).unflatten(2, (side, side))
+    width = getattr(backbone, "num_features", x.shape[1])
     if x.ndim == 4 and width in (x.shape[1], x.shape[3]):
         return x if x.shape[1] == width else x.permute(0, 3, 1, 2)
     raise ValueError(f"{type(backbone).__name__} has no feature map: {tuple(x.shape)}")
