@@ -1,7 +1,7 @@
 """Recipe files: find, list, describe, resolve (extend and merge) and pre-check them. No torch."""
 
 from genlab.recipes.class_names import class_path, classes, parameters, short
-from genlab.recipes.doors import allow, inside, load_class
+from genlab.recipes.doors import allow, import_plugins, inside, load_class
 from genlab.recipes.files import facts, find, header, name_of, parse, root, shipped
 from genlab.recipes.resolution import (
     COMMAND_LINE,
@@ -27,6 +27,7 @@ __all__ = [
     "find",
     "from_config",
     "header",
+    "import_plugins",
     "inside",
     "load_class",
     "merge",

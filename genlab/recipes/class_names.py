@@ -16,6 +16,7 @@ ROOTS = {
     "callbacks": "Callback",
     "networks": "Module",
 }
+KIN = {"callbacks": ("Checkpoint",), "networks": ("Sequential",)}  # bases that descend from a root
 RENAMED = {"Plane": "PlanePictures", "PlaneFigures": "PlaneMetrics"}  # of 0.1.0's first layout
 
 
@@ -68,7 +69,7 @@ def classes(package: str) -> dict[str, str]:
 @cache
 def _named(package: str, others: tuple[plugins.Plugin, ...]) -> dict[str, str]:
     found = _read(package, others)
-    kinds = {ROOTS[package], "Checkpoint"} if package == "callbacks" else {ROOTS[package]}
+    kinds = {ROOTS[package], *KIN.get(package, ())}
     return {
         n: f"{module}.{n}"
         for n, (module, _) in found.items()

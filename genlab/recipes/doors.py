@@ -146,6 +146,17 @@ def full_path(name: str, root: type) -> str:
     raise RecipeError(f"unknown class {name}", hint=nearest(name, known))
 
 
+def import_plugins(kind: str) -> None:
+    """Import the modules of every plugin's folder, which may register models with timm.
+
+    Args:
+        kind: the folder's name, ``networks``.
+    """
+    for plugin in plugins.declared().values():
+        for module in plugins.files(plugin, kind):
+            _import(module, module)
+
+
 def _import(module: str, path: str) -> ModuleType:
     """A module; the user's own are looked for behind all that is installed."""
     package = module.partition(".")[0]

@@ -14,13 +14,13 @@ What else it may have, and what is done without it:
 from __future__ import annotations
 
 import difflib
-import importlib
 import re
 from typing import Any, NamedTuple
 
 import timm
 from torch import nn
 
+from genlab import recipes
 from genlab.networks.encoders.airbench import Airbench
 from genlab.networks.encoders.cifar_resnet import CIFARResNet
 from genlab.networks.encoders.conv_mixer import PatchedConvMixer
@@ -53,30 +53,30 @@ def named_class(name: str) -> Named | None:
 
     Args:
         name: a model registered with timm, with or without a tag; a name of `FAMILIES`; the dotted
-            name of a class.
+            name of a class; the short name of a plugin's class; a model that a plugin registers.
 
     Raises:
-        ValueError: an unknown name, with the nearest ones; or a dotted name of no backbone.
+        RecipeError: a dotted name of no backbone, or from a file and not trusted, see `load_class`.
+        ValueError: an unknown name, with the nearest ones.
     """
     if timm.is_model(name.partition(".")[0]):
         return None
     for _, pattern, kind in FAMILIES:
         if found := re.fullmatch(pattern, name):
             return Named(kind, {key: int(value) for key, value in found.groupdict().items()})
-    if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", name):
-        return Named(_load(name), {})
-    known = [*(example for example, _, _ in FAMILIES), *timm.list_models()]
+    if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", name) or name in plugin_classes():
+        return Named(recipes.load_class(plugin_classes().get(name, name), nn.Module), {})
+    recipes.import_plugins("networks")
+    if timm.is_model(name.partition(".")[0]):
+        return None
+    own = (example for example, _, _ in FAMILIES)
+    known = [*own, *plugin_classes(), *timm.list_models()]
     longer = [other for other in known if name and other.startswith(name)]
     near = longer[:3] or difflib.get_close_matches(name, known, n=3)
     raise ValueError(f"no encoder {name!r}" + (f"; nearest: {', '.join(near)}" if near else ""))
 
 
-def _load(name: str) -> type[nn.Module]:
-    module, _, last = name.rpartition(".")
-    try:
-        kind = getattr(importlib.import_module(module), last, None)
-    except ModuleNotFoundError as error:
-        raise ValueError(f"no encoder {name!r}: {error}") from None
-    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-        raise ValueError(f"{name} is not a torch.nn.Module")
-    return kind
+def plugin_classes() -> dict[str, str]:
+    """Short name -> class path of the networks of declared plugins."""
+    found = recipes.classes("networks")
+    return {name: path for name, path in found.items() if not path.startswith("genlab.")}

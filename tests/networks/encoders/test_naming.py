@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import torch
 from timm.models import register_model
 from torch import Tensor, nn
 
+from genlab import recipes
 from genlab.networks import encoder
 from genlab.networks.encoders.factory import Encoder
 from genlab.networks.encoders.naming import FAMILIES, named_class
@@ -106,7 +109,7 @@ def test_what_a_class_lacks_has_a_default_or_is_refused_in_words() -> None:
         ("Maps", "gives no feature vector per image"),
         ("Colourless", "takes no argument in_chans"),
         ("plain_function", "is not a"),
-        ("Absent", "Absent"),
+        ("Absent", "has no class Absent"),
     ],
 )
 def test_what_is_no_backbone_is_refused_in_words(name: str, said: str) -> None:
@@ -129,3 +132,50 @@ def test_the_lab_s_own_names_make_their_classes(
     network: Encoder = encoder(example, 1, 16)
     assert type(network.backbone) is kind
     assert not timm.is_model(example)
+
+
+PLUGIN = """
+from timm.models import register_model
+from torch import nn
+
+
+class TinyNet(nn.Sequential):
+    def __init__(self, in_chans, num_classes=0):
+        super().__init__(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * in_chans, 3))
+
+
+@register_model
+def {module}_net(pretrained=False, in_chans=3, num_classes=0, **kwargs):
+    return TinyNet(in_chans)
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """A declared package with a module of networks."""
+    name = f"own_{abs(hash(request.node.name))}"
+    (tmp_path / name / "networks").mkdir(parents=True)
+    (tmp_path / name / "networks" / "tiny.py").write_text(PLUGIN.format(module=name))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("GENLAB_PLUGINS", name)
+    return name
+
+
+def test_a_plugin_s_class_is_reached_by_its_short_name(plugin: str) -> None:
+    assert encoder("TinyNet", 1, 8).out_dim == 3
+
+
+def test_a_plugin_s_model_is_reached_by_the_name_registered_with_timm(plugin: str) -> None:
+    assert encoder(f"{plugin}_net", 1, 8).out_dim == 3
+    with pytest.raises(ValueError, match=f"nearest: .*{plugin}_net"):
+        encoder(f"{plugin}_nets", 1, 8)
+
+
+def test_a_class_that_a_file_names_is_not_imported_unless_trusted(plugin: str) -> None:
+    with recipes.inside():
+        assert encoder("TinyNet", 1, 8).out_dim == 3  # a declared plugin's
+        with pytest.raises(ValueError, match=rf"Plain is refused: .*\n.*--trust {HERE}.Plain"):
+            encoder(f"{HERE}.Plain", 1, 8)
+    with recipes.inside([HERE]):
+        assert encoder(f"{HERE}.Plain", 1, 8).out_dim == 8
