@@ -31,6 +31,7 @@ class Recipe:
     header: str
     config: dict[str, Any]
     origins: dict[str, str] = field(default_factory=dict)
+    outdated: set[str] = field(default_factory=set)  # encoder_kwargs given for another encoder
 
     def origin(self, key: str) -> str:
         """The file (or the command line) that set ``key`` or, failing that, its group."""
@@ -176,8 +177,20 @@ def _lay(recipe: Recipe, content: dict[str, Any], where: str) -> None:
     except RecipeError as error:
         what, _, hint = str(error).partition("\n")
         raise RecipeError(what, where, hint) from None
+    _note_outdated(recipe, long, where)
     recipe.config = merge(recipe.config, long)
     recipe.origins.update({key.replace("+", ""): where for key in _leaves(long)})
+
+
+def _note_outdated(recipe: Recipe, long: dict[str, Any], where: str) -> None:
+    """Remember which ``encoder_kwargs`` were given for an encoder that is now another one."""
+    old = (recipe.config.get("model") or {}).get("init_args") or {}
+    new = (long.get("model") or {}).get("init_args") or {}
+    if new.get("encoder") is not None and old.get("encoder") not in (None, new["encoder"]):
+        given = old.get("encoder_kwargs") or {}
+        path = "model.init_args.encoder_kwargs"
+        recipe.outdated |= {key for key in given if recipe.origin(f"{path}.{key}") != where}
+    recipe.outdated -= (new.get("encoder_kwargs") or {}).keys()
 
 
 def _expand_callbacks(recipe: Recipe) -> None:

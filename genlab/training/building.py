@@ -24,7 +24,7 @@ from genlab.errors import RecipeError, first_line
 from genlab.metrics.step_metrics import StepMetrics
 from genlab.optim import check
 from genlab.recipes import TOP_KEYS, Recipe, load_class
-from genlab.training import sources
+from genlab.training import changed_encoder, sources
 from genlab.training.engine.checkpointing import Checkpoints
 from genlab.training.engine.memory import keep_freed_memory
 from genlab.training.engine.progress import ProgressReport
@@ -80,6 +80,7 @@ def build(recipe: Recipe, run: Path) -> Lab:
         data = _make(data_class, given)
         _fill_from_data(recipe, model_class, data)
         sources.pin(recipe)
+        changed_encoder.drop_surplus(recipe)
     taken = parse(model_class, "model", recipe.arguments("model"), recipe)
     _seed(recipe)
     with _refusals(recipe, model_class):

@@ -112,7 +112,7 @@ def write_timm(parts: Parts, folder: Path) -> Parts:
 def _check_timm_builds(parts: Parts) -> None:
     stem = parts.encoder.architecture["stem"]
     if not timm.is_model(parts.name.partition(".")[0]):
-        raise CheckpointError(f"timm has no {parts.name}, it is the lab's own; {OTHER_FORMAT}")
+        raise CheckpointError(f"{parts.name} is not registered with timm; {OTHER_FORMAT}")
     if stem is not None:
         raise CheckpointError(f"timm cannot build {parts.name} with stem {stem}; {OTHER_FORMAT}")
 
@@ -123,7 +123,7 @@ def _as_timm(parts: Parts) -> Any:
     model: Any = timm.create_model(parts.name, **arguments)
     state = dict(parts.encoder.backbone.state_dict())
     if parts.head is not None:
-        classifier = model.get_classifier()
+        classifier = getattr(model, "get_classifier", lambda: None)()
         if (
             not isinstance(classifier, nn.Linear)
             or classifier.weight.shape != parts.head.weight.shape

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import timm
@@ -47,6 +46,35 @@ def backbone(
         network, made_with = _own(name, named, in_chans, image_size, stem, kwargs)
     network.image_shape = (in_chans, image_size, image_size)
     return network, made_with
+
+
+def surplus(
+    name: str, in_chans: int, image_size: int, given: dict[str, Any], older: Collection[str]
+) -> list[str]:
+    """Arguments meant for another network that this one does not take; no weights are drawn.
+
+    Args:
+        name: see `encoder`.
+        in_chans: colours of the images.
+        image_size: their side in pixels.
+        given: ``stem`` and arguments of the constructor.
+        older: names of those that were given for another network.
+    """
+    kept, dropped = dict(given), list[str]()
+    while older := [key for key in older if key in kept]:
+        try:
+            with torch.random.fork_rng(devices=[]), torch.device("meta"):
+                backbone(name, in_chans, image_size, **kept)
+            break
+        except UnknownArgumentError as error:
+            key = error.key
+        except ValueError as error:
+            key = "stem" if "stem" in str(error) else ""
+        if key not in older:
+            break  # wrong in another way: told when the network is made
+        dropped.append(key)
+        del kept[key]
+    return dropped
 
 
 def probe(name: str, network: nn.Module, in_chans: int, image_size: int) -> int:
@@ -126,7 +154,7 @@ def _sized(name: str, image_size: int, options: dict[str, Any]) -> Made:
     sized = {"img_size": image_size} | options
     try:
         network = _make(name, timm.create_model, sized | {"model_name": name})
-    except _UnknownError as error:
+    except UnknownArgumentError as error:
         if error.key != "img_size":
             raise
         network, sized = _make(name, timm.create_model, options | {"model_name": name}), options
@@ -158,7 +186,7 @@ def _mixer(name: str, image_size: int, patch: int, options: dict[str, Any]) -> M
     return network, made_with | {"stem": f"patch{patch}"}
 
 
-class _UnknownError(ValueError):
+class UnknownArgumentError(ValueError):
     """The constructor does not take argument ``key``."""
 
     def __init__(self, name: str, key: str) -> None:
@@ -166,7 +194,7 @@ class _UnknownError(ValueError):
         self.key = key
 
 
-class _FixedError(_UnknownError):
+class _FixedError(UnknownArgumentError):
     """The name determines the patch size."""
 
 
@@ -183,4 +211,4 @@ def _make(name: str, kind: Callable[..., nn.Module], options: dict[str, Any]) ->
             raise ValueError(f"encoder {name}: {text}") from None
         key, twice = unknown
         fixed = twice and key == "patch_size"
-        raise (_FixedError if fixed else _UnknownError)(name, key) from None
+        raise (_FixedError if fixed else UnknownArgumentError)(name, key) from None
