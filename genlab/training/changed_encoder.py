@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from genlab import process
 from genlab.networks.autoencoders.conv import ConvEncoder
@@ -12,7 +14,8 @@ from genlab.networks.encoders.factory import encoder
 from genlab.networks.mlps import mlp
 from genlab.recipes import Recipe
 
-PLAIN = {"conv": ConvEncoder, "mlp": mlp}  # encoders of the autoencoders that are no backbones
+# encoders of the autoencoders that are not backbones
+PLAIN: dict[str, Callable[..., Any]] = {"conv": ConvEncoder, "mlp": mlp}
 
 
 def drop_surplus(recipe: Recipe) -> None:
