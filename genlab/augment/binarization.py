@@ -19,7 +19,7 @@ def binarize(image: Tensor, seed: int, *, sliced: bool = True) -> Tensor:
 
     Args:
         image: (B, ...) uint8.
-        seed: of the draw; equal on all ranks.
+        seed: seed of the draw, equal on all ranks.
         sliced: False when every rank has the same images and wants the same draw.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What watches a run without changing its objective."""
+"""Callbacks that a recipe may name; they watch a run and never change its objective."""
 
 from __future__ import annotations
 

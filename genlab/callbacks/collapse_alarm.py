@@ -1,4 +1,4 @@
-"""An alarm for embeddings that no longer tell images apart."""
+"""Alarm for collapsed embeddings, which no longer distinguish images."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ ADVICE = (
 class CollapseAlarm(L.Callback):
     """``val/embedding_std`` and ``val/effective_rank``, and a warning when they say collapse.
 
-    For methods whose ``validation_step`` returns an ``embedding`` (B, D). Both figures are of
+    For methods whose ``validation_step`` returns an ``embedding`` (B, D). Both metrics are of
     embeddings of length one, over the whole split and all ranks; see `EmbeddingSpread`. A method
-    without negatives can come to answer every image alike, and its loss then looks best; behind
-    batch norm the standard deviation cannot fall, and only the rank shows it. The warning comes
-    when it begins, and a line when it is over.
+    without negatives can map all images to one point, where its loss is lowest; behind batch norm
+    the standard deviation cannot fall, and only the rank shows it. A warning is given when a
+    collapse begins, and a line when it is over.
 
     Args:
         std_share: alarm below this share of 1 / sqrt(D), the standard deviation of directions
             spread evenly.
         rank_share: alarm below this share of the highest effective rank of the run so far; in any
             case below `FEWEST`, or sqrt(min(D, N)) of N images where that is less.
-        after_steps: optimiser steps before the first alarm: untrained networks answer alike too.
+        after_steps: optimiser steps before the first alarm: untrained networks look collapsed too.
 
     Raises:
         ValueError: a share outside [0, 1], or negative steps.
@@ -54,7 +54,7 @@ class CollapseAlarm(L.Callback):
         self._spread: EmbeddingSpread | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """What later validations are compared with."""
+        """The values with which later validations are compared."""
         return {"collapsed": self.collapsed, "highest_rank": self.highest_rank}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Which classes a classifier takes for which."""
+"""Confusion matrix of a classifier."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ MOST_NAMES = 60  # classes up to which all are named
 class ConfusionMatrix(L.Callback):
     """The confusion matrix of a test as ``pictures/confusion.png``, in W&B, and ``per_class.csv``.
 
-    For methods with a `metrics.ClassReport` among their parts; nothing for others. Rows are the
-    true classes; a cell's colour is its share of the row.
+    For methods with a `metrics.ClassReport` among their parts; ignored for others. Rows are the true classes; a cell's shade is its share of the row.
 
     Args:
-        folder: where; null for the run directory, and for nothing where there is no run.
+        folder: folder of the files; null for the run directory, if there is a run.
     """
 
     def __init__(self, folder: str | None = None) -> None:
@@ -55,7 +54,7 @@ class ConfusionMatrix(L.Callback):
 
 
 def write_table(file: Path, names: list[str], columns: dict[str, list[float]]) -> None:
-    """One row a class: its name and what ``columns`` say of it."""
+    """Write a table with one row per class: its name and its values in ``columns``."""
     with file.open("w", newline="") as out:
         rows = csv.writer(out)
         rows.writerow(["class", *columns])
@@ -64,7 +63,7 @@ def write_table(file: Path, names: list[str], columns: dict[str, list[float]]) -
 
 
 def draw(matrix: np.ndarray, names: list[str]) -> np.ndarray:
-    """A picture of counts, rows true and columns predicted: (K, K) -> (H, W, 3) bytes."""
+    """Draw counts, rows true and columns predicted: (K, K) -> (H, W, 3) bytes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure

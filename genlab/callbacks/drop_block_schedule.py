@@ -1,4 +1,4 @@
-"""DropBlock whose strength grows over the run."""
+"""Schedule of DropBlock's strength over a run."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from torch import nn
 
 
 class DropBlockSchedule(L.Callback):
-    """Raises the drop probability of every DropBlock layer linearly over the optimiser steps.
+    """Raise the drop probability of every DropBlock layer linearly over the optimiser steps.
 
     Ghiasi, Lin and Le 2018, arXiv:1810.12890, section 3: dropping blocks from the beginning hurts
     learning, so the probability of keeping falls linearly from 1 to its target. The layers are
     timm's (``drop_block_rate`` above 0 builds them into its ResNets) or torchvision's. The
-    probability is told from the step, so a resumed run continues exactly where it has the same
-    length.
+    probability depends on the step only, so a resumed run of the same length continues exactly.
 
     Args:
         final: drop probability at the last step of the ramp.
@@ -46,7 +45,9 @@ class DropBlockSchedule(L.Callback):
             raise ValueError(f"{kind} has no DropBlock layer: set encoder_kwargs.drop_block_rate")
         total = self.steps or trainer.estimated_stepping_batches
         if not math.isfinite(total):
-            raise ValueError("DropBlockSchedule needs trainer.max_epochs, max_steps or its steps")
+            raise ValueError(
+                "DropBlockSchedule requires trainer.max_epochs, trainer.max_steps or its own steps"
+            )
         self._total = int(total)
 
     def on_train_batch_start(
@@ -57,7 +58,7 @@ class DropBlockSchedule(L.Callback):
             setattr(layer, attribute, probability)
 
     def probability(self, step: int) -> float:
-        """Drop probability that optimiser step ``step`` (from 0) is taken with."""
+        """Drop probability at optimiser step ``step`` (from 0)."""
         done = min(1.0, step / max(1, self._total - 1))
         return self.start + (self.final - self.start) * done
 

@@ -1,4 +1,4 @@
-"""A running average of the method's weights: what is validated, tested, exported and kept."""
+"""Running average of a method's weights, used in validation, test, export and checkpoints."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ LIVE = "live_weights"  # key of a checkpoint: the trained weights behind the ave
 
 
 class EMAWeights(L.Callback):
-    """Averages every trained weight after each optimiser step; training itself does not see it.
+    """Average every trained weight after each optimiser step; training itself does not use it.
 
     Validation and `Pictures` see the average, so that ``val/...`` and ``best.ckpt`` are the
     average's; ``train/...`` is the live weights'. A checkpoint's ``state_dict`` is the average,
-    which is what every later use of it loads; the live weights lie beside it for a resume. After
-    ``fit`` the method holds the average. Only parameters that require a gradient are averaged:
+    which every later use loads; the live weights are stored next to it for a resume. After
+    ``fit`` the method has the average. Only parameters that require a gradient are averaged:
     frozen ones, the method's own momentum copies and all buffers (batch norm's statistics and
     counters) stay live, so nothing is averaged twice. In a recipe it belongs after ``Pictures``
     (``callbacks+:`` puts it there).
@@ -31,8 +31,8 @@ class EMAWeights(L.Callback):
 
     Args:
         decay: fraction of the average that an update keeps, in [0, 1).
-        warmup: at update n (from 1) keep min(decay, (1 + n) / (10 + n)): without it .999 leaves
-            37 % of the start in the average after 1000 updates.
+        warmup: True to keep, at update n (from 1), min(decay, (1 + n) / (10 + n)): without it .999
+            leaves 37 % of the start in the average after 1000 updates.
         every_n_steps: optimiser steps between two updates.
 
     Raises:
@@ -52,13 +52,13 @@ class EMAWeights(L.Callback):
 
     @property
     def live(self) -> dict[str, Tensor]:
-        """The trained weights while the method holds their average; empty at other times."""
+        """The trained weights while the method has their average; empty at other times."""
         return self._live
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         strategy = trainer.strategy
         if not isinstance(strategy, SingleDeviceStrategy | DDPStrategy):
-            raise ValueError(f"EMAWeights needs whole weights, not {type(strategy).__name__}'s")
+            raise ValueError(f"EMAWeights requires whole weights, not {type(strategy).__name__}'s")
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         devices = {name: p.device for name, p in pl_module.named_parameters()}
@@ -147,6 +147,6 @@ def _named(module: nn.Module, names: Iterable[str]) -> list[tuple[str, nn.Parame
 
 @torch.no_grad()
 def _load(module: nn.Module, values: dict[str, Tensor]) -> None:
-    """Overwrite the parameters of those names, in place."""
+    """Overwrite the named parameters in place."""
     for name, p in _named(module, values):
         p.copy_(values[name])

@@ -1,4 +1,4 @@
-"""Training as a film: what the method draws from the same noise, again and again."""
+"""Film of training: samples from the same noise at regular steps."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ LAST = 2000  # milliseconds that the last frame stays
 
 
 class Film(L.Callback):
-    """A sample grid every so many optimiser steps, put together to an animated file at the end.
+    """Sample grids at regular optimiser steps, joined into an animated file at the end.
 
     The frames are kept as PNG in the run's ``pictures/film/``, so that a run that was stopped and
-    continued has one film. A method with classes has a row for each. For methods that ``sample``;
-    nothing for others.
+    continued has one film. A method with classes has a row for each. For methods with ``sample``;
+    ignored for others.
 
     Args:
         every_n_steps: optimiser steps between two frames (of the generator where there are two);
             the first is the untrained method's.
-        count: images in a frame, about.
-        file: its name; .gif, .webp, or .png for an animated PNG.
+        count: approximate number of images in a frame.
+        file: name of the file; .gif, .webp, or .png for an animated PNG.
         seconds: length of the film, without the last frame, which stays for two seconds.
 
     Raises:
@@ -90,7 +90,7 @@ class Film(L.Callback):
 
 
 def assemble(frames: list[Path], target: Path, seconds: float) -> Path:
-    """Pictures of one size, in their order, as one animated file that repeats for ever."""
+    """Join images of one size, in order, into one animated file that repeats for ever."""
     each = min(500, max(20, round(1000 * seconds / len(frames))))  # milliseconds
     first, *rest = (Image.open(file).convert("RGB") for file in frames)
     durations = [each] * len(rest) + [LAST]

@@ -1,4 +1,4 @@
-"""How steep a critic is, image by image: a picture of the gradient's norms."""
+"""Histogram of the norms of a critic's gradient at each image."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class GradientNorms(L.Callback):
     """``pictures/gradient_norms-<step>.png``: a histogram over the validation images of all ranks.
 
     For methods whose ``validation_step`` returns ``gradient_norms`` (B,), as WGAN-GP's does. Its
-    penalty wants them all at 1. A critic with clipped weights has them far below or above, and
-    they grow without end where nothing holds them.
+    penalty pulls all of them to 1. With clipped weights they lie far below or above, and without
+    any constraint they grow without bound.
 
     Args:
-        every_n_epochs: after the validation of every so many epochs; 0 only at the end, of the
-            last validation.
+        every_n_epochs: epochs between histograms, each drawn after validation; 0 for one at the
+            end, of the last validation.
 
     Raises:
         ValueError: negative epochs.
@@ -70,7 +70,7 @@ class GradientNorms(L.Callback):
 
 
 def draw(norms: np.ndarray, step: int) -> np.ndarray:
-    """The histogram as a picture, from 0 to the largest but at least 2: (N,) -> (H, W, 3) bytes.
+    """Draw the histogram from 0 to the largest norm but at least 2: (N,) -> (H, W, 3) bytes.
 
     Norms that are not finite are counted in the title.
     """

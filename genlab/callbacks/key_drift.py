@@ -1,4 +1,4 @@
-"""How much MoCo's encoder moves while a key waits in the queue."""
+"""Drift of MoCo's momentum encoder while a key stays in the queue."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class KeyDrift(L.Callback):
 
     The same validation images are encoded by the momentum encoder, in eval mode, after a
     validation and again when a key of that moment leaves the queue, queue_size / (keys a step)
-    optimiser steps later; the next validation logs the mean. 0: all keys of the queue are as if
-    of one encoder, which is what a slow momentum encoder is for (He et al. 2020,
-    arXiv:1911.05722, section 3.2); towards 1 the negatives mean nothing. For methods with a
-    ``queue``; nothing for others.
+    optimiser steps later; the next validation logs the mean. At 0 all keys of the queue are as if
+    from one encoder, the purpose of a slow momentum encoder (He et al. 2020, arXiv:1911.05722,
+    section 3.2); towards 1 the negatives are meaningless. For methods with a ``queue``; ignored
+    for others.
 
     Args:
-        count: images.
+        count: number of images.
 
     Raises:
         ValueError: no image.
@@ -40,7 +40,7 @@ class KeyDrift(L.Callback):
         self._images: Tensor | None = None  # this rank's
 
     def state_dict(self) -> dict[str, Any]:
-        """A measurement under way, so that a resumed run ends it."""
+        """The measurement in progress, so that a resumed run completes it."""
         world = distributed.world_size()
         return {"drift": self.drift, "then": self._then, "due": self._due, "world": world}
 

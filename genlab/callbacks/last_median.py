@@ -1,4 +1,4 @@
-"""The median of the last validations: neither the best nor the luck of the last one."""
+"""Median of the last N validation results."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import torch
 class LastMedian(L.Callback):
     """``val/accuracy_median20``: of the last 20 validations, as FixMatch's authors report.
 
-    It stands beside the last value and the selected checkpoint's in ``metrics.json``.
+    ``metrics.json`` has it next to the last value and the selected checkpoint's.
 
     Args:
-        key: what is followed, as it is logged.
-        count: of how many validations; of fewer until there are so many.
+        key: logged name of the metric.
+        count: number of validations; fewer until that many have run.
 
     Raises:
         ValueError: a count below 1.
 
     Source: Berthelot et al. 2019 (MixMatch), arXiv:1905.02249, section 4.1, for the test set; here
-    of validation images, because the test set is looked at once.
+    for validation images, because the test set is used once.
     """
 
     def __init__(self, key: str = "val/accuracy", count: int = 20) -> None:
@@ -42,7 +42,7 @@ class LastMedian(L.Callback):
             logger.log_metrics({name: median}, trainer.global_step - 1)
 
     def state_dict(self) -> dict[str, Any]:
-        """The last values: a continued run goes on with them."""
+        """The last values, with which a continued run goes on."""
         return {"values": self.values}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What the trained weights reach, beside their running average."""
+"""Accuracy of the live weights, in addition to that of their running average."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class LiveAccuracy(L.Callback):
     """``val/accuracy_live``, for a classifier with `EMAWeights`, whose average gives the others.
 
     Both use the same batch norm statistics, those of training. Costs a second pass over the
-    validation images; nothing for methods without ``logits`` or without an average.
+    validation images; ignored for methods without ``logits`` or without an average.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""kNN accuracy of the features, while they are learnt."""
+"""kNN accuracy of the features during training."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class OnlineKNN(L.Callback):
 
     For methods whose ``validation_step`` returns a ``feature`` (B, F) and whose ``forward`` gives
     the same of any image. The neighbours are training images without augmentation; everything is
-    encoded in eval mode and without gradient. Where labels are unknown there is no figure, and
+    encoded in eval mode and without gradient. Where labels are unknown there is no metric, and
     `Checkpoints` selects nothing by it; one line says so.
 
     Args:
         k: neighbours that vote.
-        temperature: of their weights; see `metrics.knn_scores`.
-        bank: at most so many training images, evenly spaced; those with labels.
+        temperature: temperature of their weights; see `metrics.knn_scores`.
+        bank: largest number of training images, evenly spaced; those with labels.
 
     Raises:
         ValueError: a setting out of range.
@@ -75,14 +75,14 @@ class OnlineKNN(L.Callback):
         pl_module.log_dict(values, sync_dist=True)
 
     def _encode(self, trainer: L.Trainer, method: L.LightningModule) -> Bank:
-        """Training images in the eyes of this moment's weights."""
+        """Encode training images by the current weights."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         loader = data.bank_dataloader("train", shard=True, most=self.bank)
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             return collect(method, (data.to_device(raw, method.device) for raw in loader))
 
     def _give_up(self, trainer: L.Trainer) -> None:
-        """No labels: measure nothing any more, and let nothing be selected by it."""
+        """Without labels, stop measuring and select nothing by the metric."""
         self._blind = True
         selects = False
         for keeper in trainer.checkpoint_callbacks:

@@ -1,4 +1,4 @@
-"""A linear classifier that learns beside a method, on features it cannot change."""
+"""Linear classifier trained alongside a method, on features that it cannot change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BETAS, EPS, EPS_VARIANCE = (0.9, 0.999), 1e-8, 1e-6
 
 
 class Probe(nn.Module):
-    """Softmax regression on features brought to mean 0 and standard deviation 1, and its AdamW.
+    """Softmax regression on standardised features, and its AdamW.
 
     Gradient and update are written out: autograd and `torch.optim` cost twice as much here, at
     every step. Starts at zero, so that no random number is drawn.
@@ -25,7 +25,7 @@ class Probe(nn.Module):
 
     Attributes:
         weight: (K, F + 1), the bias in the last column.
-        mean, variance: of the features, (F,).
+        mean, variance: statistics of the features, (F,).
         updates: steps so far; belongs to the state dict.
     """
 
@@ -61,9 +61,9 @@ class Probe(nn.Module):
 
         Args:
             h: (B, F).
-            label: (B,), -1 teaches nothing.
+            label: (B,), -1 is ignored.
             lr: step size.
-            weight_decay: decoupled, of weight and bias.
+            weight_decay: decoupled weight decay of weight and bias.
         """
         self.updates += 1
         self._look(h)
@@ -78,7 +78,7 @@ class Probe(nn.Module):
         self.weight.addcdiv_(self.first, size, value=-lr / (1 - BETAS[0] ** self.updates))
 
     def _gradient(self, h: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the summed cross entropy, (K, F + 1), and how many labels counted."""
+        """Gradient of the summed cross entropy, (K, F + 1), and the number of labels."""
         x = self._standardized(h)
         error = self._logits(x).softmax(1)  # minus one-hot: (B, K)
         known = label >= 0
@@ -93,7 +93,7 @@ class Probe(nn.Module):
         return (h - self.mean).mul_((self.variance + EPS_VARIANCE).rsqrt_())
 
     def _look(self, h: Tensor) -> None:
-        """Let mean and variance follow the features of all ranks, as batch norm's do."""
+        """Update mean and variance from the features of all ranks, as batch norm does."""
         sums = torch.cat([h.new_full((1,), len(h)), h.sum(0), h.square().sum(0)])
         every = distributed.all_reduce_sum(sums)
         mean, square = (every[1:] / every[0]).chunk(2)
@@ -107,14 +107,14 @@ class OnlineProbe(L.Callback):
 
     For methods whose ``encoder`` gives the features and whose ``validation_step`` returns them as
     ``feature``. The probe learns from what the encoder makes of the training views, detached: no
-    second forward pass, no gradient into the method, no random draw, and labels serve nothing
-    else. It belongs to the checkpoint; images without a label teach it nothing, data without
-    classes have no figure. While features move it is worse than a probe trained on their final
+    second forward pass, no gradient into the method, no random draw, and no other use of labels.
+    It is part of the checkpoint; images without a label are ignored, and data without classes have
+    no metric. While features move it is worse than a probe trained on their final
     state (`methods.LinearProbe`).
 
     Args:
-        lr: of AdamW.
-        weight_decay: of AdamW.
+        lr: learning rate of AdamW.
+        weight_decay: weight decay of AdamW.
 
     Raises:
         ValueError: a setting out of range.

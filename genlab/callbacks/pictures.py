@@ -1,4 +1,4 @@
-"""Pictures of what a method has learned, while it learns."""
+"""Samples and reconstructions during training."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Pictures(L.Callback):
 
     Drawn after the validation of every ``every_n_epochs``-th epoch and at the end of training, for
     methods that can ``sample`` or ``reconstruct``; from fixed noise and fixed validation images,
-    so that successive pictures compare; samples with a row for each class where there are any.
+    so that successive grids are comparable; samples with a row for each class, if any.
 
     Args:
-        every_n_epochs: 0 draws only at the end.
+        every_n_epochs: epochs between grids; 0 draws only at the end.
         count: images in a sample grid.
     """
 
@@ -61,7 +61,7 @@ class Pictures(L.Callback):
                 self._keep(trainer, name, images, columns)
 
     def _sheets(self, method: Any) -> list[tuple[str, Tensor, int | None]]:
-        """Name, images and columns of each picture that the method can give."""
+        """Name, images and columns of each grid that the method can give."""
         sheets: list[tuple[str, Tensor, int | None]] = []
         if hasattr(method, "sample"):
             sheets.append(("samples", *class_rows(method, self.count)))

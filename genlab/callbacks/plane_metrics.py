@@ -1,4 +1,4 @@
-"""Figures of what a method has learned about points in the plane, against their true density."""
+"""Metrics of methods trained on points in the plane, against their true density."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ COVERED = 0.2  # of its fair share of the samples makes a part of the data a cov
 
 
 class PlaneMetrics(L.Callback):
-    """Modes covered, samples that lie on the data, nats above the true density's.
+    """Modes covered, share of samples on the data, and excess nats over the true density.
 
     Writes, for validation and test, ``<split>/modes``: how many Gaussians, moons or squares get at
     least a fifth of their fair share of the samples; ``<split>/on_data``: the share of samples
     that lie on one (within four standard deviations of a Gaussian or moon); and, of a method with
     a density, ``<split>/excess_nats``: its mean negative log-density at the split's points minus
-    the true one's. For data with `component` and ``log_prob``, such as `Toys`; nothing for others.
+    the true one's. For data with `component` and ``log_prob``, such as `Toys`; ignored for others.
 
     Args:
-        count: samples drawn, always from the same noise.
+        count: number of samples drawn, always from the same noise.
     """
 
     def __init__(self, count: int = 10_000) -> None:
@@ -72,11 +72,11 @@ class PlaneMetrics(L.Callback):
 
 
 def coverage(component: Tensor, parts: int) -> dict[str, Tensor]:
-    """How many parts of the data samples reach, and how many samples lie on one.
+    """Number of parts of the data that samples reach, and share of samples that lie on one.
 
     Args:
-        component: of each sample, (N,) from 0 to ``parts`` - 1; -1 for one beside the data.
-        parts: K.
+        component: part of each sample, (N,) from 0 to ``parts`` - 1; -1 for one off the data.
+        parts: number of parts, K.
     """
     counts = torch.bincount(component[component >= 0], minlength=parts)
     fair = len(component) / parts

@@ -1,4 +1,4 @@
-"""Pictures of what a method has learned about points in the plane."""
+"""Images of data, samples and density in the plane."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PlanePictures(L.Callback):
     epoch and at the end of training; nothing is drawn of images.
 
     Args:
-        every_n_epochs: 0 draws only at the end.
+        every_n_epochs: epochs between images; 0 draws only at the end.
         count: points in a panel.
     """
 

@@ -1,4 +1,4 @@
-"""A learning rate that falls when validation no longer improves."""
+"""Learning rate that falls when validation no longer improves."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ MEMORY = ("best", "num_bad_epochs", "cooldown_counter")
 
 
 class ReduceOnPlateau(L.Callback):
-    """Multiplies the learning rate by ``factor`` when ``monitor`` has stalled.
+    """Multiply the learning rate by ``factor`` when ``monitor`` has stalled.
 
-    The decision is torch's `ReduceLROnPlateau`, asked once a validation. What is scaled is the
+    The decision is torch's `ReduceLROnPlateau`, made once per validation. It scales the
     peak from which `optim.build` computes each step's learning rate, so warm-up, schedule and the
     ratios between parameter groups stay.
 
     Args:
         monitor: the validation metric.
         mode: ``min`` or ``max``.
-        factor: what the learning rate is multiplied by, in (0, 1).
-        patience: validations without improvement that are borne.
-        threshold: the relative improvement that counts.
+        factor: factor of the learning rate, in (0, 1).
+        patience: validations without improvement before the rate is reduced.
+        threshold: smallest relative improvement that counts.
         cooldown: validations after a reduction that do not count.
-        min_lr: no group's peak falls below it.
+        min_lr: lower bound of every group's peak.
 
     Raises:
         ValueError: an argument out of range, or a monitor that nobody logs.

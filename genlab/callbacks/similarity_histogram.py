@@ -1,4 +1,4 @@
-"""How alike two views of an image are, and two of different images: a picture of both."""
+"""Histogram of similarities between views of one image and of different images."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SEED = 5 << 40  # of the views: the same ones in every picture
 class SimilarityHistogram(L.Callback):
     """``pictures/similarities-<step>.png``: cosines of positive and of negative pairs.
 
-    Of two views of validation images, drawn the same for every picture and compared by the
-    method's ``embed`` in eval mode: a method works where the two hills part, and has collapsed
-    where both stand at 1. Nothing for methods without ``embed`` or data without ``views``.
+    The two views of validation images are the same in every histogram and are compared by the
+    method's ``embed`` in eval mode. A method works if the two peaks separate, and has collapsed if
+    both lie at 1. Ignored for methods without ``embed`` and data without ``views``.
 
     Args:
-        every_n_epochs: after the validation of every so many epochs; 0 only at the end.
-        count: images, of the first validation batch.
+        every_n_epochs: epochs between histograms; 0 for one at the end.
+        count: number of images, from the first validation batch.
 
     Raises:
         ValueError: fewer than two images, or negative epochs.
@@ -76,11 +76,11 @@ class SimilarityHistogram(L.Callback):
 
 
 def cosines(z1: Tensor, z2: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Of all positive pairs (N,) and of all negative ones (N (N - 1),).
+    """Cosines of all positive pairs (N,) and of all negative ones (N (N - 1),).
 
     Args:
         z1: embeddings of one view of the images, (N, D).
-        z2: of another view of the same images, (N, D).
+        z2: embeddings of another view of the same images, (N, D).
     """
     every = F.normalize(z1.float(), dim=1) @ F.normalize(z2.float(), dim=1).T
     same = torch.eye(len(every), dtype=torch.bool, device=every.device)
@@ -88,7 +88,7 @@ def cosines(z1: Tensor, z2: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw(positive: np.ndarray, negative: np.ndarray, step: int) -> np.ndarray:
-    """Two histograms over [-1, 1] in one picture, each of area one: (H, W, 3) bytes."""
+    """Draw two histograms over [-1, 1], each of area one: (H, W, 3) bytes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

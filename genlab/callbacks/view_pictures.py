@@ -1,4 +1,4 @@
-"""A picture of what a self-supervised method is given to look at."""
+"""Image of the views that a self-supervised method receives."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ WIDTH = 96  # pixels of a column at least
 
 
 class ViewPictures(L.Callback):
-    """``pictures/views.png``: a run's first training images and the views that it is given of them.
+    """``pictures/views.png``: a run's first training images and their views.
 
-    A row an image, a column a view, the image as it is in the first; below, what the views do.
-    These are the tensors of the first batch: nothing is drawn for the picture. A resumed run keeps
-    the picture it has. Nothing for data without ``views``.
+    One row per image and one column per view, after the image itself; below, the operations of
+    each view. These are the tensors of the first batch: nothing is drawn anew. A resumed run keeps
+    its file. Ignored for data without ``views``.
 
     Args:
-        count: images.
+        count: number of images.
 
     Raises:
         ValueError: no image.
@@ -54,11 +54,11 @@ class ViewPictures(L.Callback):
 
 
 def sheet(columns: list[Tensor], words: list[str]) -> np.ndarray:
-    """Images and their views side by side, under titles and above words: (H, W, 3) bytes.
+    """Images and their views side by side, with titles and captions: (H, W, 3) bytes.
 
     Args:
         columns: the images (N, C, H, W) and one tensor (N, C, h, w) a view, in [0, 1].
-        words: what each view does; none for no words.
+        words: caption of each view; empty for none.
     """
     side = max(WIDTH, *(column.shape[-1] for column in columns))
     columns = [_enlarged(column, side) for column in columns]
@@ -81,7 +81,7 @@ def sheet(columns: list[Tensor], words: list[str]) -> np.ndarray:
 
 
 def describe(view: View) -> str:
-    """What a view does, in words: only what can happen."""
+    """Describe the operations of a view that can occur."""
     parts = [f"crop of {view.crop[0]:.0%} to {view.crop[1]:.0%} of the area"]
     parts += ["flip"] if view.flip else []
     strengths = ("brightness", "contrast", "saturation", "hue")

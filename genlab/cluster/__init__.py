@@ -1,14 +1,16 @@
-"""Slurm: submission, the launch's shape, stopping at a signal and going on after a requeue.
+"""Slurm: submission, the shape of a launch, signals and requeueing.
 
-`submit`, `jobs`, `launch` and `signals` import no torch; `requeue` holds the Lightning callback.
-What `slurm/train.sbatch` and genlab say to each other through the environment:
+Slurm's signals are handled in `signals` (the watch) and `slurm` (requeue or stop); training ends at
+them in `genlab.training.engine.safe_requeue`. `submission` queues jobs, `jobs` lists them, `launch`
+checks the shape of a launch. None of them imports torch. `slurm/train.sbatch` and genlab
+communicate through these environment variables:
 
 * ``GENLAB_PYTHON``: the interpreter that jobs use; set by ``genlab submit``.
-* ``GENLAB_LINES``: a file whose line i (from 0) are the words of array task i, quoted as for a
-  shell; a first word ``GENLAB_RUN_ID=...`` names its run.
-* ``GENLAB_WARN``: how many seconds before the time limit Slurm sends SIGUSR1.
+* ``GENLAB_LINES``: a file whose line i (from 0) contains the arguments of array task i, quoted as
+  for a shell; a leading ``GENLAB_RUN_ID=...`` names its run.
+* ``GENLAB_WARN``: seconds before the time limit at which Slurm sends SIGUSR1.
 * ``GENLAB_FAILURES``: a file with a line for every failure since the last new checkpoint, and for
-  every start that a time limit has ended before one. Training removes it when it gets on, input
+  every start that a time limit ended before one. Training removes it when it progresses, input
   errors write ``refused`` into it, and the script requeues while it is short. ``requeue`` in it is
   an order to the script, from a container without scontrol.
 """

@@ -1,4 +1,4 @@
-"""A user's genlab jobs: what Slurm says of them beside what their run directories say."""
+"""A user's genlab jobs: Slurm's account of them joined to that of their run directories."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TAIL = 200_000  # bytes of metrics.csv that are read
 
 @dataclass
 class Row:
-    """One job; ``step`` and what follows are None before the first line of metrics.csv."""
+    """One job; ``step`` and the fields after it are None before the first line of metrics.csv."""
 
     job: str
     recipe: str
@@ -38,7 +38,7 @@ class Row:
     value: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The job as a dictionary for JSON."""
         return asdict(self)
 
 
@@ -83,7 +83,7 @@ def _row(cell: dict[str, str]) -> Row:
 
 
 def _run_of(job: str, log: Path, place: Path) -> Path | None:
-    """The job's run directory: beside its log, else below ``runs`` of its working directory."""
+    """The job's run directory: next to its log, else below ``runs`` of its working directory."""
     folders = [log.parent, *(file.parent.parent for file in place.glob("runs/**/recipe.yaml"))]
     found = [folder / f"slurm-{job}" for folder in folders]
     whole = [run for run in found if runs.is_run(run)]
@@ -102,7 +102,7 @@ def _job_in(facts: dict[str, str]) -> str | None:
 
 
 def progress(run: Path) -> tuple[int | None, float | None, str | None, float | None]:
-    """Step, images/s, and name and value of the latest figure of validation, else of training."""
+    """Step, images/s, and name and value of the latest validation (else training) metric."""
     rows = [row for row in _tail(run / "metrics.csv") if not _of_test(row)]
     if not rows:
         return None, None, None, None
@@ -119,7 +119,7 @@ def progress(run: Path) -> tuple[int | None, float | None, str | None, float | N
 
 
 def _of_test(row: dict[str, str]) -> bool:
-    """True if it was written after training, when steps are no longer counted from 0."""
+    """True if the row was written after training, when steps are no longer counted from 0."""
     return any(value for name, value in row.items() if name.startswith("test/"))
 
 

@@ -1,4 +1,4 @@
-"""True if processes and job fit together, found before a rank waits for one that never comes."""
+"""Checks that processes and job match, made before a rank waits for one that never comes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def task_counts(text: str) -> list[int]:
     for part in text.split(","):
         found = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part.strip())
         if found is None:
-            raise SlurmError(f"SLURM_STEP_TASKS_PER_NODE is {text!r}, which is no list of tasks")
+            raise SlurmError(f"SLURM_STEP_TASKS_PER_NODE is {text!r}, which is not a list of tasks")
         counts += [int(found[1])] * int(found[2] or 1)
     return counts
 
@@ -74,11 +74,11 @@ def arrange(trainer: dict[str, Any], nodes: int, per_node: int) -> dict[str, Any
 
     Args:
         trainer: the recipe's ``trainer`` mapping; changed.
-        nodes: of the job.
+        nodes: number of nodes of the job.
         per_node: tasks, that is processes, on each node.
 
     Returns:
-        What a recipe says that fits any job, for recipe.yaml.
+        The recipe's own settings, which suit any job, for recipe.yaml.
 
     Raises:
         SlurmError: the recipe says other numbers.

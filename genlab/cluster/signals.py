@@ -1,8 +1,8 @@
 """Signals as a flag: SIGTERM, Slurm's SIGUSR1 before the time limit, Ctrl-C outside Slurm.
 
-Nothing is done inside a handler, but that a second Ctrl-C interrupts at once. Between `hold` and
-`listen` the first two wait; forked children (loader workers), to which Slurm sends them too, never
-act on them, and are killed at exit, since multiprocessing's own SIGTERM does not end them.
+Nothing is done inside a handler, except that a second Ctrl-C interrupts immediately. Between `hold`
+and `listen` the first two wait; forked children (loader workers), to which Slurm sends them too,
+never act on them, and are killed at exit, since multiprocessing's own SIGTERM does not end them.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def hold() -> None:
 
 
 def watch(early: Callable[[int], None]) -> None:
-    """Until `listen`, answer signals at once: a start may be slower than the time that is left.
+    """Until `listen`, answer signals immediately: a start may take longer than the time left.
 
     Args:
-        early: what to do with a signal's number, in a thread of its own; both are held meanwhile.
+        early: action on a signal's number, in a separate thread; both signals are held meanwhile.
     """
 
     def wait() -> None:

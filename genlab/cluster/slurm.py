@@ -1,4 +1,4 @@
-"""This process's place in a Slurm job, and the words that genlab says to Slurm's commands."""
+"""This process's place in a Slurm job, and all calls of Slurm's commands."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def job() -> str:
 
 
 def restarts() -> int:
-    """How often Slurm has requeued this job."""
+    """The number of times Slurm has requeued this job."""
     return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
 
 
@@ -55,7 +55,7 @@ def require(command: str) -> None:
         SlurmError: it is.
     """
     if shutil.which(command) is None:
-        why = "this is no Slurm cluster's login node"
+        why = "not on a Slurm login node"
         if allocated():
             why = f"inside job {job()}, a container perhaps, it is missing"
         raise SlurmError(f"no {command} on the PATH: {why}")
@@ -65,9 +65,9 @@ def run(*words: str, environment: dict[str, str] | None = None, seconds: float =
     """Output of one of Slurm's commands.
 
     Args:
-        words: the command.
+        words: command and arguments.
         environment: its variables; this process's own by default.
-        seconds: how long it may take.
+        seconds: time limit of the command.
 
     Raises:
         SlurmError: it is missing, or what it complains of, in one line.
@@ -87,7 +87,7 @@ def run(*words: str, environment: dict[str, str] | None = None, seconds: float =
 
 
 def state(name: str) -> str:
-    """A job's state in one word, empty where Slurm does not say it in three attempts."""
+    """A job's state, empty where Slurm does not give it in three attempts."""
     for attempt in range(3 if shutil.which("squeue") else 0):
         time.sleep(attempt)
         try:
@@ -150,7 +150,7 @@ def _by_script() -> bool:
 
 
 def settle(number: int) -> str:
-    """Requeue this job after a signal, unless Slurm is at it or ending it already; in words.
+    """Requeue this job after a signal unless Slurm already does or ends it; describe the outcome.
 
     SIGTERM means that Slurm has decided, except in the grace time of a preemption, when the job is
     still running and would count as completed. A job that was cancelled after its SIGUSR1 must not
@@ -233,10 +233,11 @@ def note_failure(why: str) -> int:
     """Count a start that has ended without a new checkpoint.
 
     Args:
-        why: in a few words.
+        why: reason in brief.
 
     Returns:
-        How many there were since the last one; 0 after `note_progress`, or without the job script.
+        The number of failures since the last checkpoint; 0 after `note_progress`, or without the
+        job script.
     """
     name = os.environ.get(FAILURES)
     if not name or _progressed.is_set():

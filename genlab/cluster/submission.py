@@ -1,4 +1,4 @@
-"""Into the queue: the ``sbatch`` command of a training, and what Slurm answered."""
+"""Submission of a training: its ``sbatch`` command and Slurm's answer."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ EARLY_SECONDS = 60
 
 @dataclass
 class Job:
-    """What a training asks of Slurm.
+    """Resources and options of a training's Slurm job.
 
     Args:
         recipe: its name; runs and logs are ``<root>/<recipe>/slurm-<job>`` and ``... .log``.
         root: folder of all run directories.
-        words: what ``genlab fit`` gets; not used by an array with ``lines``.
-        nodes: how many.
+        words: arguments of ``genlab fit``; not used by an array with ``lines``.
+        nodes: number of nodes.
         gpus_per_node: GPUs, and tasks, on each node; 0 for CPU-only partitions.
-        tasks_per_node: processes on each node where there are no GPUs.
+        tasks_per_node: processes on each node without GPUs.
         cpus_per_task: cores of each process; it sets OMP_NUM_THREADS.
         time: limit, as Slurm writes it (``24:00:00``, ``30`` minutes); None is the site's.
         partition, account, qos, constraint: as the site wants them.
         array: ``0-4``: one task each, ``seed_everything`` is its number unless there are ``lines``.
-        lines: file whose line i holds the words of array task i (see the package's docstring).
+        lines: file whose line i contains the arguments of array task i (see the package).
         after: job that must have succeeded before.
-        warning_seconds: how long before the time limit the job is told to save and requeue.
+        warning_seconds: seconds before the time limit at which the job saves and requeues.
         options: further ``sbatch`` options, as they are.
     """
 
@@ -64,7 +64,7 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """Where the runs and logs of this recipe are."""
+        """Folder of the runs and logs of this recipe."""
         return self.root.absolute() / self.recipe
 
     def identity(self, number: str) -> str:
@@ -122,7 +122,7 @@ def submit(job: Job) -> str:
 
 
 def _environment(job: Job) -> dict[str, str]:
-    """What the job inherits; a run's own name and what Slurm said of another job stay behind."""
+    """Environment of the job, without this run's id and the variables of another Slurm job."""
     environment = {k: v for k, v in os.environ.items() if k not in OWN}
     if slurm.allocated():
         environment = {
@@ -166,10 +166,10 @@ def _seconds(time: str) -> int | None:
 
 
 def check_array(text: str) -> None:
-    """Refuse what is no list of array tasks.
+    """Refuse a malformed list of array tasks.
 
     Raises:
-        SlurmError: it is none.
+        SlurmError: the list is malformed.
     """
     if not re.fullmatch(r"\d+(-\d+(:\d+)?)?(,\d+(-\d+(:\d+)?)?)*(%\d+)?", text):
-        raise SlurmError(f"--array-of-seeds is like 0-4 or 1,3,7 or 0-9%2, not {text}")
+        raise SlurmError(f"--array-of-seeds {text} is not a list such as 0-4, 1,3,7 or 0-9%2")

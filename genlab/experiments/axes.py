@@ -1,4 +1,4 @@
-"""Which runs a sweep has: ``key=a,b``, ``key=0..4``, ``key=log:1e-4..1e-2`` to lists of words."""
+"""Axes of a sweep: ``key=a,b``, ``key=0..4``, ``key=log:1e-4..1e-2`` to lists of arguments."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RANGE = re.compile(r"([-+]?\d+)\.\.([-+]?\d+)")
 
 @dataclass(frozen=True)
 class Axis:
-    """One setting and what it is tried with: values, or an interval to draw from."""
+    """One setting and its values, or an interval to draw them from."""
 
     key: str
     values: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ def split(text: str) -> list[str]:
 
 
 def axis(word: str) -> Axis:
-    """What a ``key=value`` word asks for; a plain value is an axis of one.
+    """Parse a ``key=value`` argument; a plain value is an axis of one.
 
     Raises:
         RecipeError: an empty or repeated value, a range that runs backwards.
@@ -76,7 +76,7 @@ def axis(word: str) -> Axis:
     if len(values) > 1 and "" in values:
         raise RecipeError(f"{word}: an empty value between commas", COMMAND_LINE)
     if twice := {value for value in values if values.count(value) > 1}:
-        raise RecipeError(f"{word}: {min(twice)} is there twice", COMMAND_LINE)
+        raise RecipeError(f"{word}: {min(twice)} is given twice", COMMAND_LINE)
     return Axis(key, tuple(values))
 
 
@@ -88,7 +88,7 @@ def _range(part: str, word: str) -> list[str]:
 
 
 def axes(words: Sequence[str]) -> list[Axis]:
-    """The axes of all words.
+    """Parse the axes of all arguments.
 
     Raises:
         RecipeError: see `axis`; a setting named twice; nothing that varies.
@@ -97,10 +97,12 @@ def axes(words: Sequence[str]) -> list[Axis]:
     keys = [one.key for one in found]
     for key in keys:
         if keys.count(key) > 1:
-            raise RecipeError(f"{key} is set twice; give all its values in one word", COMMAND_LINE)
+            raise RecipeError(
+                f"{key} is set twice; give all its values in one argument", COMMAND_LINE
+            )
     if all(len(one.values) == 1 for one in found):
         raise RecipeError(
-            "nothing varies: give a setting several values",
+            "no setting varies; give at least one several values",
             COMMAND_LINE,
             "like model.lr=1e-4,1e-3 or seed_everything=0..4",
         )
@@ -108,7 +110,7 @@ def axes(words: Sequence[str]) -> list[Axis]:
 
 
 def grid(found: Sequence[Axis]) -> list[list[str]]:
-    """Every combination, the last axis fastest, as ``key=value`` words.
+    """Every combination, the last axis fastest, as ``key=value`` arguments.
 
     Raises:
         RecipeError: an interval has no grid.
@@ -125,7 +127,7 @@ def grid(found: Sequence[Axis]) -> list[list[str]]:
 
 
 def drawn(found: Sequence[Axis], count: int, seed: int) -> list[list[str]]:
-    """``count`` different random settings, each with every seed that is asked for.
+    """``count`` different random settings, each with every requested seed.
 
     Raises:
         RecipeError: there are fewer different ones.

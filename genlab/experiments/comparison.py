@@ -1,4 +1,4 @@
-"""Runs side by side: which are meant, in what they differ, means over seeds. Nothing heavy."""
+"""Comparison of runs: selection, differing settings, means over seeds. Imports no torch."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Run:
 
     @cached_property
     def monitor(self) -> tuple[str, str]:
-        """The figure that selects the checkpoint, empty for none, and ``min`` or ``max``."""
+        """The metric that selects the checkpoint, empty for none, and ``min`` or ``max``."""
         group = self._recipe.get("checkpoint") or {}
         return str(group.get("monitor", "val/loss") or ""), str(group.get("mode", "min"))
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """What run.json says."""
+        """The content of run.json."""
         return runs.read_json(self.path / "run.json")
 
     @cached_property
@@ -63,12 +63,12 @@ class Run:
 
     @cached_property
     def step(self) -> int:
-        """The last step that metrics.csv tells of."""
+        """The last step in metrics.csv."""
         return max((step for points in self.curves.values() for step, _ in points), default=0)
 
     @cached_property
     def figures(self) -> dict[str, float]:
-        """Final figures; of a run that is not finished, the last ones written."""
+        """Final metrics; for a run that is not finished, the last ones written."""
         if self.state == "finished":
             final = runs.read_json(self.path / "metrics.json")
             return {k: n for k, v in final.items() if (n := _number(v)) is not None}
@@ -132,14 +132,14 @@ def _flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _number(value: Any) -> float | None:
-    """A figure of metrics.json, where NaN is written as its name."""
+    """A value of metrics.json, where NaN is written as its name."""
     if value in ("nan", "inf", "-inf"):
         return float(value)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def shown(value: Any) -> str:
-    """A setting as people read it."""
+    """A setting in readable form."""
     if isinstance(value, float):
         return f"{value:g}"
     if value is None:
@@ -150,7 +150,7 @@ def shown(value: Any) -> str:
 
 
 def chosen(words: Sequence[str], root: str | Path = "runs") -> list[Run]:
-    """The runs that words mean, each once, oldest first.
+    """The runs selected by arguments, each once, oldest first.
 
     Args:
         words: run directories, run ids, recipes' names (all runs of it), a sweep's name or its
@@ -158,7 +158,7 @@ def chosen(words: Sequence[str], root: str | Path = "runs") -> list[Run]:
         root: folder of all run directories.
 
     Raises:
-        RunError: a word that means none.
+        RunError: an argument that selects none.
     """
     known = runs.every(root)
     found: dict[Path, None] = {}
@@ -198,7 +198,7 @@ def _folders(root: Path, sweep: str) -> list[Path]:
 def differing(found: Sequence[Run]) -> list[str]:
     """The settings in which runs differ, in the order of their recipes.
 
-    A setting that one class has and another lacks is no difference: the class is.
+    A setting that one class has and another lacks does not count as a difference; the class does.
     """
     keys = dict.fromkeys(key for run in found for key in run.settings)
     differ = []
@@ -260,7 +260,7 @@ def _last(key: str) -> str:
 
 
 def ranked(groups: Iterable[Group], metric: str, mode: str) -> list[Group]:
-    """Groups from best to worst; those without a finite figure last."""
+    """Groups from best to worst; those without a finite value last."""
     sign = -1 if mode == "max" else 1
 
     def worth(group: Group) -> tuple[bool, float]:

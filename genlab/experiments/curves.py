@@ -1,4 +1,4 @@
-"""A picture of training curves: a line for each experiment, a band over its seeds."""
+"""Plot of training curves: a line for each experiment, a band over its seeds."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def draw(groups: Sequence[Group], metrics: Sequence[str], file: Path, title: str
         groups: the experiments, the most interesting first; at most 12 are drawn.
         metrics: columns of metrics.csv.
         file: the PNG; nothing is written when there is no curve.
-        title: of the picture.
+        title: title of the plot.
 
     Raises:
         OSError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""Processes of one's own, some at a time; a signal reaches all of them."""
+"""Run subprocesses, a few at a time; signals are forwarded to all."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Task:
     """A command to run.
 
     Args:
-        title: said when it starts.
-        command: the words.
+        title: line printed when it starts.
+        command: command and arguments.
         environment: variables on top of this process's.
         log: file for its standard error; None shows it.
     """

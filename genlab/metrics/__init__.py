@@ -1,4 +1,9 @@
-"""torchmetrics of what the lab reports."""
+"""Metrics that genlab reports, as torchmetrics or functions of features.
+
+Samples: `frechet`, `kernel_distances`, `inception_score`, `precision_recall`. Features: `bank` (all
+of a split), `knn`, `embedding`, `geometry`. Classifiers: `classification`, `pseudo_labels`. Latents
+and codes: `active_units`, `codebook`.
+"""
 
 from genlab.metrics.active_units import ActiveUnits
 from genlab.metrics.bank import Bank, collect, merge

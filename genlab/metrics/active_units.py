@@ -1,4 +1,4 @@
-"""How many latents a VAE uses."""
+"""Number of latents that a VAE uses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class ActiveUnits(Metric):
 
     Args:
         latent_dim: D.
-        threshold: 0.01 in the source.
+        threshold: smallest variance of an active latent; 0.01 in the source.
 
     Source: Burda, Grosse, Salakhutdinov 2015, arXiv:1509.00519, section 5. Sums in float64, so
     that ranks and batches merge exactly.

@@ -19,7 +19,7 @@ class Bank(NamedTuple):
     position: Tensor  # (N,) int64 in the data set, ascending, each once
 
     def labelled(self) -> Bank:
-        """Only the rows whose label is known."""
+        """The rows whose label is known."""
         known = self.label >= 0
         return self if bool(known.all()) else Bank(*(part[known] for part in self))
 
@@ -28,7 +28,7 @@ def merge(features: Tensor, label: Tensor, index: Tensor) -> Bank:
     """One bank from the shares of all ranks; a row that was only padding is dropped by its index.
 
     Args:
-        features: this rank's, (n, F).
+        features: features of this rank's images, (n, F).
         label: (n,) int64.
         index: (n,) int64, position in the data set.
     """

@@ -1,4 +1,4 @@
-"""What is reported of a classifier, exact over batches and ranks."""
+"""Metrics of a classifier, exact over batches and ranks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOWEST, HIGHEST = -5.2, 3.6  # asinh of the log-odds that a float32 probability 
 
 
 def classification_metrics(num_classes: int, split: str = "val") -> MetricCollection:
-    """A split's figures: ``update(probabilities (B, K), label (B,))``; label -1 counts for nothing.
+    """Metrics of a split: ``update(probabilities (B, K), label (B,))``; label -1 is ignored.
 
     ``accuracy`` (top-1), ``top5`` where there are more than five classes, ``precision``,
     ``recall`` and ``f1`` averaged over the classes, ``ece`` (expected calibration error in 15 bins,
@@ -29,7 +29,7 @@ def classification_metrics(num_classes: int, split: str = "val") -> MetricCollec
 
     Args:
         num_classes: K.
-        split: ``val`` or ``test``, before a slash in front of every key.
+        split: ``val`` or ``test``, the prefix of every key.
     """
     plain: dict[str, Any] = {"ignore_index": -1, "validate_args": False}
     macro = plain | {"average": "macro"}

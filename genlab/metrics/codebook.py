@@ -1,4 +1,4 @@
-"""How much of a codebook is used."""
+"""Usage of a codebook."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""True if embeddings still tell images apart: their spread on the sphere, and similarities."""
+"""Spread of embeddings on the sphere, and similarities between views: detectors of collapse."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from genlab.metrics.geometry import rank_of_gram
 
 @torch.no_grad()
 def similarities(z1: Tensor, z2: Tensor) -> dict[str, Tensor]:
-    """Three scalars of a training step, on the device, at the price of a few sums.
+    """Similarities of a training step: three scalars on the device, at the cost of a few sums.
 
     Args:
         z1: embeddings or predictions of one view, (B, D).

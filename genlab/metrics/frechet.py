@@ -17,13 +17,13 @@ def frechet_distance(mean1: Tensor, cov1: Tensor, mean2: Tensor, cov2: Tensor) -
     and it needs no full rank.
 
     Args:
-        mean1: of the first, (F,).
+        mean1: mean of the first, (F,).
         cov1: its covariance (F, F).
-        mean2: of the second.
+        mean2: mean of the second.
         cov2: its covariance.
 
     Source: Dowson & Landau 1982, "The Fréchet distance between multivariate normal distributions";
-    as a figure of generators: Heusel et al. 2017, arXiv:1706.08500.
+    as a metric of generators: Heusel et al. 2017, arXiv:1706.08500.
     """
     m1, c1, m2, c2 = (part.double().cpu() for part in (mean1, cov1, mean2, cov2))
     (e1, u1), (e2, u2) = torch.linalg.eigh(c1), torch.linalg.eigh(c2)
@@ -77,11 +77,11 @@ class FrechetDistance(Metric):
         least = int(self.counts.min())
         if least < 2:
             real, generated = int(self.counts[1]), int(self.counts[0])
-            raise ValueError(f"FID needs two images a set, got {generated} and {real}")
+            raise ValueError(f"FID requires two images in each set, got {generated} and {real}")
         if least <= self.dim:
             warnings.warn(
                 f"FID of {least:,} images in {self.dim:,} dimensions: their covariance has not "
-                "full rank and the figure is far too high; take more images",
+                "full rank and the metric is far too high; take more images",
                 stacklevel=2,
             )
         means = self.total / self.counts[:, None]

@@ -1,4 +1,4 @@
-"""How features lie on the sphere, and how many directions they use; no labels needed."""
+"""Geometry of features without labels: distribution on the sphere, number of directions used."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def class_alignment(features: Tensor, label: Tensor) -> float:
 
 
 def effective_rank(features: Tensor) -> float:
-    """exp(entropy of the singular values' shares) of (N, F): between 1 and min(N, F).
+    """Effective rank, exp(entropy of the singular values' shares) of (N, F): 1 to min(N, F).
 
     Source: Roy & Vetterli 2007, "The effective rank"; on the features as they are, not centred, as
     in RankMe (Garrido et al. 2023, arXiv:2210.02885).

@@ -1,4 +1,4 @@
-"""Inception score: whether a classifier is sure of each sample and sees many classes in all."""
+"""Inception score: a classifier's confidence in each sample and diversity over all of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torchmetrics import Metric
 class InceptionScore(Metric):
     """exp(mean KL(p(y|x) || p(y))), of probabilities that stream by; exact for any number of ranks.
 
-    Between 1 and the number of classes. The real images are no part of it: a generator that
+    Between 1 and the number of classes. The real images are not used: a generator that
     repeats one good image a class has the best score.
 
     Args:

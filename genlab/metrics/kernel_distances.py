@@ -1,4 +1,4 @@
-"""Kernel distance (KID): how far two sets of features are apart, without assuming a shape."""
+"""Kernel distance (KID) between two sets of features, without assumptions on their shape."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def kernel_distance(
     Args:
         generated: features (N, F), in an order that does not depend on the number of ranks.
         real: features (M, F).
-        subsets: how many.
+        subsets: number of subsets.
         size: images of each set in a subset; smaller sets are taken whole.
-        seed: of the choice.
+        seed: seed of the choice.
 
     Returns:
         ``kid``, ``kid_sd`` (of one subset's value), and the ``kid_subset_size`` used.
@@ -45,7 +45,9 @@ def kernel_distance(
     """
     size = min(size, len(generated), len(real))
     if size < 2:
-        raise ValueError(f"KID needs two images a set, got {len(generated)} and {len(real)}")
+        raise ValueError(
+            f"KID requires two images in each set, got {len(generated)} and {len(real)}"
+        )
     generator = torch.Generator().manual_seed(seed)
     values = []
     for _ in range(subsets):

@@ -39,7 +39,7 @@ def knn_scores(
         num_classes: K.
         k: neighbours that vote.
         temperature: T; towards 0 only the nearest counts, towards infinity all k count alike.
-        distance: which similarity.
+        distance: name of the similarity.
 
     Returns:
         (Q, K) float64, rows sum to 1.
@@ -105,13 +105,13 @@ class KNN(Metric):
 
     First `set_bank`, then `update` with the queries; `reset` forgets the queries and keeps the
     bank. Queries that two ranks both saw, as padding, count once. Every rank classifies a share
-    of the same blocks of queries, so the figures do not depend on the number of ranks. Rows with
+    of the same blocks of queries, so the metrics do not depend on the number of ranks. Rows with
     label -1 neither vote nor count.
 
     Args:
         num_classes: K.
         k: neighbours; with a smaller bank all of it votes, and a warning says so.
-        temperature: T of the weights exp(similarity / T).
+        temperature: temperature T of the weights exp(similarity / T).
         distance: ``cosine`` or ``euclidean``.
 
     Raises:
@@ -154,7 +154,7 @@ class KNN(Metric):
         """
         bank = bank.labelled()
         if not len(bank.label):
-            raise ValueError("kNN needs labelled images in its bank")
+            raise ValueError("kNN requires labelled images in its bank")
         if self.k > len(bank.label):
             warnings.warn(f"k {self.k}: only the bank's {len(bank.label)} rows vote", stacklevel=2)
         self.bank = bank

@@ -1,4 +1,4 @@
-"""True if samples look real, and whether they cover the real images: neighbours in features."""
+"""Precision, recall, density and coverage of samples, by nearest neighbours in feature space."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ BLOCK = 2**23  # distances that exist at a time
 def manifold_overlap(
     generated: Tensor, real: Tensor, k: int = 3, density_k: int = 5
 ) -> dict[str, float]:
-    """Four figures of two sets of features, each in the balls around the other's points.
+    """Overlap of two sets of features, each measured in the balls around the other's points.
 
     A ball reaches from a point to its k-th nearest other one of the same set.
 
     Args:
         generated: features (N, F).
         real: features (M, F).
-        k: of precision and recall.
-        density_k: of density and coverage.
+        k: neighbours for precision and recall.
+        density_k: neighbours for density and coverage.
 
     Returns:
         ``precision``: share of the generated that lie in a real one's ball; ``recall``: of the
         real in a generated one's; ``density``: mean number of real balls around a generated one,
         over k: 1 where both come from one distribution; ``coverage``: share of the real balls that
-        hold a generated one: 1 - 2^-k there.
+        contain a generated one: 1 - 2^-k there.
 
     Raises:
         ValueError: a set of no more than k images.
@@ -64,7 +64,7 @@ def neighbours(query: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
     Args:
         query: (N, F).
         bank: (M, F).
-        k: at most M.
+        k: number of neighbours, at most M.
 
     Returns:
         Distances (N, k) float64, and rows of the bank (N, k).
@@ -81,7 +81,7 @@ def neighbours(query: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def _reaches(features: Tensor, k: int) -> Tensor:
     """Squared distances from each feature to its k nearest other ones: (N, F) -> (N, k)."""
     if not 0 < k < len(features):
-        raise ValueError(f"k {k} needs more than {k} images a set, got {len(features)}")
+        raise ValueError(f"k {k} requires more than {k} images in each set, got {len(features)}")
     found = [d.topk(k + 1, dim=1, largest=False).values for d in _squares(features, features)]
     return torch.cat(found)[:, 1:]  # each is its own nearest
 

@@ -1,4 +1,4 @@
-"""What a network takes unlabelled images for, beside what they are where that is known."""
+"""Metrics of pseudo-labels, compared with the true labels where those are known."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class PseudoLabels(Metric):
         """Count a batch.
 
         Args:
-            pseudo: (M,) class that each image is taken for.
+            pseudo: (M,) pseudo-label of each image.
             label: (M,) its class, -1 where unknown.
-            weight: (M,) in [0, 1], what it counts in the loss.
+            weight: (M,) in [0, 1], its weight in the loss.
         """
         self.said.index_add_(0, pseudo, weight)
         known, hit = label >= 0, label == pseudo

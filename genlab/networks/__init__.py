@@ -1,4 +1,9 @@
-"""Plain modules: encoders, decoders, heads. No Lightning, no objective."""
+"""Networks as plain modules, without Lightning and without an objective.
+
+`encoders` (a backbone by name), `autoencoders` (coders, quantizers, priors), `flows` and `gan`; and
+what they share: `mlps`, `ema`, `queue` and `split_batch_norm` (MoCo), `pseudo_label_rules`
+(FixMatch), `interpolation`, `modes` (eval mode for a while), `functional`, `arguments`.
+"""
 
 from genlab.networks.autoencoders.conv import (
     ConvDecoder,

@@ -1,4 +1,4 @@
-"""Settings of a network that a recipe names, against those that it has."""
+"""Validation of the settings that a recipe gives to a network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def check_settings(what: str, function: Callable[..., Any], given: Mapping[str, 
     """Refuse keyword arguments that a function does not have.
 
     Args:
-        what: begins the message.
+        what: beginning of the message.
         function: its parameters with a default are the settings.
         given: keyword arguments for it.
 

@@ -18,7 +18,7 @@ class EMA(nn.Module):
     `update` once per optimiser step. Buffers (batch norm's statistics) are copied, not averaged.
 
     Args:
-        module: what to follow; copied here.
+        module: module to average; copied here.
         decay: fraction of the average kept at each step, in [0, 1).
 
     Raises:
@@ -33,11 +33,11 @@ class EMA(nn.Module):
         self.average = copy.deepcopy(module).requires_grad_(False).eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the averaged module makes of x."""
+        """Output of the averaged module."""
         return self.average(x)
 
     def train(self, mode: bool = True) -> EMA:
-        """Stays in eval mode."""
+        """Stay in eval mode."""
         return super().train(False)
 
     @torch.no_grad()
@@ -48,8 +48,8 @@ class EMA(nn.Module):
         forgotten (as in TensorFlow's ExponentialMovingAverage).
 
         Args:
-            module: of the same architecture as the one that was copied.
-            step: of the optimiser, from 1.
+            module: module of the same architecture as the one that was copied.
+            step: number of the optimiser step, from 1.
         """
         ema_step(self.average, module, min(self.decay, (1 + step) / (10 + step)))
         mine, theirs = list(self.average.buffers()), list(module.buffers())
@@ -76,7 +76,7 @@ def ema_step(average: nn.Module, module: nn.Module, decay: float) -> None:
 def cosine_to_one(base: float, step: int, total: float) -> float:
     """The decay after ``step`` of ``total`` optimiser steps: ``base`` at 0, exactly 1 at the end.
 
-    Of an endless run (``total`` infinite) it stays ``base``.
+    In an endless run (``total`` infinite) it stays ``base``.
 
     Source: Grill et al. 2020, arXiv:2006.07733, section 3.3.
     """

@@ -1,4 +1,4 @@
-"""A method's scores under other weights than its own."""
+"""Scores of a method under substituted weights."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def logits_with(method: Any, weights: Mapping[str, Tensor], image: Tensor) -> Te
     """``method.logits`` with some parameters replaced for the one call: (B, C, H, W) -> (B, K).
 
     Args:
-        method: gives ``logits``.
-        weights: in place of its own, by name; the others stay.
+        method: method with ``logits``.
+        weights: substituted parameters by name; the others stay.
         image: (B, C, H, W).
     """
     named = {f"method.{name}": weight for name, weight in weights.items()}

@@ -1,4 +1,4 @@
-"""Eval mode for a while, with every part back in its own mode afterwards."""
+"""Temporary eval mode, after which every part returns to its own mode."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(*networks: nn.Module) -> Iterator[None]:
-    """Eval mode for a while; afterwards every part is in the mode that it had."""
+    """Temporary eval mode; afterwards every part returns to its own mode."""
     modes = [(part, part.training) for network in networks for part in network.modules()]
     for network in networks:
         network.eval()
@@ -25,7 +25,7 @@ def evaluating(*networks: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def still(method: L.LightningModule) -> Iterator[None]:
-    """Eval mode, no gradient, and the same noise every time; afterwards all is as it was."""
+    """Temporary eval mode without gradient and with fixed noise; the generators are restored."""
     training = method.training
     method.eval()
     with torch.no_grad(), torch.random.fork_rng(_cuda(method)):

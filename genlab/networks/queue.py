@@ -13,7 +13,7 @@ class Queue(nn.Module):
     """The newest ``size`` keys, equal on every rank and part of the checkpoint.
 
     Rows are keys, so that a write touches the new ones only; the pointer goes round, so that no
-    key is dropped where the size is no multiple of the batch.
+    key is dropped where the size is not a multiple of the batch.
 
     Args:
         size: K, number of keys.
@@ -21,7 +21,7 @@ class Queue(nn.Module):
 
     Attributes:
         keys: (K, D) of unit length; at first random directions.
-        pointer: () int64, where the next key goes.
+        pointer: () int64, position of the next key.
 
     Raises:
         ValueError: no room for a key.
@@ -48,7 +48,7 @@ class Queue(nn.Module):
             keys: (B / world, D) of unit length; the loader dealt image i to rank i modulo world.
 
         Raises:
-            ValueError: more keys at once than the queue holds.
+            ValueError: more keys in one step than the size of the queue.
         """
         keys = distributed.interleave(distributed.gather(keys.detach()))
         self.check(len(keys))
@@ -57,7 +57,7 @@ class Queue(nn.Module):
         self.pointer.add_(len(keys)).remainder_(len(self.keys))
 
     def check(self, count: int) -> None:
-        """That ``count`` keys fit in at once.
+        """Check that the queue has room for ``count`` keys of one step.
 
         Raises:
             ValueError: they do not.

@@ -1,4 +1,4 @@
-"""Batch norm in groups on one device: what MoCo's shuffling needs where there are no others."""
+"""Batch norm in groups on one device, in place of MoCo's shuffling over several devices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class SplitBatchNorm(nn.BatchNorm2d):
-    """In training each of ``groups`` equal parts of the batch has statistics of its own.
+    """Batch norm that, in training, has separate statistics for each of ``groups`` equal parts.
 
     Image i belongs to part i modulo ``groups``. The running statistics move towards the mean of the
     parts' and are used outside training.
@@ -17,7 +17,7 @@ class SplitBatchNorm(nn.BatchNorm2d):
     Args:
         num_features: C.
         groups: number of parts.
-        eps, momentum: of batch norm.
+        eps, momentum: arguments of batch norm.
 
     Source: the CIFAR notebook of facebookresearch/moco.
     """
@@ -56,7 +56,7 @@ def split_batch_norm(module: nn.Module, groups: int) -> None:
 
     Args:
         module: the encoder.
-        groups: parts of a batch that have statistics of their own; 1 changes nothing.
+        groups: number of parts with separate statistics; 1 changes nothing.
 
     Raises:
         ValueError: fewer than one group; no batch norm to split; one with an activation inside.
@@ -80,7 +80,7 @@ def split_batch_norm(module: nn.Module, groups: int) -> None:
 
 
 def check_groups(images: int, groups: int) -> None:
-    """That the images of a pass make equal groups with something to compare.
+    """Check that the images of a pass form equal groups of at least two.
 
     Raises:
         ValueError: they do not.

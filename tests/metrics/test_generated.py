@@ -83,7 +83,7 @@ def test_fid_is_that_of_torch_fidelity_in_parts_too() -> None:
     assert metric.counts.tolist() == [300, 500]
     metric.reset()
     metric.update(real, real=True)
-    with pytest.raises(ValueError, match="two images a set, got 0 and 500"):
+    with pytest.raises(ValueError, match="two images in each set, got 0 and 500"):
         metric.compute()
 
 
@@ -153,7 +153,7 @@ def test_one_distribution_has_density_one_and_nearly_full_coverage() -> None:
     found = manifold_overlap(torch.randn(2000, 6), torch.randn(2000, 6))
     assert found["density"] == pytest.approx(1, abs=0.1)
     assert found["coverage"] == pytest.approx(1 - 2**-5, abs=0.02)
-    with pytest.raises(ValueError, match="k 5 needs more than 5 images"):
+    with pytest.raises(ValueError, match="k 5 requires more than 5 images"):
         manifold_overlap(torch.randn(50, 6), torch.randn(5, 6))
 
 

@@ -1,1 +1,5 @@
-"""Encoders and decoders of images, quantizers, and priors over codes."""
+"""Networks of autoencoders.
+
+`image_coders` (encoders and decoders by name), `conv`, `quantizer`, and the priors over codes,
+`pixelcnn` and `transformer`.
+"""

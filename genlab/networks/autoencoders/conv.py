@@ -46,7 +46,7 @@ class ConvEncoder(nn.Module):
         in_channels: C of the image.
         out_channels: D of the map; a last 1x1 convolution gives it.
         image_size: H = W in pixels.
-        downsamplings: how often the side is halved, 0 or more.
+        downsamplings: number of times the side is halved, 0 or more.
         width: channels of the smallest map; the larger maps have half as many per level.
         residual_blocks: blocks on the smallest map.
         residual_width: hidden channels of a block, by default width / 4.
@@ -93,9 +93,9 @@ class ConvDecoder(nn.Module):
 
     Args:
         in_channels: D of the map.
-        out_channels: parameters per pixel times colours, raw (no activation at the end).
+        out_channels: image channels times parameters per value, raw (no activation at the end).
         image_size: H = W of the result.
-        downsamplings: how often the encoder halved the side.
+        downsamplings: number of times the encoder halved the side.
         width: channels of the smallest map.
         residual_blocks: blocks on the smallest map.
         residual_width: hidden channels of a block, by default width / 4.

@@ -1,4 +1,4 @@
-"""Encoders from an image to one vector and decoders back, by name: what the autoencoders share."""
+"""Encoders from an image to one vector and decoders back, by name, shared by the autoencoders."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def image_encoder(
         out_dim: width of the result, raw.
         hidden_dims: widths of the dense layers.
         activation: name of the activation of the dense layers; convolutions have ReLU.
-        **kwargs: to `ConvEncoder` (``downsamplings``, ``width`` ...) or `encoder`;
+        **kwargs: arguments of `ConvEncoder` (``downsamplings``, ``width`` ...) or `encoder`;
             ``norm`` for an MLP.
 
     Raises:
@@ -76,11 +76,11 @@ def image_decoder(
     Args:
         name: ``mlp`` or ``conv`` (dense layers, then `ConvDecoder`).
         in_dim: width of the code.
-        out_channels: colours times parameters per colour.
+        out_channels: image channels times parameters per value.
         image_size: side of the images in pixels.
         hidden_dims: widths of the dense layers in the order of an encoder's; they run reversed.
         activation: name of the activation of the dense layers; convolutions have ReLU.
-        **kwargs: to `ConvDecoder` (``downsamplings``, ``width`` ...); ``norm`` for an MLP.
+        **kwargs: arguments of `ConvDecoder` (``downsamplings`` ...); ``norm`` for an MLP.
 
     Raises:
         ValueError: unknown name.
@@ -100,10 +100,10 @@ def image_decoder(
 
 
 class ClassMap(nn.Module):
-    """Puts a learned picture of the class beside an image: the class as one more colour.
+    """Append a learned map of the class to an image as one more channel.
 
-    On an MLP encoder this is the same family of functions as a one-hot label beside the pixels,
-    and it fits every other encoder too.
+    With an MLP encoder this is the same family of functions as a one-hot label appended to the
+    pixels, and it works with every other encoder too.
 
     Args:
         num_classes: K.
@@ -120,12 +120,12 @@ class ClassMap(nn.Module):
 
 
 class SharedScale(nn.Module):
-    """Appends one trained number per colour, the same at every pixel, to a decoder's maps.
+    """Append one trained number per channel, the same at every pixel, to a decoder's maps.
 
     The optimal-variance trick of the sigma-VAE (Rybkin, Daniilidis, Levine 2021, arXiv:2006.13202).
 
     Args:
-        decoder: gives (B, C, H, W).
+        decoder: module that gives (B, C, H, W).
         channels: C.
         start: first value.
     """

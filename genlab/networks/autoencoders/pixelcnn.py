@@ -121,7 +121,7 @@ class PixelCNN(nn.Module):
         return codes
 
     def _fed(self, codes: Tensor, label: Tensor | None) -> list[Tensor]:
-        """What the vertical stack feeds to each horizontal layer, from the rows above only."""
+        """Input of each horizontal layer from the vertical stack, which sees only rows above."""
         x = self._embed(codes)
         first = self.start[:1].expand(len(x), -1, 1, x.shape[3])
         v = torch.cat([first, x[:, :, :-1]], dim=2)  # shifted down

@@ -3,7 +3,7 @@
 Van den Oord, Vinyals, Kavukcuoglu 2017, arXiv:1711.00937 (straight-through; the exponential
 average of appendix A.1); Jang et al. 2016, arXiv:1611.01144 (Gumbel-softmax). Reference code:
 deepmind/sonnet ``vqvae.py``. Departures:
-- the losses are the method's affair (`genlab.losses.vq`);
+- the losses belong to the method (`genlab.losses.vq`);
 - the average starts from a count of one a code, not zero: codes never used stay where they are;
 - the codebook moves once per optimiser step (`VectorQuantizer.update`), not in the forward pass;
 - optionally the codebook starts from vectors of the first batch, and codes that fell out of use
@@ -22,7 +22,7 @@ from genlab import distributed
 
 
 class Quantized(NamedTuple):
-    """What a quantiser returns."""
+    """Output of a quantiser."""
 
     quantized: Tensor  # (B, D, h, w); its gradient goes to the quantiser's input
     codes: Tensor  # (B, h, w) int64
@@ -31,7 +31,7 @@ class Quantized(NamedTuple):
 
 
 def count_codes(codes: Tensor, num_codes: int) -> Tensor:
-    """How often each code occurs: any shape of int64 -> (K,) float32."""
+    """Counts of each code: any shape of int64 -> (K,) float32."""
     flat = codes.flatten()
     ones = torch.ones_like(flat, dtype=torch.float32)
     return torch.zeros(num_codes, device=codes.device).index_add_(0, flat, ones)
@@ -118,7 +118,7 @@ class VectorQuantizer(nn.Module):
 
     @torch.no_grad()
     def update(self) -> None:
-        """Move the codebook by what was seen since the last update; call once per optimiser step.
+        """Update the codebook from the batches since the last call; call once per optimiser step.
 
         Needs no collective: `forward` has recorded the statistics of all ranks.
         """

@@ -1,4 +1,4 @@
-"""What flows are put together from: chains, squeezes, permutations, and factored-out halves.
+"""Building blocks of flows: chains, squeezes, permutations, and factored-out halves.
 
 Every layer maps ``forward(x) -> (z, log_det)`` and ``inverse(z) -> (x, log_det)``, log_det (B,).
 """
@@ -46,7 +46,7 @@ class Chain(nn.Module):
 
 
 class Reshape(nn.Module):
-    """The same numbers in another shape.
+    """Reshape each image.
 
     Args:
         before: shape of an image.
@@ -82,7 +82,7 @@ class Permute(nn.Module):
     """The channels in another order, kept in the checkpoint.
 
     Args:
-        order: where each channel comes from, (C,) int64.
+        order: source of each channel, (C,) int64.
     """
 
     order: Tensor
@@ -101,15 +101,15 @@ class Permute(nn.Module):
 
 
 class FactorOut(nn.Module):
-    """Half of the channels are done; the other half goes on through ``rest``.
+    """Factor out half of the channels; the other half continues through ``rest``.
 
-    The half that is done is standardised by a Gaussian that a convolution of the other half gives
-    (Glow's learned prior of a split), or left as it is (RealNVP).
+    The factored-out half is standardised by a Gaussian computed from the other half by a
+    convolution (Glow's learned prior of a split), or left as it is (RealNVP).
 
     Args:
         rest: a flow (B, C/2, H, W) -> (B, D/2).
         shape: (C, H, W) of an image here.
-        learned_prior: see above.
+        learned_prior: True for Glow's learned prior.
     """
 
     def __init__(self, rest: nn.Module, shape: Sequence[int], learned_prior: bool) -> None:
@@ -120,7 +120,7 @@ class FactorOut(nn.Module):
         self.prior = zero_conv(channels // 2, channels, 3) if learned_prior else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) -> (B, D), what went on before what was done, and log-determinant (B,)."""
+        """(B, C, H, W) -> (B, D), the factored-out half last, and log-determinant (B,)."""
         stay, done = x.chunk(2, 1)
         mean, log_std = self._gaussian(stay)
         done = (done - mean) * (-log_std).exp()

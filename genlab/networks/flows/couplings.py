@@ -1,4 +1,4 @@
-"""Coupling layers: one part of x stays and says how the other part changes, element by element.
+"""Coupling layers: one part of x stays and determines an elementwise map of the other part.
 
 NICE: Dinh, Krueger, Bengio 2014, arXiv:1410.8516 (additive). RealNVP: Dinh, Sohl-Dickstein, Bengio
 2016, arXiv:1605.08803 (affine, checkerboard and channel masks). Neural spline flows: Durkan et al.
@@ -24,7 +24,7 @@ LOG_SCALE = 2.0  # bound of an affine coupling's |log-scale|
 
 
 class Change(Protocol):
-    """An increasing map of the line for every element, with numbers that say which."""
+    """Increasing map of the real line for every element, given by parameters."""
 
     size: int  # numbers an element
 
@@ -90,7 +90,7 @@ class Spline:
 
 
 def change(coupling: str, bins: int = 8, bound: float = 5.0) -> Change:
-    """A change by name, see `COUPLINGS`.
+    """An elementwise map by name, see `COUPLINGS`.
 
     Raises:
         ValueError: unknown name, or a spline's numbers out of range.
@@ -103,12 +103,12 @@ def change(coupling: str, bins: int = 8, bound: float = 5.0) -> Change:
 
 
 class HalfCoupling(nn.Module):
-    """The channel mask: the second half of the channels changes as the first half says.
+    """Channel mask: the second half of the channels changes as a function of the first.
 
     Args:
         net: (B, C_stay, ...) -> (B, C_change * change.size, ...).
-        change: of every element.
-        flip: the first half changes.
+        change: map applied to every element.
+        flip: True to change the first half instead.
     """
 
     def __init__(self, net: nn.Module, change: Change, flip: bool = False) -> None:
@@ -132,12 +132,12 @@ class HalfCoupling(nn.Module):
 
 
 class CheckerboardCoupling(nn.Module):
-    """The white pixels of a checkerboard change as the black ones say.
+    """Checkerboard mask: the white pixels change as a function of the black ones.
 
     Args:
         net: (B, C, H, W) -> (B, C * change.size, H, W).
-        change: of every element.
-        flip: the black ones change.
+        change: map applied to every element.
+        flip: True to change the black ones instead.
     """
 
     def __init__(self, net: nn.Module, change: Change, flip: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""From bytes to real numbers a flow can model, and back: dequantisation and preprocessing.
+"""Dequantisation and preprocessing: bytes to real numbers that a flow can model, and back.
 
 Uniform dequantisation: Theis, van den Oord, Bethge 2015, arXiv:1511.01844; the logit: RealNVP and
 Papamakarios, Pavlakou, Murray 2017, arXiv:1705.07057 (MAF, with alpha 1e-6).
@@ -41,16 +41,16 @@ class Pixels(nn.Module):
                 f"unknown preprocess {preprocess!r}; choose from {', '.join(PREPROCESSES)}"
             )
         if levels < 2 or not 0 < alpha < 0.5:
-            raise ValueError(f"levels {levels} at least 2, and 0 < alpha {alpha} < 0.5")
+            raise ValueError(f"levels {levels} must be at least 2, and 0 < alpha {alpha} < 0.5")
         self.preprocess, self.levels, self.alpha = preprocess, levels, alpha
 
     @property
     def quantised(self) -> bool:
-        """True if images are whole levels, so that bits per dimension mean something."""
+        """True if images are whole levels, so that bits per dimension are meaningful."""
         return self.preprocess != "none"
 
     def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """To real numbers: in [0, 1] and noise in [0, 1), 2 x (B, C, H, W) -> same shape, (B,)."""
+        """Dequantise: image in [0, 1] and noise in [0, 1), 2 x (B, C, H, W) -> same shape, (B,)."""
         image = image if image.dtype == torch.float64 else image.float()
         if not self.quantised:
             return image, image.new_zeros(len(image))
@@ -64,7 +64,7 @@ class Pixels(nn.Module):
         return y, (log_slope - math.log(self.levels)).flatten(1).sum(1)
 
     def inverse(self, y: Tensor) -> Tensor:
-        """To the image of the cell that holds ``y``: (B, C, H, W) -> (B, C, H, W) in [0, 1]."""
+        """Quantise to the cell that contains ``y``: (B, C, H, W) -> (B, C, H, W) in [0, 1]."""
         if not self.quantised:
             return y
         if self.preprocess == "logit":

@@ -12,10 +12,10 @@ from genlab.networks.flows.latents import Latents
 
 
 class ImageFlow(nn.Module):
-    """An image is dequantised, mapped to latents and judged there; and all of it backwards.
+    """Flow from images to latents: dequantisation, an invertible map, a density; and the inverse.
 
     Args:
-        pixels: between images and real numbers.
+        pixels: map between images and real numbers.
         layers: a flow, (B, C, H, W) -> (B, D).
         latents: the density of z, (B, D).
     """
@@ -29,8 +29,8 @@ class ImageFlow(nn.Module):
 
         Args:
             image: (B, C, H, W) in [0, 1].
-            noise: places in the cells, in [0, 1), (B, C, H, W).
-            label: classes (B,), -1 where unknown; where the latents know classes.
+            noise: positions in the cells, in [0, 1), (B, C, H, W).
+            label: classes (B,), -1 where unknown, if the latents have classes.
         """
         y, log_det = self.pixels(image, noise)
         z, more = self.layers(y)

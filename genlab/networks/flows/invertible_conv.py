@@ -12,7 +12,7 @@ class InvertibleConv(nn.Module):
 
     Args:
         channels: C of (B, C, H, W), or of (B, C).
-        lu: hold W = P L (U + diag(s)) with P fixed and the signs of s fixed: the log-determinant
+        lu: store W = P L (U + diag(s)) with P fixed and the signs of s fixed: the log-determinant
             costs C instead of C^3, and W can never become singular.
 
     Source: Kingma & Dhariwal 2018 (Glow), arXiv:1807.03039, section 3.2. The inverse and the

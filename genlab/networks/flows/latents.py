@@ -1,4 +1,4 @@
-"""What a flow maps images to: independent normal or logistic numbers, perhaps by class."""
+"""Latent densities of flows: independent normal or logistic numbers, optionally per class."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Latents(nn.Module):
     def log_prob_by_class(self, z: Tensor) -> Tensor:
         """Log-density under every class: (B, D) -> (B, K)."""
         if self.mean is None or self.log_std is None:
-            raise ValueError("these latents know no classes")
+            raise ValueError("these latents have no classes")
         pairs = zip(self.mean, self.log_std, strict=True)
         every = [self._standard((z - m) * (-s).exp()).sum(1) - s.sum() for m, s in pairs]
         return torch.stack(every, 1)
@@ -58,8 +58,8 @@ class Latents(nn.Module):
         """Draw z, its spread times ``temperature``: (n, D).
 
         Args:
-            n: how many.
-            label: classes (n,); without, all are equally likely.
+            n: number of draws.
+            label: classes (n,); if None, all are equally likely.
             temperature: 1 for the density itself, 0 for its centre.
 
         Raises:
@@ -72,7 +72,7 @@ class Latents(nn.Module):
         z = temperature * z
         if self.mean is None or self.log_std is None:
             if label is not None:
-                raise ValueError("these latents know no classes, so a label means nothing")
+                raise ValueError("these latents have no classes; a label requires num_classes")
             return z
         drawn = torch.randint(self.num_classes, (n,), device=z.device)
         label = drawn if label is None else label.to(z.device)

@@ -19,7 +19,7 @@ LOGIT, FACTOR = 2.0, 1.0  # bounds of logits of widths and heights, and of logs 
 
 
 class Bin(NamedTuple):
-    """Where a value falls: lower left corner, width, height, slopes at both ends, each (...,)."""
+    """Bin of a value: lower left corner, width, height, slopes at both ends, each (...,)."""
 
     x: Tensor
     y: Tensor
@@ -35,7 +35,7 @@ def parameters_per_value(bins: int) -> int:
 
 
 def spline(x: Tensor, raw: Tensor, bound: float) -> tuple[Tensor, Tensor]:
-    """Map values by splines of their own.
+    """Map each value by its own spline.
 
     Args:
         x: (...,).

@@ -1,1 +1,1 @@
-"""Generators and critics."""
+"""Networks of GANs: `generators` and `critics`."""

@@ -1,4 +1,4 @@
-"""Critics: from an image, and its class where there are classes, to one unbounded score.
+"""Critics: networks from an image, and its class if any, to one unbounded score.
 
 DCGAN: Radford, Metz, Chintala 2015, arXiv:1511.06434; residual: Gulrajani et al. 2017,
 arXiv:1704.00028, appendix F; the class by projection: Miyato and Koyama 2018, arXiv:1802.05637;
@@ -32,13 +32,13 @@ _activation = activation  # `_mlp` has an argument of that name
 
 
 class Critic(nn.Module):
-    """A network to features, and from them the score.
+    """Network from images to features, and from them to the score.
 
     Args:
         body: (B, C, H, W) -> (B, width).
         width: F of the features.
         num_classes: K, 0 for none.
-        class_map: shows the body the class as one more colour; None adds the class's own
+        class_map: adds the class to the image as one more channel; None adds the class's own
             direction to the score's (projection).
     """
 
@@ -82,7 +82,7 @@ def critic(
         channels: C of the images.
         image_size: H = W; from 8 px but for ``mlp``.
         num_classes: K, 0 for none.
-        condition: how it sees the class: ``projection``, or ``concat``: as one more colour.
+        condition: form of the class input: ``projection``, or ``concat``: one more channel.
         **kwargs: ``hidden_dims``, ``activation``, ``norm`` of the MLP; ``width`` (of the largest
             map) and ``norm`` (``none``, ``layer``, ``instance``, ``batch``) of the others;
             ``pool`` of ``resnet``: the ``mean`` over places, or their ``sum``.
@@ -95,7 +95,9 @@ def critic(
     if num_classes and condition not in CONDITIONS:
         raise ValueError(f"unknown condition {condition!r}; choose from {', '.join(CONDITIONS)}")
     if name != "mlp" and image_size < 8:
-        raise ValueError(f"critic {name!r} needs images of at least 8 px, got {image_size}: mlp")
+        raise ValueError(
+            f"critic {name!r} requires images of at least 8 px, got {image_size}; use mlp"
+        )
     beside = bool(num_classes) and condition == "concat"
     bodies: dict[str, Any] = {"mlp": _mlp, "dcgan": _dcgan, "resnet": _resnet}
     check_settings(f"critic {name}", bodies[name], kwargs)

@@ -1,4 +1,4 @@
-"""Generators: from noise, and a class where there are classes, to images of any side from 8 px.
+"""Generators: networks from noise, and a class if any, to images of any side from 8 px.
 
 DCGAN: Radford, Metz, Chintala 2015, arXiv:1511.06434; residual: Gulrajani et al. 2017,
 arXiv:1704.00028, appendix C and F. Departures: kernels of 4 instead of 5 (no checkerboard, odd
@@ -46,7 +46,7 @@ class Generator(nn.Module):
     Args:
         body: (B, latent_dim + label_dim) -> (B, C, H, W), raw.
         num_classes: K, 0 for none.
-        label_dim: width of the learned vector of a class, which stands beside the noise.
+        label_dim: width of the learned vector of a class, which is appended to the noise.
         bounded: end in tanh, in [-1, 1].
     """
 
@@ -94,7 +94,9 @@ def generator(
     if latent_dim < 1:
         raise ValueError(f"latent_dim must be at least 1, got {latent_dim}")
     if name != "mlp" and image_size < 8:
-        raise ValueError(f"generator {name!r} needs images of at least 8 px, got {image_size}: mlp")
+        raise ValueError(
+            f"generator {name!r} requires images of at least 8 px, got {image_size}; use mlp"
+        )
     bodies: dict[str, Any] = {"mlp": _mlp, "dcgan": _dcgan, "resnet": _resnet}
     in_dim = latent_dim + (label_dim if num_classes else 0)
     check_settings(f"generator {name}", bodies[name], kwargs)

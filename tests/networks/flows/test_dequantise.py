@@ -113,7 +113,7 @@ def test_samples_follow_the_density_and_temperature_narrows_them(kind: str) -> N
     cold = latents.sample(40_000, temperature=0.5)
     assert torch.equal(cold, 0.5 * z)
     assert not latents.sample(3, temperature=0).any()
-    with pytest.raises(ValueError, match="know no classes"):
+    with pytest.raises(ValueError, match="have no classes"):
         latents.sample(2, torch.tensor([0, 1]))
 
 
