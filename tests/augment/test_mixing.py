@@ -123,7 +123,7 @@ def test_unknown_labels_are_refused() -> None:
     image, label = batch()
     label[3] = -1
     for mixing in (Mixing(K), Mixing(K, mixup=1.0)):
-        with pytest.raises(ValueError, match="mixing needs labels"):
+        with pytest.raises(ValueError, match="mixing requires labels"):
             mixing(image, label)
 
 
