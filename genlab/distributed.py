@@ -31,7 +31,7 @@ def join(rendezvous: str, rank: int, world: int) -> None:
     Args:
         rendezvous: path of a file that is not there yet, the same for all.
         rank: this process's number.
-        world: how many there are; 1 is no process group.
+        world: number of processes; with 1 there is no process group.
     """
     if world == 1:
         return

@@ -33,7 +33,7 @@ def modules(package: str) -> list[str]:
 
 
 def names(package: str) -> list[str]:
-    """What completion offers: classes, then modules."""
+    """Names that completion offers: classes, then modules."""
     return [*sorted(homes(package)), *modules(package)]
 
 

@@ -20,7 +20,8 @@ MOST_NAMES = 60  # classes up to which all are named
 class ConfusionMatrix(L.Callback):
     """The confusion matrix of a test as ``pictures/confusion.png``, in W&B, and ``per_class.csv``.
 
-    For methods with a `metrics.ClassReport` among their parts; ignored for others. Rows are the true classes; a cell's shade is its share of the row.
+    For methods with a `metrics.ClassReport` among their parts; ignored for others. Rows are the
+    true classes; a cell's shade is its share of the row.
 
     Args:
         folder: folder of the files; null for the run directory, if there is a run.

@@ -43,7 +43,7 @@ class Ranks:
         self._members: list[tuple[BaseProcess, Connection]] = []
 
     def run(self, function: Callable[..., Any] | str, world: int, *arguments: Any) -> list[Any]:
-        """What ``function(rank, world, *arguments)`` returns on each of ``world`` ranks.
+        """Results of ``function(rank, world, *arguments)`` on each of ``world`` ranks.
 
         Args:
             function: importable by its name, or ``module:name``.

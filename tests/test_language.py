@@ -1,0 +1,205 @@
+"""The house rule of CONTRIBUTING: first lines, arguments, words to avoid, former sentences."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OPEN = {"data", "evaluate", "methods", "training", "checkpoints", "cli", "recipes", "networks"}
+FILES = [
+    file
+    for file in sorted((ROOT / "genlab").rglob("*.py"))
+    if file.relative_to(ROOT / "genlab").parts[0] not in OPEN
+]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "slurm" / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
+FIRST = re.compile(
+    r"(What|Where|How|Which|Whether|Why|From|Of|That|When|Who|By|If|To|Into|Does|Is|Nothing)\b"
+)
+ARGUMENT = re.compile(
+    r"^\s+\*{0,2}[a-z_0-9, ]+: (of|to|for|from|by|how|what|which|whether|where) ", re.M
+)
+CODE = re.compile(r"``.*?``|`[^`]*`|^\s*\*{0,2}[\w, ]{1,40}:(?=\s)|\S*[/_=]\S*|--\S+", re.M | re.S)
+# Sentences that were rewritten; none of them comes back.
+FORMER = """\
+A wrong word costs three lines
+Images of one's own
+What generated images are worth is judged
+Labels serve these figures only
+is no larger batch for a contrastive loss
+how many others go with each
+The choice of labels lies in the run
+stand beside it
+waives them
+All keys of `model.optimizer` are explained in
+neither was tried
+a blank is missing after
+is not to be had
+is no run
+is no Lightning checkpoint
+is no method of this genlab
+is no SPDX identifier
+is no cluster's login node
+is there twice
+nothing varies: give
+goes without views
+imbalance goes with count
+free_bits goes with the ELBO
+take augment or binarize away
+has nothing to differ from
+it would have seen more than its budget
+Processes of one's own, some at a time
+Every word that genlab says
+at every step for nobody
+Where the memory of freed tensors goes
+neither the best nor the luck
+is taken for train the strong
+its weakly augmented twin
+Refuse what is out of range; the encoder looks after its own
+of no meaning here
+that are borne
+as so many devices would
+that is not to be undercut
+where they hang on the features
+a mode that there is not
+without the power to run code
+What may stand in an optimiser's settings
+"""
+
+
+def docstrings(file: Path) -> Iterator[tuple[str, bool, str]]:
+    """Each docstring of a file with its place, and True if it is public."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            name = getattr(node, "name", "module")
+            if text := ast.get_docstring(node):
+                where = f"{file.relative_to(ROOT)}: {name}"
+                yield where, not name.startswith("_") or name == "__call__", text
+
+
+def errors(file: Path) -> Iterator[tuple[str, str]]:
+    """Each text in a ``raise`` with its place."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Raise):
+            for part in ast.walk(node):
+                if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                    yield f"{file.relative_to(ROOT)}:{node.lineno}", part.value
+
+
+@cache
+def avoided() -> list[tuple[re.Pattern[str], str, tuple[str, ...]]]:
+    """Words to avoid, each with what to write and the phrases in which it is right."""
+    found = []
+    for line in (ROOT / "docs" / "style-words.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            words, write = line.split(" -> ")
+            write, _, but = write.partition(" (except: ")
+            words = "|".join(re.escape(word) for word in words.split(", "))
+            allowed = tuple(but.rstrip(")").split(", ")) if but else ()
+            found.append((re.compile(rf"\b({words})\b", re.I), write, allowed))
+    return found
+
+
+def wrong_words(text: str) -> list[str]:
+    """The avoided words of a prose text, code left out."""
+    prose = re.sub(r"\s+", " ", CODE.sub(" ", text))
+    found = []
+    for pattern, write, allowed in avoided():
+        rest = prose
+        for phrase in allowed:
+            rest = re.sub(re.escape(phrase), " ", rest, flags=re.I)
+        found += [f"{hit.group()!r}: write {write}" for hit in pattern.finditer(rest)]
+    return found
+
+
+def prose_of_page(text: str) -> str:
+    """A Markdown page without its code blocks and tables."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    return "\n".join(line for line in text.splitlines() if not re.match(r" {4}|\||\t", line))
+
+
+def header(text: str) -> str:
+    """A recipe's comment block without its commands."""
+    lines = text.split("\nconfig:")[0].splitlines()
+    return "\n".join(
+        line.lstrip("# ")
+        for line in lines
+        if line.startswith("#") and not re.match(r"#\s+(Run|Then):|.*genlab (evaluate|fit) ", line)
+    )
+
+
+def test_first_lines_name_the_thing() -> None:
+    wrong = [
+        f"{where}: {text.splitlines()[0]}"
+        for file in FILES
+        for where, public, text in docstrings(file)
+        if public and FIRST.match(text)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_arguments_begin_with_a_noun() -> None:
+    wrong = [
+        f"{where}: {hit.group().strip()} ..."
+        for file in FILES
+        for where, _, text in docstrings(file)
+        for hit in ARGUMENT.finditer(text)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("part", ["docstrings", "errors", "pages", "recipes"])
+def test_prose_has_the_fields_words(part: str) -> None:
+    texts = {
+        "docstrings": [(where, text) for file in FILES for where, _, text in docstrings(file)],
+        "errors": [found for file in FILES for found in errors(file)],
+        "pages": [(page.name, prose_of_page(page.read_text())) for page in PAGES],
+        "recipes": [(str(file.relative_to(ROOT)), header(file.read_text())) for file in RECIPES],
+    }[part]
+    wrong = [f"{where}: {word}" for where, text in texts for word in wrong_words(text)]
+    assert texts
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_former_sentence_is_left() -> None:
+    files = [*FILES, *PAGES, *RECIPES]
+    texts = {file: re.sub(r"\s+", " ", file.read_text()) for file in files}
+    wrong = [
+        f"{file.relative_to(ROOT)}: {phrase}"
+        for phrase in FORMER.splitlines()
+        for file, text in texts.items()
+        if phrase in text
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("It is no run.", "is no"),
+        ("Final figures of a run.", "figures"),
+        ("The colours of an image.", "colours"),
+        ("Written beside the file.", "beside"),
+    ],
+)
+def test_the_check_finds_a_wrong_word(text: str, word: str) -> None:
+    assert wrong_words(text)[0].startswith(f"{word!r}: write ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["There is no run.", "See figure 2 of the paper.", "Drawn in ``pictures/``, see `words`."],
+)
+def test_the_check_passes_right_ones(text: str) -> None:
+    assert not wrong_words(text)
