@@ -10,13 +10,13 @@ from pathlib import Path
 
 @contextmanager
 def replacing(target: Path, sync: bool = False) -> Iterator[Path]:
-    """A path beside ``target`` to write to; it takes the target's place when the block ends.
+    """A path next to ``target`` to write to; it replaces the target when the block ends.
 
-    Where the block raises, the file that was there stays and what was written goes.
+    If the block raises, the former file stays and the new one is removed.
 
     Args:
         target: the file to replace, in a folder that exists.
-        sync: whether the content must be on the disk before the name is.
+        sync: True to have the content on the disk before the name.
     """
     beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:

@@ -58,7 +58,7 @@ def drop_hook(callback: L.Callback, name: str) -> None:
 
 
 def was_interrupted(trainer: L.Trainer) -> bool:
-    """Whether Lightning has ended a fit at a KeyboardInterrupt; set by its ``call`` module."""
+    """True if Lightning has ended a fit at a KeyboardInterrupt; set by its ``call`` module."""
     return bool(trainer.interrupted)
 
 

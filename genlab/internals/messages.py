@@ -1,4 +1,4 @@
-"""Texts of other libraries that are read for what they mean: no attribute says it."""
+"""Parsed messages of other libraries, where no attribute gives the same information."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def unknown_option(message: str) -> str | None:
 
 
 def refused_global(error: Exception) -> str | None:
-    """What ``torch.load(weights_only=True)`` refused to build; None where it could not read."""
+    """The name that ``torch.load(weights_only=True)`` refused; None where it could not read."""
     text = str(error)
     found = re.search(r"GLOBAL (\S+)", text) or re.search(r"got (<class .*?>)", text)
     if found is None and "reduce for unrecognized" in text:
@@ -44,7 +44,7 @@ def mismatch(error: RuntimeError) -> str:
 
 
 def says_not_found(error: Exception) -> bool:
-    """Whether torchvision says that a data set is not on the disk.
+    """True if torchvision says that a data set is not on the disk.
 
     A damaged one has the same type of error.
     """

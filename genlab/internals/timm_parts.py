@@ -42,7 +42,7 @@ def _of_two(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, 
 
 
 def is_sync_batch_norm_act(module: nn.Module) -> bool:
-    """Whether ``timm.layers.convert_sync_batchnorm`` made it of a batch norm with activation.
+    """True if ``timm.layers.convert_sync_batchnorm`` made it of a batch norm with activation.
 
     The class is not among ``timm.layers``' names.
     """

@@ -128,7 +128,7 @@ class _Everything:
 
 
 def tree_leaves(tree: Any) -> list[Any]:
-    """What is neither list, tuple nor dictionary in a nest of them."""
+    """Leaves of nested lists, tuples and dictionaries."""
     from torch.utils._pytree import tree_leaves
 
     return tree_leaves(tree)

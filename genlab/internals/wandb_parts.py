@@ -34,7 +34,7 @@ def drop_farewell() -> None:
 
 
 def is_synced(part: Path) -> bool:
-    """Whether ``wandb sync`` has left its mark, a .synced file beside the .wandb file.
+    """True if ``wandb sync`` has left its mark, a .synced file next to the .wandb file.
 
     Its exit code is 0 whatever happened.
     """
@@ -42,5 +42,5 @@ def is_synced(part: Path) -> bool:
 
 
 def has_records(part: Path) -> bool:
-    """Whether an offline part holds anything after its file's header."""
+    """True if an offline part contains anything after its file's header."""
     return any(file.stat().st_size > HEADER for file in part.glob("*.wandb"))

@@ -1,4 +1,4 @@
-"""Everything that is reported of a classifier's evaluation, in one part of a method."""
+"""Report of a classifier's evaluation, as one part of a method."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class ClassReport(nn.Module):
         num_classes: K.
 
     Attributes:
-        confusion: of the last test, (K, K) on the CPU, rows are the true classes; None before it.
+        confusion: confusion matrix of the last test, (K, K) on the CPU, rows are the true classes;
+            None before it.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -36,7 +37,7 @@ class ClassReport(nn.Module):
             split: ``val`` or ``test``.
             logits: scores before softmax (B, K).
             label: classes (B,).
-            probabilities: those of the classes (B, K), where they are not the softmax.
+            probabilities: class probabilities (B, K), where they are not the softmax.
         """
         logits = logits.float()
         found = logits.softmax(1) if probabilities is None else probabilities
