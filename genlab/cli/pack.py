@@ -70,7 +70,7 @@ def _splits(split: str | None) -> list[str]:
     names = [] if split is None else split.split(",")
     for name in names:
         if name not in PARTS:
-            raise RecipeError(f"--split {name!r} is none of {', '.join(PARTS)}")
+            raise RecipeError(f"unknown --split {name!r}; choose from {', '.join(PARTS)}")
     return names
 
 

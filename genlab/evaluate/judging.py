@@ -61,7 +61,7 @@ def judge(
     if samples < 10:
         raise ValueError(f"samples {samples} must be at least 10")
     if reference not in OTHER:
-        raise ValueError(f"reference {reference!r} is none of {', '.join(OTHER)}")
+        raise ValueError(f"unknown reference {reference!r}; choose from {', '.join(OTHER)}")
     method.eval()
     real = {split: by.look(_real(data, split, method.device)) for split in OTHER}
     drawn = list(_draws(method, data, samples, real[reference].label, seed))

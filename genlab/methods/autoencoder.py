@@ -59,7 +59,7 @@ class Autoencoder(L.LightningModule):
         if latent_dim < 1:
             raise ValueError(f"latent_dim must be at least 1, got {latent_dim}")
         if likelihood not in ("bernoulli", "gaussian"):
-            raise ValueError(f"likelihood {likelihood!r} is none of bernoulli, gaussian")
+            raise ValueError(f"unknown likelihood {likelihood!r}; choose from bernoulli, gaussian")
         dense = (hidden_dims, activation)
         self.encoder = networks.image_encoder(
             encoder, channels, image_size, latent_dim, *dense, **(encoder_kwargs or {})

@@ -216,7 +216,7 @@ def _check(given: dict[str, Any]) -> None:
         raise ValueError(f"num_classes must be at least 2, got {classes}")
     for name, allowed in {"loss": losses.CLASS_LOSSES, "tta": ("none", "hflip")}.items():
         if given[name] not in allowed:
-            raise ValueError(f"{name} {given[name]!r} is none of {', '.join(allowed)}")
+            raise ValueError(f"unknown {name} {given[name]!r}; choose from {', '.join(allowed)}")
     for name, highest in HIGHEST.items():
         if not 0 <= given[name] <= highest:
             raise ValueError(f"{name} must be in 0 ... {highest}, got {given[name]}")

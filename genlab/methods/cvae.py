@@ -74,7 +74,7 @@ class CVAE(L.LightningModule):
                 f"latent_dim and num_classes must be at least 1, got {latent_dim}, {num_classes}"
             )
         if prior not in PRIORS:
-            raise ValueError(f"prior {prior!r} is none of {', '.join(PRIORS)}")
+            raise ValueError(f"unknown prior {prior!r}; choose from {', '.join(PRIORS)}")
         losses.maps_per_channel(likelihood, scale)
         self.num_classes, self.sees_label = num_classes, prior != "class_mean"
         seen, dense = int(self.sees_label), (hidden_dims, activation)

@@ -247,7 +247,7 @@ def _check(given: dict[str, Any]) -> None:
     if given["rule"] not in RULES:
         raise ValueError(f"rule {given['rule']!r} is unknown; {nearest(given['rule'], RULES)}")
     if given["align"] not in ALIGNED:
-        raise ValueError(f"align {given['align']!r} is none of {', '.join(ALIGNED)}")
+        raise ValueError(f"unknown align {given['align']!r}; choose from {', '.join(ALIGNED)}")
     if not 0 < given["threshold"] <= 1:
         raise ValueError(f"threshold must be in (0, 1], got {given['threshold']}")
     if not given["temperature"] > 0 or not 0 <= given["decay"] < 1:

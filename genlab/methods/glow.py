@@ -81,7 +81,7 @@ class Glow(FlowMethod):
         self.save_hyperparameters()
         for name, value, known in (("network", network, NETWORKS), ("mixing", mixing, MIXINGS)):
             if value not in known:
-                raise ValueError(f"{name} {value!r} is none of {', '.join(known)}")
+                raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(known)}")
         for name in ("scales", "steps", "width"):
             if self.hparams[name] < 1:
                 raise ValueError(f"{name} must be at least 1, got {self.hparams[name]}")

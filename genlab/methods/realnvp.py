@@ -75,7 +75,7 @@ class RealNVP(FlowMethod):
         super().__init__()
         self.save_hyperparameters()
         if network not in NETWORKS:
-            raise ValueError(f"network {network!r} is none of {', '.join(NETWORKS)}")
+            raise ValueError(f"unknown network {network!r}; choose from {', '.join(NETWORKS)}")
         for name in ("scales", "couplings", "width"):
             if self.hparams[name] < 1:
                 raise ValueError(f"{name} must be at least 1, got {self.hparams[name]}")

@@ -101,7 +101,7 @@ class VQPrior(L.LightningModule):
         elif network == "transformer":
             self.prior = CausalTransformer(*grid, *sizes, heads, dropout)
         else:
-            raise ValueError(f"network {network!r} is none of pixelcnn, transformer")
+            raise ValueError(f"unknown network {network!r}; choose from pixelcnn, transformer")
         self.label_dropout, self.cache_codes = label_dropout, cache_codes
         self._cache: CodeCache | None = None
 

@@ -79,7 +79,7 @@ class VQVAE(L.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         if likelihood not in ("mse", "bernoulli"):
-            raise ValueError(f"likelihood {likelihood!r} is none of mse, bernoulli")
+            raise ValueError(f"unknown likelihood {likelihood!r}; choose from mse, bernoulli")
         if pixel_variance <= 0 or min(commitment_weight, kl_weight) < 0:
             raise ValueError("pixel_variance must be > 0, commitment_weight and kl_weight >= 0")
         self.quantizer: VectorQuantizer | GumbelQuantizer

@@ -38,7 +38,10 @@ def test_what_is_wrong_is_said_in_a_line(here: Here, tree: Path) -> None:
         (("photos",), "genlab pack FOLDER SHARDS makes shards"),
         (("photo", "s"), "nearest in"),
         (("photos", "full"), "full is there already and not empty"),
-        (("photos", "s", "--split", "tain"), "--split 'tain' is none of train, val, test"),
+        (
+            ("photos", "s", "--split", "tain"),
+            "unknown --split 'tain'; choose from train, val, test",
+        ),
         (("photos", "s", "--size", "0"), "size 0.0 must be more than 0 megabytes"),
         (("photos", "s"), "--skip-broken leaves such pictures out"),
         (("photos", "full/x/s"), "cannot pack into full/x/s"),

@@ -40,7 +40,7 @@ def enter(patch: pytest.MonkeyPatch, **changed: str | None) -> None:
 def test_task_counts() -> None:
     assert launch.task_counts("2(x3),1") == [2, 2, 2, 1]
     assert launch.task_counts("1") == [1]
-    with pytest.raises(SlurmError, match="no list"):
+    with pytest.raises(SlurmError, match="not a list"):
         launch.task_counts("two")
 
 

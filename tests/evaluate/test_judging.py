@@ -190,7 +190,7 @@ def test_controls_of_a_code_prior_lose_what_they_shuffle(data: Digits, nearest_m
     [
         ("minus_one", 400, "test", r"samples must lie in \[0, 1\], they go from -1 to 1"),
         ("own", 9, "test", "samples 9"),
-        ("own", 400, "validation", "none of test, train"),
+        ("own", 400, "validation", "choose from test, train"),
     ],
 )
 def test_what_cannot_be_judged_is_refused(

@@ -125,7 +125,7 @@ def test_half_precision_is_computed_in_single(kind: str) -> None:
 
 
 def test_an_unknown_loss_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"hinge.*none of.*focal"):
+    with pytest.raises(ValueError, match=r"hinge.*choose from.*focal"):
         class_nll("hinge", LOGITS, LABEL)
 
 

@@ -108,7 +108,7 @@ def test_a_uniform_model_costs_eight_bits() -> None:
 @pytest.mark.parametrize(
     ("likelihood", "scale", "said"),
     [
-        ("poisson", 1.0, "none of bernoulli"),
+        ("poisson", 1.0, "choose from bernoulli"),
         ("gaussian", "wide", "neither a number nor"),
         ("gaussian", -1.0, "must be > 0"),
         ("gaussian", 0.001, "at least 1/256"),

@@ -179,8 +179,8 @@ def test_pretrained_weights_reach_the_encoder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"loss": "hinge"}, "loss 'hinge' is none of cross_entropy, focal, binary_focal"),
-        ({"tta": "flip"}, "tta 'flip' is none of none, hflip"),
+        ({"loss": "hinge"}, "unknown loss 'hinge'; choose from cross_entropy, focal, binary_focal"),
+        ({"tta": "flip"}, "unknown tta 'flip'; choose from none, hflip"),
         ({"class_weights": "equal"}, "class_weights must be none, balanced or 10 numbers"),
         ({"class_weights": [1.0, 2.0]}, "class_weights must be none, balanced or 10 numbers"),
         ({"dropout": 1.5}, "dropout must be in 0 ... 1, got 1.5"),

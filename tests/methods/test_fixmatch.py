@@ -240,7 +240,7 @@ def test_wrong_arguments_are_refused() -> None:
         ({"threshold": 0.0}, r"threshold must be in \(0, 1\], got 0.0"),
         ({"threshold": 1.01}, r"threshold must be in \(0, 1\]"),
         ({"rule": "flexmach"}, "did you mean flexmatch"),
-        ({"align": "both"}, "align 'both' is none of"),
+        ({"align": "both"}, "unknown align 'both'; choose from "),
         ({"fairness": 0.1}, "fairness is FreeMatch's"),
         ({"decay": 1.0}, r"decay 1.0 in \[0, 1\)"),
         ({"temperature": 0.0}, "temperature 0.0 must be above 0"),

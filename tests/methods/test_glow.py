@@ -81,8 +81,8 @@ def test_samples_of_a_class_are_taken_for_it_and_fill_rows() -> None:
 
 def test_bad_arguments_are_named() -> None:
     for options, words in (
-        ({"mixing": "qr"}, "mixing 'qr' is none of lu, plain, shuffle"),
-        ({"network": "vit"}, "network 'vit' is none of conv, mlp"),
+        ({"mixing": "qr"}, "unknown mixing 'qr'; choose from lu, plain, shuffle"),
+        ({"network": "vit"}, "unknown network 'vit'; choose from conv, mlp"),
         ({"scales": 6}, "scales 6: 32 pixels do not halve 6 times"),
         ({"steps": 0}, "steps must be at least 1"),
     ):

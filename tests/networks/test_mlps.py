@@ -36,8 +36,8 @@ def test_last_norm_standardises_the_output_and_learns_nothing() -> None:
     [
         ((), {}, "at least 1"),
         ((0, 3), {}, "at least 1"),
-        ((3,), {"norm": "group"}, "none of batch, layer"),
-        ((3, 3), {"activation": "relo"}, "none of relu"),
+        ((3,), {"norm": "group"}, "choose from batch, layer"),
+        ((3, 3), {"activation": "relo"}, "choose from relu"),
     ],
 )
 def test_wrong_choices_are_refused(

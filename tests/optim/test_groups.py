@@ -152,7 +152,7 @@ def test_layer_decay_and_parts_multiply_and_frozen_parameters_stay_out() -> None
 def test_what_the_method_lacks_is_named() -> None:
     with pytest.raises(ValueError, match=r"no part haed; did you mean head\?"):
         optim.build(Tiny(), {"lr_scale": {"haed": 2}})
-    with pytest.raises(ValueError, match="layer_decay needs a method that stands on"):
+    with pytest.raises(ValueError, match="layer_decay requires a method built on"):
         optim.build(Net(), {"layer_decay": 0.5})
     optim.check({"lr_scale": {"haed": 2}})  # without the method there is nothing to compare with
     with pytest.raises(ValueError, match="haed"):

@@ -45,7 +45,7 @@ class LeNet(nn.Module):
         if image_size < 12:
             raise ValueError(f"lenet needs images of at least 12 px, got {image_size}")
         if pool not in POOLS:
-            raise ValueError(f"pool {pool!r} is none of {', '.join(POOLS)}")
+            raise ValueError(f"unknown pool {pool!r}; choose from {', '.join(POOLS)}")
         padding = 2 if image_size < 32 else 0
         side = ((image_size + 2 * padding - 4) // 2 - 4) // 2  # 28, 32 px: 5
         act = activation_by_name(activation)

@@ -66,7 +66,7 @@ def replace_stem(network: Any, name: str, stem: str, in_chans: int) -> None:
         ValueError: unknown stem, or no ResNet with one stem convolution.
     """
     if stem != "cifar":
-        raise ValueError(f"stem {stem!r} is none of: cifar")
+        raise ValueError(f"unknown stem {stem!r}; choose from cifar")
     nested = hasattr(getattr(network, "stem", None), "conv")  # ResNet v2
     owner, conv, pool = (network.stem, "conv", "pool") if nested else (network, "conv1", "maxpool")
     first = getattr(owner, conv, None)

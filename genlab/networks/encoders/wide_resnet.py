@@ -83,7 +83,7 @@ class WideResNet(nn.Module):
         if depth < 10 or depth % 6 != 4 or width < 1:
             raise ValueError(f"a WRN's depth is 10, 16, 22, 28 ..., not {depth}; its width >= 1")
         if variant not in VARIANTS:
-            raise ValueError(f"variant {variant!r} is none of {', '.join(VARIANTS)}")
+            raise ValueError(f"unknown variant {variant!r}; choose from {', '.join(VARIANTS)}")
         kind, channels = VARIANTS[variant], 16
         self.conv1 = nn.Conv2d(in_chans, channels, 3, padding=1, bias=False)
         stages = []

@@ -49,5 +49,5 @@ def test_too_many_halvings_are_refused() -> None:
 
 
 def test_unknown_decoder_is_refused() -> None:
-    with pytest.raises(ValueError, match="none of mlp, conv"):
+    with pytest.raises(ValueError, match="choose from mlp, conv"):
         image_decoder("resnet18", 4, 1, 8)

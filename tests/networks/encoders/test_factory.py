@@ -52,7 +52,7 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("name", "stem", "said"),
     [
-        ("resnet18", "imagenet", "none of: cifar"),
+        ("resnet18", "imagenet", "choose from cifar"),
         ("vit_tiny_patch16_224", "cifar", "for ResNets"),
         ("small_cnn", "cifar", "has no stem"),
     ],

@@ -29,7 +29,7 @@ def test_tanh_and_mean_pooling_are_used() -> None:
 
 @pytest.mark.parametrize(
     ("size", "options", "said"),
-    [(8, {}, "at least 12 px, got 8"), (28, {"pool": "min"}, "none of max, avg")],
+    [(8, {}, "at least 12 px, got 8"), (28, {"pool": "min"}, "choose from max, avg")],
 )
 def test_what_it_cannot_do_is_refused(size: int, options: dict[str, str], said: str) -> None:
     with pytest.raises(ValueError, match=said):

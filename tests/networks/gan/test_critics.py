@@ -97,7 +97,7 @@ def test_clipping_leaves_no_weight_above_the_limit() -> None:
         (("gan", 1, 28), {}, "'gan'; choose from mlp, dcgan, resnet"),
         (("dcgan", 2, 1), {}, "at least 8 px, got 1"),
         (("mlp", 1, 8), {"norm": "bach"}, "unknown norm 'bach'; choose from none, batch, layer"),
-        (("dcgan", 1, 8), {"num_classes": 2, "condition": "sum"}, "none of projection, concat"),
+        (("dcgan", 1, 8), {"num_classes": 2, "condition": "sum"}, "choose from projection, concat"),
     ],
 )
 def test_what_is_wrong_is_said(arguments: Any, options: dict[str, Any], said: str) -> None:
