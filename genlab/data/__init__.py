@@ -1,4 +1,11 @@
-"""LightningDataModules: which images, which split; and the loaders that read them."""
+"""Data modules, one class a file, and the loaders that read them.
+
+A batch becomes views on the device, in `on_device` (and `images`, which calls it); `augment.views`
+draws them. `images` is the common base of `digits`, `torchvision_sets`, `image_folder` and `toys`;
+`loader` batches indices, `sampling` orders them, `splits` divides them, `in_memory` stores images.
+`exact_resume` corrects Lightning's counters, `errors` are the data's. Folders: `files` (images in
+folders), `shards` (tar files), `labels` (few labels).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The digits that come with scikit-learn: real, small, no download."""
+"""scikit-learn's digits: real, small, without a download."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Digits(Images):
     channels, num_classes, image_size = 1, 10, 8
 
     def sources(self) -> dict[str, Source]:
-        """Training and test images, cut from the one set that there is."""
+        """Training and test images, split from scikit-learn's only set."""
         from sklearn.datasets import load_digits
 
         levels, labels = load_digits(return_X_y=True)

@@ -1,4 +1,4 @@
-"""Three corrections to Lightning's book-keeping, without which some runs do not go on exactly."""
+"""Three corrections to Lightning's book-keeping, without which some runs do not resume exactly."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from genlab.internals import lightning_parts
 
 
 class ExactResume(L.Callback):
-    """Puts the training loaders, and the trainer's epoch, where the checkpoint's run was.
+    """Restore the position of the training loaders and the trainer's epoch from a checkpoint.
 
-    What Lightning 2.6 does otherwise:
+    Differences from Lightning 2.6:
 
     - When something asked for ``estimated_stepping_batches`` in ``configure_optimizers`` (schedules
       do), the loaders are built before the checkpoint is restored and never get their states.

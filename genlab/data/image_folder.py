@@ -1,4 +1,4 @@
-"""Any folder of pictures."""
+"""Folders of images, or shards of them."""
 
 from __future__ import annotations
 
@@ -19,38 +19,39 @@ from genlab.data.loader import Source
 from genlab.data.shards.index import INDEX
 from genlab.data.shards.reader import BLOCK, Packed, PackedFiles, ShardLoader, packed
 
-MEMORY = 2 * 2**30  # bytes that pictures may take in memory unless the user says otherwise
+MEMORY = 2 * 2**30  # bytes that images may take in memory unless the user says otherwise
 
 
 class ImageFolder(Images):
-    """Pictures of any size, with or without classes, cropped to one size.
+    """Images of any size, with or without classes, cropped to one size.
 
-    They lie in a folder, or in the shards that ``genlab pack`` makes of one: same pictures, same
+    They are in a folder, or in the shards that ``genlab pack`` makes of one: same images, same
     splits, same batches, and far fewer files for a network disk.
 
-    Layouts: ``root/train/CLASS/*`` with ``val`` and ``test`` beside ``train``; ``root/CLASS/*``;
-    or ``root/*`` without labels. A part that is not there is carved out of the training pictures.
+    Layouts: ``root/train/CLASS/*`` with ``val`` and ``test`` next to ``train``; ``root/CLASS/*``;
+    or ``root/*`` without labels. A missing part is split off from the training images.
     ``index`` is the position of the file in the sorted list of its part.
 
     Args:
-        root: the folder, of pictures or of shards.
+        root: the folder, of images or of shards.
         image_size: side in pixels: the shorter side is scaled to it, then the centre is cropped.
         channels: 1 for grey, 3 for colour.
         test_size: like ``val_size``, where there is no ``test`` folder.
-        in_memory: decode all pictures once; None when they take at most 2 GiB. Else worker
+        in_memory: decode all images once; None when they take at most 2 GiB. Else worker
             processes decode every batch; the batches are the same.
         workers: processes that decode; None for as many as there are processors, at most 8.
-        unlabeled: take sub-folders for mere folders: every label is -1.
-        unlabeled_root: a second folder, of any depth, whose pictures are trained on without
-            labels (-1) beside those of ``root``; ``index`` counts them last.
-        order: ``global``: any order of all training pictures, each read by itself: memory and local
+        unlabeled: True to ignore sub-folders as classes: every label is -1.
+        unlabeled_root: a second folder, of any depth, whose images are trained on without
+            labels (-1) in addition to those of ``root``; ``index`` counts them last.
+        order: ``global``: any order of all training images, each read by itself: memory and local
             disks; ``shards``: shards are read from end to end, for network disks; see
             `shards.shard_order`. Both shuffle anew in every epoch.
-        window: with ``shards``, how many pictures the next one is drawn from.
-        **kwargs: see `Images`; not ``resize``, and with ``folds`` a ``val`` folder is not used.
+        window: number of images from which the next one is drawn, with ``shards``.
+        **kwargs: arguments of `Images`; not ``resize``, and with ``folds`` a ``val`` folder is not
+            used.
 
     Raises:
-        ValueError: a value out of range, or two that exclude each other.
+        ValueError: a value out of range, or two that cannot be combined.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class ImageFolder(Images):
         super().__init__(root, **kwargs)
         if self.finish.resize is not None:
             raise ValueError(
-                f"resize {self.finish.resize}: a folder's pictures have image_size; set that"
+                f"resize {self.finish.resize}: a folder's images have image_size; set that"
             )
         if image_size < 1 or channels not in (1, 3):
             raise ValueError(
@@ -79,7 +80,7 @@ class ImageFolder(Images):
         if test_size < 0 or (workers is not None and workers < 0):
             raise ValueError(f"test_size {test_size} and workers {workers} must be 0 or more")
         if self.binarize != "none" and in_memory is False:
-            raise ValueError(f"binarize {self.binarize!r} needs in_memory: true")
+            raise ValueError(f"binarize {self.binarize!r} requires in_memory: true")
         self.image_size, self.channels, self.test_size = image_size, channels, test_size
         self.in_memory, self.unlabeled = in_memory, unlabeled
         self.unlabeled_root = unlabeled_root
@@ -98,15 +99,15 @@ class ImageFolder(Images):
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
-        """How many; 0 for a folder without classes."""
+        """Number of classes; 0 for a folder without classes."""
         return len(self.classes)
 
     def prepare_data(self) -> None:
-        """Look whether the folder holds pictures."""
+        """Check that the folder contains images."""
         self._listing()
 
     def sources(self) -> dict[str, Source]:
-        """The pictures of every part, in memory or as files."""
+        """The images of every part, in memory or as files."""
         parts = self._parts_of(self._listing()[1])
         count = sum(len(files) for files in parts.values())
         size = count * self.channels * self.image_size**2
@@ -122,7 +123,7 @@ class ImageFolder(Images):
             broken += reasons
         if broken:
             rank_zero_warn(
-                f"{len(broken)} of {count} pictures cannot be read and are left out; "
+                f"{len(broken)} of {count} images cannot be read and are left out; "
                 f"first: {broken[0]}",
                 stacklevel=2,
             )
@@ -134,7 +135,7 @@ class ImageFolder(Images):
             if (root / INDEX).is_file():
                 return self._packed(root)
             if self.block > 1:
-                raise ValueError(f"order 'shards' needs shards: genlab pack {root} SHARDS")
+                raise ValueError(f"order 'shards' requires shards: genlab pack {root} SHARDS")
             classes, parts = scan(root, self.unlabeled)
             if self.unlabeled_root is not None:
                 place = Path(self.unlabeled_root).expanduser()
@@ -145,7 +146,7 @@ class ImageFolder(Images):
 
     def _packed(self, root: Path) -> tuple[list[str], dict[str, Listing]]:
         if self.unlabeled_root is not None:
-            raise ValueError(f"unlabeled_root goes with a folder of pictures; {root} holds shards")
+            raise ValueError(f"unlabeled_root requires a folder of images; {root} contains shards")
         classes, parts = packed(root, self.unlabeled)
         self._scan = classes, dict(parts)
         return self._scan
@@ -153,7 +154,8 @@ class ImageFolder(Images):
     def _read_in_order_of_shards(self, window: int) -> None:
         if self.few or self.sampling != "uniform" or self.in_memory or self.binarize != "none":
             raise ValueError(
-                "order 'shards' goes without labels, sampling 'balanced', in_memory and binarize"
+                "order 'shards' cannot be combined with labels, sampling 'balanced', "
+                "in_memory or binarize"
             )
         if window < 1:
             raise ValueError(f"window {window} must be at least 1")
@@ -161,7 +163,7 @@ class ImageFolder(Images):
         self.train_loader = partial(ShardLoader, window=window)
 
     def _parts_of(self, listings: dict[str, Listing]) -> dict[str, Files]:
-        """``train val test`` as files; chosen before anything is decoded."""
+        """The parts ``train val test`` as files, chosen before anything is decoded."""
         every = listings["train"]
         stay = np.arange(len(every.labels))
         parts = {}

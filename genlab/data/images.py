@@ -1,4 +1,4 @@
-"""What all image data sets share: splits, batch sizes, loaders, and the way to the device."""
+"""Common base of image data sets: splits, batch sizes, loaders, and the way to the device."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FIXED_SEEDS = {"train": 1 << 40, "val": 2 << 40, "test": 3 << 40}  # of images b
 
 
 class Images(L.LightningDataModule):
-    """A set of images of one size with labels, cut into train, val and test.
+    """A set of images of one size with labels, divided into train, val and test.
 
     A batch is ``image`` (B, C, H, W) float in [0, 1], ``label`` (B,), -1 where unknown, ``index``
     (B,) position in the source data set; in training also ``seed``, see `loader.batch_seed`, and
@@ -38,38 +38,38 @@ class Images(L.LightningDataModule):
         root: folder of the data; None for the environment's GENLAB_DATA, else ``data``.
         batch_size: images per optimiser step over all devices and accumulated batches.
         eval_batch_size: images per batch of evaluation over all devices.
-        val_size: images carved from the training set for validation, a count or a fraction;
+        val_size: images split off from the training set for validation, a count or a fraction;
             classes in proportion; 0 for none.
-        split_seed: of that choice; independent of ``seed_everything``.
+        split_seed: seed of that choice; independent of ``seed_everything``.
         binarize: ``none``; ``dynamic``: training pixels are drawn Bernoulli(intensity) anew in
             every batch; ``fixed``: drawn once. With either, val and test are drawn once.
-        limit: train on that many images only, a count or a fraction, classes in proportion.
-        seed: of the training order and of ``seed`` in batches; None for ``seed_everything``'s.
-        augment: what happens to training images, drawn anew for each: the arguments of
-            `augment.Augment`; None for nothing.
+        limit: number of training images to use, a count or a fraction, classes in proportion.
+        seed: seed of the training order and of batches; None for ``seed_everything``'s.
+        augment: augmentation of training images, drawn anew for each: the arguments of
+            `augment.Augment`; None for none.
         views: several random views of each training image: a preset of `augment.PRESETS`
             (``simclr``, ``byol`` ...) or ``preset`` with settings, see `augment.views_from`.
         resize: side in pixels to which all images are scaled, bilinear and antialiased, before
             anything else; None for the data's own.
         sampling: ``uniform``: every training image once an epoch; ``balanced``: drawn with
             replacement, equal chances for all classes; unlabelled images are left out.
-        folds: cut the training set in that many parts, classes in proportion, by ``split_seed``;
+        folds: number of equal parts of the training set, classes in proportion, by ``split_seed``;
             one of them is val, whatever ``val_size`` says, the others are train.
-        fold: which one, from 0.
-        labels: train on so many labels only: a number (classes alike), ``{per_class: n}``,
+        fold: number of the part that is val, from 0.
+        labels: labels to train on: a number (equal classes), ``{per_class: n}``,
             ``{count: n, imbalance: r}`` or the ``labels.json`` of a run; None for all.
-        labels_seed: of that choice.
+        labels_seed: seed of that choice.
         unlabeled_ratio: mu, unlabelled images for each labelled one of ``batch_size``; 0 for
             labelled images alone, in plain batches. Else training batches are ``labeled`` and
             ``unlabeled``, the latter with two ``views``, weakly (``augment``) and strongly
             augmented; see `few_labels.FewLabels`.
-        strong: what follows on ``augment`` in the second view: ``rand_augment``, ``ctaugment`` or
-            its settings, see `rand_augment.strong_from`; null for a second weak view.
-        exclude_labeled: leave the labelled images out of the unlabelled ones.
+        strong: augmentation after ``augment`` in the second view: ``rand_augment``, ``ctaugment``
+            or its settings, see `rand_augment.strong_from`; null for a second weak view.
+        exclude_labeled: True to leave the labelled images out of the unlabelled ones.
         steps_per_epoch: optimiser steps of an epoch, with ``labels``.
 
     Raises:
-        ValueError: a value out of range, or two that exclude each other.
+        ValueError: a value out of range, or two that cannot be combined.
     """
 
     channels: int
@@ -114,19 +114,19 @@ class Images(L.LightningDataModule):
         if resize is not None:
             self.image_size = resize
         if views is not None and (augment or binarize != "none"):
-            raise ValueError("views take images as they are: without augment and binarize")
+            raise ValueError("views cannot be combined with augment or binarize")
         self.views = views_from(views)
         self.train_loader: Callable[..., TrainLoader] = TrainLoader
         plan = Plan(unlabeled_ratio, steps_per_epoch, exclude_labeled)
         self.few = None if labels is None else FewLabels(labels, labels_seed, plan, strong)
         if self.few and (views is not None or binarize != "none" or sampling != "uniform"):
-            raise ValueError("labels goes without views, binarize and sampling")
+            raise ValueError("labels cannot be combined with views, binarize or sampling")
         self._parts: dict[str, tuple[Source, Tensor]] = {}
         self._forms: dict[str, tuple[Source, Tensor]] = {}
 
     def sources(self) -> dict[str, Source]:
-        """The images as they lie on disk: ``train``, ``test``, and ``val`` where it is given."""
-        raise TypeError(f"{type(self).__name__} must say where its images come from")
+        """The images on disk: ``train``, ``test``, and ``val`` if it is given."""
+        raise TypeError(f"{type(self).__name__} must define sources()")
 
     def setup(self, stage: str | None = None) -> None:
         """Read the images and choose the splits, once.
@@ -166,7 +166,7 @@ class Images(L.LightningDataModule):
 
     @property
     def class_counts(self) -> list[int]:
-        """How many training images of each class there are (after ``limit``, or of ``labels``)."""
+        """Number of training images of each class (after ``limit``, or of ``labels``)."""
         self.setup()
         source, rows = self._parts["train"]
         labels = source.labels[self.few.rows if self.few else rows]
@@ -174,13 +174,13 @@ class Images(L.LightningDataModule):
 
     @property
     def label_record(self) -> dict[str, Any] | None:
-        """What ``labels.json`` of a run holds; None where all labels are used."""
+        """Content of a run's ``labels.json``; None where all labels are used."""
         self.setup()
         return self.few.record if self.few else None
 
     @property
     def unlabeled_index(self) -> Tensor:
-        """Positions in the source data set of the images that are trained on without labels."""
+        """Positions in the source data set of the unlabelled training images."""
         self.setup()
         source, rows = self._parts["train"]
         return source.index[self.few.unlabeled if self.few else rows]
@@ -236,10 +236,10 @@ class Images(L.LightningDataModule):
         Outside the Trainer, pass its batches through `to_device`.
 
         Args:
-            split: which.
-            shard: give every rank its share instead of everything.
-            most: so many images at most, see `sampling.evenly`; None for all.
-            binarized: where the recipe says so; False for the images' own grey levels.
+            split: name of the split.
+            shard: True to give every rank its share instead of everything.
+            most: largest number of images, see `sampling.evenly`; None for all.
+            binarized: True to binarise if the recipe does; False for the original grey levels.
         """
         self.setup()
         grey = self.binarize == "none" or not binarized
@@ -249,7 +249,7 @@ class Images(L.LightningDataModule):
         return EvalLoader(source, rows, self.eval_batch_size, rank=rank, world=world)
 
     def to_device(self, batch: Batch, device: torch.device | str = "cpu") -> Batch:
-        """What the Trainer does to a batch: onto the device, to float in [0, 1]."""
+        """Treat a batch as the Trainer does: move it to the device, convert to float in [0, 1]."""
         moved = self.transfer_batch_to_device(batch, torch.device(device), 0)
         return self.on_after_batch_transfer(moved, 0)
 
@@ -260,11 +260,11 @@ class Images(L.LightningDataModule):
         return {k: _moved(v, device) for k, v in batch.items()}
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """On the device: resize, augment or binarise, to [0, 1]; then the views, if any.
+        """Make a batch ready on the device: resize, augment or binarise, [0, 1]; then the views.
 
         Args:
             batch: ``image`` (B, C, H, W) uint8, or done already; or ``labeled`` and ``unlabeled``.
-            dataloader_idx: Lightning's; all loaders are alike.
+            dataloader_idx: Lightning's argument; all loaders are alike.
 
         Returns:
             The batch with images in [0, 1], (B, C, H, W) float32, and ``views`` a list of them.
@@ -283,7 +283,7 @@ class Images(L.LightningDataModule):
         if split not in self._forms:
             source, rows = self._parts[split]
             if not isinstance(source, Pictures):
-                raise ValueError("binarize needs the images in memory: in_memory=true")
+                raise ValueError("binarize requires images in memory: in_memory=true")
             drawn = source.binarized(rows, FIXED_SEEDS[split])
             self._forms[split] = drawn, torch.arange(len(drawn))
         return self._forms[split]

@@ -1,4 +1,4 @@
-"""Images held in memory as one uint8 tensor."""
+"""Images in memory as one uint8 tensor."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Pictures:
         return Pictures(self.images[rows], self.labels[rows], self.index[rows])
 
     def binarized(self, rows: Tensor, seed: int) -> Pictures:
-        """A copy of some rows, each pixel drawn once: the draw knows no rank and no batch size."""
+        """A copy of some rows, each pixel drawn once, independently of rank and batch size."""
         copy = self.subset(rows)
         for number, chunk in enumerate(copy.images.split(CHUNK)):
             chunk.copy_(binarize(chunk, seed + number, sliced=False))

@@ -36,14 +36,14 @@ class Source(Protocol):
 
 
 def default_seed() -> int:
-    """What ``seed_everything`` was told, else 0."""
+    """Seed of ``seed_everything``, else 0."""
     return lightning_parts.global_seed()
 
 
 def batch_seed(seed: int, epoch: int, batch: int) -> int:
     """A number in [0, 2^63) for this batch of this epoch, the same on every rank.
 
-    The splitmix64 finaliser (Steele, Lea, Flood 2014) over the three words, one after the other.
+    The splitmix64 finaliser (Steele, Lea, Flood 2014) over the three numbers, one after the other.
     """
     x = 0
     for word in (seed, epoch, batch):
@@ -55,14 +55,14 @@ def batch_seed(seed: int, epoch: int, batch: int) -> int:
 
 
 class Resumable:
-    """An epoch's batches, which can stop and go on at any of them.
+    """An epoch's batches, resumable at any of them.
 
-    A subclass says how many they are (``__len__``), which (`batches`), and in `_shape` what must
-    be the same for a pass to go on in its middle.
+    A subclass defines their number (``__len__``), the batches (`batches`), and in `_shape` the
+    settings that must be equal for a pass to resume in its middle.
 
     Args:
         source: the images.
-        seed: of the order; None for that of ``seed_everything``.
+        seed: seed of the order; None for that of ``seed_everything``.
         rank, world: this process among those that train together.
     """
 
@@ -75,17 +75,19 @@ class Resumable:
         self._loaded = False
 
     def __len__(self) -> int:
-        raise TypeError(f"{type(self).__name__} must say how many batches an epoch has")
+        raise TypeError(
+            f"{type(self).__name__} must define __len__, the number of batches of an epoch"
+        )
 
     def batches(self, epoch: int) -> Sequence[Any]:
         """This rank's rows of every batch of an epoch, as the source reads them."""
-        raise TypeError(f"{type(self).__name__} must say which images a batch has")
+        raise TypeError(f"{type(self).__name__} must define batches, the rows of each batch")
 
     def _shape(self) -> dict[str, Any]:
-        raise TypeError(f"{type(self).__name__} must say what a pass depends on")
+        raise TypeError(f"{type(self).__name__} must define _shape, the settings of a pass")
 
     def set_epoch(self, epoch: int) -> None:
-        """The epoch whose order the next pass has."""
+        """Set the epoch that gives the order of the next pass."""
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[Batch]:
@@ -102,7 +104,7 @@ class Resumable:
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the pass is: the same on every rank."""
+        """Position of the pass, the same on every rank."""
         epoch, position = self._at
         return {"epoch": epoch, "position": position, "batches": len(self), **self._shape()}
 
@@ -125,7 +127,7 @@ class Resumable:
                     )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state`` when the trainer is in its epoch, else start the trainer's epoch.
+        """Resume at ``state`` if the trainer is in its epoch, else start the trainer's epoch.
 
         Raises:
             ValueError: see `check_state`.
@@ -135,7 +137,7 @@ class Resumable:
 
 
 class TrainLoader(Resumable):
-    """Shuffled batches, the last incomplete one dropped; can stop and go on at any batch.
+    """Shuffled batches without the last incomplete one, resumable at any batch.
 
     The order of an epoch is ``randperm(N, seed + epoch)[rank::world]``, that of torch's
     `DistributedSampler`. The global batch k is therefore the same set of images for every number
@@ -144,9 +146,9 @@ class TrainLoader(Resumable):
 
     Args:
         source: the images.
-        rows: which of them, (N,) int64.
+        rows: rows to read, (N,) int64.
         batch_size: images a step over all ranks.
-        seed: of the order; None for that of ``seed_everything``.
+        seed: seed of the order; None for that of ``seed_everything``.
         rank, world: this process among those that train together.
         sampling: ``uniform`` or ``balanced``, see `sampling.epoch_order`.
 
@@ -176,7 +178,7 @@ class TrainLoader(Resumable):
             )
         self.labels = source.labels[rows]
         if sampling == "balanced" and not (self.labels >= 0).any():
-            raise ValueError("sampling 'balanced' needs labels, and no training image has one")
+            raise ValueError("sampling 'balanced' requires labels, and no training image has one")
         super().__init__(source, seed, rank, world)
         self.rows, self.batch_size, self.sampling = rows, batch_size, sampling
 
@@ -209,7 +211,7 @@ class EvalLoader:
 
     Args:
         source: the images.
-        rows: which of them, (N,) int64.
+        rows: rows to read, (N,) int64.
         batch_size: largest batch over all ranks.
         rank, world: this process among those that evaluate together.
 
@@ -221,7 +223,7 @@ class EvalLoader:
         self, source: Source, rows: Tensor, batch_size: int, *, rank: int = 0, world: int = 1
     ) -> None:
         if len(rows) < world:
-            raise ValueError(f"{len(rows)} images cannot be shared by {world} processes")
+            raise ValueError(f"{len(rows)} images cannot be divided among {world} processes")
         self.source = source
         count = min(-(-len(rows) // max(batch_size, world)), len(rows) // world)
         shard = rows[rank::world].numpy()

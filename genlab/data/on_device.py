@@ -1,4 +1,4 @@
-"""What happens to a batch's images once they are on the device."""
+"""Preparation of a batch's images on the device: resize, augment, binarise, [0, 1]."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ BINARIZE = ("none", "dynamic", "fixed")
 
 
 class Finish:
-    """From bytes to what a method sees: resize, augment, binarise, [0, 1].
+    """Transform bytes into a method's input: resize, augment, binarise, [0, 1].
 
     Args:
-        resize: side in pixels, bilinear and antialiased; None for as they are.
-        options: of `augment.Augment`, for training images; None for nothing.
-        binarize: ``dynamic`` to draw the pixels of training images; the others are no work here.
+        resize: side in pixels, bilinear and antialiased; None for no resizing.
+        options: arguments of `augment.Augment` for training images; None for no augmentation.
+        binarize: ``dynamic`` to draw the pixels of training images; other modes act elsewhere.
 
     Raises:
-        ValueError: a value out of range, or two that exclude each other.
+        ValueError: a value out of range, or two that cannot be combined.
     """
 
     def __init__(self, resize: int | None, options: dict[str, Any] | None, binarize: str) -> None:
@@ -38,11 +38,11 @@ class Finish:
         self.augment = augment.from_options(options)
 
     def __call__(self, image: Tensor, seed: int | None = None) -> Tensor:
-        """Finish a batch.
+        """Transform a batch.
 
         Args:
             image: (B, C, H, W) uint8.
-            seed: of a training batch, see `loader.batch_seed`; None in evaluation.
+            seed: seed of a training batch, see `loader.batch_seed`; None in evaluation.
 
         Returns:
             (B, C, H, W) float in [0, 1], resized.
@@ -58,7 +58,7 @@ class Finish:
 
 
 def _unit(image: Tensor) -> Tensor:
-    """Bytes times 1 / 255: what a GPU makes of a division, and torchvision's v2 everywhere."""
+    """Bytes times 1 / 255, as a GPU computes the division, and torchvision's v2 everywhere."""
     return image.float().mul_(1 / 255) if image.dtype == torch.uint8 else image
 
 

@@ -1,4 +1,4 @@
-"""The order in which an epoch goes through the training images."""
+"""Order of the training images in an epoch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def epoch_order(sampling: str, labels: Tensor, seed: int) -> Tensor:
         sampling: ``uniform``: every image once; ``balanced``: with replacement, every class with
             the same probability whatever its size, every image of a class too.
         labels: (N,) int64, -1 where unknown; such images are never drawn when balanced.
-        seed: of this epoch.
+        seed: seed of this epoch.
     """
     generator = torch.Generator().manual_seed(seed)
     if sampling == "uniform":
@@ -31,7 +31,7 @@ def epoch_order(sampling: str, labels: Tensor, seed: int) -> Tensor:
 def evenly(rows: Tensor, labels: Tensor, most: int) -> Tensor:
     """At most ``most`` of the rows (N,), evenly spaced; only those with a label, if any has one.
 
-    Of data sorted by class, every class keeps its share.
+    In data sorted by class, every class keeps its share.
     """
     known = rows[labels >= 0]
     rows = known if len(known) else rows
@@ -40,10 +40,10 @@ def evenly(rows: Tensor, labels: Tensor, most: int) -> Tensor:
 
 
 def check_sampling(sampling: str) -> None:
-    """Refuse what is no way of sampling.
+    """Refuse an unknown way of sampling.
 
     Raises:
-        ValueError: names those that there are.
+        ValueError: unknown sampling; the message lists the valid names.
     """
     if sampling not in SAMPLING:
         raise ValueError(f"unknown sampling {sampling!r}; choose from {', '.join(SAMPLING)}")

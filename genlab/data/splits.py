@@ -12,14 +12,14 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Division:
-    """What of the training images is held out for validation, and how much of the rest is used.
+    """Division of the training images: those held out for validation, and the share used.
 
     Args:
-        val_size: a count or a fraction, classes in proportion; without a say where ``folds`` is.
-        seed: of every choice.
-        limit: how many of the remaining images are used, a count or a fraction; None for all.
+        val_size: a count or a fraction, classes in proportion; ignored with ``folds``.
+        seed: seed of every choice.
+        limit: remaining images to use, a count or a fraction; None for all.
         folds: K of K-fold cross-validation; None for none.
-        fold: which of the K is held out, 0 to K - 1.
+        fold: fold that is held out, 0 to K - 1.
 
     Raises:
         ValueError: a value out of range.
@@ -53,7 +53,7 @@ class Division:
         return fold(labels, self.folds, self.fold, self.seed)
 
     def limited(self, labels: Rows) -> Rows:
-        """The rows that are used, ascending, classes in proportion.
+        """The rows to use, ascending, classes in proportion.
 
         Raises:
             ValueError: a fraction that leaves nothing.
@@ -73,8 +73,8 @@ def part(labels: Rows, size: int | float, seed: int, name: str) -> tuple[Rows, R
     Args:
         labels: (N,) classes, -1 where unknown.
         size: a count, or a fraction below 1.
-        seed: of the choice.
-        name: of ``size``, for the message.
+        seed: seed of the choice.
+        name: name of ``size``, for the message.
 
     Raises:
         ValueError: nothing would be left.
@@ -93,8 +93,8 @@ def fold(labels: Rows, folds: int, number: int, seed: int) -> tuple[Rows, Rows]:
     Args:
         labels: (N,) classes, -1 where unknown; unlabelled images always stay, unless all are.
         folds: K; scikit-learn warns about a class with fewer images.
-        number: which fold is held out.
-        seed: of the choice.
+        number: fold that is held out.
+        seed: seed of the choice.
 
     Raises:
         ValueError: no class has K images.
@@ -111,12 +111,12 @@ def fold(labels: Rows, folds: int, number: int, seed: int) -> tuple[Rows, Rows]:
 
 
 def carve(labels: Rows, number: int, seed: int) -> tuple[Rows, Rows]:
-    """Rows that stay and rows that are carved out, both ascending, classes in proportion.
+    """Rows that stay and rows that are split off, both ascending, classes in proportion.
 
     Args:
         labels: (N,) classes; -1 is one more class.
-        number: how many to carve out, 0 <= number < N.
-        seed: of the choice.
+        number: number of rows to split off, 0 <= number < N.
+        seed: seed of the choice.
     """
     rows = np.arange(len(labels), dtype=np.int64)
     if number == 0:
@@ -132,7 +132,7 @@ def carve(labels: Rows, number: int, seed: int) -> tuple[Rows, Rows]:
 
 
 def _labelled(labels: Rows) -> Rows:
-    """The rows whose class is known; all where none is."""
+    """The rows whose class is known; all rows if none is."""
     known = np.flatnonzero(labels >= 0)
     return known if len(known) else np.arange(len(labels))
 

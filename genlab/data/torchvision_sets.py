@@ -1,4 +1,4 @@
-"""The data sets that torchvision fetches and reads, as uint8 tensors in memory."""
+"""Data sets that torchvision fetches and reads, as uint8 tensors in memory."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from genlab.internals import messages
 class TorchvisionImages(Images):
     """A torchvision data set with parts called train and test.
 
-    Class attributes: ``stock``, torchvision's class; ``folder``, where below ``root`` it looks.
+    Class attributes: ``stock``, torchvision's class; ``folder``, its folder below ``root``.
 
     Args:
         root: folder of the data; None for the environment's GENLAB_DATA, else ``data``.
-        download: fetch what is missing.
-        **kwargs: see `Images`.
+        download: True to fetch missing data.
+        **kwargs: arguments of `Images`.
     """
 
     stock: type[Any]
@@ -40,10 +40,10 @@ class TorchvisionImages(Images):
         self._read: dict[str, Pictures] = {}  # what prepare_data read, for setup
 
     def prepare_data(self) -> None:
-        """Fetch what is missing (one process a machine does).
+        """Fetch missing data, in one process per machine.
 
         Raises:
-            MissingDataError: it is not there, and cannot or may not be fetched.
+            MissingDataError: data is missing, and cannot or may not be fetched.
         """
         if self._parts:
             return  # already set up: do not read and keep everything twice
@@ -77,8 +77,8 @@ class TorchvisionImages(Images):
         """One part from the disk.
 
         Raises:
-            MissingDataError: not there.
-            BrokenDataError: there, but truncated or damaged.
+            MissingDataError: the part is missing.
+            BrokenDataError: it is truncated or damaged.
         """
         try:
             return self.pictures(self.open(self.root, part, False))
@@ -101,7 +101,7 @@ class TorchvisionImages(Images):
             self.open(folder, part, True)
 
     def place(self) -> Path:
-        """What is looked for."""
+        """Path of the data."""
         return location(self.root, self.folder)
 
     def missing(self) -> MissingDataError:
@@ -132,8 +132,8 @@ class FashionMNIST(TorchvisionImages):
 class CIFAR10(TorchvisionImages):
     """50,000 + 10,000 photographs of 10 things, 32 x 32 colour (Krizhevsky 2009).
 
-    Batch files whose checksums are not the original's are read too, with a warning that says how
-    many images they hold, and by a reader that can build arrays only (see `cifar_files`).
+    Batch files with other checksums are read too, with a warning that states the number of their
+    images, and by a restricted unpickler (see `files.cifar`).
     """
 
     channels, num_classes, image_size = 3, 10, 32
@@ -194,9 +194,9 @@ class STL10(SVHN):
     """5,000 + 8,000 labelled photographs of 10 things, 96 x 96 colour (Coates, Lee, Ng 2011).
 
     Args:
-        unlabeled: train also on the 100,000 unlabelled images (label -1, 2.8 GB); ``index`` counts
+        unlabeled: True to add the 100,000 unlabelled images (label -1, 2.8 GB); ``index`` counts
             the 5,000 first.
-        **kwargs: see `Images`.
+        **kwargs: arguments of `Images`.
     """
 
     channels, num_classes, image_size = 3, 10, 96

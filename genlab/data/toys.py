@@ -25,14 +25,14 @@ class Toys(Images):
     ``label`` says which Gaussian, moon or square a point was drawn from.
 
     Args:
-        kind: ``eight_gaussians`` on a circle of radius 2; ``two_moons``: half circles of radius 1
-            as scikit-learn has them, here with the angle uniform, times 1.5 and centred;
-            ``checkerboard``: uniform on the 8 black unit squares of [-2, 2]^2.
+        kind: name of the density: ``eight_gaussians`` on a circle of radius 2; ``two_moons``: half
+            circles of radius 1 as scikit-learn has them, here with the angle uniform, times 1.5 and
+            centred; ``checkerboard``: uniform on the 8 black unit squares of [-2, 2]^2.
         size: training points.
         held_out: validation points, and as many test points.
         noise: standard deviation of a Gaussian or around a moon; None for 0.1. A checkerboard has
             none.
-        **kwargs: see `Images`; what concerns pixels or files has no effect here.
+        **kwargs: arguments of `Images`; those for pixels or files have no effect.
 
     Raises:
         ValueError: an unknown kind, or a value out of range.
@@ -110,7 +110,7 @@ class Toys(Images):
             ValueError: a checkerboard has none.
         """
         if self.kind == "checkerboard":
-            raise ValueError("a checkerboard is no mixture of Gaussians")
+            raise ValueError("a checkerboard is not a mixture of Gaussians")
         if self.kind == "eight_gaussians":
             return gaussian_centres()
         angle = math.pi * (torch.arange(NODES, dtype=torch.float64) + 0.5) / NODES  # midpoints

@@ -37,13 +37,13 @@ def test_what_is_wrong_is_said_in_a_line(here: Here, tree: Path) -> None:
     for words, message in (
         (("photos",), "genlab pack FOLDER SHARDS makes shards"),
         (("photo", "s"), "nearest in"),
-        (("photos", "full"), "full is there already and not empty"),
+        (("photos", "full"), "full exists and is not empty"),
         (
             ("photos", "s", "--split", "tain"),
             "unknown --split 'tain'; choose from train, val, test",
         ),
         (("photos", "s", "--size", "0"), "size 0.0 must be more than 0 megabytes"),
-        (("photos", "s"), "--skip-broken leaves such pictures out"),
+        (("photos", "s"), "--skip-broken leaves such images out"),
         (("photos", "full/x/s"), "cannot pack into full/x/s"),
         (("--check", "photos"), "no index.json in photos"),
     ):

@@ -94,7 +94,7 @@ def test_layout_of_train_val_and_test(tmp_path: Path) -> None:
     assert sizes == {"train": 12, "val": 4, "test": 6}
     picture(tmp_path / "test" / "dgo" / "x.png")
     with pytest.raises(
-        BrokenDataError, match="not a class of the training pictures; nearest is 'dog'"
+        BrokenDataError, match="not a class of the training images; nearest is 'dog'"
     ):
         folder(tmp_path).setup()
 
@@ -175,7 +175,7 @@ def break_some(root: Path) -> None:
 def test_broken_pictures_are_left_out_of_memory_with_one_warning(tmp_path: Path) -> None:
     break_some(classes(tmp_path))
     data = folder(tmp_path, val_size=0, test_size=0)
-    with pytest.warns(UserWarning, match=r"2 of 20 pictures cannot be read.*cat/03\.png") as said:
+    with pytest.warns(UserWarning, match=r"2 of 20 images cannot be read.*cat/03\.png") as said:
         data.setup()
     assert len(said) == 1
     assert sorted(data.splits()["train"]) == [k for k in range(20) if k not in (3, 15)]
@@ -186,7 +186,7 @@ def test_broken_pictures_give_way_to_the_next_when_streamed(tmp_path: Path, work
     break_some(classes(tmp_path))
     data = folder(tmp_path, val_size=0, test_size=0, in_memory=False, workers=workers)
     loader = data.train_dataloader()
-    with pytest.warns(UserWarning, match="2 pictures so far cannot be read") as said:
+    with pytest.warns(UserWarning, match="2 images so far cannot be read") as said:
         rows = torch.cat([batch["index"] for batch in loader])
     assert len(said) == 1
     again = torch.cat([batch["index"] for batch in loader])  # without another warning
@@ -201,7 +201,7 @@ def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "b.png").write_text("no")
     for in_memory in (True, False):
         data = folder(tmp_path, val_size=0, test_size=0, batch_size=1, in_memory=in_memory)
-        with pytest.raises(BrokenDataError, match="none of 2 pictures can be read"):
+        with pytest.raises(BrokenDataError, match="none of 2 images can be read"):
             next(iter(data.train_dataloader()))
 
 
@@ -209,7 +209,7 @@ def test_missing_and_empty_folders(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     with pytest.raises(MissingDataError, match=r"no folder .*/photoz/a; nearest in .* is 'photos'"):
         folder(tmp_path / "photoz" / "a").prepare_data()
-    with pytest.raises(MissingDataError, match=r"no pictures in .*photos"):
+    with pytest.raises(MissingDataError, match=r"no images in .*photos"):
         folder(tmp_path / "photos").num_classes  # noqa: B018
     (tmp_path / "file").write_text("")
     with pytest.raises(MissingDataError, match="file is a file"):
@@ -222,7 +222,7 @@ def test_missing_and_empty_folders(tmp_path: Path) -> None:
         ({"image_size": 0}, "image_size 0"),
         ({"channels": 2}, "channels 2"),
         ({"workers": -1}, "workers -1"),
-        ({"binarize": "fixed", "in_memory": False}, "needs in_memory: true"),
+        ({"binarize": "fixed", "in_memory": False}, "requires in_memory: true"),
     ],
 )
 def test_wrong_arguments_are_refused_at_construction(

@@ -155,7 +155,7 @@ def test_evaluation_sees_every_image_once_in_equally_many_batches(
 ) -> None:
     source, rows = pictures(n), torch.arange(n)
     if n < world:
-        with pytest.raises(ValueError, match="cannot be shared"):
+        with pytest.raises(ValueError, match="cannot be divided among"):
             EvalLoader(source, rows, batch_size, world=world)
         return
     ranks = [EvalLoader(source, rows, batch_size, rank=r, world=world) for r in range(world)]

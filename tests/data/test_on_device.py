@@ -136,7 +136,7 @@ def test_streamed_and_held_pictures_are_augmented_alike(folder: str) -> None:
 
 
 def test_a_folder_takes_image_size_not_resize(folder: str) -> None:
-    with pytest.raises(ValueError, match="resize 8: a folder's pictures have image_size"):
+    with pytest.raises(ValueError, match="resize 8: a folder's images have image_size"):
         ImageFolder(folder, 12, resize=8)
 
 

@@ -50,9 +50,9 @@ def test_a_run_leaves_its_labels_and_its_report(here: Here) -> None:
 
 
 WRONG = {
-    "data.labels={per_class: 400}": "400 of class 0 are wanted, it has 128 training images",
-    "data.labels=1297": "of class 0 are wanted, it has 128",
-    "data.labels=some.json": "class 7 has none of the 9 labels; each of 10 classes needs one",
+    "data.labels={per_class: 400}": "400 of class 0 are requested, it has 128 training images",
+    "data.labels=1297": "of class 0 are requested, it has 128",
+    "data.labels=some.json": "class 7 has none of the 9 labels; each of 10 classes requires",
     "data.labels=other.json": "is of other data: its data is MNIST, here it is Digits",
     "data.labels=gone.json": "no file gone.json",
     "model.threshold=0": "threshold must be in (0, 1], got 0",

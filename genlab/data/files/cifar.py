@@ -1,4 +1,4 @@
-"""CIFAR's python batches, read without the power to run code.
+"""CIFAR's python batches, read with a restricted unpickler.
 
 Needed where the files are copies whose checksums differ from the original's: a pickle from an
 unknown hand may call anything.
@@ -40,7 +40,7 @@ def read(files: list[Path], label_key: str) -> tuple[NDArray[np.uint8], NDArray[
     """Images (N, 3, 32, 32) and labels (N,) of several batch files.
 
     Raises:
-        BrokenDataError: truncated, of another form, or holding more than arrays.
+        BrokenDataError: truncated, of another form, or containing more than arrays.
     """
     parts = [_read_one(file, label_key) for file in files]
     images, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -57,5 +57,5 @@ def _read_one(file: Path, label_key: str) -> tuple[NDArray[np.uint8], NDArray[np
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BrokenDataError(f"{file} cannot be read: {reason}") from None
     if len(images) != len(labels):
-        raise BrokenDataError(f"{file} holds {len(images)} images but {len(labels)} labels")
+        raise BrokenDataError(f"{file} contains {len(images)} images but {len(labels)} labels")
     return images, labels

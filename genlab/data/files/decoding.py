@@ -1,4 +1,4 @@
-"""From a picture file of any size and mode to a square of bytes."""
+"""Decoding of image files of any size and mode to squares of bytes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from PIL import Image, ImageOps
 
 
 def decode(path: Path | IO[bytes], size: int, channels: int) -> NDArray[np.uint8]:
-    """Read a picture, turn it upright, scale its shorter side to ``size``, crop the centre.
+    """Read an image, turn it upright, scale its shorter side to ``size``, crop the centre.
 
     Args:
-        path: of a file that PIL reads, or the file opened; the first frame of several.
+        path: path of a file that PIL reads, or the opened file; the first frame of several.
         size: side of the square in pixels.
         channels: 1 for grey, 3 for colour. Transparent parts become white; 16 bits become 8.
 
@@ -22,7 +22,7 @@ def decode(path: Path | IO[bytes], size: int, channels: int) -> NDArray[np.uint8
         (C, size, size).
 
     Raises:
-        OSError: not a picture, or a damaged one. PIL raises other kinds too for damaged files.
+        OSError: not an image, or a damaged one. PIL raises other kinds too for damaged files.
     """
     with Image.open(path) as picture:
         picture.draft("RGB" if channels == 3 else "L", (2 * size, 2 * size))  # JPEG: decode smaller
@@ -38,7 +38,7 @@ def decode(path: Path | IO[bytes], size: int, channels: int) -> NDArray[np.uint8
 
 
 def flatten(picture: Image.Image) -> Image.Image:
-    """Without transparency, and without more than 8 bits a channel."""
+    """Remove transparency, and reduce channels to 8 bits."""
     if picture.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if picture.mode in ("I", "F"):  # PIL's own conversion cuts at 255

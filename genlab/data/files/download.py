@@ -1,4 +1,4 @@
-"""Downloads that arrive whole or not at all."""
+"""Atomic downloads: complete or absent."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ TIMEOUT = 20.0  # seconds without an answer; urllib alone would wait for ever
 
 
 def location(root: Path, *parts: str) -> Path:
-    """The absolute path to show to a person."""
+    """The absolute path for a message."""
     return Path(os.path.abspath(root.joinpath(*parts)))
 
 
 def fetch(root: Path, wanted: Path, download: Callable[[Path], None]) -> None:
-    """Download into a folder beside ``root``'s files, then move the files into place.
+    """Download into a folder next to ``root``'s files, then move the files into place.
 
     Args:
-        root: folder that the files are to lie in.
-        wanted: what is missing, for the message.
-        download: writes the files below the folder that it is given.
+        root: folder of the files.
+        wanted: description of the missing data, for the message.
+        download: function that writes the files below a folder.
 
     Raises:
         MissingDataError: no network, a broken download, or a folder that cannot be written.
@@ -45,7 +45,7 @@ def fetch(root: Path, wanted: Path, download: Callable[[Path], None]) -> None:
         raise MissingDataError(
             f"no data at {wanted}, and the download failed: {reason}\n"
             "fetch it on a machine with a network and copy it there, "
-            "or name the folder that holds it\nwith data.root=DIR or GENLAB_DATA=DIR"
+            "or name the folder that contains it\nwith data.root=DIR or GENLAB_DATA=DIR"
         ) from None
     finally:
         socket.setdefaulttimeout(before)
@@ -55,7 +55,7 @@ def fetch(root: Path, wanted: Path, download: Callable[[Path], None]) -> None:
 
 
 def _make(root: Path, wanted: Path) -> list[Path]:
-    """Create ``root``; the folders that were not there, innermost first."""
+    """Create ``root``; returns the new folders, innermost first."""
     new = [folder for folder in (root, *root.parents) if not folder.exists()]
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def _make(root: Path, wanted: Path) -> list[Path]:
     except OSError as error:
         raise MissingDataError(
             f"no data at {wanted}, and nothing can be written there: {error.strerror}\n"
-            "name a folder that holds it, or that can be written, "
+            "name a folder that contains it, or that can be written, "
             "with data.root=DIR or GENLAB_DATA=DIR"
         ) from None
     return new

@@ -1,4 +1,4 @@
-"""The pictures below a folder, walked once: large folders' lists are kept in the user's cache."""
+"""The images below a folder, walked once: large folders' lists are kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from pathlib import Path
 
 from PIL import Image
 
-KEPT_FROM = 1000  # pictures: a smaller folder is walked in less time than its list is read
+KEPT_FROM = 1000  # images: a smaller folder is walked in less time than its list is read
 SETTLED = 2.0  # seconds: a folder that changed later than this before the walk may change unseen
 VERSION = 1  # of the kept file's form
 
-Entry = tuple[int, list[str], list[str]]  # time of change in ns, pictures, sub-folders; by name
+Entry = tuple[int, list[str], list[str]]  # time of change in ns, images, sub-folders; by name
 
 
 class FolderIndex:
-    """Names of pictures and sub-folders of every folder below a root, without hidden ones.
+    """Names of images and sub-folders of every folder below a root, without hidden ones.
 
     Args:
         root: absolute path of the folder.
@@ -33,15 +33,15 @@ class FolderIndex:
         self.root, self.entries = root, entries
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return sum(len(pictures) for _, pictures, _ in self.entries.values())
 
     def pictures(self, folder: str, deep: bool = True) -> list[Path]:
-        """Pictures of a folder, then of its sub-folders, each sorted by name.
+        """Images of a folder, then of its sub-folders, each sorted by name.
 
         Args:
             folder: path at or below the root.
-            deep: whether sub-folders count.
+            deep: True to include sub-folders.
         """
         _, names, inside = self.entries[folder]
         found = [Path(folder, name) for name in names]
@@ -50,7 +50,7 @@ class FolderIndex:
         return found
 
     def classes(self, folder: str) -> list[str]:
-        """Names of the sub-folders that hold pictures at any depth, sorted."""
+        """Names of the sub-folders that contain images at any depth, sorted."""
         return [name for name in self.entries[folder][2] if self._any(os.path.join(folder, name))]
 
     def _any(self, folder: str) -> bool:
@@ -68,7 +68,7 @@ class FolderIndex:
 def index_of(root: Path) -> FolderIndex:
     """The index of a folder: the one kept in the cache while no folder has changed, else a new one.
 
-    Processes of one machine wait for the first: a folder is walked once. A picture that is edited
+    Processes of one machine wait for the first: a folder is walked once. An image that is edited
     in place does not change its folder, nor its place in the index.
 
     Args:
@@ -90,7 +90,7 @@ def index_of(root: Path) -> FolderIndex:
 
 @cache
 def suffixes() -> frozenset[str]:
-    """Lower-case suffixes of the picture formats that Pillow reads."""
+    """Lower-case suffixes of the image formats that Pillow reads."""
     Image.init()
     known = Image.registered_extensions().items()
     return frozenset(suffix for suffix, kind in known if kind in Image.OPEN)
@@ -107,14 +107,14 @@ def _walk(root: str) -> FolderIndex:
 
 
 def _file(root: Path) -> Path:
-    """Where the index of a folder is kept, in the user's cache."""
+    """Path of a folder's index in the user's cache."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     name = hashlib.sha256(os.fsencode(root)).hexdigest()[:24]
     return Path(home, "genlab", "folders", f"{name}.json")
 
 
 def _read(file: Path, root: str) -> FolderIndex | None:
-    """A kept index that still holds; None for a missing, damaged or outdated one."""
+    """A kept index that is up to date; None for a missing, damaged or outdated one."""
     try:
         content = json.loads(file.read_text())
         if content["version"] != VERSION or content["root"] != root:
@@ -127,7 +127,7 @@ def _read(file: Path, root: str) -> FolderIndex | None:
 
 
 def _keep(found: FolderIndex, file: Path) -> None:
-    """Write an index in one step; a cache that cannot be written is done without."""
+    """Write an index in one step; if the cache cannot be written, do without."""
     entries = [(path, *seen) for path, seen in found.entries.items()]
     content = {"version": VERSION, "root": found.root, "entries": entries}
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
@@ -141,7 +141,7 @@ def _keep(found: FolderIndex, file: Path) -> None:
 
 @contextmanager
 def _alone(file: Path) -> Iterator[None]:
-    """Wait for other processes that walk the same folder; without locks all of them walk."""
+    """Wait for other processes that walk the same folder; where there are no locks, all walk."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(f"{file}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)

@@ -1,4 +1,4 @@
-"""Which pictures a folder holds, and what its sub-folders say about them."""
+"""Scan of a folder: its images, and classes from its sub-folders."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ PARTS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("t
 
 @dataclass
 class Listing:
-    """Picture files in a fixed order, with labels (-1 where unknown)."""
+    """Image files in a fixed order, with labels (-1 where unknown)."""
 
     files: list[Path]
     labels: Rows
 
     def subset(self, rows: Rows) -> Listing:
-        """Some of them."""
+        """The listing of some rows."""
         return Listing([self.files[row] for row in rows], self.labels[rows])
 
     def plus(self, other: Listing) -> Listing:
-        """These, then the others."""
+        """Concatenation with another listing."""
         return Listing(self.files + other.files, np.concatenate([self.labels, other.labels]))
 
 
 def scan(root: Path, unlabeled: bool = False) -> tuple[list[str], dict[str, Listing]]:
-    """The names of the classes, and the pictures of ``train`` and of ``val`` and ``test`` if given.
+    """The names of the classes, and the images of ``train`` and of ``val`` and ``test`` if given.
 
-    Three layouts: ``train/`` with ``val/`` or ``test/`` beside it; one folder a class; pictures
-    only. A folder's sub-folders that hold pictures (at any depth) are its classes, sorted by name;
-    pictures that lie beside them have no label.
+    Three layouts: ``train/`` with ``val/`` or ``test/`` next to it; one folder a class; images
+    only. A folder's sub-folders that contain images (at any depth) are its classes, sorted by name;
+    images next to them have no label.
 
     Args:
         root: the folder.
-        unlabeled: take no notice of classes.
+        unlabeled: True to ignore classes.
 
     Raises:
-        MissingDataError: no such folder, or no pictures in it.
-        BrokenDataError: a class of val or test that train has not.
+        MissingDataError: no such folder, or no images in it.
+        BrokenDataError: a class of val or test that train does not have.
     """
     if not root.is_dir():
         raise MissingDataError(_no_folder(root))
@@ -60,7 +60,7 @@ def scan(root: Path, unlabeled: bool = False) -> tuple[list[str], dict[str, List
     for part, listing in parts.items():
         if not listing.files:
             raise MissingDataError(
-                f"no pictures in {os.path.abspath(places[part])} "
+                f"no images in {os.path.abspath(places[part])} "
                 f"(looked for {', '.join(sorted(suffixes())[:6])} ...)"
             )
     return classes, parts
@@ -76,7 +76,7 @@ def _list(index: FolderIndex, classes: list[str], unlabeled: bool) -> Listing:
         near = difflib.get_close_matches(unknown[0], classes, 1)
         hint = f"; nearest is {near[0]!r}" if near else ""
         place = os.path.join(root, unknown[0])
-        raise BrokenDataError(f"{place} is not a class of the training pictures{hint}")
+        raise BrokenDataError(f"{place} is not a class of the training images{hint}")
     files = index.pictures(root, deep=False)
     labels = [-1] * len(files)
     inside = set(index.entries[root][2])
@@ -88,9 +88,9 @@ def _list(index: FolderIndex, classes: list[str], unlabeled: bool) -> Listing:
 
 
 def _no_folder(root: Path) -> str:
-    """One line on a path that is no folder, with the nearest name that exists."""
+    """One line on a path that is not a folder, with the nearest existing name."""
     if root.exists():
-        return f"{os.path.abspath(root)} is a file; data.root must be a folder of pictures"
+        return f"{os.path.abspath(root)} is a file; data.root must be a folder of images"
     parent = next(place for place in root.absolute().parents if place.is_dir())
     wanted = root.absolute().relative_to(parent).parts[0]
     near = difflib.get_close_matches(wanted, [p.name for p in parent.iterdir()], 1, cutoff=0.5)

@@ -1,4 +1,4 @@
-"""Picture files read batch by batch, by worker processes; or all at once into memory."""
+"""Image files read batch by batch, by worker processes; or all at once into memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def cores() -> int:
 
 
 class Files(Dataset[Any]):
-    """Pictures decoded when they are asked for. A broken one gives way to the next readable one.
+    """Images decoded on request. A broken one is replaced by the next readable one.
 
     Args:
         paths: N files.
@@ -53,7 +53,7 @@ class Files(Dataset[Any]):
         return len(self.paths)
 
     def decode(self, row: int) -> Tensor | str:
-        """(C, size, size) uint8, or why the file cannot be read."""
+        """(C, size, size) uint8, or the reason why the file cannot be read."""
         picture = self.open(row)
         try:
             return torch.from_numpy(decode(picture, self.size, self.channels).copy())
@@ -61,15 +61,15 @@ class Files(Dataset[Any]):
             return f"{self.name(row)}: {error or type(error).__name__}".splitlines()[0]
 
     def open(self, row: int) -> Path | IO[bytes]:
-        """What the picture is decoded from."""
+        """The file that the image is decoded from."""
         return self.paths[row]
 
     def name(self, row: int) -> str:
-        """The picture in a message."""
+        """Name of the image in a message."""
         return str(self.paths[row])
 
     def __getitems__(self, rows: list[int]) -> tuple[Tensor, Tensor, dict[int, str]]:
-        """A batch: images, the rows that they are from, and what was broken."""
+        """A batch: images, their rows, and descriptions of broken files."""
         broken: dict[int, str] = {}
         images, used = [], []
         for row in rows:
@@ -84,7 +84,7 @@ class Files(Dataset[Any]):
             if isinstance(image, Tensor):
                 return image, candidate
             broken[candidate] = image
-        raise BrokenDataError(f"none of {len(self)} pictures can be read; first: {self.name(0)}")
+        raise BrokenDataError(f"none of {len(self)} images can be read; first: {self.name(0)}")
 
     def read(self, batches: Iterable[Tensor]) -> Iterator[Batch]:
         """For each tensor of rows, the batch ``image label index``."""
@@ -108,13 +108,13 @@ class Files(Dataset[Any]):
         count = len(self.broken)
         if new and (count & (count - 1) == 0 or len(new) > 1):  # the 1st, 2nd, 4th, 8th ...
             rank_zero_warn(
-                f"{count} pictures so far cannot be read, the next ones take their places; "
+                f"{count} images so far cannot be read and are replaced by the next ones; "
                 f"the newest: {broken[max(new)]}",
                 stacklevel=2,
             )
 
     def in_memory(self) -> tuple[Pictures, list[str]]:
-        """All readable pictures, decoded by threads; and why the others are left out."""
+        """All readable images, decoded by threads, and reasons for those left out."""
         images = torch.empty(len(self), self.channels, self.size, self.size, dtype=torch.uint8)
         kept: list[int] = []
         reasons: list[str] = []
@@ -126,7 +126,7 @@ class Files(Dataset[Any]):
                 else:
                     reasons.append(image)
         if not kept:
-            raise BrokenDataError(f"none of {len(self)} pictures can be read; first: {reasons[0]}")
+            raise BrokenDataError(f"none of {len(self)} images can be read; first: {reasons[0]}")
         return Pictures(images[: len(kept)], self.labels[kept], self.index[kept]), reasons
 
 

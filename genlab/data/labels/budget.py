@@ -1,4 +1,4 @@
-"""Which of the training images may be trained on with their labels: drawn once, kept in a file."""
+"""Label budget: the training images whose labels may be used, drawn once and kept in a file."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ SETTINGS = ("count", "per_class", "imbalance")
 
 @dataclass(frozen=True)
 class Budget:
-    """How many labels, or the file that names them.
+    """A number of labels, or the file that names them.
 
     Args:
-        count: over all classes; None where ``per_class`` or ``file`` says.
-        per_class: of each class.
-        imbalance: of the most frequent class over the rarest; class k of K gets a share in
+        count: number over all classes; None if ``per_class`` or ``file`` is given.
+        per_class: number for each class.
+        imbalance: ratio of the most frequent class to the rarest; class k of K gets a share in
             proportion to imbalance^(-k / (K - 1)) of ``count``.
         file: an earlier run's ``labels.json``, or any JSON object with ``indices``.
-        seed: of the choice; independent of ``seed_everything``. Within a class a larger budget
+        seed: seed of the choice; independent of ``seed_everything``. Within a class a larger budget
             contains the smaller ones.
 
     Raises:
@@ -51,15 +51,15 @@ class Budget:
         if self.imbalance < 1:
             raise ValueError(f"labels: imbalance {self.imbalance} must be at least 1")
         if self.imbalance > 1 and self.count is None:
-            raise ValueError("labels: imbalance goes with count")
+            raise ValueError("labels: imbalance requires count")
 
     def choose(self, name: str, source: Source, rows: Rows, num_classes: int) -> Rows:
         """Rows of the source whose labels may be used, ascending.
 
         Args:
-            name: of the data set, for messages and the file.
+            name: name of the data set, for messages and the file.
             source: its training images.
-            rows: those that are not held out, ascending.
+            rows: rows that are not held out, ascending.
             num_classes: K.
 
         Raises:
@@ -75,7 +75,7 @@ class Budget:
         if len(missing):
             raise ValueError(
                 f"labels {self.file or self.count}: class {missing[0]} has none of the "
-                f"{len(chosen)} labels; each of {num_classes} classes needs one at least"
+                f"{len(chosen)} labels; each of {num_classes} classes requires at least one"
             )
         return np.sort(chosen)
 
@@ -87,7 +87,7 @@ class Budget:
             of_class = np.flatnonzero(labels == label)
             if number > len(of_class):
                 raise ValueError(
-                    f"labels: {number} of class {label} are wanted, it has {len(of_class)} "
+                    f"labels: {number} of class {label} are requested, it has {len(of_class)} "
                     "training images with a label"
                 )
             chosen.append(np.random.default_rng((self.seed, label)).permutation(of_class)[:number])
@@ -99,7 +99,9 @@ class Budget:
             return [self.per_class] * num_classes
         assert self.count is not None
         if self.count < num_classes:
-            raise ValueError(f"labels {self.count}: {num_classes} classes need one each at least")
+            raise ValueError(
+                f"labels {self.count}: {num_classes} classes require at least one each"
+            )
         share = self.imbalance ** -(np.arange(num_classes) / max(1, num_classes - 1))
         exact = share / share.sum() * self.count
         counts = np.maximum(1, exact.astype(int))
@@ -112,11 +114,11 @@ class Budget:
 
 
 def budget_from(options: int | str | Mapping[str, Any], seed: int) -> Budget:
-    """The budget that a recipe's ``labels:`` asks for.
+    """The budget requested by a recipe's ``labels:``.
 
     Args:
         options: a number, ``{per_class: n}``, ``{count: n, imbalance: r}`` or a file's path.
-        seed: of the choice.
+        seed: seed of the choice.
 
     Raises:
         ValueError: an unknown setting, or a value out of range.

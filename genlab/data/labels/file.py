@@ -1,4 +1,4 @@
-"""``labels.json``: which images were trained on with their labels, to be used again."""
+"""``labels.json``: the labelled training images of a run, to be used again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILE = "labels.json"  # in a run directory
 
 
 def record(name: str, source: Source, chosen: Rows, num_classes: int, seed: int) -> dict[str, Any]:
-    """What ``labels.json`` holds: enough to use the labels again, and to refuse other data."""
+    """Content of ``labels.json``: enough to use the labels again, and to refuse other data."""
     labels = source.labels.numpy()[chosen]
     index = source.index.numpy()[chosen]
     return {
@@ -38,7 +38,7 @@ def digest(*arrays: np.ndarray) -> str:
 
 
 def fingerprint(source: Source) -> str:
-    """Of a data set: its labels and positions, not its pixels."""
+    """Fingerprint of a data set: its labels and positions, not its pixels."""
     return digest(source.index.numpy(), source.labels.numpy())
 
 
@@ -56,7 +56,7 @@ def rows_of(file: Path, name: str, source: Source, rows: Rows) -> Rows:
     except FileNotFoundError:
         raise ValueError(f"labels: no file {file}") from None
     except (ValueError, KeyError, TypeError, OSError):
-        raise ValueError(f"labels: {file} is no JSON object with a list of indices") from None
+        raise ValueError(f"labels: {file} is not a JSON object with a list of indices") from None
     found = {"data": name, "images": len(source), "data_sha256": fingerprint(source)}
     for key, value in found.items():
         if content.get(key, value) != value:

@@ -1,4 +1,4 @@
-"""The feedback of CTAugment: how well probed images are recognised becomes what is drawn next."""
+"""Feedback of CTAugment: the recognition of probed images updates the rates of its operations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from genlab.networks.functional import logits_with
 
 
 class LearnedAugment(L.Callback):
-    """After every optimiser step, moves the policy's rates by its probes of labelled images.
+    """Update the policy's rates after every optimiser step by its probes of labelled images.
 
     The network predicts them in eval mode, without gradient, with the running average of its
     weights where a callback keeps one (as the reference code does; its batch norm statistics are
@@ -23,7 +23,7 @@ class LearnedAugment(L.Callback):
     belong to the checkpoint. `Images` adds it to its trainer by itself.
 
     Args:
-        policy: whose rates; batches bring its ``probe``.
+        policy: policy to update; batches contain its ``probe``.
 
     Raises:
         ValueError: a method that gives no predictions.
@@ -47,7 +47,9 @@ class LearnedAugment(L.Callback):
             return
         if not hasattr(pl_module, "logits"):
             name = type(pl_module).__name__
-            raise ValueError(f"strong: ctaugment learns from predictions, which {name} has none of")
+            raise ValueError(
+                f"strong: ctaugment requires predictions to learn from; {name} has none"
+            )
         self.policy.reset()  # a checkpoint is loaded after this
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -72,7 +74,7 @@ class LearnedAugment(L.Callback):
         self.policy.update(probe["op"], probe["bin"], proximity(p, probe["label"]))
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Which share of all bins is in use."""
+        """Log the share of all bins that is in use."""
         used = (self.policy.weights() > 0).sum() / self.policy.bins.sum()
         pl_module.log("train/strong_bins", used.to(pl_module.device), sync_dist=True)
 
@@ -86,18 +88,18 @@ class LearnedAugment(L.Callback):
 
 
 def proximity(p: Tensor, label: Tensor) -> Tensor:
-    """How near predictions are to the truth, 1 - 0.5 |p - onehot|_1: (B, K), (B,) -> (B,)."""
+    """Proximity of predictions to labels, 1 - 0.5 |p - onehot|_1: (B, K), (B,) -> (B,)."""
     return 1 - 0.5 * (p - F.one_hot(label, p.shape[1])).abs().sum(1)
 
 
 @torch.no_grad()
 def predictions(method: Any, image: Tensor, average: dict[str, Tensor]) -> Tensor:
-    """Probabilities (B, K) in eval mode; every part is afterwards in the mode that it had.
+    """Probabilities (B, K) in eval mode; every part returns to its own mode afterwards.
 
     Args:
-        method: gives ``logits``.
+        method: method with ``logits``.
         image: (B, C, H, W).
-        average: parameters to take in place of the method's, by name.
+        average: parameters to use in place of the method's, by name.
     """
     modes = [(part, part.training) for part in method.modules()]
     own = dict(method.named_parameters())
@@ -111,7 +113,7 @@ def predictions(method: Any, image: Tensor, average: dict[str, Tensor]) -> Tenso
 
 
 def _average(trainer: Any) -> dict[str, Tensor]:
-    """What a callback such as `EMAWeights` keeps as its ``average``; empty for none."""
+    """The ``average`` of a callback such as `EMAWeights`; empty for none."""
     for callback in trainer.callbacks:
         if isinstance(average := getattr(callback, "average", None), dict):
             return average

@@ -23,13 +23,13 @@ from genlab.data.on_device import Finish
 
 
 class FewLabels:
-    """What of an image data module depends on a budget of labels.
+    """The part of an image data module that depends on a label budget.
 
     Args:
-        labels: how many, or the file that names them; see `labels.budget_from`.
-        seed: of the choice.
-        plan: how labelled and unlabelled images meet in a batch.
-        strong: see `rand_augment.strong_from`.
+        labels: number of labels, or the file that names them; see `labels.budget_from`.
+        seed: seed of the choice.
+        plan: composition of a batch from labelled and unlabelled images.
+        strong: strong augmentation, see `rand_augment.strong_from`.
 
     Raises:
         ValueError: a value out of range.
@@ -48,7 +48,7 @@ class FewLabels:
         self.record: dict[str, Any] = {}
 
     def choose(self, name: str, source: Source, rows: Tensor, num_classes: int) -> None:
-        """Fix the two sets among the ``rows`` of the source, and what is kept of the first.
+        """Choose the two sets among the ``rows`` of the source, and the record of the first.
 
         Raises:
             ValueError: see `labels.Budget.choose`.
@@ -59,7 +59,7 @@ class FewLabels:
         self.record = record(name, source, chosen, num_classes, self.budget.seed)
 
     def join(self, trainer: Any) -> None:
-        """Add to a trainer what lets the strong augmentation learn, if it does."""
+        """Add the feedback of the strong augmentation to a trainer, if it learns."""
         if self.plan.ratio:
             LearnedAugment.join(trainer, self.strong)
 
@@ -80,14 +80,14 @@ class FewLabels:
         return SemiLoader(source, self.rows, self.unlabeled, size, self.plan, **place)
 
     def finish(self, batch: Batch, weaken: Finish) -> Batch:
-        """On the device: the labelled images weakly augmented, the unlabelled ones twice.
+        """Augment a batch on the device: labelled images weakly, unlabelled ones twice.
 
         All three draws are independent of each other; the strong view is a weak view of its own
         with `strong` on top.
 
         Args:
-            batch: of `SemiLoader`, images in bytes.
-            weaken: the weak augmentation, to [0, 1].
+            batch: batch of `SemiLoader`, images in bytes.
+            weaken: weak augmentation, to [0, 1].
 
         Returns:
             ``labeled`` with ``image`` (B, C, H, W), ``unlabeled`` with ``views`` 2 x (mu B, C, H,

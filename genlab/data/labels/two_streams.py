@@ -1,4 +1,4 @@
-"""Batches of two streams, labelled and unlabelled images, of exactly as many steps as asked for."""
+"""Batches of two streams, labelled and unlabelled images, for a given number of steps."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ LABELED, UNLABELED = 0, 1  # streams of one seed
 
 @dataclass(frozen=True)
 class Plan:
-    """How the two streams meet in a batch.
+    """Composition of a batch from the two streams.
 
     Args:
         ratio: mu, unlabelled images for each labelled one; 0 for labelled images alone.
         steps_per_epoch: optimiser steps from one validation to the next.
-        exclude_labeled: leave the labelled images out of the unlabelled ones.
+        exclude_labeled: True to leave the labelled images out of the unlabelled ones.
 
     Raises:
         ValueError: a value out of range.
@@ -58,7 +58,7 @@ class Both:
 
 
 class SemiLoader(Resumable):
-    """Exactly as many batches as asked for, however few images there are; resumes anywhere.
+    """A given number of batches, however few images there are; resumes at any batch.
 
     The images of a stream are numbered: one permutation of the set after the other, fixed by the
     seed. Batch k of the run takes the k-th stretch of both, of which rank r of W holds every W-th:
@@ -69,13 +69,13 @@ class SemiLoader(Resumable):
     Args:
         source: the images.
         labeled: rows whose labels may be used, (n,) int64.
-        unlabeled: rows of all that is trained on, (N,) int64.
+        unlabeled: rows of the unlabelled images, (N,) int64.
         batch_size: labelled images a batch over all ranks.
-        plan: how the streams meet.
+        plan: composition of a batch.
         parts: batches of an optimiser step.
-        seed: of the order; None for that of ``seed_everything``.
+        seed: seed of the order; None for that of ``seed_everything``.
         rank, world: this process among those that train together.
-        labels: what identifies the choice of labels; a run never goes on with another.
+        labels: fingerprint of the selected labels; resuming with another is refused.
 
     Raises:
         ValueError: a batch that the ranks cannot share, or unlabelled images for less than one.
@@ -129,8 +129,8 @@ class SemiLoader(Resumable):
         """
         if state.get("labels") != self.labels:
             raise ValueError(
-                "the checkpoint was trained with other labels: with these it would have seen more "
-                "than its budget; set data.labels to the labels.json of its run"
+                "the checkpoint was trained with other labels: using different labels would exceed "
+                "the label budget; set data.labels to the labels.json of its run"
             )
         super().check_state(state)
 
@@ -141,10 +141,10 @@ class SemiLoader(Resumable):
 
         Args:
             rows: the set.
-            which: stream.
+            which: number of the stream.
             first: number of the batch in the run.
             size: images a batch over all ranks.
-            turn: how many images of a permutation are used; None for all.
+            turn: number of images used of a permutation; None for all.
         """
         numbers = stream(rows, first * size, len(self) * size, self.seed, which, turn)
         return [batch[self.rank :: self.world] for batch in numbers.split(size)]
@@ -167,12 +167,12 @@ def stream(
     """Images ``first``, ``first + 1`` ... of an endless stream, ``count`` of them.
 
     Args:
-        rows: the set, (N,) int64.
-        first: number in the stream.
-        count: how many.
-        seed: of the run.
-        which: one number a stream.
-        turn: how many images of each permutation are used; None for all N.
+        rows: rows of the set, (N,) int64.
+        first: number of the first image in the stream.
+        count: number of images.
+        seed: seed of the run.
+        which: number of the stream.
+        turn: number of images used of each permutation; None for all N.
     """
     parts, turn = [], len(rows) if turn is None else turn
     while count:

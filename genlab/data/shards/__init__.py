@@ -1,1 +1,1 @@
-"""Pictures in tar shards: packing, their index, reading."""
+"""Images in tar shards: `packing`, their `index`, and the `reader`."""

@@ -1,4 +1,4 @@
-"""What shards hold: a table of byte offsets beside them, and one picture read through it.
+"""Index of shards: a table of byte offsets, through which any image is read.
 
 A folder of shards is ``index.json`` (classes; per part the shards with their size and SHA-256),
 per part a table ``train.npy``, and tar files ``train-000000.tar`` of members ``000000123.jpg`` with
@@ -27,7 +27,7 @@ HEADER = 512  # bytes before every member of a tar file
 ENTRY = np.dtype(
     [
         ("shard", "<u4"),
-        ("offset", "<u8"),  # of the picture's first byte in its shard
+        ("offset", "<u8"),  # of the image's first byte in its shard
         ("length", "<u4"),
         ("label", "<i4"),  # -1 where unknown
         ("index", "<u4"),  # position in the sorted list of the part's files; the member's name
@@ -40,29 +40,29 @@ ASKED = 1024  # blocks that it remembers to have asked for
 
 @dataclass(frozen=True)
 class Part:
-    """Train, val or test: its shards and where each picture lies in them."""
+    """Train, val or test: its shards and the position of each image in them."""
 
     shards: list[Path]
     entries: Entries
 
 
 def member(index: int) -> str:
-    """The name of a picture within its shard, without the suffix."""
+    """The name of an image within its shard, without the suffix."""
     return f"{index:09d}"
 
 
 def read_index(folder: Path) -> tuple[dict[str, Any], dict[str, Part]]:
-    """``index.json``, and the parts that it lists; every shard is there and as long as it was.
+    """Read ``index.json`` and the parts that it lists; check that every shard has its length.
 
     Raises:
         MissingDataError: no index, or no shard of it.
-        BrokenDataError: an index that cannot be read, a table or a shard that is not the index's.
+        BrokenDataError: an unreadable index, or a table or shard that does not match it.
     """
     file = folder / INDEX
     if not file.is_file():
         raise MissingDataError(
-            f"no {INDEX} in {folder}: it is no folder of shards; "
-            "genlab pack FOLDER SHARDS makes one of a folder of pictures"
+            f"no {INDEX} in {folder}: it is not a folder of shards; "
+            "genlab pack FOLDER SHARDS makes one of a folder of images"
         )
     try:
         content = json.loads(file.read_text())
@@ -74,7 +74,7 @@ def read_index(folder: Path) -> tuple[dict[str, Any], dict[str, Part]]:
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, MissingDataError):
             raise
-        raise BrokenDataError(f"{file} is no index of shards, or a damaged one") from None
+        raise BrokenDataError(f"{file} is not an index of shards, or is damaged") from None
     return content, parts
 
 
@@ -96,7 +96,7 @@ def _part(folder: Path, part: dict[str, Any]) -> Part:
 
 
 def check(folder: Path) -> int:
-    """Compare every byte with the index; returns how many pictures there are.
+    """Compare every byte with the index; returns the number of images.
 
     Raises:
         MissingDataError, BrokenDataError: see `read_index`; a shard with another SHA-256.
@@ -112,13 +112,13 @@ def check(folder: Path) -> int:
 
 
 def sha256(file: Path) -> str:
-    """Of a whole file."""
+    """SHA-256 of a whole file."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 class Shelf:
-    """Shards opened when they are needed, from which any picture is read by itself.
+    """Shards opened on demand, from which any image is read by itself.
 
     Threads and worker processes may share it. At most `OPEN` files stay open.
 
@@ -143,11 +143,11 @@ class Shelf:
             os.close(descriptor)
 
     def read(self, entry: Any) -> bytes:
-        """A picture as it was packed, with its place checked by the name and size before it.
+        """An image as it was packed, with its place checked by the name and size before it.
 
         Raises:
             MissingDataError: the shard is gone.
-            BrokenDataError: the shard does not hold it there, or cannot be read.
+            BrokenDataError: the shard does not contain it there, or cannot be read.
         """
         file, length = self.shards[int(entry["shard"])], int(entry["length"])
         start = int(entry["offset"]) - HEADER
@@ -159,21 +159,21 @@ class Shelf:
         except OSError as error:
             raise BrokenDataError(f"shard {file} cannot be read: {error.strerror}") from None
         if len(block) < HEADER + length:
-            raise BrokenDataError(f"shard {file} ends within picture {member(entry['index'])}")
+            raise BrokenDataError(f"shard {file} ends within image {member(entry['index'])}")
         name, size = block[:100].split(b".")[0], block[124:135]
         if name != member(entry["index"]).encode() or size != b"%011o" % length:
             raise BrokenDataError(
-                f"shard {file} does not hold picture {member(entry['index'])} at byte {start:,}: "
+                f"shard {file} does not contain image {member(entry['index'])} at byte {start:,}: "
                 f"damaged, or of other shards than {INDEX}"
             )
         return block[HEADER:]
 
     def expect(self, entries: Entries, block: int = 1) -> None:
-        """Tell the system which pictures are about to be read, so that it fetches them together.
+        """Tell the system which images are about to be read, so that it fetches them together.
 
         Args:
-            entries: of the pictures.
-            block: whole blocks of so many bytes are fetched, for files read from end to end.
+            entries: entries of the images.
+            block: size in bytes of the blocks fetched, for files read from end to end.
         """
         if not hasattr(os, "posix_fadvise"):
             return

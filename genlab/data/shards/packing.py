@@ -1,4 +1,4 @@
-"""A folder of pictures into tar shards with a table of byte offsets, see `shards`. No torch."""
+"""Packing of a folder of images into tar shards with a table of byte offsets. No torch."""
 
 from __future__ import annotations
 
@@ -26,20 +26,21 @@ from genlab.data.shards.index import ENTRY, FORMAT, HEADER, INDEX, member, sha25
 from genlab.internals import messages, python_parts
 
 Picture = tuple[int, bytes, str]  # position in the listing, bytes, why it cannot be read
-Tell = Callable[[int, int], None]  # pictures done, of how many
+Tell = Callable[[int, int], None]  # images done, of how many
 
 
 @dataclass(frozen=True)
 class Packing:
-    """How pictures are packed.
+    """Settings of packing.
 
     Args:
-        megabytes: of a shard at most, unless one picture has more.
-        resize: scale the shorter side of larger pictures to so many pixels, and write JPEG; None
+        megabytes: largest size of a shard, unless one image has more.
+        resize: shorter side in pixels to which larger images are scaled and written as JPEG; None
             keeps the files' own bytes.
-        quality: of that JPEG, 1 to 95.
-        seed: of the order in which pictures are packed, so that a shard is drawn from all classes.
-        unlabeled: take no notice of classes.
+        quality: JPEG quality, 1 to 95.
+        seed: seed of the order in which images are packed, so that a shard is drawn from all
+            classes.
+        unlabeled: True to ignore classes.
 
     Raises:
         ValueError: a value out of range.
@@ -68,30 +69,30 @@ def pack(
     skip_broken: bool = False,
     tell: Tell = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Make shards of a folder of pictures: all of them under ``target``, or nothing.
+    """Make shards of a folder of images: all of them under ``target``, or nothing.
 
-    They are written beside ``target`` and renamed at the end. Stopped, the same call goes on after
-    the last whole shard. The bytes depend on the pictures and on ``packing`` only.
+    They are written next to ``target`` and renamed at the end. Stopped, the same call goes on after
+    the last whole shard. The bytes depend on the images and on ``packing`` only.
 
     Args:
         root: the folder, see `folder_scan.scan`.
-        target: a folder that is empty or not there yet.
-        packing: how.
-        splits: which of train, val and test; none for all that there are.
-        skip_broken: leave out pictures that cannot be read; else the first one ends it.
-        tell: called after every picture.
+        target: an empty or new folder.
+        packing: settings.
+        splits: parts among train, val and test; empty for all that exist.
+        skip_broken: True to leave out unreadable images; else the first one is an error.
+        tell: function called after every image.
 
     Returns:
-        The content of ``index.json``; ``skipped`` names the pictures left out.
+        The content of ``index.json``; ``skipped`` names the images left out.
 
     Raises:
-        MissingDataError: no pictures.
+        MissingDataError: no images.
         BrokenDataError: one that cannot be read, by name.
-        ValueError: a target that is not empty, or a split that is not there.
+        ValueError: a target that is not empty, or a missing split.
     """
     target = Path(os.path.abspath(target))
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ValueError(f"{target} is there already and not empty; name a new folder")
+        raise ValueError(f"{target} exists and is not empty; name a new folder")
     classes, parts = scan(Path(os.path.abspath(root)), packing.unlabeled)
     if missing := set(splits) - parts.keys():
         raise ValueError(
@@ -116,7 +117,7 @@ def _tell_all(tell: Tell, before: int, total: int, count: int) -> None:
 
 
 def _clear(work: Path, parts: dict[str, Listing], packing: Packing) -> None:
-    """Keep the shards of a stopped call like this one, and of no other."""
+    """Keep the shards of an interrupted call with the same settings, and of no other."""
     plan = hashlib.sha256(json.dumps([FORMAT, asdict(packing), sorted(parts)]).encode())
     for listing in parts.values():
         for file, label in zip(listing.files, listing.labels, strict=True):
@@ -141,7 +142,7 @@ def _finish(
         for number, part in enumerate(np.split(entries, np.cumsum([len(t) for t in tables])[:-1])):
             part["shard"] = number
         if not len(entries):
-            raise BrokenDataError(f"no picture of {name} can be read")
+            raise BrokenDataError(f"no image of {name} can be read")
         np.save(work / f"{name}.npy", entries[np.argsort(entries["index"])])
         content["skipped"] += [broken for shard in shards for broken in shard["skipped"]]
         kept = [{k: shard[k] for k in ("name", "images", "bytes", "sha256")} for shard in shards]
@@ -159,7 +160,7 @@ def _finish(
 
 
 class _Shards:
-    """The shards of one part, one after the other; whole ones that are there are kept."""
+    """The shards of one part in sequence; complete existing ones are kept."""
 
     def __init__(
         self, work: Path, name: str, listing: Listing, packing: Packing, skip_broken: bool
@@ -170,7 +171,7 @@ class _Shards:
         self.order = generator.permutation(len(listing.files)).tolist()
 
     def write(self, tell: Callable[[int], None]) -> list[dict[str, Any]]:
-        """What ``index.json`` says of each shard, with ``next``, ``skipped``."""
+        """Entries of ``index.json`` for each shard, with ``next``, ``skipped``."""
         shards: list[dict[str, Any]] = []
         start = 0
         while (record := self.work / f"{self._file(len(shards))}.json").is_file():
@@ -197,7 +198,7 @@ class _Shards:
         done: int,
         tell: Callable[[int], None],
     ) -> tuple[dict[str, Any], Picture | None]:
-        """Write one shard; also the first picture that has no place in it."""
+        """Write one shard; also the first image that has no place in it."""
         entries: list[tuple[int, ...]] = []
         skipped, room = [], self.packing.megabytes * 2**20
         with (self.work / name).open("wb") as file:
@@ -224,7 +225,7 @@ class _Shards:
         return shard, picture
 
     def _add(self, tar: tarfile.TarFile, index: int, data: bytes) -> tuple[int, int, int, int, int]:
-        """Append a picture and its label; returns its entry, but for the shard's number."""
+        """Append an image and its label; returns its entry, but for the shard's number."""
         label = int(self.listing.labels[index])
         file, key = self.listing.files[index], member(index)
         jpeg = self.packing.resize is not None and data[:3] == b"\xff\xd8\xff"
@@ -236,7 +237,7 @@ class _Shards:
         return 0, start + HEADER, len(data), label, index
 
     def _picture(self, index: int) -> Picture:
-        """A picture's bytes, or why it cannot be read."""
+        """An image's bytes, or the reason why it cannot be read."""
         file = self.listing.files[index]
         try:
             data = file.read_bytes()
@@ -248,7 +249,7 @@ class _Shards:
 
     def _refuse(self, broken: str) -> str:
         if not self.skip_broken:
-            raise BrokenDataError(f"{broken}; --skip-broken leaves such pictures out")
+            raise BrokenDataError(f"{broken}; --skip-broken leaves such images out")
         return broken
 
     def _resized(self, data: bytes) -> bytes:
@@ -275,7 +276,7 @@ def _member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 def _ahead(
     pool: ThreadPoolExecutor, read: Callable[[int], Picture], rows: list[int], depth: int = 16
 ) -> Iterator[Picture]:
-    """``map`` by threads that stay at most ``depth`` pictures ahead."""
+    """``map`` by threads that stay at most ``depth`` images ahead."""
     queue = deque(pool.submit(read, row) for row in rows[:depth])
     for row in rows[depth:]:
         yield queue.popleft().result()

@@ -1,22 +1,22 @@
-"""Pictures streamed from tar shards: any picture by itself, or the shards from end to end.
+"""Images streamed from tar shards: any image by itself, or the shards from end to end.
 
 `genlab pack` makes the shards, `ImageFolder` reads them when its ``root`` is a folder of them.
 
-Why tar files in the manner of webdataset (Aizman, Maltby, Breuel 2020, arXiv:2001.01858; its
-library reads ours as they are), with a table of byte offsets beside them, and not:
+Reasons for tar files in the manner of webdataset (Aizman, Maltby, Breuel 2020, arXiv:2001.01858;
+its library reads ours as they are), with a table of byte offsets next to them, and not:
 
 - the webdataset library's own pipeline: the order depends on how many workers and nodes share the
   shards, their epochs differ in length, and a pass cannot go on in its middle;
 - LitData: its chunks can be read by LitData only, and it would be one more dependency.
 
-With the table, who reads which picture is arithmetic: the order of an epoch is a permutation that
+With the table, who reads which image is arithmetic: the order of an epoch is a permutation that
 knows neither ranks nor workers, every rank takes its share of it, and a pass goes on at any batch
 without reading what came before. Nothing is shuffled in memory.
 
-Memory of a process, measured with two million entries: 108 bytes a picture (table, labels,
+Memory of a process, measured with two million entries: 108 bytes an image (table, labels,
 positions, order of the epoch), 137 in the order of shards, 185 while that is drawn; workers share
 it. In flight are
-``2 x workers x B x C x size x size`` bytes of decoded pictures, B being this rank's batch. What the
+``2 x workers x B x C x size x size`` bytes of decoded images, B being this rank's batch. What the
 system caches of the shards it can drop.
 """
 
@@ -44,20 +44,20 @@ BLOCK = 4 * 2**20  # bytes that are fetched at once where shards are read from e
 
 @dataclass
 class Packed(Listing):
-    """The pictures of one part as a listing; `files` is empty, they lie in ``part``."""
+    """The images of one part as a listing; `files` is empty, they lie in ``part``."""
 
     part: Part
 
 
 class PackedFiles(Files):
-    """Pictures decoded out of shards when they are asked for.
+    """Images decoded out of shards when they are asked for.
 
     Args:
-        part: the shards, and where the pictures lie in them.
-        rows: (N,) which of them.
-        unlabeled: give every picture the label -1.
-        block: bytes fetched at once, see `Shelf.expect`; 1 for each picture by itself.
-        size, channels, workers: see `Files`.
+        part: shards and the positions of the images in them.
+        rows: (N,) rows to read.
+        unlabeled: True to give every image the label -1.
+        block: bytes fetched at once, see `Shelf.expect`; 1 for each image by itself.
+        size, channels, workers: arguments of `Files`.
     """
 
     def __init__(self, part: Part, rows: Rows, labels: Tensor, block: int, *shape: int) -> None:
@@ -69,16 +69,16 @@ class PackedFiles(Files):
         return len(self.entries)
 
     def name(self, row: int) -> str:
-        """The shard, and the picture in it."""
+        """Name of the image in a message: its shard and number."""
         entry = self.entries[row]
-        return f"{self.shelf.shards[entry['shard']]}, picture {member(entry['index'])}"
+        return f"{self.shelf.shards[entry['shard']]}, image {member(entry['index'])}"
 
     def open(self, row: int) -> BytesIO:
-        """The picture's bytes."""
+        """The image's bytes."""
         return BytesIO(self.shelf.read(self.entries[row]))
 
     def __getitems__(self, rows: list[int]) -> tuple[Tensor, Tensor, dict[int, str]]:
-        """A batch, see `Files`; all of it is asked for before the first picture is decoded."""
+        """A batch, see `Files`; all of it is requested before the first image is decoded."""
         self.shelf.expect(self.entries[rows], self.block)
         return super().__getitems__(rows)
 
@@ -87,10 +87,10 @@ class ShardLoader(TrainLoader):
     """Training batches in the order of `shard_order` instead of any order.
 
     Args:
-        source: pictures in shards.
-        rows: which of them, (N,) int64.
-        window: see `shard_order`.
-        **arguments: see `TrainLoader`.
+        source: images in shards.
+        rows: rows to read, (N,) int64.
+        window: images among which the next is drawn, see `shard_order`.
+        **arguments: arguments of `TrainLoader`.
     """
 
     def __init__(
@@ -111,23 +111,23 @@ class ShardLoader(TrainLoader):
 
 
 def shard_order(shard: Tensor, window: int, seed: int, streams: int = STREAMS) -> Tensor:
-    """An order of pictures that reads shards from end to end, and yet is shuffled.
+    """An order of images that reads shards from end to end, and yet is shuffled.
 
     The shards, shuffled, are one long row, which begins anywhere. It is cut into equal streams,
-    read side by side: the next picture is the next stream's. Within a stream a picture comes at
+    read side by side: the next image is the next stream's. Within a stream an image comes at
     most ``window / streams`` places earlier or later than it lies. So a global batch is drawn from
     all over the set, and a rank reads streams of its own wherever ``streams`` is a multiple of the
     ranks (with more ranks, two or more share one).
 
     Args:
-        shard: (N,) of each picture, ascending, as they lie on disk.
-        window: pictures among which the next one is drawn, over all streams; 1: no shuffling
+        shard: (N,) shard of each image, ascending, as on disk.
+        window: images among which the next one is drawn, over all streams; 1: no shuffling
             within shards.
-        seed: of the shards' order, where it begins, and the draws.
-        streams: how many.
+        seed: seed of the shards' order, its beginning, and the draws.
+        streams: number of streams.
 
     Returns:
-        (N,) a permutation of 0 ... N - 1. The last N mod streams pictures come last.
+        (N,) a permutation of 0 ... N - 1. The last N mod streams images come last.
     """
     generator = torch.Generator().manual_seed(seed)
     rank = torch.randperm(int(shard[-1]) + 1, generator=generator)
@@ -141,7 +141,7 @@ def shard_order(shard: Tensor, window: int, seed: int, streams: int = STREAMS) -
 
 
 def packed(root: Path, unlabeled: bool) -> tuple[list[str], dict[str, Packed]]:
-    """What `folder_scan.scan` says of a folder of pictures, of a folder of shards.
+    """Classes and parts of a folder of shards, as `folder_scan.scan` gives them for images.
 
     Raises:
         MissingDataError, BrokenDataError: see `shard_index.read_index`.
@@ -153,6 +153,6 @@ def packed(root: Path, unlabeled: bool) -> tuple[list[str], dict[str, Packed]]:
         if unlabeled:
             labels[:] = -1
         if not len(labels) or labels.max() >= len(content["classes"]):
-            raise BrokenDataError(f"{root}: a label of {name} is none of its classes")
+            raise BrokenDataError(f"{root}: a label of {name} is not one of its classes")
         found[name] = Packed([], labels, part)
     return [] if unlabeled else content["classes"], found

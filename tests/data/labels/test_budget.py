@@ -94,26 +94,26 @@ def test_a_file_of_other_data_is_refused(tmp_path: Path) -> None:
     says("changed after it was written", indices=chosen(labels_seed=1))
     says("names an image twice", indices=record["indices"][:1] * 2)
     says("image 99999 of .* is not among the 1297 training images", indices=[99999])
-    says("no JSON object with a list of indices", indices=None)
+    says("not a JSON object with a list of indices", indices=None)
     held = int(Digits(val_size=200).splits()["val"][0])
     says(f"image {held} of .* val_size, split_seed", indices=[held])
     few = [i for i, label in zip(record["indices"], range(40), strict=True) if label < 4]
-    says("each of 10 classes needs one at least", indices=few, sha256=None)
+    says("each of 10 classes requires at least one", indices=few, sha256=None)
     with pytest.raises(ValueError, match=r"no file .*nowhere"):
         chosen(labels=str(tmp_path / "nowhere"))
 
 
 def test_wrong_budgets_are_refused() -> None:
     for options, message in (
-        (5, "labels 5: 10 classes need one each"),
+        (5, "labels 5: 10 classes require at least one each"),
         (0, "count must be a whole number from 1"),
         ({"per_class": 4, "count": 9}, "labels must be a number"),
         ({"per_clas": 4}, "did you mean per_class"),
         ({"count": 40, "imbalance": 0.5}, "imbalance 0.5 must be at least 1"),
-        ({"per_class": 4, "imbalance": 2}, "imbalance goes with count"),
+        ({"per_class": 4, "imbalance": 2}, "imbalance requires count"),
         ({"per_class": 2.5}, "per_class must be a whole number from 1, not 2.5"),
         ({"count": "40"}, "count must be a whole number from 1, not '40'"),
-        ({"per_class": 4000}, r"4000 of class 0 are wanted, it has \d+ training images"),
+        ({"per_class": 4000}, r"4000 of class 0 are requested, it has \d+ training images"),
     ):
         with pytest.raises(ValueError, match=message):
             chosen(labels=options)
@@ -121,7 +121,7 @@ def test_wrong_budgets_are_refused() -> None:
 
 def test_a_class_that_does_not_occur_is_named() -> None:
     source = Pictures(torch.zeros(6, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 0, 1, 1, 3, 3]))
-    with pytest.raises(ValueError, match="1 of class 2 are wanted, it has 0"):
+    with pytest.raises(ValueError, match="1 of class 2 are requested, it has 0"):
         Budget(per_class=1).choose("X", source, np.arange(6), 4)
     assert budget_from({"count": 7}, 3) == Budget(count=7, seed=3)
 

@@ -144,7 +144,9 @@ def test_wrong_settings_are_refused() -> None:
         loader_of(unlabeled_ratio=-1)
     with pytest.raises(ValueError, match="steps_per_epoch 0"):
         loader_of(steps_per_epoch=0)
-    with pytest.raises(ValueError, match="labels goes without views, binarize and sampling"):
+    with pytest.raises(
+        ValueError, match="labels cannot be combined with views, binarize or sampling"
+    ):
         loader_of(views="simclr", augment=None)
 
 

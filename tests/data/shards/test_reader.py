@@ -251,7 +251,7 @@ def truncate(file: Path) -> None:
          r"shard .*train-000002\.tar has .* bytes, index\.json says .*truncated"),
         (lambda f: truncate(f / "train.npy"), BrokenDataError, r"table .*train\.npy is damaged"),
         (lambda f: (f / "train.npy").unlink(), MissingDataError, r"table .*train\.npy is missing"),
-        (lambda f: truncate(f / INDEX), BrokenDataError, r"index\.json is no index of shards"),
+        (lambda f: truncate(f / INDEX), BrokenDataError, r"index\.json is not an index of shards"),
         (lambda f: (f / INDEX).write_text('{"format": "genlab shards 9"}'), BrokenDataError,
          r"index\.json has format 'genlab shards 9'"),
     ],
@@ -270,7 +270,7 @@ def test_other_shards_of_the_same_length_are_noticed(copy: Path, workers: int) -
     file = copy / "train-000000.tar"
     size = file.stat().st_size
     file.write_bytes(bytes(size))
-    message = r"shard .*train-000000\.tar does not hold picture \d{9} at byte .* of other shards"
+    message = r"shard .*train-000000\.tar does not contain image \d{9} at byte .* of other shards"
     with pytest.raises(BrokenDataError, match=message) as error:
         consume(copy, workers=workers)
     one_line(error)
@@ -300,22 +300,22 @@ def test_a_damaged_picture_gives_way_to_the_next(copy: Path) -> None:
         int(entry["length"]) - 4
     )
     file.write_bytes(content)
-    with pytest.warns(UserWarning, match=r"1 pictures so far .*train-\d+\.tar, picture 000000005"):
+    with pytest.warns(UserWarning, match=r"1 images so far .*train-\d+\.tar, image 000000005"):
         rows = [int(i) for batch in consume(copy) for i in batch["index"]]
     assert 5 not in rows
 
 
 def test_wrong_arguments(tree: Path, shards: Path, tmp_path: Path) -> None:
     for more in ({"labels": 3}, {"sampling": "balanced"}, {"in_memory": True}):
-        with pytest.raises(ValueError, match="order 'shards' goes without"):
+        with pytest.raises(ValueError, match="order 'shards' cannot be combined with"):
             folder(shards, order="shards", **more)
     with pytest.raises(ValueError, match="window 0 must be at least 1"):
         folder(shards, order="shards", window=0)
     with pytest.raises(ValueError, match="unknown order 'shard'; choose from global, shards"):
         folder(shards, order="shard")
-    with pytest.raises(ValueError, match="order 'shards' needs shards: genlab pack"):
+    with pytest.raises(ValueError, match="order 'shards' requires shards: genlab pack"):
         folder(tree, order="shards").setup()
-    with pytest.raises(ValueError, match="unlabeled_root goes with a folder of pictures"):
+    with pytest.raises(ValueError, match="unlabeled_root requires a folder of images"):
         folder(shards, unlabeled_root=str(tree)).setup()
     with pytest.raises(MissingDataError, match=r"no index\.json in .*; genlab pack"):
         check(tmp_path)
@@ -455,7 +455,7 @@ def test_larger_pictures_are_scaled_down(tmp_path: Path) -> None:
 
 def test_what_pack_refuses(tree: Path, shards: Path, tmp_path: Path) -> None:
     before = contents(shards)
-    with pytest.raises(ValueError, match="is there already and not empty"):
+    with pytest.raises(ValueError, match="exists and is not empty"):
         pack(tree, shards, SMALL)
     assert contents(shards) == before
     with pytest.raises(ValueError, match="unknown split 'val'; choose from train, test"):
