@@ -18,7 +18,7 @@ import torch
 from genlab.errors import CheckpointError
 from genlab.internals import messages
 
-# Other programs' settings that lie beside weights. Those of these packages are read as `_Inert`.
+# Other programs' settings that lie next to weights. Those of these packages are read as `_Inert`.
 _SETTINGS = re.compile(r"(omegaconf|pytorch_lightning|lightning|lightning_fabric|lightly|solo)\.\w")
 
 

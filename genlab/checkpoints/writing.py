@@ -11,7 +11,7 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target, flushes to the disk, renames: old file or new, never a part."""
+    """Writes next to the target, flushes to the disk, renames: old file or new, never a part."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None

@@ -1,6 +1,6 @@
 """``bench``: where the time of a recipe's training step goes.
 
-What happens between steps is left out: validation, checkpoints, pictures, the progress bar.
+What happens between steps is left out: validation, checkpoints, images, the progress bar.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def bench_options(parser: ArgumentParser) -> None:
     The bare loop is the same method, networks, batches and augmentation without trainer, callbacks
     and metrics. On a CPU milliseconds are CPU time over all threads, which does not see waiting
     (disk, network, workers, other programs): the wall clock's row does. Validation, checkpoints
-    and pictures do not count.
+    and images do not count.
     """
     parser.add_argument("words", nargs="+", metavar="RECIPE|FILE.yaml|key=value")
     parser.add_argument("--steps", type=int, default=40, help="measured, after the warm-up (40)")
@@ -45,7 +45,7 @@ def bench_options(parser: ArgumentParser) -> None:
 
 
 def bench(words: list[str], steps: int, warmup: int, json: bool) -> None:
-    """Time steps of the real fit loop, each beside the same step of a bare loop."""
+    """Time steps of the real fit loop, each next to the same step of a bare loop."""
     for option, value, least in (("--steps", steps, 2), ("--warmup", warmup, 1)):
         if value < least:
             raise RecipeError(f"{option} {value} must be at least {least}")
@@ -119,7 +119,7 @@ def _measure(recipe: recipes.Recipe, folder: Path, steps: int, warmup: int) -> d
 
 
 def _leave_out(trainer: Any) -> None:
-    """No pictures between steps, and no bar, whose end is ten million steps away."""
+    """No images between steps, and no bar, whose end is ten million steps away."""
     names = ("Film", "ViewPictures", "ProgressReport")
     trainer.callbacks[:] = [c for c in trainer.callbacks if type(c).__name__ not in names]
 

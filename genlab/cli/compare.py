@@ -1,4 +1,4 @@
-"""``compare``: runs side by side: what differs, figures with their spread over seeds, curves."""
+"""``compare``: runs side by side: what differs, metrics with their spread over seeds, curves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genlab import runs as run_directories
 from genlab.errors import RecipeError, nearest
 from genlab.experiments.comparison import Group, Run, chosen, differing, grouped, ranked, shown
 
-MOST_FIGURES, MOST_PANELS, MOST_SETTINGS = 6, 4, 8  # that tables and pictures show unasked
+MOST_FIGURES, MOST_PANELS, MOST_SETTINGS = 6, 4, 8  # shown by default in tables and plots
 
 
 def compare_options(parser: ArgumentParser) -> None:
@@ -68,7 +68,7 @@ def _check(what: str, asked: Sequence[str], known: Iterable[str]) -> None:
 
 
 def _remarks(found: Sequence[Run], twice: Sequence[Run], columns: Sequence[str]) -> None:
-    """What the table does not say: runs left out or not finished, figures left out."""
+    """Notes below the table: runs left out or not finished, metrics left out."""
     for run in twice:
         print(f"not counted, the same seed and settings again: {_short(run.path)}")
     for run in found:
@@ -80,7 +80,7 @@ def _remarks(found: Sequence[Run], twice: Sequence[Run], columns: Sequence[str])
 
 
 def _usual(found: Sequence[Run], selected: str) -> list[str]:
-    """The last epoch's figures, the selected one's beside them, the tests."""
+    """The last epoch's metrics, the selected one's next to them, the tests."""
     seen = list(dict.fromkeys(key for run in found for key in run.figures))
     noun = selected.split("/")[-1]
     nouns = [key.split("/")[-1] for key in seen if key.startswith(("val/", "test/"))]
@@ -101,7 +101,7 @@ def _panels(found: Sequence[Run], selected: str, asked: Sequence[str]) -> list[s
 
 
 def _beside(found: Sequence[Run], words: Sequence[str], root: str) -> Path:
-    """Where the picture goes unasked: the sweep's own folder, else the runs' common one."""
+    """Default path of the plot: the sweep's own folder, else the runs' common one."""
     folders = [Path(words[0]), *(Path(root).glob(f"**/{words[0]}"))] if len(words) == 1 else []
     for folder in folders:
         if (folder / "sweep.json").is_file():
@@ -136,7 +136,7 @@ def cell(group: Group, metric: str) -> str:
 
 
 def _print(groups: Sequence[Group], columns: Sequence[str]) -> None:
-    """One line an experiment: its settings, how many runs of it, its figures."""
+    """One line an experiment: its settings, how many runs of it, its metrics."""
     keys = list(dict.fromkeys(key for group in groups for key in group.settings))
     left, keys = keys[MOST_SETTINGS:], keys[:MOST_SETTINGS]
     head = [*(key.removeprefix("model.") for key in keys), "runs", *columns]

@@ -28,8 +28,8 @@ def crossval(words: list[str], folds: int, json: bool) -> int:
     """Train on all folds but one, validate on that one, for each; the test set is not touched.
 
     Every fold is a run of its own, ``runs/<recipe>/<id>-fold<k>``, started as a fresh process. The
-    figures of the last epoch are the estimate; those of the selected checkpoint were selected on
-    the fold that they are measured on, and are reported beside them as optimistic.
+    metrics of the last epoch are the estimate; those of the selected checkpoint were selected on
+    the fold that they are measured on, and are reported next to them as optimistic.
     """
     files, overrides = split_words(words)
     if folds < 2:
@@ -71,7 +71,7 @@ def summarise(figures: list[dict[str, Any]]) -> dict[str, Any]:
     """Per figure of validation: its value in each fold, their mean and standard deviation (n - 1).
 
     Args:
-        figures: each fold's metrics.json.
+        figures: contents of each fold's metrics.json.
     """
     shared = set.intersection(*(set(fold) for fold in figures))
     keys = sorted(key for key in shared if key.startswith(("val/", "best/val/")))

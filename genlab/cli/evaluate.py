@@ -34,7 +34,7 @@ def evaluate_options(parser: ArgumentParser) -> None:
     parser.add_argument("-k", type=int, default=20, help="neighbours of the kNN")
     parser.add_argument("--temperature", type=float, default=0.07, help="kNN's temperature")
     parser.add_argument("--shots", metavar="1,5,10", help="labels per class of few-shot probes")
-    parser.add_argument("--tsne", action="store_true", help="t-SNE picture instead of PCA")
+    parser.add_argument("--tsne", action="store_true", help="t-SNE image instead of PCA")
     parser.add_argument("--json", action="store_true", help="print JSON only")
 
 
@@ -49,7 +49,7 @@ def evaluate(
     shots: str | None = None,
     tsne: bool = False,
 ) -> None:
-    """All test figures of a method and of its features; with a judge, of its samples too."""
+    """All test metrics of a method and of its features; with a judge, of its samples too."""
     from genlab import evaluate as evaluation
     from genlab.metrics.class_report import class_report_of
 
@@ -82,7 +82,7 @@ def evaluate(
     report(file, figures, json)
     if not json:
         for picture in pictures:
-            print(f"picture {os.path.relpath(picture)}")
+            print(f"image {os.path.relpath(picture)}")
         if by is None and hasattr(method, "sample") and getattr(lab.data, "image_size", 1) > 1:
             print("samples are judged with --judge RUN, --judge inception or an encoder's name")
 
@@ -90,7 +90,7 @@ def evaluate(
 def _judged(
     method: Any, by: Any, data: Any, samples: int, reference: str, file: Path, pictures: list[Path]
 ) -> dict[str, Any]:
-    """Figures of the samples; the picture of their neighbours is added to ``pictures``."""
+    """Metrics of the samples; the image of their neighbours is added to ``pictures``."""
     from genlab import evaluate as evaluation
     from genlab.drawing.grid import save
     from genlab.evaluate.neighbours import COLUMNS

@@ -175,7 +175,7 @@ def _origin(content: dict[str, Any], file: Path) -> Origin:
 
 
 def _figures(metrics: dict[str, Any], name: str, content: dict[str, Any]) -> dict[str, Any]:
-    """Of all figures of a run, those measured on this checkpoint."""
+    """Of all metrics of a run, those measured on this checkpoint."""
     if name == "best.ckpt":
         found = {k.removeprefix("best/"): v for k, v in metrics.items() if k.startswith("best/val")}
     elif metrics.get("step") == content["global_step"]:

@@ -33,10 +33,10 @@ def _measure(kind: str, words: list[str], ckpt: str | None, as_json: bool) -> No
 
 
 def validate(words: list[str], ckpt: str | None, json: bool) -> None:
-    """Validation figures of a checkpoint."""
+    """Validation metrics of a checkpoint."""
     _measure("validate", words, ckpt, json)
 
 
 def test(words: list[str], ckpt: str | None, json: bool) -> None:
-    """Test figures of a checkpoint."""
+    """Test metrics of a checkpoint."""
     _measure("test", words, ckpt, json)

@@ -1,4 +1,4 @@
-"""``pack``: a folder of pictures into shards that stream from network disks."""
+"""``pack``: a folder of images into shards that stream from network disks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PARTS = ("train", "val", "test")
 
 
 def pack_options(parser: ArgumentParser) -> None:
-    """Pack a folder of pictures into tar shards, which data.root=SHARDS reads."""
+    """Pack a folder of images into tar shards, which data.root=SHARDS reads."""
     parser.add_argument("folder", metavar="FOLDER")
     parser.add_argument("shards", nargs="?", metavar="SHARDS", help="a new folder")
     parser.add_argument("--size", type=float, default=256, metavar="MB", help="size of a shard")
@@ -24,7 +24,7 @@ def pack_options(parser: ArgumentParser) -> None:
     parser.add_argument("--split", metavar="train,val,test", help="default: every split there is")
     parser.add_argument("--seed", type=int, default=0, help="seed of the order in the shards")
     parser.add_argument("--unlabeled", action="store_true", help="sub-folders are not classes")
-    parser.add_argument("--skip-broken", action="store_true", help="leave out unreadable pictures")
+    parser.add_argument("--skip-broken", action="store_true", help="leave out unreadable images")
     parser.add_argument("--check", action="store_true", help="compare FOLDER with its index")
 
 
@@ -77,13 +77,13 @@ def _splits(split: str | None) -> list[str]:
 def _check(folder: Path) -> None:
     from genlab.data.shards import index
 
-    print(f"{folder}: all {index.check(folder):,} pictures are as they were packed")
+    print(f"{folder}: all {index.check(folder):,} images are as they were packed")
 
 
 def _say(found: dict[str, Any], shards: str) -> None:
     for name, part in found["parts"].items():
         size = sum(shard["bytes"] for shard in part["shards"]) / 1e6
-        print(f"{name}: {part['images']:,} pictures, {len(part['shards'])} shards, {size:,.1f} MB")
+        print(f"{name}: {part['images']:,} images, {len(part['shards'])} shards, {size:,.1f} MB")
     if skipped := found["skipped"]:
         print(f"left out {len(skipped)} that cannot be read; first: {skipped[0]}")
     print(f"train on them with data.root={shards}")
@@ -105,13 +105,13 @@ class _Line:
         if self.before is None:
             self.before = done
             if done:
-                print(f"{self.name}: going on after {done:,} pictures", file=sys.stderr)
+                print(f"{self.name}: going on after {done:,} images", file=sys.stderr)
         if now - self.last < self.pause:
             return
         self.last = now
         rate = (done - self.before) / (now - self.start)
         left = (total - done) / rate if rate else float("inf")
-        text = f"{self.name}: {done:,} of {total:,} pictures, {rate:,.0f}/s, {_clock(left)} left"
+        text = f"{self.name}: {done:,} of {total:,} images, {rate:,.0f}/s, {_clock(left)} left"
         print(f"\r{text:<78}" if self.terminal else text, end="" if self.terminal else "\n",
               file=sys.stderr, flush=True)  # fmt: skip
         self.shown = True

@@ -1,4 +1,4 @@
-"""``sample``, ``reconstruct`` and ``interpolate``: pictures of what a method can draw."""
+"""``sample``, ``reconstruct`` and ``interpolate``: images of what a method can draw."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from genlab.errors import RecipeError
 
 
 def report(file: Path, figures: dict[str, Any], as_json: bool) -> None:
-    """Print figures as a table or as JSON, with the checkpoint they belong to."""
+    """Print metrics as a table or as JSON, with the checkpoint they belong to."""
     if as_json:
         print(json_format.dumps({"checkpoint": str(file)} | figures, indent=2))
         return
@@ -37,7 +37,7 @@ def refusals() -> Iterator[None]:
 
 
 def target_of(out: str | None, file: Path, name: str) -> Path:
-    """Where a result goes: as asked, else into the run's pictures, else beside the checkpoint."""
+    """Where a result goes: as asked, else into the run's images, else next to the checkpoint."""
     if out is not None:
         return Path(out)
     run = file.parent.parent

@@ -1,4 +1,8 @@
-"""From a checkpoint to numbers and files."""
+"""Evaluation of a checkpoint: numbers and files.
+
+Features: `feature_quality` (with `probes`), `embedding`, `scatter_plot`. Samples: `judging` by one
+of `judges` (`inception` among them), `by_class`, `neighbours` (copies), `image_grids`.
+"""
 
 from genlab.evaluate.embedding import embed
 from genlab.evaluate.feature_quality import representation

@@ -1,4 +1,4 @@
-"""A classifier's opinion of class-conditional samples."""
+"""Class-conditional samples measured by a classifier."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ CONTROLS = 1000  # samples of each control
 
 
 def by_class(samples: Seen, real: Seen) -> dict[str, Any]:
-    """How often samples of a class are taken for that class, and how varied they are.
+    """Accuracy of the samples of each class by a classifier, and their diversity.
 
     Diversity is the mean distance between two samples of one class in the classifier's features,
-    averaged over classes, beside the same figure of real images: a generator that repeats one good
-    image per class scores 1 in accuracy and 0 here. Nothing where the judge does not classify.
+    averaged over classes, next to that of real images: a generator that repeats one good image per
+    class scores 1 in accuracy and 0 here. Empty if the feature extractor does not classify.
 
     Args:
-        samples: what it made of them; their labels are what was asked for.
-        real: what it made of unseen real images.
+        samples: its outputs for the samples; their labels are the requested ones.
+        real: its outputs for unseen real images.
     """
     if samples.logits is None or real.logits is None:
         return {}
@@ -42,16 +42,16 @@ def by_class(samples: Seen, real: Seen) -> dict[str, Any]:
 
 
 def code_controls(method: Any, judge: Judge, label: Tensor) -> dict[str, float]:
-    """Accuracy of two controls made of a code prior's own samples; nothing for other methods.
+    """Accuracy of two controls made of a code prior's own samples; empty for other methods.
 
-    Codes drawn independently of everything (all codes of all samples shuffled), and codes that
-    keep their class and place but nothing of one another (shuffled between the samples of a class,
-    place by place).
+    The first are independent codes (all codes of all samples shuffled), the second codes that keep
+    their class and place but not their relations (shuffled between the samples of a class, place by
+    place).
 
     Args:
-        method: draws ``sample_codes(n, label=...)``.
+        method: method with ``sample_codes(n, label=...)``.
         judge: a classifier.
-        label: the classes asked for (N,), of which 1,000 are drawn again.
+        label: requested classes (N,), of which 1,000 are drawn again.
     """
     if not hasattr(method, "sample_codes"):
         return {}

@@ -12,13 +12,13 @@ import torch
 def embed(
     method: Any, data: Any, split: str = "test", predict: bool = False
 ) -> dict[str, np.ndarray]:
-    """What a trained method makes of the images of a split, never augmented, in eval mode.
+    """Features or predictions of the images of a split, never augmented, in eval mode.
 
     Args:
-        method: its ``forward`` gives the features; for predictions its ``logits``.
+        method: method whose ``forward`` gives the features, and its ``logits`` the predictions.
         data: a data module of genlab.
         split: ``train``, ``val`` or ``test``.
-        predict: class probabilities instead of features.
+        predict: True for class probabilities instead of features.
 
     Returns:
         ``features`` (N, F) or ``probabilities`` (N, K) with ``prediction`` (N,); and ``label``,
@@ -29,7 +29,7 @@ def embed(
     """
     if predict and not hasattr(method, "logits"):
         raise ValueError(
-            f"{type(method).__name__} predicts no classes; genlab embed gives features"
+            f"{type(method).__name__} is not a classifier; genlab embed gives features"
         )
     method.eval()
     rows: dict[str, list[torch.Tensor]] = {"label": [], "index": [], "output": []}

@@ -1,4 +1,4 @@
-"""What a method's features are worth: figures of the test set, chosen on validation."""
+"""Quality of a method's features on the test set, with settings chosen on validation data."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def representation(
     """kNN, linear probe, few-shot, and the geometry of the features.
 
     Args:
-        method: its ``forward`` gives the features: before any projector.
+        method: method whose ``forward`` gives the features before any projector.
         data: a data module of genlab; its own augmentation gives the two views of ``alignment``,
-            which is left out where there is none.
+            which is omitted where there is none.
         k: neighbours of the kNN, by cosine.
-        temperature: of their weights.
+        temperature: temperature of their weights.
         shots: labels per class; None for those of 1, 5 and 10 that every class has.
-        seed: of draws.
+        seed: seed of the draws.
 
     Returns:
-        Figures ``test/<noun>``, and the test features. Figures of labels are left out where
+        Metrics ``test/<name>``, and the test features. Metrics that need labels are omitted where
         training or test images have none.
 
     Raises:
@@ -56,7 +56,7 @@ def representation(
     method.eval()
     train, val, test = (features_of(method, data, split) for split in ("train", "val", "test"))
     if train is None or test is None:
-        raise ValueError("evaluation needs training and test images")
+        raise ValueError("evaluation requires training and test images")
     known, asked = train.labelled(), test.labelled()
     found: dict[str, Any] = {}
     if len(known.label.unique()) > 1 and len(asked.label):

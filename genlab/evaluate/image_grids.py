@@ -1,4 +1,4 @@
-"""Pictures from a trained method: samples, reconstructions, paths through its latent space."""
+"""Images drawn by a trained method: samples, reconstructions, paths through its latent space."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from genlab.networks.interpolation import latent_path
 def samples(
     method: Any, n: int, label: int | None = None, temperature: float = 1.0, seed: int = 0
 ) -> tuple[Tensor, int | None]:
-    """New images and the columns to show them in: one row a class where classes can be asked for.
+    """New images and the number of columns to show them in, one row per class if any.
 
     Args:
-        method: something with ``sample``.
-        n: how many images, (n, C, H, W).
-        label: of this class only.
-        temperature: handed on where the method knows one.
-        seed: same seed, same images.
+        method: method with ``sample``.
+        n: number of images, (n, C, H, W).
+        label: class of all samples.
+        temperature: temperature, for methods that have one.
+        seed: seed of the noise.
 
     Raises:
-        ValueError: the method draws no images, or knows no such class or temperature.
+        ValueError: the method does not sample, or has no such class or temperature.
     """
     _need(method, "sample")
     takes = inspect.signature(method.sample).parameters
@@ -41,7 +41,7 @@ def samples(
         options["temperature"] = temperature
     if label is not None and not 0 <= label < classes:
         known = f"0 to {classes - 1}" if classes else "none: it is not class-conditional"
-        raise ValueError(f"label {label} is no class of {type(method).__name__}; it has {known}")
+        raise ValueError(f"label {label} is not a class of {type(method).__name__}; it has {known}")
     torch.manual_seed(seed)
     if label is None:
         return class_rows(method, n, **options)
@@ -71,17 +71,17 @@ def interpolations(
     spherical: bool | None = None,
     seed: int = 0,
 ) -> Tensor:
-    """From each image to the next through the latent space: (N, C, H, W) -> (N // 2 * steps, ...).
+    """Paths from each image to the next in latent space: (N, C, H, W) -> (N // 2 * steps, ...).
 
     Args:
-        method: something with ``interpolate`` between images; or with ``noise`` and ``decode``,
-            which goes from one draw of noise to another, as a generator without an encoder does.
+        method: method with ``interpolate`` between images; or with ``noise`` and ``decode``, which
+            goes from one draw of noise to another, for a generator without an encoder.
         images: starts and ends in turn.
         label: their classes (N,); a path stays in the class of its start where there are classes.
         steps: images of a path, both ends among them.
         spherical: along arcs around the prior's centre, or along lines; None for the method's own
             way, and for arcs between draws of noise.
-        seed: of the noise.
+        seed: seed of the noise.
 
     Raises:
         ValueError: the method has no continuous latent space, no choice of the way, or fewer than

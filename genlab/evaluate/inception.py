@@ -20,13 +20,13 @@ SIDE, DIM, CLASSES = 299, 2048, 1008
 
 
 class Inception(nn.Module):
-    """Bytes of colour images -> the features of FID and the logits of the Inception score.
+    """Inception-v3: bytes of colour images -> features of FID, logits of the Inception score.
 
     Args:
         weights: a state dict of pytorch-fid's or torch-fidelity's file; None for fresh weights.
 
     Raises:
-        ValueError: the weights are of something else.
+        ValueError: the weights are of another network.
     """
 
     def __init__(self, weights: dict[str, Tensor] | None = None) -> None:
@@ -39,7 +39,7 @@ class Inception(nn.Module):
                 network.load_state_dict(weights)
             except RuntimeError as error:
                 why = messages.mismatch(error)
-                raise ValueError(f"these are no weights of FID's Inception: {why}") from None
+                raise ValueError(f"these are not weights of FID's Inception: {why}") from None
         self.head, network.fc = network.fc, nn.Identity()
         self.network = network.eval().requires_grad_(False)
 

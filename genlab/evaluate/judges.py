@@ -1,4 +1,4 @@
-"""Networks whose features and opinion judge images: a run of the lab, an encoder, Inception."""
+"""Feature extractors that evaluate images: a run of genlab, a pretrained encoder, Inception."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PIXELS = 2**22  # of a batch, after resizing
 
 
 class Seen(NamedTuple):
-    """What a judge makes of a set of images; all on the CPU."""
+    """Outputs of a feature extractor for a set of images, on the CPU."""
 
     features: Tensor  # (N, F)
     logits: Tensor | None  # (N, K), where it classifies
@@ -38,18 +38,18 @@ Net = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 
 @dataclass
 class Judge:
-    """What looks at images, real ones and samples alike.
+    """A feature extractor for images, real ones and samples alike.
 
     Attributes:
-        name: stands in the keys of figures: ``lenet`` in ``fid_lenet``.
-        source: where it comes from, in words.
+        name: suffix of metric names: ``lenet`` in ``fid_lenet``.
+        source: description of its origin.
         dim: F, the width of its features.
-        classes: K that it tells apart; 0 where it has no opinion on classes.
-        channels: colours of the images it takes.
-        size: their side; images of another are resized, bilinear and antialiased. None for a
-            network that resizes by itself.
+        classes: number K of its classes; 0 if it does not classify.
+        channels: number of channels of its images.
+        size: side of its images; others are resized, bilinear and antialiased. None for a network
+            that resizes by itself.
         net: the network, bytes (B, C, H, W) -> features (B, F) and logits (B, K) or None.
-        resizing: what the network does by itself, in words.
+        resizing: description of the network's own resizing.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Judge:
         """Bytes (B, C, H, W) -> features (B, F) and logits (B, K), where there are, on the CPU.
 
         Raises:
-            ValueError: images of more colours than it takes.
+            ValueError: images with more channels than it takes.
         """
         side = self.size or 299
         parts = [self.net(self._fit(part)) for part in image.split(max(1, PIXELS // side**2))]
@@ -74,7 +74,7 @@ class Judge:
         return features, torch.cat(logits) if logits else None
 
     def look(self, batches: Iterable[tuple[Tensor, Tensor, Tensor]]) -> Seen:
-        """Look at batches of bytes (B, C, H, W), labels (B,) and positions (B,)."""
+        """Outputs for batches of bytes (B, C, H, W), labels (B,) and positions (B,)."""
         rows = [(*self(image), label.cpu(), position.cpu()) for image, label, position in batches]
         features, logits, label, position = zip(*rows, strict=True)
         scores = [part for part in logits if part is not None]
@@ -86,7 +86,7 @@ class Judge:
         )
 
     def preprocessing(self, channels: int, size: int) -> str:
-        """What happens to images of so many colours and pixels, in words."""
+        """Describe the preprocessing of images with these channels and pixels."""
         words = [f"{size} px as they are"]
         if self.resizing:
             words = [f"{size} px to {self.resizing}"]
@@ -100,7 +100,7 @@ class Judge:
         colours = image.shape[1]
         if colours not in (1, self.channels):
             raise ValueError(
-                f"{self.source} takes {self.channels} colours, the images have {colours}"
+                f"{self.source} takes {self.channels} channels, the images have {colours}"
             )
         image = image.expand(-1, self.channels, -1, -1)
         if self.size in (None, image.shape[-1]):
@@ -111,15 +111,15 @@ class Judge:
 
 
 def open_judge(word: str, device: torch.device | str = "cpu") -> Judge:
-    """The network that a word means.
+    """The feature extractor that a name means.
 
     Args:
         word: ``inception``; a timm name, for its pretrained weights, or ``NAME:FILE`` for a
             file's; else a run, a checkpoint, or a recipe's name for its newest run.
-        device: where it is to work.
+        device: device of the network.
 
     Raises:
-        ValueError: nothing of that name, or its weights cannot be had; says what would do.
+        ValueError: an unknown name, or unavailable weights; the message says what would work.
     """
     name, _, file = word.partition(":")
     device = torch.device(device)
@@ -136,13 +136,13 @@ def open_judge(word: str, device: torch.device | str = "cpu") -> Judge:
 
 
 def of_method(method: Any, source: str) -> Judge:
-    """A trained method of the lab: its ``forward``, and its ``logits`` where it classifies."""
+    """Feature extractor from a trained method: its ``forward``, and its ``logits``, if any."""
     given, kind = method.hparams, type(method).__name__
     encoder = str(given.get("encoder") or "")
     words = [encoder] if kind == "Classifier" else [kind.lower(), encoder]
     channels, size = given.get("channels"), given.get("image_size")
     if channels is None or size is None:
-        raise ValueError(f"{source} is a {kind}, which does not say what images it takes")
+        raise ValueError(f"{source} is a {kind}, which does not define its images")
     classifies = hasattr(method, "logits")
 
     def net(image: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -1,4 +1,4 @@
-"""How good generated images are, in the eyes of a network that has seen real ones."""
+"""Sample quality, measured in the feature space of a network trained on real images."""
 
 from __future__ import annotations
 
@@ -31,33 +31,33 @@ def judge(
     reference: str = "test",
     seed: int = 0,
 ) -> tuple[dict[str, Any], Tensor]:
-    """Figures of a generator's samples beside real images, all in the features of one network.
+    """Metrics of a generator's samples against real images, in one feature space.
 
-    FID, KID, precision, recall, density and coverage, each with its floor: the same figure of as
-    many real images of the other split. The Inception score, where the network classifies. Whether
-    samples copy training images. Where the method samples by class and the network knows those
-    classes, how often samples of a class are taken for it.
+    FID, KID, precision, recall, density and coverage, each with its floor, the same metric for as
+    many real images of the other split. The Inception score, if the network classifies. The share
+    of samples that copy training images. If the method samples by class and the network has those
+    classes, the accuracy of the samples.
 
     Args:
-        method: draws ``sample(n)`` in [0, 1], perhaps by ``label``; classes are asked for as often
-            as the reference has them.
-        by: the network.
-        data: gives the real images as they are, neither augmented nor binarised.
-        samples: how many to draw.
-        reference: the split that samples are compared with; ``test`` is one that neither the
-            generator nor, in the lab, the judge was trained on.
-        seed: of the draws.
+        method: method with ``sample(n)`` in [0, 1], perhaps by ``label``; classes are as frequent
+            as in the reference.
+        by: feature extractor.
+        data: data module of the real images, neither augmented nor binarised.
+        samples: number of samples to draw.
+        reference: split that samples are compared with; neither the generator nor, in genlab, the
+            feature extractor was trained on ``test``.
+        seed: seed of the draws.
 
     Returns:
-        Figures ``judge/<noun>``, ``judge/<noun>_<features>`` where they hang on the features; and
-        samples beside their nearest training images, see `neighbours.picture`.
+        Metrics ``judge/<name>``, or ``judge/<name>_<features>`` if they depend on the feature
+        extractor; and samples next to their nearest training images, see `neighbours.picture`.
 
     Raises:
-        ValueError: a method that draws nothing, an unknown reference, images outside [0, 1] or of
-            another shape than the data's, too few of them.
+        ValueError: a method without samples, an unknown reference, images outside [0, 1] or of
+            another shape than the data's, or too few of them.
     """
     if not hasattr(method, "sample"):
-        raise ValueError(f"{type(method).__name__} draws no samples; there is nothing to judge")
+        raise ValueError(f"{type(method).__name__} does not sample; there is nothing to evaluate")
     if samples < 10:
         raise ValueError(f"samples {samples} must be at least 10")
     if reference not in OTHER:
@@ -98,7 +98,7 @@ def _real(data: Any, split: str, device: Any) -> Iterator[tuple[Tensor, Tensor, 
 def _draws(
     method: Any, data: Any, samples: int, classes: Tensor, seed: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Samples in batches, with the labels asked for: drawn from ``classes``, where they matter."""
+    """Samples in batches with the requested labels, drawn from ``classes`` if there are any."""
     torch.manual_seed(seed)
     count, known = number_of_classes(method), classes[classes >= 0]
     label = torch.full((samples,), -1)
@@ -115,10 +115,10 @@ def _draws(
 
 
 def _bytes(image: Tensor, what: str) -> Tensor:
-    """Images as a file would hold them: (B, C, H, W) in [0, 1] -> bytes.
+    """Images as bytes, as in a file: (B, C, H, W) in [0, 1] -> bytes.
 
     Raises:
-        ValueError: they are no images in [0, 1].
+        ValueError: values outside [0, 1].
     """
     low, high = float(image.min()), float(image.max())
     outside = ((image < -OUTSIDE) | (image > 1 + OUTSIDE)).float().mean()
@@ -150,7 +150,7 @@ def _distances(features: Tensor, real: Tensor, name: str) -> dict[str, float]:
 
 
 def _score(seen: Seen, name: str) -> dict[str, float]:
-    """The Inception score, where there are opinions to score."""
+    """The Inception score, if there are class probabilities."""
     if seen.logits is None:
         return {}
     metric = metrics.InceptionScore(seen.logits.shape[1])

@@ -1,4 +1,4 @@
-"""Whether a generator copies: the training images that lie nearest to its samples."""
+"""Copying by a generator: the training images nearest to its samples."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from torch import Tensor
 from genlab import metrics
 from genlab.evaluate.judges import Seen
 
-SHOWN = 6  # neighbours of a sample in the picture, and rows of each of its two halves
+SHOWN = 6  # neighbours of a sample in the image, and rows of each of its two halves
 COLUMNS = SHOWN + 2  # a sample, a gap, its neighbours
 
 
 def nearest_training(
     samples: Tensor, train: Tensor, test: Tensor, name: str
 ) -> tuple[dict[str, float], Tensor, Tensor]:
-    """Distances to the nearest training image, of samples beside those of unseen real images.
+    """Distances to the nearest training image, of samples next to those of unseen real images.
 
     Args:
         samples: features (N, F).
         train: features of the training images (M, F).
-        test: features of images that nobody trained on (T, F).
-        name: of the features, for the figures' keys.
+        test: features of unseen images (T, F).
+        name: name of the features, for the keys of metrics.
 
     Returns:
-        ``nearest`` and ``nearest_test``: the medians; ``copying``: how often a sample lies nearer
-        to the training images than a test image does: 0.5 for fresh real images, 1 for copies of
-        training images, below 0.5 for samples that lie off. Then the distances (N, k) and the
+        ``nearest`` and ``nearest_test``: the medians; ``copying``: frequency with which a sample is
+        nearer to the training images than a test image is: 0.5 for fresh real images, 1 for copies
+        of training images, below 0.5 for samples off the data. Then the distances (N, k) and the
         rows of the neighbours in ``train`` (N, k).
 
     Source: Meehan, Chaudhuri, Dasgupta 2020, arXiv:2004.05675, their statistic U as a share.
-    Departure: over the whole space at once, not cell by cell.
+    Departure: over the whole space, not cell by cell.
     """
     distance, rows = metrics.neighbours(samples, train, min(SHOWN, len(train)))
     own = distance[:, 0].contiguous()
@@ -56,10 +56,10 @@ def picture(images: Tensor, distance: Tensor, rows: Tensor, train: Seen, data: A
 
     Args:
         images: samples (N, C, H, W) uint8.
-        distance: to their neighbours (N, k).
-        rows: of the neighbours in ``train`` (N, k).
-        train: whose ``position`` says which images they are.
-        data: gives those images.
+        distance: distances to their neighbours (N, k).
+        rows: rows of the neighbours in ``train`` (N, k).
+        train: training features, with the ``position`` of their images.
+        data: data module of those images.
     """
     suspicious = (distance[:, 0] / distance[:, -1]).argsort(stable=True)[:SHOWN]
     shown = torch.cat([suspicious, torch.arange(min(SHOWN, len(images)))])

@@ -1,4 +1,4 @@
-"""Classifiers on features that stay: a linear probe and few-shot class means."""
+"""Classifiers on fixed features: a linear probe and few-shot class means."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def linear_probe(train: Bank, val: Bank | None, test: Bank, seed: int = 0) -> di
 
     Args:
         train: labelled features.
-        val: those that choose the strength.
-        test: those that are counted.
-        seed: of the choice of images where there are more than are used.
+        val: features that choose the strength.
+        test: features that are evaluated.
+        seed: seed of the choice of images, if there are more than are used.
 
     Returns:
         ``linear_top1``, and the ``linear_strength`` and ``linear_images`` it comes from.
@@ -67,8 +67,8 @@ def few_shot(
         train: the labelled images to draw from.
         test: the images to classify.
         shots: numbers n of labels per class.
-        draws: how often n are drawn.
-        seed: of the draws.
+        draws: number of draws of n.
+        seed: seed of the draws.
 
     Returns:
         ``fewshot_<n>_top1``, the mean over draws, and ``fewshot_<n>_sd``, their spread.
@@ -108,7 +108,7 @@ def _rows(bank: Bank, rows: np.ndarray | Tensor) -> Bank:
 
 
 def _some(bank: Bank, most: int, seed: int) -> Bank:
-    """At most so many rows, classes in proportion."""
+    """At most ``most`` rows, classes in proportion."""
     if len(bank.label) <= most:
         return bank
     return _rows(bank, splits.carve(bank.label.numpy(), most, seed)[1])

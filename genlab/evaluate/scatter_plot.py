@@ -1,4 +1,4 @@
-"""A picture of features in two dimensions, coloured by label."""
+"""Scatter plot of features in two dimensions, coloured by label."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import torch
 
 from genlab.metrics import Bank
 
-MOST_PCA, MOST_TSNE = 5_000, 2_000  # points that still make a readable picture in seconds
+MOST_PCA, MOST_TSNE = 5_000, 2_000  # points that still make a readable image in seconds
 MOST_CLASSES = 20  # that a legend can hold; more are only coloured
 
 
 def project(bank: Bank, tsne: bool = False, seed: int = 0) -> tuple[np.ndarray, np.ndarray, str]:
-    """Points (N, 2), their labels (N,), and how they came about.
+    """Project features to points (N, 2), with their labels (N,) and the name of the projection.
 
     Args:
         bank: features; at most 5,000 of them (2,000 for t-SNE) are drawn.
         tsne: scikit-learn's t-SNE (van der Maaten & Hinton 2008) instead of the two principal
-            components. Its distances between groups, and the groups' sizes, mean nothing.
-        seed: of the choice of points and of t-SNE.
+            components. Distances between groups and their sizes are meaningless in it.
+        seed: seed of the choice of points and of t-SNE.
     """
     most = MOST_TSNE if tsne else MOST_PCA
     generator = torch.Generator().manual_seed(seed)
@@ -49,7 +49,7 @@ def scatter(
     seed: int = 0,
     names: Sequence[str] = (),
 ) -> Path:
-    """Write the picture of `project` as a PNG and return where; ``names`` are those of the labels.
+    """Write the plot of `project` as a PNG and return its path; ``names`` are those of the labels.
 
     Raises:
         ValueError: fewer than two images, or features of fewer than two numbers.
@@ -59,7 +59,9 @@ def scatter(
     from matplotlib.figure import Figure
 
     if min(bank.features.shape) < 2:
-        raise ValueError(f"no picture of features {tuple(bank.features.shape)} in two dimensions")
+        raise ValueError(
+            f"features {tuple(bank.features.shape)} cannot be plotted in two dimensions"
+        )
     points, label, how = project(bank, tsne, seed)
     figure = Figure(figsize=(7.5, 6), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
@@ -76,7 +78,7 @@ def scatter(
             mine[:, 0], mine[:, 1], s=size, linewidths=0, alpha=0.8, color=colour, label=name
         )
     if len(classes) <= MOST_CLASSES:
-        scale = (50 / size) ** 0.5  # the legend's dots are large whatever the picture's are
+        scale = (50 / size) ** 0.5  # the legend's dots are large whatever the image's are
         figure.legend(title="label", loc="outside right upper", markerscale=scale, frameon=False)
     axes.set(title=f"{title}\n{how}, {len(label):,} images", xticks=[], yticks=[])
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The methods: one LightningModule a file; the list of files is the list of methods."""
+"""Methods: one LightningModule a file; the list of files is the list of methods."""
 
 from __future__ import annotations
 

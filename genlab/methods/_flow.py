@@ -1,4 +1,4 @@
-"""The common part of NICE, RealNVP and Glow: what any flow of images can do with its layers."""
+"""Common base of the flow methods NICE, RealNVP and Glow."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class FlowMethod(L.LightningModule):
 
     @torch.no_grad()
     def interpolate(self, start: Tensor, end: Tensor, steps: int, spherical: bool = True) -> Tensor:
-        """From latents to latents on an arc, or a line: 2 x (B, C, H, W) -> (B, steps, C, H, W)."""
+        """Arcs or lines between latents: 2 x (B, C, H, W) -> (B, steps, C, H, W)."""
         paths = latent_path(self.encode(start), self.encode(end), steps, spherical)  # (B, steps, D)
         return torch.stack([self.decode(path) for path in paths])
 
@@ -66,7 +66,7 @@ class FlowMethod(L.LightningModule):
         return self.flow.log_prob(image, self.cell_noise(image), label)
 
     def cell_noise(self, image: Tensor) -> Tensor:
-        """Where in its cell each pixel lies, uniform in [0, 1): -> (B, C, H, W)."""
+        """Position of each pixel in its cell, uniform in [0, 1): -> (B, C, H, W)."""
         return torch.rand_like(image)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:

@@ -28,11 +28,11 @@ class Autoencoder(L.LightningModule):
         encoder: ``mlp``, ``conv`` or a timm name; see `networks.image_encoder`.
         decoder: ``mlp`` or ``conv``.
         hidden_dims: widths of the dense layers of the encoder; the decoder's run reversed.
-        activation: of the dense layers.
+        activation: activation of the dense layers, by name.
         likelihood: ``bernoulli`` (cross entropy) or ``gaussian`` (squared error, unit variance).
-        optimizer: how to train; see `optim.build`.
-        encoder_kwargs: to the encoder's network.
-        decoder_kwargs: to the decoder's network.
+        optimizer: settings of the optimiser; see `optim.build`.
+        encoder_kwargs: arguments of the encoder's network.
+        decoder_kwargs: arguments of the decoder's network.
 
     Raises:
         ValueError: an argument is out of its range.

@@ -30,13 +30,13 @@ class BYOL(L.LightningModule):
         encoder: name of f; see `networks.encoder`.
         projector_dims: hidden widths and output width D of the projector g.
         predictor_dims: hidden widths and output width D of the predictor q, of the online network
-            only; null leaves it away, to see the collapse.
+            only; null omits it, to see the collapse.
         head_norm: ``batch``, ``layer`` or null, between the layers of both.
         ema_decay: tau of the target at the start; it rises to 1 along a cosine.
-        optimizer: how to train; see `optim.build`.
-        encoder_kwargs: to the encoder (``stem``, ``width`` ...).
+        optimizer: settings of the optimiser; see `optim.build`.
+        encoder_kwargs: arguments of the encoder (``stem``, ``width`` ...).
         pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
-        pretrained_options: how to load them.
+        pretrained_options: options for loading them.
 
     Raises:
         ValueError: an argument is out of its range, or an unknown encoder.
@@ -97,7 +97,7 @@ class BYOL(L.LightningModule):
         return {"loss": loss} | similarities(p1, t2)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """What callbacks judge: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
+        """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
         h = self.encoder(batch["image"])
         return {"feature": h, "embedding": self.projector(h)}
 

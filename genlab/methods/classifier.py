@@ -1,4 +1,4 @@
-"""Classifier: supervised training of an encoder and a linear head; also the judge of samples.
+"""Classifier: supervised training of an encoder and a linear head; also measures samples.
 
 Every trick is a switch that is off by default: focal loss (Lin et al. 2017, arXiv:1708.02002),
 flooding (Ishida et al. 2020, arXiv:2002.08709), label smoothing (Szegedy et al. 2015,
@@ -40,22 +40,22 @@ class Classifier(L.LightningModule):
         channels: C of the images.
         image_size: H = W in pixels.
         encoder: ``small_cnn`` or a timm name; see `networks.encoder`.
-        optimizer: how to train; see `optim.build`.
-        encoder_kwargs: to the encoder (``stem``, ``width``, ``drop_path_rate`` ...).
+        optimizer: settings of the optimiser; see `optim.build`.
+        encoder_kwargs: arguments of the encoder (``stem``, ``width``, ``drop_path_rate`` ...).
         pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
-        pretrained_options: how to load them.
+        pretrained_options: options for loading them.
         freeze: the encoder's first stages that are not trained, a number or ``all``.
-        dropout: chance that a feature is dropped before the head.
+        dropout: probability that a feature is dropped before the head.
         loss: ``cross_entropy``, ``focal`` (softmax) or ``binary_focal`` (one sigmoid a class).
-        focal_gamma: how much less well-classified images count; 0 is cross entropy.
+        focal_gamma: focusing exponent gamma; 0 is cross entropy.
         focal_alpha: weight of the right class in ``binary_focal``, 1 - alpha of the others.
         label_smoothing: share of the target spread evenly over the classes.
-        flooding: b, the training loss that is not to be undercut; 0 for none.
+        flooding: flood level b: the training loss is kept above it; 0 for none.
         class_weights: ``none``, ``balanced`` (N / (K N_k) of the training images) or K numbers,
             used as they are.
         mixup: a of mixup's Beta(a, a); 0 for none.
         cutmix: a of CutMix's; 0 for none.
-        mix_prob: chance that a batch is mixed.
+        mix_prob: probability that a batch is mixed.
         prior_bias: start the head at the classes' frequencies, or at 0.01 with ``binary_focal``.
         tta: ``none``, or ``hflip``: outside training, logits are the mean over image and mirror
             image.
@@ -114,7 +114,7 @@ class Classifier(L.LightningModule):
         self.class_report = ClassReport(num_classes)
 
     def setup(self, stage: str) -> None:
-        """What class counts decide, at the start of training; a checkpoint brings its own."""
+        """Set what depends on class counts, when training starts; a checkpoint has its own."""
         if stage != "fit" or self.from_data is None or self.from_data:
             return
         counts = self._class_counts()
@@ -138,7 +138,7 @@ class Classifier(L.LightningModule):
         return (scores + self.head(self.encoder(image.flip(-1)))) / 2
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Of the classes; with ``binary_focal`` a row need not sum to one: (B, K) -> (B, K)."""
+        """Class probabilities; with ``binary_focal`` rows need not sum to 1: (B, K) -> (B, K)."""
         binary = self.hparams["loss"] == "binary_focal"
         return logits.float().sigmoid() if binary else logits.float().softmax(1)
 
@@ -196,7 +196,7 @@ class Classifier(L.LightningModule):
         data = getattr(lightning_parts.trainer_of(self), "datamodule", None)
         counts = getattr(data, "class_counts", None)
         if counts is None:
-            raise ValueError("class_weights and prior_bias need data that know their class_counts")
+            raise ValueError("class_weights and prior_bias require data with class_counts")
         padded = list(counts) + [0] * (self.hparams["num_classes"] - len(counts))
         return torch.tensor(padded, dtype=torch.float32, device=self.device).clamp(min=1)
 
@@ -206,10 +206,10 @@ class Classifier(L.LightningModule):
 
 
 def _check(given: dict[str, Any]) -> None:
-    """Refuse what is out of range; the encoder and `Mixing` look after their own.
+    """Validate arguments; the encoder and `Mixing` validate their own.
 
     Raises:
-        ValueError: says which, and what it may be.
+        ValueError: an argument is out of range; the message gives the range.
     """
     classes, weights = given["num_classes"], given["class_weights"]
     if classes < 2:

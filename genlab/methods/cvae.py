@@ -35,13 +35,14 @@ class CVAE(L.LightningModule):
         encoder: ``mlp``, ``conv`` or a timm name; see `networks.image_encoder`.
         decoder: ``mlp`` or ``conv``.
         hidden_dims: widths of the dense layers of the encoder; the decoder's run reversed.
-        activation: of the dense layers.
-        likelihood: of a pixel: ``bernoulli``, ``gaussian`` or ``discretized_logistic``.
+        activation: activation of the dense layers, by name.
+        likelihood: distribution of a pixel: ``bernoulli``, ``gaussian`` or
+            ``discretized_logistic``.
         scale: the standard deviation of the latter two.
         kl_weight: beta.
-        optimizer: how to train; see `optim.build`.
-        encoder_kwargs: to the encoder's network.
-        decoder_kwargs: to the decoder's network.
+        optimizer: settings of the optimiser; see `optim.build`.
+        encoder_kwargs: arguments of the encoder's network.
+        decoder_kwargs: arguments of the decoder's network.
 
     Raises:
         ValueError: an argument is out of its range; in training, an image without a label.
@@ -108,7 +109,7 @@ class CVAE(L.LightningModule):
         """Mean and log-variance of q(z|x, y): (B, C, H, W), (B,) -> 2 x (B, D)."""
         if self.class_map is not None:
             if label is None:
-                raise ValueError("the encoder sees labels: encode needs them")
+                raise ValueError("encode requires labels, because the encoder sees them")
             image = self.class_map(image, label)
         mean, logvar = self.encoder(image).chunk(2, dim=1)
         return mean, logvar
@@ -143,7 +144,7 @@ class CVAE(L.LightningModule):
         """Draw z from the classes' priors and decode: (n, C, H, W) in [0, 1].
 
         Args:
-            n: how many.
+            n: number of images.
             label: classes (n,); by default all in turn.
             temperature: widens or narrows the prior around its mean.
         """
@@ -217,7 +218,7 @@ class CVAE(L.LightningModule):
     def _elbo_terms(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         image, label = batch["image"], batch["label"]
         if bool(((label < 0) | (label >= self.num_classes)).any()):
-            raise ValueError(f"CVAE needs labels from 0 to {self.num_classes - 1} (-1: unknown)")
+            raise ValueError(f"CVAE requires labels from 0 to {self.num_classes - 1} (-1: unknown)")
         mean, logvar = self.encode(image, label)
         kl = losses.kl_normal(mean, logvar, *self._prior(label)).sum(1).mean()
         return self._nll(self.reparametrize(mean, logvar), image, label).mean(), kl

@@ -1,4 +1,4 @@
-"""FixMatch: learn from a strongly augmented image what its weakly augmented twin is taken for.
+"""FixMatch: train the strong view of an image to predict the pseudo-label of the weak view.
 
 Sohn et al. 2020, arXiv:2001.07685; reference code google-research/fixmatch. By ``rule`` also
 pseudo-labels (Lee 2013), UDA (Xie et al. 2019, arXiv:1904.12848; without its annealing of labelled
@@ -40,7 +40,7 @@ class FixMatch(L.LightningModule):
         channels: C of the images.
         image_size: H = W in pixels.
         encoder: name of a backbone; see `networks.encoder`.
-        rule: which unlabelled images count how much, and what is learnt from them: ``fixmatch``,
+        rule: weights and targets of the unlabelled images: ``fixmatch``,
             ``pseudo_label``, ``uda``, ``flexmatch``, ``freematch`` or ``softmatch``.
         threshold: tau of the first four, in (0, 1]; the papers: 0.95, UDA 0.8.
         temperature: T by which ``uda`` sharpens what it learns; unused by hard labels, and the
@@ -50,12 +50,12 @@ class FixMatch(L.LightningModule):
         fairness: weight of FreeMatch's fairness loss (the paper: 0.01 to 0.05).
         align: distribution alignment of the weak predictions with ``uniform`` classes or with
             those of the ``labels``; ``none`` for none. In ``softmatch`` for the weights alone.
-        decay: share that an update keeps of the running statistics of the last two rules and of
+        decay: fraction kept at each step of the running statistics of the last two rules and of
             the alignment.
-        optimizer: how to train; see `optim.build`.
-        encoder_kwargs: to the encoder (``variant``, ``width`` ...).
+        optimizer: settings of the optimiser; see `optim.build`.
+        encoder_kwargs: arguments of the encoder (``variant``, ``width`` ...).
         pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
-        pretrained_options: how to load them.
+        pretrained_options: options for loading them.
 
     Raises:
         ValueError: an argument is out of its range, or an unknown encoder or rule.
@@ -97,7 +97,7 @@ class FixMatch(L.LightningModule):
         self.class_report = ClassReport(num_classes)
 
     def setup(self, stage: str) -> None:
-        """What the data decide, at the start of training; a checkpoint brings its own."""
+        """Set what depends on the data, when training starts; a checkpoint has its own."""
         data: Any = getattr(lightning_parts.trainer_of(self), "datamodule", None)
         if stage != "fit" or getattr(data, "label_record", None) is None:
             return
@@ -235,17 +235,17 @@ def _parts(batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[
 
 
 def _check(given: dict[str, Any]) -> None:
-    """Refuse what is out of range; the encoder looks after its own.
+    """Validate arguments; the encoder validates its own.
 
     Raises:
-        ValueError: says which, and what it may be.
+        ValueError: an argument is out of range; the message gives the range.
     """
     if (given["optimizer"] or {}).get("sam"):
         raise ValueError("optimizer.sam sees every batch twice, this method's statistics must not")
     if given["num_classes"] < 2:
         raise ValueError(f"num_classes must be at least 2, got {given['num_classes']}")
     if given["rule"] not in RULES:
-        raise ValueError(f"rule {given['rule']!r} is unknown; {nearest(given['rule'], RULES)}")
+        raise ValueError(f"unknown rule {given['rule']!r}; {nearest(given['rule'], RULES)}")
     if given["align"] not in ALIGNED:
         raise ValueError(f"unknown align {given['align']!r}; choose from {', '.join(ALIGNED)}")
     if not 0 < given["threshold"] <= 1:

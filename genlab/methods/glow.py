@@ -31,27 +31,27 @@ NETWORKS = ("conv", "mlp")
 
 
 class Glow(FlowMethod):
-    """Normalizing flow with learned mixtures of the channels and learned priors of what is done.
+    """Normalizing flow with learned mixtures of channels and learned priors of factored-out halves.
 
     Args:
         channels: C of the images.
         image_size: H = W in pixels.
         num_classes: K of a conditional flow.
-        network: of the couplings: ``conv`` or ``mlp`` (flattened images).
+        network: network of the couplings: ``conv`` or ``mlp`` (flattened images).
         scales: levels L; each begins with a squeeze, all but the last end with a split.
-        steps: K, of each level.
+        steps: number K of steps at each level.
         width: channels of the convolutions.
         hidden_dims: widths of an ``mlp``.
         coupling: ``affine``, ``additive`` or ``spline``.
-        bins: of a spline.
-        bound: a spline changes what lies in [-bound, bound].
-        mixing: of channels before each coupling: 1x1 convolution held as ``lu`` or ``plain``, or
+        bins: number of bins of a spline.
+        bound: half the side of the box in which a spline acts.
+        mixing: mixing of channels before each coupling: 1x1 convolution as ``lu`` or ``plain``, or
             a fixed ``shuffle``.
         conditional: latents have a mean and a deviation for each class.
-        preprocess: from pixels to numbers, see `networks.pixels.Pixels`.
+        preprocess: map from pixels to numbers, see `networks.flows.dequantise`.
         levels: values a pixel can have.
-        alpha: of the logit.
-        optimizer: how to train; see `optim.build`.
+        alpha: margin of the logit that keeps it finite.
+        optimizer: settings of the optimiser; see `optim.build`.
 
     Raises:
         ValueError: an argument is out of its range.

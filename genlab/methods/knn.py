@@ -1,6 +1,6 @@
 """KNN: the weighted nearest neighbours of a frozen encoder's features; nothing is trained.
 
-Wu, Xiong, Yu, Lin 2018, arXiv:1805.01978, section 3.4; as a judge of self-supervised features,
+Wu, Xiong, Yu, Lin 2018, arXiv:1805.01978, section 3.4; as a measure of self-supervised features,
 Caron et al. 2021 (DINO), arXiv:2104.14294, with k = 20. Departures: see `metrics.knn_scores`.
 """
 
@@ -26,10 +26,10 @@ class KNN(L.LightningModule):
         num_classes: number of labels K.
         channels: C of the images.
         image_size: H = W in pixels.
-        encoder: see `networks.encoder`; on the command line null means that of ``pretrained``.
-        pretrained: weights of the encoder; False judges random features.
-        pretrained_options: how to load them; see `checkpoints.load_backbone`.
-        encoder_kwargs: to the encoder (``stem``, ``width`` ...).
+        encoder: name, see `networks.encoder`; on the command line null is that of ``pretrained``.
+        pretrained: weights of the encoder; False for random features.
+        pretrained_options: options for loading them; see `checkpoints.load_backbone`.
+        encoder_kwargs: arguments of the encoder (``stem``, ``width`` ...).
         k: neighbours that vote.
         temperature: T of their weights exp(similarity / T).
         distance: ``cosine`` or ``euclidean``.
@@ -60,7 +60,7 @@ class KNN(L.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         if encoder is None:
-            raise ValueError("pretrained=RUN is needed (or encoder=NAME, to judge random features)")
+            raise ValueError("KNN requires pretrained=RUN (or encoder=NAME, for random features)")
         self.knn = metrics.KNN(num_classes, k, temperature, distance)
         self.encoder = networks.encoder(
             encoder, channels, image_size, pretrained, pretrained_options, **(encoder_kwargs or {})
@@ -90,7 +90,7 @@ class KNN(L.LightningModule):
         self._keep(*bank)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Nothing: a loss of 0 without slope."""
+        """A loss of 0 without gradient: there is nothing to train."""
         return {"loss": self.clock.square()}
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
@@ -126,7 +126,7 @@ class KNN(L.LightningModule):
 
 
 def _make_room(method: Any, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    """A checkpoint's bank has as many rows as it has."""
+    """Make room for the rows of a checkpoint's bank."""
     for name in ("features", "label", "position"):
         if (rows := state_dict.get(prefix + name)) is not None:
             method.register_buffer(name, torch.empty_like(rows, device=method.device))

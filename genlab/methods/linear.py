@@ -26,16 +26,16 @@ class LinearProbe(L.LightningModule):
         num_classes: number of labels K.
         channels: C of the images.
         image_size: H = W in pixels.
-        encoder: see `networks.encoder`; on the command line null means that of ``pretrained``.
+        encoder: name, see `networks.encoder`; on the command line null is that of ``pretrained``.
         pretrained: weights of the encoder; False probes random features.
-        pretrained_options: how to load them; see `checkpoints.load_backbone`.
-        encoder_kwargs: to the encoder (``stem``, ``width`` ...).
-        batch_norm: standardise the features by batch norm without weights of its own. Over several
+        pretrained_options: options for loading them; see `checkpoints.load_backbone`.
+        encoder_kwargs: arguments of the encoder (``stem``, ``width`` ...).
+        batch_norm: standardise the features by batch norm without weights. Over several
             devices each has its own statistics unless ``trainer.sync_batchnorm`` is on.
         precompute: encode the training and validation images once, when training starts, and look
             the features up. The same training for a fraction of the time; the features of all
             images must fit in memory and the data must not be augmented.
-        optimizer: how to train the classifier; see `optim.build`.
+        optimizer: settings of the classifier's optimiser; see `optim.build`.
 
     Raises:
         ValueError: no encoder, fewer than two classes, or weights that do not fit.
@@ -59,7 +59,9 @@ class LinearProbe(L.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         if encoder is None:
-            raise ValueError("pretrained=RUN is needed (or encoder=NAME, to probe random features)")
+            raise ValueError(
+                "LinearProbe requires pretrained=RUN (or encoder=NAME, for random features)"
+            )
         if num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, got {num_classes}")
         self.encoder = networks.encoder(
@@ -95,7 +97,7 @@ class LinearProbe(L.LightningModule):
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         finish = getattr(data, "finish", None)
         if finish is not None and (finish.augment or finish.binarize == "dynamic"):
-            raise ValueError("precompute needs images that stay: take augment or binarize away")
+            raise ValueError("precompute needs fixed images: remove augment and binarize")
         loaders = {"train": data.bank_dataloader("train", shard=True), "val": data.val_dataloader()}
         with self.trainer.precision_plugin.forward_context():
             self.banks = {

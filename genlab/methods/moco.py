@@ -43,18 +43,18 @@ class MoCo(L.LightningModule):
         encoder: name of f; see `networks.encoder`.
         projector_dims: hidden widths and output width D of the projector.
         temperature: tau; divides the cosine similarities.
-        queue_size: K, keys that are remembered.
+        queue_size: K, number of keys in the queue.
         ema_decay: m of the momentum encoder.
         symmetric: each view is once query and once key, and the two losses are added.
         shuffle_bn: keys are encoded in another division of the batch than queries, so that the
             statistics of batch norm do not tell which belong together.
-        bn_splits: groups of a process's batch that batch norm treats apart, as so many devices
-            would: 2 groups on one process train what 2 processes train. Without groups or devices
-            shuffling does nothing.
-        optimizer: how to train; see `optim.build`.
-        encoder_kwargs: to the encoder (``stem``, ``width`` ...).
+        bn_splits: number of groups per process in which batch statistics are computed, to emulate
+            that many devices: 2 groups on one process train as 2 processes do. Without groups or
+            devices shuffling has no effect.
+        optimizer: settings of the optimiser; see `optim.build`.
+        encoder_kwargs: arguments of the encoder (``stem``, ``width`` ...).
         pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
-        pretrained_options: how to load them.
+        pretrained_options: options for loading them.
 
     Raises:
         ValueError: an argument is out of its range, or an unknown encoder.
@@ -107,7 +107,7 @@ class MoCo(L.LightningModule):
             check_groups(step // parts, self.bn_splits)
         split = any(isinstance(m, SplitBatchNorm) for m in self.encoder.modules())
         if self.bn_splits > 1 and not split:
-            raise ValueError("bn_splits and trainer.sync_batchnorm undo each other: choose one")
+            raise ValueError("bn_splits cannot be combined with trainer.sync_batchnorm")
         self.queue.keys.copy_(distributed.broadcast(self.queue.keys))
 
     def forward(self, image: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ class MoCo(L.LightningModule):
         return {"loss": loss} | similarities(q1, k2)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """What callbacks judge: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
+        """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
         h = self.encoder(batch["image"])
         return {"feature": h, "embedding": self.projector(h)}
 

@@ -36,15 +36,15 @@ class MoCoV3(L.LightningModule):
         predictor_dims: hidden widths and output width D of the predictor.
         head_norm: ``batch``, ``layer`` or null, between the layers of both; ``batch`` also after
             the projector's last map.
-        predictor_last_norm: also after the predictor's.
+        predictor_last_norm: True for batch norm also after the predictor's last map.
         temperature: tau; divides the cosine similarities, and the loss is multiplied by 2 tau.
         ema_decay: m of the momentum encoder at the start; it rises to 1 along a cosine.
         freeze_patch_embed: a ViT's patch embedding keeps its random start, without which the
             authors saw instability.
-        optimizer: how to train; see `optim.build`.
-        encoder_kwargs: to the encoder (``stem``, ``width`` ...).
+        optimizer: settings of the optimiser; see `optim.build`.
+        encoder_kwargs: arguments of the encoder (``stem``, ``width`` ...).
         pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
-        pretrained_options: how to load them.
+        pretrained_options: options for loading them.
 
     Raises:
         ValueError: an argument is out of its range, or an unknown encoder.
@@ -118,7 +118,7 @@ class MoCoV3(L.LightningModule):
         return {"loss": loss} | similarities(q1, k2)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """What callbacks judge: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
+        """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
         h = self.encoder(batch["image"])
         return {"feature": h, "embedding": self.projector(h)}
 

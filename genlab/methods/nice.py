@@ -29,14 +29,14 @@ class NICE(FlowMethod):
     Args:
         channels: C of the images.
         image_size: H = W in pixels.
-        couplings: additive ones, even and odd pixels taking turns; at least 3 for every pixel to
-            depend on every other.
+        couplings: number of additive couplings, even and odd pixels in turn; at least 3 for every
+            pixel to depend on every other.
         hidden_dims: widths of each coupling's MLP.
-        activation: between them.
+        activation: activation between their layers, by name.
         latents: ``logistic`` or ``normal``.
-        preprocess: from pixels to numbers, see `networks.pixels.Pixels`.
+        preprocess: map from pixels to numbers, see `networks.flows.dequantise`.
         levels: values a pixel can have.
-        optimizer: how to train; see `optim.build`.
+        optimizer: settings of the optimiser; see `optim.build`.
 
     Raises:
         ValueError: an argument is out of its range.

@@ -34,20 +34,22 @@ class RealNVP(FlowMethod):
     Args:
         channels: C of the images.
         image_size: H = W in pixels.
-        network: of the couplings: ``residual`` (convolutions) or ``mlp`` (flattened images).
-        scales: at each but the last: couplings, squeeze, couplings, half of the channels is done.
-        couplings: of each kind at a scale, one more at the last; of an ``mlp`` flow, in all.
+        network: network of the couplings: ``residual`` (convolutions) or ``mlp`` (flattened
+            images).
+        scales: number of scales; at each but the last: couplings, squeeze, couplings, and half of
+            the channels is factored out.
+        couplings: number of each kind at a scale, one more at the last; of an ``mlp`` flow, in all.
         width: channels of the residual networks.
-        blocks: in each of them.
+        blocks: residual blocks in each of them.
         hidden_dims: widths of an ``mlp``.
-        activation: of an ``mlp``.
+        activation: activation of an ``mlp``, by name.
         coupling: ``affine``, ``additive`` or ``spline``.
-        bins: of a spline.
-        bound: a spline changes what lies in [-bound, bound].
-        preprocess: from pixels to numbers, see `networks.pixels.Pixels`.
+        bins: number of bins of a spline.
+        bound: half the side of the box in which a spline acts.
+        preprocess: map from pixels to numbers, see `networks.flows.dequantise`.
         levels: values a pixel can have.
-        alpha: of the logit.
-        optimizer: how to train; see `optim.build`.
+        alpha: margin of the logit that keeps it finite.
+        optimizer: settings of the optimiser; see `optim.build`.
 
     Raises:
         ValueError: an argument is out of its range.

@@ -24,8 +24,9 @@ from genlab.metrics.embedding import similarities
 class SimCLR(L.LightningModule):
     """Contrastive learning with in-batch negatives.
 
-    The loss looks at the whole batch of all processes. Gradient accumulation is no larger batch:
-    each image then meets the negatives of its own part only.
+    The loss uses the whole batch of all processes. Gradient accumulation does not enlarge the set
+    of
+    negatives: each image then meets those of its own part only.
 
     Args:
         channels: C of the images.
@@ -34,10 +35,10 @@ class SimCLR(L.LightningModule):
         projector_dims: hidden widths and output width D of the projector g.
         projector_norm: ``batch`` (also after the last map), ``layer`` or null, between its layers.
         temperature: tau; divides the cosine similarities.
-        optimizer: how to train; see `optim.build`.
-        encoder_kwargs: to the encoder (``stem``, ``width`` ...).
+        optimizer: settings of the optimiser; see `optim.build`.
+        encoder_kwargs: arguments of the encoder (``stem``, ``width`` ...).
         pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
-        pretrained_options: how to load them.
+        pretrained_options: options for loading them.
 
     Raises:
         ValueError: an argument is out of its range, or an unknown encoder.
@@ -78,7 +79,7 @@ class SimCLR(L.LightningModule):
         return self.encoder(image)
 
     def embed(self, image: Tensor) -> Tensor:
-        """What the loss compares: (B, C, H, W) -> (B, D)."""
+        """Embeddings that the loss compares: (B, C, H, W) -> (B, D)."""
         return self.projector(self.encoder(image))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
@@ -88,7 +89,7 @@ class SimCLR(L.LightningModule):
         return {"loss": losses.nt_xent(z1, z2, self.temperature)} | similarities(z1, z2)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """What callbacks judge: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
+        """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
         h = self.encoder(batch["image"])
         return {"feature": h, "embedding": self.projector(h)}
 

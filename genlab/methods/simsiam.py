@@ -34,10 +34,10 @@ class SimSiam(L.LightningModule):
             the projector's last map.
         fix_predictor_lr: the predictor's learning rate follows no schedule.
         stop_gradient: false lets the gradient through the target too, to see the collapse.
-        optimizer: how to train; see `optim.build`.
-        encoder_kwargs: to the encoder (``stem``, ``width`` ...).
+        optimizer: settings of the optimiser; see `optim.build`.
+        encoder_kwargs: arguments of the encoder (``stem``, ``width`` ...).
         pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
-        pretrained_options: how to load them.
+        pretrained_options: options for loading them.
 
     Raises:
         ValueError: an argument is out of its range, or an unknown encoder.
@@ -96,7 +96,7 @@ class SimSiam(L.LightningModule):
         return {"loss": loss} | similarities(p1, z2)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """What callbacks judge: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
+        """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
         h = self.encoder(batch["image"])
         return {"feature": h, "embedding": self.projector(h)}
 

@@ -33,10 +33,11 @@ class VAE(L.LightningModule):
         encoder: ``mlp``, ``conv`` or a timm name; see `networks.image_encoder`.
         decoder: ``mlp`` or ``conv``.
         hidden_dims: widths of the dense layers of the encoder; the decoder's run reversed.
-        activation: of the dense layers.
-        likelihood: of a pixel: ``bernoulli``, ``gaussian`` or ``discretized_logistic``.
-        scale: of the latter two: a number, ``shared`` (one learned value a colour) or ``pixel``
-            (the decoder's choice at every pixel).
+        activation: activation of the dense layers, by name.
+        likelihood: distribution of a pixel: ``bernoulli``, ``gaussian`` or
+            ``discretized_logistic``.
+        scale: scale of the latter two: a number, ``shared`` (one learned value per channel) or
+            ``pixel`` (the decoder's choice at every pixel).
         kl_weight: beta.
         kl_warmup_steps: optimiser steps over which beta rises linearly from 0.
         free_bits: nats that each latent may cost for free; with the ELBO only.
@@ -44,9 +45,9 @@ class VAE(L.LightningModule):
         iw_start_step: optimiser step from which it does.
         path_gradient: differentiate log q(z|x) through z only: less noise near the optimum.
         iwae_samples: K of the bound reported on the test set.
-        optimizer: how to train; see `optim.build`.
-        encoder_kwargs: to the encoder's network.
-        decoder_kwargs: to the decoder's network.
+        optimizer: settings of the optimiser; see `optim.build`.
+        encoder_kwargs: arguments of the encoder's network.
+        decoder_kwargs: arguments of the decoder's network.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -85,7 +86,7 @@ class VAE(L.LightningModule):
             if self.hparams[name] < 0:
                 raise ValueError(f"{name} must be at least 0, got {self.hparams[name]}")
         if free_bits and (iw_samples > 1 or path_gradient):
-            raise ValueError("free_bits goes with the ELBO: iw_samples 1 and path_gradient false")
+            raise ValueError("free_bits requires iw_samples=1 and path_gradient=false")
         maps = losses.maps_per_channel(likelihood, scale)
         shape, dense = (channels, image_size), (hidden_dims, activation)
         self.encoder = networks.image_encoder(

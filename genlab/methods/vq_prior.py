@@ -26,7 +26,7 @@ from genlab.networks.autoencoders.transformer import CausalTransformer
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """What the prior asks of the method that makes codes of images."""
+    """Protocol of the method that turns images into codes."""
 
     num_codes: int
     code_shape: tuple[int, int]
@@ -52,13 +52,13 @@ class VQPrior(L.LightningModule):
         width: channels of the network.
         depth: its layers.
         heads: attention heads, for ``transformer``.
-        kernel_size: for ``pixelcnn``.
+        kernel_size: side of the kernels, for ``pixelcnn``.
         dropout: rate in the network.
         class_conditional: model p(codes | label) instead of p(codes).
         num_classes: number of labels.
         label_dropout: fraction of labels hidden in training, when class-conditional.
-        cache_codes: remember each training image's codes, so that it is encoded once.
-        optimizer: how to train; see `optim.build`.
+        cache_codes: True to keep each training image's codes, so that it is encoded once.
+        optimizer: settings of the optimiser; see `optim.build`.
 
     Raises:
         ValueError: no tokenizer, or something else than a VQ-VAE; an argument out of its range.
@@ -91,7 +91,7 @@ class VQPrior(L.LightningModule):
         self.tokenizer = _tokenizer(tokenizer, tokenizer_spec).requires_grad_(False).eval()
         self.hparams.update(tokenizer=None, tokenizer_spec=checkpoints.spec(self.tokenizer))
         if class_conditional and num_classes < 1:
-            raise ValueError(f"class_conditional needs classes, the data have {num_classes}")
+            raise ValueError(f"class_conditional requires classes, the data have {num_classes}")
         self.num_classes = num_classes if class_conditional else 0
         grid = (self.tokenizer.num_codes, self.tokenizer.code_shape)
         sizes = (width, depth, self.num_classes)
@@ -124,7 +124,7 @@ class VQPrior(L.LightningModule):
         """Draw n grids of codes: (n, h, w).
 
         Args:
-            n: how many.
+            n: number of grids.
             label: classes (n,), -1 for none. By default uniformly drawn ones when conditional.
             temperature: divides the logits; below 1 for likelier codes.
         """
@@ -133,7 +133,7 @@ class VQPrior(L.LightningModule):
         if label is None and self.num_classes:
             label = torch.randint(self.num_classes, (n,), device=self.device)
         elif label is not None and self.num_classes and int(label.max()) >= self.num_classes:
-            raise ValueError(f"label {int(label.max())} is none of {self.num_classes} classes")
+            raise ValueError(f"label {int(label.max())} is not one of {self.num_classes} classes")
         condition = self._condition(None if label is None else label.to(self.device))
         return self.prior.sample(n, condition, temperature)
 
@@ -182,7 +182,7 @@ class CodeCache:
     """Codes by data-set index, encoded anew whenever the image of that index has changed.
 
     A fingerprint of the pixels guards every entry, so the cache is right for augmented or
-    binarised data too (it only saves nothing there). It is no part of a checkpoint.
+    binarised data too (it only saves nothing there). It is not part of a checkpoint.
     """
 
     def __init__(self) -> None:

@@ -2,7 +2,7 @@
 
 Van den Oord, Vinyals, Kavukcuoglu 2017, arXiv:1711.00937. Reference code: deepmind/sonnet's
 ``vqvae_example.ipynb``. Departures: the quantiser's (see `networks.quantizer`); the reconstruction
-is a sum over pixels divided by ``pixel_variance``, beside a commitment summed over the code grid
+is a sum over pixels divided by ``pixel_variance``, with a commitment summed over the code grid
 (sonnet: both averaged), so that beta means the same for every image size.
 """
 
@@ -42,9 +42,9 @@ class VQVAE(L.LightningModule):
         init_from_data: take the first codebook from the first batch.
         likelihood: ``mse``, squared error / pixel_variance, or ``bernoulli``, cross entropy of
             logits.
-        pixel_variance: of the data, for ``mse`` (sonnet divides by it too).
+        pixel_variance: variance of the data, for ``mse`` (sonnet divides by it too).
         gumbel: arguments of `GumbelQuantizer`, for ``codebook: gumbel``.
-        optimizer: how to train; see `optim.build`.
+        optimizer: settings of the optimiser; see `optim.build`.
 
     Attributes:
         num_codes: K.

@@ -1,11 +1,11 @@
-"""WGAN-GP: a critic measures how far generated images are from real ones, a generator comes closer.
+"""WGAN-GP: a generator minimises the distance to real images that a critic estimates.
 
 Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville 2017, arXiv:1704.00028. The same file holds its
 family: WGAN, clipped weights (Arjovsky, Chintala, Bottou 2017, arXiv:1701.07875); WGAN-LP, the
 one-sided penalty (Petzka, Fischer, Lukovnikov 2018, arXiv:1709.08894); SNGAN, hinge and spectral
 norm (Miyato, Kataoka, Koyama, Yoshida 2018, arXiv:1802.05957); the non-saturating GAN (Goodfellow
 et al. 2014, arXiv:1406.2661). Departures: an average of the generator's weights is what samples;
-the class stands beside the noise, where Miyato and Koyama (2018, arXiv:1802.05637) use conditional
+the class is appended to the noise, where Miyato and Koyama (2018, arXiv:1802.05637) use conditional
 batch norm.
 """
 
@@ -56,20 +56,21 @@ class WGANGP(L.LightningModule):
         generator: ``mlp``, ``dcgan`` or ``resnet``; see `networks.generator`.
         critic: ``mlp``, ``dcgan`` or ``resnet``; see `networks.critic`.
         output: ``tanh`` for images in [0, 1], ``linear`` for numbers without bounds.
-        condition: null, or how the critic sees the class: ``projection``, ``concat``.
+        condition: null, or the form of the critic's class input: ``projection``, ``concat``.
         objective: ``wasserstein``, ``hinge`` or ``non_saturating``; see `losses.critic_loss`.
-        constraint: of the critic's slope: ``penalty`` (gradient norm 1 between real and fake),
-            ``one_sided_penalty`` (at most 1), ``clip`` (of weights), ``spectral_norm``, ``none``.
+        constraint: constraint of the critic's slope: ``penalty`` (gradient norm 1 between real and
+            fake), ``one_sided_penalty`` (at most 1), ``clip`` (of weights), ``spectral_norm``,
+            ``none``.
         penalty_weight, clip_value: lambda of the penalties; largest weight under ``clip``.
         n_critic: critic steps for each generator step.
-        ema_decay: of the average of the generator's weights; 0 keeps the last ones.
-        accumulate_grad_batches: parts that a batch is cut into, which pass one after the other:
-            less memory, the same gradient (but for batch norm).
+        ema_decay: decay of the average of the generator's weights; 0 keeps the last ones.
+        accumulate_grad_batches: number of parts of a batch that pass in turn: less memory, the same
+            gradient (except for batch norm).
         gradient_clip_val: largest norm of each network's gradient; null does not clip.
-        optimizer: how to train both; see `optim.build`. ``lr_scale: {critic: 4}`` gives the critic
-            a rate of its own. By default the paper's Adam.
-        generator_kwargs: to the generator's network (``width``, ``norm`` ...).
-        critic_kwargs: to the critic's network.
+        optimizer: settings of both optimisers; see `optim.build`. ``lr_scale: {critic: 4}`` gives
+            the critic a rate of its own. By default the paper's Adam.
+        generator_kwargs: arguments of the generator's network (``width``, ``norm`` ...).
+        critic_kwargs: arguments of the critic's network.
 
     Raises:
         ValueError: a value out of range; a penalty on a critic with batch norm; later, no label.
@@ -142,7 +143,7 @@ class WGANGP(L.LightningModule):
     def sample(self, n: int, label: Tensor | None = None, temperature: float = 1.0) -> Tensor:
         """Draw z of standard deviation ``temperature`` and decode: (n, C, H, W).
 
-        Of the classes ``label`` (n,), by default all in turn; without ``condition`` of none.
+        The classes are ``label`` (n,), by default all in turn; without ``condition`` none.
         """
         if label is None and self.num_classes:
             label = torch.arange(n) % self.num_classes
@@ -163,7 +164,7 @@ class WGANGP(L.LightningModule):
         return figures
 
     def critic_loss(self, real: Tensor, label: Tensor, z: Tensor, share: Tensor) -> dict[str, Any]:
-        """The loss and what to watch; the penalty looks at ``share`` of the way from fake to real.
+        """Loss and metrics; the penalty is taken at ``share`` of the way from fake to real.
 
         (B, C, H, W), (B,), (B, D), (B,) -> scalars.
         """
@@ -184,12 +185,12 @@ class WGANGP(L.LightningModule):
         return {"loss": loss} | figures
 
     def generator_loss(self, label: Tensor, z: Tensor) -> dict[str, Any]:
-        """What the critic, unchanged, thinks of fakes: (B,), (B, D) -> scalar."""
+        """Loss of the generator under the current critic: (B,), (B, D) -> scalar."""
         scores = self.critic(self.generator(z, label), label)
         return {"loss": losses.generator_loss(self.hparams["objective"], scores)}
 
     def gradient_norm(self, image: Tensor, label: Tensor) -> Tensor:
-        """Of the score by the image: (B, C, H, W), (B,) -> (B,)."""
+        """Norm of the gradient of the score by the image: (B, C, H, W), (B,) -> (B,)."""
         return losses.gradient_norm(lambda x: self.critic(x, label), image)
 
     def _critic_step(self, real: Tensor, label: Tensor) -> dict[str, Tensor]:
@@ -221,7 +222,7 @@ class WGANGP(L.LightningModule):
     def _backward(
         self, own: nn.Module, loss: Callable[..., dict[str, Any]], *batch: Tensor
     ) -> dict[str, Tensor]:
-        """Gradients for one network, from the batch in parts; the batch's mean figures."""
+        """Gradients for one network, from the batch in parts; the batch's mean metrics."""
         size, figures = len(batch[0]), dict[str, Tensor]()
         parts = min(size, self.hparams["accumulate_grad_batches"])
         inputs = None if distributed.active() else list(own.parameters())
@@ -244,7 +245,7 @@ class WGANGP(L.LightningModule):
             torch.nn.utils.clip_grad_norm_(own, self.hparams["gradient_clip_val"])
 
     def on_train_batch_end(self, *args: Any) -> None:
-        """Let what is logged next stand at the generator's steps: Lightning counts batches."""
+        """Set the logged step to the generator's steps: Lightning counts batches."""
         lightning_parts.set_logged_step(self.trainer, max(0, self.global_step - 1))
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
@@ -272,7 +273,7 @@ class WGANGP(L.LightningModule):
         ]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Where in the round of critic steps training is."""
+        """Position in the round of critic steps."""
         checkpoint["critic_steps"] = self.critic_steps
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -282,7 +283,7 @@ class WGANGP(L.LightningModule):
         label: Tensor = batch["label"]
         wrong = (label < 0) | (label >= self.num_classes)
         if self.num_classes and not label.is_cuda and wrong.any():  # a GPU would have to wait
-            raise ValueError(f"condition needs labels from 0 to {self.num_classes - 1}")
+            raise ValueError(f"condition requires labels from 0 to {self.num_classes - 1}")
         return label
 
     def _check_arguments(self) -> None:

@@ -1,4 +1,4 @@
-"""FixMatch's rules: how much each unlabelled image counts, and what is learnt from it.
+"""Pseudo-label rules of FixMatch: weight and target of each unlabelled image.
 
 A rule is called with probabilities of weak views (M, K), float32, and gives each image's weight
 (M,) in [0, 1]. After every optimiser step `update` moves its statistics, with the predictions of
@@ -19,13 +19,13 @@ from genlab.losses import sharpen
 
 
 class Rule(nn.Module):
-    """What rules have in common: strong views learn the classes of (aligned) weak predictions."""
+    """Common base of rules: strong views learn the classes of (aligned) weak predictions."""
 
     def begin(self, index: Tensor) -> None:
         """Make room for the unlabelled images, given by their index (N,), when training starts."""
 
     def target(self, q: Tensor, aligned: Tensor) -> Tensor:
-        """What is learnt, from predictions and aligned ones: 2 x (M, K) -> (M,) or (M, K)."""
+        """Targets from predictions and aligned predictions: 2 x (M, K) -> (M,) or (M, K)."""
         return aligned.argmax(1)
 
     def learner(self, weak: Tensor, strong: Tensor) -> Tensor:
@@ -90,8 +90,8 @@ class SharpenedTarget(FixedThreshold):
 class FlexThreshold(Rule):
     """FlexMatch: a lower threshold for classes that few images have been learnt as.
 
-    ``last`` (N,) holds the class that each unlabelled image, by its index, was last confidently
-    taken for; -1 for none yet, -2 where an index is not in the set.
+    ``last`` (N,) is the last confident prediction of each unlabelled image, by its index; -1 for
+    none yet, -2 where an index is not in the set.
 
     Args:
         num_classes: K.
@@ -120,7 +120,7 @@ class FlexThreshold(Rule):
         return (confidence >= self.thresholds()[label]).float()
 
     def thresholds(self) -> Tensor:
-        """Of each class, (K,)."""
+        """Threshold of each class, (K,)."""
         ones = torch.ones_like(self.last)
         counts = torch.zeros(self.num_classes + 2, device=self.last.device, dtype=torch.int64)
         counts.index_add_(0, self.last + 2, ones)  # not in the set, none yet, class 0 ...
@@ -128,7 +128,7 @@ class FlexThreshold(Rule):
         return self.threshold * share / (2 - share)
 
     def update(self, probability: Tensor, index: Tensor) -> None:
-        """Note what the images with ``index`` (M,) were confidently taken for."""
+        """Record the confident predictions of the images with ``index`` (M,)."""
         confidence, label = probability.max(1)
         sure = confidence >= self.threshold
         where, what = (distributed.gather_rows(x[sure]) for x in (index, label))
@@ -170,7 +170,7 @@ class FreeThreshold(Rule):
         return (confidence >= self.thresholds()[label]).float()
 
     def thresholds(self) -> Tensor:
-        """Of each class, (K,)."""
+        """Threshold of each class, (K,)."""
         return self.confidence * self.expected / self.expected.max()
 
     def update(self, probability: Tensor, index: Tensor) -> None:
@@ -239,7 +239,7 @@ RULES: dict[str, Callable[[int, float, float, float], Rule]] = {
 
 
 class Alignment(nn.Module):
-    """Distribution alignment: predictions as frequent, class by class, as they ought to be.
+    """Distribution alignment: predictions with the wanted class frequencies.
 
     Args:
         num_classes: K.

@@ -39,7 +39,7 @@ def inside(trusted: Collection[str] = ()) -> Iterator[None]:
     """Names come from inside a file until the end of this block.
 
     Args:
-        trusted: classes, or packages of them, that the file may name beside genlab's and plugins'.
+        trusted: classes, or packages of them, that the file may name, with genlab's and plugins'.
     """
     before = _now.trusted
     _now.trusted = frozenset(trusted)
@@ -67,7 +67,7 @@ def load_class(name: str, root: type, trusted: Collection[str] | None = None) ->
         name: short name or class path.
         root: class that it must be or descend from.
         trusted: None where the user typed the name; else the names (classes or packages) that are
-            allowed beside genlab's and plugins'. Within `inside` None means that block's.
+            allowed in addition to genlab's and plugins'. Within `inside` None means that block's.
 
     Raises:
         RecipeError: not importable, not a class, of another base, or not trusted.

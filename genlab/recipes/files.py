@@ -13,7 +13,7 @@ from genlab.internals.python_parts import drop_resolver
 
 
 def root() -> Path:
-    """The folder of shipped recipes: inside the installed package, or beside it in a checkout."""
+    """The folder of shipped recipes: inside the installed package, or next to it in a checkout."""
     packaged = Path(__file__).parents[1] / "_share" / "recipes"
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "recipes"
 

@@ -128,7 +128,7 @@ def files(plugin: Plugin, kind: str) -> dict[str, Path]:
 
 
 def recipe_folders() -> list[Path]:
-    """The plugins' folders of recipes, inside the package or beside it."""
+    """The plugins' folders of recipes, inside the package or next to it."""
     found = []
     for plugin in declared().values():
         if plugin.folder is not None:

@@ -71,7 +71,7 @@ def fit(files: list[str], overrides: list[str], resume: str | None, print_config
 
 
 def _requeued(folder: Path) -> bool:
-    """Whether this very Slurm job began the run in ``folder`` before it was requeued."""
+    """True if this very Slurm job began the run in ``folder`` before it was requeued."""
     facts = runs.read_json(folder / "run.json").get("slurm", {})
     same = facts.get("SLURM_JOB_ID") == os.environ.get("SLURM_JOB_ID")
     return slurm.inside() and slurm.restarts() > 0 and runs.is_run(folder) and same
@@ -229,7 +229,7 @@ def _finish(lab: Lab, run: Path) -> None:
 
 
 def has_test(lab: Lab) -> bool:
-    """Whether the method measures itself on the test split; self-supervised ones do not."""
+    """True if the method measures itself on the test split; self-supervised ones do not."""
     import lightning as L
 
     return type(lab.model).test_step is not L.LightningModule.test_step

@@ -1,4 +1,4 @@
-"""What a run directory remembers: facts at the start, figures and a summary at the end."""
+"""What a run directory remembers: facts at the start, metrics and a summary at the end."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def finite(value: Any) -> Any:
 
 
 def summary(run: Path, final: dict[str, Any], limit: str) -> None:
-    """A table of the last epoch beside the selected one and its test, and where things are.
+    """A table of the last epoch next to the selected one and its test, and where things are.
 
     ``limit`` is what ended training, ``max_epochs`` or ``max_steps``.
     """
@@ -120,6 +120,6 @@ def summary(run: Path, final: dict[str, Any], limit: str) -> None:
     shown = shlex.quote(shown)
     print(f"run       {shown}\nfigures   {shown}/metrics.json, metrics.csv")
     if any((run / "pictures").glob("*.png")):
-        print(f"pictures  {shown}/pictures/")
+        print(f"images  {shown}/pictures/")
     print(f"next      genlab evaluate {shown}")
     print(f"          genlab fit --resume {shown} trainer.{limit}=N")

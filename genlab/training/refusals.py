@@ -43,7 +43,7 @@ def check_groups(recipe: Recipe) -> None:
 
 
 def _check_trainer(recipe: Recipe, trainer: dict[str, Any]) -> None:
-    """No logger beside those of ``track``, no training of nothing; precision and callbacks."""
+    """No logger next to those of ``track``, no training of nothing; precision and callbacks."""
     if trainer.get("logger") not in (None, False):
         what = "loggers are set under track:, not trainer.logger"
         raise RecipeError(what, place(recipe, "trainer", "logger"))

@@ -18,10 +18,10 @@ def tree(here: Here) -> Path:
 
 def test_pack_says_what_it_made_and_checks_it(here: Here, tree: Path) -> None:
     out, _ = here("pack", "photos", "shards", "--size", "0.02")
-    assert "train: 24 pictures, 3 shards" in out
+    assert "train: 24 images, 3 shards" in out
     assert "data.root=shards" in out
     out, _ = here("pack", "--check", "shards")
-    assert "shards: all 24 pictures are as they were packed" in out
+    assert "shards: all 24 images are as they were packed" in out
     file = here.folder / "shards" / "train-000001.tar"
     content = bytearray(file.read_bytes())
     content[700] ^= 1
@@ -52,7 +52,7 @@ def test_what_is_wrong_is_said_in_a_line(here: Here, tree: Path) -> None:
         assert len(err.splitlines()) <= 2
     assert not (here.folder / "s").exists()
     out, _ = here("pack", "photos", "s", "--skip-broken")
-    assert "train: 22 pictures" in out
+    assert "train: 22 images" in out
     assert "left out 2 that cannot be read; first: " in out
 
 

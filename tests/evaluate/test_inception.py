@@ -59,7 +59,7 @@ def test_features_and_logits_are_those_of_torch_fidelity(tmp_path: Path) -> None
 
 
 def test_other_weights_and_other_images_are_refused() -> None:
-    with pytest.raises(ValueError, match="no weights of FID's Inception"):
+    with pytest.raises(ValueError, match="not weights of FID's Inception"):
         Inception({"head": torch.ones(1)})
     with pytest.raises(ValueError, match="takes bytes"):
         Inception()(torch.rand(1, 3, 32, 32))

@@ -54,7 +54,7 @@ def test_inception_is_loaded_from_the_folder_of_weights(
     assert logits is not None
     torch.testing.assert_close(logits, found @ weights["fc.weight"].T)  # as published: no bias
     torch.save({"x": torch.ones(1)}, tmp_path / INCEPTION)
-    with pytest.raises(ValueError, match="no weights of FID's Inception"):
+    with pytest.raises(ValueError, match="not weights of FID's Inception"):
         open_judge("inception")
 
 

@@ -210,7 +210,7 @@ def test_other_shapes_and_methods_that_draw_nothing_are_refused(
     with pytest.raises(ValueError, match="draws no samples"):
         judge(object(), nearest_mean, data, SAMPLES)
     colours = Judge("grey", "a judge of grey", 64, 0, 1, 8, nearest_mean.net)
-    with pytest.raises(ValueError, match="takes 1 colours, the images have 3"):
+    with pytest.raises(ValueError, match="takes 1 channels, the images have 3"):
         colours(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
 
 

@@ -250,7 +250,7 @@ def test_classes_in_turn_or_as_asked(condition: str) -> None:
     torch.manual_seed(2)
     assert not torch.allclose(method.sample(20, torch.zeros(20, dtype=torch.long)), turn)
     assert small().num_classes == 0
-    with pytest.raises(ValueError, match="condition needs labels from 0 to 9"):
+    with pytest.raises(ValueError, match="condition requires labels from 0 to 9"):
         method.validation_step({"image": turn, "label": torch.full((20,), -1)}, 0)
 
 

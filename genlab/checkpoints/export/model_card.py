@@ -14,8 +14,8 @@ from genlab.checkpoints.export.timm_folder import Parts
 TIMM = """\
 model = timm.create_model("local-dir:DIR", pretrained=True, num_classes=0).eval()
 settings = timm.data.resolve_model_data_config(model)
-picture = timm.data.create_transform(**settings, is_training=False)
-features = model(picture(image)[None])  # (1, {width})"""
+transform = timm.data.create_transform(**settings, is_training=False)
+features = model(transform(image)[None])  # (1, {width})"""
 
 TORCH = """\
 program = torch.export.load("DIR/model.pt2").module()
@@ -36,7 +36,7 @@ class Origin:
         method: class of the method.
         recipe: the resolved recipe.
         name: of the recipe.
-        figures: measured on this checkpoint.
+        figures: metrics measured on this checkpoint.
         facts: one line each: seed, step, versions ...
     """
 
@@ -65,7 +65,7 @@ def card(
         f"---\n{_header(parts, kind, license)}---",
         f"# {title}",
         _facts(parts, origin),
-        "## Figures\n\n" + _figures(origin.figures),
+        "## Metrics\n\n" + _figures(origin.figures),
         "## Use\n\n" + _use(parts, kind, repository),
     ]
     if origin.recipe:

@@ -66,10 +66,10 @@ def write_onnx(parts: Parts, folder: Path, program: Program) -> bool:
     """``model.onnx``: ``image``, of any batch size -> ``features`` (and ``logits``).
 
     Returns:
-        Whether onnxruntime is there to compare, and was seen to give the same figures to 1e-4.
+        Whether onnxruntime is there to compare, and was seen to give the same metrics to 1e-4.
 
     Raises:
-        CheckpointError: onnx or onnxscript is missing, or the figures differ.
+        CheckpointError: onnx or onnxscript is missing, or the metrics differ.
     """
     check_onnx()
     names = ["features"] if parts.head is None else ["features", "logits"]
@@ -87,7 +87,7 @@ def write_onnx(parts: Parts, folder: Path, program: Program) -> bool:
 
 
 def check_onnx() -> None:
-    """Whether ONNX files can be written here.
+    """True if ONNX files can be written here.
 
     Raises:
         CheckpointError: what is to be installed.
@@ -107,7 +107,7 @@ def _same_in_onnxruntime(parts: Parts, file: Path, program: Program) -> bool:
         expected = program(image)
     for found, wanted in zip(session.run(None, {"image": image.numpy()}), expected, strict=True):
         if not torch.allclose(torch.from_numpy(found), wanted, rtol=TOLERANCE, atol=TOLERANCE):
-            raise CheckpointError(f"onnxruntime gives other figures for {parts.name} than torch")
+            raise CheckpointError(f"onnxruntime gives other metrics for {parts.name} than torch")
     return True
 
 

@@ -60,7 +60,7 @@ def sees_image(model: nn.Module) -> list[str]:
 
 
 def is_small_stem(model: nn.Module, name: str, weight: Tensor | None) -> bool:
-    """Whether a first convolution is smaller than the file's on purpose: 3x3 at stride 1, for 7x7.
+    """True if a first convolution is smaller than the file's on purpose: 3x3 at stride 1, for 7x7.
 
     No resampling makes one of the other, as the small one sees each pixel of a small image.
     """

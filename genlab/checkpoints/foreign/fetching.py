@@ -29,7 +29,7 @@ _OFFLINE = "a local file or folder works too: pretrained=PATH"
 
 @dataclass
 class Fetched:
-    """A weights file on this machine, the configuration beside it, and its commit on the hub."""
+    """A weights file on this machine, the configuration next to it, and its commit on the hub."""
 
     file: Path
     config: dict[str, Any]
@@ -225,7 +225,7 @@ def _replace(folder: Path, fresh: Path) -> None:
 
 
 def _reach(url: str) -> bool:
-    """Whether a server answers at all, found out in seconds."""
+    """True if a server answers at all, found out in seconds."""
     answered = threading.Event()
 
     def ask() -> None:

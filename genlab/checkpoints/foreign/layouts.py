@@ -23,7 +23,7 @@ Shapes = dict[str, Size]
 TAKES = ("online", "student", "teacher", "ema")
 _NO_WEIGHTS = re.compile(r"optim|sched|scaler|callbacks|loops|hyper_param|hparams|args|config|rng")
 _MOMENTUM = re.compile(r"(^|_)(ema|swa|avg|averaged?|momentum|k|key|target|teacher)(_|$)")
-_LIVE = ("live_weights", "current_model_state")  # beside an averaged state_dict: genlab, Lightning
+_LIVE = ("live_weights", "current_model_state")  # next to an averaged state_dict: genlab, Lightning
 
 # Whose layout: a pattern that some "place name" matches; whether it is self-supervised, so that its
 # fc is a projector; whether the reference code normalises by ImageNet's mean and deviation.
@@ -94,7 +94,7 @@ class Candidate:
 
     @property
     def momentum(self) -> bool:
-        """Whether it is the slowly moving copy, by the words before its names."""
+        """True if it is the slowly moving copy, by the words before its names."""
         return self.slowness > 0
 
     @property
@@ -105,7 +105,7 @@ class Candidate:
         return "its momentum copy, not the online one" if self.momentum else "its online copy"
 
     def differs(self, other: Candidate) -> bool:
-        """Whether both have a tensor of the model's, with other values."""
+        """True if both have a tensor of the model's, with other values."""
         return differ(self.state, other.state, self.same & other.same)
 
 
@@ -210,7 +210,7 @@ def rivals(found: list[Candidate], chosen: Candidate) -> list[Candidate]:
 
 
 def differ(one: Tensors, other: Tensors, names: Iterable[str]) -> bool:
-    """Whether two states hold other values under any of some names."""
+    """True if two states hold other values under any of some names."""
     pairs = ((one[name], other[name]) for name in names)
     return any(a is not b and not torch.equal(a, b) for a, b in pairs)
 

@@ -47,7 +47,7 @@ def load_backbone(
     was to be loaded. Classifiers load where names and shapes agree, projectors never.
 
     Args:
-        model: timm's or one of the lab's, of the wanted geometry.
+        model: timm's or one of genlab's, of the wanted geometry.
         source: True or ``timm`` for timm's weights of this model, else as in `fetch.fetch`.
         take: where a file holds two copies, ``online`` (``student``) or ``ema`` (``teacher``).
             By default the online one; DINO's teacher; the average of a run with averaged weights.
@@ -188,7 +188,7 @@ def _order(one: Fit) -> tuple[float, int]:
 def _own_statistics(
     places: dict[str, Tensors], one: Candidate, own_run: bool
 ) -> tuple[Any, Any, str] | None:
-    """The buffers of genlab's `Encoder.normalize`, beside its backbone; older runs had none."""
+    """The buffers of genlab's `Encoder.normalize`, next to its backbone; older runs had none."""
     tensors = places.get(one.place, {})
     beside = one.prefix.removesuffix("backbone.") + "normalize."
     found = {key: tensors[beside + key] for key in ("mean", "std") if beside + key in tensors}

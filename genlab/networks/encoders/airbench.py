@@ -42,10 +42,10 @@ class Airbench(nn.Module):
     is trained.
 
     Args:
-        in_chans: colours of the images.
+        in_chans: number of image channels.
         stem_width: channels of the stem.
         widths: channels of each block; the source's are [64, 256, 256].
-        scale: of the features; it makes the first logits small.
+        scale: factor of the features; it makes the first logits small.
 
     Raises:
         ValueError: no block, or a width below 1.
@@ -60,7 +60,7 @@ class Airbench(nn.Module):
     ) -> None:
         super().__init__()
         if not widths or min(stem_width, *widths) < 1:
-            raise ValueError(f"airbench needs widths of at least 1, got {stem_width}, {widths}")
+            raise ValueError(f"airbench requires widths of at least 1, got {stem_width}, {widths}")
         self.stem = nn.Sequential(
             nn.Conv2d(in_chans, stem_width, 3, padding=1, bias=False),
             nn.BatchNorm2d(stem_width),

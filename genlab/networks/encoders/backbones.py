@@ -22,14 +22,14 @@ Made = tuple[nn.Module, dict[str, Any]]  # a network and its name, stem and kwar
 def backbone(
     name: str, in_chans: int, image_size: int, stem: str | None = None, **kwargs: Any
 ) -> Made:
-    """A network without classifier, and what it was made with.
+    """A network without classifier, and the arguments it was made with.
 
     Args:
-        name: see `encoder`.
-        in_chans: colours of the images.
-        image_size: their side in pixels.
+        name: name of the network, see `encoder`.
+        in_chans: number of image channels.
+        image_size: side of the images in pixels.
         stem: ``cifar`` or None.
-        **kwargs: to the network's constructor.
+        **kwargs: arguments of the network's constructor.
 
     Returns:
         The network, and ``name``, ``stem`` and ``kwargs``: a timm network without a stem is made
@@ -54,9 +54,9 @@ def surplus(
     """Arguments meant for another network that this one does not take; no weights are drawn.
 
     Args:
-        name: see `encoder`.
-        in_chans: colours of the images.
-        image_size: their side in pixels.
+        name: name of the network, see `encoder`.
+        in_chans: number of image channels.
+        image_size: side of the images in pixels.
         given: ``stem`` and arguments of the constructor.
         older: names of those that were given for another network.
     """
@@ -199,7 +199,7 @@ class _FixedError(UnknownArgumentError):
 
 
 def _make(name: str, kind: Callable[..., nn.Module], options: dict[str, Any]) -> nn.Module:
-    """Call a constructor; what it does not understand is said in one line."""
+    """Call a constructor; report an unknown argument in one line."""
     try:
         with warnings.catch_warnings():  # no patch of the first size fits; a smaller one follows
             warnings.filterwarnings("ignore", "Initializing zero-element tensors")

@@ -40,7 +40,7 @@ class CIFARResNet(nn.Module):
     ResNet-110 1.7 M, as in the paper's table 6.
 
     Args:
-        in_chans: colours of the images.
+        in_chans: number of image channels.
         depth: 6 n + 2, n blocks a stage.
         drop_path_rate: chance that the last block is skipped, growing linearly from 0 at the
             first (stochastic depth, Huang et al. 2016, arXiv:1603.09382).

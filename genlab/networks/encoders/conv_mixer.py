@@ -16,12 +16,12 @@ class PatchedConvMixer(ConvMixer):
     """timm's ConvMixer in patches that fit the images: (B, C, H, W) -> (B, dim).
 
     Args:
-        in_chans: colours of the images.
-        image_size: their side in pixels.
+        in_chans: number of image channels.
+        image_size: side of the images in pixels.
         dim: channels.
         depth: number of blocks.
         patch_size: side of a patch; None for about 16 x 16 patches an image.
-        **kwargs: to timm's ConvMixer (``kernel_size`` ...).
+        **kwargs: arguments of timm's ConvMixer (``kernel_size`` ...).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Backbones: any timm CNN, ViT or mixer, or one of the lab's, as image -> feature vector."""
+"""Backbones: any timm CNN, ViT or mixer, or one of genlab's, as image -> feature vector."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Encoder(nn.Module):
 
     Attributes:
         backbone: the bare network.
-        normalize: what is done to the image first.
+        normalize: normalisation of the image.
         out_dim: width F of the features.
-        in_chans, image_size: of the images it was made for.
+        in_chans, image_size: channels and side of the images it was made for.
         architecture: ``name``, ``stem``, ``kwargs`` of the backbone; a timm name without a stem is
             made again by `timm.create_model`.
-        report: of the pretrained weights, or None.
+        report: report of the pretrained weights, or None.
         layer_groups: names of the backbone's parameters, stage by stage.
-        channels_last: whether images enter in that memory layout.
+        channels_last: True if images enter in that memory layout.
         compiled: False, True or a mode, see `compile_backbone`.
     """
 
@@ -58,7 +58,7 @@ class Encoder(nn.Module):
     def features(self, image: Tensor) -> Tensor:
         """The last feature map: (B, C, H, W) in [0, 1] -> (B, F', h, w).
 
-        Of a ViT or mixer, the patches' tokens at their places, without the class token.
+        For a ViT or mixer, the patches' tokens at their places, without the class token.
         """
         return spatial(self.backbone, self._prepared(image))
 
@@ -66,7 +66,7 @@ class Encoder(nn.Module):
         """Run `forward` (not `features`) through `torch.compile`, here and in all copies.
 
         Args:
-            how: False for not, True, or one of `MODES`.
+            how: False for no compilation, True, or one of `MODES`.
         """
         self.compiled = how
         if how:
@@ -88,14 +88,14 @@ class Encoder(nn.Module):
         They stay in eval mode whatever `train` says: batch norm's statistics do not move.
 
         Raises:
-            ValueError: there are not so many stages, or pretrained weights left one of them fresh.
+            ValueError: there are fewer stages, or pretrained weights left one of them fresh.
         """
         self._frozen |= freezing.freeze(self.backbone, stages)
         self._refuse_frozen_noise()
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Encoder:
-        """Training mode, but for what is frozen."""
+        """Set training mode, except for frozen parts."""
         super().train(mode)
         for name in self._frozen:
             self.backbone.get_submodule(name).eval()
@@ -134,29 +134,30 @@ def encoder(
     """A backbone by its name, without classifier.
 
     Args:
-        name: a model registered with timm (``resnet18``, ``vit_tiny_patch16_224`` ...); one of the
-            lab's: ``small_cnn``, ``lenet``, ``nin``, ``airbench``, ``wrn_28_2`` (any depth and
-            width), ``resnet20_cifar`` (32, 44, 56, 110), ``convmixer_256_8`` (any width and
-            depth); or the dotted name of a class (``mylab.nets.MyNet``), see `naming`.
-        in_chans: colours of the images.
-        image_size: their side in pixels; a ViT gets position embeddings for it. Up to 64 px
+        name: a model registered with timm (``resnet18``, ``vit_tiny_patch16_224`` ...); one of
+            genlab's: ``small_cnn``, ``lenet``, ``nin``, ``airbench``, ``wrn_28_2`` (any depth and
+            width), ``resnet20_cifar`` (32, 44, 56, 110), ``convmixer_256_8`` (any width and depth);
+            or the dotted name of a class (``mylab.nets.MyNet``), see `naming`.
+        in_chans: number of image channels.
+        image_size: side of the images in pixels; a ViT gets position embeddings for it. Up to 64 px
             ViTs and mixers get a patch size that leaves about 8 x 8 patches, Swin about 16 x 16.
         pretrained: weights; True for timm's own, else anything `checkpoints.load_backbone` takes.
-        pretrained_options: to `checkpoints.load_backbone` (``take``, ``at_least`` ...).
+        pretrained_options: arguments of `checkpoints.load_backbone` (``take``, ``at_least`` ...).
         stem: ``cifar`` gives a ResNet a 3x3 stride-1 stem without max-pool, for small images.
-        normalize: ``mean`` and ``std`` of the colours. By default those that the pretrained
+        normalize: ``mean`` and ``std`` of the channels. By default those that the pretrained
             weights were trained with (averaged over red, green and blue where the images have
-            other colours), and none for fresh weights.
+            other channels), and none for fresh weights.
         grad_checkpointing: compute activations anew in the backward pass instead of keeping them;
             batch norm then sees each batch twice.
         channels_last: memory layout of weights and images; faster for CNNs on GPUs.
         compile: run the network through `torch.compile`; a mode of its (``reduce-overhead`` is
             CUDA graphs), or True for its default.
-        **timm_kwargs: to the network's constructor (``drop_path_rate``, ``patch_size`` ...).
+        **timm_kwargs: arguments of the network's constructor (``drop_path_rate``, ``patch_size``
+            ...).
 
     Raises:
         ValueError: unknown name (the nearest are listed), argument or stem, a size that the
-            network cannot take, a mode that there is not, or weights that do not fit.
+            network cannot take, an unknown mode, or weights that do not fit.
     """
     if not isinstance(compile, bool):
         check_names("encoder_kwargs.compile", [compile], MODES, "mode")
@@ -185,7 +186,7 @@ def encoder(
 
 
 def _load(made: Encoder, source: bool | str, options: dict[str, Any]) -> checkpoints.Report:
-    """Load pretrained weights; rank zero says what came."""
+    """Load pretrained weights; rank zero reports what was loaded."""
     where = True if source is True else str(source)
     report = checkpoints.load_backbone(made.backbone, where, **options)
     if process.is_first():
@@ -194,7 +195,7 @@ def _load(made: Encoder, source: bool | str, options: dict[str, Any]) -> checkpo
 
 
 def _colours(numbers: list[float], channels: int) -> list[float]:
-    """As they are for as many colours, else their mean for each: grey pictures, infrared ..."""
+    """Statistics of the channels, or their mean for each of other channels: grey, infrared ..."""
     same = len(numbers) == channels
     return numbers if same else [sum(numbers) / len(numbers)] * channels
 

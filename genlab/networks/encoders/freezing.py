@@ -1,4 +1,4 @@
-"""Which parts of a backbone are trained: its stages in order, and freezing the first of them."""
+"""Freezing of a backbone's first stages."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def freeze(backbone: nn.Module, stages: int | str) -> set[str]:
     """Stop training of the first stages.
 
     Args:
-        backbone: any network of the lab.
-        stages: how many, the stem being the first; or ``all``.
+        backbone: any network of genlab.
+        stages: number of stages, the stem being the first; or ``all``.
 
     Returns:
-        Names of the modules that hold nothing but frozen parameters: to be kept in eval mode, so
+        Names of the modules that contain only frozen parameters: to be kept in eval mode, so
         that batch norm keeps its statistics and dropout stays off.
 
     Raises:

@@ -1,7 +1,7 @@
 """Batch norm folded into the convolution before it: the same function with fewer operations.
 
-For inference alone. Which batch norm follows which convolution is not guessed from names or order:
-one pass over shapes tells who takes whose output, and whether anything else looks at it.
+For inference only. The batch norm that follows a convolution is not guessed from names or order:
+one pass over shapes finds which module uses which output, and whether anything else uses it.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ def fuse_conv_bn(module: nn.Module) -> nn.Module:
     """A copy in eval mode with every batch norm folded that directly follows one convolution.
 
     Args:
-        module: an encoder, a backbone, or anything that holds encoders. A ConvNeXt, a ViT or
+        module: an encoder, a backbone, or anything that contains encoders. A ConvNeXt, a ViT or
             another network without such pairs comes back as it is, copied.
 
     Returns:
         The copy. A folded batch norm leaves its activation (timm's kind has one), else an identity.
 
     Raises:
-        ValueError: neither a network of `networks.encoder` nor a holder of one.
+        ValueError: neither a network of `networks.encoder` nor a module that contains one.
     """
     fused = copy.deepcopy(module).eval()
     networks = [m for m in fused.modules() if hasattr(m, "image_shape")]
     if not networks:
-        raise ValueError(f"{type(module).__name__} holds no network made by networks.encoder")
+        raise ValueError(f"{type(module).__name__} contains no network made by networks.encoder")
     for network in networks:
         shape: Any = network.image_shape
         for conv, name in _pairs(network, torch.zeros(2, *shape, device="meta")):

@@ -22,7 +22,7 @@ class LeNet(nn.Module):
     connections in C3, torch's initialisation; a linear head for the radial basis functions.
 
     Args:
-        in_chans: colours of the images.
+        in_chans: number of image channels.
         image_size: their side, from 12 px. 28 px are padded to the paper's 32; below 32 px the
             other sizes are padded by two pixels a side as well.
         activation: ``relu``, or ``tanh`` as in the paper.

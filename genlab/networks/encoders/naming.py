@@ -1,4 +1,4 @@
-"""Names of backbones: models registered with timm, the lab's own, classes of anybody's.
+"""Names of backbones: models registered with timm, genlab's own, classes of anybody's.
 
 A class needs little to be a backbone: its constructor takes ``in_chans`` (and ``image_size``, if it
 has a parameter of that name), and ``forward`` maps images (B, C, H, W) to one vector each, (B, F).

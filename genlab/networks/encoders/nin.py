@@ -21,7 +21,7 @@ class NiN(nn.Module):
     their careful schedule; ``norm: false`` leaves it out), He initialisation for N(0, 0.05).
 
     Args:
-        in_chans: colours of the images.
+        in_chans: number of image channels.
         drop_rate: dropout behind the first and second block; 0.5 in the paper.
         norm: batch norm between convolution and ReLU.
     """

@@ -1,4 +1,4 @@
-"""What is done to the colours of an image before a backbone sees it."""
+"""Normalisation of an image's channels before a backbone."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 
 class Normalize(nn.Module):
-    """(image - mean) / std, colour by colour; the numbers are part of the checkpoint.
+    """(image - mean) / std, channel by channel; the numbers are part of the checkpoint.
 
     Args:
-        mean, std: one number for every colour, or one each.
+        mean, std: one number for all channels, or one each.
         channels: C.
 
     Raises:
@@ -27,7 +27,9 @@ class Normalize(nn.Module):
         for name, value in (("mean", mean), ("std", std)):
             numbers = torch.as_tensor(value, dtype=torch.float32).flatten()
             if len(numbers) not in (1, channels):
-                raise ValueError(f"normalize: {len(numbers)} numbers as {name}, {channels} colours")
+                raise ValueError(
+                    f"normalize: {len(numbers)} numbers as {name}, {channels} channels"
+                )
             self.register_buffer(name, numbers.expand(channels).clone())
         if not (self.std > 0).all():
             raise ValueError(f"normalize: std must be positive, got {std}")

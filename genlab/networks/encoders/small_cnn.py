@@ -13,7 +13,7 @@ class SmallCNN(nn.Sequential):
     (B, C, H, W) -> (B, 16 width).
 
     Args:
-        in_chans: colours of the images.
+        in_chans: number of image channels.
         width: channels of the first convolution.
     """
 

@@ -1,4 +1,4 @@
-"""Where a timm network keeps its pixels: stems and patches for small images, feature maps."""
+"""Stems and patch sizes of timm networks for small images, and their feature maps."""
 
 from __future__ import annotations
 

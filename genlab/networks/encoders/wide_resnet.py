@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 class Variant(NamedTuple):
-    """What the two published forms differ in; both have the same parameters."""
+    """Differences between the two published forms; both have the same parameters."""
 
     bn_momentum: float  # torch's: the share of the new batch
     bn_eps: float
@@ -59,7 +59,7 @@ class WideResNet(nn.Module):
     WRN-28-2 with a linear head of ten classes: 1,467,610 parameters.
 
     Args:
-        in_chans: colours of the images.
+        in_chans: number of image channels.
         depth: d = 6 n + 4, n blocks a stage.
         width: k.
         drop_rate: dropout between the convolutions of a block (the paper's 0.3 on CIFAR).

@@ -127,7 +127,7 @@ class Checkpoints(Checkpoint):
         self._save_pending(trainer)
 
     def _due(self, trainer: L.Trainer, step: int) -> bool:
-        """Whether ``last.ckpt`` is to be renewed after this step; the same on every rank."""
+        """True if ``last.ckpt`` is to be renewed after this step; the same on every rank."""
         if self.every_n_steps and step % self.every_n_steps == 0:
             return True
         if _training_ends(trainer, step):
@@ -181,7 +181,7 @@ class Checkpoints(Checkpoint):
 
 
 def _training_ends(trainer: L.Trainer, step: int) -> bool:
-    """Whether this is the last optimiser step that the trainer was asked for."""
+    """True if this is the last optimiser step that the trainer was asked for."""
     if 0 <= trainer.max_steps <= step:
         return True
     epochs = trainer.max_epochs
@@ -191,7 +191,7 @@ def _training_ends(trainer: L.Trainer, step: int) -> bool:
 
 
 def validation_follows(trainer: L.Trainer, batch_idx: int) -> bool:
-    """Whether Lightning validates after this training batch."""
+    """True if Lightning validates after this training batch."""
     if not trainer.enable_validation:
         return False
     every = trainer.check_val_every_n_epoch

@@ -127,7 +127,7 @@ class StepTimer(L.Callback):
         self._start: tuple[Any, float]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Set the clocks up, and the bare loop beside."""
+        """Set the clocks up, and the bare loop next to."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         self.clock = Clock(pl_module.device)
         self._turn = min(self.steps, 10) if self.clock.cuda else 1

@@ -1,4 +1,4 @@
-"""Where a run's figures go: metrics.csv always, Weights & Biases beside it."""
+"""Where a run's metrics go: metrics.csv always, Weights & Biases next to it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Tracking:
         project: W&B project.
         entity: W&B team or user; null is the account's default.
         group: W&B group; null is ``slurm-JOB`` in a job array, else the recipe's name.
-        tags: W&B tags beside method and data.
+        tags: W&B tags next to method and data.
         upload_checkpoints: ``off``, ``best`` or ``all``, as W&B artifacts.
         test_after_fit: evaluate the selected checkpoint on the test set, once, after training.
     """

@@ -97,5 +97,5 @@ def test_a_convolution_that_serves_others_too_is_left_alone() -> None:
 
 
 def test_what_holds_no_encoder_is_refused() -> None:
-    with pytest.raises(ValueError, match="Linear holds no network"):
+    with pytest.raises(ValueError, match="Linear contains no network"):
         fuse_conv_bn(nn.Linear(2, 2))
