@@ -70,7 +70,7 @@ class Parser(argparse.ArgumentParser):
 
 
 COMMANDS = {  # module of each command; it holds the function and its `<command>_options`
-    "ls": "ls", "show": "ls", "cp": "ls",
+    "ls": "ls", "show": "ls", "cp": "ls", "new": "new",
     "fit": "fit", "crossval": "crossval", "validate": "measure", "test": "measure",
     "sample": "samples", "reconstruct": "samples", "interpolate": "samples",
     "evaluate": "evaluate", "embed": "features", "predict": "features",
