@@ -113,6 +113,8 @@ def _check_timm_builds(parts: Parts) -> None:
     stem = parts.encoder.architecture["stem"]
     if not timm.is_model(parts.name.partition(".")[0]):
         raise CheckpointError(f"{parts.name} is not registered with timm; {OTHER_FORMAT}")
+    if not hasattr(parts.encoder.backbone, "num_classes"):
+        raise CheckpointError(f"{parts.name} has no num_classes, which timm reads; {OTHER_FORMAT}")
     if stem is not None:
         raise CheckpointError(f"timm cannot build {parts.name} with stem {stem}; {OTHER_FORMAT}")
 
