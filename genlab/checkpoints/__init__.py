@@ -1,4 +1,9 @@
-"""Checkpoints in and out: methods by the class that the file names, pretrained weights, writing."""
+"""Checkpoints in and out.
+
+A checkpoint is read safely in `safe_read`, without running code from the file; `loading` makes the
+method that it names, `writing` writes atomically. `foreign` loads others' weights into a backbone,
+`export` writes weights for other programs.
+"""
 
 from genlab.checkpoints.foreign.pretrained import backbone_of, load_backbone
 from genlab.checkpoints.foreign.report import Report

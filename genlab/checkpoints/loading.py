@@ -23,7 +23,7 @@ def read(path: str | Path) -> dict[str, Any]:
         Lightning's checkpoint dictionary. Read with ``weights_only=True``: no code can run.
 
     Raises:
-        CheckpointError: missing, truncated, not a checkpoint, or holding foreign objects.
+        CheckpointError: missing, truncated, not a checkpoint, or containing foreign objects.
     """
     try:
         file = runs.checkpoint(path)
@@ -31,7 +31,7 @@ def read(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(str(error)) from None
     content = content_of(file)
     if not isinstance(content, dict) or "state_dict" not in content:
-        raise CheckpointError(f"{file} is no Lightning checkpoint: it has no state_dict")
+        raise CheckpointError(f"{file} is not a Lightning checkpoint (no state_dict)")
     return content
 
 
@@ -101,7 +101,7 @@ def restore(
 
 
 def spec(method: L.LightningModule) -> dict[str, Any]:
-    """What `build` needs to make an equal, untrained method: plain data for a checkpoint."""
+    """Description from which `build` makes an equal, untrained method: plain data."""
     arguments = {k: v for k, v in method.hparams.items() if not k.startswith("_")}
     kind = type(method)
     return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}

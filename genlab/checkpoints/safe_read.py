@@ -1,4 +1,4 @@
-"""What lies in a weights file, read so that no code in it can run."""
+"""Safe reading of weights files: no code in them can run."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _HARMLESS: list[Any] = [
 
 
 def content(file: Path, unsafe_pickle: bool | None = None) -> Any:
-    """What a weights file holds, on the CPU.
+    """Read the content of a weights file, on the CPU.
 
     Args:
         file: PyTorch's zip or older pickle format, or safetensors, told apart by their content.
@@ -60,7 +60,8 @@ def content(file: Path, unsafe_pickle: bool | None = None) -> Any:
             where that is not on offer.
 
     Raises:
-        CheckpointError: empty, truncated, no weights file, or it names objects that could run code.
+        CheckpointError: empty, truncated, not a weights file, or naming objects that could run
+            code.
     """
     try:
         with file.open("rb") as stream:

@@ -1,6 +1,6 @@
-"""The command line: words in, one command called, errors as at most three lines and exit code 2.
+"""The command line: parses arguments, calls one command, reports errors in at most three lines.
 
-Nothing heavy is imported here: ``ls``, ``show``, ``cp`` and ``--help`` answer at once.
+Nothing heavy is imported here: ``ls``, ``show``, ``cp`` and ``--help`` answer immediately.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ for example
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose errors are one line and the nearest valid word, without a page of usage."""
+    """argparse with one-line errors and the nearest valid name, without a page of usage."""
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing."""
@@ -106,7 +106,7 @@ def run(words: Sequence[str]) -> int:
     """Run one command line; returns the exit code.
 
     Raises:
-        RecipeError, RunError, ValueError: input that the user can mend.
+        RecipeError, RunError, ValueError: input that the user can fix.
     """
     if not words or words[0] in ("-h", "--help", "--version"):
         _parser().parse_args(words or ["--help"])
@@ -138,7 +138,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
 
 
 def fail(message: str) -> NoReturn:
-    """Say what is wrong in at most three lines and leave with exit code 2."""
+    """Report an error in at most three lines and leave with exit code 2."""
     lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
     print("genlab: " + "\n  ".join(lines[:3]), file=sys.stderr)
     sys.exit(2)

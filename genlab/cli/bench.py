@@ -31,7 +31,7 @@ FOR_TIMING = {  # nothing of these belongs to a step
 
 
 def bench_options(parser: ArgumentParser) -> None:
-    """Where a training step's time goes, next to a bare loop.
+    """Time of a training step by phase, compared with a bare loop.
 
     The bare loop is the same method, networks, batches and augmentation without trainer, callbacks
     and metrics. On a CPU milliseconds are CPU time over all threads, which does not see waiting

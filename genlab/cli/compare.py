@@ -125,7 +125,7 @@ def _draw(groups: Sequence[Group], panels: Sequence[str], target: Path, title: s
 
 
 def cell(group: Group, metric: str) -> str:
-    """``0.912 ± 0.004``; in parentheses what is not final; what is not finite is said."""
+    """``0.912 ± 0.004``; in parentheses what is not final; others are counted."""
     one = group.summary(metric)
     bad = f" ({one['not_finite']} not finite)" if one["not_finite"] else ""
     if one["mean"] is None:

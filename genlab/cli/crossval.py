@@ -68,7 +68,7 @@ def _fit(words: list[str], identity: str) -> int:
 
 
 def summarise(figures: list[dict[str, Any]]) -> dict[str, Any]:
-    """Per figure of validation: its value in each fold, their mean and standard deviation (n - 1).
+    """Per validation metric: its value in each fold, their mean and standard deviation (n - 1).
 
     Args:
         figures: contents of each fold's metrics.json.
@@ -84,7 +84,7 @@ def summarise(figures: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def table(summary: dict[str, Any], target: Path) -> str:
-    """The summary for people: one line a figure."""
+    """The summary for people: one line per metric."""
     rows = [(key, row) for key, row in summary.items() if isinstance(row, dict)]
     width = max((len(key) for key, _ in rows), default=0)
     lines = [f"{summary['recipe']}: {summary['folds']} folds, mean ± standard deviation"]

@@ -41,7 +41,7 @@ def doctor() -> None:
     rows.append(("data", f"{names}; looked in {root} ({source})"))
     rows.append(("W&B", wandb_state()))
     sbatch = shutil.which("sbatch")
-    rows.append(("Slurm", sbatch or "no sbatch on the PATH: this is no cluster's login node"))
+    rows.append(("Slurm", sbatch or "no sbatch on the PATH: not on a Slurm login node"))
     rows.append(("runs", _runs_folder(Path("runs").absolute())))
     for name, value in rows:
         print(f"{name:<13} {value}")

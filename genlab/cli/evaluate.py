@@ -49,7 +49,7 @@ def evaluate(
     shots: str | None = None,
     tsne: bool = False,
 ) -> None:
-    """All test metrics of a method and of its features; with a judge, of its samples too."""
+    """All test metrics of a method and of its features; with --judge also of its samples."""
     from genlab import evaluate as evaluation
     from genlab.metrics.class_report import class_report_of
 
@@ -59,7 +59,7 @@ def evaluate(
     lab, file = open_run(*split_words(words))
     device = lab.trainer.strategy.root_device
     if judge and not hasattr(lab.model, "sample"):
-        raise RecipeError(f"{type(lab.model).__name__} draws no samples that --judge could judge")
+        raise RecipeError(f"{type(lab.model).__name__} does not sample; --judge requires samples")
     with refusals():
         by = evaluation.open_judge(judge, device) if judge else None
     figures = figures_of(lab, "test")

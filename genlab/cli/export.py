@@ -76,7 +76,9 @@ def _check(
     if push is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", push):
         raise RecipeError(f"--push {push} must be OWNER/NAME, a Hugging Face repository")
     if not re.fullmatch(r"[A-Za-z0-9.+-]+", license):
-        raise RecipeError(f"--license {license!r} is no SPDX identifier, such as mit or apache-2.0")
+        raise RecipeError(
+            f"--license {license!r} is not an SPDX identifier, such as mit or apache-2.0"
+        )
     if target.exists() and not target.is_dir():
         raise RecipeError(f"--out {target} is a file; name a folder")
     if target.is_dir() and any(target.iterdir()) and not force:

@@ -27,7 +27,7 @@ def _measure(kind: str, words: list[str], ckpt: str | None, as_json: bool) -> No
     lab, file = open_run(*split_words(words), ckpt)
     if kind == "test" and not has_test(lab):
         raise RecipeError(
-            f"{type(lab.model).__name__} has no test; genlab evaluate judges features"
+            f"{type(lab.model).__name__} has no test; genlab evaluate measures its features"
         )
     report(file, figures_of(lab, kind), as_json)
 

@@ -25,7 +25,7 @@ from genlab.recipes import COMMAND_LINE, Recipe
 
 @dataclass
 class Trial:
-    """One run of a sweep: its directory, and the words that are its own."""
+    """One run of a sweep: its directory and its own arguments."""
 
     run: Path
     words: list[str]
@@ -38,7 +38,7 @@ class Trial:
 
     @property
     def command(self) -> list[str]:
-        """What ``genlab fit`` gets: a run that has begun is continued."""
+        """Arguments of ``genlab fit``; a run that has begun is continued."""
         begun = runs.is_run(self.run)
         return ["--resume", str(self.run)] if begun else [*self.fixed, *self.words]
 
@@ -75,7 +75,7 @@ def sweep(
     if parallel < 1:
         raise RecipeError(f"--parallel {parallel} must be at least 1", COMMAND_LINE)
     if resume is not None and (words or random or name):
-        raise RecipeError(f"--resume {resume} goes on with its own words", COMMAND_LINE)
+        raise RecipeError(f"--resume {resume} continues with its own arguments", COMMAND_LINE)
     if resume is not None:
         folder, found = opened(resume, root)
     else:
@@ -100,17 +100,17 @@ def planned(
     """The folder and trials of a new sweep; nothing is written.
 
     Raises:
-        RecipeError: no such recipe, wrong words, or a name that is taken.
+        RecipeError: unknown recipe, wrong arguments, or a name that is taken.
     """
     files, overrides = split_words(words)
     found = axes.axes(overrides)
     if kept := [one.key for one in found if one.key.startswith("track.") and len(one.values) != 1]:
-        raise RecipeError(f"{kept[0]} says where runs are kept: it cannot vary", COMMAND_LINE)
+        raise RecipeError(f"{kept[0]} sets the folder of runs: it cannot vary", COMMAND_LINE)
     own = axes.drawn(found, random, seed) if random is not None else axes.grid(found)
     constant = [f"{one.key}={one.values[0]}" for one in found if len(one.values) == 1]
     recipe = recipes.resolve(files, constant)
     if name is not None and not re.fullmatch(r"[\w.-]+", name):
-        raise RecipeError(f"--name {name} may hold letters, digits, - _ .", COMMAND_LINE)
+        raise RecipeError(f"--name {name} may contain letters, digits, - _ .", COMMAND_LINE)
     identity = name or f"{process.new_id()}-sweep"
     root = Path((recipe.config.get("track") or {}).get("runs", "runs")).absolute()
     folder = root / recipe.name / identity
@@ -128,7 +128,7 @@ def planned(
 def _settings(
     constant: list[str], found: Sequence[axes.Axis], root: Path, identity: str
 ) -> list[str]:
-    """The words that all trials share: the user's, and where the sweep belongs.
+    """Arguments common to all trials: the user's, and the sweep's place.
 
     Settings are selected on validation data: only a sweep over nothing but seeds is tested.
     """
@@ -157,7 +157,7 @@ def opened(word: str, root: str) -> tuple[Path, list[Trial]]:
     if folder is None:
         names = {one.name for one in known}
         hint = nearest(word, names) or f"there are no sweeps under {root}/"
-        raise RunError(f"{word} is no sweep\n{hint}")
+        raise RunError(f"{word} is not a sweep\n{hint}")
     content = runs.read_json(folder / SWEEP)
     pairs = zip(content["runs"], content["trials"], strict=True)
     return folder, [Trial(folder.parent / name, own, content["fixed"]) for name, own in pairs]

@@ -29,7 +29,7 @@ def report(file: Path, figures: dict[str, Any], as_json: bool) -> None:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """What a method refuses to do is an input error."""
+    """Turn what a method refuses into an input error."""
     try:
         yield
     except ValueError as error:
@@ -37,7 +37,7 @@ def refusals() -> Iterator[None]:
 
 
 def target_of(out: str | None, file: Path, name: str) -> Path:
-    """Where a result goes: as asked, else into the run's images, else next to the checkpoint."""
+    """Path of a result: as given, else in the run's ``pictures/``, else next to the checkpoint."""
     if out is not None:
         return Path(out)
     run = file.parent.parent

@@ -1,4 +1,4 @@
-"""Which classes a recipe may name and what they take, told from the source without importing it."""
+"""Classes that a recipe may name and their parameters, read from source without an import."""
 
 from __future__ import annotations
 

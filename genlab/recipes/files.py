@@ -1,4 +1,4 @@
-"""Recipe files: where they are, what they are called, how their text is read."""
+"""Recipe files: their places, names and text."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def find(word: str | Path) -> Path:
 
 
 def name_of(file: Path) -> str:
-    """``vae/mnist`` for a shipped recipe or a run of it, the file's stem for one's own."""
+    """``vae/mnist`` for a shipped recipe or a run of it, the file's stem for your own."""
     file = file.resolve()
     if file.is_relative_to(root().resolve()):
         return file.relative_to(root().resolve()).with_suffix("").as_posix()
@@ -77,7 +77,7 @@ def facts(text: str) -> dict[str, str]:
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML with three mends: ``1e-3`` is a number, ``off`` a word, a key given twice an error."""
+    """YAML with three fixes: ``1e-3`` is a number, ``off`` a string, a repeated key an error."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()

@@ -1,8 +1,8 @@
-"""Recipes resolved: files and command-line words merged into one mapping, and pre-checked.
+"""Recipes resolved: files and arguments merged into one mapping, and pre-checked.
 
 A recipe is plain YAML for LightningCLI. ``config: FILE`` extends another recipe: mappings merge
 deeply, the child wins, ``key+:`` appends to a list, another ``class_path`` drops the arguments of
-the class it replaces. Command-line words ``key=value`` merge in the same way, last.
+the class it replaces. Arguments ``key=value`` of the command line merge in the same way, last.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _lineage(file: Path, below: tuple[Path, ...] = ()) -> list[tuple[Path, dict[
     try:
         target = relative if relative.is_file() else find(str(base))
     except RecipeError:
-        raise RecipeError(f"config: {base} is not there", str(file)) from None
+        raise RecipeError(f"config: {base} does not exist", str(file)) from None
     return [*_lineage(target, (*below, file)), (file, content)]
 
 
@@ -66,7 +66,7 @@ def word_to_mapping(word: str) -> dict[str, Any]:
     """``model.lr=1e-3`` -> ``{"model": {"lr": 0.001}}``.
 
     Raises:
-        RecipeError: a word without ``=``.
+        RecipeError: an argument without ``=``.
     """
     key, equals, value = word.removeprefix("--").partition("=")
     if not equals or not key:
@@ -120,14 +120,14 @@ def _leaves(node: dict[str, Any], prefix: str = "") -> Iterable[str]:
 
 
 def resolve(words: Iterable[str | Path], overrides: Iterable[str] = ()) -> Recipe:
-    """One recipe from files (later over earlier) and ``key=value`` words.
+    """One recipe from files (later over earlier) and ``key=value`` arguments.
 
     Raises:
         RecipeError: see `find`, `parse`, `check_keys`; a missing base; a circle.
     """
     files = [find(word) for word in words]
     if not files:
-        raise RecipeError("which recipe?", hint=nearest("", shipped()))
+        raise RecipeError("no recipe is given", hint=nearest("", shipped()))
     layers: dict[str, dict[str, Any]] = {}
     for file in files:
         for source, content in _lineage(file):
@@ -143,13 +143,15 @@ def resolve(words: Iterable[str | Path], overrides: Iterable[str] = ()) -> Recip
 
 
 def from_config(stamp: dict[str, Any], where: str, overrides: Iterable[str] = ()) -> Recipe:
-    """The recipe kept inside a checkpoint, with ``key=value`` words over it.
+    """The recipe kept inside a checkpoint, with ``key=value`` arguments over it.
 
     Raises:
         RecipeError: the checkpoint holds none.
     """
     if not isinstance(stamp.get("recipe"), dict):
-        raise RecipeError(f"{where} holds no recipe; name one: genlab test RECIPE --ckpt {where}")
+        raise RecipeError(
+            f"{where} contains no recipe; name one: genlab test RECIPE --ckpt {where}"
+        )
     recipe = Recipe(str(stamp.get("name", "recipe")), "", stamp["recipe"])
     for word in overrides:
         _lay(recipe, word_to_mapping(word), COMMAND_LINE)

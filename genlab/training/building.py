@@ -1,4 +1,4 @@
-"""From a resolved recipe to data, then model, then trainer, each built once."""
+"""Building of data, then model, then trainer from a resolved recipe, each once."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Kind = TypeVar("Kind", L.LightningModule, L.LightningDataModule)
 
 @dataclass
 class Lab:
-    """A recipe brought to life."""
+    """The objects of a recipe."""
 
     recipe: Recipe
     config: dict[str, Any]
@@ -59,7 +59,7 @@ def build(recipe: Recipe, run: Path) -> Lab:
 
     Args:
         recipe: resolved and pre-checked.
-        run: the directory that the run is going to use.
+        run: directory of the run.
 
     Raises:
         RecipeError: an unknown key, a wrong type or value; names the key, its file and a way out.
@@ -104,7 +104,7 @@ def _class_of(group: str, root: type[Kind], recipe: Recipe) -> type[Kind]:
 
 
 def _make(kind: type[Kind], arguments: Arguments) -> Kind:
-    """An object whose hyper-parameters are the recipe's words: plain data for a checkpoint."""
+    """An object whose hyper-parameters are the recipe's plain values, for a checkpoint."""
     own = {"_class_path": f"{kind.__module__}.{kind.__qualname__}"} | arguments.plain
     with _given_hyperparameters_context(own, INSTANTIATOR):
         return kind(**arguments.made())
@@ -139,7 +139,7 @@ def _trainer(settings: Arguments, checkpoints: Checkpoints, run: Path) -> L.Trai
     trainer = L.Trainer(**given)
     many_cpus = trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu"
     if many_cpus and given.get("sync_batchnorm"):
-        raise ValueError("trainer.sync_batchnorm is for GPUs: set it to false on CPUs")
+        raise ValueError("trainer.sync_batchnorm requires GPUs: set it to false on CPUs")
     watching: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     watching.append(SafeRequeue(checkpoints))  # last: others have seen the batch
     lean(trainer)
@@ -154,7 +154,7 @@ def _listed(value: Any) -> list[Any]:
 
 @contextmanager
 def _refusals(recipe: Recipe, kind: type) -> Iterator[None]:
-    """What constructors object to is an input error; a bug in the user's own class stays one."""
+    """Turn a constructor's refusal into an input error; a bug in the user's class stays a bug."""
     try:
         yield
     except RecipeError:
@@ -169,7 +169,7 @@ def _refusals(recipe: Recipe, kind: type) -> Iterator[None]:
 
 
 def _quieten() -> None:
-    """Without Lightning's device lists, advertisements and hints about things that are meant."""
+    """Suppress Lightning's device lists, advertisements and hints about intended settings."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (

@@ -1,4 +1,4 @@
-"""What is left of a recipe's ``encoder_kwargs`` when another encoder takes the place of its own."""
+"""Adaptation of a recipe's ``encoder_kwargs`` to another encoder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PLAIN: dict[str, Callable[..., Any]] = {"conv": ConvEncoder, "mlp": mlp}
 
 
 def drop_surplus(recipe: Recipe) -> None:
-    """Drop arguments meant for the former encoder that the present one does not take; say so.
+    """Drop arguments of the former encoder that the present one does not take; report them.
 
     Args:
         recipe: its ``model.encoder_kwargs`` are changed in place.

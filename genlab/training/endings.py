@@ -1,4 +1,4 @@
-"""How a training ends that does not come to its end: refused, stopped, or its data gone."""
+"""Early ends of a training: refused, stopped, or out of data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def input_errors(recipe: Recipe) -> Iterator[None]:
-    """Turn what data and model object to into an input error with the place."""
+    """Turn a refusal by data or model into an input error with its place."""
     try:
         yield
     except RecipeError:
@@ -39,7 +39,7 @@ def input_errors(recipe: Recipe) -> Iterator[None]:
 
 @contextmanager
 def early_refusals(lab: Lab, run: Path, new: bool) -> Iterator[None]:
-    """What genlab or Lightning refuses before the first checkpoint is an input error.
+    """Turn refusals before the first checkpoint into input errors.
 
     The directory of a ``new`` run goes again; an error from anywhere else keeps its traceback.
     """
@@ -70,12 +70,12 @@ def early_refusals(lab: Lab, run: Path, new: bool) -> Iterator[None]:
 
 
 def _lines(error: Exception) -> list[str]:
-    """Those of its text that are not empty; its name where none is."""
+    """The lines of an error's text that are not empty; its type's name if there are none."""
     return [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
 
 
 def _say_kept(lab: Lab, run: Path, error: Exception) -> None:
-    """Data that vanished, a full disk: what happened, what is kept, how to go on."""
+    """Report lost data or a full disk: what happened, what is kept, how to continue."""
     print(
         f"genlab: {lab.recipe.name} stopped after step {lab.trainer.global_step:,}: "
         f"{_lines(error)[-1]}\n"
@@ -85,7 +85,7 @@ def _say_kept(lab: Lab, run: Path, error: Exception) -> None:
 
 
 def leave(lab: Lab, run: Path, stop: Stopped) -> None:
-    """After a stop at a signal: close what is open, then let a job be requeued."""
+    """Leave after a stop at a signal: close open files, then let a job be requeued."""
     from genlab.training.tracking.wandb_run import WandbRun
 
     for logger in lab.trainer.loggers:

@@ -28,7 +28,7 @@ def fit(files: list[str], overrides: list[str], resume: str | None, print_config
         files: recipes, later over earlier.
         overrides: ``key=value`` settings, over all of them.
         resume: run to continue, in place of recipes.
-        print_config: whether to print all settings and stop.
+        print_config: True to print all settings and stop.
     """
     if resume is not None and files:
         raise RecipeError(f"--resume continues {resume} with its own recipe, not with {files[0]}")
@@ -58,7 +58,7 @@ def fit(files: list[str], overrides: list[str], resume: str | None, print_config
         _prepare(lab, checkpoint)
         runs.make(folder)
         if not run and runs.is_run(folder):
-            raise RunError(f"{folder} holds a run already; continue it with --resume {folder}")
+            raise RunError(f"{folder} contains a run already; continue it with --resume {folder}")
     with _owned(folder):
         try:
             _fit(lab, folder, checkpoint, resuming=run is not None)
@@ -130,7 +130,7 @@ def _fit(lab: Lab, run: Path, checkpoint: Path | None, resuming: bool) -> None:
 
 
 def _prepare(lab: Lab, checkpoint: Path | None) -> None:
-    """Load the data and try the batches, so that what is wrong is said before a run begins."""
+    """Load the data and try the batches, so that errors are reported before a run begins."""
     lab.data.trainer = lab.trainer
     with input_errors(lab.recipe):
         lab.data.prepare_data()
@@ -161,7 +161,7 @@ def _say_batch(lab: Lab) -> None:
 
 
 def _unlabelled(data: Any) -> str:
-    """What a batch size counts where most images have no label."""
+    """The unit of a batch size where most images have no label."""
     few = getattr(data, "few", None)
     return f" labelled images (and {few.plan.ratio} times as many others)" if few else ""
 
@@ -181,9 +181,9 @@ def _owned(run: Path) -> Iterator[None]:
 
 
 def _cut_back(lab: Lab, checkpoint: Path | None) -> int:
-    """Drop what metrics.csv says after the checkpoint; returns the checkpoint's step.
+    """Drop the rows of metrics.csv after the checkpoint; returns the checkpoint's step.
 
-    Of the rest, W&B is told again what it has lost.
+    Rows that W&B has lost are sent to it again.
     """
     from genlab.checkpoints import read
     from genlab.training.tracking.csv_log import CSVLog
@@ -202,7 +202,7 @@ def _cut_back(lab: Lab, checkpoint: Path | None) -> int:
 
 
 def _finish(lab: Lab, run: Path) -> None:
-    """Test the selected weights once, write metrics.json, say what there is."""
+    """Test the selected weights once, write metrics.json, print a summary."""
     from genlab.training.tracking.wandb_run import WandbRun
 
     trainer, best = lab.trainer, lab.checkpoints.best

@@ -48,7 +48,7 @@ def open_run(files: list[str], overrides: list[str], ckpt: str | None = None) ->
 
 
 def _take_method(recipe: Recipe, spec: dict[str, Any]) -> None:
-    """The checkpoint's own method and arguments instead of the recipe's; words still win."""
+    """The checkpoint's own method and arguments instead of the recipe's; arguments still win."""
     group = "model.init_args."
     words = {k.removeprefix(group) for k, v in recipe.origins.items() if v == COMMAND_LINE}
     changed = {k: v for k, v in recipe.arguments("model").items() if k in words}
@@ -57,7 +57,7 @@ def _take_method(recipe: Recipe, spec: dict[str, Any]) -> None:
 
 
 def figures_of(lab: Lab, kind: str) -> dict[str, Any]:
-    """What ``validate`` or ``test`` logs, as plain numbers; none where the method has no test."""
+    """Metrics that ``validate`` or ``test`` logs, as plain numbers; empty without a test."""
     if kind == "test" and not has_test(lab):
         return {}
     getattr(lab.trainer, kind)(lab.model, datamodule=lab.data, verbose=False)

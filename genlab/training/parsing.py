@@ -82,7 +82,7 @@ def parameters(kind: type) -> dict[str, inspect.Parameter]:
 
 
 def plain(value: Any) -> Any:
-    """Parsed settings as YAML has them: mappings, lists, words and numbers."""
+    """Parsed settings as in YAML: mappings, lists, strings and numbers."""
     if isinstance(value, Namespace):
         value = value.as_dict()
     if isinstance(value, dict):
@@ -101,7 +101,7 @@ def _explained(
     given: dict[str, Any],
     recipe: Recipe,
 ) -> RecipeError:
-    """What jsonargparse refuses: the key, what it must be, what it is."""
+    """Explain a refusal by jsonargparse: the key, what it must be, what it is."""
     found = re.match(r'Parser key "([\w.]+)"', str(error))
     if found is None:  # an argument is missing
         return RecipeError(f"{group}: {first_line(error)}", recipe.name)

@@ -1,4 +1,4 @@
-"""What a run directory remembers: facts at the start, metrics and a summary at the end."""
+"""Record of a run in its directory: facts at the start, metrics and a summary at the end."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def last_validation(run: Path) -> dict[str, float]:
 
 
 def finite(value: Any) -> Any:
-    """JSON knows no NaN: such a number becomes its name."""
+    """Replace NaN and infinity, which JSON lacks, by their names."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 

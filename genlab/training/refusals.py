@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, said with its key, its file and a way out."""
+"""Refusals of a recipe, each with its key, its file and a way out."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def check_groups(recipe: Recipe) -> None:
 
 
 def _check_trainer(recipe: Recipe, trainer: dict[str, Any]) -> None:
-    """No logger next to those of ``track``, no training of nothing; precision and callbacks."""
+    """Check a trainer: no logger but those of ``track``, limits above 0, precision, callbacks."""
     if trainer.get("logger") not in (None, False):
         what = "loggers are set under track:, not trainer.logger"
         raise RecipeError(what, place(recipe, "trainer", "logger"))

@@ -1,4 +1,4 @@
-"""What a recipe takes from elsewhere, made definite: runs by name, pretrained architectures."""
+"""Resolve a recipe's references to runs and pretrained architectures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FROM_RUNS = ("tokenizer",)  # arguments that name a run or checkpoint of genlab
 
 
 def pin(recipe: Recipe) -> None:
-    """Replace names by what they mean today, so that the resolved recipe means it tomorrow.
+    """Replace names by what they mean now, so that the resolved recipe keeps its meaning.
 
     A run becomes the path of its selected checkpoint. Where the recipe says ``encoder: null``,
     it becomes the one that ``pretrained`` holds, so that ``model.pretrained=RUN`` is enough.
@@ -22,7 +22,7 @@ def pin(recipe: Recipe) -> None:
         recipe: its model's arguments are changed in place.
 
     Raises:
-        RecipeError: an open encoder, and weights that do not say what they are of.
+        RecipeError: no encoder, and weights that do not name their network.
         RunError: no such run.
     """
     arguments = recipe.config["model"]["init_args"]
@@ -73,7 +73,7 @@ def _architecture(arguments: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
         raise RecipeError(str(error)) from None
     if found is None:
         where = f"{recipe.origin('model.init_args.encoder')}, model.encoder"
-        raise RecipeError(f"{source} does not say which network its weights are of", where,
+        raise RecipeError(f"{source} does not name the network of its weights", where,
                           "name it: model.encoder=NAME")  # fmt: skip
     own = arguments.get("encoder_kwargs") or {}
     theirs = {k: v for k, v in found["encoder_kwargs"].items() if k != "compile"}

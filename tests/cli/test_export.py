@@ -118,7 +118,7 @@ def test_wrong_words_are_refused_before_anything(
     ("method", "why"),
     [
         (lambda: Classifier(encoder="lenet"), "timm has no lenet.*--format torch"),
-        (lambda: Autoencoder(image_size=8), "stands on no backbone"),
+        (lambda: Autoencoder(image_size=8), "has no backbone"),
     ],
 )
 def test_what_cannot_be_exported_leaves_nothing(here: Here, method: Any, why: str) -> None:

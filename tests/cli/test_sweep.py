@@ -99,7 +99,7 @@ def test_more_random_settings_than_there_are() -> None:
         (["track.runs=a,b"], "cannot vary"),
         (["model.lr=1,2", "--parallel", "0"], "at least 1"),
         (["model.lr=1,2", "--name", "a/b"], "letters"),
-        (["--resume", "nosuch"], "own words"),
+        (["--resume", "nosuch"], "own arguments"),
     ],
 )
 def test_what_is_wrong_is_refused_before_the_first_run(

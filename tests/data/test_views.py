@@ -57,7 +57,7 @@ def test_views_differ_from_image_view_epoch_and_worker(tmp_path: Path) -> None:
 
 
 def test_views_and_other_changes_exclude_each_other() -> None:
-    with pytest.raises(ValueError, match="without augment"):
+    with pytest.raises(ValueError, match="views cannot be combined with augment"):
         Digits(views="simclr", augment={"flip": True})
     with pytest.raises(ValueError, match="views cannot be combined with augment or binarize"):
         Digits(views="simclr", binarize="dynamic")

@@ -207,7 +207,7 @@ def test_other_shapes_and_methods_that_draw_nothing_are_refused(
     generator.image = torch.rand(20, 1, 28, 28)
     with pytest.raises(ValueError, match="28"):
         judge(generator, nearest_mean, data, SAMPLES)
-    with pytest.raises(ValueError, match="draws no samples"):
+    with pytest.raises(ValueError, match="does not sample"):
         judge(object(), nearest_mean, data, SAMPLES)
     colours = Judge("grey", "a judge of grey", 64, 0, 1, 8, nearest_mean.net)
     with pytest.raises(ValueError, match="takes 1 channels, the images have 3"):

@@ -1,1 +1,1 @@
-"""Weights out: a folder that timm loads, torch and ONNX programs, model cards."""
+"""Export of weights: `timm_folder` (which timm loads), `programs` (torch, ONNX), `model_card`."""

@@ -30,12 +30,12 @@ USE = {"timm": ("timm", TIMM), "torch": ("torch", TORCH), "onnx": ("onnxruntime"
 
 @dataclass
 class Origin:
-    """Where weights come from.
+    """Origin of exported weights.
 
     Attributes:
         method: class of the method.
         recipe: the resolved recipe.
-        name: of the recipe.
+        name: name of the recipe.
         figures: metrics measured on this checkpoint.
         facts: one line each: seed, step, versions ...
     """
@@ -53,8 +53,8 @@ def card(
     """The text of README.md, with the header that a hub reads.
 
     Args:
-        parts: what is exported.
-        origin: how it was made.
+        parts: exported parts.
+        origin: origin of the weights.
         kind: ``timm``, ``torch`` or ``onnx``.
         license: an SPDX identifier, or ``other`` where none is stated.
         repository: on the hub, where the weights are to lie.

@@ -1,4 +1,4 @@
-"""Trained weights as a program for plain torch (``.pt2``) or ONNX: no genlab, no timm needed."""
+"""Export as a program for plain torch (``.pt2``) or ONNX, usable without genlab and timm."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def write_torch(parts: Parts, folder: Path, program: Program) -> None:
     ``config.json`` says how genlab builds the network; a linear head lies in ``head.safetensors``.
 
     Args:
-        parts: what to write; the weights are those of its encoder.
-        folder: where to.
-        program: what to trace: of the same parts, perhaps with batch norms folded.
+        parts: parts to write; the weights are those of its encoder.
+        folder: target folder.
+        program: program to trace, of the same parts, perhaps with batch norms folded.
     """
     save_file(_tensors(parts.encoder.backbone), folder / "model.safetensors")
     if parts.head is not None:
@@ -66,7 +66,7 @@ def write_onnx(parts: Parts, folder: Path, program: Program) -> bool:
     """``model.onnx``: ``image``, of any batch size -> ``features`` (and ``logits``).
 
     Returns:
-        Whether onnxruntime is there to compare, and was seen to give the same metrics to 1e-4.
+        True if onnxruntime is installed and gives the same metrics to 1e-4.
 
     Raises:
         CheckpointError: onnx or onnxscript is missing, or the metrics differ.
@@ -141,7 +141,7 @@ def _write_config(parts: Parts, folder: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the pages that torch's exporters print."""
+    """Suppress the output of torch's exporters."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

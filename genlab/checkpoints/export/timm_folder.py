@@ -1,4 +1,4 @@
-"""Trained weights as timm takes them: a folder that `timm.create_model` reads without genlab."""
+"""Export for timm: a folder that `timm.create_model` reads without genlab."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OTHER_FORMAT = "--format torch writes it for genlab and for plain torch"
 
 @dataclass
 class Parts:
-    """What of a method stands on its own.
+    """Parts of a method that work without it.
 
     Attributes:
         encoder: a `networks.Encoder`: image (B, C, H, W) in [0, 1] -> features (B, F).
@@ -39,7 +39,7 @@ class Parts:
 
     @property
     def name(self) -> str:
-        """Of the backbone, as timm or genlab knows it."""
+        """Name of the backbone in timm or genlab."""
         return str(self.encoder.architecture["name"])
 
     @property
@@ -54,7 +54,7 @@ class Parts:
 
     @property
     def normalisation(self) -> dict[str, list[float]]:
-        """Mean and standard deviation of each colour that the backbone expects taken off."""
+        """Mean and standard deviation per channel that the backbone expects to be removed."""
         normalize = self.encoder.normalize
         return {"mean": normalize.mean.tolist(), "std": normalize.std.tolist()}
 
@@ -68,14 +68,12 @@ def parts_of(method: L.LightningModule) -> Parts:
     """The encoder and the linear head of a method.
 
     Raises:
-        CheckpointError: it stands on no encoder that could be exported.
+        CheckpointError: it has no encoder that could be exported.
     """
     encoder, head = getattr(method, "encoder", None), getattr(method, "head", None)
     if not hasattr(encoder, "architecture"):
         kind = type(method).__name__
-        raise CheckpointError(
-            f"a {kind} stands on no backbone: export is for methods with a timm or lab encoder"
-        )
+        raise CheckpointError(f"a {kind} has no backbone: export requires a method with an encoder")
     kwargs = method.hparams.get("encoder_kwargs") or {}
     kept = {key: value for key, value in kwargs.items() if key not in TRAINING_ONLY}
     fits = isinstance(head, nn.Linear) and head.in_features == encoder.out_dim  # type: ignore[union-attr]

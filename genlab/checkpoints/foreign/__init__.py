@@ -1,1 +1,6 @@
-"""Weights of others into a backbone: fetch, recognise, match, adapt, refuse, report."""
+"""Loading of others' weights into a backbone.
+
+`pretrained` is the way in; `fetching` finds the file, `layouts` recognises its contents, `matching`
+and `adaptation` fit them to the model, `refusals` (with `lookalike`) and `report` say what
+happened.
+"""

@@ -38,7 +38,7 @@ def resized(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
 
     Args:
         state: names as in timm or as in the repository that the family comes from.
-        model: of the wanted geometry.
+        model: model of the wanted geometry.
     """
     state = _without_distillation(state, model)
     rename = timm_parts.state_dict_filter(model)
@@ -117,7 +117,7 @@ def _cfg(model: nn.Module) -> dict[str, Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what timm logs of each resampled tensor, and without warnings of its indexing."""
+    """Suppress timm's log of each resampled tensor and the warnings of its indexing."""
     logger = logging.getLogger("timm")
     level = logger.level
     logger.setLevel(logging.WARNING)

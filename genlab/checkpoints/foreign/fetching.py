@@ -1,4 +1,4 @@
-"""From the address of weights to a file on this machine; what is not there fails in seconds."""
+"""Fetching of weights: the file on this machine that an address means; failures take seconds."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _in_folder(folder: Path) -> Fetched:
     usual = [folder / name for name in _USUAL if folder / name in files]
     if not usual and len(files) != 1:
         found = f"several ({', '.join(f.name for f in files[:4])}): name one" if files else "none"
-        raise CheckpointError(f"{folder} should hold one weights file, it holds {found}")
+        raise CheckpointError(f"{folder} must contain one weights file, it contains {found}")
     file = (usual or files)[0]
     return Fetched(file, runs.read_json(folder / "config.json"))
 
@@ -133,7 +133,7 @@ def _from_hub(name: str, filename: str | None = None) -> Fetched:
         raise CheckpointError(f"hf-hub:{repository}: {_line(error)}; {_OFFLINE}") from None
     if file is None:
         why = "it has no weights file" if online else f"{constants.ENDPOINT} cannot be reached"
-        raise CheckpointError(f"hf-hub:{repository} is not to be had: {why}; {_OFFLINE}")
+        raise CheckpointError(f"hf-hub:{repository} is not available: {why}; {_OFFLINE}")
     return Fetched(file, runs.read_json(config) if config else {}, _commit(file, online))
 
 
@@ -225,7 +225,7 @@ def _replace(folder: Path, fresh: Path) -> None:
 
 
 def _reach(url: str) -> bool:
-    """True if a server answers at all, found out in seconds."""
+    """True if a server answers, decided in seconds."""
     answered = threading.Event()
 
     def ask() -> None:
@@ -260,7 +260,7 @@ def _locked(target: Path) -> Iterator[None]:
 
 @contextmanager
 def _beside(folder: Path) -> Iterator[Path]:
-    """An empty folder for the time being."""
+    """A temporary empty folder."""
     fresh = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
         fresh.mkdir()

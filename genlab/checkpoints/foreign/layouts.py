@@ -1,9 +1,8 @@
-"""Where a backbone's weights lie in a foreign file: its wrapper keys, prefixes and copies.
+"""Layouts of foreign weights files: wrapper keys, prefixes and copies of a backbone.
 
-Nothing here knows a repository's layout by heart. Every name in the file is compared with the
-model's: what stands before a name of the same shape is a prefix, and the prefix with the most such
-names is the backbone's. Only the words that mark a momentum copy, and names that a library changed,
-are written down.
+Every name in the file is compared with the model's: the part before a name of the same shape is a
+prefix, and the prefix with the most such names is the backbone's. Tables list only the terms that
+mark a momentum copy, the marks of known repositories, and names that a library changed.
 """
 
 from __future__ import annotations
@@ -63,10 +62,10 @@ class Candidate:
 
     Attributes:
         place: wrapper keys, ``state_dict`` or ``model/ema``; empty for a bare file.
-        prefix: what was stripped from the names.
+        prefix: part stripped from the names.
         state: the stripped names with their tensors.
         same: names equal in name and shape to the model's.
-        alone: whether the file holds no other copy of the same network.
+        alone: True if the file contains no other copy of the same network.
     """
 
     place: str
@@ -94,12 +93,12 @@ class Candidate:
 
     @property
     def momentum(self) -> bool:
-        """True if it is the slowly moving copy, by the words before its names."""
+        """True if it is the momentum copy, by the terms before its names."""
         return self.slowness > 0
 
     @property
     def copy(self) -> str:
-        """Which of the copies it is."""
+        """Name of the copy."""
         if self.alone:
             return "the only copy"
         return "its momentum copy, not the online one" if self.momentum else "its online copy"
@@ -151,7 +150,7 @@ def layout(content: Any) -> tuple[str, bool, bool]:
 
 
 def candidates(places: dict[str, Tensors], shapes: Shapes) -> list[Candidate]:
-    """What may be the weights of a model with these names and shapes, most equal ones first."""
+    """Candidates for the weights of a model with these names and shapes, best matches first."""
     prefixes = {prefix for tensors in places.values() for prefix in _prefixes(tensors, shapes)}
     parts = list(dict.fromkeys(name.partition(".")[0] for name in shapes))
     in_order = dict.fromkeys(["", *sorted(prefixes)])  # a set's order changes from run to run
@@ -226,7 +225,7 @@ def _candidate(place: str, prefix: str, state: Tensors, shapes: Shapes) -> Candi
 
 
 def _prefixes(tensors: Tensors, shapes: Shapes) -> list[str]:
-    """What stands before names of the model, most frequent first; no more than ten."""
+    """Prefixes of the model's names, most frequent first; at most ten."""
     count: Counter[str] = Counter()
     for name, tensor in tensors.items():
         words = name.split(".")
@@ -237,7 +236,7 @@ def _prefixes(tensors: Tensors, shapes: Shapes) -> list[str]:
 
 
 def _shared(tensors: Tensors, share: float = 0.3) -> list[str]:
-    """The first one to three words of many names: a prefix also where no name is the model's."""
+    """The first one to three parts of many names: a prefix also where no name is the model's."""
     words = [name.split(".") for name in tensors]
     count = Counter(".".join([*w[:n], ""]) for w in words for n in (1, 2, 3) if len(w) > n)
     return [prefix for prefix, times in count.items() if times >= share * len(tensors)]

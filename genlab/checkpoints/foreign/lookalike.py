@@ -1,4 +1,4 @@
-"""Which well-known network a file's tensors belong to, to name it when they do not fit."""
+"""Recognition of well-known networks, to name a file's network when it does not fit."""
 
 from __future__ import annotations
 
@@ -30,6 +30,6 @@ def looks_like(places: dict[str, Tensors]) -> str | None:
 
 @cache
 def _shapes(name: str) -> Shapes:
-    """Of a network built without memory for its weights, on torch's meta device."""
+    """Shapes of a network built without memory for its weights, on torch's meta device."""
     with torch.device("meta"):
         return layouts.shapes_of(timm.create_model(name, num_classes=0))

@@ -1,4 +1,4 @@
-"""Which of a file's tensors go where in a model, decided before anything is copied."""
+"""Matching of a file's tensors to a model, decided before anything is copied."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _STATISTICS = (".running_mean", ".running_var")
 
 @dataclass
 class Fit:
-    """A candidate laid against a model.
+    """Match of a candidate with a model.
 
     Attributes:
-        candidate: where the tensors come from.
-        values: what to copy, by the model's names.
+        candidate: source of the tensors.
+        values: tensors to copy, by the model's names.
         report: the names; its share is what would load.
-        classes: of the file's classifier; 0 where it has none.
-        used: of the file's values in parts that the model has, the share with a place in it.
-        noise: what sees the image first and would stay fresh without that being meant.
-        no_statistics: batch norm's that the file lacks.
+        classes: number of classes of the file's classifier; 0 without one.
+        used: share of the file's values that have a place in the model, among parts that it has.
+        noise: layers next to the image that would stay fresh unintentionally.
+        no_statistics: batch-norm statistics that the file lacks.
     """
 
     candidate: Candidate
@@ -45,12 +45,12 @@ class Fit:
 
 
 def fit(model: nn.Module, candidate: Candidate, heads_too: bool) -> Fit:
-    """Lay a candidate's tensors against a model; the model is not changed.
+    """Match a candidate's tensors with a model; the model is not changed.
 
     Args:
-        model: to be filled.
-        candidate: of `layouts.candidates`.
-        heads_too: whether a classifier in the file may fill one of the model; a projector's names
+        model: model to fill.
+        candidate: one of `layouts.candidates`.
+        heads_too: True to let a classifier in the file fill the model's; a projector's names
             can be the same.
     """
     state, own = resized(candidate.state, model), model.state_dict()
@@ -88,14 +88,14 @@ def fit(model: nn.Module, candidate: Candidate, heads_too: bool) -> Fit:
 
 
 def copy(model: nn.Module, found: Fit) -> None:
-    """Copy, then ask the model which of its parameters hold the values.
+    """Copy the values, then check which of the model's parameters have them.
 
     Raises:
-        CheckpointError: the file holds NaN or infinity.
+        CheckpointError: the file contains NaN or infinity.
     """
     for name, value in found.values.items():
         if value.is_floating_point() and not value.isfinite().all():
-            raise CheckpointError(f"{found.report.source} holds NaN or infinity in {name}")
+            raise CheckpointError(f"{found.report.source} contains NaN or infinity in {name}")
     model.load_state_dict(found.values, strict=False)
     own, report = model.state_dict(), found.report
     held = {n: v for n, v in found.values.items() if torch.equal(own[n].cpu(), v.to(own[n].dtype))}

@@ -47,11 +47,12 @@ def load_backbone(
     was to be loaded. Classifiers load where names and shapes agree, projectors never.
 
     Args:
-        model: timm's or one of genlab's, of the wanted geometry.
+        model: model of timm or genlab, of the wanted geometry.
         source: True or ``timm`` for timm's weights of this model, else as in `fetch.fetch`.
-        take: where a file holds two copies, ``online`` (``student``) or ``ema`` (``teacher``).
-            By default the online one; DINO's teacher; the average of a run with averaged weights.
-        prefix: before the backbone's names in the file, instead of looking for it; with
+        take: copy to load if a file contains two, ``online`` (``student``) or ``ema``
+            (``teacher``). By default the online one; DINO's teacher; the average of a run with
+            averaged weights.
+        prefix: prefix of the backbone's names in the file, instead of searching for it; with
             ``PLACE/`` in front, as the report writes it, in that part of the file alone.
         at_least: share that must fit: of the model's parameters, and of the file's own in those
             parts that the model has too (a deeper network's file has all names of a shallower).
@@ -77,12 +78,12 @@ def load_backbone(
     held = content(found.file, unsafe_pickle)
     places = layouts.unwrap(held)
     if not places:
-        raise CheckpointError(f"{shown} holds no tensors under names, so no weights")
+        raise CheckpointError(f"{shown} contains no named tensors, hence no weights")
     kind, self_supervised, imagenet = layouts.layout(held)
     offered = _candidates(places, model, prefix, shown)
     best, equals = _best(offered, model, take, at_least, heads_too=not self_supervised)
     if best is None:
-        raise CheckpointError(f"{shown} holds no copy of this kind: take={take!r} finds nothing")
+        raise CheckpointError(f"{shown} contains no copy of this kind: take={take!r} finds nothing")
     report, candidate = best.report, best.candidate
     report.source, report.prefix, report.revision = shown, candidate.path, found.revision
     report.layout = f"{kind}, {candidate.copy}"
@@ -108,10 +109,10 @@ def load_backbone(
 
 
 def backbone_of(source: str | bool | Path, unsafe_pickle: bool = False) -> dict[str, Any] | None:
-    """Which network's weights lie at an address, where the address says so.
+    """The network whose weights are at an address, if the address says so.
 
     Args:
-        source: as for `load_backbone`.
+        source: address, as for `load_backbone`.
         unsafe_pickle: likewise.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Why weights are not loaded, in one or two lines that say what would do."""
+"""Refusals of weights, in one or two lines that say what would work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AT_LEAST = 0.9  # a user who lowers it takes noise in the first layer as well
 def refuse_too_little(
     best: Fit, model: nn.Module, places: dict[str, Tensors], at_least: float
 ) -> None:
-    """Too small a share of the model's parameters or of the file's.
+    """Refuse too small a share of the model's parameters or of the file's.
 
     Raises:
         CheckpointError: it is.
@@ -38,9 +38,9 @@ def refuse_too_little(
 
 
 def refuse_noise(best: Fit, model: nn.Module) -> None:
-    """A first layer, position embedding or batch norm that would keep its fresh values.
+    """Refuse a first layer, position embedding or batch norm that would keep its fresh values.
 
-    They are a small share of the parameters, but what is behind them sees noise.
+    They are a small share of the parameters, but the layers after them see noise.
 
     Raises:
         CheckpointError: there is one.
@@ -57,12 +57,12 @@ def refuse_noise(best: Fit, model: nn.Module) -> None:
     if best.no_statistics:
         raise CheckpointError(
             f"{report.source} lacks batch norm's statistics ({some(best.no_statistics, 1)}): "
-            f"the weights are of no use without; {waiver}"
+            f"the weights are useless without them; {waiver}"
         )
 
 
 def refuse_equals(best: Fit, others: list[Fit], source: str) -> None:
-    """Networks that fit equally well but hold other values: nothing tells which is meant.
+    """Refuse to choose between networks that fit equally well but have other values.
 
     Raises:
         CheckpointError: there is one.
@@ -71,7 +71,7 @@ def refuse_equals(best: Fit, others: list[Fit], source: str) -> None:
         if layouts.differ(best.values, one.values, best.values.keys() & one.values.keys()):
             first, second = sorted((best.candidate.path, one.candidate.path))
             raise CheckpointError(
-                f"{source} holds several networks that fit: give prefix={first!r} or {second!r}"
+                f"{source} contains several networks that fit: give prefix={first!r} or {second!r}"
             )
 
 

@@ -1,4 +1,4 @@
-"""What loading pretrained weights did, in words and in lists of names."""
+"""Report on the loading of pretrained weights."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ Normalisation = tuple[float, ...]
 
 @dataclass
 class Report:
-    """What came of loading a file into a backbone; ``str(report)`` is for people.
+    """Result of loading a file into a backbone; ``str(report)`` is readable.
 
     Attributes:
         source: the address as it was given.
         revision: its commit on the hub.
-        prefix: what stood before the backbone's names in the file.
-        layout: whose layout the file has, and which copy was taken where there are several.
+        prefix: prefix of the backbone's names in the file.
+        layout: layout of the file, and the copy taken where there are several.
         parameters: number of values in the model's backbone.
-        share: of the backbone's parameters, those that hold the file's values now, in [0, 1].
+        share: share of the backbone's parameters with the file's values, in [0, 1].
         loaded: names with exactly the file's values.
         adapted: names with the file's values resized to the model (channels, patches, positions).
         missing: names of the model that the file lacks.
         unexpected: names of the file in parts that the model has, without a place in it.
         mismatched: names of another shape, not loaded, with both shapes.
         fresh: names of the first layer's weights and position embeddings without the file's values.
-        waived: whether ``at_least`` was lowered, which lets such noise pass.
+        waived: True if ``at_least`` was lowered, which disables this check.
         dropped: heads, projectors, decoders and other parts that the model lacks.
-        mean: of the images that the weights were trained on, a value per channel, where known.
+        mean: mean of the training images of the weights, a value per channel, where known.
         std: likewise their standard deviation.
-        told_by: where these come from.
+        told_by: source of these statistics.
     """
 
     source: str
@@ -69,7 +69,7 @@ class Report:
         return "\n".join([*lines, f"  images      {self._images()}"])
 
     def noise(self) -> str:
-        """What is to be done about fresh weights that the image meets first."""
+        """Advice about fresh weights in the first layers."""
         names = ", ".join(name.removesuffix(".weight") for name in self.fresh[:3])
         are = "is" if len(self.fresh) == 1 else "are"
         return f"{names} {are} fresh: train it (a frozen probe would see noise)"

@@ -18,9 +18,9 @@ MOST_STEPS = 50  # between them
 
 
 class Checkpoints(Checkpoint):
-    """``last.ckpt`` now and then, ``best.ckpt`` at a new best validation, ``step-N.ckpt`` if asked.
+    """Periodic ``last.ckpt``, ``best.ckpt`` at a new best validation, ``step-N.ckpt`` on request.
 
-    Files are written at optimiser-step boundaries only (a checkpoint holds no accumulated
+    Files are written at optimiser-step boundaries only (a checkpoint contains no accumulated
     gradient), after the validation that follows a step where there is one, and by one rename
     (`AtomicCheckpointIO`). ``last.ckpt`` is renewed every ``every_n_seconds``, more rarely when
     writing is slow: never more than 2 % of the time goes into it.
@@ -28,10 +28,10 @@ class Checkpoints(Checkpoint):
     Args:
         monitor: the validation metric that selects ``best.ckpt``; null keeps no best.
         mode: ``min`` or ``max``.
-        every_n_seconds: how old ``last.ckpt`` may grow.
-        every_n_steps: also write ``last.ckpt`` every so many optimiser steps; 0 does not.
-        keep_every_n_steps: write ``step-N.ckpt`` every so many optimiser steps and keep them all;
-            0 does not.
+        every_n_seconds: largest age of ``last.ckpt``.
+        every_n_steps: optimiser steps between further writes of ``last.ckpt``; 0 for none.
+        keep_every_n_steps: optimiser steps between files ``step-N.ckpt``, all of which are kept;
+            0 for none.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Checkpoints(Checkpoint):
         return path if path and path.is_file() else None
 
     def state_dict(self) -> dict[str, Any]:
-        """What must survive a resume: the best score so far, and where it was reached."""
+        """The best score so far and its step, which survive a resume."""
         return {"best": self.best, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""How far training is: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of training: a bar on a terminal, occasional lines elsewhere."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class ProgressReport(L.Callback):
     """Epoch, step, loss, images/s and ETA, on stderr, from rank zero.
 
     Args:
-        every_seconds: between two lines where stderr is no terminal; a bar refreshes 5 times a
-            second.
+        every_seconds: seconds between lines where stderr is not a terminal; a bar refreshes 5
+            times a second.
     """
 
     def __init__(self, every_seconds: float = 10.0) -> None:

@@ -1,4 +1,4 @@
-"""Random numbers of training that depend on where the run is, not on how it got there."""
+"""Random numbers of training that depend on the position in the run, not on its history."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def seed_generators(seed: int) -> None:
 
 
 class Reseed(L.Callback):
-    """Reseeds torch before every training batch from (seed, epoch, batch index, rank).
+    """Reseed torch before every training batch from (seed, epoch, batch index, rank).
 
-    A checkpoint holds no generator state, so reparametrisation noise, dropout and the like would
+    A checkpoint contains no generator state, so reparametrisation noise, dropout and the like would
     differ after a resume; reseeded, a resumed run draws what the straight run drew. Validation
     draws from its own seed, the same at every epoch, so that its curve carries no sampling noise.
     """

@@ -1,4 +1,4 @@
-"""Stopping a training at a signal, where it can go on bit for bit."""
+"""Stopping of a training at a signal, where it can be resumed bit for bit."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Stopped(Exception):
 
     @property
     def exit_code(self) -> int:
-        """Of a process that a signal has ended; inside Slurm a stopped job is no failed one."""
+        """Exit code of a process ended by a signal; inside Slurm a stopped job has not failed."""
         return 0 if slurm.inside() and self.settled else EXIT[self.flag]
 
     def settle(self) -> str:
-        """Requeue the job, if it is one and Slurm is not at it (or ending it) already; in words.
+        """Requeue a job, unless Slurm already does so or ends it; return a message.
 
         Raises:
             SlurmError: Slurm refuses to requeue, or starts are too slow for the time limit.
@@ -68,8 +68,8 @@ class SafeRequeue(L.Callback):
     Outside Slurm it does the same for SIGTERM and Ctrl-C, and nothing is requeued.
 
     Args:
-        checkpoints: what writes ``last.ckpt``.
-        every_n_seconds: about how often several ranks compare flags.
+        checkpoints: callback that writes ``last.ckpt``.
+        every_n_seconds: approximate interval at which several ranks compare flags.
     """
 
     def __init__(self, checkpoints: Checkpoints, every_n_seconds: float = 0.25) -> None:

@@ -1,4 +1,4 @@
-"""What Lightning does at every step for nobody, left out."""
+"""Skip Lightning's per-step hooks and profiling when unused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STEP_HOOKS = (
 
 
 class NoProfiler(PassThroughProfiler):
-    """Measures nothing, some sixty times a step, without a generator each time."""
+    """Profiler that measures nothing, at no cost."""
 
     _nothing: AbstractContextManager[Any] = nullcontext()
 
@@ -48,6 +48,6 @@ def lean(trainer: L.Trainer) -> None:
 
 
 def ask_for_gpus_once() -> None:
-    """Where there is no GPU, let torch remember it."""
+    """Let torch remember that there is no GPU."""
     if not torch.cuda.is_available():
         torch_parts.check_gpus_once()

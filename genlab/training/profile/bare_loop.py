@@ -1,4 +1,4 @@
-"""A training step without a trainer: what a method costs by itself."""
+"""Training step without a trainer: the cost of a method by itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class BareLoop:
     Args:
         trainer: that of the original, at the start of its training.
         method: the original; its networks and optimiser settings are copied.
-        data: gives the batches, as it gives them to the trainer.
+        data: data module of the batches.
     """
 
     def __init__(self, trainer: L.Trainer, method: L.LightningModule, data: Any) -> None:
@@ -81,13 +81,13 @@ class BareLoop:
         self.method.optimizer_step(0, self.step_number, self.optimizers[0], closure)
 
     def loss(self, batch: Any) -> Tensor:
-        """The method's, under the recipe's precision."""
+        """The method's loss, under the recipe's precision."""
         with self.precision.forward_context():
             out: Any = self.method.training_step(batch, self.step_number)
         return out["loss"] if isinstance(out, dict) else out
 
     def flops(self) -> int:
-        """Of a step by torch's count of matrix products, backward too; of a GAN's on average."""
+        """Operations of a step by torch's count of matrix products, with backward; a GAN's mean."""
         steps = 1 if self.method.automatic_optimization else 10
         with torch_parts.flop_counter() as counter:
             for _ in range(steps):

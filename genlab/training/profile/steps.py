@@ -1,4 +1,4 @@
-"""Where a training step's time goes: its phases, and the same step without a trainer."""
+"""Time of a training step: its phases, and the same step without a trainer."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ SIDES = {"cuda": 8192}  # of the matrices whose product gives the machine's peak
 
 
 class Clock:
-    """Seconds of the work that was asked for: process CPU time, or a GPU's own events.
+    """Clock of the requested work: process CPU time, or a GPU's own events.
 
     Args:
-        device: where the work is done.
+        device: device of the work.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -51,7 +51,7 @@ class Timeline:
     """Exclusive time of nested phases: a phase's own, without those inside it.
 
     Args:
-        clock: what measures.
+        clock: clock that measures.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -61,7 +61,7 @@ class Timeline:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """What happens inside is ``name``'s."""
+        """Attribute the time inside to ``name``."""
         self._stack.append(name)
         self._note()
         try:
@@ -87,12 +87,12 @@ class Timeline:
         self._note()
 
     def pause(self) -> None:
-        """Count up to here; what comes before `resume` is nobody's."""
+        """Count up to here; time before `resume` is not counted."""
         self._marks.append(("", self.clock.mark()))
         self.running = False
 
     def seconds(self) -> dict[str, float]:
-        """Of each phase, all steps together."""
+        """Seconds of each phase over all steps."""
         total = dict.fromkeys((*PHASES, OWN), 0.0)
         for (name, start), (_, end) in zip(self._marks, self._marks[1:], strict=False):
             if name:
@@ -105,15 +105,15 @@ class Timeline:
 
 
 class StepTimer(L.Callback):
-    """Measures steps of the real fit, followed by as many of a bare loop, then ends training.
+    """Measure steps of the real fit and as many of a bare loop, then end training.
 
-    They take turns step by step; on a GPU, where waiting after each would show launches that
-    otherwise overlap, ten by ten. A quarter as many more steps, ten where there are so many, are
-    cut into phases and count for nothing else.
+    They alternate step by step; on a GPU, where waiting after each would show launches that
+    otherwise overlap, ten by ten. A quarter as many more steps (ten if there are that many) are
+    divided into phases and count for nothing else.
 
     Args:
-        steps: measured.
-        warmup: that go before.
+        steps: number of measured steps.
+        warmup: number of steps before them.
     """
 
     def __init__(self, steps: int, warmup: int) -> None:
@@ -127,7 +127,7 @@ class StepTimer(L.Callback):
         self._start: tuple[Any, float]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Set the clocks up, and the bare loop next to."""
+        """Set up the clocks and the bare loop."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         self.clock = Clock(pl_module.device)
         self._turn = min(self.steps, 10) if self.clock.cuda else 1
@@ -169,10 +169,10 @@ class StepTimer(L.Callback):
         return self.clock.between(start, self.clock.mark())
 
     def figures(self) -> dict[str, Any]:
-        """Milliseconds of a step and of its phases, and how they stand to the bare loop's.
+        """Milliseconds of a step and of its phases, and their ratio to the bare loop's.
 
-        Medians over windows of ``trainer.log_every_n_steps`` steps, so that what happens once in
-        so many counts; over all steps when they are fewer.
+        Medians over windows of ``trainer.log_every_n_steps`` steps, so that what happens once in a
+        window counts; over all steps if they are fewer.
         """
         windows = means(self.pairs, self._window)
         fit, bare = (statistics.median(side) / self._turn for side in zip(*windows, strict=True))
@@ -192,7 +192,7 @@ class StepTimer(L.Callback):
 
 
 def means(pairs: list[tuple[float, float]], size: int) -> list[tuple[float, float]]:
-    """Of whole windows of ``size`` pairs, each side's mean; of all pairs when they are fewer."""
+    """Mean of each side over whole windows of ``size`` pairs, or over all pairs if fewer."""
     size = min(size, len(pairs))
     starts = range(0, len(pairs) - size + 1, size)
     columns = ([a for a, _ in pairs], [b for _, b in pairs])

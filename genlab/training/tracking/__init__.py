@@ -1,1 +1,1 @@
-"""Loggers: metrics.csv and W&B, and what a recipe says about them."""
+"""Loggers: `csv_log` (metrics.csv), `wandb_run` (W&B), and their `settings` in a recipe."""

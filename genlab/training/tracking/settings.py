@@ -1,4 +1,4 @@
-"""Where a run's metrics go: metrics.csv always, Weights & Biases next to it."""
+"""Settings of tracking: metrics.csv always, Weights & Biases in addition."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ INIT_SECONDS, FINISH_SECONDS = 30, 600  # that a run waits for a W&B server, at 
 
 @dataclass
 class Tracking:
-    """Where runs are kept and how they are tracked: the ``track:`` group of a recipe.
+    """Folder and tracking of runs: the ``track:`` group of a recipe.
 
     Args:
         runs: folder of all run directories.
@@ -35,7 +35,7 @@ class Tracking:
         project: W&B project.
         entity: W&B team or user; null is the account's default.
         group: W&B group; null is ``slurm-JOB`` in a job array, else the recipe's name.
-        tags: W&B tags next to method and data.
+        tags: W&B tags in addition to method and data.
         upload_checkpoints: ``off``, ``best`` or ``all``, as W&B artifacts.
         test_after_fit: evaluate the selected checkpoint on the test set, once, after training.
     """
@@ -129,7 +129,7 @@ def wandb_identity(run: Path) -> str:
 
 
 def wandb_state() -> str:
-    """In words, what ``track.wandb: auto`` comes to on this machine."""
+    """Describe the effect of ``track.wandb: auto`` on this machine."""
     host, ready = _server()
     if ready:
         return f"online at {host}"
@@ -137,7 +137,7 @@ def wandb_state() -> str:
 
 
 def no_upload_because() -> str:
-    """Why nothing can be uploaded from here, and what to do; empty when it can."""
+    """Reason why uploads are impossible here, and what to do; empty if they are possible."""
     host, ready = _server()
     if ready:
         return ""

@@ -1,4 +1,4 @@
-"""Weights & Biases as a logger that outlives what goes wrong with it."""
+"""Weights & Biases logger whose failures never end a training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FLUSH_SECONDS = 1  # between two writes of W&B's service to its own file
 
 
 def _never_fatal(function: Callable[..., Any]) -> Callable[..., Any]:
-    """W&B's troubles are said once and end W&B's part, never the training."""
+    """Report W&B's errors once and end W&B's part, never the training."""
 
     @wraps(function)
     def guarded(self: WandbRun, *args: Any, **kwargs: Any) -> Any:
@@ -62,7 +62,7 @@ class WandbRun(WandbLogger):
         self._kept: int | None = None  # the step up to which earlier starts lost nothing
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the resolved recipe is the configuration (see `configure`)."""
+        """Do nothing: the resolved recipe is the configuration (see `configure`)."""
 
     @rank_zero_only
     def configure(self, config: dict[str, Any]) -> None:

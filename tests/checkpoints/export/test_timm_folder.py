@@ -187,7 +187,7 @@ def test_onnx_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> N
         (lambda: Classifier(encoder="resnet18", encoder_kwargs={"stem": "cifar"}),
          "stem cifar.*--format torch"),
         (lambda: Classifier(7, 3, 32, "mixer_s32_224"), "stem patch.*--format torch"),
-        (lambda: Autoencoder(image_size=8), "Autoencoder stands on no backbone"),
+        (lambda: Autoencoder(image_size=8), "Autoencoder has no backbone"),
     ],
 )  # fmt: skip
 def test_what_timm_cannot_express_is_refused(tmp_path: Path, method: Any, why: str) -> None:

@@ -73,7 +73,7 @@ def test_file_and_folder(file: Path, source: Any, tmp_path: Path) -> None:
     shutil.copy(file, folder / "a.pth")
     loads(str(folder), source)
     shutil.copy(file, folder / "b.pth")
-    assert "it holds several (a.pth, b.pth): name one" in refused(str(folder))
+    assert "it contains several (a.pth, b.pth): name one" in refused(str(folder))
     shutil.copy(file, folder / "pytorch_model.bin")
     loads(str(folder), source)
 

@@ -179,14 +179,14 @@ def test_not_a_checkpoint(content: bytes, words: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [{}, {"state_dict": {}}, {"epoch": 3}, torch.ones(3), [1]])
 def test_nothing_in_it(content: Any, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "weights.pth")
-    assert "holds no tensors under names" in refusal(tmp_path / "weights.pth")
+    assert "contains no named tensors" in refusal(tmp_path / "weights.pth")
 
 
 def test_weights_that_are_not_numbers(tmp_path: Path) -> None:
     state = small().state_dict()
     state["norm.weight"][3] = float("nan")
     torch.save(state, tmp_path / "weights.pth")
-    assert "holds NaN or infinity in norm.weight" in refusal(tmp_path / "weights.pth")
+    assert "contains NaN or infinity in norm.weight" in refusal(tmp_path / "weights.pth")
 
 
 @pytest.mark.parametrize(("option", "value"), [("take", "best"), ("at_least", 90)])
