@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from genlab.testing.ranks import Ranks
+from tests import forks
 
 torch.set_num_threads(1)  # tests run side by side; two threads of two programs fight for cores
 
@@ -69,30 +71,44 @@ def two_ranks(ranks: Ranks) -> TwoRanks:
 
 
 class Shell:
-    """Runs the installed command in a folder of its own, as a user does."""
+    """Runs the command in a folder of its own, as a user does."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
-        """The command, started."""
-        keep = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        """The command, started as a program of its own."""
         return subprocess.Popen(
             [sys.executable, "-m", "genlab", *words],
             cwd=self.folder,
-            env=keep | {"OMP_NUM_THREADS": "1", "COLUMNS": "120"} | environment,
+            env=self._environment(environment),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def __call__(self, *words: str, code: int = 0, **environment: str) -> tuple[str, str]:
-        """Standard output and error of a command that must end with ``code``."""
+    def anew(self, *words: str, code: int = 0, **environment: str) -> tuple[str, str]:
+        """As a call, in a program of its own: for what depends on how or when it is started."""
         process = self.start(*words, **environment)
-        out, err = process.communicate(timeout=500)
-        assert process.returncode == code, (
-            f"genlab {' '.join(words)}: {process.returncode}\n{out}\n{err}"
-        )
+        out, err = process.communicate(timeout=forks.LIMIT)
+        return self._checked(words, code, process.returncode, out, err)
+
+    def __call__(self, *words: str, code: int = 0, **environment: str) -> tuple[str, str]:
+        """Standard output and error of a command that must end with ``code``; it is forked."""
+        with tempfile.TemporaryDirectory() as folder:
+            said = Path(folder)
+            end = forks.run(words, self.folder, self._environment(environment), said)
+            out, err = ((said / name).read_text() for name in ("out", "err"))
+        return self._checked(words, code, end, out, err)
+
+    def _environment(self, added: dict[str, str]) -> dict[str, str]:
+        keep = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        return keep | {"OMP_NUM_THREADS": "1", "COLUMNS": "120"} | added
+
+    def _checked(
+        self, words: tuple[str, ...], code: int, end: int, out: str, err: str
+    ) -> tuple[str, str]:
+        assert end == code, f"genlab {' '.join(words)}: {end}\n{out}\n{err}"
         return out, err
 
     def runs(self) -> list[Path]:

@@ -21,7 +21,11 @@ import torch
 
 from genlab import distributed
 
-IMPORTS = ("genlab.testing.ranks", "lightning", "timm", "torchvision", "genlab.testing.running")
+IMPORTS = (  # once, by the process that forks; none starts a thread or reads W&B's settings
+    "genlab.testing.ranks", "lightning", "timm", "torchmetrics", "torchvision",
+    "torchvision.transforms.v2", "sklearn.datasets", "sklearn.model_selection", "jsonargparse",
+    "matplotlib.figure", "genlab.evaluate", "genlab.training.fitting", "genlab.testing.running",
+)  # fmt: skip
 PATIENCE = 300.0  # seconds for one program
 
 

@@ -184,7 +184,7 @@ def test_push_uploads_the_export(run: Path, here: Here, monkeypatch: pytest.Monk
 def test_push_without_a_network_ends_at_once_and_keeps_the_folder(run: Path, shell: Shell) -> None:
     words = ["export", str(run), "--out", "x", "--push", "me/net"]
     nowhere = "http://127.0.0.1:9"
-    _, err = shell(*words, code=2, HF_ENDPOINT=nowhere, HF_TOKEN="hf_none", TQDM_DISABLE="1")
+    _, err = shell.anew(*words, code=2, HF_ENDPOINT=nowhere, HF_TOKEN="hf_none", TQDM_DISABLE="1")
     lines = err.strip().splitlines()
     assert len(lines) <= 3
     assert "not pushed to me/net" in lines[0]

@@ -47,7 +47,7 @@ def top(modules: list[str]) -> set[str]:
 def test_the_modules_that_are_loaded_before_the_first_step(shell: Shell) -> None:
     callback = "trainer.callbacks+=[{class_path: tests.programs.SayModules}]"
     here = str(Path(__file__).parents[2])
-    out, _ = shell("fit", "vae/digits", callback, PYTHONPATH=here)
+    out, _ = shell.anew("fit", "vae/digits", callback, PYTHONPATH=here)
     loaded = json.loads(out.strip().splitlines()[-1])
     program = "import torch, lightning, sys, json; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(
