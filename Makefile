@@ -1,24 +1,34 @@
-# Two commands on a fresh machine (python3 >= 3.11, pip, make): `make demo` and `make test`.
+# Two commands on a fresh machine (python3 >= 3.11, pip, make): `make demo` and `make test`. `make help` lists all.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE  # without byte code every import of torch takes four times as long
 export WANDB_MODE ?= offline
 
-.PHONY: demo test test-all test-slurm check bench install clean
+PYTEST := $(BIN)/python -m pytest
+PARALLEL := -n 2 --dist worksteal
+
+.DEFAULT_GOAL := demo
+.PHONY: help demo test test-all prove test-slurm check bench install clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  \1:/p' Makefile | while IFS=: read -r name what; do printf '%-14s%s\n' "$$name" "$$what"; done
 
 demo: $(VENV)/.installed  ## train a VAE on 8x8 digits and draw from it; about a minute
 	$(BIN)/genlab fit vae/digits track.wandb=off
 	$(BIN)/genlab sample vae/digits
 
-test: $(VENV)/.installed-dev  ## everything that needs no GPU, no network and no long training
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: $(VENV)/.installed-dev  ## what needs no GPU, no network and no long training: minutes on two cores
+	$(PYTEST) $(PARALLEL)
 
-test-all: $(VENV)/.installed-dev  ## also the trainings of minutes
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not slurm and not benchmarks"
+test-all: $(VENV)/.installed-dev  ## also every law over everything, long trainings included: up to three hours
+	$(PYTEST) $(PARALLEL) -m "not prove and not slurm and not gpu and not benchmarks"
+
+prove: $(VENV)/.installed-dev  ## long proofs: many kills, mutants, very many files; hours
+	$(PYTEST) -m prove --timeout 0
 
 test-slurm: $(VENV)/.installed-dev  ## on a real Slurm: needs root, slurm-wlm and munge
-	$(BIN)/python -m pytest -m slurm tests/slurm -rs
+	$(PYTEST) -m slurm tests/slurm -rs
 
 check: $(VENV)/.installed-dev  ## style, types, direction of imports
 	$(BIN)/ruff check .
@@ -27,9 +37,9 @@ check: $(VENV)/.installed-dev  ## style, types, direction of imports
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed-dev  ## ratios of speed; on an otherwise idle machine
-	$(BIN)/python -m pytest -m benchmarks -s
+	$(PYTEST) -m benchmarks -s
 
-install: $(VENV)/.installed
+install: $(VENV)/.installed  ## genlab itself, editable, into .venv
 
 $(VENV)/bin/uv:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "genlab needs python >= 3.11: make PYTHON=python3.12"'
@@ -44,5 +54,5 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[test,lint]'
 	touch $@ $(VENV)/.installed
 
-clean:
+clean:  ## remove .venv and the caches of tools
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

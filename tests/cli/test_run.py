@@ -294,7 +294,9 @@ def test_a_refusal_in_the_first_epoch_leaves_no_run(shell: Shell) -> None:
 
 
 @pytest.mark.ddp
-@pytest.mark.parametrize("recipe", ["autoencoder/digits", "vqvae/digits"])
+@pytest.mark.parametrize(
+    "recipe", [pytest.param("autoencoder/digits", marks=pytest.mark.slow), "vqvae/digits"]
+)
 def test_two_devices_train_what_one_trains(shell: Shell, recipe: str) -> None:
     """The same command with devices=2: one run directory, the same weights, codebook included."""
     words = ("fit", recipe, "track.wandb=off", "trainer.max_steps=8", "trainer.accelerator=cpu")

@@ -7,6 +7,7 @@ with ``python -m pytest tests/golden --renew``.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,12 @@ from tests.conftest import Here
 from tests.fake_data import write_all
 
 FILE = Path(__file__).with_name("losses.json")
+LONG = {  # seconds of arithmetic each: in full with `slow`, else two steps of fewer images
+    "byol/cifar10", "byol/imagenet100", "byol/imagenet_resnet50", "byol/stl10", "fixmatch/stl10",
+    "moco/cifar10", "moco/imagenet100", "moco/stl10", "moco_v3/cifar10", "moco_v3/imagenet100",
+    "moco_v3/imagenet_resnet50", "moco_v3/imagenet_vit_small", "moco_v3/stl10", "simclr/cifar10",
+    "simsiam/cifar10", "simsiam/imagenet100", "simsiam/stl10", "vq_prior/cifar10",
+}  # fmt: skip
 LARGE = ("wrn_28_10", "resnet50", "vit_small", "knn/imagenet")
 GAN = ["model.generator_kwargs.width=8", "model.critic_kwargs.width=8"]
 SMALLER = {
@@ -76,20 +83,26 @@ def pretrained(here: Here, name: str, root: Path) -> list[str]:
     return ["model.pretrained=classifier/digits"]
 
 
-def losses_of(here: Here, name: str, root: Path) -> list[float]:
+def losses_of(here: Here, name: str, root: Path, *changes: str) -> list[float]:
     if name.startswith("vq_prior/"):
-        here("fit", name.replace("vq_prior", "vqvae"), *words(name, root))
-    here("fit", name, *words(name, root), *pretrained(here, name, root))
+        here("fit", name.replace("vq_prior", "vqvae"), *words(name, root), *changes)
+    here("fit", name, *words(name, root), *pretrained(here, name, root), *changes)
     run = next(
         r for r in here.runs() if r.parent.relative_to(here.folder / "runs").as_posix() == name
     )
-    assert json.loads((run / "metrics.json").read_text())["step"] == 3
-    return [
-        float(row["train/loss"]) for row in CSVLog(run / "metrics.csv").rows() if row["train/loss"]
-    ]
+    rows = CSVLog(run / "metrics.csv").rows()
+    losses = [float(row["train/loss"]) for row in rows if row["train/loss"]]
+    assert json.loads((run / "metrics.json").read_text())["step"] == len(losses)
+    return losses
 
 
-@pytest.mark.parametrize("name", sorted(recipes.shipped()))
+NAMES = [
+    pytest.param(name, marks=pytest.mark.slow if name in LONG else ())
+    for name in sorted(recipes.shipped())
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_runs_and_its_first_losses_are_known(
     name: str, here: Here, small_root: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -100,3 +113,13 @@ def test_a_recipe_runs_and_its_first_losses_are_known(
         golden[name] = [float(f"{loss:.6g}") for loss in found]
         FILE.write_text(json.dumps(golden, indent=1, sort_keys=True) + "\n")
     assert found == pytest.approx(golden[name], rel=1e-3, abs=1e-4)  # a cosine may be near 0
+
+
+@pytest.mark.parametrize("name", sorted(LONG))
+def test_a_long_recipe_trains_and_validates(name: str, here: Here, small_root: Path) -> None:
+    few = ["trainer.max_steps=2", "track.test_after_fit=false"]
+    if not name.startswith("moco/") and not name.endswith(LARGE):  # bn_splits=8 needs 16
+        few += ["data.batch_size=8"]
+    found = losses_of(here, name, small_root, *few)
+    assert len(found) == 2
+    assert all(map(math.isfinite, found))

@@ -25,12 +25,12 @@ from tests.fake_data import write_pictures
 SLOW = "trainer.callbacks+=[{class_path: tests.programs.Slow, init_args: {seconds: 0.05}}]"
 
 
-def training(shell: Shell, besides: Path | None = None) -> Path:
+def training(shell: Shell) -> Path:
     """The run directory of a training that has written a checkpoint in mid-training."""
     end = time.monotonic() + 200
     while True:
         for found in shell.runs():
-            if found != besides and runs.newest(found) is not None:
+            if runs.newest(found) is not None:
                 return found
         assert time.monotonic() < end
         time.sleep(0.2)
@@ -62,17 +62,27 @@ def test_data_that_vanishes_leaves_a_checkpoint_and_one_clear_message(shell: She
     assert runs.newest(run) == newest
 
 
+FEW = (
+    "fit", "wgan_gp/digits", "trainer.max_steps=60", "checkpoint.every_n_steps=10",
+    "track.wandb=off",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of ``FEW`` that nothing disturbs."""
+    shell = Shell(tmp_path_factory.mktemp("whole"))
+    shell(*FEW)
+    return shell.runs()[0]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_behind_a_whole_checkpoint(shell: Shell, number: signal.Signals) -> None:
-    few = (
-        "fit", "wgan_gp/digits", "trainer.max_steps=60", "checkpoint.every_n_steps=10", SLOW,
-        "track.wandb=off",
-    )  # fmt: skip
+def test_a_signal_stops_behind_a_whole_checkpoint(
+    shell: Shell, whole: Path, number: signal.Signals
+) -> None:
     place = str(Path(__file__).parents[2])
-    shell(*few, PYTHONPATH=place)
-    (whole,) = shell.runs()
-    process = shell.start(*few, PYTHONPATH=place)
-    run = training(shell, besides=whole)
+    process = shell.start(*FEW, SLOW, PYTHONPATH=place)
+    run = training(shell)
     process.send_signal(number)
     _, error = process.communicate(timeout=200)
     assert process.returncode == 128 + number, error
