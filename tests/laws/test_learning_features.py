@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ OPTIONS: dict[str, Any] = {
     "optimizer": {"name": "adamw", "lr": 4e-3, "schedule": "cosine", "warmup_steps": 20},
 }
 PREDICTOR: dict[str, Any] = {"predictor_dims": [128, 64]}
+LONG = functools.partial(pytest.param, marks=pytest.mark.slow)
 QUEUE: dict[str, Any] = {"queue_size": 512, "symmetric": True, "bn_splits": 4}
 
 
@@ -51,8 +53,8 @@ def five_labels_a_class(method: L.LightningModule, data: Digits) -> float:
         (SimCLR, {"temperature": 0.2}, 10, 0.06),  # 10.3, 9.9, 9.8
         (MoCo, QUEUE | {"ema_decay": 0.98}, 10, 0.06),  # 8.9, 10.5, 10.2
         (MoCoV3, PREDICTOR | {"temperature": 0.2, "ema_decay": 0.98}, 10, 0.035),  # 5.5, 9.1, 6.1
-        (BYOL, PREDICTOR | {"ema_decay": 0.9}, 20, 0.03),  # 5.3, 7.0, 4.5
-        (SimSiam, {"predictor_dims": [64, 64]}, 30, 0.04),  # 6.6, 10.5, 6.1
+        LONG(BYOL, PREDICTOR | {"ema_decay": 0.9}, 20, 0.03),  # 5.3, 7.0, 4.5
+        LONG(SimSiam, {"predictor_dims": [64, 64]}, 30, 0.04),  # 6.6, 10.5, 6.1
     ],
 )
 def test_it_learns_digits_without_labels(
