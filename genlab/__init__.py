@@ -12,21 +12,33 @@ if _typing.TYPE_CHECKING:
     from genlab import augment, callbacks, data, losses, methods, metrics, networks, optim
     from genlab.checkpoints import load
     from genlab.errors import InputError
+    from genlab.experiments.evaluation import evaluate
+    from genlab.training.session import Run, fit, recipe
 
 __version__ = "0.1.0"
-_FUNCTIONS = {"load": "checkpoints", "InputError": "errors"}  # and the module of each
+_FUNCTIONS = {  # and the module of each
+    "InputError": "errors",
+    "Run": "training.session",
+    "fit": "training.session",
+    "load": "checkpoints",
+    "recipe": "training.session",
+}
 __all__ = [
     "InputError",
+    "Run",
     "__version__",
     "augment",
     "callbacks",
     "data",
+    "evaluate",
+    "fit",
     "load",
     "losses",
     "methods",
     "metrics",
     "networks",
     "optim",
+    "recipe",
 ]
 
 

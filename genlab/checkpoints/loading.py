@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from genlab.errors import CheckpointError, RunError
 from genlab.internals import lightning_parts, messages
 
 
-def read(path: str | Path) -> dict[str, Any]:
+def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The content of a checkpoint file or of a run's selected checkpoint, on the CPU.
 
     Args:
@@ -26,7 +27,7 @@ def read(path: str | Path) -> dict[str, Any]:
         CheckpointError: missing, truncated, not a checkpoint, or containing foreign objects.
     """
     try:
-        file = runs.checkpoint(path)
+        file = runs.checkpoint(Path(path))
     except RunError as error:
         raise CheckpointError(str(error)) from None
     content = content_of(file)
@@ -35,7 +36,7 @@ def read(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def load(path: str | Path) -> L.LightningModule:
+def load(path: str | os.PathLike[str]) -> L.LightningModule:
     """The method in a checkpoint, in eval mode on the CPU.
 
     Args:
@@ -44,6 +45,7 @@ def load(path: str | Path) -> L.LightningModule:
     Raises:
         CheckpointError: see `read`; also a class outside genlab, or weights that do not fit it.
     """
+    path = Path(path)
     content = read(path)
     return restore(build(described(content, path)), content, path)
 

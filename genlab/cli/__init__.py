@@ -16,6 +16,7 @@ from genlab import __version__
 from genlab.cluster import slurm
 from genlab.errors import RecipeError, RunError, nearest
 from genlab.internals import messages, python_parts
+from genlab.training.engine.memory import keep_freed_memory
 
 EXAMPLES = """\
 recipes
@@ -114,6 +115,7 @@ def run(words: Sequence[str]) -> int:
     if name not in COMMANDS:
         raise RecipeError(f"genlab has no command {name}", hint=nearest(name, COMMANDS))
     module = import_module(f"genlab.cli.{COMMANDS[name]}")
+    keep_freed_memory()
     options = getattr(module, f"{name}_options")
     parser = Parser(f"genlab {name}", description=inspect.getdoc(options), allow_abbrev=False)
     options(parser)

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
-import warnings
 from argparse import ArgumentParser
-from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from genlab.cli.arguments import split_words
-from genlab.cli.text import refusals, report, target_of
-from genlab.errors import RecipeError, RunError
-from genlab.training.opened import figures_of, open_run
-from genlab.training.record import finite
+from genlab.cli.text import report
+from genlab.errors import RecipeError
 
 
 def evaluate_options(parser: ArgumentParser) -> None:
@@ -43,66 +38,25 @@ def evaluate(
     judge: str | None,
     samples: int,
     json: bool,
-    reference: str = "test",
+    reference: Literal["test", "train"] = "test",
     k: int = 20,
     temperature: float = 0.07,
     shots: str | None = None,
     tsne: bool = False,
 ) -> None:
     """All test metrics of a method and of its features; with --judge also of its samples."""
-    from genlab import evaluate as evaluation
-    from genlab.metrics.class_report import class_report_of
+    from genlab.experiments.evaluation import examine
 
     shown = _shots(shots)
-    if samples < 10:
-        raise RecipeError(f"--samples {samples} must be at least 10")
-    lab, file = open_run(*split_words(words))
-    device = lab.trainer.strategy.root_device
-    if judge and not hasattr(lab.model, "sample"):
-        raise RecipeError(f"{type(lab.model).__name__} does not sample; --judge requires samples")
-    with refusals():
-        by = evaluation.open_judge(judge, device) if judge else None
-    figures = figures_of(lab, "test")
-    method = lab.model.to(device)
-    with refusals():
-        found, features = evaluation.representation(method, lab.data, k, temperature, shown)
-        figures |= {key: finite(value) for key, value in found.items()}
-        target, title = target_of(None, file, "embedding.png"), f"{lab.recipe.name}: test features"
-        try:
-            drawn = evaluation.scatter(
-                features, target, title, tsne, names=list(getattr(lab.data, "classes", ()))
-            )
-        except OSError as error:
-            raise RunError(f"cannot write {target}: {error.strerror}") from None
-        pictures = [drawn]
-        if by is not None:
-            figures |= _judged(method, by, lab.data, samples, reference, file, pictures)
-    if json and (classes := class_report_of(method)) is not None:
-        figures["test/per_class"] = classes.per_class()
-    report(file, figures, json)
-    if not json:
-        for picture in pictures:
-            print(f"image {os.path.relpath(picture)}")
-        if by is None and hasattr(method, "sample") and getattr(lab.data, "image_size", 1) > 1:
-            print("samples are judged with --judge RUN, --judge inception or an encoder's name")
-
-
-def _judged(
-    method: Any, by: Any, data: Any, samples: int, reference: str, file: Path, pictures: list[Path]
-) -> dict[str, Any]:
-    """Metrics of the samples; the image of their neighbours is added to ``pictures``."""
-    from genlab import evaluate as evaluation
-    from genlab.drawing.grid import save
-    from genlab.evaluate.neighbours import COLUMNS
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        found, images = evaluation.judge(method, by, data, samples, reference)
-    for message in dict.fromkeys(str(one.message) for one in caught):
-        print(f"warning: {message}", file=sys.stderr)
-    target = target_of(None, file, "neighbours.png")
-    pictures.append(save(images, target, COLUMNS))
-    return {key: finite(value) for key, value in found.items()}
+    found = examine(*split_words(words), judge, samples, reference, k, temperature, shown, tsne)
+    report(found.file, found.whole() if json else found.metrics, json)
+    if json:
+        return
+    for picture in found.pictures:
+        print(f"image {os.path.relpath(picture)}")
+    lab = found.lab
+    if not judge and hasattr(lab.model, "sample") and getattr(lab.data, "image_size", 1) > 1:
+        print("samples are judged with --judge RUN, --judge inception or an encoder's name")
 
 
 def _shots(words: str | None) -> list[int] | None:

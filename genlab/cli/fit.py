@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser
 
 from genlab.cli.arguments import split_words
@@ -22,5 +23,12 @@ def fit(words: list[str], resume: str | None, print_config: bool) -> None:
     launch.check()
     files, overrides = split_words(words)
     from genlab.training import fitting
+    from genlab.training.endings import EarlyEnd
 
-    fitting.fit(files, overrides, resume, print_config)
+    if print_config:
+        print(fitting.show(files, overrides, resume), end="")
+        return
+    try:
+        fitting.fit(files, overrides, resume)
+    except EarlyEnd as end:
+        sys.exit(end.code)

@@ -76,10 +76,10 @@ def sample(
     """A grid of new images; one row a class where the method knows classes."""
     count = _count(n, 100)
     method, file = _method(ckpt)
-    from genlab import evaluate
+    from genlab.evaluate import image_grids
 
     with refusals():
-        images, columns = evaluate.samples(method, count, label, temperature, seed)
+        images, columns = image_grids.samples(method, count, label, temperature, seed)
     _write(images, target_of(out, file, "sample.png"), columns)
 
 
@@ -93,10 +93,10 @@ def _test_batch(ckpt: str, count: int) -> tuple[Any, Path, Any, Any]:
 def reconstruct(ckpt: str, out: str | None, n: int | None, seed: int) -> None:
     """Test images, each with its reconstruction below."""
     method, file, image, label = _test_batch(ckpt, _count(n, 32))
-    from genlab import evaluate
+    from genlab.evaluate import image_grids
 
     with refusals():
-        rows = evaluate.reconstructions(method, image, label, seed)
+        rows = image_grids.reconstructions(method, image, label, seed)
     _write(rows, target_of(out, file, "reconstruct.png"), min(8, len(image)))
 
 
@@ -106,9 +106,9 @@ def interpolate(
     """Paths between pairs of test images, one a row; of a generator, between draws of noise."""
     paths = _count(n, 8)
     method, file, image, label = _test_batch(ckpt, 2 * paths)
-    from genlab import evaluate
+    from genlab.evaluate import image_grids
 
     with refusals():
         spherical = None if path is None else path == "spherical"
-        images = evaluate.interpolations(method, image, label, steps, spherical, seed)
+        images = image_grids.interpolations(method, image, label, steps, spherical, seed)
     _write(images, target_of(out, file, "interpolate.png"), steps)

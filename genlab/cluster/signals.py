@@ -19,6 +19,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 STRENGTH = (*SIGNALS, signal.SIGINT)  # the later one is the stronger one
 _raised: set[int] = set()
 _forks_are_deaf = False
+_heard = False  # signals go to this process's training
 _listening = threading.Event()
 _watcher: threading.Thread | None = None
 _ears: list[int] = []  # a pipe into which Python's own handler writes the numbers of signals
@@ -59,16 +60,17 @@ def listen(interrupts: bool = False, at_once: Callable[[int], None] | None = Non
         at_once: called with each signal's number from another thread, whatever the main one is
             stuck in; of several calls of `listen`, the first one's counts.
     """
-    global _forks_are_deaf
+    global _forks_are_deaf, _heard
     if threading.current_thread() is not threading.main_thread():
         return
     _listening.set()
+    _heard = True
     if _watcher is not None:
         _watcher.join()  # else it takes a signal that is meant for training
     if at_once is not None and not _ears:
         _tell(at_once)
     if not _forks_are_deaf:
-        os.register_at_fork(after_in_child=hold)
+        os.register_at_fork(after_in_child=_deafen)
         atexit.register(_kill_workers)  # runs before multiprocessing's own, which would wait
         _forks_are_deaf = True
     for number in STRENGTH if interrupts else SIGNALS:
@@ -90,14 +92,22 @@ def _tell(at_once: Callable[[int], None]) -> None:
     threading.Thread(target=hear, daemon=True).start()
 
 
+def _deafen() -> None:
+    """In a forked child, as long as its parent trains."""
+    if _heard:
+        hold()
+
+
 def let_go() -> None:
     """Python's own handlers again, and no flag: for a process that goes on after training."""
+    global _heard
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     _raised.clear()
+    _heard = False
 
 
 def raised() -> int:

@@ -26,7 +26,6 @@ from genlab.optim import check
 from genlab.recipes import TOP_KEYS, Recipe, load_class
 from genlab.training import changed_encoder, sources
 from genlab.training.engine.checkpointing import Checkpoints
-from genlab.training.engine.memory import keep_freed_memory
 from genlab.training.engine.progress import ProgressReport
 from genlab.training.engine.reseed import Reseed
 from genlab.training.engine.safe_requeue import SafeRequeue
@@ -66,7 +65,6 @@ def build(recipe: Recipe, run: Path) -> Lab:
     """
     _quieten()
     ask_for_gpus_once()
-    keep_freed_memory()
     check_groups(recipe)
     settings = {
         group: parse(kind, group, recipe.config.get(group) or {}, recipe)

@@ -17,9 +17,24 @@ from genlab.errors import RecipeError
 from genlab.internals import lightning_parts
 from genlab.recipes import Recipe
 
+INTERRUPTED = 130  # 128 + SIGINT
+
 if TYPE_CHECKING:
     from genlab.training.building import Lab
     from genlab.training.engine.safe_requeue import Stopped
+
+
+class EarlyEnd(Exception):
+    """Training has ended early; what happened is printed, and the run can be continued.
+
+    Args:
+        what: what happened.
+        code: exit code of a command that ends so.
+    """
+
+    def __init__(self, what: str, code: int) -> None:
+        super().__init__(what)
+        self.code = code
 
 
 @contextmanager
@@ -54,7 +69,7 @@ def early_refusals(lab: Lab, run: Path, new: bool) -> Iterator[None]:
         late = lab.checkpoints.newest is not None
         if late and isinstance(error, OSError | BrokenDataError):
             _say_kept(lab, run, error)
-            sys.exit(1)
+            raise EarlyEnd(_lines(error)[-1], 1) from error
         frames = traceback.extract_tb(error.__traceback__)
         homes = [Path(str(module.__file__)).parent for module in (genlab, lightning)]
         ours = any(Path(frames[-1].filename).is_relative_to(home) for home in homes)
@@ -66,6 +81,7 @@ def early_refusals(lab: Lab, run: Path, new: bool) -> Iterator[None]:
     except SystemExit:
         if lightning_parts.was_interrupted(lab.trainer):
             print(f"stopped; go on with: {_resume(run)}", file=sys.stderr)
+            raise EarlyEnd("stopped", INTERRUPTED) from None
         raise
 
 

@@ -15,21 +15,58 @@ from genlab.errors import RecipeError, RunError
 from genlab.internals import lightning_parts
 from genlab.recipes import Recipe
 from genlab.training import record
-from genlab.training.endings import early_refusals, input_errors, leave
+from genlab.training.endings import EarlyEnd, early_refusals, input_errors, leave
 
 if TYPE_CHECKING:
     from genlab.training.building import Lab
 
 
-def fit(files: list[str], overrides: list[str], resume: str | None, print_config: bool) -> None:
+def fit(files: list[str], overrides: list[str], resume: str | None = None) -> Path:
     """Train a recipe in a new run directory, or continue a run in its own.
 
     Args:
         files: recipes, later over earlier.
         overrides: ``key=value`` settings, over all of them.
         resume: run to continue, in place of recipes.
-        print_config: True to print all settings and stop.
+
+    Returns:
+        The run directory.
+
+    Raises:
+        EarlyEnd: training was stopped, or its data vanished; the run can be continued.
     """
+    from genlab.training.engine.safe_requeue import Stopped
+
+    lab, folder, run = _open(files, overrides, resume)
+    checkpoint = _to_continue_from(run) if run else None
+    if process.is_first():
+        _prepare(lab, checkpoint)
+        runs.make(folder)
+        if not run and runs.is_run(folder):
+            raise RunError(f"{folder} contains a run already; continue it with --resume {folder}")
+    with _owned(folder):
+        try:
+            _fit(lab, folder, checkpoint, resuming=run is not None)
+        except Stopped as stop:
+            leave(lab, folder, stop)
+            raise EarlyEnd(str(stop), stop.exit_code) from None
+        finally:
+            if not slurm.inside():
+                signals.let_go()
+    return folder
+
+
+def show(files: list[str], overrides: list[str], resume: str | None = None) -> str:
+    """Every setting that `fit` would train with, as YAML; nothing is written."""
+    from genlab.training.building import all_settings
+
+    return all_settings(_open(files, overrides, resume)[0])
+
+
+def _open(
+    files: list[str], overrides: list[str], resume: str | None
+) -> tuple[Lab, Path, Path | None]:
+    """Everything built; the run directory to use; the run that is continued, if any."""
     if resume is not None and files:
         raise RecipeError(f"--resume continues {resume} with its own recipe, not with {files[0]}")
     run = runs.find(resume).absolute() if resume is not None else None
@@ -43,31 +80,14 @@ def fit(files: list[str], overrides: list[str], resume: str | None, print_config
         run, recipe = folder, recipes.resolve([folder / "recipe.yaml"])
     before = launch.arrange(recipe.config.setdefault("trainer", {}), *launch.shape())
 
-    from genlab.training.building import all_settings, build
-    from genlab.training.engine.safe_requeue import Stopped
+    from genlab.training.building import build
 
     checkpoint = _to_continue_from(run) if run else None
     taken = _take_from(checkpoint, recipe) if checkpoint else {}
     lab = build(recipe, folder)
     lab.config["model"]["init_args"] |= taken
     lab.config["trainer"] |= before  # how many processes is this job's affair
-    if print_config:
-        print(all_settings(lab), end="")
-        return
-    if process.is_first():
-        _prepare(lab, checkpoint)
-        runs.make(folder)
-        if not run and runs.is_run(folder):
-            raise RunError(f"{folder} contains a run already; continue it with --resume {folder}")
-    with _owned(folder):
-        try:
-            _fit(lab, folder, checkpoint, resuming=run is not None)
-        except Stopped as stop:
-            leave(lab, folder, stop)
-            sys.exit(stop.exit_code)
-        finally:
-            if not slurm.inside():
-                signals.let_go()
+    return lab, folder, run
 
 
 def _requeued(folder: Path) -> bool:

@@ -1,0 +1,156 @@
+"""One run evaluated: every metric that suits its method, on the test set."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from genlab import runs
+from genlab.errors import RecipeError, RunError
+from genlab.training.opened import figures_of, open_run
+from genlab.training.record import finite
+from genlab.training.session import Settings, as_words
+
+if TYPE_CHECKING:
+    from genlab.training.building import Lab
+
+
+@dataclass
+class Evaluation:
+    """What an evaluation has found.
+
+    Args:
+        lab: the run opened.
+        file: checkpoint that was evaluated.
+        metrics: by their log keys.
+        pictures: files that were drawn.
+    """
+
+    lab: Lab
+    file: Path
+    metrics: dict[str, Any] = field(default_factory=dict)
+    pictures: list[Path] = field(default_factory=list)
+
+    def whole(self) -> dict[str, Any]:
+        """The metrics, with those of each class where the method has them."""
+        from genlab.metrics.class_report import class_report_of
+
+        classes = class_report_of(self.lab.model)
+        return self.metrics | ({} if classes is None else {"test/per_class": classes.per_class()})
+
+
+def evaluate(
+    run: str | os.PathLike[str], settings: Settings = None, **options: Any
+) -> dict[str, Any]:
+    """Metrics of a run or checkpoint on its test set, and of the features.
+
+    Args:
+        run: a run directory, a checkpoint, or a recipe's name for its newest run.
+        settings: values over the run's recipe, such as ``{"data.limit": 100}``.
+        options: of `examine`: ``judge``, ``samples``, ``reference``, ``k`` ...
+
+    Raises:
+        InputError: no such run, or an option that does not suit the method.
+    """
+    from genlab.training.isolation import restored
+
+    with restored():
+        return examine([os.fspath(run)], as_words(settings), **options).whole()
+
+
+def examine(
+    files: list[str],
+    overrides: list[str],
+    judge: str | None = None,
+    samples: int = 10_000,
+    reference: Literal["test", "train"] = "test",
+    k: int = 20,
+    temperature: float = 0.07,
+    shots: Sequence[int] | None = None,
+    tsne: bool = False,
+) -> Evaluation:
+    """Every metric that suits a method; with a judge, of its samples too.
+
+    Args:
+        files: one run or checkpoint.
+        overrides: ``key=value`` settings.
+        judge: run, ``inception`` or encoder whose features judge samples.
+        samples: number of samples for the judge.
+        reference: split of real images that samples are compared with.
+        k: neighbours of the kNN.
+        temperature: the kNN's.
+        shots: labels per class of few-shot probes.
+        tsne: whether the picture of features is a t-SNE instead of a PCA.
+
+    Raises:
+        InputError: no such run, or an option that does not suit the method.
+    """
+    from genlab.evaluate.feature_quality import representation
+    from genlab.evaluate.judges import open_judge
+
+    if samples < 10:
+        raise RecipeError(f"--samples {samples} must be at least 10")
+    lab, file = open_run(files, overrides)
+    device = lab.trainer.strategy.root_device
+    if judge and not hasattr(lab.model, "sample"):
+        raise RecipeError(f"{type(lab.model).__name__} does not sample; --judge requires samples")
+    found = Evaluation(lab, file)
+    with _input_errors():
+        by = open_judge(judge, device) if judge else None
+    found.metrics |= figures_of(lab, "test")
+    lab.model.to(device)
+    with _input_errors():
+        shown = list(shots) if shots is not None else None
+        metrics, features = representation(lab.model, lab.data, k, temperature, shown)
+        found.metrics |= {key: finite(value) for key, value in metrics.items()}
+        found.pictures.append(_draw(found, features, tsne))
+        if by is not None:
+            _judge(found, by, samples, reference)
+    return found
+
+
+@contextmanager
+def _input_errors() -> Iterator[None]:
+    """What a method refuses to do is an input error."""
+    try:
+        yield
+    except ValueError as error:
+        raise RecipeError(str(error)) from None
+
+
+def place(file: Path, name: str) -> Path:
+    """Where a result of a checkpoint goes: into its run's pictures, else beside it."""
+    run = file.parent.parent
+    return (run / "pictures" if runs.is_run(run) else file.parent) / name
+
+
+def _draw(found: Evaluation, features: Any, tsne: bool) -> Path:
+    from genlab.evaluate.scatter_plot import scatter
+
+    target, title = place(found.file, "embedding.png"), f"{found.lab.recipe.name}: test features"
+    names = list(getattr(found.lab.data, "classes", ()))
+    try:
+        return scatter(features, target, title, tsne, names=names)
+    except OSError as error:
+        raise RunError(f"cannot write {target}: {error.strerror}") from None
+
+
+def _judge(found: Evaluation, by: Any, samples: int, reference: str) -> None:
+    """Add metrics of the samples, and the picture of their neighbours."""
+    from genlab.drawing.grid import save
+    from genlab.evaluate.judging import judge
+    from genlab.evaluate.neighbours import COLUMNS
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        metrics, images = judge(found.lab.model, by, found.lab.data, samples, reference)
+    for message in dict.fromkeys(str(one.message) for one in caught):
+        print(f"warning: {message}", file=sys.stderr)
+    found.pictures.append(save(images, place(found.file, "neighbours.png"), COLUMNS))
+    found.metrics |= {key: finite(value) for key, value in metrics.items()}
