@@ -1,4 +1,8 @@
-"""From a checkpoint to numbers and files. ``genlab.evaluate(run)``, the call, gives the metrics."""
+"""Evaluation of a checkpoint: numbers and files. ``genlab.evaluate(run)`` gives the metrics.
+
+Features: `feature_quality` (with `probes`), `embedding`, `scatter_plot`. Samples: `judging` by one
+of `judges` (`inception` among them), `by_class`, `neighbours` (copies), `image_grids`.
+"""
 
 import sys
 from importlib import import_module
