@@ -1,4 +1,4 @@
-"""``new``: a project of one's own, with a method, data, a backbone, a callback, recipes and tests.
+"""``new``: a project of your own, with a method, data, a backbone, a callback, recipes and tests.
 
 The files below ``project/`` are the project as it is written, for the name ``mylab``; their suffix
 ``.tmpl`` keeps tools from taking them for code of genlab's.
