@@ -11,6 +11,7 @@ import numpy as np
 from lightning.pytorch.loggers import WandbLogger
 
 from genlab import runs
+from genlab.contracts import data_of
 from genlab.metrics.class_report import class_report_of
 
 MOST_NUMBERS = 30  # classes up to which the counts are written into the cells
@@ -41,7 +42,7 @@ class ConfusionMatrix(L.Callback):
             or not (self.folder or runs.is_run(run))
         ):
             return
-        names = [str(name) for name in getattr(_data(trainer), "classes", None) or []]
+        names = [str(name) for name in getattr(data_of(trainer), "classes", None) or []]
         names += [str(k) for k in range(len(names), len(matrix))]
         picture = draw(matrix.numpy(), names)
         from PIL import Image
@@ -95,7 +96,3 @@ def _write_counts(axes: Any, matrix: np.ndarray, darkness: np.ndarray) -> None:
         if count:
             colour = "white" if darkness[row, column] > 0.6 else "black"
             axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=size)
-
-
-def _data(trainer: L.Trainer) -> Any:
-    return getattr(trainer, "datamodule", None)

@@ -9,6 +9,7 @@ import lightning as L
 from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 
+from genlab.contracts import Samples
 from genlab.drawing.grid import class_rows, save
 from genlab.networks.modes import still
 
@@ -77,9 +78,9 @@ class Film(L.Callback):
             if isinstance(logger, WandbLogger) and target.suffix == ".gif":
                 logger.log_video("pictures/film", [str(target)], format=["gif"])
 
-    def _shoot(self, trainer: L.Trainer, method: Any) -> None:
+    def _shoot(self, trainer: L.Trainer, method: L.LightningModule) -> None:
         self._step = trainer.global_step
-        if not trainer.is_global_zero or not hasattr(method, "sample"):
+        if not trainer.is_global_zero or not isinstance(method, Samples):
             return
         with still(method):
             images, columns = class_rows(method, self.count)

@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genlab import distributed
+from genlab.contracts import DataModule, data_of
 from genlab.networks.modes import evaluating
+from genlab.networks.queue import Queue
 
 
 class KeyDrift(L.Callback):
@@ -50,8 +52,10 @@ class KeyDrift(L.Callback):
             self._then = state_dict["then"]
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        data: Any = getattr(trainer, "datamodule", None)
-        if not hasattr(pl_module, "queue") or not data or not data.val_dataloader():
+        data, queue = data_of(trainer), getattr(pl_module, "queue", None)
+        if not isinstance(queue, Queue) or not isinstance(data, DataModule):
+            return
+        if not data.val_dataloader():
             return
         loader = data.bank_dataloader("val", shard=True, most=self.count)
         batches = (data.to_device(raw, pl_module.device) for raw in loader)
@@ -73,7 +77,7 @@ class KeyDrift(L.Callback):
         if self._images is None or self._then is not None or trainer.state.fn != "fit":
             return
         method: Any = pl_module
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        data: Any = data_of(trainer)
         keys = data.batch_size * (2 if method.symmetric else 1)
         self._due = trainer.global_step + -(-len(method.queue.keys) // keys)
         self._then = self._keys(trainer, pl_module)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genlab import distributed
 from genlab.callbacks.ema_weights import EMAWeights
+from genlab.contracts import Classifies
 from genlab.networks.functional import logits_with
 
 
@@ -35,7 +36,7 @@ class LiveAccuracy(L.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         averages = [c for c in _callbacks(trainer) if isinstance(c, EMAWeights)]
-        if not averages or not averages[0].live or not hasattr(pl_module, "logits"):
+        if not averages or not averages[0].live or not isinstance(pl_module, Classifies):
             return
         with trainer.precision_plugin.val_step_context():
             logits = logits_with(pl_module, averages[0].live, batch["image"])

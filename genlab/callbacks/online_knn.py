@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from genlab import distributed
+from genlab.contracts import DataModule, data_of
 from genlab.metrics import KNN, Bank, collect
 from genlab.training.engine.checkpointing import Checkpoints
 
@@ -67,7 +68,7 @@ class OnlineKNN(L.Callback):
         if bank is None or not len(bank.label):
             self._give_up(trainer)
             return
-        classes = trainer.datamodule.num_classes  # type: ignore[attr-defined]
+        classes = _data(trainer).num_classes
         metric = KNN(classes, min(self.k, len(bank.label)), self.temperature)
         metric.set_bank(bank)
         metric.update(features, label, index)
@@ -76,7 +77,7 @@ class OnlineKNN(L.Callback):
 
     def _encode(self, trainer: L.Trainer, method: L.LightningModule) -> Bank:
         """Encode training images by the current weights."""
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        data = _data(trainer)
         loader = data.bank_dataloader("train", shard=True, most=self.bank)
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             return collect(method, (data.to_device(raw, method.device) for raw in loader))
@@ -91,3 +92,15 @@ class OnlineKNN(L.Callback):
         if trainer.is_global_zero:
             end = "; last.ckpt is the result" if selects else ""
             print(f"no labels, no {FIGURES[0]}{end}", file=sys.stderr)
+
+
+def _data(trainer: L.Trainer) -> DataModule:
+    """The data, which must have a face as genlab's own.
+
+    Raises:
+        ValueError: they have not.
+    """
+    data = data_of(trainer)
+    if not isinstance(data, DataModule):
+        raise ValueError("OnlineKNN requires a data module with bank_dataloader and to_device")
+    return data

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab import distributed
+from genlab.contracts import data_of
 
 BETAS, EPS, EPS_VARIANCE = (0.9, 0.999), 1e-8, 1e-6
 
@@ -135,7 +136,7 @@ class OnlineProbe(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         encoder: Any = getattr(pl_module, "encoder", None)
-        classes = int(getattr(getattr(trainer, "datamodule", None), "num_classes", 0) or 0)
+        classes = int(getattr(data_of(trainer), "num_classes", 0) or 0)
         if encoder is None or classes < 2:
             return
         self.probe = Probe(encoder.out_dim, classes).to(pl_module.device)

@@ -8,6 +8,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from genlab.contracts import Reconstructs, Samples, SwapsStyles
 from genlab.drawing.grid import class_rows, grid, pairs, publish
 from genlab.networks.modes import still
 
@@ -63,12 +64,14 @@ class Pictures(L.Callback):
     def _sheets(self, method: Any) -> list[tuple[str, Tensor, int | None]]:
         """Name, images and columns of each grid that the method can give."""
         sheets: list[tuple[str, Tensor, int | None]] = []
-        if hasattr(method, "sample"):
+        if isinstance(method, Samples):
             sheets.append(("samples", *class_rows(method, self.count)))
-        if hasattr(method, "reconstruct") and self._images is not None:
+        if isinstance(method, Reconstructs) and self._images is not None:
             images = self._images
             sheets.append(("reconstructions", pairs(images, method.reconstruct(images)), 8))
-        if hasattr(method, "swap_styles") and self._images is not None and self._labels is not None:
+        if not isinstance(method, SwapsStyles):
+            return sheets
+        if self._images is not None and self._labels is not None:
             image, label = self._images[:8], self._labels[:8]
             styles = method.swap_styles(image, label)  # (8, num_classes, C, H, W)
             rows = torch.cat([image[:, None], styles], dim=1)

@@ -8,6 +8,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from genlab.contracts import HasDensity, KnownDensity, Samples, data_of
 from genlab.drawing.points import is_plane
 from genlab.networks.modes import still
 
@@ -56,15 +57,15 @@ class PlaneMetrics(L.Callback):
         self._log(trainer, pl_module, "test")
 
     def _log(self, trainer: L.Trainer, method: Any, split: str) -> None:
-        data: Any = getattr(trainer, "datamodule", None)
-        if not self._points or not hasattr(data, "component"):
+        data = data_of(trainer)
+        if not self._points or not isinstance(data, KnownDensity):
             return
         points, figures = torch.cat(self._points), {}
         with still(method):
-            if hasattr(method, "sample"):
+            if isinstance(method, Samples):
                 found = data.component(method.sample(self.count).cpu())
                 figures = coverage(found, data.num_classes)
-            if hasattr(method, "log_prob"):
+            if isinstance(method, HasDensity):
                 gap = data.log_prob(points.cpu()).to(points) - method.log_prob(points)
                 figures["excess_nats"] = gap.mean()
         named = {f"{split}/{noun}": value.to(method.device) for noun, value in figures.items()}

@@ -8,6 +8,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from genlab.contracts import HasDensity
 from genlab.drawing.grid import publish
 from genlab.drawing.points import draw, is_plane
 from genlab.networks.modes import still
@@ -60,6 +61,6 @@ class PlanePictures(L.Callback):
         data = torch.cat(self._points)[: self.count]
         with still(method):
             panels = {"data": data, "samples": method.sample(self.count)}
-            log_prob = getattr(method, "log_prob", None)
+            log_prob = method.log_prob if isinstance(method, HasDensity) else None
             picture = draw(panels, float(data.abs().max()) * 1.2, log_prob, method.device)
         publish(trainer, "plane", picture, trainer.global_step)

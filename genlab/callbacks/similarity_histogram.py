@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from genlab.contracts import Embeds, data_of
 from genlab.drawing.grid import publish
 from genlab.networks.modes import evaluating
 
@@ -63,10 +64,10 @@ class SimilarityHistogram(L.Callback):
         if self._drawn_at != trainer.global_step:
             self._draw(trainer, pl_module)
 
-    def _draw(self, trainer: L.Trainer, method: Any) -> None:
+    def _draw(self, trainer: L.Trainer, method: L.LightningModule) -> None:
         self._drawn_at = trainer.global_step
-        views = getattr(getattr(trainer, "datamodule", None), "views", None)
-        if self._images is None or views is None or not hasattr(method, "embed"):
+        views = getattr(data_of(trainer), "views", None)
+        if self._images is None or views is None or not isinstance(method, Embeds):
             return
         if trainer.is_global_zero:
             with evaluating(method), torch.no_grad(), trainer.precision_plugin.forward_context():

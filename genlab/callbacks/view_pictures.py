@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from genlab.augment import View
+from genlab.contracts import data_of
 from genlab.drawing.grid import grid, publish
 
 LINE = 14  # pixels of a line of text
@@ -48,7 +49,7 @@ class ViewPictures(L.Callback):
         first = not trainer.global_step and not batch_idx and trainer.is_global_zero
         if first and isinstance(batch, dict) and "views" in batch:
             columns = [batch["image"][: self.count], *(v[: self.count] for v in batch["views"])]
-            views = getattr(getattr(trainer, "datamodule", None), "views", None)
+            views = getattr(data_of(trainer), "views", None)
             words = [describe(view) for view in getattr(views, "views", [])]
             publish(trainer, "views", sheet(columns, words))
 

@@ -6,6 +6,7 @@ import os
 from argparse import ArgumentParser
 from typing import Literal
 
+from genlab.contracts import Samples
 from genlab.cli.arguments import split_words
 from genlab.cli.text import report
 from genlab.errors import RecipeError
@@ -55,7 +56,7 @@ def evaluate(
     for picture in found.pictures:
         print(f"image {os.path.relpath(picture)}")
     lab = found.lab
-    if not judge and hasattr(lab.model, "sample") and getattr(lab.data, "image_size", 1) > 1:
+    if not judge and isinstance(lab.model, Samples) and getattr(lab.data, "image_size", 1) > 1:
         print("samples are judged with --judge RUN, --judge inception or an encoder's name")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genlab.contracts import SamplesCodes
 from genlab.evaluate.judges import Judge, Seen
 
 MOST = 200  # samples of a class whose distances are averaged
@@ -53,7 +54,8 @@ def code_controls(method: Any, judge: Judge, label: Tensor) -> dict[str, float]:
         judge: a classifier.
         label: requested classes (N,), of which 1,000 are drawn again.
     """
-    if not hasattr(method, "sample_codes"):
+    able = isinstance(method, SamplesCodes)
+    if not able:
         return {}
     label = label[:CONTROLS]
     codes = method.sample_codes(len(label), label=label).cpu()
@@ -62,7 +64,7 @@ def code_controls(method: Any, judge: Judge, label: Tensor) -> dict[str, float]:
     found = {}
     for name, mixed in controls.items():
         parts = [
-            judge(method.tokenizer.decode(part.to(method.device)).mul(255).round().byte())[1]
+            judge(method.decode(part.to(method.device)).mul(255).round().byte())[1]
             for part in mixed.split(256)
         ]
         guess = torch.cat([part.argmax(1) for part in parts if part is not None])

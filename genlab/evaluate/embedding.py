@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from genlab.contracts import Classifies, HasProbabilities
+
 
 @torch.no_grad()
 def embed(
@@ -27,7 +29,7 @@ def embed(
     Raises:
         ValueError: predictions of a method that does not classify.
     """
-    if predict and not hasattr(method, "logits"):
+    if predict and not isinstance(method, Classifies):
         raise ValueError(
             f"{type(method).__name__} is not a classifier; genlab embed gives features"
         )
@@ -52,4 +54,5 @@ def embed(
 
 def _probabilities(method: Any, logits: torch.Tensor) -> torch.Tensor:
     """The method's own map to probabilities (a sigmoid for binary losses), else the softmax."""
-    return method.probabilities(logits) if hasattr(method, "probabilities") else logits.softmax(1)
+    own = isinstance(method, HasProbabilities)
+    return method.probabilities(logits) if own else logits.softmax(1)

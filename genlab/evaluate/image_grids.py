@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from genlab.contracts import number_of_classes
+from genlab.contracts import (
+    DecodesNoise,
+    Interpolates,
+    Reconstructs,
+    Samples,
+    number_of_classes,
+    takes,
+)
 from genlab.drawing.grid import class_rows, pairs
 from genlab.networks.interpolation import latent_path
 
@@ -30,13 +36,12 @@ def samples(
         ValueError: the method does not sample, or has no such class or temperature.
     """
     _need(method, "sample")
-    takes = inspect.signature(method.sample).parameters
     classes = number_of_classes(method)
     options: dict[str, Any] = {}
     if temperature < 0:
         raise ValueError(f"temperature {temperature} must be at least 0")
     if temperature != 1.0:
-        if "temperature" not in takes:
+        if not takes(method.sample, "temperature"):
             raise ValueError(f"{type(method).__name__} samples without a temperature")
         options["temperature"] = temperature
     if label is not None and not 0 <= label < classes:
@@ -57,7 +62,7 @@ def reconstructions(method: Any, images: Tensor, label: Tensor, seed: int = 0) -
     """
     _need(method, "reconstruct")
     torch.manual_seed(seed)
-    with_label = "label" in inspect.signature(method.reconstruct).parameters
+    with_label = takes(method.reconstruct, "label")
     again = method.reconstruct(images, label) if with_label else method.reconstruct(images)
     return pairs(images, again)
 
@@ -89,15 +94,16 @@ def interpolations(
     """
     if steps < 2:
         raise ValueError(f"steps {steps} must be at least 2: both ends")
-    if not hasattr(method, "interpolate") and hasattr(method, "noise"):
+    if not isinstance(method, Interpolates) and isinstance(method, DecodesNoise):
         torch.manual_seed(seed)
         return _between_noise(method, label[0::2], steps, spherical is not False)
     _need(method, "interpolate")
     start, end = images[0::2], images[1::2]
-    takes = inspect.signature(method.interpolate).parameters
-    options: dict[str, Any] = {"label": label[0::2]} if "label" in takes else {}
+    options: dict[str, Any] = {}
+    if takes(method.interpolate, "label"):
+        options["label"] = label[0::2]
     if spherical is not None:
-        if "spherical" not in takes:
+        if not takes(method.interpolate, "spherical"):
             raise ValueError(f"{type(method).__name__} interpolates in its own way; without --path")
         options["spherical"] = spherical
     paths = method.interpolate(start, end[: len(start)], steps, **options)
@@ -112,9 +118,16 @@ def _between_noise(method: Any, label: Tensor, steps: int, spherical: bool) -> T
     return method.decode(paths, label.to(start.device).repeat_interleave(steps))
 
 
+VERBS: dict[str, Any] = {
+    "sample": Samples,
+    "reconstruct": Reconstructs,
+    "interpolate": Interpolates,
+}
+
+
 def _need(method: Any, verb: str) -> None:
-    if not hasattr(method, verb):
-        able = [v for v in ("sample", "reconstruct", "interpolate") if hasattr(method, v)]
+    if not isinstance(method, VERBS[verb]):
+        able = [name for name, can in VERBS.items() if isinstance(method, can)]
         raise ValueError(
             f"{type(method).__name__} cannot {verb}; it can {', '.join(able) or 'classify'}"
         )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from genlab import checkpoints, networks, runs
 from genlab.checkpoints.foreign.fetching import fetch
 from genlab.checkpoints.safe_read import content
+from genlab.contracts import Classifies
 from genlab.errors import CheckpointError, RunError
 from genlab.evaluate.inception import CLASSES, DIM, Inception
 
@@ -143,7 +144,7 @@ def of_method(method: Any, source: str) -> Judge:
     channels, size = given.get("channels"), given.get("image_size")
     if channels is None or size is None:
         raise ValueError(f"{source} is a {kind}, which does not define its images")
-    classifies = hasattr(method, "logits")
+    classifies = isinstance(method, Classifies)
 
     def net(image: Tensor) -> tuple[Tensor, Tensor | None]:
         unit = image.to(method.device).float() / 255

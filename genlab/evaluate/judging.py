@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genlab import metrics
-from genlab.contracts import number_of_classes
+from genlab.contracts import Samples, number_of_classes
 from genlab.data.sampling import evenly
 from genlab.evaluate import neighbours
 from genlab.evaluate.by_class import by_class, code_controls
@@ -56,7 +56,8 @@ def judge(
         ValueError: a method without samples, an unknown reference, images outside [0, 1] or of
             another shape than the data's, or too few of them.
     """
-    if not hasattr(method, "sample"):
+    able = isinstance(method, Samples)
+    if not able:
         raise ValueError(f"{type(method).__name__} does not sample; there is nothing to evaluate")
     if samples < 10:
         raise ValueError(f"samples {samples} must be at least 10")

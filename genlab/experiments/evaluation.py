@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from genlab.contracts import Samples
 from genlab import runs
 from genlab.errors import RecipeError, RunError
 from genlab.training.opened import figures_of, open_run
@@ -98,7 +99,7 @@ def examine(
         raise RecipeError(f"--samples {samples} must be at least 10")
     lab, file = open_run(files, overrides)
     device = lab.trainer.strategy.root_device
-    if judge and not hasattr(lab.model, "sample"):
+    if judge and not isinstance(lab.model, Samples):
         raise RecipeError(f"{type(lab.model).__name__} does not sample; --judge requires samples")
     found = Evaluation(lab, file)
     with _input_errors():

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from genlab import distributed, losses, networks, optim
 from genlab.augment import Mixing
+from genlab.contracts import CountsClasses, data_of
 from genlab.internals import lightning_parts
 from genlab.metrics import ClassReport, log_steps
 
@@ -193,10 +194,10 @@ class Classifier(L.LightningModule):
 
     def _class_counts(self) -> Tensor:
         """Training images of each class, (K,); a class without any counts as one image."""
-        data = getattr(lightning_parts.trainer_of(self), "datamodule", None)
-        counts = getattr(data, "class_counts", None)
-        if counts is None:
+        data = data_of(lightning_parts.trainer_of(self))
+        if not isinstance(data, CountsClasses):
             raise ValueError("class_weights and prior_bias require data with class_counts")
+        counts = data.class_counts
         padded = list(counts) + [0] * (self.hparams["num_classes"] - len(counts))
         return torch.tensor(padded, dtype=torch.float32, device=self.device).clamp(min=1)
 

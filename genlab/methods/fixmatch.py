@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab import distributed, losses, networks, optim
+from genlab.contracts import FewLabelled, data_of
 from genlab.errors import nearest
 from genlab.internals import lightning_parts
 from genlab.metrics import ClassReport, log_steps
@@ -98,8 +99,8 @@ class FixMatch(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Set what depends on the data, when training starts; a checkpoint has its own."""
-        data: Any = getattr(lightning_parts.trainer_of(self), "datamodule", None)
-        if stage != "fit" or getattr(data, "label_record", None) is None:
+        data = data_of(lightning_parts.trainer_of(self))
+        if stage != "fit" or not isinstance(data, FewLabelled) or data.label_record is None:
             return
         self.rule.begin(data.unlabeled_index)
         if self.alignment is not None and self.hparams["align"] == "labels":

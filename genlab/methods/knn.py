@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab import metrics, networks
+from genlab.contracts import data_of
 from genlab.metrics import log_steps
 
 
@@ -83,7 +84,7 @@ class KNN(L.LightningModule):
 
     def on_fit_start(self) -> None:
         """Encode the training images."""
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        data: Any = data_of(self.trainer)
         loader = data.bank_dataloader("train", shard=True)
         with self.trainer.precision_plugin.forward_context():
             bank = metrics.collect(self, (data.to_device(raw, self.device) for raw in loader))

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab import distributed, networks, optim
+from genlab.contracts import data_of
 from genlab.metrics import Bank, ClassReport, collect, log_steps
 
 
@@ -94,7 +95,7 @@ class LinearProbe(L.LightningModule):
         """
         if not self.hparams["precompute"]:
             return
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        data: Any = data_of(self.trainer)
         finish = getattr(data, "finish", None)
         if finish is not None and (finish.augment or finish.binarize == "dynamic"):
             raise ValueError("precompute needs fixed images: remove augment and binarize")

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from genlab import distributed, losses, networks, optim
 from genlab.augment.pairs import pair
+from genlab.contracts import data_of
 from genlab.internals import torch_parts
 from genlab.losses.contrastive import normalise
 from genlab.metrics import log_steps
@@ -101,7 +102,7 @@ class MoCo(L.LightningModule):
 
     def on_fit_start(self) -> None:
         """Refuse a batch that queue or groups do not fit; start from one queue on all ranks."""
-        if step := getattr(getattr(self.trainer, "datamodule", None), "batch_size", 0):
+        if step := getattr(data_of(self.trainer), "batch_size", 0):
             self.queue.check(step * (2 if self.symmetric else 1))
             parts = self.trainer.world_size * self.trainer.accumulate_grad_batches
             check_groups(step // parts, self.bn_splits)

@@ -141,7 +141,11 @@ class VQPrior(L.LightningModule):
     def sample(self, n: int, label: Tensor | None = None, temperature: float = 1.0) -> Tensor:
         """Draw n images: (n, C, H, W) in [0, 1]; arguments as `sample_codes`."""
         codes = self.sample_codes(n, label, temperature)
-        return torch.cat([self.tokenizer.decode(part) for part in codes.split(256)])
+        return torch.cat([self.decode(part) for part in codes.split(256)])
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """The images of codes: (n, h, w) -> (n, C, H, W) in [0, 1]."""
+        return self.tokenizer.decode(codes)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Nats per image, mean over the batch."""

@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genlab.augment.ct_augment import CTAugment
+from genlab.contracts import Classifies
 from genlab.internals import lightning_parts
 from genlab.networks.functional import logits_with
+from genlab.networks.modes import evaluating
 
 
 class LearnedAugment(L.Callback):
@@ -45,7 +47,7 @@ class LearnedAugment(L.Callback):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if stage != "fit":
             return
-        if not hasattr(pl_module, "logits"):
+        if not isinstance(pl_module, Classifies):
             name = type(pl_module).__name__
             raise ValueError(
                 f"strong: ctaugment requires predictions to learn from; {name} has none"
@@ -101,15 +103,10 @@ def predictions(method: Any, image: Tensor, average: dict[str, Tensor]) -> Tenso
         image: (B, C, H, W).
         average: parameters to use in place of the method's, by name.
     """
-    modes = [(part, part.training) for part in method.modules()]
     own = dict(method.named_parameters())
     weights = {name: w.to(own[name]) for name, w in average.items() if name in own}
-    method.eval()
-    try:
+    with evaluating(method):
         return logits_with(method, weights, image).float().softmax(1)
-    finally:
-        for part, mode in modes:
-            part.training = mode
 
 
 def _average(trainer: Any) -> dict[str, Tensor]:
