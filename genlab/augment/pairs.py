@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
+from genlab.contracts import Batch
 
-def pair(batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+
+def pair(batch: Batch) -> tuple[Tensor, Tensor]:
     """The batch's ``views``: 2 x (B, C, H, W).
 
     Raises:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import lightning as L
 import torch
 from torch import Tensor
 
 from genlab import optim
+from genlab.contracts import Batch
 from genlab.metrics import log_steps
 from genlab.networks.flows.image_flow import ImageFlow
 from genlab.networks.interpolation import latent_path
@@ -69,11 +68,11 @@ class FlowMethod(L.LightningModule):
         """Position of each pixel in its cell, uniform in [0, 1): -> (B, C, H, W)."""
         return torch.rand_like(image)
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Negative log-density in nats, of the class where known; mean over the batch."""
         return self._negative_log_prob(batch["image"], batch["label"] if self.num_classes else None)
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Negative log-density without labels; bits per dimension of images."""
         return self._negative_log_prob(batch["image"])
 

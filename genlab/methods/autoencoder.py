@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genlab import losses, networks, optim
+from genlab.contracts import Batch
 from genlab.metrics import log_steps
 from genlab.networks.interpolation import latent_path
 
@@ -90,11 +91,11 @@ class Autoencoder(L.LightningModule):
         paths = latent_path(self(start), self(end), steps, spherical)  # (B, steps, D)
         return torch.stack([self.decode(path) for path in paths])
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Reconstruction, summed over pixels, mean over the batch."""
         return {"loss": self._reconstruction(batch["image"])[0]}
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """The training loss, and the mean squared error of a pixel."""
         image = batch["image"]  # (B, C, H, W)
         loss, maps = self._reconstruction(image)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from genlab import losses, networks, optim
 from genlab.augment.pairs import pair
+from genlab.contracts import Batch
 from genlab.metrics import log_steps
 from genlab.metrics.embedding import similarities
 from genlab.networks.ema import cosine_to_one, ema_copy, ema_step
@@ -87,7 +88,7 @@ class BYOL(L.LightningModule):
         """Through the target network: (B, C, H, W) -> (B, D)."""
         return self.projector_ema(self.encoder_ema(image))
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """2 - 2 cos between prediction and target, the sum of both directions, batch mean."""
         view1, view2 = pair(batch)
         z1, z2 = self.embed(view1), self.embed(view2)
@@ -96,7 +97,7 @@ class BYOL(L.LightningModule):
         loss = losses.normalised_distance(p1, t2) + losses.normalised_distance(p2, t1)
         return {"loss": loss} | similarities(p1, t2)
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
         h = self.encoder(batch["image"])
         return {"feature": h, "embedding": self.projector(h)}

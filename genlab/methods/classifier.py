@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from genlab import distributed, losses, networks, optim
 from genlab.augment import Mixing
-from genlab.contracts import CountsClasses, data_of
+from genlab.contracts import Batch, CountsClasses, data_of
 from genlab.internals import lightning_parts
 from genlab.metrics import ClassReport, log_steps
 
@@ -143,7 +143,7 @@ class Classifier(L.LightningModule):
         binary = self.hparams["loss"] == "binary_focal"
         return logits.float().sigmoid() if binary else logits.float().softmax(1)
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """The loss and the accuracy, means over the labelled images.
 
         Of a mixed image the class with the larger share counts as right.
@@ -160,11 +160,11 @@ class Classifier(L.LightningModule):
             loss = losses.flooding(loss, self.hparams["flooding"])
         return {"loss": loss, "accuracy": right.sum() / known}
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Cross entropy in nats, whatever the training loss, and `classification_metrics`."""
         self._measure("val", batch)
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
         """As validation, with AUROC and the confusion matrix."""
         self._measure("test", batch)
 
@@ -201,7 +201,7 @@ class Classifier(L.LightningModule):
         padded = list(counts) + [0] * (self.hparams["num_classes"] - len(counts))
         return torch.tensor(padded, dtype=torch.float32, device=self.device).clamp(min=1)
 
-    def _measure(self, split: str, batch: dict[str, Any]) -> None:
+    def _measure(self, split: str, batch: Batch) -> None:
         logits = self.logits(batch["image"])  # (B, K)
         self.class_report.update(split, logits, batch["label"], self.probabilities(logits))
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab import losses, networks, optim
+from genlab.contracts import Batch
 from genlab.metrics import log_steps
 from genlab.networks.interpolation import latent_path
 
@@ -183,18 +184,18 @@ class CVAE(L.LightningModule):
         """Draw z ~ q with a gradient: 2 x (B, D) -> (B, D)."""
         return mean + (0.5 * logvar).exp() * torch.randn_like(mean)
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Negative ELBO of p(x|y), mean over the batch, in nats."""
         reconstruction, kl = self._elbo_terms(batch)
         loss = reconstruction + self.hparams["kl_weight"] * kl
         return {"loss": loss, "loss_reconstruction": reconstruction, "loss_kl": kl}
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Negative ELBO (beta = 1) and its two terms."""
         reconstruction, kl = self._elbo_terms(batch)
         return {"loss": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """As validation; the bound is called ``neg_elbo``."""
         figures = self.validation_step(batch, batch_idx)
         return {"neg_elbo": figures.pop("loss")} | figures
@@ -215,7 +216,7 @@ class CVAE(L.LightningModule):
         logvar = self.prior_logvar(label) if self.prior_logvar is not None else zeros
         return mean, logvar
 
-    def _elbo_terms(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    def _elbo_terms(self, batch: Batch) -> tuple[Tensor, Tensor]:
         image, label = batch["image"], batch["label"]
         if bool(((label < 0) | (label >= self.num_classes)).any()):
             raise ValueError(f"CVAE requires labels from 0 to {self.num_classes - 1} (-1: unknown)")

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab import distributed, losses, networks, optim
-from genlab.contracts import FewLabelled, data_of
+from genlab.contracts import Batch, FewLabelled, data_of
 from genlab.errors import nearest
 from genlab.internals import lightning_parts
 from genlab.metrics import ClassReport, log_steps
@@ -115,7 +115,7 @@ class FixMatch(L.LightningModule):
         """Scores of the classes before softmax: (B, C, H, W) -> (B, K)."""
         return self.head(self.encoder(image))
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Cross entropy of B labelled images plus lambda times that of M unlabelled ones."""
         image, label, weak, strong, unlabeled = _parts(batch)
         sizes = [len(image), len(weak), len(strong)]
@@ -176,11 +176,11 @@ class FixMatch(L.LightningModule):
         self.log_dict({f"train/{k}": v for k, v in figures.items()}, sync_dist=True)
         self._alarm(share, float(figures["pseudo_entropy"]))
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Cross entropy in nats and `classification_metrics`."""
         self._measure("val", batch)
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
         """As validation, with AUROC and the confusion matrix."""
         self._measure("test", batch)
 
@@ -216,11 +216,11 @@ class FixMatch(L.LightningModule):
                 file=sys.stderr,
             )
 
-    def _measure(self, split: str, batch: dict[str, Any]) -> None:
+    def _measure(self, split: str, batch: Batch) -> None:
         self.class_report.update(split, self.logits(batch["image"]), batch["label"])
 
 
-def _parts(batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]:
+def _parts(batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor, Batch]:
     """Labelled images (B, ...) and their labels (B,), weak and strong views (M, ...), the rest.
 
     Raises:
@@ -232,7 +232,8 @@ def _parts(batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[
             "data.unlabeled_ratio (another data= than the recipe's forgets both)"
         )
     labeled, unlabeled = batch["labeled"], batch["unlabeled"]
-    return labeled["image"], labeled["label"], *unlabeled["views"], unlabeled
+    weak, strong = unlabeled["views"]
+    return labeled["image"], labeled["label"], weak, strong, unlabeled
 
 
 def _check(given: dict[str, Any]) -> None:

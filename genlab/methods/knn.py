@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab import metrics, networks
-from genlab.contracts import data_of
+from genlab.contracts import Batch, data_of
 from genlab.metrics import log_steps
 
 
@@ -90,11 +90,11 @@ class KNN(L.LightningModule):
             bank = metrics.collect(self, (data.to_device(raw, self.device) for raw in loader))
         self._keep(*bank)
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """A loss of 0 without gradient: there is nothing to train."""
         return {"loss": self.clock.square()}
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect the queries."""
         self.knn.update(self(batch["image"]), batch["label"], batch["index"])
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab import distributed, networks, optim
-from genlab.contracts import data_of
+from genlab.contracts import Batch, data_of
 from genlab.metrics import Bank, ClassReport, collect, log_steps
 
 
@@ -107,7 +107,7 @@ class LinearProbe(L.LightningModule):
                 if len(loader)
             }
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Cross entropy in nats and accuracy, means over the labelled images."""
         label = batch["label"]
         logits = self._classify(self._features(batch, "train"))  # (B, K)
@@ -116,11 +116,11 @@ class LinearProbe(L.LightningModule):
         loss = F.cross_entropy(logits.float(), label, ignore_index=-1, reduction="sum") / known
         return {"loss": loss, "accuracy": (logits.argmax(1) == label).sum() / known}
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Cross entropy and `classification_metrics`."""
         self._measure(batch, "val")
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
         """As validation, with AUROC."""
         self._measure(batch, "test")
 
@@ -137,7 +137,7 @@ class LinearProbe(L.LightningModule):
         """See `optim.build`."""
         return optim.build(self, self.hparams["optimizer"])
 
-    def _features(self, batch: dict[str, Any], split: str) -> Tensor:
+    def _features(self, batch: Batch, split: str) -> Tensor:
         """(B, F), looked up by the images' positions or computed."""
         bank = self.banks.get(split)
         if bank is None:
@@ -147,6 +147,6 @@ class LinearProbe(L.LightningModule):
     def _classify(self, features: Tensor) -> Tensor:
         return self.head(self.norm(features))
 
-    def _measure(self, batch: dict[str, Any], split: str) -> None:
+    def _measure(self, batch: Batch, split: str) -> None:
         logits = self._classify(self._features(batch, split))  # (B, K)
         self.class_report.update(split, logits, batch["label"])

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from genlab import distributed, losses, networks, optim
 from genlab.augment.pairs import pair
-from genlab.contracts import data_of
+from genlab.contracts import Batch, data_of
 from genlab.internals import torch_parts
 from genlab.losses.contrastive import normalise
 from genlab.metrics import log_steps
@@ -130,7 +130,7 @@ class MoCo(L.LightningModule):
         k = self.projector_ema(self.encoder_ema(every[order[mine]]))
         return normalise(distributed.interleave(distributed.gather(k))[order.argsort()[mine]])
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """InfoNCE, mean over queries, nats; in the symmetric form the sum of both directions."""
         view1, view2 = pair(batch)
         q1, k2 = self.embed(view1), self.key(view2)
@@ -143,7 +143,7 @@ class MoCo(L.LightningModule):
         self._new_keys[batch_idx] = keys
         return {"loss": loss} | similarities(q1, k2)
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
         h = self.encoder(batch["image"])
         return {"feature": h, "embedding": self.projector(h)}

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from genlab import losses, networks, optim
 from genlab.augment.pairs import pair
+from genlab.contracts import Batch
 from genlab.metrics import log_steps
 from genlab.metrics.embedding import similarities
 from genlab.networks.ema import cosine_to_one, ema_copy, ema_step
@@ -107,7 +108,7 @@ class MoCoV3(L.LightningModule):
         """Through the momentum encoder: (B, C, H, W) -> (B, D)."""
         return self.projector_ema(self.encoder_ema(image))
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """2 tau InfoNCE over the global batch, the sum of both directions."""
         view1, view2 = pair(batch)
         z1, z2 = self.embed(view1), self.embed(view2)
@@ -117,7 +118,7 @@ class MoCoV3(L.LightningModule):
         loss = loss + losses.info_nce_in_batch(q2, k1, self.temperature)
         return {"loss": loss} | similarities(q1, k2)
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
         h = self.encoder(batch["image"])
         return {"feature": h, "embedding": self.projector(h)}

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from genlab import losses, networks, optim
 from genlab.augment.pairs import pair
+from genlab.contracts import Batch
 from genlab.metrics import log_steps
 from genlab.metrics.embedding import similarities
 
@@ -82,13 +83,13 @@ class SimCLR(L.LightningModule):
         """Embeddings that the loss compares: (B, C, H, W) -> (B, D)."""
         return self.projector(self.encoder(image))
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """NT-Xent, mean over the 2B embeddings, nats."""
         view1, view2 = pair(batch)
         z1, z2 = self.embed(torch.cat([view1, view2])).chunk(2)  # one pass: BN sees both views
         return {"loss": losses.nt_xent(z1, z2, self.temperature)} | similarities(z1, z2)
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
         h = self.encoder(batch["image"])
         return {"feature": h, "embedding": self.projector(h)}

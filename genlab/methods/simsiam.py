@@ -17,6 +17,7 @@ from torch import Tensor
 
 from genlab import losses, networks, optim
 from genlab.augment.pairs import pair
+from genlab.contracts import Batch
 from genlab.metrics import log_steps
 from genlab.metrics.embedding import similarities
 
@@ -84,7 +85,7 @@ class SimSiam(L.LightningModule):
         """Through the trained projector: (B, C, H, W) -> (B, D)."""
         return self.projector(self.encoder(image))
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Minus the cosine between prediction and target, mean of both directions and the batch."""
         view1, view2 = pair(batch)
         z1, z2 = self.embed(view1), self.embed(view2)
@@ -95,7 +96,7 @@ class SimSiam(L.LightningModule):
             loss = loss + through - through.detach()  # same value, the targets' gradient too
         return {"loss": loss} | similarities(p1, z2)
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
         h = self.encoder(batch["image"])
         return {"feature": h, "embedding": self.projector(h)}

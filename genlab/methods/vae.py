@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from genlab import losses, networks, optim
+from genlab.contracts import Batch
 from genlab.metrics import ActiveUnits, log_steps
 from genlab.networks.interpolation import latent_path
 
@@ -138,7 +139,7 @@ class VAE(L.LightningModule):
         """Draw z ~ q(z|x) with a gradient: 2 x (..., D) -> (..., D)."""
         return mean + (0.5 * logvar).exp() * torch.randn_like(mean)
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Negative ELBO, or negative IWAE bound, mean over the batch, in nats."""
         image = batch["image"]
         mean, logvar = self.encode(image)
@@ -153,14 +154,14 @@ class VAE(L.LightningModule):
         )
         return {"loss": loss, "loss_reconstruction": reconstruction, "loss_kl": loss_kl}
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Negative ELBO (beta = 1, no free bits) and its two terms."""
         mean, logvar = self.encode(batch["image"])
         kl = losses.kl_standard_normal(mean, logvar).sum(1).mean()
         reconstruction = self.nll(self.reparametrize(mean, logvar), batch["image"]).mean()
         return {"loss": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Negative ELBO and its terms, the IWAE bound, bits/dim and active units.
 
         The reconstruction term is the mean over the bound's samples.

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from genlab import checkpoints, optim
+from genlab.contracts import Batch
 from genlab.internals import lightning_parts
 from genlab.losses import vq
 from genlab.metrics import log_steps
@@ -147,7 +148,7 @@ class VQPrior(L.LightningModule):
         """The images of codes: (n, h, w) -> (n, C, H, W) in [0, 1]."""
         return self.tokenizer.decode(codes)
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Nats per image, mean over the batch."""
         codes, label = self._codes(batch), batch["label"]
         if self.num_classes and self.label_dropout:
@@ -155,7 +156,7 @@ class VQPrior(L.LightningModule):
             label = label.masked_fill(hidden, -1)
         return {"loss": -self.log_prob(codes, label).mean()}
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Nats per image, and bits per code."""
         codes = self.tokenizer.encode(batch["image"])  # (B, h, w)
         nats = -self.log_prob(codes, batch["label"]).mean()
@@ -173,7 +174,7 @@ class VQPrior(L.LightningModule):
             return None
         return label.where(label < self.num_classes, -1)
 
-    def _codes(self, batch: dict[str, Any]) -> Tensor:
+    def _codes(self, batch: Batch) -> Tensor:
         """The codes of a training batch, (B, h, w)."""
         if not self.cache_codes:
             return self.tokenizer.encode(batch["image"])

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genlab import optim
+from genlab.contracts import Batch
 from genlab.losses import vq
 from genlab.metrics import log_steps
 from genlab.metrics.codebook import CodebookUsage, perplexity
@@ -122,7 +123,7 @@ class VQVAE(L.LightningModule):
         """Images through their codes: (B, C, H, W) -> (B, C, H, W) in [0, 1]."""
         return self.decode(self.encode(image))
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Reconstruction and the quantiser's own losses, means over the batch."""
         image = batch["image"]
         _, codes, terms = self._terms(image)
@@ -134,7 +135,7 @@ class VQVAE(L.LightningModule):
             "perplexity": perplexity(counts),
         }
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Loss and its terms per image; codebook use is logged at the end of the epoch."""
         image = batch["image"]  # (B, C, H, W)
         out, codes, terms = self._terms(image)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab import distributed, losses, networks, optim
+from genlab.contracts import Batch
 from genlab.errors import nearest
 from genlab.internals import lightning_parts
 from genlab.metrics import log_steps
@@ -154,7 +155,7 @@ class WGANGP(L.LightningModule):
         """Standard normal z: (n, D)."""
         return torch.randn(n, self.hparams["latent_dim"], device=self.device)
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """One step of the critic; after every ``n_critic`` of them one of the generator."""
         real, label = self.to_critic(batch["image"]), self._label(batch)
         figures = self._critic_step(real, label)
@@ -248,7 +249,7 @@ class WGANGP(L.LightningModule):
         """Set the logged step to the generator's steps: Lightning counts batches."""
         lightning_parts.set_logged_step(self.trainer, max(0, self.global_step - 1))
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """``wasserstein``, the critic's estimate on held-out images and as many samples.
 
         Also ``gradient_norm``, its mean steepness, and ``gradient_norms`` (B,) for callbacks.
@@ -279,7 +280,7 @@ class WGANGP(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.critic_steps = checkpoint["critic_steps"]
 
-    def _label(self, batch: dict[str, Any]) -> Tensor:
+    def _label(self, batch: Batch) -> Tensor:
         label: Tensor = batch["label"]
         wrong = (label < 0) | (label >= self.num_classes)
         if self.num_classes and not label.is_cuda and wrong.any():  # a GPU would have to wait

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import statistics
 import time
-from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from genlab.contracts import Batch
 from genlab.methods.fixmatch import FixMatch
 
 pytestmark = pytest.mark.benchmarks
 LABELED, UNLABELED, PAIRS = 16, 112, 20
 
 
-def batch(device: torch.device) -> dict[str, Any]:
+def batch(device: torch.device) -> Batch:
     image, weak, strong = (
         torch.rand(n, 3, 32, 32, device=device) for n in (LABELED, UNLABELED, UNLABELED)
     )
     label = torch.randint(10, (LABELED,), device=device)
     unknown = torch.randint(10, (UNLABELED,), device=device)
     index = torch.arange(UNLABELED, device=device)
-    unlabeled = {"views": [weak, strong], "label": unknown, "index": index}
+    unlabeled: Batch = {"views": [weak, strong], "label": unknown, "index": index}
     return {"labeled": {"image": image, "label": label}, "unlabeled": unlabeled}
 
 
-def bare_loss(method: FixMatch, given: dict[str, Any]) -> Tensor:
+def bare_loss(method: FixMatch, given: Batch) -> Tensor:
     """The paper's algorithm box and nothing else."""
     weak, strong = given["unlabeled"]["views"]
     images = torch.cat([given["labeled"]["image"], weak, strong])

@@ -37,7 +37,7 @@ def test_coverage_by_hand() -> None:
 def test_the_true_density_has_no_excess_and_a_lower_one_has(tmp_path: Path) -> None:
     data = Toys(size=96, held_out=64, batch_size=32)
     flow = small("realnvp_toys", optimizer={"lr": 1e-3})
-    flow.log_prob = lambda x: data.log_prob(x) - 0.25
+    flow.log_prob = lambda x, label=None: data.log_prob(x) - 0.25
     flow.sample = lambda n: data.draw(n)[0].view(-1, 2, 1, 1)
     run = trainer(tmp_path, PlaneMetrics(count=2000), max_epochs=1)
     run.validate(flow, datamodule=data, verbose=False)

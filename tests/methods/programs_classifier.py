@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from genlab import distributed
+from genlab.contracts import Batch
 from genlab.methods.classifier import Classifier
 
 
@@ -17,7 +18,7 @@ class _Step(torch.nn.Module):
         super().__init__()
         self.method = method
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         return self.method.training_step(batch, 0)
 
 
@@ -37,7 +38,7 @@ def method() -> Classifier:
     )
 
 
-def batches(world: int, rank: int) -> list[dict[str, Tensor]]:
+def batches(world: int, rank: int) -> list[Batch]:
     """Three of 8 images; what is unlabelled lies on rank 0 alone."""
     generator = torch.Generator().manual_seed(2)
     images = torch.rand(3, 8, 1, 8, 8, generator=generator)

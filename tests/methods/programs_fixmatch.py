@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from genlab import distributed
+from genlab.contracts import Batch
 from genlab.methods.fixmatch import FixMatch
 from genlab.networks.pseudo_label_rules import FlexThreshold
 
@@ -38,16 +39,18 @@ def small(rule: str = "fixmatch", network: dict[str, Any] = CNN, **options: Any)
     return method
 
 
-def batches(steps: int = 1, share: slice = slice(None)) -> list[dict[str, Any]]:
+def batches(steps: int = 1, share: slice = slice(None)) -> list[Batch]:
     """Of 4 labelled and 12 unlabelled images; ``share`` of each."""
-    made, generator = [], torch.Generator().manual_seed(2)
+    made: list[Batch] = []
+    generator = torch.Generator().manual_seed(2)
     for step in range(steps):
         image, weak, strong = (
             torch.rand(n, 1, 8, 8, generator=generator)[share] for n in (B, M, M)
         )
         label = torch.arange(M) % (K + 1) - 1
-        labeled = {"image": image, "label": torch.arange(B)[share], "index": torch.arange(B)[share]}
-        unlabeled = {"views": [weak, strong], "label": label[share]}
+        own = torch.arange(B)[share]
+        labeled: Batch = {"image": image, "label": own, "index": own}
+        unlabeled: Batch = {"views": [weak, strong], "label": label[share]}
         unlabeled["index"] = ((torch.arange(M) + 5 * step) % 36)[share]
         made.append({"labeled": labeled, "unlabeled": unlabeled, "seed": step})
     return made
@@ -60,11 +63,11 @@ class Step(nn.Module):
         super().__init__()
         self.method = method
 
-    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         return self.method.training_step(batch, 0)
 
 
-def train(method: FixMatch, given: list[dict[str, Any]], world: int = 1) -> dict[str, Any]:
+def train(method: FixMatch, given: list[Batch], world: int = 1) -> dict[str, Any]:
     """Figures and gradients of every step, and the state afterwards."""
     step: Any = Step(method) if world == 1 else DistributedDataParallel(Step(method))
     optimizer = torch.optim.SGD(method.parameters(), 0.5, momentum=0.9)

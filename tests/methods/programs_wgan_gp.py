@@ -11,6 +11,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from genlab.contracts import Batch
 from genlab.data import Digits
 from genlab.methods.wgan_gp import WGANGP
 from genlab.training.engine.checkpointing import Checkpoints
@@ -60,7 +61,7 @@ class Double(WGANGP):
 class GivenNoise(Double):
     """Its noise and the penalty's place belong to the image, wherever it is trained."""
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         self.index = batch["index"]
         return super().training_step(batch, batch_idx)
 

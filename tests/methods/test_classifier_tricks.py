@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from genlab.contracts import Batch
 from genlab.methods.classifier import Classifier
 from tests.conftest import TwoRanks
 
@@ -22,16 +23,16 @@ def classifier(**options: Any) -> Classifier:
     return Classifier(**(SMALL | options))
 
 
-def batch(n: int = 24) -> dict[str, Tensor]:
+def batch(n: int = 24) -> Batch:
     return {"image": torch.rand(n, 1, 8, 8), "label": torch.arange(n) % 10}
 
 
-def step(method: Classifier, data: dict[str, Tensor]) -> Tensor:
+def step(method: Classifier, data: Batch) -> Tensor:
     torch.manual_seed(1)
     return method.training_step(data, 0)["loss"]
 
 
-def logits_of(method: Classifier, data: dict[str, Tensor]) -> Tensor:
+def logits_of(method: Classifier, data: Batch) -> Tensor:
     """Of a training forward pass that leaves the method as it was."""
     return copy.deepcopy(method).logits(data["image"])
 
@@ -124,7 +125,7 @@ def test_mixing_unlabelled_images_is_refused() -> None:
 
 def test_unlabelled_images_count_for_nothing() -> None:
     data, method = batch(), classifier(label_smoothing=0.1, class_weights=[2.0] * 10).eval()
-    more = {"image": torch.cat([data["image"], torch.rand(9, 1, 8, 8)])}
+    more: Batch = {"image": torch.cat([data["image"], torch.rand(9, 1, 8, 8)])}
     more["label"] = torch.cat([data["label"], torch.full((9,), -1)])
     for name, value in method.training_step(data, 0).items():
         torch.testing.assert_close(method.training_step(more, 0)[name], value)

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
+from genlab.contracts import Batch
 from genlab.methods.cvae import CVAE, PRIORS
 
 SMALL: dict[str, Any] = {"num_classes": 4, "image_size": 8, "latent_dim": 3, "hidden_dims": [16]}
 
 
-def batch(n: int = 8) -> dict[str, Tensor]:
+def batch(n: int = 8) -> Batch:
     return {"image": torch.rand(n, 1, 8, 8), "label": torch.arange(n) % 4}
 
 

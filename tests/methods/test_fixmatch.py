@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab import optim
+from genlab.contracts import Batch
 from genlab.methods.fixmatch import FixMatch
 from genlab.networks.pseudo_label_rules import RULES, FreeThreshold
 from tests.conftest import TwoRanks
@@ -125,9 +126,11 @@ def test_the_order_of_the_images_does_not_matter(rule: str) -> None:
     batch = batches()[0]
     there = small(rule, VIT).training_step(batch, 0)
     rows = torch.randperm(M)
-    unlabeled = {k: v[rows] for k, v in batch["unlabeled"].items() if k != "views"}
-    unlabeled["views"] = [view[rows] for view in batch["unlabeled"]["views"]]
-    here = small(rule, VIT).training_step(batch | {"unlabeled": unlabeled}, 0)
+    given = batch["unlabeled"]
+    unlabeled: Batch = {"label": given["label"][rows], "index": given["index"][rows]}
+    unlabeled["views"] = [view[rows] for view in given["views"]]
+    permuted: Batch = {"labeled": batch["labeled"], "unlabeled": unlabeled}
+    here = small(rule, VIT).training_step(permuted, 0)
     for name, value in there.items():
         torch.testing.assert_close(here[name], value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,7 +33,7 @@ def test_no_gradient_goes_through_the_target() -> None:
         method.training_step(batch, 0)["loss"].backward()
         return method.encoder.backbone.blocks[0].attn.qkv.weight.grad  # type: ignore[union-attr,index]
 
-    batch = pairs(8)[0]
+    batch: Any = pairs(8)[0]
     by_hand = small("simsiam", VIT, head_norm="layer")
     with torch.no_grad():
         z1, z2 = (by_hand.embed(view) for view in batch["views"])

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from genlab import losses
+from genlab.contracts import Batch
 from genlab.methods import vae as module
 from genlab.methods.vae import VAE
 from tests.conftest import TwoRanks
@@ -19,7 +19,7 @@ from tests.methods.programs_vae import GivenNoise
 SMALL: dict[str, Any] = {"channels": 1, "image_size": 8, "latent_dim": 3, "hidden_dims": [16]}
 
 
-def batch(n: int = 6, channels: int = 1, size: int = 8) -> dict[str, Tensor]:
+def batch(n: int = 6, channels: int = 1, size: int = 8) -> Batch:
     return {"image": torch.rand(n, channels, size, size).round(decimals=1)}
 
 
@@ -95,7 +95,7 @@ def test_order_and_repetition_of_the_batch_do_not_matter() -> None:
         method.training_step({"image": data["image"][order]}, 0)["loss"], loss
     )
     method.noise = noise.repeat(3, 1)
-    repeated = {"image": data["image"].repeat(3, 1, 1, 1)}
+    repeated: Batch = {"image": data["image"].repeat(3, 1, 1, 1)}
     torch.testing.assert_close(method.training_step(repeated, 0)["loss"], loss)
 
 

@@ -13,6 +13,7 @@ from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters_c
 from torch import Tensor
 
 from genlab import checkpoints
+from genlab.contracts import Batch
 from genlab.methods.vq_prior import CodeCache, VQPrior
 from genlab.methods.vqvae import VQVAE
 
@@ -29,16 +30,16 @@ TINY: dict[str, Any] = {"width": 16, "depth": 2, "num_classes": 3, "optimizer": 
 NETWORKS = ["pixelcnn", "transformer"]
 
 
-def batch(n: int = 6) -> dict[str, Any]:
+def batch(n: int = 6) -> Batch:
     index = torch.arange(n)
     return {"image": torch.rand(n, 1, 8, 8), "label": index % 3, "index": index}
 
 
-class Batches(list[dict[str, Any]]):
+class Batches(list[Batch]):
     """A loader of ready batches."""
 
 
-def fit(folder: Path, method: L.LightningModule, batches: list[dict[str, Any]]) -> L.Trainer:
+def fit(folder: Path, method: L.LightningModule, batches: list[Batch]) -> L.Trainer:
     run = L.Trainer(
         accelerator="cpu",
         max_epochs=1,
@@ -131,7 +132,8 @@ def test_the_loss_is_the_nats_of_the_codes(tokenizer: str) -> None:
     codes = method.tokenizer.encode(data["image"])
     loss = method.training_step(data, 0)["loss"]
     torch.testing.assert_close(loss, -method.log_prob(codes, data["label"]).mean())
-    twice = {k: torch.cat([v, v]) for k, v in data.items()}
+    given: dict[str, Any] = dict(data)
+    twice: Any = {k: torch.cat([v, v]) for k, v in given.items()}
     torch.testing.assert_close(method.training_step(twice, 0)["loss"], loss)
 
 

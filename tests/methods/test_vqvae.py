@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from genlab import checkpoints
+from genlab.contracts import Batch
 from genlab.methods.vqvae import VQVAE
 
 TINY: dict[str, Any] = {
@@ -31,7 +32,7 @@ KINDS = [
 ]
 
 
-def batch(n: int = 6, channels: int = 1, size: int = 8) -> dict[str, Any]:
+def batch(n: int = 6, channels: int = 1, size: int = 8) -> Batch:
     return {
         "image": torch.rand(n, channels, size, size),
         "label": torch.arange(n) % 3,
@@ -42,7 +43,7 @@ def batch(n: int = 6, channels: int = 1, size: int = 8) -> dict[str, Any]:
 class Batches:
     """A loader of ready batches."""
 
-    def __init__(self, content: list[dict[str, Any]]) -> None:
+    def __init__(self, content: list[Batch]) -> None:
         self.content = content
 
     def __iter__(self) -> Any:
@@ -66,9 +67,7 @@ def trainer(folder: Path, **kwargs: Any) -> L.Trainer:
     return L.Trainer(**(quiet | where | kwargs))
 
 
-def fit(
-    folder: Path, method: L.LightningModule, batches: list[dict[str, Any]], **kwargs: Any
-) -> L.Trainer:
+def fit(folder: Path, method: L.LightningModule, batches: list[Batch], **kwargs: Any) -> L.Trainer:
     """Train on ready batches, in order."""
     resumed = {"ckpt_path": kwargs.pop("ckpt_path", None)}
     run = trainer(folder, **({"max_epochs": 1, "limit_val_batches": 1} | kwargs))
@@ -230,7 +229,7 @@ def test_learns_four_patterns_with_four_codes(tmp_path: Path) -> None:
     shades = torch.tensor([0.0, 0.33, 0.67, 1.0])
     image = shades.repeat(8)[:, None, None, None].expand(32, 1, 8, 8).contiguous()
     method = VQVAE(**(TINY | {"downsamplings": 2, "optimizer": {"lr": 1e-2}}), ema_decay=0.8)
-    one = {"image": image, "label": torch.zeros(32), "index": torch.arange(32)}
+    one: Batch = {"image": image, "label": torch.zeros(32), "index": torch.arange(32)}
     fit(tmp_path, method, [one] * 80)
     method.eval()
     assert (method.reconstruct(image) - image).square().mean() < 1e-3
