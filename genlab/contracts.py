@@ -155,7 +155,7 @@ class FewLabelled(CountsClasses, Protocol):
 
     @property
     def label_record(self) -> dict[str, Any] | None:
-        """Which labels are used; None where all are."""
+        """The labels in use; None for all."""
 
     @property
     def unlabeled_index(self) -> Tensor:
@@ -172,16 +172,16 @@ class KnownDensity(Protocol):
         """In nats: (N, C, H, W) -> (N,)."""
 
     def component(self, points: Tensor) -> Tensor:
-        """Which part of the density points lie on, -1 for none: -> (N,)."""
+        """The part of the density that each point lies on, -1 for none: -> (N,)."""
 
 
 def data_of(trainer: Any) -> object | None:
-    """The data module of a Trainer; None where it was given loaders, or where there is none."""
+    """The data module of a Trainer; None if it was given loaders, or nothing."""
     return getattr(trainer, "datamodule", None)
 
 
 def takes(verb: Callable[..., Any], option: str) -> bool:
-    """Whether a method's verb has an argument of this name."""
+    """Tell whether a method's verb has an argument of this name."""
     return option in inspect.signature(verb).parameters
 
 

@@ -6,9 +6,9 @@ import os
 from argparse import ArgumentParser
 from typing import Literal
 
-from genlab.contracts import Samples
 from genlab.cli.arguments import split_words
 from genlab.cli.text import report
+from genlab.contracts import Samples
 from genlab.errors import RecipeError
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from genlab.contracts import Samples
 from genlab import runs
+from genlab.contracts import Samples
 from genlab.errors import RecipeError, RunError
 from genlab.training.opened import figures_of, open_run
 from genlab.training.record import finite
