@@ -1,5 +1,8 @@
 """The command line: parses arguments, calls one command, reports errors in at most three lines.
 
+Each command is a file of its name or of its family (`samples`, `features`, `measure`, `submit`);
+`arguments` and `text` are shared.
+
 Nothing heavy is imported here: ``ls``, ``show``, ``cp`` and ``--help`` answer immediately.
 """
 

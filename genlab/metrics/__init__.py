@@ -1,8 +1,9 @@
 """Metrics that genlab reports, as torchmetrics or functions of features.
 
 Samples: `frechet`, `kernel_distances`, `inception_score`, `precision_recall`. Features: `bank` (all
-of a split), `knn`, `embedding`, `geometry`. Classifiers: `classification`, `pseudo_labels`. Latents
-and codes: `active_units`, `codebook`.
+of a split), `knn`, `embedding`, `geometry`. Classifiers: `classification`, `class_report`,
+`pseudo_labels`. Latents and codes: `active_units`, `codebook`. `step_metrics` logs what steps
+return.
 """
 
 from genlab.metrics.active_units import ActiveUnits

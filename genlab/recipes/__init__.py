@@ -1,4 +1,9 @@
-"""Recipe files: find, list, describe, resolve (extend and merge) and pre-check them. No torch."""
+"""Recipe files: find, list, describe, resolve (extend and merge) and pre-check them. No torch.
+
+The meaning of a setting is in the docstring of its class, which `class_names` finds by short name
+without an import and `doors` imports. `files` finds and reads recipes, `resolution` merges them,
+`plugins` finds the user's own packages.
+"""
 
 from genlab.recipes.class_names import class_path, classes, parameters, short
 from genlab.recipes.doors import allow, import_plugins, inside, load_class

@@ -1,5 +1,8 @@
 """Training of a recipe: `building` makes data, method and trainer, `fitting` trains them.
 
-``engine/`` is always there (checkpoints, reseeding, step metrics, requeue); ``tracking/`` writes
-metrics.csv and W&B; ``profile/`` times steps; ``opened`` loads a run for measuring.
+Before that, `sources` resolves references to runs, `parsing` checks arguments, `changed_encoder`
+drops those of another encoder, `refusals` gives errors their place. `record` writes a run's files,
+`endings` handles early ends, `opened` loads a run for measuring. `engine` has the parts of every
+training (its `safe_requeue` stops at Slurm's signals), `tracking` writes metrics.csv and W&B, and
+`profile` times steps.
 """
