@@ -34,7 +34,7 @@ def count_codes(codes: Tensor, num_codes: int) -> Tensor:
     """Counts of each code: any shape of int64 -> (K,) float32."""
     flat = codes.flatten()
     ones = torch.ones_like(flat, dtype=torch.float32)
-    return torch.zeros(num_codes, device=codes.device).index_add_(0, flat, ones)
+    return ones.new_zeros(num_codes).index_add_(0, flat, ones)
 
 
 class VectorQuantizer(nn.Module):

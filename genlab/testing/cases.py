@@ -1,0 +1,131 @@
+"""What a law is tried on: a recipe's method at tiny size, and batches of its data."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+
+from genlab import recipes
+from genlab.errors import RecipeError
+from genlab.recipes import Recipe
+from genlab.testing.batches import Batch, prepared
+from genlab.testing.exceptions import EXCEPTIONS
+from genlab.testing.running import quiet_trainer
+from genlab.testing.tiny import plain, tiny
+
+STEPS = 6  # batches that a case holds
+
+
+@dataclass
+class Case:
+    """A fresh method, its data and a few batches; laws work on copies.
+
+    Args:
+        name: of the recipe.
+        method: untrained, with the recipe's optimiser.
+        plain: the same weights, to be trained by plain gradient steps.
+        data: its data module, set up.
+        batches: as the method gets them, of the global batch.
+    """
+
+    name: str
+    method: L.LightningModule
+    plain: L.LightningModule
+    data: L.LightningDataModule
+    batches: list[Batch]
+
+    def fresh(self) -> L.LightningModule:
+        """The method, untrained, with the recipe's optimiser."""
+        return copy.deepcopy(self.method)
+
+    def fresh_plain(self) -> L.LightningModule:
+        """The method, untrained, to be trained by plain gradient steps."""
+        return copy.deepcopy(self.plain)
+
+    def fresh_data(self) -> L.LightningDataModule:
+        """The data module, of no trainer yet."""
+        return copy.deepcopy(self.data)
+
+    @property
+    def manual(self) -> bool:
+        """Whether the method steps its optimisers itself."""
+        return not self.method.automatic_optimization
+
+    @cached_property
+    def exceptions(self) -> dict[str, str]:
+        """Law -> why it does not apply: genlab's table, or the class's own ``law_exceptions``."""
+        kind = type(self.method)
+        own: dict[str, str] = getattr(kind, "law_exceptions", {})
+        return dict(own or EXCEPTIONS.get(kind.__name__, {}))
+
+
+def case(words: list[str], overrides: list[str] | None = None) -> Case:
+    """The case of a recipe.
+
+    Args:
+        words: the recipe's name or file, and files over it.
+        overrides: ``key=value``, laid over the recipe before it is made tiny.
+
+    Raises:
+        InputError: a recipe that does not resolve or build.
+    """
+    recipe = recipes.resolve(words, overrides or [])
+    recipes.check_keys(recipe)
+    small = tiny(recipe)
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        _tokenizer(small, Path(folder))
+        method, data = _built(small, folder)
+        other, _ = _built(plain(small), folder)
+        other.load_state_dict(method.state_dict())
+        trainer: Any = quiet_trainer(Path(folder))
+        data.trainer = trainer
+        data.prepare_data()
+        data.setup("fit")
+        batches = prepared(data, STEPS)
+    data.trainer = None
+    return Case(recipe.name, method, other, data, batches)
+
+
+def _built(recipe: Recipe, folder: str) -> tuple[L.LightningModule, L.LightningDataModule]:
+    from genlab.training.building import build
+
+    torch.manual_seed(0)
+    lab = build(copy.deepcopy(recipe), Path(folder))
+    return lab.model.train(), lab.data
+
+
+def _tokenizer(recipe: Recipe, folder: Path) -> None:
+    """An untrained inner model's checkpoint in the place of the run that the recipe names."""
+    arguments = recipe.config["model"]["init_args"]
+    name = arguments.get("tokenizer")
+    if not isinstance(name, str):
+        return
+    if name not in recipes.shipped():
+        raise RecipeError(f"tokenizer {name} is no shipped recipe", recipe.name)
+    method, _ = _built(tiny(recipes.resolve([name])), str(folder))
+    kind = type(method)
+    file = folder / "tokenizer.ckpt"
+    content = {
+        "state_dict": method.state_dict(),
+        "hyper_parameters": dict(method.hparams),
+        "genlab": {"class_path": f"{kind.__module__}.{kind.__qualname__}"},
+    }
+    torch.save(content, file)
+    arguments["tokenizer"] = str(file)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,16 @@
+"""Where a law does not apply to a method of genlab, and why; two at most for each.
+
+A method of one's own says it with a class attribute ``law_exceptions``, law -> reason.
+"""
+
+EXCEPTIONS: dict[str, dict[str, str]] = {
+    "SimCLR": {"repeat": "in-batch negatives: a repeated image is its own negative"},
+    "MoCoV3": {"repeat": "in-batch negatives: a repeated image is its own negative"},
+    "KNN": {"gradients": "nothing is trained"},
+    "WGANGP": {"gradients": "the critic's last bias cancels in a difference of its scores"},
+    "VQPrior": {
+        "checkpoint": "the cache of codes is no state: entries are encoded anew where they lack",
+        "reads": "the cache of codes asks whether an image has changed; cache_codes: false does not",
+    },
+}
+MOST = 2

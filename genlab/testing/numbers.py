@@ -1,0 +1,198 @@
+"""Laws of a step: who gets a gradient, half precision, and nothing that Python must see."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from genlab.testing.batches import Batch
+from genlab.testing.cases import Case
+from genlab.testing.findings import Finding
+from genlab.testing.ranks import Ranks
+from genlab.testing.running import Autocast, Outcome, Recorder, train
+
+LOOKS = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal")
+FETCHES = ("cpu", "numpy", "tolist", "item")
+
+
+def gradients(case: Case, ranks: Ranks) -> Finding:
+    """Every trained parameter gets a finite gradient; momentum copies and frozen ones get none."""
+    method = case.fresh_plain()
+    found = train(method, case.fresh_data(), case.batches, Recorder(), precision="64-true")
+    largest: dict[str, float] = {}
+    for step in found.gradients:
+        for name, gradient in step.items():
+            largest[name] = max(largest.get(name, 0.0), _largest(gradient))
+    for name, p in method.named_parameters():
+        if (fault := _fault(name, p, found.trained, largest)) is not None:
+            return Finding("gradients", False, note=f"{name} {fault}")
+    least = min((largest[name] for name in found.trained), default=0.0)
+    return Finding("gradients", bool(found.trained), least, "the smallest of the largest")
+
+
+def _largest(gradient: Tensor) -> float:
+    return float(gradient.abs().max()) if bool(gradient.isfinite().all()) else float("nan")
+
+
+def _fault(
+    name: str, parameter: Tensor, trained: set[str], largest: dict[str, float]
+) -> str | None:
+    momentum = any(part.endswith("_ema") for part in name.split("."))
+    if momentum and (parameter.requires_grad or name in trained):
+        return "is trained, and is a momentum copy"
+    if not parameter.requires_grad:
+        return "is frozen and gets a gradient" if name in largest else None
+    if name not in trained:
+        return "wants a gradient and no optimiser holds it"
+    if name not in largest or largest[name] == 0:
+        return "gets no gradient"
+    return "gets a gradient that is not finite" if largest[name] != largest[name] else None
+
+
+def bf16(case: Case, ranks: Ranks) -> Finding:
+    """Losses and gradients are finite under bf16 autocast, and near those of float32."""
+    return _half("bf16", case, torch.bfloat16, rounded=False)
+
+
+def fp16(case: Case, ranks: Ranks) -> Finding:
+    """The same under fp16 autocast, or with inputs and parameters rounded to fp16."""
+    try:
+        return _half("fp16", case, torch.float16, rounded=False)
+    except (RuntimeError, NotImplementedError) as error:
+        if "not implemented" not in str(error):
+            raise
+        return _half("fp16", case, torch.float16, rounded=True)
+
+
+def _half(law: str, case: Case, dtype: torch.dtype, rounded: bool) -> Finding:
+    losses = []
+    variant = "inputs and parameters rounded" if rounded else "autocast"
+    for half in (False, True):
+        method, batches = case.fresh_plain(), case.batches[:2]
+        options: dict[str, Any] = {}
+        if half and rounded:
+            _round(method, dtype)
+            batches = [_rounded(batch, dtype) for batch in batches]
+        elif half:
+            options["plugins"] = [Autocast(dtype)]
+        outcome = train(method, case.fresh_data(), batches, Recorder(), **options)
+        if (fault := _not_finite(outcome)) is not None:
+            return Finding(law, False, float("inf"), f"{fault} ({variant})")
+        losses.append(outcome.losses[0])
+    apart = float((losses[1].double() - losses[0].double()).abs())
+    relative = apart / max(1.0, float(losses[0].abs()))
+    return Finding(law, relative < ROUNDING, relative, variant)
+
+
+ROUNDING = 0.1  # of a loss, relative; loose, since a rounded feature may be another class
+
+
+def _not_finite(outcome: Outcome) -> str | None:
+    for k, loss in enumerate(outcome.losses):
+        if not bool(loss.isfinite().all()):
+            return f"loss {k + 1} is not finite"
+    for step in outcome.gradients:
+        for name, gradient in step.items():
+            if not bool(gradient.isfinite().all()):
+                return f"gradient of {name} is not finite"
+    return None
+
+
+@torch.no_grad()
+def _round(method: torch.nn.Module, dtype: torch.dtype) -> None:
+    for tensor in (*method.parameters(), *method.buffers()):
+        if tensor.is_floating_point():
+            tensor.copy_(tensor.to(dtype))
+
+
+def _rounded(value: Any, dtype: torch.dtype) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(inner, dtype) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_rounded(inner, dtype) for inner in value]
+    if isinstance(value, Tensor) and value.is_floating_point():
+        return value.to(dtype).to(value.dtype)
+    return value
+
+
+def reads(case: Case, ranks: Ranks) -> Finding:
+    """No value of a tensor is read by Python in a step, which would wait for an accelerator."""
+    method, seen = case.fresh_plain(), list[str]()
+
+    @contextmanager
+    def watch(batch: Batch, k: int) -> Iterator[None]:
+        with Fetching(seen if k else []), Looking(seen if k else []):
+            yield  # the first batch may make what is made once
+
+    train(method, case.fresh_data(), case.batches, Recorder(watch))
+    note = ", ".join(dict.fromkeys(seen))
+    return Finding("reads", not seen, float(len(seen)), note)
+
+
+class Looking(TorchDispatchMode):
+    """Notes operations whose result depends on values that Python must see.
+
+    Args:
+        seen: their names are added here.
+    """
+
+    def __init__(self, seen: list[str]) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        name = func.overloadpacket.__name__
+        if name in LOOKS:
+            self.seen.append(f"{name} in {_caller()}")
+        elif name.startswith("index") and isinstance(args[1], list | tuple):
+            masks = [one for one in args[1] if one is not None and one.dtype == torch.bool]
+            self.seen += [f"{name} by a mask in {_caller()}"] * len(masks)
+        return func(*args, **(kwargs or {}))
+
+
+class Fetching(TorchFunctionMode):
+    """Notes copies to the CPU, which do nothing on a CPU and wait elsewhere.
+
+    Args:
+        seen: their names are added here.
+    """
+
+    def __init__(self, seen: list[str]) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        name = getattr(func, "__name__", "")
+        fetches = name in FETCHES and isinstance(args[0], Tensor)
+        if fetches or (name == "to" and "cpu" in map(str, [*args[1:], *(kwargs or {}).values()])):
+            self.seen.append(f"Tensor.{name} in {_caller()}")
+        return func(*args, **(kwargs or {}))
+
+
+def _caller() -> str:
+    """The innermost line of code that is neither a library's nor a law's."""
+    outside = ("site-packages", "genlab/testing/", "<", "contextlib")
+    for frame in reversed(traceback.extract_stack()):
+        if not any(part in frame.filename for part in outside):
+            return f"{Path(frame.filename).name}:{frame.lineno}"
+    return "a library"

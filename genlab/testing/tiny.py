@@ -1,0 +1,111 @@
+"""A recipe at tiny size: the same method, class by class, in networks of a few hundred weights."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from typing import Any
+
+from genlab import recipes
+from genlab.recipes import Recipe
+
+BATCH = 42  # images of a global batch: 2 x 21 = 3 x 14
+IMAGES = 210  # five batches an epoch
+LARGEST: dict[str, float] = {
+    "width": 8, "hidden": 8, "latent_dim": 4, "num_codes": 16, "code_dim": 4, "depth": 1,
+    "queue_size": 300, "bn_splits": 1, "couplings": 3, "steps": 2, "blocks": 1,
+    "residual_blocks": 1, "n_critic": 2, "threshold": 0.12, "k": 5, "num_heads": 2,
+    "embed_dim": 16, "ema_decay": 0.9, "decay": 0.9,
+}  # fmt: skip
+WIDEST = 12  # of layers listed in `*_dims`
+CNN: dict[str, Any] = {"encoder": "small_cnn", "encoder_kwargs": {"width": 4}}
+VIT: dict[str, Any] = {
+    "encoder": "vit_tiny_patch16_224",
+    "encoder_kwargs": {"embed_dim": 16, "depth": 1, "num_heads": 2, "patch_size": 4},
+}
+KEPT = (
+    "views", "augment", "strong", "unlabeled_ratio", "exclude_labeled", "sampling", "binarize",
+)  # fmt: skip
+SGD: dict[str, Any] = {"name": "torch.sgd", "lr": 1e-3, "momentum": 0.9}
+
+
+def tiny(recipe: Recipe) -> Recipe:
+    """The recipe with small numbers in place of large ones, and digits in place of large images.
+
+    Classes, options and training tricks stay as they are; encoders of timm and of genlab become
+    the smallest of their kind, one of the user's own stays. Weights of other runs are left out.
+
+    Args:
+        recipe: a resolved one; not changed.
+    """
+    small = copy.deepcopy(recipe)
+    small.config["data"] = _data(small)
+    model = small.config["model"]
+    takes = _parameters(model["class_path"])
+    given = model.get("init_args") or {}
+    model["init_args"] = _capped(
+        {k: v for k, v in _defaults(takes).items() if v is not None} | given
+    )
+    _encoder(model["init_args"], takes, given)
+    if "pretrained" in takes:
+        model["init_args"]["pretrained"] = False
+    return small
+
+
+def plain(recipe: Recipe) -> Recipe:
+    """The recipe with steps along the gradient itself, which hide no factor before it."""
+    changed = copy.deepcopy(recipe)
+    if "optimizer" in _parameters(changed.config["model"]["class_path"]):
+        changed.config["model"]["init_args"]["optimizer"] = dict(SGD)
+    return changed
+
+
+def _data(recipe: Recipe) -> dict[str, Any]:
+    """Digits for image data of genlab; anybody else's own, of few images."""
+    path, given = recipe.config["data"]["class_path"], recipe.arguments("data")
+    sizes: dict[str, Any] = {"batch_size": BATCH, "val_size": 40, "limit": IMAGES}
+    if given.get("labels") is not None:
+        few = {"labels": 40, "batch_size": 6, "steps_per_epoch": 5}
+        sizes |= few | {"unlabeled_ratio": min(7, given.get("unlabeled_ratio", 0))}
+    known = recipes.classes("data")
+    if path == known.get("Toys"):
+        return {"class_path": path, "init_args": given | sizes | {"size": 1000, "held_out": 100}}
+    if path in known.values() and path.startswith("genlab."):
+        kept = {name: given[name] for name in KEPT if name in given}
+        return {"class_path": known["Digits"], "init_args": kept | sizes}
+    takes = _parameters(path)
+    any_name = any(p.kind is p.VAR_KEYWORD for p in takes.values())
+    sizes = {name: size for name, size in sizes.items() if name in takes or any_name}
+    return {"class_path": path, "init_args": given | sizes}
+
+
+def _encoder(arguments: dict[str, Any], takes: Any, given: dict[str, Any]) -> None:
+    if "encoder" not in takes or "encoder_kwargs" not in takes:
+        return
+    name = str(given.get("encoder") or "")
+    if "." not in name:
+        arguments |= VIT if name.startswith(("vit", "deit")) else CNN
+
+
+def _capped(value: Any, name: str = "") -> Any:
+    if isinstance(value, dict):
+        return {key: _capped(inner, key) for key, inner in value.items() if name != "optimizer"}
+    if name.endswith("_dims") and isinstance(value, list | tuple):
+        return [min(int(width), WIDEST) for width in value]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return min(value, type(value)(LARGEST[name])) if number and name in LARGEST else value
+
+
+def _parameters(class_path: str) -> dict[str, inspect.Parameter]:
+    module, _, name = class_path.rpartition(".")
+    kind = getattr(__import__(module, fromlist=[name]), name)
+    return dict(inspect.signature(kind).parameters)
+
+
+def _defaults(takes: dict[str, inspect.Parameter]) -> dict[str, Any]:
+    return {
+        name: parameter.default
+        for name, parameter in takes.items()
+        if name in LARGEST or name.endswith("_dims")
+        if parameter.default not in (parameter.empty, None)
+    }
