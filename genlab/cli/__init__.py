@@ -33,6 +33,7 @@ training
   genlab crossval RECIPE --folds 5      stratified k-fold cross-validation, mean and spread
   genlab sweep RECIPE key=a,b key=0..4  every combination, a run each; a table at the end
   genlab bench RECIPE                   where a step's time goes; the same step as a bare loop
+  genlab laws RECIPE                    is it right on N processes, when resumed ...
   genlab validate | test | predict RUN  measure a run again; predictions to a file
 
 using a run or checkpoint
@@ -80,7 +81,7 @@ COMMANDS = {  # module of each command; it holds the function and its `<command>
     "evaluate": "evaluate", "embed": "features", "predict": "features",
     "submit": "submit", "jobs": "submit", "cancel": "submit",
     "export": "export", "pack": "pack", "doctor": "doctor", "bench": "bench",
-    "sweep": "sweep", "compare": "compare", "sync": "sync",
+    "sweep": "sweep", "compare": "compare", "sync": "sync", "laws": "laws",
 }  # fmt: skip
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import lightning as L
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab import losses, networks, optim
@@ -206,7 +205,8 @@ class CVAE(L.LightningModule):
 
     def _maps(self, z: Tensor, label: Tensor) -> Tensor:
         if self.sees_label:
-            z = torch.cat([z, F.one_hot(label, self.num_classes).to(z.dtype)], dim=1)
+            one_hot = label[:, None] == torch.arange(self.num_classes, device=label.device)
+            z = torch.cat([z, one_hot.to(z.dtype)], dim=1)  # (B, D + K)
         return self.decoder(z)
 
     def _prior(self, label: Tensor) -> tuple[Tensor, Tensor]:
@@ -218,7 +218,8 @@ class CVAE(L.LightningModule):
 
     def _elbo_terms(self, batch: Batch) -> tuple[Tensor, Tensor]:
         image, label = batch["image"], batch["label"]
-        if bool(((label < 0) | (label >= self.num_classes)).any()):
+        wrong = (label < 0) | (label >= self.num_classes)
+        if not label.is_cuda and bool(wrong.any()):  # a GPU would have to wait
             raise ValueError(f"CVAE requires labels from 0 to {self.num_classes - 1} (-1: unknown)")
         mean, logvar = self.encode(image, label)
         kl = losses.kl_normal(mean, logvar, *self._prior(label)).sum(1).mean()

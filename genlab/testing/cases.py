@@ -8,19 +8,19 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 
-from genlab import recipes
+from genlab import checkpoints, recipes
 from genlab.errors import RecipeError
 from genlab.recipes import Recipe
 from genlab.testing.batches import Batch, prepared
 from genlab.testing.exceptions import EXCEPTIONS
-from genlab.testing.running import quiet_trainer
+from genlab.testing.running import Recorder, quiet_trainer, train
 from genlab.testing.tiny import plain, tiny
 
 STEPS = 6  # batches that a case holds
@@ -56,17 +56,39 @@ class Case:
         """The data module, of no trainer yet."""
         return copy.deepcopy(self.data)
 
+    @cached_property
+    def double(self) -> bool:
+        """Whether the method can be trained in double precision; some say ``float()``."""
+        options: dict[str, Any] = {"precision": "64-true"}
+        try:
+            train(self.fresh_plain(), self.fresh_data(), self.batches[:1], Recorder(), **options)
+        except RuntimeError as error:
+            if "type" not in str(error):
+                raise
+            return False
+        return True
+
     @property
     def manual(self) -> bool:
         """Whether the method steps its optimisers itself."""
         return not self.method.automatic_optimization
+
+    @property
+    def portable(self) -> Any:
+        """Makes the untrained method to be trained by plain steps; goes to other processes."""
+        method = self.plain
+        if any(hasattr(module, "parametrizations") for module in method.modules()):
+            arguments = checkpoints.spec(method)["init_args"]  # such modules cannot be pickled
+            return partial(_again, type(method), arguments, method.state_dict())
+        return partial(copy.deepcopy, method)
 
     @cached_property
     def exceptions(self) -> dict[str, str]:
         """Law -> why it does not apply: genlab's table, or the class's own ``law_exceptions``."""
         kind = type(self.method)
         own: dict[str, str] = getattr(kind, "law_exceptions", {})
-        return dict(own or EXCEPTIONS.get(kind.__name__, {}))
+        ours = (EXCEPTIONS[k.__name__] for k in kind.__mro__ if k.__name__ in EXCEPTIONS)
+        return dict(own or next(ours, {}))
 
 
 def case(words: list[str], overrides: list[str] | None = None) -> Case:
@@ -94,6 +116,14 @@ def case(words: list[str], overrides: list[str] | None = None) -> Case:
         batches = prepared(data, STEPS)
     data.trainer = None
     return Case(recipe.name, method, other, data, batches)
+
+
+def _again(
+    kind: type[L.LightningModule], arguments: dict[str, Any], weights: dict[str, Any]
+) -> L.LightningModule:
+    method = kind(**arguments)
+    method.load_state_dict(weights)
+    return method
 
 
 def _built(recipe: Recipe, folder: str) -> tuple[L.LightningModule, L.LightningDataModule]:

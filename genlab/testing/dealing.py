@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import lightning as L
@@ -16,33 +17,34 @@ from genlab.testing.noise import RowNoise
 from genlab.testing.ranks import Ranks
 from genlab.testing.running import Outcome, Recorder, train
 
-EXACT = 1e-6  # relative, of calculations in double precision that differ in their order
+EXACT = {True: 1e-6, False: 1e-4}  # relative, by whether the calculation is in double precision
 WORLDS = (2, 3)
 
 
 def processes(case: Case, ranks: Ranks) -> Finding:
     """N processes with 1/N of the batch each do what one does: loss, gradient, state."""
-    method, data, batches = case.fresh_plain(), case.fresh_data(), case.batches
-    one = dealt(0, 1, method, data, batches)
+    data, batches, double = case.fresh_data(), case.batches, case.double
+    one, exact = dealt(0, 1, case.portable, data, batches, double), EXACT[double]
     found, note = 0.0, ""
     for world in WORLDS:
-        results = ranks.run(dealt, world, case.fresh_plain(), data, batches)
+        results = ranks.run(dealt, world, case.portable, data, batches, double)
         for rank, many in enumerate(results):
             apart, where = compare(many, one)
             if apart > found:
                 found, note = apart, f"{where}, rank {rank} of {world}"
-    return Finding("processes", found <= EXACT, found, note if found > EXACT else "")
+    return Finding("processes", found <= exact, found, note if found > exact else "")
 
 
 def dealt(
     rank: int,
     world: int,
-    method: L.LightningModule,
+    make: Callable[[], L.LightningModule],
     data: L.LightningDataModule,
     batches: list[Batch],
+    double: bool = True,
 ) -> Outcome:
     """A few steps on this rank's share of every batch, as the loaders deal them."""
-    return picked(method, data, batches, lambda n: torch.arange(rank, n, world))
+    return picked(make(), data, batches, lambda n: torch.arange(rank, n, world), double)
 
 
 def picked(
@@ -50,12 +52,13 @@ def picked(
     data: L.LightningDataModule,
     batches: list[Batch],
     pick: Pick,
+    double: bool = True,
 ) -> Outcome:
-    """A few steps, in double precision, on rows of the batches; noise belongs to its row."""
+    """A few steps on rows of the batches; noise belongs to its row."""
     rows: list[Rows] = [rows_of(batch, pick) for batch in batches]
     recorder = Recorder(lambda batch, k: RowNoise(rows[k], batch_seed(1, 0, k)))
     shares = [take(batch, pick) for batch in batches]
-    return train(method, data, shares, recorder, precision="64-true")
+    return train(method, data, shares, recorder, precision="64-true" if double else "32-true")
 
 
 def compare(one: Outcome, other: Outcome) -> tuple[float, str]:
@@ -100,13 +103,15 @@ def _sizes(batch: Batch) -> set[int]:
 def _first_step(law: str, case: Case, pick: Pick) -> Finding:
     outcomes = []
     for one in (everything, pick):
-        outcomes.append(picked(case.fresh_plain(), case.fresh_data(), case.batches[:2], one))
+        method, data = case.fresh_plain(), case.fresh_data()
+        outcomes.append(picked(method, data, case.batches[:2], one, case.double))
     base, other = outcomes
     for outcome in outcomes:
         outcome.state = {}
         del outcome.losses[1:], outcome.gradients[1:]
     found, where = compare(other, base)
-    return Finding(law, found <= EXACT, found, where if found > EXACT else "")
+    exact = EXACT[case.double]
+    return Finding(law, found <= exact, found, where if found > exact else "")
 
 
 def labels(case: Case, ranks: Ranks) -> Finding:

@@ -10,7 +10,11 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "WGANGP": {"gradients": "the critic's last bias cancels in a difference of its scores"},
     "VQPrior": {
         "checkpoint": "the cache of codes is no state: entries are encoded anew where they lack",
-        "reads": "the cache of codes asks whether an image has changed; cache_codes: false does not",
+        "reads": "the cache of codes asks whether an image has changed; off: cache_codes: false",
+    },
+    "VQVAE": {
+        "order": "codes start, and start again, from vectors at places in the batch",
+        "repeat": "codes start, and start again, from vectors at places in the batch",
     },
 }
 MOST = 2

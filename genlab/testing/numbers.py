@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -26,7 +27,8 @@ FETCHES = ("cpu", "numpy", "tolist", "item")
 def gradients(case: Case, ranks: Ranks) -> Finding:
     """Every trained parameter gets a finite gradient; momentum copies and frozen ones get none."""
     method = case.fresh_plain()
-    found = train(method, case.fresh_data(), case.batches, Recorder(), precision="64-true")
+    precision: Any = "64-true" if case.double else "32-true"
+    found = train(method, case.fresh_data(), case.batches, Recorder(), precision=precision)
     largest: dict[str, float] = {}
     for step in found.gradients:
         for name, gradient in step.items():
@@ -129,12 +131,20 @@ def reads(case: Case, ranks: Ranks) -> Finding:
 
     @contextmanager
     def watch(batch: Batch, k: int) -> Iterator[None]:
-        with Fetching(seen if k else []), Looking(seen if k else []):
-            yield  # the first batch may make what is made once
+        noted = seen if k else []  # the first batch may make what is made once
+        with Fetching(noted), Looking(noted), _as_on_a_gpu():
+            yield
 
     train(method, case.fresh_data(), case.batches, Recorder(watch))
     note = ", ".join(dict.fromkeys(seen))
     return Finding("reads", not seen, float(len(seen)), note)
+
+
+@contextmanager
+def _as_on_a_gpu() -> Iterator[None]:
+    """Tensors say that they lie on a GPU: what is looked at on a CPU only is not looked at."""
+    with mock.patch.object(torch.Tensor, "is_cuda", property(lambda tensor: True), create=True):
+        yield
 
 
 class Looking(TorchDispatchMode):

@@ -46,6 +46,12 @@ class Ranks:
         self._context.set_forkserver_preload(list(IMPORTS))
         self._members: list[tuple[BaseProcess, Connection]] = []
 
+    def __enter__(self) -> Ranks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def run(self, function: Callable[..., Any] | str, world: int, *arguments: Any) -> list[Any]:
         """Results of ``function(rank, world, *arguments)`` on each of ``world`` ranks.
 
@@ -109,6 +115,7 @@ class Ranks:
 def _serve(connection: Connection) -> None:
     """Run programs until the pipe is closed."""
     torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
     torch.multiprocessing.set_sharing_strategy("file_system")
     while True:
         try:

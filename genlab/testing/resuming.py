@@ -49,11 +49,16 @@ def checkpoint(case: Case, ranks: Ranks) -> Finding:
     """Everything that training changes is in the checkpoint, attributes included."""
     for pair in pairs(case):
         before, straight, resumed = map(held, (pair.fresh, pair.straight, pair.resumed))
-        for name, value in straight.items():
-            same = name in resumed and _equal(value, resumed[name])
-            moved = name not in before or not _equal(value, before[name])
-            if moved and not same:
-                return Finding("checkpoint", False, note=f"{name}, from step {pair.step}")
+        lost = [
+            name
+            for name, value in straight.items()
+            if name not in before or not _equal(value, before[name])
+            if name not in resumed or not _equal(value, resumed[name])
+        ]
+        trained = {name for name, p in pair.fresh.named_parameters() if p.requires_grad}
+        lost.sort(key=trained.__contains__)  # weights that differ are what comes of it
+        if lost:
+            return Finding("checkpoint", False, None, f"{lost[0]}, from step {pair.step}")
     return Finding("checkpoint", True, 0.0)
 
 

@@ -29,6 +29,23 @@ KEPT = (
 SGD: dict[str, Any] = {"name": "torch.sgd", "lr": 1e-3, "momentum": 0.9}
 
 
+def smallest(package: str = "genlab") -> dict[str, str | None]:
+    """For every method of a package, its recipe on digits, else its first; None without one.
+
+    Methods are found by looking into ``methods/``, and recipes by the module's name.
+    """
+    names = sorted(recipes.shipped())
+    found: dict[str, str | None] = {}
+    for kind, path in sorted(recipes.classes("methods").items()):
+        if path.partition(".")[0] != package:
+            continue
+        module = path.split(".")[-2]
+        own = [name for name in names if name.split("/")[-2:-1] == [module]]
+        digits = [name for name in own if name.endswith("/digits")]
+        found[kind] = next(iter([*digits, *own]), None)
+    return found
+
+
 def tiny(recipe: Recipe) -> Recipe:
     """The recipe with small numbers in place of large ones, and digits in place of large images.
 
@@ -97,9 +114,7 @@ def _capped(value: Any, name: str = "") -> Any:
 
 
 def _parameters(class_path: str) -> dict[str, inspect.Parameter]:
-    module, _, name = class_path.rpartition(".")
-    kind = getattr(__import__(module, fromlist=[name]), name)
-    return dict(inspect.signature(kind).parameters)
+    return dict(inspect.signature(recipes.load_class(class_path, object)).parameters)
 
 
 def _defaults(takes: dict[str, inspect.Parameter]) -> dict[str, Any]:
