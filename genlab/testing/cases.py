@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ class Case:
         plain: the same weights, to be trained by plain gradient steps.
         data: its data module, set up.
         batches: as the method gets them, of the global batch.
+        made: what one law has made and another may use.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Case:
     plain: L.LightningModule
     data: L.LightningDataModule
     batches: list[Batch]
+    made: dict[str, Any] = field(default_factory=dict)
 
     def fresh(self) -> L.LightningModule:
         """The method, untrained, with the recipe's optimiser."""

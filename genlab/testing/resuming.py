@@ -27,74 +27,112 @@ OUTSIDE = set(vars(L.LightningModule())) | {"_trainer", "trainer"}
 
 @dataclass
 class Pair:
-    """A training that went straight through and one that was continued, at the same step."""
+    """A training that went straight through and one that was continued from a step of it.
 
-    fresh: L.LightningModule
-    straight: L.LightningModule
-    resumed: L.LightningModule
+    Args:
+        step: of the checkpoint.
+        start: what the method held before training.
+        saved: when the checkpoint was written.
+        loaded: what a fresh method holds that has read it.
+        ends: at last, of the straight training and of the continued one.
+        states: their state dicts.
+    """
+
     step: int
+    start: dict[str, Any]
+    saved: dict[str, Any]
+    loaded: dict[str, Any]
+    ends: tuple[dict[str, Any], dict[str, Any]]
+    states: tuple[dict[str, Tensor], dict[str, Tensor]]
+
+
+class Snapshots(L.Callback):
+    """What the method holds after every optimiser step."""
+
+    def __init__(self) -> None:
+        self.of_step: dict[int, dict[str, Any]] = {}
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any, **__: Any
+    ) -> None:
+        if trainer.global_step not in self.of_step:
+            self.of_step[trainer.global_step] = _copied(held(pl_module))
 
 
 def resume(case: Case, ranks: Ranks) -> Finding:
     """A resumed training equals the straight one to the bit, in mid-epoch, with accumulation."""
+    before = case.method.state_dict()
     for pair in pairs(case):
-        found, where = worst([("", pair.resumed.state_dict(), pair.straight.state_dict())])
+        straight, resumed = pair.states
+        found, where = worst([("", resumed, straight)])
         if found:
             return Finding("resume", False, found, f"{where}, from step {pair.step}")
-    moved, _ = worst([("", pair.straight.state_dict(), pair.fresh.state_dict())])
-    return Finding("resume", moved > 0, 0.0, "" if moved else "nothing was trained")
+        if worst([("", straight, before)])[0] == 0:
+            return Finding("resume", False, 0.0, "nothing was trained")
+    return Finding("resume", True, 0.0)
 
 
 def checkpoint(case: Case, ranks: Ranks) -> Finding:
     """Everything that training changes is in the checkpoint, attributes included."""
     for pair in pairs(case):
-        before, straight, resumed = map(held, (pair.fresh, pair.straight, pair.resumed))
-        lost = [
-            name
-            for name, value in straight.items()
-            if name not in before or not _equal(value, before[name])
-            if name not in resumed or not _equal(value, resumed[name])
-        ]
-        trained = {name for name, p in pair.fresh.named_parameters() if p.requires_grad}
-        lost.sort(key=trained.__contains__)  # weights that differ are what comes of it
+        straight, resumed = pair.ends
+        changed = _apart(pair.saved, pair.start)
+        lost = changed & _apart(pair.saved, pair.loaded) & _apart(straight, resumed)
         if lost:
-            return Finding("checkpoint", False, None, f"{lost[0]}, from step {pair.step}")
+            names = ", ".join(sorted(lost)[:3])
+            return Finding("checkpoint", False, None, f"{names}, from step {pair.step}")
     return Finding("checkpoint", True, 0.0)
+
+
+def _apart(one: dict[str, Any], other: dict[str, Any]) -> set[str]:
+    """Names in ``one`` whose value ``other`` lacks."""
+    return {n for n, v in one.items() if n not in other or not _equal(v, other[n])}
 
 
 def pairs(case: Case) -> list[Pair]:
     """Straight and resumed trainings of two epochs, from a step of each; made once for a case."""
-    if not hasattr(case, "_pairs"):
-        case._pairs = _pairs(case)  # type: ignore[attr-defined]
-    found: list[Pair] = case._pairs  # type: ignore[attr-defined]
+    if "pairs" not in case.made:
+        case.made["pairs"] = _pairs(case)
+    found: list[Pair] = case.made["pairs"]
     return found
 
 
 def _pairs(case: Case) -> list[Pair]:
     with tempfile.TemporaryDirectory() as folder:
-        straight = _fit(case, Path(folder) / "straight", None)
+        snapshots = Snapshots()
+        straight = _fit(case, Path(folder) / "straight", None, snapshots)
         files = sorted((Path(folder) / "straight/checkpoints").glob("step-*.ckpt"))
-        chosen = {files[1], files[len(files) // 2 + 1]}
-        return [
-            Pair(
-                case.fresh(),
-                straight,
-                _fit(case, Path(folder) / file.stem, file),
-                int(file.stem.partition("-")[2]),
-            )
-            for file in sorted(chosen)
-        ]
+        found = []
+        for file in sorted({files[1], files[len(files) // 2 + 1]}):
+            step = int(file.stem.partition("-")[2])
+            resumed = _fit(case, Path(folder) / file.stem, file)
+            now, loaded = held(case.fresh()), held(_loaded(case, file))
+            ends = held(straight), held(resumed)
+            states = straight.state_dict(), resumed.state_dict()
+            found.append(Pair(step, now, snapshots.of_step[step], loaded, ends, states))
+        return found
 
 
-def _fit(case: Case, folder: Path, start: Path | None) -> L.LightningModule:
+def _fit(case: Case, folder: Path, start: Path | None, *more: L.Callback) -> L.LightningModule:
     method = case.fresh()
     keep = Checkpoints(monitor=None, keep_every_n_steps=1)
     parts = 1 if case.manual or not _divisible(case) else PARTS
-    callbacks = [Reseed(), keep]
+    callbacks = [Reseed(), *more, keep]
     trainer = quiet_trainer(folder, *callbacks, max_epochs=2, accumulate_grad_batches=parts)
     given: Any = {"ckpt_path": start, "weights_only": True} if start else {}
     trainer.fit(method, datamodule=case.fresh_data(), **given)
     return method
+
+
+def _loaded(case: Case, file: Path) -> L.LightningModule:
+    method, content = case.fresh(), checkpoints.read(file)
+    method.on_load_checkpoint(content)
+    method.load_state_dict(content["state_dict"])
+    return method
+
+
+def _copied(found: dict[str, Any]) -> dict[str, Any]:
+    return {n: v.clone() if isinstance(v, Tensor) else v for n, v in found.items()}
 
 
 def _divisible(case: Case) -> bool:
@@ -158,7 +196,8 @@ def held(method: L.LightningModule) -> dict[str, Any]:
     for prefix, module in method.named_modules():
         if any(prefix == m or prefix.startswith(f"{m}.") for m in metrics):
             continue
-        places = {**module._parameters, **module._buffers}
+        places: dict[str, Any] = dict(module.named_parameters(recurse=False))
+        places |= dict(module.named_buffers(recurse=False))
         places |= {k: v for k, v in vars(module).items() if k not in OUTSIDE}
         for key, value in places.items():
             _collect(f"{prefix}.{key}".strip("."), value, found, 0)

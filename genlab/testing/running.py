@@ -78,12 +78,11 @@ class Recorder(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         own = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        with torch.utils._python_dispatch._disable_current_modes():
-            self.found.gradients.append({
-                name: p.grad.detach().clone()
-                for name, p in pl_module.named_parameters()
-                if p.grad is not None and (id(p) in own or not p.requires_grad)
-            })  # fmt: skip
+        self.found.gradients.append({
+            name: p.grad.detach().clone()
+            for name, p in pl_module.named_parameters()
+            if p.grad is not None and (id(p) in own or not p.requires_grad)
+        })  # fmt: skip
         if self.still:
             for p in pl_module.parameters():
                 if p.grad is not None:

@@ -45,8 +45,8 @@ class MovesPerBatch(BYOL):
 class ForgetsItsQueue(MoCo):
     """Keeps its queue out of the checkpoint."""
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        every: dict[str, Any] = super().state_dict(*args, **kwargs)
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        every = super().state_dict(*args, **kwargs)
         return {name: value for name, value in every.items() if not name.startswith("queue.")}
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
