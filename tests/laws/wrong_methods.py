@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genlab import distributed
 from genlab.augment.pairs import pair
+from genlab.contracts import Batch
 from genlab.methods.byol import BYOL
 from genlab.methods.moco import MoCo
 from genlab.methods.simclr import SimCLR
@@ -26,7 +27,7 @@ def turned(case: Case, kind: type[L.LightningModule]) -> Case:
 class GradientOfOneRank(SimCLR):
     """Divides its gradient by the number of processes."""
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         out, world = super().training_step(batch, batch_idx), distributed.world_size()
         return out | {"loss": out["loss"] / world + out["loss"].detach() * (1 - 1 / world)}
 
@@ -34,7 +35,7 @@ class GradientOfOneRank(SimCLR):
 class MovesPerBatch(BYOL):
     """Moves its momentum copy at every batch, accumulated or not."""
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         super().after_step(self.global_step, self.trainer.estimated_stepping_batches)
         return super().training_step(batch, batch_idx)
 
@@ -59,7 +60,7 @@ class VICReg(SimCLR):
     def gathered(self, z: Tensor) -> Tensor:
         return distributed.gather(z)
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         z1, z2 = self.embed(torch.cat(pair(batch))).chunk(2)
         loss = 25 * (z1 - z2).square().mean()
         for z in map(self.gathered, (z1, z2)):
