@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from genlab.data.in_memory import Pictures
 from genlab.data.labels.semi_supervised import FewLabels
 from genlab.data.labels.two_streams import Plan, SemiLoader
 from genlab.data.loader import Batch, EvalLoader, Source, TrainLoader
-from genlab.data.on_device import Finish
+from genlab.data.on_device import Finish, moved
 from genlab.data.sampling import check_sampling, evenly
 from genlab.data.splits import Division
 
@@ -101,8 +101,7 @@ class Images(L.LightningDataModule):
         steps_per_epoch: int = 1024,
     ) -> None:
         super().__init__()
-        sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size}
-        for name, value in sizes.items():
+        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
             if value < 1:
                 raise ValueError(f"{name} {value} must be at least 1")
         check_sampling(sampling)
@@ -248,6 +247,25 @@ class Images(L.LightningDataModule):
         rank, world = (distributed.rank(), distributed.world_size()) if shard else (0, 1)
         return EvalLoader(source, rows, self.eval_batch_size, rank=rank, world=world)
 
+    def batches(
+        self, split: Split = "train", epoch: int = 0, device: torch.device | str = "cpu"
+    ) -> Iterator[Batch]:
+        """Batches of one epoch ready for a step, without a Trainer: float images, views, labels.
+
+        >>> import genlab
+        >>> data = genlab.data.Digits(batch_size=64, views="simclr")
+        >>> for batch in data.batches("train", epoch=0):
+        ...     view1, view2 = batch["views"]  # (64, 1, 8, 8) float in [0, 1]
+        >>> len(view1), batch["label"].shape
+        (64, torch.Size([64]))
+        """
+        self.prepare_data()
+        loader: Any = self.train_dataloader() if split == "train" else self.bank_dataloader(split)
+        if split == "train":
+            loader.set_epoch(epoch)
+        for batch in loader:
+            yield self.to_device(batch, device)
+
     def to_device(self, batch: Batch, device: torch.device | str = "cpu") -> Batch:
         """Treat a batch as the Trainer does: move it to the device, convert to float in [0, 1]."""
         moved = self.transfer_batch_to_device(batch, torch.device(device), 0)
@@ -257,7 +275,7 @@ class Images(L.LightningDataModule):
         """Move the tensors of a batch; images are still uint8, a quarter of the bytes."""
         if device.type == "cpu":
             return batch
-        return {k: _moved(v, device) for k, v in batch.items()}
+        return {k: moved(v, device) for k, v in batch.items()}
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Make a batch ready on the device: resize, augment or binarise, [0, 1]; then the views.
@@ -287,11 +305,3 @@ class Images(L.LightningDataModule):
             drawn = source.binarized(rows, FIXED_SEEDS[split])
             self._forms[split] = drawn, torch.arange(len(drawn))
         return self._forms[split]
-
-
-def _moved(value: Any, device: torch.device) -> Any:
-    if isinstance(value, dict):
-        return {k: _moved(v, device) for k, v in value.items()}
-    if isinstance(value, Tensor) and device.type == "cuda":
-        return value.pin_memory().to(device, non_blocking=True)  # this process does not wait
-    return value.to(device) if isinstance(value, Tensor) else value

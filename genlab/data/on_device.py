@@ -64,3 +64,12 @@ def _unit(image: Tensor) -> Tensor:
 
 def _bytes(image: Tensor) -> Tensor:
     return image if image.dtype == torch.uint8 else image.mul(255).round_().byte()
+
+
+def moved(value: Any, device: torch.device) -> Any:
+    """A batch's value with its tensors on a device; other values as they are."""
+    if isinstance(value, dict):
+        return {k: moved(v, device) for k, v in value.items()}
+    if isinstance(value, Tensor) and device.type == "cuda":
+        return value.pin_memory().to(device, non_blocking=True)  # this process does not wait
+    return value.to(device) if isinstance(value, Tensor) else value

@@ -18,6 +18,7 @@ from genlab.errors import RecipeError, nearest
 from genlab.recipes.class_names import PACKAGES, class_path, parameters
 from genlab.recipes.class_names import classes as classes_of
 from genlab.recipes.files import find, header, name_of, parse, read, shipped
+from genlab.recipes.switching import carry_over
 
 TOP_KEYS = ("seed_everything", "data", "model", "trainer", "checkpoint", "track")
 COMMAND_LINE = "the command line"
@@ -32,6 +33,7 @@ class Recipe:
     config: dict[str, Any]
     origins: dict[str, str] = field(default_factory=dict)
     outdated: set[str] = field(default_factory=set)  # encoder_kwargs given for another encoder
+    notes: list[str] = field(default_factory=list)
 
     def origin(self, key: str) -> str:
         """The file (or the command line) that set ``key`` or, failing that, its group."""
@@ -135,8 +137,10 @@ def resolve(words: Iterable[str | Path], overrides: Iterable[str] = ()) -> Recip
     recipe = Recipe(name_of(files[0]), header(files[0].read_text()), {})
     for where, content in layers.items():
         _lay(recipe, content, where)
+    before = dict(recipe.config)
     for word in overrides:
         _lay(recipe, word_to_mapping(word), COMMAND_LINE)
+    carry_over(recipe, before)
     _expand_callbacks(recipe)
     _hand_to_optimizer(recipe)
     return recipe

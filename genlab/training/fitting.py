@@ -74,6 +74,8 @@ def _open(
         raise RecipeError(f"--resume takes a run, not a file: genlab fit --resume {run}")
     recipe = recipes.resolve([run / "recipe.yaml"] if run else files, overrides)
     recipes.check_keys(recipe)
+    if process.is_first():
+        print(*recipe.notes, sep="\n", end="\n" * bool(recipe.notes), file=sys.stderr)
     root = str((recipe.config.get("track") or {}).get("runs", "runs"))
     folder = run or runs.directory(root, recipe.name)
     if run is None and _requeued(folder):

@@ -1,0 +1,41 @@
+"""What is left of a group's arguments when the command line names another class for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from genlab.recipes.class_names import PACKAGES, parameters
+
+if TYPE_CHECKING:
+    from genlab.recipes.resolution import Recipe
+
+# arguments of a data module that a recipe means for any data
+ANY_DATA = (
+    "batch_size", "eval_batch_size", "views", "sampling", "seed", "labels", "labels_seed",
+    "unlabeled_ratio", "strong", "exclude_labeled", "steps_per_epoch",
+)  # fmt: skip
+
+
+def carry_over(recipe: Recipe, before: Mapping[str, Any]) -> None:
+    """Keep what was meant for any data where the new class takes it; note what no longer applies.
+
+    Args:
+        recipe: with the command line's words; its data's arguments and notes are changed.
+        before: the recipe's ``config`` without those words.
+    """
+    for group in PACKAGES:
+        old, new = before.get(group), recipe.config.get(group)
+        if not old or not new or old.get("class_path") in (None, new.get("class_path")):
+            continue
+        former, present = dict(old.get("init_args") or {}), new.setdefault("init_args", {})
+        takes = parameters(group, str(new["class_path"])) or set()
+        if group == "data":
+            kept = {k: v for k, v in former.items() if k in ANY_DATA and k in takes}
+            new["init_args"] = present = kept | present
+        lost = [f"{key} {value}" for key, value in former.items() if key not in present]
+        if lost:
+            name = str(new["class_path"]).rpartition(".")[2]
+            listed = " and ".join([", ".join(lost[:-1]), lost[-1]] if lost[1:] else lost)
+            verb = "apply" if lost[1:] else "applies"
+            recipe.notes.append(f"{group}={name}: {listed} of {recipe.name} no longer {verb}")

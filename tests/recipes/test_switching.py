@@ -1,0 +1,40 @@
+"""Another class on the command line: what stays, what goes, and that it is said."""
+
+from __future__ import annotations
+
+from genlab import recipes
+from tests.conftest import Here
+
+
+def test_what_is_meant_for_any_data_survives_where_the_new_class_takes_it() -> None:
+    plain = recipes.resolve(["simclr/digits"]).config["data"]["init_args"]
+    recipe = recipes.resolve(["simclr/digits"], ["data=ImageFolder", "data.image_size=32"])
+    recipes.check_keys(recipe)
+    data = recipe.config["data"]
+    assert data["class_path"].endswith("ImageFolder")
+    assert data["init_args"]["batch_size"] == plain["batch_size"]
+    assert data["init_args"]["views"] == plain["views"]
+    assert data["init_args"]["image_size"] == 32
+    toys = recipes.resolve(["simclr/digits"], ["data=Toys", "data.batch_size=7"])
+    recipes.check_keys(toys)
+    assert toys.config["data"]["init_args"]["batch_size"] == 7
+
+
+def test_what_no_longer_applies_is_said_once() -> None:
+    words = ["data=FashionMNIST", "data.val_size=100"]
+    recipe = recipes.resolve(["vae/mnist"], words)
+    former = recipes.resolve(["vae/mnist"]).config["data"]["init_args"]
+    lost = [key for key in former if key not in recipe.config["data"]["init_args"]]
+    assert len(recipe.notes) == bool(lost)
+    assert all(f"{key} {former[key]}" in recipe.notes[0] for key in lost)
+    model = recipes.resolve(["vae/digits"], ["model=VQVAE"])
+    assert len(model.notes) == 1
+    assert model.notes[0].startswith("model=VQVAE: ")
+    assert "of vae/digits no longer appl" in model.notes[0]
+    assert recipes.resolve(["vae/digits"], ["data=Digits", "model.latent_dim=3"]).notes == []
+
+
+def test_the_command_says_it(here: Here) -> None:
+    _, err = here("fit", "vae/digits", "model=Autoencoder", "--print_config")
+    assert err.startswith("model=Autoencoder: ")
+    assert "no longer appl" in err
