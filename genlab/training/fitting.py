@@ -60,7 +60,15 @@ def show(files: list[str], overrides: list[str], resume: str | None = None) -> s
     """Every setting that `fit` would train with, as YAML; nothing is written."""
     from genlab.training.building import all_settings
 
-    return all_settings(_open(files, overrides, resume)[0])
+    lab = _open(files, overrides, resume)[0]
+    _say_notes(lab.recipe)
+    return all_settings(lab)
+
+
+def _say_notes(recipe: Recipe) -> None:
+    """What the command line has made of the recipe beside its own words."""
+    for note in recipe.notes:
+        print(note, file=sys.stderr)
 
 
 def _open(
@@ -74,8 +82,6 @@ def _open(
         raise RecipeError(f"--resume takes a run, not a file: genlab fit --resume {run}")
     recipe = recipes.resolve([run / "recipe.yaml"] if run else files, overrides)
     recipes.check_keys(recipe)
-    if process.is_first():
-        print(*recipe.notes, sep="\n", end="\n" * bool(recipe.notes), file=sys.stderr)
     root = str((recipe.config.get("track") or {}).get("runs", "runs"))
     folder = run or runs.directory(root, recipe.name)
     if run is None and _requeued(folder):
@@ -165,6 +171,7 @@ def _prepare(lab: Lab, checkpoint: Path | None) -> None:
             restore(lab.model, content, checkpoint).train()
             for one in lightning_parts.loader_states(content):
                 loader.check_state(one)
+    _say_notes(lab.recipe)
     _say_batch(lab)
 
 
