@@ -76,7 +76,7 @@ def lock(path: Path) -> TextIO:
     Raises:
         RunError: another live process is training in it.
     """
-    handle = (path / ".lock").open("a+")
+    handle = _own_file(path / ".lock")
     requeued = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
     end = time.monotonic() + (120 if requeued else 2)
     try:
@@ -99,6 +99,20 @@ def lock(path: Path) -> TextIO:
     handle.write(f"process {os.getpid()} on {os.uname().nodename}\n")
     handle.flush()
     return handle
+
+
+def _own_file(file: Path) -> TextIO:
+    """A small file to read and append to, made if it is not there; a link is not followed.
+
+    Raises:
+        RunError: it is a link, or cannot be opened.
+    """
+    try:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+        return os.fdopen(os.open(file, flags, 0o644), "a+")
+    except OSError as error:
+        why = "it is a link" if file.is_symlink() else error.strerror
+        raise RunError(f"cannot open {file}: {why}") from None
 
 
 def held(path: Path) -> bool:
@@ -197,7 +211,10 @@ def _best(run: Path) -> Path | None:
 def write_json(file: Path, content: dict[str, Any]) -> None:
     """Replace a JSON file in one step."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    temporary.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW  # not into what a link names
+    with os.fdopen(os.open(temporary, flags, 0o644), "w") as stream:
+        stream.write(json.dumps(content, indent=2) + "\n")
     os.replace(temporary, file)
 
 

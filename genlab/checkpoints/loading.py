@@ -1,17 +1,21 @@
-"""Load a method from its checkpoint: the file names the class, and only genlab's own are built."""
+"""Load a method from its checkpoint: the file names a class of genlab, of a plugin or trusted."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 
 from genlab import recipes, runs
+from genlab.checkpoints.foreign.pretrained import LOADS
 from genlab.checkpoints.safe_read import content as content_of
-from genlab.errors import CheckpointError, RunError
+from genlab.errors import CheckpointError, RecipeError, RunError
 from genlab.internals import lightning_parts, messages
+
+FROM_RUNS = ("tokenizer",)  # arguments that name a run or checkpoint of genlab
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -36,18 +40,22 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     return content
 
 
-def load(path: str | os.PathLike[str]) -> L.LightningModule:
+def load(path: str | os.PathLike[str], trust: Collection[str] = ()) -> L.LightningModule:
     """The method in a checkpoint, in eval mode on the CPU.
 
     Args:
         path: see `read`.
+        trust: classes, or packages of them, that the file may name besides those of genlab, of
+            plugins, and those that you typed when you trained this run.
 
     Raises:
-        CheckpointError: see `read`; also a class outside genlab, or weights that do not fit it.
+        CheckpointError: see `read`; also a class that is not trusted, or weights that do not fit.
     """
     path = Path(path)
     content = read(path)
-    return restore(build(described(content, path)), content, path)
+    with recipes.allow(trust):
+        spec = described(content, path)
+        return restore(build(spec, recipes.trust.of(runs.checkpoint(path))), content, path)
 
 
 def described(content: dict[str, Any], path: str | Path) -> dict[str, Any]:
@@ -65,15 +73,34 @@ def described(content: dict[str, Any], path: str | Path) -> dict[str, Any]:
 
 
 def without_download(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arguments that fetch no pretrained weights: a checkpoint's own are about to replace them."""
+    """Arguments that fetch and open no weights: a checkpoint's own are about to replace them."""
     kept = {}
     for name, value in arguments.items():
         if name == "pretrained" and value:
             value = False
-        elif name.endswith("_kwargs") and isinstance(value, dict) and value.get("pretrained"):
-            value = value | {"pretrained": False}
+        elif name.endswith("_kwargs"):
+            value = _without_files(value)
         kept[name] = value
     return kept
+
+
+def _without_files(node: Any) -> Any:
+    """Settings of a network, at every depth without those that read files."""
+    if isinstance(node, list | tuple):
+        return [_without_files(item) for item in node]
+    if isinstance(node, dict):
+        return {key: _without_files(value) for key, value in node.items() if key not in LOADS}
+    return node
+
+
+def refuse_files(arguments: dict[str, Any]) -> None:
+    """A checkpoint holds its inner models: it names no other file, folder or address for them."""
+    for name, value in arguments.items():
+        remote = name == "encoder" and isinstance(value, str) and (":" in value or "/" in value)
+        if remote or (name in FROM_RUNS and value is not None):
+            raise CheckpointError(
+                f"{name} {value!r} is refused: a checkpoint holds its own weights"
+            )
 
 
 def _not_compiled(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -109,14 +136,25 @@ def spec(method: L.LightningModule) -> dict[str, Any]:
     return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
 
 
-def build(spec: dict[str, Any]) -> L.LightningModule:
-    """The method that a `spec` describes, with fresh weights and not compiled.
+def build(spec: dict[str, Any], trusted: Collection[str] | None = None) -> L.LightningModule:
+    """The method that a `spec` from a checkpoint describes, with fresh weights and not compiled.
+
+    Args:
+        spec: see `spec`.
+        trusted: classes that it may name besides genlab's; None for those of the file around it.
 
     Raises:
-        CheckpointError: a class outside ``genlab.methods``, or arguments it does not take.
+        CheckpointError: a class that is not trusted, or arguments it does not take.
     """
-    kind = recipes.load_class(str(spec["class_path"]), L.LightningModule, trusted=())
     try:
-        return kind(**_not_compiled(without_download(spec["init_args"])))
+        with recipes.inside(recipes.trusted_now() if trusted is None else trusted):
+            kind = recipes.load_class(str(spec["class_path"]), L.LightningModule)
+            recipes.check(spec, recipes.trusted_now())
+            refuse_files(spec["init_args"])
+            return kind(**_not_compiled(without_download(spec["init_args"])))
+    except RecipeError as error:
+        raise CheckpointError(str(error)) from None
+    except CheckpointError:
+        raise
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{spec['class_path']}: {error}") from None

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-from genlab import __version__
+from genlab import __version__, recipes
 from genlab.cluster import slurm
 from genlab.errors import RecipeError, RunError, nearest
 from genlab.internals import messages, python_parts
@@ -84,6 +84,11 @@ COMMANDS = {  # module of each command; it holds the function and its `<command>
     "sweep": "sweep", "compare": "compare", "sync": "sync", "laws": "laws",
 }  # fmt: skip
 
+FROM_FILES = (  # commands that open a run or checkpoint
+    "fit", "submit", "validate", "test", "predict", "sample", "reconstruct", "interpolate",
+    "evaluate", "embed", "export",
+)  # fmt: skip
+
 
 def _parser() -> Parser:
     """The parser of the program itself; each command's is made when it is called."""
@@ -123,8 +128,14 @@ def run(words: Sequence[str]) -> int:
     options = getattr(module, f"{name}_options")
     parser = Parser(f"genlab {name}", description=inspect.getdoc(options), allow_abbrev=False)
     options(parser)
+    if name in FROM_FILES:
+        parser.add_argument(
+            "--trust", action="append", metavar="NAME",
+            help="class or package that the run or checkpoint may name besides genlab's",
+        )  # fmt: skip
     given: dict[str, Any] = vars(parser.parse_intermixed_args(join_pairs(words[1:])))
-    return int(getattr(module, name)(**given) or 0)
+    with recipes.allow(given.pop("trust", None) or ()):
+        return int(getattr(module, name)(**given) or 0)
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:

@@ -60,7 +60,7 @@ def crossval(words: list[str], folds: int, json: bool) -> int:
 
 def _fit(words: list[str], identity: str) -> int:
     """One ``genlab fit`` in a process of its own; its progress is shown, its table is not."""
-    command = [sys.executable, "-m", "genlab", "fit", *words, "track.test_after_fit=false"]
+    command = [sys.executable, "-P", "-m", "genlab", "fit", *words, "track.test_after_fit=false"]
     environment = os.environ | {process.ID_VARIABLE: identity}
     return subprocess.run(
         command, env=environment, stdout=subprocess.DEVNULL, check=False

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genlab import __version__, runs
+from genlab import __version__, recipes, runs
 from genlab.errors import CheckpointError, RecipeError, RunError
 
 if TYPE_CHECKING:
@@ -130,7 +130,8 @@ def _method(content: dict[str, Any], file: Path) -> Any:
     if isinstance(kwargs, dict):
         kept = {key: value for key, value in kwargs.items() if key not in TRAINING_ONLY}
         spec["init_args"]["encoder_kwargs"] = kept
-    return checkpoints.restore(checkpoints.build(spec), content, file)
+    method = checkpoints.build(spec, recipes.trust.of(file))
+    return checkpoints.restore(method, content, file)
 
 
 def _write(parts: Parts, folder: Path, format: str, fuse: bool) -> Parts:

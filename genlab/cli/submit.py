@@ -49,7 +49,8 @@ def submit(
     if resume is not None and (files or array_of_seeds):
         raise RecipeError(f"--resume continues {resume} alone, with its own recipe", COMMAND_LINE)
     run = runs.find(resume).absolute() if resume is not None else None
-    recipe = recipes.resolve([run / "recipe.yaml"] if run else files, overrides)
+    recipe = recipes.of_run(run, overrides) if run else recipes.resolve(files, overrides)
+    trust = [word for name in sorted(recipes.allowed_now()) for word in ("--trust", name)]
     recipes.check_keys(recipe)
     if array_of_seeds:
         check_array(array_of_seeds)
@@ -58,7 +59,7 @@ def submit(
     job = Job(
         recipe=recipe.name,
         root=root,
-        words=["--resume", str(run), *overrides] if run else [*map(_absolute, files), *overrides],
+        words=(["--resume", str(run)] if run else [*map(_absolute, files)]) + overrides + trust,
         array=array_of_seeds,
         options=wish.pop("sbatch"),
         **wish,

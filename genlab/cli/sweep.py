@@ -221,7 +221,7 @@ def _train(folder: Path, found: Sequence[Trial], parallel: int) -> int:
     tasks = [
         Task(
             " ".join(trial.words),
-            [sys.executable, "-m", "genlab", "fit", *trial.command],
+            [sys.executable, "-P", "-m", "genlab", "fit", *trial.command],
             {process.ID_VARIABLE: trial.run.name},
             None if parallel == 1 else folder / f"{trial.run.name}.log",
         )

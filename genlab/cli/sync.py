@@ -74,7 +74,7 @@ def sync(runs: list[str], dry_run: bool = False, root: str = "runs") -> int:
 def _upload(part: Path) -> str:
     """Upload one part; the reason when it is not up afterwards."""
     program = "import sys; from wandb.cli.cli import cli; sys.exit(cli())"
-    command = [sys.executable, "-c", program, "sync", str(part)]
+    command = [sys.executable, "-P", "-c", program, "sync", str(part)]
     environment = {k: v for k, v in os.environ.items() if k not in ("WANDB_MODE", "WANDB_SILENT")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     return "" if is_synced(part) else sync_failure(done.stdout + done.stderr)

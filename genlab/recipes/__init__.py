@@ -5,8 +5,19 @@ without an import and `doors` imports. `files` finds and reads recipes, `resolut
 `plugins` finds the user's own packages.
 """
 
+from genlab.recipes import trust
 from genlab.recipes.class_names import class_path, classes, parameters, short
-from genlab.recipes.doors import allow, import_plugins, inside, load_class
+from genlab.recipes.doors import (
+    allow,
+    allowed_now,
+    check,
+    foreign,
+    import_plugins,
+    inside,
+    load_class,
+    recorded,
+    trusted_now,
+)
 from genlab.recipes.files import facts, find, header, name_of, parse, root, shipped
 from genlab.recipes.resolution import (
     COMMAND_LINE,
@@ -14,22 +25,25 @@ from genlab.recipes.resolution import (
     Recipe,
     check_keys,
     dump,
-    from_config,
     merge,
     resolve,
 )
+from genlab.recipes.stored import from_config, of_run, trusting
 
 __all__ = [
     "COMMAND_LINE",
     "TOP_KEYS",
     "Recipe",
     "allow",
+    "allowed_now",
+    "check",
     "check_keys",
     "class_path",
     "classes",
     "dump",
     "facts",
     "find",
+    "foreign",
     "from_config",
     "header",
     "import_plugins",
@@ -37,10 +51,15 @@ __all__ = [
     "load_class",
     "merge",
     "name_of",
+    "of_run",
     "parameters",
     "parse",
+    "recorded",
     "resolve",
     "root",
     "shipped",
     "short",
+    "trust",
+    "trusted_now",
+    "trusting",
 ]

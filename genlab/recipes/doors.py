@@ -29,20 +29,22 @@ class _State(threading.local):
 
     trusted: frozenset[str] | None = None
     allowed: frozenset[str] = frozenset()
+    found: set[str] | None = None
 
 
 _now = _State()
 
 
 @contextmanager
-def inside(trusted: Collection[str] = ()) -> Iterator[None]:
+def inside(trusted: Collection[str] | None = ()) -> Iterator[None]:
     """Names come from inside a file until the end of this block.
 
     Args:
-        trusted: classes, or packages of them, that the file may name, with genlab's and plugins'.
+        trusted: classes, or packages of them, that the file may name, with genlab's and plugins';
+            None for names that the user typed.
     """
     before = _now.trusted
-    _now.trusted = frozenset(trusted)
+    _now.trusted = None if trusted is None else frozenset(trusted)
     try:
         yield
     finally:
@@ -60,6 +62,27 @@ def allow(names: Collection[str]) -> Iterator[None]:
         _now.allowed = before
 
 
+@contextmanager
+def recorded() -> Iterator[set[str]]:
+    """The names of others' classes that are loaded until the end of this block."""
+    before, found = _now.found, set[str]()
+    _now.found = found
+    try:
+        yield found
+    finally:
+        _now.found = before
+
+
+def allowed_now() -> frozenset[str]:
+    """The names that every file may use, see `allow`."""
+    return _now.allowed
+
+
+def trusted_now() -> frozenset[str]:
+    """The names that a file may use which is opened now: those of the file around it, if any."""
+    return _now.trusted or frozenset()
+
+
 def load_class(name: str, root: type, trusted: Collection[str] | None = None) -> type:
     """The class of a name; nothing is called before it is known to be one.
 
@@ -73,7 +96,8 @@ def load_class(name: str, root: type, trusted: Collection[str] | None = None) ->
         RecipeError: not importable, not a class, of another base, or not trusted.
     """
     path, limit = full_path(name, root), _now.trusted if trusted is None else trusted
-    admit(path, limit)
+    if not _is_trusted(name, limit or ()):  # a short name of Lightning's may be
+        admit(path, limit)
     module, _, last = path.rpartition(".")
     found = getattr(_import(module, path), last, None)
     if not (isinstance(found, type) and issubclass(found, root)):
@@ -83,6 +107,8 @@ def load_class(name: str, root: type, trusted: Collection[str] | None = None) ->
         raise RecipeError(f"{path} is not a {root.__name__}")
     if path.startswith("genlab."):  # a module also holds what it imports from elsewhere
         admit(f"{found.__module__}.{found.__qualname__}", limit)
+    elif _now.found is not None and not _is_trusted(path, ()):
+        _now.found.add(name)
     return found
 
 
@@ -92,16 +118,29 @@ def admit(name: str, trusted: Collection[str] | None) -> None:
     Raises:
         RecipeError: names the class and the option that allows it.
     """
-    if trusted is None:
-        return
-    own = ("genlab", *plugins.declared())
-    if any(name == one or name.startswith(f"{one}.") for one in (*own, *trusted, *_now.allowed)):
+    if trusted is None or _is_trusted(name, trusted):
         return
     shown = name if len(name) < 200 else f"{name[:200]}..."
     raise RecipeError(
         f"{shown} is refused: a file names it, and it is not a class of genlab or of a plugin",
         hint=f"if you know what it does and trust the file: --trust {shown}",
     )
+
+
+def _is_trusted(name: str, trusted: Collection[str]) -> bool:
+    """Whether a name, or a package around it, is genlab's, a plugin's or among the trusted."""
+    roots = ("genlab", *plugins.declared(), *trusted, *_now.allowed)
+    return any(name == root or name.startswith(f"{root}.") for root in roots)
+
+
+def check(node: Any, trusted: Collection[str] | None) -> None:
+    """Refuse the first class anywhere in a file's mapping that nobody trusts.
+
+    Raises:
+        RecipeError: see `admit`.
+    """
+    for name in sorted(foreign(node)):
+        admit(name, trusted)
 
 
 def named(node: Any) -> set[str]:
@@ -123,8 +162,8 @@ def named(node: Any) -> set[str]:
 
 def foreign(node: Any) -> set[str]:
     """The class names of a mapping that are neither genlab's nor a plugin's."""
-    own = ("genlab", *plugins.declared())
     known = set().union(*(classes(package) for package in ROOTS))
+    own = ("genlab", *plugins.declared())
     return {name for name in named(node) - known if name.partition(".")[0] not in own}
 
 

@@ -10,6 +10,9 @@ import yaml
 
 from genlab.errors import RecipeError, nearest
 from genlab.internals.python_parts import drop_resolver
+from genlab.recipes import plugins
+
+NAME = re.compile(r"[\w./-]+")  # of a recipe, and so of a folder of runs
 
 
 def root() -> Path:
@@ -19,12 +22,16 @@ def root() -> Path:
 
 
 def shipped() -> dict[str, Path]:
-    """Every shipped recipe by its name, ``vae/mnist``.
+    """Every recipe of genlab's and of plugins by its name, ``vae/mnist``; genlab's come first.
 
     Base files at the top are none, nor is a ``sweep.yaml``, which is for W&B's own sweeps.
     """
-    files = sorted(file for file in root().glob("*/*.yaml") if file.name != "sweep.yaml")
-    return {file.relative_to(root()).with_suffix("").as_posix(): file for file in files}
+    found: dict[str, Path] = {}
+    for place in (root(), *plugins.recipe_folders()):
+        for file in sorted(place.glob("*/*.yaml")):
+            if file.name != "sweep.yaml":
+                found.setdefault(file.relative_to(place).with_suffix("").as_posix(), file)
+    return found
 
 
 def find(word: str | Path) -> Path:
@@ -39,22 +46,30 @@ def find(word: str | Path) -> Path:
     if path.is_file():
         return path
     name = str(word).removesuffix(".yaml").removeprefix("recipes/")
-    if (root() / f"{name}.yaml").is_file():
-        return root() / f"{name}.yaml"
+    for place in (root(), *plugins.recipe_folders()):
+        if (place / f"{name}.yaml").is_file():
+            return place / f"{name}.yaml"
     what = f"no recipe {word}" if not path.is_dir() else f"{word} is a folder, not a recipe"
     inside = [one for one in shipped() if one.startswith(f"{name.rstrip('/')}/")]
     raise RecipeError(what, hint=nearest("", inside) if inside else nearest(name, shipped()))
 
 
 def name_of(file: Path) -> str:
-    """``vae/mnist`` for a shipped recipe or a run of it, the file's stem for your own."""
+    """``vae/mnist`` for a shipped recipe or a run of it, the file's stem for your own.
+
+    Raises:
+        RecipeError: a run's recipe whose name would lead out of the folder of runs.
+    """
     file = file.resolve()
-    if file.is_relative_to(root().resolve()):
-        return file.relative_to(root().resolve()).with_suffix("").as_posix()
+    for place in (root().resolve(), *(folder.resolve() for folder in plugins.recipe_folders())):
+        if file.is_relative_to(place):
+            return file.relative_to(place).with_suffix("").as_posix()
     if file.name == "recipe.yaml" and (
         found := re.match(r"# genlab run of (\S+)", file.read_text())
     ):
-        return found[1]
+        if found[1].startswith("/") or ".." in found[1].split("/"):
+            raise RecipeError(f"{found[1]!r} is not the name of a recipe", f"{file}, line 1")
+        return found[1] if NAME.fullmatch(found[1]) else file.stem
     return file.stem
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from genlab.errors import RecipeError, nearest
-from genlab.recipes.class_names import PACKAGES, class_path, parameters
+from genlab.recipes.class_names import PACKAGES, class_path, current, parameters, short
 from genlab.recipes.class_names import classes as classes_of
 from genlab.recipes.files import find, header, name_of, parse, read, shipped
 from genlab.recipes.switching import carry_over
@@ -26,7 +26,11 @@ COMMAND_LINE = "the command line"
 
 @dataclass
 class Recipe:
-    """A resolved recipe: one mapping, and for every key the file that set it."""
+    """A resolved recipe: one mapping, and for every key the file that set it.
+
+    ``trusted`` is None where the user wrote the recipe; for one from inside a file it holds the
+    classes that it may name besides genlab's. ``loaded`` holds those of others that it has loaded.
+    """
 
     name: str
     header: str
@@ -34,6 +38,8 @@ class Recipe:
     origins: dict[str, str] = field(default_factory=dict)
     outdated: set[str] = field(default_factory=set)  # encoder_kwargs given for another encoder
     notes: list[str] = field(default_factory=list)
+    trusted: frozenset[str] | None = None
+    loaded: set[str] = field(default_factory=set)
 
     def origin(self, key: str) -> str:
         """The file (or the command line) that set ``key`` or, failing that, its group."""
@@ -136,29 +142,12 @@ def resolve(words: Iterable[str | Path], overrides: Iterable[str] = ()) -> Recip
             layers.setdefault(str(source), content)
     recipe = Recipe(name_of(files[0]), header(files[0].read_text()), {})
     for where, content in layers.items():
-        _lay(recipe, content, where)
+        lay(recipe, content, where)
     before = dict(recipe.config)
     for word in overrides:
-        _lay(recipe, word_to_mapping(word), COMMAND_LINE)
+        lay(recipe, word_to_mapping(word), COMMAND_LINE)
     carry_over(recipe, before)
-    _expand_callbacks(recipe)
-    _hand_to_optimizer(recipe)
-    return recipe
-
-
-def from_config(stamp: dict[str, Any], where: str, overrides: Iterable[str] = ()) -> Recipe:
-    """The recipe kept inside a checkpoint, with ``key=value`` arguments over it.
-
-    Raises:
-        RecipeError: the checkpoint holds none.
-    """
-    if not isinstance(stamp.get("recipe"), dict):
-        raise RecipeError(
-            f"{where} contains no recipe; name one: genlab test RECIPE --ckpt {where}"
-        )
-    recipe = Recipe(str(stamp.get("name", "recipe")), "", stamp["recipe"])
-    for word in overrides:
-        _lay(recipe, word_to_mapping(word), COMMAND_LINE)
+    expand_callbacks(recipe)
     _hand_to_optimizer(recipe)
     return recipe
 
@@ -176,7 +165,7 @@ def _hand_to_optimizer(recipe: Recipe) -> None:
         recipe.origins[f"model.init_args.optimizer.{name}"] = origin
 
 
-def _lay(recipe: Recipe, content: dict[str, Any], where: str) -> None:
+def lay(recipe: Recipe, content: dict[str, Any], where: str) -> None:
     """Merge one file's or word's content over what is there, and remember who set what."""
     try:
         long = {k: _grouped(k, v) if k in PACKAGES else v for k, v in content.items()}
@@ -199,7 +188,7 @@ def _note_outdated(recipe: Recipe, long: dict[str, Any], where: str) -> None:
     recipe.outdated -= (new.get("encoder_kwargs") or {}).keys()
 
 
-def _expand_callbacks(recipe: Recipe) -> None:
+def expand_callbacks(recipe: Recipe) -> None:
     """Short names of genlab's callbacks -> class paths; other names are jsonargparse's to find."""
     trainer = recipe.config.get("trainer")
     callbacks = trainer.get("callbacks") if isinstance(trainer, dict) else None
@@ -208,10 +197,9 @@ def _expand_callbacks(recipe: Recipe) -> None:
     known = classes_of("callbacks")
     for position, item in enumerate(callbacks):
         name = item.get("class_path") if isinstance(item, dict) else item
-        if name in known:
-            callbacks[position] = (item if isinstance(item, dict) else {}) | {
-                "class_path": known[name]
-            }
+        path = known.get(str(name)) or current(str(name))
+        if path != name:
+            callbacks[position] = (item if isinstance(item, dict) else {}) | {"class_path": path}
 
 
 def check_keys(recipe: Recipe) -> None:
@@ -242,6 +230,18 @@ def dump(recipe: Recipe, config: dict[str, Any] | None = None) -> str:
         *(f"# {line}".rstrip() for line in recipe.header.splitlines()),
     ]
     body = yaml.safe_dump(
-        config or recipe.config, sort_keys=False, default_flow_style=None, width=100
+        _shortened(config or recipe.config), sort_keys=False, default_flow_style=None, width=100
     )
     return "\n".join(lines) + "\n" + body
+
+
+def _shortened(node: Any) -> Any:
+    """A copy with short names for genlab's and plugins' classes, which no move breaks."""
+    if isinstance(node, list):
+        return [_shortened(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    plain = {key: _shortened(value) for key, value in node.items()}
+    if isinstance(node.get("class_path"), str):
+        plain["class_path"] = short(node["class_path"])
+    return plain

@@ -23,7 +23,7 @@ from genlab.cluster import launch
 from genlab.errors import RecipeError, first_line
 from genlab.metrics.step_metrics import StepMetrics
 from genlab.optim import check
-from genlab.recipes import TOP_KEYS, Recipe, load_class
+from genlab.recipes import TOP_KEYS, Recipe, load_class, trusting
 from genlab.training import changed_encoder, sources
 from genlab.training.engine.checkpointing import Checkpoints
 from genlab.training.engine.progress import ProgressReport
@@ -53,6 +53,7 @@ class Lab:
     tracking: Tracking
 
 
+@trusting
 def build(recipe: Recipe, run: Path) -> Lab:
     """Data, model and trainer of a recipe; nothing is written.
 

@@ -80,12 +80,12 @@ def _open(
     run = runs.find(resume).absolute() if resume is not None else None
     if run and Path(str(resume)).is_file():
         raise RecipeError(f"--resume takes a run, not a file: genlab fit --resume {run}")
-    recipe = recipes.resolve([run / "recipe.yaml"] if run else files, overrides)
+    recipe = recipes.of_run(run, overrides) if run else recipes.resolve(files, overrides)
     recipes.check_keys(recipe)
     root = str((recipe.config.get("track") or {}).get("runs", "runs"))
     folder = run or runs.directory(root, recipe.name)
     if run is None and _requeued(folder):
-        run, recipe = folder, recipes.resolve([folder / "recipe.yaml"])
+        run, recipe = folder, recipes.of_run(folder)
     before = launch.arrange(recipe.config.setdefault("trainer", {}), *launch.shape())
 
     from genlab.training.building import build

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def open_run(files: list[str], overrides: list[str], ckpt: str | None = None) -> tuple[Lab, Path]:
     """Method and data of a run, a checkpoint, or a recipe with a checkpoint of its own.
 
-    The method comes from the checkpoint, with its weights; data and trainer from the recipe, which
-    lies in the run directory or, for a file on its own, inside the checkpoint.
+    Method, weights, data and seed come from the checkpoint, or the data from a recipe that is named
+    with it. The trainer is genlab's own, or that recipe's: a file chooses no trainer.
     """
     if len(files) != 1:
         raise RecipeError("name one run, checkpoint or recipe")
@@ -30,12 +30,12 @@ def open_run(files: list[str], overrides: list[str], ckpt: str | None = None) ->
     file = Path(ckpt) if ckpt else runs.checkpoint(files[0])
     try:
         content = checkpoints.read(file)
-        if ckpt:
-            recipe = recipes.resolve(files, overrides)
-        else:
-            recipe = recipes.from_config(content.get("genlab", {}), str(file), overrides)
+        recipe = _recipe(content, file, files if ckpt else [], overrides)
+        spec = checkpoints.described(content, file)
+        recipes.check(spec, recipe.trusted)
+        checkpoints.refuse_files(spec["init_args"])
+        _take_method(recipe, spec)
         recipes.check_keys(recipe)
-        _take_method(recipe, checkpoints.described(content, file))
         lab = build(recipe, file.parent.parent)
         checkpoints.restore(lab.model, content, file)
     except CheckpointError as error:
@@ -47,13 +47,23 @@ def open_run(files: list[str], overrides: list[str], ckpt: str | None = None) ->
     return lab, file
 
 
+def _recipe(content: dict[str, Any], file: Path, files: list[str], overrides: list[str]) -> Recipe:
+    """The recipe that was named, else the checkpoint's own data and seed."""
+    trusted = recipes.trust.of(file)
+    if not files:
+        return recipes.from_config(content.get("genlab", {}), str(file), overrides, trusted)
+    recipe = recipes.resolve(files, overrides)
+    recipe.trusted = trusted | recipes.foreign(recipe.config)
+    return recipe
+
+
 def _take_method(recipe: Recipe, spec: dict[str, Any]) -> None:
-    """The checkpoint's own method and arguments instead of the recipe's; arguments still win."""
-    group = "model.init_args."
+    """The checkpoint's own method and arguments instead of the recipe's; typed ones still win."""
+    group, written = "model.init_args.", recipe.config.get("model", {}).get("init_args") or {}
     words = {k.removeprefix(group) for k, v in recipe.origins.items() if v == COMMAND_LINE}
-    changed = {k: v for k, v in recipe.arguments("model").items() if k in words}
-    recipe.config["model"] = spec | {"init_args": spec["init_args"] | changed}
-    recipes.class_path("model", spec["class_path"])
+    changed = {k: v for k, v in written.items() if k in words}
+    path = recipes.class_path("model", str(spec["class_path"]))
+    recipe.config["model"] = {"class_path": path, "init_args": spec["init_args"] | changed}
 
 
 def figures_of(lab: Lab, kind: str) -> dict[str, Any]:

@@ -41,9 +41,12 @@ def begin(lab: Lab, run: Path, checkpoint: Path | None) -> dict[str, Any]:
         "slurm": {k: v for k, v in os.environ.items() if k in SLURM_FACTS},
     } | {k: v for k, v in old.items() if k == "wandb_kept"}  # until `WandbRun.repeat`
     if lab.trainer.is_global_zero:
+        named = recipes.foreign(lab.recipe.config) | lab.recipe.loaded
+        recipes.trust.keep(run, named)
         text = recipes.dump(lab.recipe, lab.config)
         temporary = run / ".recipe.yaml.tmp"
-        temporary.write_text(text)
+        with os.fdopen(recipes.trust.new_file(temporary), "w") as stream:
+            stream.write(text)
         runs.write_json(run / "run.json", facts)
         os.replace(temporary, run / "recipe.yaml")  # now it is a run
         _write_splits(lab, run)
@@ -75,7 +78,8 @@ def _git() -> str | None:
     """Revision of the checkout that the command runs in, with ``+`` when it is changed."""
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], capture_output=True, text=True, timeout=10)
+        command = ["git", "-c", "core.fsmonitor=", *words]  # a folder's settings start no program
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
         return done.stdout.strip() if done.returncode == 0 else ""
 
     try:

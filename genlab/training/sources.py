@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from genlab import runs
+from genlab.checkpoints.loading import FROM_RUNS
 from genlab.errors import CheckpointError, RecipeError, RunError
 from genlab.recipes import Recipe, shipped
-
-FROM_RUNS = ("tokenizer",)  # arguments that name a run or checkpoint of genlab
 
 
 def pin(recipe: Recipe) -> None:

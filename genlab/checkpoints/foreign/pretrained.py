@@ -26,7 +26,7 @@ from genlab.errors import CheckpointError
 
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
-_LOADS = {  # arguments of `networks.encoder` and of timm's constructors that read files
+LOADS = {  # arguments of `networks.encoder` and of timm's constructors that read files
     "pretrained", "pretrained_options", "pretrained_cfg", "pretrained_cfg_overlay",
     "checkpoint_path", "cache_dir", "pretrained_strict",
 }  # fmt: skip
@@ -144,7 +144,7 @@ def backbone_of(source: str | bool | Path, unsafe_pickle: bool = False) -> dict[
 def _network(name: str, arguments: Any) -> dict[str, Any]:
     """What a file from elsewhere says of its network; it must not name files on this machine."""
     kept = dict(arguments) if isinstance(arguments, Mapping) else {}
-    return {"encoder": name, "encoder_kwargs": {k: v for k, v in kept.items() if k not in _LOADS}}
+    return {"encoder": name, "encoder_kwargs": {k: v for k, v in kept.items() if k not in LOADS}}
 
 
 def _candidates(
