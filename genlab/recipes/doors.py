@@ -185,6 +185,13 @@ def full_path(name: str, root: type) -> str:
     raise RecipeError(f"unknown class {name}", hint=nearest(name, known))
 
 
+def find_modules(node: Any) -> None:
+    """Put the folders of the user's own classes of a mapping on the path, for their import."""
+    for name in named(node):
+        if "." in name and not name.startswith("genlab."):
+            _extend_path(name.partition(".")[0])
+
+
 def import_plugins(kind: str) -> None:
     """Import the modules of every plugin's folder, which may register models with timm.
 

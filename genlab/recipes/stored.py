@@ -43,6 +43,7 @@ def trusting(build: Callable[Concatenate[Recipe, P], T]) -> Callable[Concatenate
 
     @wraps(build)
     def under_trust(recipe: Recipe, *rest: P.args, **more: P.kwargs) -> T:
+        doors.find_modules(recipe.config)
         with doors.inside(recipe.trusted), doors.recorded() as recipe.loaded:
             return build(recipe, *rest, **more)
 

@@ -20,7 +20,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from genlab.checkpoints import AtomicCheckpointIO
 from genlab.cluster import launch
-from genlab.errors import RecipeError, first_line
+from genlab.errors import CheckpointError, RecipeError, first_line
 from genlab.metrics.step_metrics import StepMetrics
 from genlab.optim import check
 from genlab.recipes import TOP_KEYS, Recipe, load_class, trusting
@@ -158,6 +158,8 @@ def _refusals(recipe: Recipe, kind: type) -> Iterator[None]:
         yield
     except RecipeError:
         raise
+    except CheckpointError as error:
+        raise RecipeError(str(error)) from None
     except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
         at = traceback.extract_tb(error.__traceback__)[-1].filename
         foreign = not kind.__module__.startswith("genlab.") and at == inspect.getsourcefile(kind)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from genlab import runs
+from genlab import recipes, runs
 from genlab.checkpoints.loading import FROM_RUNS
 from genlab.errors import CheckpointError, RecipeError, RunError
 from genlab.recipes import Recipe, shipped
@@ -60,6 +60,19 @@ def _checkpoint_of(run: str) -> str:
         raise RecipeError(str(error), hint=f"train it first: genlab fit {run}") from None
 
 
+def _admit(encoder: str, source: str) -> None:
+    """Refuse a network that a file names and that is neither known nor trusted."""
+    from genlab.checkpoints import refuse_files
+    from genlab.networks.encoders.naming import named_class
+
+    try:
+        refuse_files({"encoder": encoder})
+        with recipes.inside(recipes.trust.of(source)):
+            named_class(encoder)
+    except CheckpointError as error:
+        raise RecipeError(str(error)) from None
+
+
 def _architecture(arguments: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
     """The ``encoder`` and ``encoder_kwargs`` that ``pretrained`` was trained with."""
     from genlab import checkpoints
@@ -74,6 +87,7 @@ def _architecture(arguments: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
         where = f"{recipe.origin('model.init_args.encoder')}, model.encoder"
         raise RecipeError(f"{source} does not name the network of its weights", where,
                           "name it: model.encoder=NAME")  # fmt: skip
+    _admit(str(found["encoder"]), source)
     own = arguments.get("encoder_kwargs") or {}
     theirs = {k: v for k, v in found["encoder_kwargs"].items() if k != "compile"}
     return {"encoder": found["encoder"], "encoder_kwargs": theirs | own}

@@ -177,18 +177,14 @@ def test_a_tokenizers_description_in_a_priors_checkpoint(
     stranger: Stranger, trained: dict[str, Path]
 ) -> None:
     spec = {"class_path": "evil.Method", "init_args": {}}
-    content = {
-        "state_dict": {},
-        "hyper_parameters": {
-            "_class_path": "genlab.methods.vq_prior.VQPrior",
-            "tokenizer_spec": spec,
-        },
-    }
+    name = "genlab.methods.vq_prior.VQPrior"
+    given: dict[str, Any] = {"_class_path": name, "tokenizer_spec": spec}
+    content = {"state_dict": {}, "hyper_parameters": given}
     torch.save(content, stranger.folder / "x.ckpt")
     stranger.refused("sample", "x.ckpt", name="evil.Method")
-    content["hyper_parameters"] |= {"tokenizer_spec": None, "tokenizer": "other.ckpt"}  # type: ignore[operator]
+    given |= {"tokenizer_spec": None, "tokenizer": "other.ckpt"}
     torch.save(content, stranger.folder / "x.ckpt")
-    assert "names no other file" in stranger.refused("sample", "x.ckpt")
+    assert "a checkpoint holds its own weights" in stranger.refused("sample", "x.ckpt")
 
 
 def test_a_judge(stranger: Stranger, trained: dict[str, Path]) -> None:
