@@ -79,7 +79,9 @@ def from_config(
     """
     stored, words = stamp.get("recipe"), list(overrides)
     if not isinstance(stored, dict):
-        raise RecipeError(f"{where} contains no recipe; name one: genlab test RECIPE --ckpt {where}")
+        raise RecipeError(
+            f"{where} contains no recipe; name one: genlab test RECIPE --ckpt {where}"
+        )
     recipe = resolve([root() / "base.yaml"])
     recipe.name, recipe.header = str(stamp.get("name", "recipe")), ""
     recipe.trusted = frozenset(trusted) | _typed(words)
