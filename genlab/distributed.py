@@ -95,6 +95,28 @@ def gather(x: Tensor) -> Tensor:
     return rows
 
 
+def all_reduce(x: Tensor) -> Tensor:
+    """The sum of ``x`` over ranks, with gradient. Any shape, equal on all ranks.
+
+    The gradient is the sum of what all ranks' losses say about the sum. Where every rank has the
+    same loss of it, DDP's mean of gradients is then that of one process.
+    """
+    if not active():
+        return x
+    total: Tensor = _AllReduce.apply(x)
+    return total
+
+
+class _AllReduce(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return all_reduce_sum(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return all_reduce_sum(grads[0])
+
+
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

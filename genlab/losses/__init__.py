@@ -1,8 +1,8 @@
 """Losses: pure functions of tensors; each docstring says what is summed and what averaged.
 
-`contrastive` and `agreement` serve self-supervised methods, `pseudo_label` semi-supervised ones,
-`classification` supervised ones; `likelihood`, `kl`, `iwae` and `vq` autoencoders and priors;
-`adversarial` and `gradient_penalties` GANs.
+`contrastive`, `agreement` and `redundancy` serve self-supervised methods, `pseudo_label`
+semi-supervised ones, `classification` supervised ones; `likelihood`, `kl`, `iwae` and `vq`
+autoencoders and priors; `adversarial` and `gradient_penalties` GANs.
 """
 
 from genlab.losses.adversarial import OBJECTIVES, critic_loss, generator_loss
@@ -23,6 +23,7 @@ from genlab.losses.likelihood import (
     pixel_nll,
 )
 from genlab.losses.pseudo_label import class_fairness, pseudo_label_nll, sharpen
+from genlab.losses.redundancy import cross_correlation, redundancy_reduction
 from genlab.losses.vq import code_nll, commitment
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "code_nll",
     "commitment",
     "critic_loss",
+    "cross_correlation",
     "discretized_logistic_nll",
     "flooding",
     "free_bits",
@@ -57,5 +59,6 @@ __all__ = [
     "pixel_mean",
     "pixel_nll",
     "pseudo_label_nll",
+    "redundancy_reduction",
     "sharpen",
 ]
