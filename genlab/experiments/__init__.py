@@ -1,4 +1,5 @@
-"""Experiments of many runs.
+"""Experiments on runs.
 
-`axes` of a sweep, a `pool` of processes, `comparison` of runs with means over seeds, and `curves`.
+`evaluation` of one; `axes` of a sweep, a `pool` of processes, `comparison` of runs with means over
+seeds, and `curves`.
 """

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Evaluation:
-    """What an evaluation has found.
+    """Results of an evaluation.
 
     Args:
         lab: the run opened.
         file: checkpoint that was evaluated.
-        metrics: by their log keys.
+        metrics: metrics by their log keys.
         pictures: files that were drawn.
     """
 
@@ -54,7 +54,7 @@ def evaluate(
     Args:
         run: a run directory, a checkpoint, or a recipe's name for its newest run.
         settings: values over the run's recipe, such as ``{"data.limit": 100}``.
-        options: of `examine`: ``judge``, ``samples``, ``reference``, ``k`` ...
+        options: arguments of `examine`: ``judge``, ``samples``, ``reference``, ``k`` ...
 
     Raises:
         InputError: no such run, or an option that does not suit the method.
@@ -76,18 +76,18 @@ def examine(
     shots: Sequence[int] | None = None,
     tsne: bool = False,
 ) -> Evaluation:
-    """Every metric that suits a method; with a judge, of its samples too.
+    """Every metric that suits a method; with ``judge`` also of its samples.
 
     Args:
         files: one run or checkpoint.
         overrides: ``key=value`` settings.
-        judge: run, ``inception`` or encoder whose features judge samples.
-        samples: number of samples for the judge.
+        judge: run, ``inception`` or encoder in whose features samples are measured.
+        samples: number of samples for ``judge``.
         reference: split of real images that samples are compared with.
         k: neighbours of the kNN.
-        temperature: the kNN's.
+        temperature: temperature of the kNN.
         shots: labels per class of few-shot probes.
-        tsne: whether the picture of features is a t-SNE instead of a PCA.
+        tsne: True for a t-SNE plot of the features instead of a PCA.
 
     Raises:
         InputError: no such run, or an option that does not suit the method.
@@ -118,7 +118,7 @@ def examine(
 
 @contextmanager
 def _input_errors() -> Iterator[None]:
-    """What a method refuses to do is an input error."""
+    """Turn what a method refuses into an input error."""
     try:
         yield
     except ValueError as error:
@@ -126,7 +126,7 @@ def _input_errors() -> Iterator[None]:
 
 
 def place(file: Path, name: str) -> Path:
-    """Where a result of a checkpoint goes: into its run's pictures, else beside it."""
+    """Path of a result of a checkpoint: in its run's ``pictures/``, else next to it."""
     run = file.parent.parent
     return (run / "pictures" if runs.is_run(run) else file.parent) / name
 
@@ -143,7 +143,7 @@ def _draw(found: Evaluation, features: Any, tsne: bool) -> Path:
 
 
 def _judge(found: Evaluation, by: Any, samples: int, reference: str) -> None:
-    """Add metrics of the samples, and the picture of their neighbours."""
+    """Add metrics of the samples, and the image of their neighbours."""
     from genlab.drawing.grid import save
     from genlab.evaluate.judging import judge
     from genlab.evaluate.neighbours import COLUMNS

@@ -2,7 +2,7 @@
 
 The meaning of a setting is in the docstring of its class, which `class_names` finds by short name
 without an import and `doors` imports. `files` finds and reads recipes, `resolution` merges them,
-`plugins` finds the user's own packages.
+`switching` keeps arguments when a class changes, `plugins` finds the user's own packages.
 """
 
 from genlab.recipes import trust

@@ -1,4 +1,4 @@
-"""What is left of a group's arguments when the command line names another class for it."""
+"""Arguments kept when the command line names another class for a group."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def carry_over(recipe: Recipe, before: Mapping[str, Any]) -> None:
     """Keep what was meant for any data where the new class takes it; note what no longer applies.
 
     Args:
-        recipe: with the command line's words; its data's arguments and notes are changed.
-        before: the recipe's ``config`` without those words.
+        recipe: with the command line's arguments; its data's arguments and notes are changed.
+        before: the recipe's ``config`` without those arguments.
     """
     for group in PACKAGES:
         old, new = before.get(group), recipe.config.get(group)

@@ -1,6 +1,6 @@
 """The laws that every method obeys, for genlab's methods and for anybody's.
 
-``genlab laws RECIPE`` tries them all. In a test of one's own::
+``genlab laws RECIPE`` tries them all. In your own test::
 
     from genlab import testing
 

@@ -24,7 +24,7 @@ def prepared(data: L.LightningDataModule, count: int) -> list[Batch]:
 
     Args:
         data: set up for ``fit``.
-        count: how many; an epoch comes again where it has fewer.
+        count: number of batches; an epoch comes again where it has fewer.
 
     Raises:
         ValueError: no training batch.
@@ -59,7 +59,7 @@ def _taken(value: Any, pick: Pick, size: int) -> Any:
 
 
 def images(batch: Batch) -> int:
-    """How many images a batch, or a part of it, holds; 0 where its parts hold them."""
+    """Number of images in a batch or a part of it; 0 where its parts contain them."""
     for value in batch.values():
         first = value[0] if isinstance(value, list) and value else value
         if isinstance(first, Tensor) and first.dim():
@@ -68,7 +68,7 @@ def images(batch: Batch) -> int:
 
 
 def rows_of(batch: Batch, pick: Pick) -> Rows:
-    """What `RowNoise` wants to know of ``take(batch, pick)``."""
+    """Rows that `RowNoise` needs for ``take(batch, pick)``."""
     sizes = [images(part) for part in batch.values() if isinstance(part, dict)]
     sizes += [images(batch)]
     return {len(pick(n)): (pick(n), n) for n in sizes if n}

@@ -1,4 +1,4 @@
-"""What a law is tried on: a recipe's method at tiny size, and batches of its data."""
+"""Cases for laws: a recipe's method at tiny size, and batches of its data."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Case:
     """A fresh method, its data and a few batches; laws work on copies.
 
     Args:
-        name: of the recipe.
+        name: name of the recipe.
         method: untrained, with the recipe's optimiser.
         plain: the same weights, to be trained by plain gradient steps.
         data: its data module, set up.
         batches: as the method gets them, of the global batch.
-        made: what one law has made and another may use.
+        made: results of one law that another may use.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Case:
 
     @cached_property
     def double(self) -> bool:
-        """Whether the method can be trained in double precision; some say ``float()``."""
+        """True if the method can be trained in double precision; some say ``float()``."""
         options: dict[str, Any] = {"precision": "64-true"}
         try:
             train(self.fresh_plain(), self.fresh_data(), self.batches[:1], Recorder(), **options)
@@ -72,7 +72,7 @@ class Case:
 
     @property
     def manual(self) -> bool:
-        """Whether the method steps its optimisers itself."""
+        """True if the method steps its optimisers itself."""
         return not self.method.automatic_optimization
 
     @property
@@ -143,7 +143,7 @@ def _tokenizer(recipe: Recipe, folder: Path) -> None:
     if not isinstance(name, str):
         return
     if name not in recipes.shipped():
-        raise RecipeError(f"tokenizer {name} is no shipped recipe", recipe.name)
+        raise RecipeError(f"tokenizer {name} is not a shipped recipe", recipe.name)
     method, _ = _built(tiny(recipes.resolve([name])), str(folder))
     kind = type(method)
     file = folder / "tokenizer.ckpt"

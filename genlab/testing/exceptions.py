@@ -1,6 +1,6 @@
-"""Where a law does not apply to a method of genlab, and why; two at most for each.
+"""Laws that do not apply to a method of genlab, with the reason; two at most for each.
 
-A method of one's own says it with a class attribute ``law_exceptions``, law -> reason.
+Your own method declares them in a class attribute ``law_exceptions``, law -> reason.
 """
 
 EXCEPTIONS: dict[str, dict[str, str]] = {

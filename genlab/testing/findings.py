@@ -1,4 +1,4 @@
-"""What a law finds: a measured difference, and whether it is small enough."""
+"""Findings of laws: a measured difference, and whether it is small enough."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Finding:
 
     Args:
         law: its short name.
-        passed: whether the method obeys.
-        difference: what was measured; None for laws that only say yes or no.
-        note: where it failed, or what was tried.
+        passed: True if the method obeys.
+        difference: measured difference; None for laws that only say yes or no.
+        note: place of the failure, or description of the trial.
         excused: the law does not apply; the note says why.
     """
 

@@ -22,8 +22,8 @@ class RowNoise(TorchDispatchMode):
     codes, say) is drawn alike everywhere. Draws from a generator of their own stay as they are.
 
     Args:
-        rows: for each number of images in the batch, their rows in the base batch.
-        seed: of the batch.
+        rows: numbers of images in the batch, each with their rows in the base batch.
+        seed: batch seed.
     """
 
     def __init__(self, rows: Rows, seed: int) -> None:

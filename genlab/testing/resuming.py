@@ -30,10 +30,10 @@ class Pair:
     """A training that went straight through and one that was continued from a step of it.
 
     Args:
-        step: of the checkpoint.
-        start: what the method held before training.
+        step: step of the checkpoint.
+        start: state of the method before training.
         saved: when the checkpoint was written.
-        loaded: what a fresh method holds that has read it.
+        loaded: state of a fresh method that has read it.
         ends: at last, of the straight training and of the continued one.
         states: their state dicts.
     """
@@ -47,7 +47,7 @@ class Pair:
 
 
 class Snapshots(L.Callback):
-    """What the method holds after every optimiser step."""
+    """State of the method after every optimiser step."""
 
     def __init__(self) -> None:
         self.of_step: dict[int, dict[str, Any]] = {}
@@ -190,7 +190,7 @@ def weights_only(case: Case, ranks: Ranks) -> Finding:
 
 
 def held(method: L.LightningModule) -> dict[str, Any]:
-    """Every tensor and number that a method holds, by its place; figures of metrics left out."""
+    """Every tensor and number in a method, by its place, without those of metrics."""
     found: dict[str, Any] = {}
     metrics = [name for name, m in method.named_modules() if isinstance(m, Metric)]
     for prefix, module in method.named_modules():

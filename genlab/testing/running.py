@@ -27,7 +27,7 @@ Watch = Callable[[Batch, int], AbstractContextManager[Any]]
 
 @dataclass
 class Outcome:
-    """Of a short training: losses (mean over ranks), gradients of every step, final tensors."""
+    """Outcome of a short training: losses (mean over ranks), gradients per step, final tensors."""
 
     losses: list[Tensor] = field(default_factory=list)
     gradients: list[dict[str, Tensor]] = field(default_factory=list)
@@ -101,7 +101,7 @@ class Autocast(Precision):
     """Forward passes in half precision on a CPU, without a scaler.
 
     Args:
-        dtype: of the autocast.
+        dtype: dtype of the autocast.
     """
 
     precision = "32-true"
@@ -124,10 +124,10 @@ def train(
 
     Args:
         method: is trained.
-        data: what the method may ask for anything but training batches.
+        data: data module for everything but training batches.
         batches: this process's.
         recorder: watches.
-        **options: to the Trainer, over what makes it quiet.
+        **options: arguments of the Trainer, over those that make it quiet.
     """
     world = distributed.world_size()
     if world > 1:

@@ -28,7 +28,7 @@ class EarlyEnd(Exception):
     """Training has ended early; what happened is printed, and the run can be continued.
 
     Args:
-        what: what happened.
+        what: description of what happened.
         code: exit code of a command that ends so.
     """
 

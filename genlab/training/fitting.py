@@ -66,7 +66,7 @@ def show(files: list[str], overrides: list[str], resume: str | None = None) -> s
 
 
 def _say_notes(recipe: Recipe) -> None:
-    """What the command line has made of the recipe beside its own words."""
+    """Print the changes that arguments of the command line entailed in the recipe."""
     for note in recipe.notes:
         print(note, file=sys.stderr)
 

@@ -103,7 +103,7 @@ def test_a_size_that_a_network_cannot_take_is_refused_with_the_size_it_is_for() 
         ("vit_tiny_patch16_224", {"deep": 4}, "takes no argument deep"),
         ("vgg11", {"grad_checkpointing": True, "mlp_ratio": 0.02}, "vgg11 has no grad_checkpoint"),
         ("lenet", {"grad_checkpointing": True}, "lenet has no grad_checkpointing"),
-        ("lenet", {"normalize": {"mean": [0.5, 0.5], "std": 1.0}}, "2 numbers as mean, 3 colours"),
+        ("lenet", {"normalize": {"mean": [0.5, 0.5], "std": 1.0}}, "2 numbers as mean, 3 channels"),
         ("lenet", {"normalize": {"mean": 0.5, "std": 0.0}}, "std must be positive"),
     ],
 )
