@@ -17,8 +17,8 @@ OURS = {  # of genlab's packages whose modules are loaded one by one
     },
     "cli": {"arguments", "fit"},
     "training": {
-        "building", "endings", "engine", "fitting", "parsing", "record", "refusals", "sources",
-        "tracking",
+        "building", "changed_encoder", "endings", "engine", "fitting", "parsing", "record",
+        "refusals", "sources", "tracking",
     },
     "cluster": {"launch", "signals", "slurm"},
 }  # fmt: skip
