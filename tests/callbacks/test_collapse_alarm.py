@@ -73,7 +73,10 @@ def alarm_of(name: str, folder: Path, *words: str) -> CollapseAlarm:
 
 @pytest.mark.parametrize(
     ("name", "removed"),
-    [("byol", "model.predictor_dims=null"), ("simsiam", "model.stop_gradient=false")],
+    [
+        ("byol", "model.predictor_dims=null"),
+        pytest.param("simsiam", "model.stop_gradient=false", marks=pytest.mark.slow),
+    ],
 )
 def test_a_method_without_what_keeps_it_from_collapse_trips_it(
     name: str, removed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
