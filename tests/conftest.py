@@ -88,7 +88,7 @@ class Shell:
         )
 
     def anew(self, *words: str, code: int = 0, **environment: str) -> tuple[str, str]:
-        """As a call, in a program of its own: for what depends on how or when it is started."""
+        """As a call, in a program of its own: for what depends on how it starts or ends (W&B)."""
         process = self.start(*words, **environment)
         out, err = process.communicate(timeout=forks.LIMIT)
         return self._checked(words, code, process.returncode, out, err)

@@ -39,10 +39,10 @@ def records(file: Path) -> list[Any]:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shell = Shell(tmp_path_factory.mktemp("wandb"))
     words = ("fit", "vae/digits", "trainer.max_epochs=2", "trainer.log_every_n_steps=5")
-    _, err = shell(*words, "track.wandb=offline", "track.upload_checkpoints=best")
+    _, err = shell.anew(*words, "track.wandb=offline", "track.upload_checkpoints=best")
     assert "genlab sync" in err
     run = shell.runs()[0]
-    shell("fit", "--resume", str(run), "trainer.max_epochs=3")
+    shell.anew("fit", "--resume", str(run), "trainer.max_epochs=3")
     return run
 
 

@@ -165,6 +165,6 @@ def test_w_and_b_has_every_step_though_its_service_was_terminated_too(shell: She
     step = checkpoints.read(newest)["global_step"]
     assert before[0] == 0
     assert len(before) < step
-    shell("fit", "--resume", str(run), WANDB_MODE="offline", PYTHONPATH=place)
+    shell.anew("fit", "--resume", str(run), WANDB_MODE="offline", PYTHONPATH=place)
     assert steps_in(run) == list(range(200))
     assert runs.read_json(run / "run.json").get("wandb_kept") is None
