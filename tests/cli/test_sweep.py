@@ -71,7 +71,7 @@ def test_random_settings_are_different_in_bounds_repeatable_and_meet_every_seed(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["a=1"], "nothing varies"),
+        (["a=1"], "no setting varies"),
         (["a=1,1"], "twice"),
         (["a=1,,2"], "empty"),
         (["a=4..0"], "upwards"),
