@@ -109,5 +109,5 @@ class Autoencoder(L.LightningModule):
         return optim.build(self, self.hparams["optimizer"])
 
     def _reconstruction(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        maps = self.decoder(self.encoder(image))
+        maps = self.decoder(self.encoder(image))  # (B, C, H, W)
         return losses.pixel_nll(self.hparams["likelihood"], maps, image).mean(), maps

@@ -90,16 +90,16 @@ class BYOL(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """2 - 2 cos between prediction and target, the sum of both directions, batch mean."""
-        view1, view2 = pair(batch)
-        z1, z2 = self.embed(view1), self.embed(view2)
-        p1, p2 = self.predictor(z1), self.predictor(z2)
-        t1, t2 = self.target(view1), self.target(view2)
+        view1, view2 = pair(batch)  # 2 x (B, C, H, W)
+        z1, z2 = self.embed(view1), self.embed(view2)  # 2 x (B, D)
+        p1, p2 = self.predictor(z1), self.predictor(z2)  # 2 x (B, D)
+        t1, t2 = self.target(view1), self.target(view2)  # 2 x (B, D), no gradient
         loss = losses.normalised_distance(p1, t2) + losses.normalised_distance(p2, t1)
         return {"loss": loss} | similarities(p1, t2)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
-        h = self.encoder(batch["image"])
+        h = self.encoder(batch["image"])  # (B, F)
         return {"feature": h, "embedding": self.projector(h)}
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:

@@ -148,12 +148,12 @@ class Classifier(L.LightningModule):
 
         Of a mixed image the class with the larger share counts as right.
         """
-        image, target = batch["image"], batch["label"]
+        image, target = batch["image"], batch["label"]  # (B, C, H, W), (B,)
         known = distributed.all_reduce_sum((target >= 0).sum()).clamp(min=1)
         known = known / distributed.world_size()  # unlabelled images, -1, count for nothing
         if self.mixing is not None:
             image, target = self.mixing(image, target)  # now (B, K)
-        logits = self.logits(image)
+        logits = self.logits(image)  # (B, K)
         right = logits.argmax(1) == (target if target.ndim == 1 else target.argmax(1))
         loss = self._nll(logits, target).sum() / known
         if self.hparams["flooding"]:

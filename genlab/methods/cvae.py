@@ -217,11 +217,11 @@ class CVAE(L.LightningModule):
         return mean, logvar
 
     def _elbo_terms(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        image, label = batch["image"], batch["label"]
+        image, label = batch["image"], batch["label"]  # (B, C, H, W), (B,)
         wrong = (label < 0) | (label >= self.num_classes)
         if not label.is_cuda and bool(wrong.any()):  # a GPU would have to wait
             raise ValueError(f"CVAE requires labels from 0 to {self.num_classes - 1} (-1: unknown)")
-        mean, logvar = self.encode(image, label)
+        mean, logvar = self.encode(image, label)  # 2 x (B, D)
         kl = losses.kl_normal(mean, logvar, *self._prior(label)).sum(1).mean()
         return self._nll(self.reparametrize(mean, logvar), image, label).mean(), kl
 

@@ -21,12 +21,11 @@ from torch import Tensor
 from genlab import distributed, losses, networks, optim
 from genlab.augment.pairs import pair
 from genlab.contracts import Batch, data_of
-from genlab.internals import torch_parts
 from genlab.losses.contrastive import normalise
 from genlab.metrics import log_steps
 from genlab.metrics.embedding import similarities
 from genlab.networks.ema import ema_copy, ema_step
-from genlab.networks.queue import Queue
+from genlab.networks.queue import Queue, keep_out_of_ddp
 from genlab.networks.split_batch_norm import (
     SplitBatchNorm,
     check_groups,
@@ -97,8 +96,7 @@ class MoCo(L.LightningModule):
         self.shuffle_bn = shuffle_bn and has_batch_norm(self.encoder)
         self.bn_splits = bn_splits
         self._new_keys: dict[int, Tensor] = {}  # of the batches since the last optimiser step
-        # equal on all ranks as it is: DDP need not send its 33 MB (K = 65536) at every step
-        torch_parts.ignore_in_ddp(self, ["queue.keys", "queue.pointer"])
+        keep_out_of_ddp(self)
 
     def on_fit_start(self) -> None:
         """Refuse a batch that queue or groups do not fit; start from one queue on all ranks."""
@@ -125,27 +123,29 @@ class MoCo(L.LightningModule):
         if not self.shuffle_bn or self.bn_splits * distributed.world_size() == 1:
             return normalise(self.projector_ema(self.encoder_ema(image)))
         every = distributed.interleave(distributed.gather(image))  # (B world, C, H, W)
-        order = distributed.broadcast(torch.randperm(len(every), device=image.device))
+        order = distributed.broadcast(torch.randperm(len(every), device=image.device))  # (B world,)
         mine = slice(distributed.rank(), None, distributed.world_size())
-        k = self.projector_ema(self.encoder_ema(every[order[mine]]))
+        k = self.projector_ema(self.encoder_ema(every[order[mine]]))  # (B, D)
         return normalise(distributed.interleave(distributed.gather(k))[order.argsort()[mine]])
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """InfoNCE, mean over queries, nats; in the symmetric form the sum of both directions."""
-        view1, view2 = pair(batch)
-        q1, k2 = self.embed(view1), self.key(view2)
+        view1, view2 = pair(batch)  # 2 x (B, C, H, W)
+        q1, k2 = self.embed(view1), self.key(view2)  # 2 x (B, D)
         loss = losses.info_nce(q1, k2, self.queue.keys, self.temperature)
         keys = k2
         if self.symmetric:
-            q2, k1 = self.embed(view2), self.key(view1)
+            q2, k1 = self.embed(view2), self.key(view1)  # 2 x (B, D)
             loss = loss + losses.info_nce(q2, k1, self.queue.keys, self.temperature)
-            keys = torch.cat([k1, k2])  # enter together: neither half meets its own images' keys
+            keys = torch.cat(
+                [k1, k2]
+            )  # (2B, D), enter together: neither half meets its own images' keys
         self._new_keys[batch_idx] = keys
         return {"loss": loss} | similarities(q1, k2)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
-        h = self.encoder(batch["image"])
+        h = self.encoder(batch["image"])  # (B, F)
         return {"feature": h, "embedding": self.projector(h)}
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:

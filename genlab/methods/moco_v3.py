@@ -110,17 +110,17 @@ class MoCoV3(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """2 tau InfoNCE over the global batch, the sum of both directions."""
-        view1, view2 = pair(batch)
-        z1, z2 = self.embed(view1), self.embed(view2)
-        q1, q2 = self.predictor(z1), self.predictor(z2)
-        k1, k2 = self.key(view1), self.key(view2)
+        view1, view2 = pair(batch)  # 2 x (B, C, H, W)
+        z1, z2 = self.embed(view1), self.embed(view2)  # 2 x (B, D)
+        q1, q2 = self.predictor(z1), self.predictor(z2)  # 2 x (B, D)
+        k1, k2 = self.key(view1), self.key(view2)  # 2 x (B, D), no gradient
         loss = losses.info_nce_in_batch(q1, k2, self.temperature)
         loss = loss + losses.info_nce_in_batch(q2, k1, self.temperature)
         return {"loss": loss} | similarities(q1, k2)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
-        h = self.encoder(batch["image"])
+        h = self.encoder(batch["image"])  # (B, F)
         return {"feature": h, "embedding": self.projector(h)}
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:

@@ -85,13 +85,14 @@ class SimCLR(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """NT-Xent, mean over the 2B embeddings, nats."""
-        view1, view2 = pair(batch)
-        z1, z2 = self.embed(torch.cat([view1, view2])).chunk(2)  # one pass: BN sees both views
+        view1, view2 = pair(batch)  # 2 x (B, C, H, W)
+        z = self.embed(torch.cat([view1, view2]))  # (2B, D), one pass: BN sees both views
+        z1, z2 = z.chunk(2)  # 2 x (B, D)
         return {"loss": losses.nt_xent(z1, z2, self.temperature)} | similarities(z1, z2)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
-        h = self.encoder(batch["image"])
+        h = self.encoder(batch["image"])  # (B, F)
         return {"feature": h, "embedding": self.projector(h)}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

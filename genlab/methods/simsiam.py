@@ -87,9 +87,9 @@ class SimSiam(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Minus the cosine between prediction and target, mean of both directions and the batch."""
-        view1, view2 = pair(batch)
-        z1, z2 = self.embed(view1), self.embed(view2)
-        p1, p2 = self.predictor(z1), self.predictor(z2)
+        view1, view2 = pair(batch)  # 2 x (B, C, H, W)
+        z1, z2 = self.embed(view1), self.embed(view2)  # 2 x (B, D)
+        p1, p2 = self.predictor(z1), self.predictor(z2)  # 2 x (B, D)
         loss = (losses.negative_cosine(p1, z2) + losses.negative_cosine(p2, z1)) / 2
         if not self.stop_gradient:
             through = (losses.negative_cosine(z2, p1) + losses.negative_cosine(z1, p2)) / 2
@@ -98,7 +98,7 @@ class SimSiam(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
-        h = self.encoder(batch["image"])
+        h = self.encoder(batch["image"])  # (B, F)
         return {"feature": h, "embedding": self.projector(h)}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

@@ -141,8 +141,8 @@ class VAE(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Negative ELBO, or negative IWAE bound, mean over the batch, in nats."""
-        image = batch["image"]
-        mean, logvar = self.encode(image)
+        image = batch["image"]  # (B, C, H, W)
+        mean, logvar = self.encode(image)  # 2 x (B, D)
         k = self.hparams["iw_samples"] if self.global_step >= self.hparams["iw_start_step"] else 1
         if k > 1 or self.hparams["path_gradient"]:
             return self._sampled_bound(image, mean, logvar, k)
@@ -156,7 +156,7 @@ class VAE(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Negative ELBO (beta = 1, no free bits) and its two terms."""
-        mean, logvar = self.encode(batch["image"])
+        mean, logvar = self.encode(batch["image"])  # 2 x (B, D)
         kl = losses.kl_standard_normal(mean, logvar).sum(1).mean()
         reconstruction = self.nll(self.reparametrize(mean, logvar), batch["image"]).mean()
         return {"loss": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
@@ -166,10 +166,11 @@ class VAE(L.LightningModule):
 
         The reconstruction term is the mean over the bound's samples.
         """
-        image = batch["image"]
-        mean, logvar = self.encode(image)
+        image = batch["image"]  # (B, C, H, W)
+        mean, logvar = self.encode(image)  # 2 x (B, D)
         kl = losses.kl_standard_normal(mean, logvar).sum(1).mean()
-        log_w, log_px = self._many_log_weights(image, mean, logvar, self.hparams["iwae_samples"])
+        k = self.hparams["iwae_samples"]
+        log_w, log_px = self._many_log_weights(image, mean, logvar, k)  # 2 x (k, B)
         nll, reconstruction = -losses.iwae_bound(log_w).mean(), -log_px.mean()
         figures = {"neg_elbo": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
         figures["iwae_nll"] = nll
@@ -218,7 +219,7 @@ class VAE(L.LightningModule):
         self, image: Tensor, mean: Tensor, logvar: Tensor, k: int
     ) -> dict[str, Tensor]:
         """The IWAE bound with the KL term as log q(z|x) - log p(z) at the samples."""
-        log_w, log_px = self._log_weights(image, mean, logvar, k, self.beta())
+        log_w, log_px = self._log_weights(image, mean, logvar, k, self.beta())  # 2 x (k, B)
         loss, reconstruction = -losses.iwae_bound(log_w).mean(), -log_px.mean()
         kl = losses.kl_standard_normal(mean, logvar).sum(1).mean()
         return {"loss": loss, "loss_reconstruction": reconstruction, "loss_kl": kl}

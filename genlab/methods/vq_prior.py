@@ -150,7 +150,7 @@ class VQPrior(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Nats per image, mean over the batch."""
-        codes, label = self._codes(batch), batch["label"]
+        codes, label = self._codes(batch), batch["label"]  # (B, h, w), (B,)
         if self.num_classes and self.label_dropout:
             hidden = torch.rand(len(label), device=label.device) < self.label_dropout
             label = label.masked_fill(hidden, -1)

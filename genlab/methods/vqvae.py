@@ -128,7 +128,7 @@ class VQVAE(L.LightningModule):
         image = batch["image"]
         _, codes, terms = self._terms(image)
         parts = {f"loss_{name}": value.mean() for name, value in terms.items()}
-        counts = count_codes(codes, self.num_codes)
+        counts = count_codes(codes, self.num_codes)  # (K,)
         return {
             "loss": torch.stack([*parts.values()]).sum(),
             **parts,
@@ -167,9 +167,9 @@ class VQVAE(L.LightningModule):
 
     def _terms(self, image: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """The decoder's output, the codes, and the terms of the loss, each (B,)."""
-        z = self.encoder(image)
-        q = self.quantizer(z)
-        out = self.decoder(q.quantized)
+        z = self.encoder(image)  # (B, D, h, w)
+        q = self.quantizer(z)  # the same shape, and codes (B, h, w)
+        out = self.decoder(q.quantized)  # (B, C, H, W)
         terms = {"reconstruction": self._reconstruction(out, image)}
         if q.logits is not None:
             terms["kl"] = self.kl_weight * vq.kl_uniform(q.logits)

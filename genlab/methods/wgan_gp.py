@@ -170,14 +170,14 @@ class WGANGP(L.LightningModule):
         (B, C, H, W), (B,), (B, D), (B,) -> scalars.
         """
         with torch.no_grad():
-            fake = self.generator(z, label).to(real.dtype)
+            fake = self.generator(z, label).to(real.dtype)  # (B, C, H, W)
         objective = self.hparams["objective"]
-        scores = self.critic(real, label), self.critic(fake, label)
+        scores = self.critic(real, label), self.critic(fake, label)  # 2 x (B,)
         loss = losses.critic_loss(objective, *scores)
         figures = {"wasserstein": -losses.critic_loss("wasserstein", *scores)}
         figures["loss_generator"] = losses.generator_loss(objective, scores[1])
         if self.penalised:
-            norm = self.gradient_norm(losses.between(real, fake, share), label)
+            norm = self.gradient_norm(losses.between(real, fake, share), label)  # (B,)
             one_sided = self.hparams["constraint"] == "one_sided_penalty"
             penalty = losses.gradient_penalty(norm, one_sided)
             loss = loss + self.hparams["penalty_weight"] * penalty
@@ -187,7 +187,7 @@ class WGANGP(L.LightningModule):
 
     def generator_loss(self, label: Tensor, z: Tensor) -> dict[str, Any]:
         """Loss of the generator under the current critic: (B,), (B, D) -> scalar."""
-        scores = self.critic(self.generator(z, label), label)
+        scores = self.critic(self.generator(z, label), label)  # (B,)
         return {"loss": losses.generator_loss(self.hparams["objective"], scores)}
 
     def gradient_norm(self, image: Tensor, label: Tensor) -> Tensor:
@@ -250,10 +250,7 @@ class WGANGP(L.LightningModule):
         lightning_parts.set_logged_step(self.trainer, max(0, self.global_step - 1))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """``wasserstein``, the critic's estimate on held-out images and as many samples.
-
-        Also ``gradient_norm``, its mean steepness, and ``gradient_norms`` (B,) for callbacks.
-        """
+        """Critic's estimate and mean steepness on held-out images; all norms go to callbacks."""
         with torch.inference_mode(False):  # the norm is a derivative
             label, real = self._label(batch).clone(), self.to_critic(batch["image"].clone())
             fake = self.generator_ema.average(self.noise(len(real)), label).to(real.dtype)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab import distributed
+from genlab.internals import torch_parts
 
 
 class Queue(nn.Module):
@@ -64,3 +65,13 @@ class Queue(nn.Module):
         """
         if count > len(self.keys):
             raise ValueError(f"queue_size {len(self.keys)} is less than the {count} keys of a step")
+
+
+def keep_out_of_ddp(method: nn.Module) -> None:
+    """Tell DDP not to send a method's queues at every step (33 MB at K = 65536).
+
+    They are equal on all ranks as they are. Call it when the method is complete.
+    """
+    queues = [(name, part) for name, part in method.named_modules() if isinstance(part, Queue)]
+    names = [f"{name}.{buffer}" for name, part in queues for buffer, _ in part.named_buffers()]
+    torch_parts.ignore_in_ddp(method, names)

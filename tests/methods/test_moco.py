@@ -154,7 +154,9 @@ def test_groups_and_synchronised_batch_norm_exclude_each_other(tmp_path: Path) -
     method = small("moco", bn_splits=2)
     method.encoder = SyncBatchNorm().apply(method.encoder)
     data = Digits(batch_size=32, limit=64, val_size=100, views="simclr")
-    with pytest.raises(ValueError, match=r"bn_splits and trainer\.sync_batchnorm undo each other"):
+    with pytest.raises(
+        ValueError, match=r"bn_splits cannot be combined with trainer\.sync_batchnorm"
+    ):
         trainer(tmp_path).fit(method, datamodule=data)
 
 

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from genlab import losses
-from genlab.networks.queue import Queue
+from genlab.networks.queue import Queue, keep_out_of_ddp
 from tests.conftest import TwoRanks
 from tests.losses.golden_embeddings import x
 
@@ -63,3 +64,12 @@ def test_a_queue_must_hold_a_batch() -> None:
         Queue(3, 2).enqueue(torch.ones(4, 2))
     with pytest.raises(ValueError, match="at least 1"):
         Queue(0, 2)
+
+
+def test_ddp_is_told_of_every_queue_of_a_method() -> None:
+    method = nn.ModuleDict(
+        {"near": Queue(4, 2), "deep": nn.Sequential(nn.Linear(2, 2), Queue(4, 2))}
+    )
+    keep_out_of_ddp(method)
+    told = method._ddp_params_and_buffers_to_ignore
+    assert set(told) == {"near.keys", "near.pointer", "deep.1.keys", "deep.1.pointer"}  # type: ignore[arg-type]
