@@ -63,6 +63,9 @@ def check_names(
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text that is not empty; the error's type where there is none."""
+    """The first line of an error's text that is not empty, at most 200 characters of it.
+
+    The error's type where there is none.
+    """
     lines = (line.strip() for line in str(error).splitlines())
-    return next((line for line in lines if line), type(error).__name__)
+    return next((line for line in lines if line), type(error).__name__)[:200]

@@ -15,7 +15,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from genlab.errors import CheckpointError
+from genlab.errors import CheckpointError, first_line
 from genlab.internals import messages
 
 # Other programs' settings that lie next to weights. Those of these packages are read as `_Inert`.
@@ -69,7 +69,7 @@ def content(file: Path, unsafe_pickle: bool | None = None) -> Any:
         if head[8:9] == b"{" or file.suffix == ".safetensors":
             return safetensors.torch.load_file(file)
     except Exception as error:
-        raise CheckpointError(f"{file} cannot be read: {_first_line(error)}") from None
+        raise CheckpointError(f"{file} cannot be read: {first_line(error)}") from None
     _refuse_other_kinds(file, head)
     _refuse_bombs(file)
     if unsafe_pickle:
@@ -98,7 +98,7 @@ def _refuse_bombs(file: Path) -> None:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise CheckpointError(f"{file} cannot be read: {_first_line(error)}") from None
+        raise CheckpointError(f"{file} cannot be read: {first_line(error)}") from None
     unpacked, size = sum(entry.file_size for entry in entries), file.stat().st_size
     if unpacked > size or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise CheckpointError(
@@ -118,7 +118,7 @@ def _read_safely(file: Path, hint: str) -> Any:
             blocked = messages.refused_global(error)
             if blocked is None:
                 reason = "is truncated or is not a checkpoint"
-                raise CheckpointError(f"{file} {reason}: {_first_line(error)}") from None
+                raise CheckpointError(f"{file} {reason}: {messages.load_reason(error)}") from None
             stand_in = _stand_in(blocked)
             if stand_in in allowed or stand_in is None:
                 raise CheckpointError(
@@ -126,14 +126,10 @@ def _read_safely(file: Path, hint: str) -> Any:
                 ) from None
             allowed.append(stand_in)
         except Exception as error:  # whatever a damaged file makes the reader stumble over
-            raise CheckpointError(f"{file} cannot be read: {_first_line(error)}") from None
+            raise CheckpointError(f"{file} cannot be read: {messages.load_reason(error)}") from None
 
 
 def _stand_in(name: str) -> tuple[type, str] | None:
     if not _SETTINGS.match(name):
         return None
     return (_PlainDict if name.endswith("Dict") and "Config" not in name else _Inert, name)
-
-
-def _first_line(error: Exception) -> str:
-    return (messages.unpickler_reason(error) or type(error).__name__).splitlines()[0][:200]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genlab import __version__, recipes, runs
-from genlab.errors import CheckpointError, RecipeError, RunError
+from genlab.errors import CheckpointError, RecipeError, RunError, first_line
 
 if TYPE_CHECKING:
     from genlab.checkpoints.export.model_card import Origin
@@ -202,9 +202,8 @@ def _push(folder: Path, repository: str) -> None:
             commit_message=f"genlab {__version__} export",
         )  # fmt: skip
     except Exception as error:  # the hub's client raises a dozen kinds, and its transport's
-        why = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise RunError(
-            f"not pushed to {repository}: {why}\n"
+            f"not pushed to {repository}: {first_line(error)}\n"
             f"{folder} is complete: repeat with --force, after `hf auth login` if access was denied"
         ) from None
     print(f"pushed to {where}")

@@ -17,7 +17,7 @@ from genlab import checkpoints, networks, runs
 from genlab.checkpoints.foreign.fetching import fetch
 from genlab.checkpoints.safe_read import content
 from genlab.contracts import Classifies
-from genlab.errors import CheckpointError, RunError
+from genlab.errors import CheckpointError, RunError, first_line
 from genlab.evaluate.inception import CLASSES, DIM, Inception
 
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
@@ -132,7 +132,7 @@ def open_judge(word: str, device: torch.device | str = "cpu") -> Judge:
         method: Any = checkpoints.load(runs.checkpoint(word))
     except RunError as error:
         ways = "a judge is a run, inception, or a pretrained encoder's name"
-        raise ValueError(f"{str(error).splitlines()[0]}\n{ways}") from None
+        raise ValueError(f"{first_line(error)}\n{ways}") from None
     return of_method(method.to(device), word)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import re
+
+from genlab.errors import first_line
 
 
 def unknown_argument(error: Exception) -> tuple[str, bool] | None:
@@ -30,12 +33,11 @@ def refused_global(error: Exception) -> str | None:
     return found[1] if found else None
 
 
-def unpickler_reason(error: Exception) -> str:
-    """The text of an error of ``torch.load`` without the page of advice before it."""
-    text = str(error).strip()
-    if "Weights only load failed" in text:
-        text = text.rpartition("WeightsUnpickler error:")[2]
-    return text.strip()
+def load_reason(error: Exception) -> str:
+    """The first line of an error of ``torch.load`` after the page of advice that opens it."""
+    if "Weights only load failed" not in str(error):
+        return first_line(error)
+    return first_line(pickle.UnpicklingError(str(error).rpartition("WeightsUnpickler error:")[2]))
 
 
 def mismatch(error: RuntimeError) -> str:
@@ -59,5 +61,5 @@ def sync_failure(output: str) -> str:
 
 
 def without_stream(error: Exception) -> str:
-    """The text of an error of Pillow's without the stream object that it names."""
-    return re.sub(r" <_io\.\S+ object at 0x[0-9a-f]+>", "", str(error))
+    """The first line of an error of Pillow's without the stream object that it names."""
+    return re.sub(r" <_io\.\S+ object at 0x[0-9a-f]+>", "", first_line(error))

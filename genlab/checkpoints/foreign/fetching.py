@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from genlab import runs
-from genlab.errors import CheckpointError, RunError
+from genlab.errors import CheckpointError, RunError, first_line
 
 WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar", ".pkl")
 _USUAL = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth", "model.ckpt")
@@ -130,7 +130,7 @@ def _from_hub(name: str, filename: str | None = None) -> Fetched:
     try:
         file, config = get(*((filename,) if filename else _USUAL)), get("config.json")
     except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise CheckpointError(f"hf-hub:{repository}: {_line(error)}; {_OFFLINE}") from None
+        raise CheckpointError(f"hf-hub:{repository}: {first_line(error)}; {_OFFLINE}") from None
     if file is None:
         why = "it has no weights file" if online else f"{constants.ENDPOINT} cannot be reached"
         raise CheckpointError(f"hf-hub:{repository} is not available: {why}; {_OFFLINE}")
@@ -157,7 +157,7 @@ def _from_web(url: str) -> Path:
             except OSError as error:
                 if isinstance(error, urllib.error.HTTPError):
                     error.close()
-                raise CheckpointError(f"{url}: {_line(error)}; {_OFFLINE}") from None
+                raise CheckpointError(f"{url}: {first_line(error)}; {_OFFLINE}") from None
     return target
 
 
@@ -188,7 +188,7 @@ def _from_fsspec(url: str) -> Path:
                 with _appearing(target) as partial:
                     files.get_file(path, str(partial))
     except Exception as error:  # every driver has its own
-        raise CheckpointError(f"{url}: {_line(error)}; {_OFFLINE}") from None
+        raise CheckpointError(f"{url}: {first_line(error)}; {_OFFLINE}") from None
     return target
 
 
@@ -206,7 +206,7 @@ def _from_wandb(reference: str) -> Path:
             )
             _replace(folder, fresh)
     except Exception as error:  # wandb's own kinds, without a common parent
-        raise CheckpointError(f"wandb:{reference}: {_line(error)}; {_OFFLINE}") from None
+        raise CheckpointError(f"wandb:{reference}: {first_line(error)}; {_OFFLINE}") from None
     return folder
 
 
@@ -282,8 +282,3 @@ def _appearing(target: Path) -> Iterator[Path]:
 
 def _hash(*words: str) -> str:
     return hashlib.sha256(" ".join(words).encode()).hexdigest()[:12]
-
-
-def _line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return text[0][:160] if text else type(error).__name__

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genlab.data.errors import BrokenDataError
+from genlab.errors import first_line
 
 ALLOWED = {
     ("numpy", "ndarray"),
@@ -54,8 +55,7 @@ def _read_one(file: Path, label_key: str) -> tuple[NDArray[np.uint8], NDArray[np
         images = np.asarray(content["data"], dtype=np.uint8).reshape(-1, 3, 32, 32)
         labels = np.asarray(content[label_key], dtype=np.int64)
     except Exception as error:  # a damaged pickle can fail in any way
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BrokenDataError(f"{file} cannot be read: {reason}") from None
+        raise BrokenDataError(f"{file} cannot be read: {first_line(error)}") from None
     if len(images) != len(labels):
         raise BrokenDataError(f"{file} contains {len(images)} images but {len(labels)} labels")
     return images, labels

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from genlab.data.errors import MissingDataError
+from genlab.errors import first_line
 
 TIMEOUT = 20.0  # seconds without an answer; urllib alone would wait for ever
 
@@ -41,9 +42,8 @@ def fetch(root: Path, wanted: Path, download: Callable[[Path], None]) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(file, target)
     except (OSError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise MissingDataError(
-            f"no data at {wanted}, and the download failed: {reason}\n"
+            f"no data at {wanted}, and the download failed: {first_line(error)}\n"
             "fetch it on a machine with a network and copy it there, "
             "or name the folder that contains it\nwith data.root=DIR or GENLAB_DATA=DIR"
         ) from None

@@ -17,6 +17,7 @@ from genlab.data.errors import BrokenDataError, MissingDataError
 from genlab.data.files.decoding import decode
 from genlab.data.in_memory import Pictures
 from genlab.data.loader import Batch
+from genlab.errors import first_line
 
 
 def cores() -> int:
@@ -58,7 +59,7 @@ class Files(Dataset[Any]):
         try:
             return torch.from_numpy(decode(picture, self.size, self.channels).copy())
         except Exception as error:  # damaged files make PIL raise nearly anything
-            return f"{self.name(row)}: {error or type(error).__name__}".splitlines()[0]
+            return f"{self.name(row)}: {first_line(error)}"
 
     def open(self, row: int) -> Path | IO[bytes]:
         """The file that the image is decoded from."""

@@ -244,8 +244,7 @@ class _Shards:
             decode(BytesIO(data), 16, 3)
             return index, self._resized(data), ""
         except Exception as error:  # damaged files make PIL raise nearly anything
-            why = messages.without_stream(error)
-            return index, b"", f"{file}: {why or type(error).__name__}".splitlines()[0]
+            return index, b"", f"{file}: {messages.without_stream(error)}"
 
     def _refuse(self, broken: str) -> str:
         if not self.skip_broken:

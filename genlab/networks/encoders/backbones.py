@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from genlab.errors import first_line
 from genlab.internals import messages
 from genlab.networks.encoders.naming import Named, named_class
 from genlab.networks.encoders.stems import repatch, replace_stem, small_patches
@@ -86,7 +87,7 @@ def probe(name: str, network: nn.Module, in_chans: int, image_size: int) -> int:
     try:
         out = on_meta(network, torch.zeros(2, in_chans, image_size, image_size, device="meta"))
     except Exception as error:
-        why = next(iter(str(error).splitlines()), "") or type(error).__name__
+        why = first_line(error)
         usual = (getattr(network, "pretrained_cfg", None) or {}).get("input_size", [0])[-1]
         size = f"{in_chans} x {image_size} x {image_size}" + f" (it is for {usual} px)" * bool(
             usual
@@ -205,10 +206,9 @@ def _make(name: str, kind: Callable[..., nn.Module], options: dict[str, Any]) ->
             warnings.filterwarnings("ignore", "Initializing zero-element tensors")
             return kind(**options)
     except (TypeError, AssertionError, ZeroDivisionError, RuntimeError) as error:
-        text = next(iter(str(error).splitlines()), "") or type(error).__name__
         unknown = messages.unknown_argument(error)
         if unknown is None:
-            raise ValueError(f"encoder {name}: {text}") from None
+            raise ValueError(f"encoder {name}: {first_line(error)}") from None
         key, twice = unknown
         fixed = twice and key == "patch_size"
         raise (_FixedError if fixed else UnknownArgumentError)(name, key) from None
