@@ -12,18 +12,23 @@ from pathlib import Path
 def replacing(target: Path, sync: bool = False) -> Iterator[Path]:
     """A path next to ``target`` to write to; it replaces the target when the block ends.
 
-    If the block raises, the former file stays and the new one is removed.
+    If the block raises, the former file stays and the new one is removed. What is no file, such as
+    /dev/stdout, is written to directly.
 
     Args:
         target: the file to replace, in a folder that exists.
         sync: True to have the content on the disk before the name.
     """
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    if target.exists() and not target.is_file():
+        yield target
+        return
+    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    draft.unlink(missing_ok=True)  # a link of that name would be written through
     try:
-        yield beside
+        yield draft
         if sync:
-            with beside.open("rb") as file:
+            with draft.open("rb") as file:
                 os.fsync(file.fileno())
-        os.replace(beside, target)
+        os.replace(draft, target)
     finally:
-        beside.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)

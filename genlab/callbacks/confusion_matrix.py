@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import WandbLogger
 
 from genlab import runs
 from genlab.contracts import data_of
+from genlab.drawing.figures import figure, pixels
 from genlab.metrics.class_report import class_report_of
 
 MOST_NUMBERS = 30  # classes up to which the counts are written into the cells
@@ -66,16 +67,11 @@ def write_table(file: Path, names: list[str], columns: dict[str, list[float]]) -
 
 def draw(matrix: np.ndarray, names: list[str]) -> np.ndarray:
     """Draw counts, rows true and columns predicted: (K, K) -> (H, W, 3) bytes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.colors import PowerNorm
-    from matplotlib.figure import Figure
-
     share = matrix / matrix.sum(1, keepdims=True).clip(min=1)
     side = min(16.0, 2.5 + 0.5 * len(names))
-    figure = Figure(figsize=(side, side), dpi=100, layout="constrained")
-    canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
-    norm = PowerNorm(0.4, 0, 1)  # a few confusions in a hundred must be seen
-    axes.imshow(share, cmap="Blues", norm=norm, interpolation="nearest")
+    chart = figure(side, side)
+    axes, darkness = chart.add_subplot(), share**0.4  # a few in a hundred must be seen
+    axes.imshow(darkness, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     every = 1 if len(names) <= MOST_NAMES else len(names) // 20
     ticks = np.arange(0, len(names), every)
     axes.set_xticks(
@@ -85,9 +81,8 @@ def draw(matrix: np.ndarray, names: list[str]) -> np.ndarray:
     right = np.trace(matrix) / max(matrix.sum(), 1)
     axes.set(xlabel="predicted", ylabel="true", title=f"{right:.2%} of {matrix.sum():,} right")
     if len(names) <= MOST_NUMBERS:
-        _write_counts(axes, matrix, norm(share))
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+        _write_counts(axes, matrix, darkness)
+    return pixels(chart)
 
 
 def _write_counts(axes: Any, matrix: np.ndarray, darkness: np.ndarray) -> None:

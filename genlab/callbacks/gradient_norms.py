@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from genlab import distributed
+from genlab.drawing.figures import figure, pixels
 from genlab.drawing.grid import publish
 
 
@@ -74,11 +75,8 @@ def draw(norms: np.ndarray, step: int) -> np.ndarray:
 
     Norms that are not finite are counted in the title.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 3), dpi=100, layout="constrained")
-    canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
+    chart = figure(5, 3)
+    axes = chart.add_subplot()
     finite = norms[np.isfinite(norms)]
     top = max(2.0, float(finite.max(initial=0.0)))
     axes.hist(finite, bins=80, range=(0, top))
@@ -88,5 +86,4 @@ def draw(norms: np.ndarray, step: int) -> np.ndarray:
         told += f", {len(norms) - len(finite):,} not finite"
     axes.set(xlabel="norm of the critic's gradient", ylabel="images", xlim=(0, top))
     axes.set_title(f"step {step:,}: {told}", fontsize=9)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return pixels(chart)

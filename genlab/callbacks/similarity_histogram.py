@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genlab.contracts import Embeds, data_of
+from genlab.drawing.figures import figure, pixels
 from genlab.drawing.grid import publish
 from genlab.networks.modes import evaluating
 
@@ -90,16 +91,12 @@ def cosines(z1: Tensor, z2: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 def draw(positive: np.ndarray, negative: np.ndarray, step: int) -> np.ndarray:
     """Draw two histograms over [-1, 1], each of area one: (H, W, 3) bytes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 3), dpi=100, layout="constrained")
-    canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
+    chart = figure(5, 3)
+    axes = chart.add_subplot()
     pairs = {"two views of an image": positive, "views of different images": negative}
     for name, values in pairs.items():
         label = f"{name}: mean {round(float(values.mean()), 2) + 0.0:.2f}"
         axes.hist(values, bins=80, range=(-1, 1), density=True, alpha=0.6, label=label)
     axes.set(xlabel="cosine", yticks=[], xlim=(-1, 1), title=f"step {step:,}")
     axes.legend(loc="upper left", fontsize=8)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return pixels(chart)

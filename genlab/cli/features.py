@@ -9,6 +9,7 @@ from genlab import runs
 from genlab.cli.arguments import split_words
 from genlab.cli.text import refusals
 from genlab.errors import RecipeError, RunError
+from genlab.files import replacing
 from genlab.training.opened import open_run
 
 
@@ -38,7 +39,8 @@ def _arrays(words: list[str], out: str | None, split: str, name: str) -> None:
     target = Path(out) if out else (run if runs.is_run(run) else file.parent) / f"{name}.npz"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(target, **arrays)  # type: ignore[arg-type]
+        with replacing(target) as draft, draft.open("wb") as opened:
+            np.savez_compressed(opened, **arrays)  # type: ignore[arg-type]
     except OSError as error:
         raise RunError(f"cannot write {target}: {error.strerror}") from None
     shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items())

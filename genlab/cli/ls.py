@@ -10,6 +10,7 @@ from pathlib import Path
 
 from genlab import recipes
 from genlab.errors import RecipeError, RunError, nearest
+from genlab.files import replacing
 
 
 def ls_options(parser: ArgumentParser) -> None:
@@ -78,7 +79,8 @@ def cp(recipe: str, dest: str) -> None:
         text = text[: base.start(1)] + name + text[base.end(1) :]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
+        with replacing(target) as draft:
+            draft.write_text(text)
     except OSError as error:
         raise RunError(f"cannot write {target}: {error.strerror}") from None
     print(f"{target}: edit it, then run\n  genlab fit {target}")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from genlab.contracts import number_of_classes
 from genlab.drawing.points import draw, is_plane
+from genlab.files import replacing
 
 TILE = 48  # pixels: smaller images are enlarged by a whole factor until they reach it
 REACH = 3.0  # half the side of the square of points shown: the same in all frames of a film
@@ -45,9 +46,11 @@ def grid(images: Tensor, columns: int | None = None) -> np.ndarray:
 
 
 def save(images: Tensor, file: Path, columns: int | None = None) -> Path:
-    """Write a `grid` as a PNG and return its path."""
+    """Write a `grid` in one step and return its path; the suffix is its format."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(grid(images, columns)).save(file)
+    kind = Image.registered_extensions()[file.suffix.lower()]
+    with replacing(file) as draft:
+        Image.fromarray(grid(images, columns)).save(draft, format=kind)
     return file
 
 

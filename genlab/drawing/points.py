@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genlab.drawing.figures import figure, pixels
+
 CELLS = 200  # of the density's picture, each way
 
 
@@ -30,13 +32,9 @@ def draw(
         log_prob: (N, 2, 1, 1) -> (N,) nats; None for no density.
         device: device on which ``log_prob`` computes.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     count = len(panels) + (log_prob is not None)
-    figure = Figure(figsize=(3.2 * count, 3.4), dpi=100, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.subplots(1, count, squeeze=False)[0]
+    chart = figure(3.2 * count, 3.4)
+    axes = chart.subplots(1, count, squeeze=False)[0]
     for place, (title, points) in zip(axes, panels.items(), strict=False):
         x, y = points.detach().float().cpu().reshape(-1, 2).T
         place.scatter(x, y, s=2, linewidths=0, alpha=0.5)
@@ -45,8 +43,7 @@ def draw(
         extent = (-reach, reach, -reach, reach)
         axes[-1].imshow(density(log_prob, reach, device), origin="lower", extent=extent)
         axes[-1].set(title="density", yticks=[])
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return pixels(chart)
 
 
 @torch.no_grad()

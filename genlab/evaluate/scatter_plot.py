@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from genlab.drawing.figures import figure, palette, save
 from genlab.metrics import Bank
 
 MOST_PCA, MOST_TSNE = 5_000, 2_000  # points that still make a readable image in seconds
@@ -54,36 +55,27 @@ def scatter(
     Raises:
         ValueError: fewer than two images, or features of fewer than two numbers.
     """
-    from matplotlib import colormaps
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     if min(bank.features.shape) < 2:
         raise ValueError(
             f"features {tuple(bank.features.shape)} cannot be plotted in two dimensions"
         )
     points, label, how = project(bank, tsne, seed)
-    figure = Figure(figsize=(7.5, 6), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    chart = figure(7.5, 6, dpi=120)
+    axes = chart.add_subplot()
     classes = np.unique(label)
-    few = "tab10" if len(classes) <= 10 else "tab20"
-    many = colormaps["viridis"].resampled(len(classes))
-    palette = colormaps[few] if len(classes) <= MOST_CLASSES else many
+    colours = palette(len(classes))
     size = min(30.0, max(6.0, 6_000 / len(label)))
     for number, k in enumerate(classes):
         mine = points[label == k]
-        colour, name = palette(number), _name(int(k), names)
+        colour, name = colours(number), _name(int(k), names)
         axes.scatter(
             mine[:, 0], mine[:, 1], s=size, linewidths=0, alpha=0.8, color=colour, label=name
         )
     if len(classes) <= MOST_CLASSES:
         scale = (50 / size) ** 0.5  # the legend's dots are large whatever the image's are
-        figure.legend(title="label", loc="outside right upper", markerscale=scale, frameon=False)
+        chart.legend(title="label", loc="outside right upper", markerscale=scale, frameon=False)
     axes.set(title=f"{title}\n{how}, {len(label):,} images", xticks=[], yticks=[])
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file)
-    return file
+    return save(chart, file)
 
 
 def _name(label: int, names: Sequence[str]) -> str:

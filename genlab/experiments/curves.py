@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from genlab.drawing.figures import figure, legend_line, save
 from genlab.experiments.comparison import Group, Run
 
 # Okabe & Ito 2008: eight colours that colour-blind readers tell apart (yellow is too light here)
@@ -51,9 +52,6 @@ def draw(groups: Sequence[Group], metrics: Sequence[str], file: Path, title: str
     Raises:
         OSError: the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     drawn = groups[:MOST]
     bands = {m: [band(group.counted, m) for group in drawn] for m in metrics}
     bands = {metric: found for metric, found in bands.items() if any(found)}
@@ -62,20 +60,18 @@ def draw(groups: Sequence[Group], metrics: Sequence[str], file: Path, title: str
     rows = (len(bands) + 1) // 2
     columns = min(2, len(bands))
     height = 3.6 * rows + 0.9 + 0.24 * len(drawn)
-    figure = Figure(figsize=(4.8 * columns + 1, height), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(rows, columns, squeeze=False).flat
+    chart = figure(4.8 * columns + 1, height, dpi=120)
+    panels = chart.subplots(rows, columns, squeeze=False).flat
     for axes, (metric, found) in zip(panels, bands.items(), strict=False):
         _panel(axes, metric, found, drawn)
     for axes in list(panels):
         axes.set_visible(False)
-    handles = [_line(k, group, figure) for k, group in enumerate(drawn)]
-    figure.legend(handles=handles, loc="outside lower center", frameon=False, fontsize=9)
+    handles = [_line(k, group) for k, group in enumerate(drawn)]
+    chart.legend(handles=handles, loc="outside lower center", frameon=False, fontsize=9)
     more = f" (best {MOST} of {len(groups)})" if len(groups) > MOST else ""
     spread = any(len(group.counted) > 1 for group in drawn)
-    figure.suptitle(title + more + ("\nmean ± standard deviation over seeds" if spread else ""))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file)
+    chart.suptitle(title + more + ("\nmean ± standard deviation over seeds" if spread else ""))
+    save(chart, file)
     return list(bands)
 
 
@@ -83,15 +79,13 @@ def _style(k: int) -> dict[str, Any]:
     return {"color": COLOURS[k % len(COLOURS)], "linestyle": DASHES[k // len(COLOURS)]}
 
 
-def _line(k: int, group: Group, figure: Any) -> Any:
+def _line(k: int, group: Group) -> Any:
     """A legend entry: what the experiment is, and of how many runs."""
-    from matplotlib.lines import Line2D
-
     counted = group.counted
     states = {run.state for run in counted} - {"finished"}
     note = f" ({len(counted)} seeds)" if len(counted) > 1 else ""
     note += f" [{', '.join(sorted(states))}]" if states else ""
-    return Line2D([], [], label=group.name + note, linewidth=1.8, **_style(k))
+    return legend_line(group.name + note, linewidth=1.8, **_style(k))
 
 
 def _panel(axes: Any, metric: str, found: Sequence[Any], groups: Sequence[Group]) -> None:

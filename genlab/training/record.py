@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genlab import recipes, runs
+from genlab.files import replacing
 
 if TYPE_CHECKING:
     from genlab.training.building import Lab
@@ -62,7 +63,8 @@ def _write_splits(lab: Lab, run: Path) -> None:
     if indices is not None and not (run / "splits.npz").exists():
         import numpy as np
 
-        np.savez_compressed(run / "splits.npz", **indices)
+        with replacing(run / "splits.npz") as draft, draft.open("wb") as file:
+            np.savez_compressed(file, **indices)
     labels = getattr(lab.data, "label_record", None)
     if labels is not None and not (run / "labels.json").exists():
         runs.write_json(run / "labels.json", labels)

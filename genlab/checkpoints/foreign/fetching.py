@@ -20,6 +20,7 @@ import torch
 
 from genlab import runs
 from genlab.errors import CheckpointError, RunError, first_line
+from genlab.files import replacing
 
 WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar", ".pkl")
 _USUAL = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth", "model.ckpt")
@@ -165,7 +166,7 @@ def _download(url: str, target: Path, digest: str) -> None:
     """Stream ``url`` to a file that appears only when whole and of the right hash."""
     request = urllib.request.Request(url, headers={"User-Agent": "genlab"})
     checksum = hashlib.sha256()
-    with _appearing(target) as partial, urllib.request.urlopen(request, timeout=30) as answer:
+    with replacing(target) as partial, urllib.request.urlopen(request, timeout=30) as answer:
         with partial.open("wb") as file:
             while block := answer.read(1 << 20):
                 checksum.update(block)
@@ -185,7 +186,7 @@ def _from_fsspec(url: str) -> Path:
         target = _cache() / f"{_hash(url, files.ukey(path))}-{Path(path).name}"
         with _locked(target):
             if not target.exists():
-                with _appearing(target) as partial:
+                with replacing(target) as partial:
                     files.get_file(path, str(partial))
     except Exception as error:  # every driver has its own
         raise CheckpointError(f"{url}: {first_line(error)}; {_OFFLINE}") from None
@@ -267,17 +268,6 @@ def _beside(folder: Path) -> Iterator[Path]:
         yield fresh
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-
-
-@contextmanager
-def _appearing(target: Path) -> Iterator[Path]:
-    """A place to write to that becomes ``target`` in one step."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        shutil.move(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _hash(*words: str) -> str:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from genlab.files import replacing
+
 KEPT_FROM = 1000  # images: a smaller folder is walked in less time than its list is read
 SETTLED = 2.0  # seconds: a folder that changed later than this before the walk may change unseen
 VERSION = 1  # of the kept file's form
@@ -130,13 +132,8 @@ def _keep(found: FolderIndex, file: Path) -> None:
     """Write an index in one step; if the cache cannot be written, do without."""
     entries = [(path, *seen) for path, seen in found.entries.items()]
     content = {"version": VERSION, "root": found.root, "entries": entries}
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(content))
-        os.replace(temporary, file)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink()
+    with suppress(OSError), replacing(file) as draft:
+        draft.write_text(json.dumps(content))
 
 
 @contextmanager

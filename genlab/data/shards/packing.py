@@ -23,6 +23,7 @@ from genlab.data.errors import BrokenDataError
 from genlab.data.files.decoding import decode, flatten
 from genlab.data.files.folder_scan import Listing, scan
 from genlab.data.shards.index import ENTRY, FORMAT, HEADER, INDEX, member, sha256
+from genlab.files import replacing
 from genlab.internals import messages, python_parts
 
 Picture = tuple[int, bytes, str]  # position in the listing, bytes, why it cannot be read
@@ -219,9 +220,8 @@ class _Shards:
         shard = {"name": name, "images": len(entries), "bytes": (self.work / name).stat().st_size,
                  "sha256": sha256(self.work / name), "next": done, "skipped": skipped}  # fmt: skip
         np.save(self.work / f"{name}.npy", np.array(entries, dtype=ENTRY))
-        draft = self.work / f"{name}.json.draft"
-        draft.write_text(json.dumps(shard))
-        os.replace(draft, self.work / f"{name}.json")  # from here on it is whole
+        with replacing(self.work / f"{name}.json") as draft:  # once it is there, the shard is whole
+            draft.write_text(json.dumps(shard))
         return shard, picture
 
     def _add(self, tar: tarfile.TarFile, index: int, data: bytes) -> tuple[int, int, int, int, int]:

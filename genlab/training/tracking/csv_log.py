@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-import os
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from genlab.files import replacing
 
 
 class CSVLog(Logger):
@@ -72,9 +73,7 @@ class CSVLog(Logger):
         return [row for row in csv.DictReader(lines) if None not in row.values()]
 
     def _replace(self, rows: list[dict[str, str]]) -> None:
-        temporary = self.file.with_name(f".{self.file.name}.{os.getpid()}.tmp")
-        with temporary.open("w", newline="") as file:
+        with replacing(self.file) as draft, draft.open("w", newline="") as file:
             writer = csv.DictWriter(file, self._columns or ["step"])
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(temporary, self.file)
