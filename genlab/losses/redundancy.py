@@ -16,7 +16,7 @@ def redundancy_reduction(z1: Tensor, z2: Tensor, off_diagonal_weight: float) -> 
     Args:
         z1: embeddings of one view, (B, D), this process's rows.
         z2: those of the other, (B, D).
-        off_diagonal_weight: lambda of the squares beside the diagonal.
+        off_diagonal_weight: lambda of the squares off the diagonal.
 
     Returns:
         Scalar, float32 at least: a sum over the (D, D) correlations over the batch of all

@@ -3,7 +3,7 @@
 Zbontar, Jing, Misra, LeCun, Deny 2021, arXiv:2103.03230; reference code
 facebookresearch/barlowtwins.
 Departure: the gradient is that of the batch of all processes. The reference's is that divided by
-their number, which LARS hides for weights; its rate of biases and norms (0.0048 beside 0.2)
+their number, which LARS hides for weights; its rate of biases and norms (0.0048 against 0.2)
 belongs to it.
 On several devices set ``trainer.sync_batchnorm``, as the reference does.
 """
@@ -27,8 +27,8 @@ from genlab.metrics.embedding import similarities
 class BarlowTwins(L.LightningModule):
     """Redundancy reduction between two views: no negatives, no momentum encoder, no predictor.
 
-    The loss looks at the whole batch of all processes. Gradient accumulation is no larger batch:
-    each part has correlations of its own.
+    The loss looks at the whole batch of all processes. Gradient accumulation does not enlarge the
+    batch: each part has correlations of its own.
 
     Args:
         channels: C of the images.
@@ -37,10 +37,10 @@ class BarlowTwins(L.LightningModule):
         projector_dims: hidden widths and output width D of the projector.
         projector_norm: ``batch``, ``layer`` or null, between its layers.
         off_diagonal_weight: lambda; weighs decorrelation against agreement.
-        optimizer: how to train; see `optim.build`.
-        encoder_kwargs: to the encoder (``stem``, ``width`` ...).
+        optimizer: settings of the optimiser; see `optim.build`.
+        encoder_kwargs: arguments of the encoder (``stem``, ``width`` ...).
         pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
-        pretrained_options: how to load them.
+        pretrained_options: options for loading them.
 
     Raises:
         ValueError: an argument is out of its range, or an unknown encoder.
@@ -77,7 +77,7 @@ class BarlowTwins(L.LightningModule):
         return self.encoder(image)
 
     def embed(self, image: Tensor) -> Tensor:
-        """What the loss compares: (B, C, H, W) -> (B, D)."""
+        """Embeddings that the loss compares: (B, C, H, W) -> (B, D)."""
         return self.projector(self.encoder(image))
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:

@@ -2,7 +2,8 @@
 
 The meaning of a setting is in the docstring of its class, which `class_names` finds by short name
 without an import and `doors` imports. `files` finds and reads recipes, `resolution` merges them,
-`switching` keeps arguments when a class changes, `plugins` finds the user's own packages.
+`switching` keeps arguments when a class changes, `plugins` finds the user's own packages; `stored`
+reads the recipe inside a file, `trust` keeps a run's trust list.
 """
 
 from genlab.recipes import trust

@@ -51,7 +51,7 @@ def trusting(build: Callable[Concatenate[Recipe, P], T]) -> Callable[Concatenate
 
 
 def _typed(words: Iterable[str]) -> frozenset[str]:
-    """The classes that ``key=value`` words name."""
+    """The classes that ``key=value`` arguments name."""
     found = set[str]()
     for word in words:
         content = word_to_mapping(word)
@@ -69,9 +69,9 @@ def from_config(
     """The recipe to measure a checkpoint by: its data and seed, genlab's own trainer.
 
     Args:
-        stamp: what the checkpoint says about its run.
+        stamp: description of the run in the checkpoint.
         where: name of the checkpoint for messages.
-        overrides: ``key=value`` words over it.
+        overrides: ``key=value`` arguments over it.
         trusted: classes that the checkpoint may name besides genlab's.
 
     Raises:

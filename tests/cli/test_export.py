@@ -117,7 +117,7 @@ def test_wrong_words_are_refused_before_anything(
 @pytest.mark.parametrize(
     ("method", "why"),
     [
-        (lambda: Classifier(encoder="lenet"), "timm has no lenet.*--format torch"),
+        (lambda: Classifier(encoder="lenet"), "lenet is not registered with timm.*--format torch"),
         (lambda: Autoencoder(image_size=8), "has no backbone"),
     ],
 )

@@ -183,7 +183,7 @@ def test_onnx_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("method", "why"),
     [
-        (lambda: Classifier(encoder="lenet"), "timm has no lenet.*--format torch"),
+        (lambda: Classifier(encoder="lenet"), "lenet is not registered with timm.*--format torch"),
         (lambda: Classifier(encoder="resnet18", encoder_kwargs={"stem": "cifar"}),
          "stem cifar.*--format torch"),
         (lambda: Classifier(7, 3, 32, "mixer_s32_224"), "stem patch.*--format torch"),

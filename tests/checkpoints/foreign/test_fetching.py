@@ -69,7 +69,7 @@ def test_file_and_folder(file: Path, source: Any, tmp_path: Path) -> None:
     loads(str(file), source)
     folder = tmp_path / "folder"
     folder.mkdir()
-    assert "it holds none" in refused(str(folder))
+    assert "it contains none" in refused(str(folder))
     shutil.copy(file, folder / "a.pth")
     loads(str(folder), source)
     shutil.copy(file, folder / "b.pth")
