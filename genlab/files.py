@@ -12,8 +12,8 @@ from pathlib import Path
 def replacing(target: Path, sync: bool = False) -> Iterator[Path]:
     """A path next to ``target`` to write to; it replaces the target when the block ends.
 
-    If the block raises, the former file stays and the new one is removed. What is no file, such as
-    /dev/stdout, is written to directly.
+    If the block raises, the former file stays and the new one is removed. A device such as
+    /dev/stdout is written to directly.
 
     Args:
         target: the file to replace, in a folder that exists.

@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import WandbLogger
 
 from genlab import runs
 from genlab.contracts import data_of
-from genlab.drawing.figures import figure, pixels
+from genlab.drawing.charts import figure, pixels
 from genlab.metrics.class_report import class_report_of
 
 MOST_NUMBERS = 30  # classes up to which the counts are written into the cells

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genlab import distributed
-from genlab.drawing.figures import figure, pixels
+from genlab.drawing.charts import figure, pixels
 from genlab.drawing.grid import publish
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genlab.contracts import Embeds, data_of
-from genlab.drawing.figures import figure, pixels
+from genlab.drawing.charts import figure, pixels
 from genlab.drawing.grid import publish
 from genlab.networks.modes import evaluating
 

@@ -1,4 +1,5 @@
 """Arrays as images; matplotlib is imported here only.
 
-`grid` tiles images and writes them into a run; `points` draws points in the plane and densities.
+`grid` tiles images and writes them into a run; `points` draws points in the plane and densities;
+`charts` makes matplotlib canvases.
 """

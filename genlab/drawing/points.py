@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genlab.drawing.figures import figure, pixels
+from genlab.drawing.charts import figure, pixels
 
 CELLS = 200  # of the density's picture, each way
 

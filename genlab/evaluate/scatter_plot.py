@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from genlab.drawing.figures import figure, palette, save
+from genlab.drawing.charts import figure, palette, save
 from genlab.metrics import Bank
 
 MOST_PCA, MOST_TSNE = 5_000, 2_000  # points that still make a readable image in seconds

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from genlab.drawing.figures import figure, legend_line, save
+from genlab.drawing.charts import figure, legend_line, save
 from genlab.experiments.comparison import Group, Run
 
 # Okabe & Ito 2008: eight colours that colour-blind readers tell apart (yellow is too light here)

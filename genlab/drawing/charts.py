@@ -1,4 +1,4 @@
-"""Charts: matplotlib's figures without a window, as images or as files."""
+"""Charts: matplotlib canvases without a window, as images or as files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def figure(width: float, height: float, dpi: int = 100) -> Figure:
-    """An empty figure of that many inches; it knows no window and no global state."""
+    """An empty chart of that many inches, without a window and without global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -26,14 +26,14 @@ def figure(width: float, height: float, dpi: int = 100) -> Figure:
 
 
 def pixels(drawn: Figure) -> np.ndarray:
-    """The figure as an image: (H, W, 3) bytes."""
+    """The chart as an image: (H, W, 3) bytes."""
     canvas: Any = drawn.canvas
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def save(drawn: Figure, file: Path) -> Path:
-    """Write the figure in one step and return its path; the suffix is its format, PNG without.
+    """Write the chart in one step and return its path; the suffix is its format, PNG without.
 
     Raises:
         OSError: the file cannot be written.
@@ -45,7 +45,7 @@ def save(drawn: Figure, file: Path) -> Path:
 
 
 def palette(count: int) -> Colormap:
-    """Colours of ``count`` classes, called with the class's number; a scale from 21 on."""
+    """Colour map of ``count`` classes, called with the class's number; a scale from 21 on."""
     from matplotlib import colormaps
 
     if count > 20:
