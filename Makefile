@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n 2 --dist worksteal
 
 .DEFAULT_GOAL := demo
-.PHONY: help demo test test-all prove test-slurm check bench install clean
+.PHONY: help demo test test-all prove test-slurm test-oldest test-newest check bench install clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  \1:/p' Makefile | while IFS=: read -r name what; do printf '%-14s%s\n' "$$name" "$$what"; done
@@ -29,6 +29,19 @@ prove: $(VENV)/.installed-dev  ## long proofs: many kills, mutants, very many fi
 
 test-slurm: $(VENV)/.installed-dev  ## on a real Slurm: needs root, slurm-wlm and munge
 	$(PYTEST) -m slurm tests/slurm -rs
+
+test-oldest: $(VENV)/bin/uv  ## the tests with the oldest supported versions, in .venv-oldest
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-oldest
+	$(BIN)/uv pip compile --quiet --python .venv-oldest/bin/python --resolution lowest-direct --extra test \
+		pyproject.toml -o .venv-oldest/versions.txt
+	$(BIN)/uv pip install --quiet --python .venv-oldest/bin/python -r .venv-oldest/versions.txt
+	$(BIN)/uv pip install --quiet --python .venv-oldest/bin/python --no-deps -e .
+	.venv-oldest/bin/python -m pytest $(PARALLEL)
+
+test-newest: $(VENV)/bin/uv  ## the tests with the newest versions of everything, in .venv-newest
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-newest
+	$(BIN)/uv pip install --quiet --python .venv-newest/bin/python --upgrade -e '.[test]'
+	.venv-newest/bin/python -m pytest $(PARALLEL)
 
 check: $(VENV)/.installed-dev  ## style, types, direction of imports
 	$(BIN)/ruff check .
@@ -55,4 +68,4 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/uv
 	touch $@ $(VENV)/.installed
 
 clean:  ## remove .venv and the caches of tools
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-oldest .venv-newest .pytest_cache .mypy_cache .ruff_cache
