@@ -36,9 +36,9 @@ class RankError(RuntimeError):
 class Ranks:
     """Long-lived processes that run programs together over gloo.
 
-    They are forked from a server that has imported torch and Lightning once. Between two programs
-    seed, environment, default type and process group start anew; after a failure or a program that
-    never ends the processes are replaced.
+    They are forked from a server that has imported torch and Lightning once. Every program has the
+    caller's path and environment of the moment; seed, default type and process group start anew.
+    After a failure or a program that never ends the processes are replaced.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,8 @@ class Ranks:
         with tempfile.TemporaryDirectory() as folder:
             for rank, (_, connection) in enumerate(self._members[:world]):
                 program = (function, rank, world, f"{folder}/rendezvous", arguments)
-                connection.send_bytes(pickle.dumps((list(sys.path), pickle.dumps(program))))
+                outside = list(sys.path), dict(os.environ)
+                connection.send_bytes(pickle.dumps((*outside, pickle.dumps(program))))
             try:
                 return self._answers(world)
             except BaseException:
@@ -128,8 +129,9 @@ def _serve(connection: Connection) -> None:
 def _answer(job: bytes) -> tuple[bool, Any]:
     environment, here = dict(os.environ), Path.cwd()
     try:
-        path, program = pickle.loads(job)
-        sys.path[:] = path
+        sys.path[:], own, program = pickle.loads(job)
+        os.environ.clear()
+        os.environ.update(own)
         function, rank, world, rendezvous, arguments = pickle.loads(program)
         distributed.join(rendezvous, rank, world)
         torch.manual_seed(0)

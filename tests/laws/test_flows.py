@@ -1,11 +1,10 @@
-"""What must be true of every normalizing flow."""
+"""What must be true of every normalizing flow, beyond the laws of every method."""
 
 from __future__ import annotations
 
 import copy
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -13,10 +12,7 @@ import torch
 from genlab import checkpoints
 from genlab.data import Digits, Toys
 from genlab.networks.flows.actnorm import ActNorm
-from genlab.training.engine.checkpointing import Checkpoints
-from genlab.training.engine.reseed import Reseed
 from tests.callbacks.tiny import trainer
-from tests.conftest import TwoRanks
 from tests.methods.programs_flows import METHODS, batch, moved, own_noise, small
 from tests.methods.programs_ssl import same_state
 
@@ -83,18 +79,7 @@ def test_what_is_encoded_is_decoded_and_samples_lie_in_range(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_order_and_repetition_of_the_batch_do_not_matter(name: str) -> None:
-    method = moved(name).eval()
-    method.cell_noise = own_noise
-    data = batch(method)
-    plain = method.training_step(data, 0)["loss"]
-    for rows in (torch.randperm(8), torch.arange(8).repeat(3)):
-        changed = {key: value[rows] for key, value in data.items()}
-        torch.testing.assert_close(method.training_step(changed, 0)["loss"], plain)
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_a_step_is_finite_scalars_and_every_weight_gets_a_gradient(name: str) -> None:
+def test_a_step_is_finite_scalars(name: str) -> None:
     method = moved(name)
     out = method.training_step(batch(method, 24), 0)
     assert set(out) == {"loss"} | ({"bits_per_dim"} if name in IMAGES else set())
@@ -104,11 +89,6 @@ def test_a_step_is_finite_scalars_and_every_weight_gets_a_gradient(name: str) ->
     if name in IMAGES:
         bits = out["loss"] / (64 * math.log(2))
         torch.testing.assert_close(out["bits_per_dim"], bits)
-    out["loss"].backward()
-    for key, p in method.named_parameters():
-        assert p.grad is not None, key
-        assert p.grad.isfinite().all(), key
-        assert p.grad.abs().sum() > 0, key
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -130,34 +110,6 @@ def test_its_plain_description_builds_it_again(name: str) -> None:
     again.load_state_dict(method.state_dict())
     image = batch(method)["image"]
     assert torch.equal(again(image), method(image))
-
-
-def test_two_ranks_are_one_process(two_ranks: TwoRanks) -> None:
-    """Losses, gradients, weights after three steps, ActNorm's start among them."""
-    two_ranks.assert_same("tests.methods.programs_flows:every", atol=1e-9)
-
-
-def fit(name: str, folder: Path, resume: Path | None = None, **options: Any) -> Any:
-    method = small(name, optimizer={"name": "adam", "lr": 1e-3, "schedule": "cosine"})
-    data: Any = Digits(batch_size=32, limit=160, val_size=100, seed=3)
-    if name in PLANE:
-        data = Toys(size=160, held_out=100, batch_size=32, seed=3)
-    callbacks = [Reseed(), Checkpoints(monitor=None, keep_every_n_steps=3)]
-    run = trainer(folder, *callbacks, **{"accumulate_grad_batches": 4, "max_epochs": 2} | options)
-    run.fit(method, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)
-    return method, run
-
-
-@pytest.mark.parametrize("name", ["nice", "realnvp", "realnvp_spline", "glow", "glow_toys"])
-def test_resumed_equals_straight_in_mid_epoch_with_accumulation(name: str, tmp_path: Path) -> None:
-    """To the bit: weights, permutations, and ActNorm, which does not start again."""
-    straight, run = fit(name, tmp_path / "straight")
-    assert run.global_step == 10
-    for step in (3, 6):
-        saved = tmp_path / f"straight/checkpoints/step-{step:08d}.ckpt"
-        resumed, _ = fit(name, tmp_path / f"from{step}", saved)
-        assert same_state(resumed.state_dict(), straight.state_dict()) == []
-    assert same_state(small(name).state_dict(), straight.state_dict())  # something moved
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -26,16 +26,21 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "fixmatch_flex": ("fixmatch/digits", ("model.rule=flexmatch",)),
     "fixmatch_free": ("fixmatch/digits", ("model.rule=freematch", "model.fairness=0.05")),
     "fixmatch_soft": ("fixmatch/digits", ("model.rule=softmatch", "model.align=uniform")),
+    "fixmatch_uda": ("fixmatch/digits", ("model.rule=uda", "model.align=uniform")),
+    "moco_symmetric": ("moco/digits", ("model.symmetric=true",)),
     "moco_vit": ("moco/digits", ("model.encoder=vit_tiny_patch16_224",)),
+    "realnvp_spline": (
+        "realnvp/digits", ("model.network=mlp", "model.coupling=spline", "model.bins=4"),
+    ),
     "realnvp_toys": ("realnvp/two_moons", ()),
     "wgan_hinge": (
         "wgan_gp/digits", ("model.objective=hinge", "model.constraint=spectral_norm"),
     ),
 }  # fmt: skip
-TRIED = ("processes", "checkpoint", "order", "gradients", "bf16")
+TRIED = ("processes", "resume", "checkpoint", "order", "gradients", "bf16")
 
 
-@cache
+@lru_cache(2)  # laws of one case follow each other; all cases at once are gigabytes
 def case_of(recipe: str, words: tuple[str, ...] = ()) -> testing.Case:
     return testing.case([recipe], list(words))
 
@@ -61,6 +66,7 @@ def test_a_method_obeys(kind: str, law: str, ranks: testing.Ranks) -> None:
     obeys(case, law, ranks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", TRIED)
 @pytest.mark.parametrize("name", VARIANTS)
 def test_its_variants_obey(name: str, law: str, ranks: testing.Ranks) -> None:

@@ -5,37 +5,17 @@ Played on a CPU: everything takes the accelerator's way, and what would wait the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from genlab.augment import PRESETS, Augment, colour, view, views_from
 from genlab.losses import contrastive, info_nce, nt_xent
-
-READS = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal")
-
-
-class NoReading(TorchDispatchMode):
-    """Operations whose result depends on values that Python must see."""
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        name = func.overloadpacket.__name__
-        assert name not in READS, f"{name} waits"
-        if name.startswith("index") and isinstance(args[1], list | tuple):
-            masks = [one for one in args[1] if one is not None and one.dtype == torch.bool]
-            assert not masks, f"{name} by a mask waits"
-        return func(*args, **(kwargs or {}))
+from genlab.testing.numbers import Looking
 
 
 def far() -> ExitStack:
@@ -50,8 +30,10 @@ def far() -> ExitStack:
 def held() -> Iterator[None]:
     """Python's numbers become no tensors, and values are not looked at."""
     fault = AssertionError("torch.tensor waits: augment.draws.constant does once")
-    with far(), mock.patch("torch.tensor", side_effect=fault), NoReading():
+    seen: list[str] = []
+    with far(), mock.patch("torch.tensor", side_effect=fault), Looking(seen):
         yield
+    assert not seen, f"{', '.join(seen)}: Python waits"
 
 
 def twice(work: Callable[[int], Any]) -> None:

@@ -1,14 +1,12 @@
-"""The flows at small size, and programs that run on one process and on two."""
+"""The flows at small size."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
-from genlab import distributed
 from genlab.methods.glow import Glow
 from genlab.methods.nice import NICE
 from genlab.methods.realnvp import RealNVP
@@ -59,38 +57,3 @@ def batch(method: Any, n: int = 8, seed: int = 2) -> dict[str, Tensor]:
 def own_noise(image: Tensor) -> Tensor:
     """Noise that belongs to the image, wherever in the batch it stands."""
     return (1000 * image.sin()).frac().abs()
-
-
-class _Step(nn.Module):
-    def __init__(self, method: Any) -> None:
-        super().__init__()
-        self.method = method
-
-    def forward(self, data: dict[str, Tensor]) -> Tensor:
-        return self.method.training_step(data, 0)["loss"]
-
-
-def three_steps(name: str, rank: int, world: int) -> dict[str, Any]:
-    """Losses, gradients of every step and the whole state; ActNorm starts in the first."""
-    method = small(name).double()
-    method.cell_noise = own_noise
-    step: Any = _Step(method) if world == 1 else DistributedDataParallel(_Step(method))
-    optimizer = torch.optim.SGD(method.parameters(), 1e-4, momentum=0.9)
-    figures, gradients = [], []
-    for count in range(3):
-        whole = batch(method, 8, seed=count)
-        share = {key: value.chunk(world)[rank] for key, value in whole.items()}
-        share["image"] = share["image"].double()
-        optimizer.zero_grad()
-        loss = step(share)
-        loss.backward()
-        gradients.append({n: p.grad.clone() for n, p in method.named_parameters()})
-        optimizer.step()
-        figures.append(distributed.all_reduce_sum(loss.detach()) / world)
-    return {"loss": torch.stack(figures), "grad": gradients, "state": dict(method.state_dict())}
-
-
-def every(rank: int, world: int) -> Any:
-    """`three_steps` of one flow of each kind."""
-    names = ("nice", "realnvp", "realnvp_spline", "glow")
-    return {name: three_steps(name, rank, world) for name in names}

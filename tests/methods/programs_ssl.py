@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import LambdaCallback
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from genlab import distributed
@@ -41,14 +40,6 @@ METHODS: dict[str, tuple[Any, dict[str, Any]]] = {
     "byol": (BYOL, HEADS | {"ema_decay": 0.9}),
     "simsiam": (SimSiam, HEADS),
 }
-NORM_FREE: dict[str, dict[str, Any]] = {
-    "simclr": {"projector_norm": "layer"},
-    "moco": {},
-    "moco_symmetric": {},
-    "moco_v3": {"head_norm": "layer"},
-    "byol": {"head_norm": "layer"},
-    "simsiam": {"head_norm": "layer"},
-}
 
 
 def small(name: str, network: dict[str, Any] = CNN, **options: Any) -> Any:
@@ -64,14 +55,6 @@ def pairs(n: int = 8, steps: int = 1) -> list[dict[str, Any]]:
     return [{"views": list(views)} for views in drawn]
 
 
-def after_step(method: Any, step: int, total: int) -> None:
-    """What a method does after an optimiser step, without a trainer."""
-    if isinstance(method, MoCo):
-        method.after_step()
-    elif hasattr(method, "after_step"):
-        method.after_step(step, total)
-
-
 class _Step(nn.Module):
     def __init__(self, method: Any) -> None:
         super().__init__()
@@ -81,32 +64,7 @@ class _Step(nn.Module):
         return self.method.training_step(batch, 0)
 
 
-class GlobalBatchNorm(_BatchNorm):
-    """Statistics over all ranks, as ``trainer.sync_batchnorm``, which torch has for GPUs only."""
-
-    def _check_input_dim(self, input: Tensor) -> None:
-        """Any."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """The rows of all ranks normalised, this rank's returned."""
-        every = super().forward(distributed.gather(input))
-        return every.chunk(distributed.world_size())[distributed.rank()]
-
-
-def synchronise(module: nn.Module) -> None:
-    """Every batch norm as a `GlobalBatchNorm`, in place."""
-    for name, child in module.named_children():
-        if isinstance(child, _BatchNorm):
-            made = GlobalBatchNorm(child.num_features, affine=child.affine)
-            made.load_state_dict(child.state_dict())
-            if not any(p.requires_grad for p in child.parameters()):
-                made.requires_grad_(False)
-            setattr(module, name, made)
-        else:
-            synchronise(child)
-
-
-def three_steps(method: Any, rank: int, world: int, **ddp: Any) -> dict[str, Any]:
+def three_steps(method: MoCo, rank: int, world: int, **ddp: Any) -> dict[str, Any]:
     """Losses, gradients of every step and the whole state, in float64."""
     step: Any = _Step(method.double())
     if world > 1:
@@ -114,44 +72,28 @@ def three_steps(method: Any, rank: int, world: int, **ddp: Any) -> dict[str, Any
     trained = {n: p for n, p in method.named_parameters() if p.requires_grad}
     optimizer = torch.optim.SGD(trained.values(), 0.5, momentum=0.9)
     figures, gradients = [], []
-    for count, batch in enumerate(pairs(8, 3)):
+    for batch in pairs(8, 3):
         share = {"views": [view[rank::world].double() for view in batch["views"]]}
         optimizer.zero_grad()
         loss = step(share)["loss"]
         loss.backward()
         gradients.append({n: p.grad.clone() for n, p in trained.items() if p.grad is not None})
         optimizer.step()
-        after_step(method, count, 3)
+        method.after_step()
         figures.append(distributed.all_reduce_sum(loss.detach()) / world)
     return {"loss": torch.stack(figures), "grad": gradients, "state": dict(method.state_dict())}
-
-
-def norm_free(rank: int, world: int) -> Any:
-    """All methods without batch norm.
-
-    In ``shuffled``, keys encoded on the other rank must come back to their places.
-    """
-    made = {name: small(name, VIT, **NORM_FREE[name]) for name in METHODS}
-    made["shuffled"] = small("moco", VIT)
-    made["shuffled"].shuffle_bn = world > 1
-    return {name: three_steps(method, rank, world) for name, method in made.items()}
-
-
-def synchronised(rank: int, world: int) -> Any:
-    """All methods with batch norm over all ranks in encoder and heads."""
-    made = {name: small(name) for name in METHODS}
-    for method in made.values():
-        synchronise(method)
-    return {name: three_steps(method, rank, world) for name, method in made.items()}
 
 
 def grouped(rank: int, world: int) -> Any:
     """MoCo with batch norm over each rank's share, or over two such groups on one process.
 
     The shuffled keys too: the permutation is that of rank zero. Running statistics are the mean of
-    the groups', so they are compared as the mean of the ranks'.
+    the groups', so they are compared as the mean of the ranks'. In ``shuffled``, without batch
+    norm, keys encoded on the other rank must come back to their places.
     """
-    found = {}
+    shuffled = small("moco", VIT)
+    shuffled.shuffle_bn = world > 1
+    found = {"shuffled": three_steps(shuffled, rank, world)}
     for name in ("moco", "moco_symmetric"):
         method = small(name, bn_splits=2 // world)
         found[name] = three_steps(method, rank, world, broadcast_buffers=False)

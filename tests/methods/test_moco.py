@@ -160,6 +160,12 @@ def test_groups_and_synchronised_batch_norm_exclude_each_other(tmp_path: Path) -
         trainer(tmp_path).fit(method, datamodule=data)
 
 
+@pytest.mark.ddp
+def test_two_ranks_norm_as_two_groups_of_one_process(two_ranks: TwoRanks) -> None:
+    """Losses, gradients, weights, momentum copies, queue and statistics after three steps."""
+    two_ranks.assert_same("tests.methods.programs_ssl:grouped", atol=1e-9)
+
+
 def test_ranks_start_from_one_queue_and_ddp_does_not_send_it(two_ranks: TwoRanks) -> None:
     one, two = two_ranks.results("tests.methods.programs_ssl:queue_of_ranks")
     for rank, queue in enumerate(two):

@@ -49,6 +49,19 @@ def test_processes_stay_and_nothing_is_left_in_them(ranks: Ranks) -> None:
     assert before[2:4] == (False, "torch.float32")
 
 
+def variable(rank: int, world: int) -> str:
+    return os.environ["SAID_LATE"]
+
+
+def test_programs_have_the_environment_of_the_call(
+    ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranks.run(state, 2)  # processes that were there before
+    for value in ("first", "second"):
+        monkeypatch.setenv("SAID_LATE", value)
+        assert ranks.run(variable, 2) == [value] * 2
+
+
 @pytest.mark.parametrize(
     ("program", "said"), [(wrong, "this program is wrong"), (ends, "ended without an answer")]
 )
