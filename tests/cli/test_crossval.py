@@ -12,6 +12,7 @@ from genlab.cli.crossval import summarise
 from tests.conftest import Here, Shell
 
 
+@pytest.mark.slow
 def test_every_image_is_held_out_once_and_the_table_is_that_of_the_folds(shell: Shell) -> None:
     words = ("trainer.max_epochs=1", "track.wandb=off")
     out, err = shell("crossval", "classifier/digits", "--folds", "2", "--json", *words)

@@ -181,6 +181,7 @@ def test_push_uploads_the_export(run: Path, here: Here, monkeypatch: pytest.Monk
     assert "hf-hub:me/net" in (here.folder / "x" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_push_without_a_network_ends_at_once_and_keeps_the_folder(run: Path, shell: Shell) -> None:
     words = ["export", str(run), "--out", "x", "--push", "me/net"]
     nowhere = "http://127.0.0.1:9"

@@ -220,7 +220,8 @@ LONG = (
 
 
 @pytest.mark.parametrize(
-    ("kills", "epochs"), [(3, 80), pytest.param(10, 300, marks=pytest.mark.slow)]
+    ("kills", "epochs"),
+    [(1, 40), *(pytest.param(*more, marks=pytest.mark.slow) for more in ((3, 80), (10, 300)))],
 )
 def test_killed_at_random_moments_the_weights_are_those_of_the_straight_run(
     tmp_path: Path, kills: int, epochs: int

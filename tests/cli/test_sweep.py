@@ -262,6 +262,7 @@ def test_each_of_several_gpus_gets_a_task(tmp_path: Path, monkeypatch: pytest.Mo
     assert pool.visible_gpus() == []
 
 
+@pytest.mark.slow
 def test_a_sweep_for_real(shell: Shell) -> None:
     words = ("seed_everything=0..1", "trainer.max_epochs=1", "track.wandb=offline")
     out, _ = shell("sweep", "classifier/digits", *words, "--name", "s", "--parallel", "2")

@@ -76,7 +76,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return shell.runs()[0]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_signal_stops_behind_a_whole_checkpoint(
     shell: Shell, whole: Path, number: signal.Signals
 ) -> None:
@@ -138,6 +140,7 @@ def steps_in(run: Path) -> list[int]:
     return sorted(found)
 
 
+@pytest.mark.slow
 def test_w_and_b_has_every_step_though_its_service_was_terminated_too(shell: Shell) -> None:
     """As Slurm does at a preemption: SIGTERM to all processes of the step."""
     place = str(Path(__file__).parents[2])

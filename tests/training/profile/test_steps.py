@@ -144,6 +144,7 @@ def test_what_cannot_be_timed_is_refused(words: list[str], what: str) -> None:
         run(["bench", "vae/digits", "trainer.accelerator=cpu", *words])
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_one_line(tmp_path: Path) -> None:
     words = ["bench", "vae/digits", "--steps", "100000", "trainer.accelerator=cpu"]
     process = subprocess.Popen(
