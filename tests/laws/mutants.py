@@ -1,151 +1,176 @@
-"""Ten slips over five methods, each a class of its own so that other processes find it too."""
+"""Fifty slips: small edits of the source of methods and of their losses, queues and codebooks.
+
+The edited source is compiled in memory. A method in which a slip has no place is replaced by one
+in which it has: BYOL gathers nothing, SimCLR and Barlow Twins have no momentum copy.
+"""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+from types import FunctionType, SimpleNamespace
 from typing import Any
-from unittest import mock
 
-import torch
-from torch import Tensor
+from genlab import checkpoints
+from genlab.testing import Case
 
-from genlab import distributed
-from genlab.contracts import Batch
-from genlab.methods.barlow_twins import BarlowTwins
-from genlab.methods.byol import BYOL
-from genlab.methods.moco import MoCo
-from genlab.methods.moco_v3 import MoCoV3
-from genlab.methods.simclr import SimCLR
+Edits = tuple[tuple[str, str, str], ...]  # module (empty: the method's), text, new text
+CONTRASTIVE, REDUNDANCY = "losses.contrastive", "losses.redundancy"
+QUEUE, EMA, QUANTIZER = "networks.queue", "networks.ema", "networks.autoencoders.quantizer"
+METHODS: dict[str, str] = {
+    "SimCLR": "simclr", "MoCo": "moco", "MoCoV3": "moco_v3", "BYOL": "byol",
+    "BarlowTwins": "barlow_twins", "VQVAE": "vqvae", "WGANGP": "wgan_gp", "VQPrior": "vq_prior",
+    "LinearProbe": "linear",
+}  # fmt: skip
+FIVE = ("SimCLR", "MoCo", "MoCoV3", "BYOL", "BarlowTwins")
 
-METHODS: dict[type[Any], str] = {
-    SimCLR: "simclr/digits",
-    MoCo: "moco/digits",
-    MoCoV3: "moco_v3/digits",
-    BYOL: "byol/digits",
-    BarlowTwins: "barlow_twins/digits",
-}
-Step = Callable[[Batch, int], dict[str, Tensor]]
-
-
-class GatherDropped:
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        with mock.patch("genlab.distributed.active", return_value=False):
-            return _step(self)(batch, batch_idx)
-
-
-class GradientOfGatherDropped:
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        gather, reduce = distributed.gather, distributed.all_reduce
-
-        def rows(x: Tensor) -> Tensor:
-            every = list(gather(x.detach()).chunk(distributed.world_size()))
-            every[distributed.rank()] = x
-            return torch.cat(every)
-
-        def total(x: Tensor) -> Tensor:
-            return x + (reduce(x.detach()) - x).detach()
-
-        with (
-            mock.patch("genlab.distributed.gather", rows),
-            mock.patch("genlab.distributed.all_reduce", total),
-        ):
-            return _step(self)(batch, batch_idx)
+GATHERED = "distributed.interleave(distributed.gather(keys.detach()))"
+COUNTS = "torch.cat(parts, dim=1)"
+COPIES = "self.encoder_ema, self.projector_ema = ema_copy(self.encoder), ema_copy(self.projector)"
+HIDDEN = COPIES.replace(
+    "self.encoder_ema, self.projector_ema",
+    'self.__dict__["encoder_ema"], self.__dict__["projector_ema"]',
+)
+WANTED: Edits = ((EMA, "copy.deepcopy(module).requires_grad_(False)\n", "copy.deepcopy(module)\n"),)
+KEY, TARGET = "    @torch.no_grad()\n    def key", "    @torch.no_grad()\n    def target"
+AFTER = "self.after_step(self.global_step, self.trainer.estimated_stepping_batches)"
+PAIR = "view1, view2 = pair(batch)"
+STEPS = "        super().optimizer_step(*args, **kwargs)\n"
 
 
-class GradientOverWorld:
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        out, world = _step(self)(batch, batch_idx), distributed.world_size()
-        return out | {"loss": out["loss"] / world + out["loss"].detach() * (1 - 1 / world)}
+def _moved(call: str, condition: str = "") -> Edits:
+    there = (("", f"{STEPS}        {call}\n", STEPS),)
+    return (*there, ("", PAIR, f"{condition}{call}\n        {PAIR}"))
 
 
-class BufferMadeAttribute:
-    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        state = super().state_dict(*args, **kwargs)  # type: ignore[misc]
-        names = sorted(state, key=lambda name: not name.startswith("queue.keys"))
-        lost = next(n for n in names if n.startswith("queue.keys") or n.endswith("running_mean"))
-        return {name: value for name, value in state.items() if name != lost}
-
-    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        return super().load_state_dict(state_dict, strict=False)  # type: ignore[misc]
+def _in_five(*edits: tuple[str, str]) -> dict[str, Edits]:
+    return {name: tuple(("", *edit) for edit in edits) for name in FIVE}
 
 
-class NoGradRemoved:
-    """The momentum copy wants a gradient; a method without one has no gradient to its encoder."""
+LOSS = '{"loss": '
+SLIPS: dict[str, tuple[str, dict[str, Edits]]] = {  # with the law that is to find it
+    "GatherDropped": ("processes", {
+        "SimCLR": (
+            (CONTRASTIVE, "distributed.gather(a), distributed.gather(b)", "a, b"),
+            (CONTRASTIVE, "first = distributed.rank() * len(a)", "first = 0"),
+        ),
+        "MoCo": ((QUEUE, GATHERED, "keys.detach()"),),
+        "MoCoV3": (
+            (CONTRASTIVE, "distributed.gather(k)", "k"),
+            (CONTRASTIVE, "first = distributed.rank() * len(q)", "first = 0"),
+        ),
+        "BarlowTwins": ((REDUNDANCY, "distributed.all_reduce(a.T @ b / n)", "a.T @ b / n"),),
+        "VQVAE": (
+            (QUANTIZER, f"distributed.all_reduce_sum({COUNTS})", COUNTS),
+        ),
+    }),
+    "GatherWithoutGradientOrOrder": ("processes", {
+        "SimCLR": ((CONTRASTIVE, "distributed.gather(", "distributed.gather_rows("),),
+        "MoCo": ((QUEUE, GATHERED, "distributed.gather(keys.detach())"),),
+        "MoCoV3": ((CONTRASTIVE, "first = distributed.rank() * len(q)", "first = 0"),),
+        "BarlowTwins": ((REDUNDANCY, "distributed.all_reduce(", "distributed.all_reduce_sum("),),
+        "VQVAE": ((QUANTIZER, "(len(rows) * world)", "len(rows)"),),
+    }),
+    "LossOverWorld": ("processes", _in_five((LOSS, f"{LOSS}1 / self.trainer.world_size * "))),
+    "BufferMadeAttribute": ("resume", {
+        "MoCo": ((QUEUE, 'self.register_buffer("keys", ', "self.__dict__.update(keys="),),
+        "VQVAE": (
+            (QUANTIZER, 'self.register_buffer("embed_avg", ', "self.__dict__.update(embed_avg="),
+        ),
+        "MoCoV3": (("", COPIES, HIDDEN),),
+        "BYOL": (("", COPIES, HIDDEN),),
+        "WGANGP": (("", "self.generator_ema = ", 'self.__dict__["generator_ema"] = '),),
+    }),
+    "NoGradRemoved": ("gradients", {
+        "MoCo": (*WANTED, ("", KEY, "    def key")),
+        "MoCoV3": (*WANTED, ("", KEY, "    def key")),
+        "BYOL": (*WANTED, ("", TARGET, "    def target")),
+        "VQPrior": (("", ".requires_grad_(False).eval()", ".eval()"),),
+        "LinearProbe": (("", '        self.encoder.freeze("all")\n', ""),),
+    }),
+    "DetachAdded": ("gradients", _in_five(
+        ("self.projector(self.encoder(image))", "self.projector(self.encoder(image).detach())"),
+    )),
+    "MovedInTheStep": ("once", {
+        "MoCo": _moved("self.after_step()", "if self._new_keys:\n            "),
+        "MoCoV3": _moved(AFTER),
+        "BYOL": _moved(AFTER),
+        "VQVAE": (
+            ("", f"{STEPS}        self.quantizer.update()\n", STEPS),
+            ("", "        _, codes, ", "        self.quantizer.update()\n        _, codes, "),
+        ),
+        "WGANGP": (
+            ("", "        self.generator_ema.update(self.generator, self.global_step)\n", ""),
+            ("", "        self.critic_steps += 1\n", "        self.critic_steps += 1\n"
+                "        self.generator_ema.update(self.generator, self.global_step)\n"),
+        ),
+    }),
+    "SumForMean": ("repeat", _in_five((LOSS, f"{LOSS}len(view1) * "))),
+    "NumbersOfPython": ("order", _in_five(
+        (PAIR, f"{PAIR}\n        view1 = view1 * (1 + random.random() / 10)"),
+        ("import lightning as L\n", "import random\nimport lightning as L\n"),
+    )),
+    "ValueRead": ("reads", _in_five(
+        (PAIR, f"{PAIR}\n        assert float(view1.amax()) < 1e9"),
+    )),
+}  # fmt: skip
 
-    def configure_optimizers(self) -> Any:
-        method: Any = self
-        copies = [p for n, p in method.named_parameters() if "_ema." in n]
-        for p in copies or method.encoder.parameters():
-            p.requires_grad_(bool(copies))
-        if not copies:
-            method.encoder.requires_grad_(True)
-            method.encoder.register_forward_hook(lambda module, given, h: h.detach())
-        return super().configure_optimizers()  # type: ignore[misc]
+
+def _mutant(name: str, method: str, edits: Edits) -> type[Any]:
+    """A method's class from edited source, importable from here as ``name``."""
+    own = f"methods.{METHODS[method]}"
+    texts = {own: _source(own)}
+    for part, old, new in edits:
+        text = texts.get(part or own) or _source(part)
+        assert old in text, f"{name}: {old!r} is not in {part or own}"
+        texts[part or own] = text.replace(old, new)
+    scope = _compiled(name, own, texts.pop(own))
+    for part, text in texts.items():
+        fresh = {k: v for k, v in _compiled(name, part, text).items() if _defined_here(v)}
+        scope |= {k: v for k, v in fresh.items() if k in scope}
+        if "losses" in scope:
+            scope["losses"] = SimpleNamespace(**(vars(scope["losses"]) | fresh))
+    kind: type[Any] = scope[method]
+    kind.__qualname__ = name
+    return kind
 
 
-class DetachAdded:
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        encoder: Any = self.encoder  # type: ignore[attr-defined]
-        hook = encoder.register_forward_hook(lambda module, given, h: h.detach())
-        try:
-            return _step(self)(batch, batch_idx)
-        finally:
-            hook.remove()
+def _source(part: str) -> str:
+    found = importlib.util.find_spec(f"genlab.{part}")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).read_text()
 
 
-class MovesPerBatch:
-    """The momentum hook in the step; a method without one counts batches in an attribute."""
-
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        method: Any = self
-        out = _step(self)(batch, batch_idx)
-        if hasattr(method, "projector_ema"):
-            kind: Any = type(self).__mro__[2]
-            arguments = () if kind is MoCo else (method.global_step, 1000)
-            kind.after_step(self, *arguments)
-            return out
-        method.batches_seen = getattr(method, "batches_seen", 0) + 1
-        return out | {"loss": out["loss"] / method.batches_seen}
-
-    def after_step(self, *_: Any) -> None:
-        """Done in the step."""
+def _compiled(name: str, part: str, text: str) -> dict[str, Any]:
+    """The names of a module of this source; what it defines can be pickled."""
+    scope: dict[str, Any] = {"__name__": __name__}
+    exec(compile(text, f"mutants/{part}.py", "exec"), scope)
+    for key, value in scope.items():
+        if _defined_here(value):
+            value.__qualname__ = f"{name}_{key}"
+            globals()[value.__qualname__] = value
+    return scope
 
 
-class SumForMean:
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        out = _step(self)(batch, batch_idx)
-        return out | {"loss": out["loss"] * len(batch["index"])}
+def _defined_here(value: Any) -> bool:
+    return isinstance(value, type | FunctionType) and value.__module__ == __name__
 
 
-class RunningGenerator:
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        out = _step(self)(batch, batch_idx)
-        return out | {"loss": out["loss"] * (1 + random.random() / 10)}
+def rebuilt(case: Case, kind: type[Any]) -> Case:
+    """The case with a method of another class, of the same arguments and weights."""
+    made = []
+    for method in (case.method, case.plain):
+        other = kind(**checkpoints.spec(method)["init_args"]).train()
+        other.load_state_dict(method.state_dict(), strict=False)
+        made.append(other)
+    return replace(case, method=made[0], plain=made[1], made={})
 
 
-class ValueRead:
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        out = _step(self)(batch, batch_idx)
-        if float(out["loss"].detach()) > 1e9:
-            raise ValueError("the loss has exploded")
-        return out
-
-
-def _step(mutant: Any) -> Step:
-    """The step of the method under the slip."""
-    kind: Any = type(mutant).__mro__[2]
-    step: Step = kind.training_step.__get__(mutant)
-    return step
-
-
-SLIPS: tuple[type, ...] = (
-    GatherDropped, GradientOfGatherDropped, GradientOverWorld, BufferMadeAttribute, NoGradRemoved,
-    DetachAdded, MovesPerBatch, SumForMean, RunningGenerator, ValueRead,
-)  # fmt: skip
-MUTANTS: dict[str, tuple[type[Any], str]] = {}
-for _slip in SLIPS:
-    for _method, _recipe in METHODS.items():
-        _name = f"{_slip.__name__}{_method.__name__}"
-        globals()[_name] = type(_name, (_slip, _method), {"__module__": __name__})
-        MUTANTS[_name] = globals()[_name], _recipe
+MUTANTS: dict[str, tuple[type[Any], str, str]] = {}  # class, recipe, law
+for _slip, (_law, _places) in SLIPS.items():
+    for _method, _edits in _places.items():
+        _name = f"{_slip}{_method}"
+        globals()[_name] = _mutant(_name, _method, _edits)
+        MUTANTS[_name] = globals()[_name], f"{METHODS[_method]}/digits", _law
