@@ -69,7 +69,9 @@ def check(name: str, size: int, channels: int, **options: Any) -> None:
         assert torch.equal(again(image), feature)
 
 
-@pytest.mark.parametrize(("size", "channels"), [(32, 1), (96, 3)])
+@pytest.mark.parametrize(
+    ("size", "channels"), [(32, 1), pytest.param(96, 3, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("name", SHORT)
 def test_a_family_is_built_trained_saved_and_made_again(
     name: str, size: int, channels: int
