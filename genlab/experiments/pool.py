@@ -62,8 +62,8 @@ def run_all(tasks: Sequence[Task], parallel: int = 1) -> list[int]:
     """
     codes: dict[int, int] = {}
     live: dict[int, tuple[int, subprocess.Popen[bytes]]] = {}  # slot -> task, process
-    gpus, next_task, stopped = visible_gpus() if parallel > 1 else [], 0, False
-    with _forwarded(live) as signals:
+    gpus, next_task, stopped, sent = visible_gpus() if parallel > 1 else [], 0, False, 0
+    with _signals() as signals:
         while live or (next_task < len(tasks) and not stopped):
             for slot in range(parallel):
                 if slot in live or next_task == len(tasks) or stopped:
@@ -73,6 +73,10 @@ def run_all(tasks: Sequence[Task], parallel: int = 1) -> list[int]:
                 live[slot] = next_task, task.start(gpus[slot % len(gpus)] if gpus else None)
                 next_task += 1
             time.sleep(POLL_SECONDS)
+            while sent < len(signals):  # here, where every process that was started is in `live`
+                for _, process in live.values():
+                    process.send_signal(signals[sent])
+                sent += 1
             for slot, (number, process) in list(live.items()):
                 if process.poll() is not None:
                     codes[number] = process.returncode
@@ -84,17 +88,11 @@ def run_all(tasks: Sequence[Task], parallel: int = 1) -> list[int]:
 
 
 @contextmanager
-def _forwarded(live: dict[int, tuple[int, subprocess.Popen[bytes]]]) -> Iterator[list[int]]:
-    """Signals to this process go to all live ones; the list of those that came."""
+def _signals() -> Iterator[list[int]]:
+    """Numbers of the signals that this process is sent, in place of their handlers."""
     came: list[int] = []
-
-    def forward(number: int, _: object) -> None:
-        came.append(number)
-        for _slot, (_task, process) in list(live.items()):
-            process.send_signal(number)
-
     names = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    old = {name: signal.signal(name, forward) for name in names}
+    old = {name: signal.signal(name, lambda number, _: came.append(number)) for name in names}
     try:
         yield came
     finally:

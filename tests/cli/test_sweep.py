@@ -146,14 +146,14 @@ def test_a_sweep_names_its_runs_skips_the_finished_and_continues_the_rest(
     folder = here.folder / "runs" / "classifier" / "digits" / "s"
     assert json.loads((folder / "sweep.json").read_text())["runs"] == ["s-0", "s-1", "s-2", "s-3"]
     command = fits.seen[1].command
-    assert command[:5] == [sys.executable, "-m", "genlab", "fit", "classifier/digits"]
+    assert command[:6] == [sys.executable, "-P", "-m", "genlab", "fit", "classifier/digits"]
     assert {"model.lr=0.1", "seed_everything=1", "trainer.max_epochs=1"} <= set(command)
     assert 'track.group="s"' in command
     assert "track.test_after_fit=false" in command  # settings are selected on validation data
     fits.seen, fits.fail = [], set()
     out, _ = here("sweep", "--resume", "s")
     (task,) = fits.seen
-    assert task.command[4:] == ["--resume", str(folder.parent / "s-2")]
+    assert task.command[5:] == ["--resume", str(folder.parent / "s-2")]
     assert task.environment == {process.ID_VARIABLE: "s-2"}
     assert "compare.png" in out
     assert (folder / "compare.png").is_file()
