@@ -2,11 +2,11 @@
 
 `recipes` finds recipes and says what a setting means; `training` trains one, `experiments` many;
 `cli` is the command line. `data` makes batches and turns them into views (by `augment`). `methods`
-learn from these with `networks`, `losses` and `optim`; `callbacks` and `metrics` watch; `evaluate`
-measures a run, `drawing` draws. In `checkpoints` files are read safely, imported and exported.
-`cluster` submits to Slurm and handles its signals. `testing` has the laws that every method obeys,
-`internals` the private parts of other libraries. Modules: `runs` (run directories), `files`,
-`faces`, `contracts`, `distributed`, `process`, `errors`.
+learn from these with `networks`, `losses` and `optim`; `callbacks` and `metrics` watch;
+`evaluation` measures a run, `drawing` draws. In `checkpoints` files are read safely, imported and
+exported. `cluster` submits to Slurm and handles its signals. `testing` has the laws that every
+method obeys, `internals` the private parts of other libraries. Modules: `runs` (run directories),
+`files`, `faces`, `contracts`, `distributed`, `process`, `errors`.
 
 Importing genlab imports nothing heavy: the public names below load on first use (PEP 562).
 """
@@ -20,13 +20,14 @@ if _typing.TYPE_CHECKING:
     from genlab import augment, callbacks, data, losses, methods, metrics, networks, optim
     from genlab.checkpoints import load
     from genlab.errors import InputError
-    from genlab.experiments.evaluation import evaluate
+    from genlab.experiments.measurement import evaluate
     from genlab.training.session import Run, fit, recipe
 
 __version__ = "0.1.0"
 _FUNCTIONS = {  # and the module of each
     "InputError": "errors",
     "Run": "training.session",
+    "evaluate": "experiments.measurement",
     "fit": "training.session",
     "load": "checkpoints",
     "recipe": "training.session",

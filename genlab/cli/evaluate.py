@@ -46,7 +46,7 @@ def evaluate(
     tsne: bool = False,
 ) -> None:
     """All test metrics of a method and of its features; with --judge also of its samples."""
-    from genlab.experiments.evaluation import examine
+    from genlab.experiments.measurement import examine
 
     shown = _shots(shots)
     found = examine(*split_words(words), judge, samples, reference, k, temperature, shown, tsne)

@@ -28,7 +28,7 @@ def predict_options(parser: ArgumentParser) -> None:
 def _arrays(words: list[str], out: str | None, split: str, name: str) -> None:
     import numpy as np
 
-    from genlab.evaluate import embed as embed_split
+    from genlab.evaluation import embed as embed_split
 
     if out is not None and (Path(out).suffix != ".npz" or Path(out).is_dir()):
         raise RecipeError(f"--out {out} must be a file that ends in .npz")

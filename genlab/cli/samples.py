@@ -76,7 +76,7 @@ def sample(
     """A grid of new images; one row a class where the method knows classes."""
     count = _count(n, 100)
     method, file = _method(ckpt)
-    from genlab.evaluate import image_grids
+    from genlab.evaluation import image_grids
 
     with refusals():
         images, columns = image_grids.samples(method, count, label, temperature, seed)
@@ -93,7 +93,7 @@ def _test_batch(ckpt: str, count: int) -> tuple[Any, Path, Any, Any]:
 def reconstruct(ckpt: str, out: str | None, n: int | None, seed: int) -> None:
     """Test images, each with its reconstruction below."""
     method, file, image, label = _test_batch(ckpt, _count(n, 32))
-    from genlab.evaluate import image_grids
+    from genlab.evaluation import image_grids
 
     with refusals():
         rows = image_grids.reconstructions(method, image, label, seed)
@@ -106,7 +106,7 @@ def interpolate(
     """Paths between pairs of test images, one a row; of a generator, between draws of noise."""
     paths = _count(n, 8)
     method, file, image, label = _test_batch(ckpt, 2 * paths)
-    from genlab.evaluate import image_grids
+    from genlab.evaluation import image_grids
 
     with refusals():
         spherical = None if path is None else path == "spherical"

@@ -1,5 +1,5 @@
 """Experiments on runs.
 
-`evaluation` of one; `axes` of a sweep, a `pool` of processes, `comparison` of runs with means over
+`measurement` of one; `axes` of a sweep, a `pool` of processes, `comparison` of runs with means over
 seeds, and `curves`.
 """

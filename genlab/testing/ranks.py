@@ -24,7 +24,7 @@ from genlab import distributed
 IMPORTS = (  # once, by the process that forks; none starts a thread or reads W&B's settings
     "genlab.testing.ranks", "lightning", "timm", "torchmetrics", "torchvision",
     "torchvision.transforms.v2", "sklearn.datasets", "sklearn.model_selection", "jsonargparse",
-    "matplotlib.figure", "genlab.evaluate", "genlab.training.fitting", "genlab.testing.running",
+    "matplotlib.figure", "genlab.evaluation", "genlab.training.fitting", "genlab.testing.running",
 )  # fmt: skip
 PATIENCE = 300.0  # seconds for one program
 

@@ -58,4 +58,4 @@ def test_the_modules_that_are_loaded_before_the_first_step(shell: Shell) -> None
     for package, names in OURS.items():
         found = {name.split(".")[2] for name in loaded if name.startswith(f"genlab.{package}.")}
         assert found <= names, package
-    assert not [name for name in loaded if name.startswith("genlab.evaluate")]
+    assert not [name for name in loaded if name.startswith("genlab.evaluation")]

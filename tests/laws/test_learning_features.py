@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from genlab.data import Digits
-from genlab.evaluate.feature_quality import features_of
-from genlab.evaluate.probes import few_shot
+from genlab.evaluation.feature_quality import features_of
+from genlab.evaluation.probes import few_shot
 from genlab.methods.byol import BYOL
 from genlab.methods.moco import MoCo
 from genlab.methods.moco_v3 import MoCoV3

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from genlab.data import Digits
-from genlab.evaluate import samples
+from genlab.evaluation import samples
 from genlab.methods.glow import Glow
 from genlab.networks.flows.invertible_conv import InvertibleConv
 from genlab.training.engine.reseed import Reseed

@@ -12,7 +12,7 @@ from torch_fidelity.interpolate_compat_tensorflow import (
     interpolate_bilinear_2d_like_tensorflow1x,
 )
 
-from genlab.evaluate.inception import CLASSES, DIM, Inception, tf_resize
+from genlab.evaluation.inception import CLASSES, DIM, Inception, tf_resize
 
 
 def made_up_weights() -> dict[str, Tensor]:

@@ -92,8 +92,8 @@ def examine(
     Raises:
         InputError: no such run, or an option that does not suit the method.
     """
-    from genlab.evaluate.feature_quality import representation
-    from genlab.evaluate.judges import open_judge
+    from genlab.evaluation.feature_quality import representation
+    from genlab.evaluation.judges import open_judge
 
     if samples < 10:
         raise RecipeError(f"--samples {samples} must be at least 10")
@@ -132,7 +132,7 @@ def place(file: Path, name: str) -> Path:
 
 
 def _draw(found: Evaluation, features: Any, tsne: bool) -> Path:
-    from genlab.evaluate.scatter_plot import scatter
+    from genlab.evaluation.scatter_plot import scatter
 
     target, title = place(found.file, "embedding.png"), f"{found.lab.recipe.name}: test features"
     names = list(getattr(found.lab.data, "classes", ()))
@@ -145,8 +145,8 @@ def _draw(found: Evaluation, features: Any, tsne: bool) -> Path:
 def _judge(found: Evaluation, by: Any, samples: int, reference: str) -> None:
     """Add metrics of the samples, and the image of their neighbours."""
     from genlab.drawing.grid import save
-    from genlab.evaluate.judging import judge
-    from genlab.evaluate.neighbours import COLUMNS
+    from genlab.evaluation.judging import judge
+    from genlab.evaluation.neighbours import COLUMNS
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)

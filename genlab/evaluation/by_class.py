@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genlab.contracts import SamplesCodes
-from genlab.evaluate.judges import Judge, Seen
+from genlab.evaluation.judges import Judge, Seen
 
 MOST = 200  # samples of a class whose distances are averaged
 CONTROLS = 1000  # samples of each control

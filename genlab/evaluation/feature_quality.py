@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genlab import metrics
 from genlab.data.loader import batch_seed
-from genlab.evaluate.probes import few_shot, linear_probe
+from genlab.evaluation.probes import few_shot, linear_probe
 from genlab.metrics import Bank, geometry
 
 PAIRS = 2_000  # test images whose two views are compared

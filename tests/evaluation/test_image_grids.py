@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab.evaluate import interpolations
+from genlab.evaluation import interpolations
 from genlab.methods.cvae import CVAE
 from genlab.methods.vae import VAE
 

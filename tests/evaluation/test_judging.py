@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from genlab.data import Digits
-from genlab.evaluate import Judge, judge, of_method
-from genlab.evaluate.neighbours import COLUMNS, nearest_training
+from genlab.evaluation import Judge, judge, of_method
+from genlab.evaluation.neighbours import COLUMNS, nearest_training
 from genlab.methods.classifier import Classifier
 
 SAMPLES = 400

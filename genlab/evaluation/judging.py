@@ -11,9 +11,9 @@ from torch import Tensor
 from genlab import metrics
 from genlab.contracts import Samples, number_of_classes
 from genlab.data.sampling import evenly
-from genlab.evaluate import neighbours
-from genlab.evaluate.by_class import by_class, code_controls
-from genlab.evaluate.judges import Judge, Seen
+from genlab.evaluation import neighbours
+from genlab.evaluation.by_class import by_class, code_controls
+from genlab.evaluation.judges import Judge, Seen
 
 BATCH = 500  # samples drawn at a time
 MOST = 60_000  # real images of a split that are looked at

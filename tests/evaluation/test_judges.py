@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from genlab.errors import CheckpointError
-from genlab.evaluate import judges, open_judge
-from genlab.evaluate.judges import INCEPTION, INCEPTION_URL
-from tests.evaluate.test_inception import made_up_weights
+from genlab.evaluation import judges, open_judge
+from genlab.evaluation.judges import INCEPTION, INCEPTION_URL
+from tests.evaluation.test_inception import made_up_weights
 
 IMAGE = torch.arange(4 * 8 * 8, dtype=torch.uint8).view(4, 1, 8, 8)
 

@@ -18,7 +18,7 @@ from genlab.checkpoints.foreign.fetching import fetch
 from genlab.checkpoints.safe_read import content
 from genlab.contracts import Classifies
 from genlab.errors import CheckpointError, RunError, first_line
-from genlab.evaluate.inception import CLASSES, DIM, Inception
+from genlab.evaluation.inception import CLASSES, DIM, Inception
 
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
 INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION}"

@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from genlab.data import Digits
-from genlab.evaluate import probes, representation, scatter
-from genlab.evaluate.probes import few_shot
-from genlab.evaluate.scatter_plot import project
+from genlab.evaluation import probes, representation, scatter
+from genlab.evaluation.probes import few_shot
+from genlab.evaluation.scatter_plot import project
 from genlab.metrics import Bank
 from tests.conftest import Here
 

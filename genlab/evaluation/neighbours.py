@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genlab import metrics
-from genlab.evaluate.judges import Seen
+from genlab.evaluation.judges import Seen
 
 SHOWN = 6  # neighbours of a sample in the image, and rows of each of its two halves
 COLUMNS = SHOWN + 2  # a sample, a gap, its neighbours

@@ -1,0 +1,25 @@
+"""Evaluation of a checkpoint: numbers and files. ``genlab.evaluate(run)`` gives the metrics.
+
+Features: `feature_quality` (with `probes`), `embedding`, `scatter_plot`. Samples: `judging` by one
+of `judges` (`inception` among them), `by_class`, `neighbours` (copies), `image_grids`.
+"""
+
+from genlab.evaluation.embedding import embed
+from genlab.evaluation.feature_quality import representation
+from genlab.evaluation.image_grids import interpolations, reconstructions, samples
+from genlab.evaluation.judges import Judge, of_method, open_judge
+from genlab.evaluation.judging import judge
+from genlab.evaluation.scatter_plot import scatter
+
+__all__ = [
+    "Judge",
+    "embed",
+    "interpolations",
+    "judge",
+    "of_method",
+    "open_judge",
+    "reconstructions",
+    "representation",
+    "samples",
+    "scatter",
+]
