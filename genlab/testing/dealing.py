@@ -84,10 +84,23 @@ def _whole(gradient: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def order(case: Case, ranks: Ranks) -> Finding:
-    """The order of the images in a batch does not matter."""
+    """Neither the order of the images in a batch nor their places in the data set matter."""
     generator = torch.Generator().manual_seed(3)
     orders = {n: torch.randperm(n, generator=generator) for n in _sizes(case.batches[0])}
-    return _first_step("order", case, orders.__getitem__)
+    elsewhere = [_replaced(batch) for batch in case.batches[:2]]
+    return _first_step("order", case, orders.__getitem__, elsewhere)
+
+
+def _replaced(batch: Batch) -> Batch:
+    """The batch with its images at each other's places in the data set."""
+    return {
+        key: _replaced(value)
+        if isinstance(value, dict)
+        else value.roll(1)
+        if key == "index" and isinstance(value, Tensor)
+        else value
+        for key, value in batch.items()
+    }
 
 
 def repeat(case: Case, ranks: Ranks) -> Finding:
@@ -100,11 +113,11 @@ def _sizes(batch: Batch) -> set[int]:
     return {n for n in map(images, [batch, *parts]) if n}
 
 
-def _first_step(law: str, case: Case, pick: Pick) -> Finding:
-    outcomes = []
-    for one in (everything, pick):
+def _first_step(law: str, case: Case, pick: Pick, changed: list[Batch] | None = None) -> Finding:
+    base_batches, outcomes = case.batches[:2], []
+    for one, batches in ((everything, base_batches), (pick, changed or base_batches)):
         method, data = case.fresh_plain(), case.fresh_data()
-        outcomes.append(picked(method, data, case.batches[:2], one, case.double))
+        outcomes.append(picked(method, data, batches, one, case.double))
     base, other = outcomes
     for outcome in outcomes:
         outcome.state = {}

@@ -60,7 +60,7 @@ def _fault(
 
 
 def bf16(case: Case, ranks: Ranks) -> Finding:
-    """Losses and gradients are finite under bf16 autocast, and near those of float32."""
+    """All that a step returns, and gradients, are finite in bf16 autocast, near float32's."""
     return _half("bf16", case, torch.bfloat16, rounded=False)
 
 
@@ -101,6 +101,8 @@ def _not_finite(outcome: Outcome) -> str | None:
     for k, loss in enumerate(outcome.losses):
         if not bool(loss.isfinite().all()):
             return f"loss {k + 1} is not finite"
+    if outcome.odd:
+        return f"{outcome.odd[0]}, which a step returns, is no finite tensor"
     for step in outcome.gradients:
         for name, gradient in step.items():
             if not bool(gradient.isfinite().all()):

@@ -173,7 +173,7 @@ def _moved(now: dict[str, Tensor], before: dict[str, Tensor]) -> str:
 
 
 def weights_only(case: Case, ranks: Ranks) -> Finding:
-    """Hyper-parameters are plain: a file read without code gives them back, and the method."""
+    """Hyper-parameters are plain: read without code they make a method of the same output."""
     method = case.fresh()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "hyper_parameters.pt"
@@ -185,8 +185,25 @@ def weights_only(case: Case, ranks: Ranks) -> Finding:
     spec = checkpoints.spec(method)
     again = type(method)(**spec["init_args"])
     shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in (again, method)]
-    same = shapes[0] == shapes[1]
-    return Finding("weights_only", same, note="" if same else "another method comes of them")
+    if shapes[0] != shapes[1]:
+        return Finding("weights_only", False, note="another method comes of them")
+    again.load_state_dict(method.state_dict())
+    one, other = (_output(m, case.batches[0]) for m in (again, method))
+    same = not _apart(one, other)
+    return Finding("weights_only", same, note="" if same else "its output is another")
+
+
+@torch.no_grad()
+def _output(method: L.LightningModule, batch: Batch) -> dict[str, Any]:
+    """Output of ``forward`` for a batch's images in evaluation; nothing without a ``forward``."""
+    if type(method).forward is L.LightningModule.forward:
+        return {}
+    part = next((value for value in batch.values() if isinstance(value, dict)), batch)
+    images = part["views"][0] if "views" in part else part["image"]
+    torch.manual_seed(0)
+    found: dict[str, Any] = {}
+    _collect("output", method.eval()(images), found, 0)
+    return found
 
 
 def held(method: L.LightningModule) -> dict[str, Any]:
@@ -215,6 +232,8 @@ def _collect(place: str, value: Any, found: dict[str, Any], depth: int) -> None:
     elif depth < 4 and isinstance(value, dict):
         for k, inner in value.items():
             _collect(f"{place}.{k}", inner, found, depth + 1)
+    elif isinstance(value, torch.nn.Module) and not isinstance(value, Metric | L.LightningModule):
+        found |= {f"{place}.{name}": v for name, v in value.state_dict().items()}  # not registered
     elif depth < 4 and _own(value):
         _collect(place, vars(value), found, depth + 1)
 

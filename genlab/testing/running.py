@@ -33,6 +33,7 @@ class Outcome:
     gradients: list[dict[str, Tensor]] = field(default_factory=list)
     state: dict[str, Tensor] = field(default_factory=dict)
     trained: set[str] = field(default_factory=set)  # parameters that an optimiser holds
+    odd: list[str] = field(default_factory=list)  # what a step returned besides finite tensors
 
 
 class Recorder(L.Callback):
@@ -73,6 +74,12 @@ class Recorder(L.Callback):
         if isinstance(loss, Tensor):
             mean = distributed.all_reduce_sum(loss.detach()) / distributed.world_size()
             self.found.losses.append(mean.clone())
+        found = outputs.items() if isinstance(outputs, dict) else ()
+        self.found.odd += [
+            str(name)
+            for name, value in found
+            if not isinstance(value, Tensor) or not bool(value.isfinite().all())
+        ]
 
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer

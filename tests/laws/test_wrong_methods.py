@@ -33,6 +33,21 @@ def test_a_wrong_method_breaks_its_law_and_no_other(
     assert any(note in said for said in found.values())
 
 
+@pytest.mark.parametrize(
+    ("kind", "law", "note"),
+    [
+        (wrong.KnowsThePlace, "order", "loss"),
+        (wrong.ReturnsInfinity, "bf16", "inverse"),
+        (wrong.ForgetsAnArgument, "weights_only", "output"),
+    ],
+)
+def test_a_wrong_detail_breaks_its_law(kind: Any, law: str, note: str, ranks: Ranks) -> None:
+    assert judge(case(["simclr/digits"]), law, ranks).passed
+    finding = judge(wrong.turned(case(["simclr/digits"]), kind), law, ranks)
+    assert not finding.passed
+    assert note in finding.note
+
+
 def test_the_right_one_beside_it_breaks_none(ranks: Ranks) -> None:
     assert broken(wrong.VICReg, "simclr/digits", ranks) == {}
 

@@ -54,6 +54,33 @@ class ForgetsItsQueue(MoCo):
         return super().load_state_dict(state_dict, strict=False, assign=assign)
 
 
+class KnowsThePlace(SimCLR):
+    """Its loss depends on where in the data set an image stands."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        out = super().training_step(batch, batch_idx)
+        return out | {"loss": out["loss"] * (1 + batch["index"][0] / 1000)}
+
+
+class ReturnsInfinity(SimCLR):
+    """Returns a figure that is not finite."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        out = super().training_step(batch, batch_idx)
+        return out | {"inverse": 1 / (0 * out["loss"].detach())}
+
+
+class ForgetsAnArgument(SimCLR):
+    """Scales its features by a number that no hyper-parameter has."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.scale = 2.0
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.encoder(image) * getattr(self, "scale", 1.0)
+
+
 class VICReg(SimCLR):
     """Variance, invariance, covariance (Bardes, Ponce, LeCun 2022), over all processes."""
 
