@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+import sys
 from argparse import ArgumentParser
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,8 @@ def laws(words: list[str], json: bool) -> int:
     from genlab.testing.ranks import Ranks
 
     tried, found = case(files, overrides), list["Finding"]()
+    if tried.note:
+        print(tried.note, file=sys.stderr)
     with Ranks() as ranks:
         for finding in judge_all(tried, ranks):
             found.append(finding)

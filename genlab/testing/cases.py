@@ -21,9 +21,10 @@ from genlab.recipes import Recipe
 from genlab.testing.batches import Batch, prepared
 from genlab.testing.exceptions import EXCEPTIONS
 from genlab.testing.running import Recorder, quiet_trainer, train
-from genlab.testing.tiny import plain, tiny
+from genlab.testing.tiny import own_encoder, plain, tiny
 
 STEPS = 6  # batches that a case holds
+HEAVY = 2_000_000  # parameters; a larger encoder of the user's own gives way to a small one
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Case:
         plain: the same weights, to be trained by plain gradient steps.
         data: its data module, set up.
         batches: as the method gets them, of the global batch.
+        note: replacement of a large encoder, if any.
         made: results of one law that another may use.
     """
 
@@ -44,6 +46,7 @@ class Case:
     plain: L.LightningModule
     data: L.LightningDataModule
     batches: list[Batch]
+    note: str = ""
     made: dict[str, Any] = field(default_factory=dict)
 
     def fresh(self) -> L.LightningModule:
@@ -105,10 +108,15 @@ def case(words: list[str], overrides: list[str] | None = None) -> Case:
     """
     recipe = recipes.resolve(words, overrides or [])
     recipes.check_keys(recipe)
-    small = tiny(recipe)
+    small, note = tiny(recipe), ""
     with tempfile.TemporaryDirectory() as folder, _quiet():
         _tokenizer(small, Path(folder))
         method, data = _built(small, folder)
+        if (size := _encoder_size(small, method)) > HEAVY:
+            given, small = recipe.arguments("model")["encoder"], tiny(recipe, keep_own=False)
+            taken = small.arguments("model")["encoder"]
+            note = f"encoder {taken} in place of {given}, which has {size / 1e6:.1f} M parameters"
+            method, data = _built(small, folder)
         other, _ = _built(plain(small), folder)
         other.load_state_dict(method.state_dict())
         trainer: Any = quiet_trainer(Path(folder))
@@ -117,7 +125,15 @@ def case(words: list[str], overrides: list[str] | None = None) -> Case:
         data.setup("fit")
         batches = prepared(data, STEPS)
     data.trainer = None
-    return Case(recipe.name, method, other, data, batches)
+    return Case(recipe.name, method, other, data, batches, note)
+
+
+def _encoder_size(small: Recipe, method: L.LightningModule) -> int:
+    """Number of parameters of an encoder of the user's own, 0 for others."""
+    name, encoder = small.arguments("model").get("encoder"), getattr(method, "encoder", None)
+    if not own_encoder(str(name or "")) or not isinstance(encoder, torch.nn.Module):
+        return 0
+    return sum(p.numel() for p in encoder.parameters())
 
 
 def _again(

@@ -84,11 +84,16 @@ def _whole(gradient: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def order(case: Case, ranks: Ranks) -> Finding:
-    """Neither the order of the images in a batch nor their places in the data set matter."""
+    """The order of the images in a batch does not matter."""
     generator = torch.Generator().manual_seed(3)
     orders = {n: torch.randperm(n, generator=generator) for n in _sizes(case.batches[0])}
+    return _first_step("order", case, orders.__getitem__)
+
+
+def places(case: Case, ranks: Ranks) -> Finding:
+    """The places of a batch's images in the data set do not matter."""
     elsewhere = [_replaced(batch) for batch in case.batches[:2]]
-    return _first_step("order", case, orders.__getitem__, elsewhere)
+    return _first_step("places", case, everything, elsewhere)
 
 
 def _replaced(batch: Batch) -> Batch:

@@ -6,6 +6,7 @@ Your own method declares them in a class attribute ``law_exceptions``, law -> re
 EXCEPTIONS: dict[str, dict[str, str]] = {
     "SimCLR": {"repeat": "in-batch negatives: a repeated image is its own negative"},
     "MoCoV3": {"repeat": "in-batch negatives: a repeated image is its own negative"},
+    "LinearProbe": {"places": "precomputed features are found by an image's place in the data set"},
     "KNN": {"gradients": "nothing is trained"},
     "WGANGP": {"gradients": "the critic's last bias cancels in a difference of its scores"},
     "VQPrior": {

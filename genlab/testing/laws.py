@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr
 
 from genlab.testing.cases import Case
-from genlab.testing.dealing import labels, order, processes, repeat
+from genlab.testing.dealing import labels, order, places, processes, repeat
 from genlab.testing.exceptions import MOST
 from genlab.testing.findings import Finding, excused
 from genlab.testing.numbers import bf16, fp16, gradients, reads
@@ -20,8 +20,8 @@ Law = Callable[[Case, Ranks], Finding]
 LAWS: dict[str, Law] = {
     law.__name__: law
     for law in (
-        processes, resume, checkpoint, once, order, repeat, gradients, bf16, fp16, reads, labels,
-        weights_only,
+        processes, resume, checkpoint, once, order, places, repeat, gradients, bf16, fp16, reads,
+        labels, weights_only,
     )
 }  # fmt: skip
 

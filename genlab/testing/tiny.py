@@ -6,7 +6,10 @@ import copy
 import inspect
 from typing import Any
 
+import timm
+
 from genlab import recipes
+from genlab.networks.encoders import naming
 from genlab.recipes import Recipe
 
 BATCH = 42  # images of a global batch: 2 x 21 = 3 x 14
@@ -46,14 +49,15 @@ def smallest(package: str = "genlab") -> dict[str, str | None]:
     return found
 
 
-def tiny(recipe: Recipe) -> Recipe:
+def tiny(recipe: Recipe, keep_own: bool = True) -> Recipe:
     """The recipe with small numbers in place of large ones, and digits in place of large images.
 
     Classes, options and training tricks stay as they are; encoders of timm and of genlab become
-    the smallest of their kind, one of the user's own stays. Weights of other runs are left out.
+    the smallest of their kind. Weights of other runs are left out.
 
     Args:
         recipe: a resolved one; not changed.
+        keep_own: an encoder of the user's own stays.
     """
     small = copy.deepcopy(recipe)
     small.config["data"] = _data(small)
@@ -63,7 +67,8 @@ def tiny(recipe: Recipe) -> Recipe:
     model["init_args"] = _capped(
         {k: v for k, v in _defaults(takes).items() if v is not None} | given
     )
-    _encoder(model["init_args"], takes, given)
+    if not (keep_own and own_encoder(str(given.get("encoder") or ""))):
+        _encoder(model["init_args"], takes, given)
     if "pretrained" in takes:
         model["init_args"]["pretrained"] = False
     return small
@@ -100,8 +105,19 @@ def _encoder(arguments: dict[str, Any], takes: Any, given: dict[str, Any]) -> No
     if "encoder" not in takes or "encoder_kwargs" not in takes:
         return
     name = str(given.get("encoder") or "")
-    if "." not in name:
-        arguments |= VIT if name.startswith(("vit", "deit")) else CNN
+    arguments |= VIT if name.startswith(("vit", "deit")) else CNN
+
+
+def own_encoder(name: str) -> bool:
+    """True for the name of a backbone that is neither timm's nor genlab's."""
+    if not name:
+        return False
+    try:
+        named = naming.named_class(name)
+    except ValueError:  # building the method says what is wrong
+        return False
+    made: Any = timm.model_entrypoint(name.partition(".")[0]) if named is None else named.kind
+    return str(made.__module__).partition(".")[0] not in ("timm", "genlab")
 
 
 def _capped(value: Any, name: str = "") -> Any:

@@ -36,7 +36,7 @@ def test_a_wrong_method_breaks_its_law_and_no_other(
 @pytest.mark.parametrize(
     ("kind", "law", "note"),
     [
-        (wrong.KnowsThePlace, "order", "loss"),
+        (wrong.KnowsThePlace, "places", "loss"),
         (wrong.ReturnsInfinity, "bf16", "inverse"),
         (wrong.ForgetsAnArgument, "weights_only", "output"),
     ],
