@@ -159,6 +159,10 @@ def opened(word: str, root: str) -> tuple[Path, list[Trial]]:
         hint = nearest(word, names) or f"there are no sweeps under {root}/"
         raise RunError(f"{word} is not a sweep\n{hint}")
     content = runs.read_json(folder / SWEEP)
+    if any(Path(name).name != name for name in content["runs"]):
+        raise RunError(f"{folder / SWEEP} names a run outside the sweep's folder")
+    words = [*content["fixed"], *(word for own in content["trials"] for word in own)]
+    recipes.check_words(words, recipes.trust.of(folder))
     pairs = zip(content["runs"], content["trials"], strict=True)
     return folder, [Trial(folder.parent / name, own, content["fixed"]) for name, own in pairs]
 
@@ -208,6 +212,8 @@ def _write(folder: Path, found: Sequence[Trial]) -> None:
             "trials": [trial.words for trial in found],
         }
         runs.write_json(folder / SWEEP, content)
+        words = [*found[0].fixed, *(word for trial in found for word in trial.words)]
+        recipes.trust.keep(folder, recipes.foreign_words(words))
     except OSError as error:
         raise RunError(
             f"cannot write {folder}: {error.strerror}\nchoose another place with track.runs=DIR"

@@ -29,7 +29,7 @@ from genlab.recipes.resolution import (
     merge,
     resolve,
 )
-from genlab.recipes.stored import from_config, of_run, trusting
+from genlab.recipes.stored import check_words, foreign_words, from_config, of_run, trusting
 
 __all__ = [
     "COMMAND_LINE",
@@ -39,12 +39,14 @@ __all__ = [
     "allowed_now",
     "check",
     "check_keys",
+    "check_words",
     "class_path",
     "classes",
     "dump",
     "facts",
     "find",
     "foreign",
+    "foreign_words",
     "from_config",
     "header",
     "import_plugins",

@@ -10,6 +10,7 @@ is done, however deep, is treated so.
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
 import threading
@@ -17,6 +18,8 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
+
+import yaml
 
 from genlab.errors import RecipeError, first_line, nearest
 from genlab.process import is_first
@@ -128,9 +131,9 @@ def admit(name: str, trusted: Collection[str] | None) -> None:
 
 
 def _is_trusted(name: str, trusted: Collection[str]) -> bool:
-    """Whether a name, or a package around it, is genlab's, a plugin's or among the trusted."""
-    roots = ("genlab", *plugins.declared(), *trusted, *_now.allowed)
-    return any(name == root or name.startswith(f"{root}.") for root in roots)
+    """Whether a class is genlab's or a plugin's, or it or a package around it is trusted."""
+    roots = (*trusted, *_now.allowed)
+    return is_own(name) or any(name == root or name.startswith(f"{root}.") for root in roots)
 
 
 def check(node: Any, trusted: Collection[str] | None) -> None:
@@ -144,8 +147,13 @@ def check(node: Any, trusted: Collection[str] | None) -> None:
 
 
 def named(node: Any) -> set[str]:
-    """Class names anywhere in a recipe's mapping, in long and in short form."""
+    """Class names anywhere in a recipe's mapping: in long and in short form, and inside strings.
+
+    The parser of arguments reads strings as YAML, so a string may hold a mapping.
+    """
     found: set[str] = set()
+    if isinstance(node, str):
+        return named(_written(node))
     if isinstance(node, list | tuple):
         return found.union(*(named(item) for item in node))
     if isinstance(node, dict):
@@ -160,11 +168,34 @@ def named(node: Any) -> set[str]:
     return found
 
 
+def _written(text: str) -> Any:
+    """The mapping or list that a string holds; None for any other string."""
+    for read in (yaml.safe_load, json.loads):
+        try:
+            content = read(text)
+        except (ValueError, RecursionError, yaml.YAMLError, AttributeError, TypeError):
+            continue
+        if isinstance(content, dict | list):
+            return content
+    return None
+
+
 def foreign(node: Any) -> set[str]:
     """The class names of a mapping that are neither genlab's nor a plugin's."""
-    known = set().union(*(classes(package) for package in ROOTS))
-    own = ("genlab", *plugins.declared())
-    return {name for name in named(node) - known if name.partition(".")[0] not in own}
+    return {name for name in named(node) if not is_own(name)}
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is that of a class which genlab or a plugin defines for recipes to name.
+
+    The whole path is looked up: what a module of genlab's has imported is not genlab's.
+    """
+    known = (classes(package) for package in ROOTS)
+    if any(name in own or current(name) in own.values() for own in known):
+        return True
+    module, _, last = name.rpartition(".")
+    plugin = plugins.declared().get(module.partition(".")[0])
+    return plugin is not None and last in plugins.defined(plugin, module)
 
 
 def full_path(name: str, root: type) -> str:

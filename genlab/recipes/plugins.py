@@ -8,6 +8,7 @@ code is imported when a class of it is asked for, see `genlab.recipes.doors`.
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import sys
@@ -136,3 +137,22 @@ def recipe_folders() -> list[Path]:
             options = [plugin.folder / "recipes", *([beside / "recipes"] if beside else [])]
             found += [folder for folder in options if folder.is_dir()][:1]
     return found
+
+
+def defined(plugin: Plugin, module: str) -> frozenset[str]:
+    """Names of the classes that a plugin's module defines, read as text.
+
+    Args:
+        plugin: the package.
+        module: dotted name, in the package.
+    """
+    inside = module.split(".")[1:]
+    if plugin.folder is None or not all(part.isidentifier() for part in inside):
+        return frozenset()
+    place = plugin.folder.joinpath(*inside)
+    file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    try:
+        body = ast.parse(file.read_bytes()).body
+    except (OSError, ValueError, SyntaxError):
+        return frozenset()
+    return frozenset(node.name for node in body if isinstance(node, ast.ClassDef))

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from genlab.errors import RecipeError, nearest
+from genlab.recipes import doors, trust
 from genlab.recipes.class_names import PACKAGES, class_path, current, parameters, short
 from genlab.recipes.class_names import classes as classes_of
 from genlab.recipes.files import find, header, name_of, parse, read, shipped
@@ -130,16 +131,22 @@ def _leaves(node: dict[str, Any], prefix: str = "") -> Iterable[str]:
 def resolve(words: Iterable[str | Path], overrides: Iterable[str] = ()) -> Recipe:
     """One recipe from files (later over earlier) and ``key=value`` arguments.
 
+    A run directory is data: its recipe may name what `doors` admits from a file.
+
     Raises:
-        RecipeError: see `find`, `parse`, `check_keys`; a missing base; a circle.
+        RecipeError: see `find`, `parse`, `check_keys`; a missing base; a circle; a class that a
+            run directory names and nobody trusts.
     """
+    words = list(words)
     files = [find(word) for word in words]
     if not files:
         raise RecipeError("no recipe is given", hint=nearest("", shipped()))
     layers: dict[str, dict[str, Any]] = {}
-    for file in files:
+    for word, file in zip(words, files, strict=True):
         for source, content in _lineage(file):
             layers.setdefault(str(source), content)
+            if Path(word).is_dir():
+                doors.check(content, trust.of(Path(word)))
     recipe = Recipe(name_of(files[0]), header(files[0].read_text()), {})
     for where, content in layers.items():
         lay(recipe, content, where)

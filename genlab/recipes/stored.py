@@ -50,6 +50,21 @@ def trusting(build: Callable[Concatenate[Recipe, P], T]) -> Callable[Concatenate
     return cast(Callable[Concatenate[Recipe, P], T], under_trust)
 
 
+def check_words(words: Iterable[str], trusted: Iterable[str]) -> None:
+    """Refuse ``key=value`` arguments from a file that name a class which nobody trusts.
+
+    Raises:
+        RecipeError: names the class.
+    """
+    for name in sorted(foreign_words(words)):
+        doors.admit(name, frozenset(trusted))
+
+
+def foreign_words(words: Iterable[str]) -> frozenset[str]:
+    """The classes outside genlab that ``key=value`` arguments name; other arguments are ignored."""
+    return _typed(word for word in words if "=" in word)
+
+
 def _typed(words: Iterable[str]) -> frozenset[str]:
     """The classes that ``key=value`` arguments name."""
     found = set[str]()

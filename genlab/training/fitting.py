@@ -135,6 +135,7 @@ def _take_from(checkpoint: Path, recipe: Recipe) -> dict[str, Any]:
         spec = f"{name}_spec"
         if arguments.get(name) and old.get(spec):
             taken |= {name: arguments.pop(name), spec: None}
+            recipes.check(old[spec], recipe.trusted or ())
             arguments[spec] = old[spec]
     return taken
 

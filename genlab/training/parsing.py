@@ -16,7 +16,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from genlab.errors import RecipeError, first_line, nearest
-from genlab.recipes import Recipe
+from genlab.recipes import Recipe, check
 from genlab.training.refusals import place
 
 
@@ -61,11 +61,23 @@ def parse(kind: type, group: str, given: dict[str, Any], recipe: Recipe) -> Argu
         if key not in valid:
             what = f"{kind.__name__} has no argument {key}"
             raise RecipeError(what, place(recipe, group, key), nearest(key, valid))
+    if recipe.trusted is not None:
+        _check_functions(kind, given, recipe.trusted)
     try:
         parsed = parser.parse_object({group: copy.deepcopy(given)})  # parsing changes it
     except argparse.ArgumentError as error:
         raise _explained(error, kind, group, given, recipe) from None
-    return Arguments(group, plain(parsed[group]), parser, parsed)
+    found = plain(parsed[group])
+    check(found, recipe.trusted)  # again: parsing turns strings into mappings
+    return Arguments(group, found, parser, parsed)
+
+
+def _check_functions(kind: type, given: dict[str, Any], trusted: frozenset[str]) -> None:
+    """Refuse a function that a file names for an argument which takes one."""
+    for key, annotation in _hints(kind).items():
+        value = given.get(key)
+        if "Callable" in str(annotation) and isinstance(value, str):
+            check({"class_path": value}, trusted)
 
 
 def parameters(kind: type) -> dict[str, inspect.Parameter]:

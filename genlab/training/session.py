@@ -125,8 +125,8 @@ def _check_devices(files: list[str], words: list[str], resume: Any) -> None:
     """
     if launch.torchrun() or process.in_step():  # each process has its device
         return
-    source = [str(runs.find(resume) / "recipe.yaml")] if resume is not None else files
-    trainer = recipes.resolve(source, words).config.get("trainer") or {}
+    found = recipes.of_run(runs.find(resume), words) if resume else recipes.resolve(files, words)
+    trainer = found.config.get("trainer") or {}
     devices, nodes = trainer.get("devices", "auto"), trainer.get("num_nodes", 1)
     if devices in (None, "auto"):
         words.append("trainer.devices=1")
