@@ -9,6 +9,7 @@ import os
 import pickle
 import sys
 import tempfile
+import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -27,6 +28,7 @@ IMPORTS = (  # once, by the process that forks; none starts a thread or reads W&
     "matplotlib.figure", "genlab.evaluation", "genlab.training.fitting", "genlab.testing.running",
 )  # fmt: skip
 PATIENCE = 300.0  # seconds for one program
+GRACE = 2.0  # seconds for the others once a rank has failed
 
 
 class RankError(RuntimeError):
@@ -95,9 +97,12 @@ class Ranks:
 
     def _answers(self, world: int) -> list[Any]:
         answers: dict[int, Any] = {}
+        failures: list[tuple[float, str]] = []  # one rank's end is an error of the others, later
         waiting = {self._members[rank][1]: rank for rank in range(world)}
         while waiting:
-            ready = wait(list(waiting), PATIENCE)
+            ready = wait(list(waiting), GRACE if failures else PATIENCE)
+            if not ready and failures:
+                break
             if not ready:
                 raise RankError(f"no answer of rank {min(waiting.values())} in {PATIENCE:.0f} s")
             for connection in ready:
@@ -106,10 +111,15 @@ class Ranks:
                 try:
                     good, content = pickle.loads(connection.recv_bytes())
                 except EOFError:
-                    raise RankError(f"rank {rank} of {world} ended without an answer") from None
+                    failures.append((0.0, f"rank {rank} of {world} ended without an answer"))
+                    continue
                 if not good:
-                    raise RankError(f"rank {rank} of {world}: {content}")
+                    when, text = content
+                    failures.append((when, f"rank {rank} of {world}: {text}"))
+                    continue
                 answers[rank] = torch.load(io.BytesIO(content), weights_only=False)
+        if failures:
+            raise RankError(min(failures)[1])
         return [answers[rank] for rank in range(world)]
 
 
@@ -138,7 +148,7 @@ def _answer(job: bytes) -> tuple[bool, Any]:
         content = io.BytesIO()
         torch.save(_found(function)(rank, world, *arguments), content)
     except BaseException:
-        return False, traceback.format_exc()
+        return False, (time.monotonic(), traceback.format_exc())
     finally:
         distributed.leave()
         torch.set_default_dtype(torch.float32)
