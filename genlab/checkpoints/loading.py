@@ -64,12 +64,19 @@ def described(content: dict[str, Any], path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: it names no class.
     """
-    arguments = dict(content.get("hyper_parameters") or {})
+    given, stamp = content.get("hyper_parameters") or {}, content.get("genlab") or {}
+    if not (isinstance(given, dict) and isinstance(stamp, dict) and all(map(_is_word, given))):
+        raise CheckpointError(f"{path} is damaged: its hyper-parameters are not named values")
+    arguments = dict(given)
     written = lightning_parts.take_class_path(arguments)
-    class_path = written or content.get("genlab", {}).get("class_path")
+    class_path = written or stamp.get("class_path")
     if class_path is None:
-        raise CheckpointError(f"{path} names no class: use CLASS.load_from_checkpoint(PATH)")
+        raise CheckpointError(f"{path} names no class: it was not written by genlab")
     return {"class_path": class_path, "init_args": without_download(arguments)}
+
+
+def _is_word(key: object) -> bool:
+    return isinstance(key, str)
 
 
 def without_download(arguments: dict[str, Any]) -> dict[str, Any]:

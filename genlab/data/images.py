@@ -62,7 +62,7 @@ class Images(L.LightningDataModule):
         unlabeled_ratio: mu, unlabelled images for each labelled one of ``batch_size``; 0 for
             labelled images alone, in plain batches. Else training batches are ``labeled`` and
             ``unlabeled``, the latter with two ``views``, weakly (``augment``) and strongly
-            augmented; see `few_labels.FewLabels`.
+            augmented; see `semi_supervised.FewLabels`.
         strong: augmentation after ``augment`` in the second view: ``rand_augment``, ``ctaugment``
             or its settings, see `rand_augment.strong_from`; null for a second weak view.
         exclude_labeled: True to leave the labelled images out of the unlabelled ones.

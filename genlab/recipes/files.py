@@ -79,7 +79,7 @@ def header(text: str) -> str:
     for line in text.splitlines():
         if not line.startswith("#"):
             break
-        if not line.startswith("# genlab run of "):  # a run's own line, see `resolve.dump`
+        if not line.startswith("# genlab run of "):  # a run's own line, see `resolution.dump`
             lines.append(line[1:].removeprefix(" "))
     return "\n".join(lines)
 

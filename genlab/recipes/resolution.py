@@ -1,8 +1,9 @@
 """Recipes resolved: files and arguments merged into one mapping, and pre-checked.
 
-A recipe is plain YAML for LightningCLI. ``config: FILE`` extends another recipe: mappings merge
-deeply, the child wins, ``key+:`` appends to a list, another ``class_path`` drops the arguments of
-the class it replaces. Arguments ``key=value`` of the command line merge in the same way, last.
+A recipe is plain YAML with the grammar of LightningCLI. ``config: FILE`` extends another recipe:
+mappings merge deeply, the child wins, ``key+:`` appends to a list, another ``class_path`` drops the
+arguments of the class it replaces. Arguments ``key=value`` of the command line merge in the same
+way, last.
 """
 
 from __future__ import annotations

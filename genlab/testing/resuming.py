@@ -140,7 +140,7 @@ def _divisible(case: Case) -> bool:
 
 
 def once(case: Case, ranks: Ranks) -> Finding:
-    """Momentum copies move once per optimiser step, however many batches it accumulates."""
+    """Momentum copies move, once per optimiser step, however many batches it accumulates."""
     found = []
     for parts in (1, PARTS):
         method = case.fresh_plain()
@@ -154,6 +154,9 @@ def once(case: Case, ranks: Ranks) -> Finding:
         train(method, case.fresh_data(), batches, Recorder(still=True), **options)
         found.append({n: p.detach() for n, p in method.named_parameters() if n in still})
     apart, where = worst([("", found[1], found[0])])
+    for name, before in still.items():
+        if "_ema" in name and torch.equal(found[0][name], before):
+            return Finding("once", False, note=f"{name} does not move")
     return Finding("once", apart < 1e-6, apart, where if apart >= 1e-6 else _moved(found[0], still))
 
 

@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from genlab.training.building import Lab
 
 
-def fit(files: list[str], overrides: list[str], resume: str | None = None) -> Path:
+def fit(
+    files: list[str], overrides: list[str], resume: str | None = None, one_device: bool = False
+) -> Path:
     """Train a recipe in a new run directory, or continue a run in its own.
 
     Args:
         files: recipes, later over earlier.
         overrides: ``key=value`` settings, over all of them.
         resume: run to continue, in place of recipes.
+        one_device: whether ``trainer.devices: auto`` means the first device.
 
     Returns:
         The run directory.
@@ -37,7 +40,7 @@ def fit(files: list[str], overrides: list[str], resume: str | None = None) -> Pa
     """
     from genlab.training.engine.safe_requeue import Stopped
 
-    lab, folder, run = _open(files, overrides, resume)
+    lab, folder, run = _open(files, overrides, resume, one_device)
     checkpoint = _to_continue_from(run) if run else None
     if process.is_first():
         _prepare(lab, checkpoint)
@@ -72,7 +75,7 @@ def _say_notes(recipe: Recipe) -> None:
 
 
 def _open(
-    files: list[str], overrides: list[str], resume: str | None
+    files: list[str], overrides: list[str], resume: str | None, one_device: bool = False
 ) -> tuple[Lab, Path, Path | None]:
     """Everything built; the run directory to use; the run that is continued, if any."""
     if resume is not None and files:
@@ -86,7 +89,10 @@ def _open(
     folder = run or runs.directory(root, recipe.name)
     if run is None and _requeued(folder):
         run, recipe = folder, recipes.of_run(folder)
-    before = launch.arrange(recipe.config.setdefault("trainer", {}), *launch.shape())
+    trainer = recipe.config.setdefault("trainer", {})
+    before = launch.arrange(trainer, *launch.shape())
+    if one_device and trainer.get("devices", "auto") in (None, "auto"):
+        before, trainer["devices"] = before | {"devices": "auto"}, 1
 
     from genlab.training.building import build
 

@@ -77,9 +77,12 @@ def fit(
     words = as_words(settings)
     with restored():
         launch.check()
-        _check_devices(files, words, resume)
+        alone = _check_devices(files, words, resume)
         try:
-            return Run(fitting.fit(files, words, None if resume is None else os.fspath(resume)))
+            path = fitting.fit(
+                files, words, None if resume is None else os.fspath(resume), one_device=alone
+            )
+            return Run(path)
         except EarlyEnd as end:
             if end.code == INTERRUPTED:
                 raise KeyboardInterrupt(str(end)) from None
@@ -118,19 +121,20 @@ def as_words(settings: Settings) -> list[str]:
     return words
 
 
-def _check_devices(files: list[str], words: list[str], resume: Any) -> None:
+def _check_devices(files: list[str], words: list[str], resume: Any) -> bool:
     """Refuse several devices, which Lightning would start by running the program anew.
 
-    Where a recipe says ``auto``, the first device is taken.
+    Returns:
+        True if ``auto`` must mean the first device: this process is alone.
     """
     if launch.torchrun() or process.in_step():  # each process has its device
-        return
+        return False
     found = recipes.of_run(runs.find(resume), words) if resume else recipes.resolve(files, words)
     trainer = found.config.get("trainer") or {}
     devices, nodes = trainer.get("devices", "auto"), trainer.get("num_nodes", 1)
-    if devices in (None, "auto"):
-        words.append("trainer.devices=1")
-    elif nodes != 1 or str(devices).strip("[]") not in ("0", "1") or devices in (0, "0"):
+    if devices not in (None, "auto") and (
+        nodes != 1 or str(devices).strip("[]") not in ("0", "1") or devices in (0, "0")
+    ):
         what = ["--resume", os.fspath(resume)] if resume is not None else files
         command = shlex.join(["genlab", "fit", *what, *words])
         raise RecipeError(
@@ -138,3 +142,4 @@ def _check_devices(files: list[str], words: list[str], resume: Any) -> None:
             "cannot start",
             hint=f"use the command: {command}",
         )
+    return True

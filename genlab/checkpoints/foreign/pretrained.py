@@ -48,7 +48,7 @@ def load_backbone(
 
     Args:
         model: model of timm or genlab, of the wanted geometry.
-        source: True or ``timm`` for timm's weights of this model, else as in `fetch.fetch`.
+        source: True or ``timm`` for timm's weights of this model, else as in `fetching.fetch`.
         take: copy to load if a file contains two, ``online`` (``student``) or ``ema``
             (``teacher``). By default the online one; DINO's teacher; the average of a run with
             averaged weights.

@@ -144,7 +144,7 @@ def packed(root: Path, unlabeled: bool) -> tuple[list[str], dict[str, Packed]]:
     """Classes and parts of a folder of shards, as `folder_scan.scan` gives them for images.
 
     Raises:
-        MissingDataError, BrokenDataError: see `shard_index.read_index`.
+        MissingDataError, BrokenDataError: see `index.read_index`.
     """
     content, parts = read_index(root)
     found = {}
