@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from genlab.errors import RunError
+from genlab.files import replacing
 from genlab.process import new_id
 
 RUN_VARIABLE = "GENLAB_RUN_DIR"  # set before any process is spawned: children share the directory
@@ -210,12 +211,8 @@ def _best(run: Path) -> Path | None:
 
 def write_json(file: Path, content: dict[str, Any]) -> None:
     """Replace a JSON file in one step."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW  # not into what a link names
-    with os.fdopen(os.open(temporary, flags, 0o644), "w") as stream:
-        stream.write(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, file)
+    with replacing(file) as draft:
+        draft.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from genlab.recipes.doors import (
     import_plugins,
     inside,
     load_class,
+    load_named,
     recorded,
     trusted_now,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "import_plugins",
     "inside",
     "load_class",
+    "load_named",
     "merge",
     "name_of",
     "of_run",

@@ -26,6 +26,9 @@ from genlab.process import is_first
 from genlab.recipes import plugins
 from genlab.recipes.class_names import ROOTS, classes, current
 
+# callbacks of Lightning's whose arguments are numbers and words: they open and call nothing
+HARMLESS = ("EarlyStopping", "GradientAccumulationScheduler", "LearningRateMonitor", "Timer")
+
 
 class _State(threading.local):
     """What holds now; a context variable would be lost in a context of Lightning's."""
@@ -181,15 +184,17 @@ def _written(text: str) -> Any:
 
 
 def foreign(node: Any) -> set[str]:
-    """The class names of a mapping that are neither genlab's nor a plugin's."""
+    """The class names of a mapping that are neither genlab's nor a plugin's, nor `HARMLESS`."""
     return {name for name in named(node) if not is_own(name)}
 
 
 def is_own(name: str) -> bool:
-    """Whether a name is that of a class which genlab or a plugin defines for recipes to name.
+    """True if genlab or a plugin defines the class for recipes to name, or it is `HARMLESS`.
 
     The whole path is looked up: what a module of genlab's has imported is not genlab's.
     """
+    if name.removeprefix("lightning.pytorch.callbacks.") in HARMLESS:
+        return True
     known = (classes(package) for package in ROOTS)
     if any(name in own or current(name) in own.values() for own in known):
         return True
@@ -216,11 +221,26 @@ def full_path(name: str, root: type) -> str:
     raise RecipeError(f"unknown class {name}", hint=nearest(name, known))
 
 
-def find_modules(node: Any) -> None:
-    """Put the folders of the user's own classes of a mapping on the path, for their import."""
-    for name in named(node):
-        if "." in name and not name.startswith("genlab."):
-            _extend_path(name.partition(".")[0])
+def load_named(node: Any, root: type = object) -> None:
+    """Load every class that a mapping names in full, so that no other code imports one first.
+
+    The folders of the user's own classes are then on the path.
+
+    Args:
+        node: settings, at any depth.
+        root: class that those of the mapping itself must be or descend from.
+
+    Raises:
+        RecipeError: see `load_class`; also a function.
+    """
+    if isinstance(node, list | tuple):
+        for item in node:
+            load_named(item, root)
+    elif isinstance(node, dict):
+        if "." in str(node.get("class_path", "")):
+            load_class(str(node["class_path"]), root)
+        for value in node.values():
+            load_named(value)
 
 
 def import_plugins(kind: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from genlab.errors import RecipeError
 from genlab.recipes import doors, trust
+from genlab.recipes.class_names import classes, current
 from genlab.recipes.files import read, root
 from genlab.recipes.resolution import (
     COMMAND_LINE,
@@ -19,6 +20,7 @@ from genlab.recipes.resolution import (
     word_to_mapping,
 )
 
+MEASURES = ("OnlineKNN", "PlaneMetrics")  # callbacks whose metrics belong to a measurement
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -43,7 +45,6 @@ def trusting(build: Callable[Concatenate[Recipe, P], T]) -> Callable[Concatenate
 
     @wraps(build)
     def under_trust(recipe: Recipe, *rest: P.args, **more: P.kwargs) -> T:
-        doors.find_modules(recipe.config)
         with doors.inside(recipe.trusted), doors.recorded() as recipe.loaded:
             return build(recipe, *rest, **more)
 
@@ -83,6 +84,8 @@ def from_config(
 ) -> Recipe:
     """The recipe to measure a checkpoint by: its data and seed, genlab's own trainer.
 
+    Of the checkpoint's callbacks the `MEASURES` are kept, if their arguments are numbers.
+
     Args:
         stamp: description of the run in the checkpoint.
         where: name of the checkpoint for messages.
@@ -106,8 +109,26 @@ def from_config(
     ):
         raise RecipeError("the recipe in it names no data, or a seed that is not a number", where)
     doors.check(taken, recipe.trusted)
-    lay(recipe, taken, where)
+    lay(recipe, taken | {"trainer": {"callbacks+": _measures(stored)}}, where)
     for word in words:
         lay(recipe, word_to_mapping(word), COMMAND_LINE)
     expand_callbacks(recipe)
     return recipe
+
+
+def _measures(stored: dict[str, Any]) -> list[dict[str, Any]]:
+    """The callbacks of a checkpoint's recipe that only measure."""
+    trainer = stored.get("trainer")
+    listed = trainer.get("callbacks") if isinstance(trainer, dict) else None
+    own, kept = classes("callbacks"), list[dict[str, Any]]()
+    for item in listed if isinstance(listed, list) else []:
+        path = str(item.get("class_path")) if isinstance(item, dict) else str(item)
+        given = (item.get("init_args") or {}) if isinstance(item, dict) else {}
+        name = next((n for n in MEASURES if path in (n, own[n]) or current(path) == own[n]), None)
+        if name and isinstance(given, dict) and _numbers(given):
+            kept.append({"class_path": own[name], "init_args": dict(given)})
+    return kept
+
+
+def _numbers(given: dict[str, Any]) -> bool:
+    return all(isinstance(value, int | float) for value in given.values())

@@ -15,6 +15,8 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
+from genlab.files import new_file, replacing
+
 FILE = "trust.json"
 KEY_BYTES = 32
 
@@ -46,10 +48,8 @@ def keep(run: Path, names: Collection[str]) -> None:
     listed = sorted(names)
     try:
         text = json.dumps({"names": listed, "signature": _signature(_key(), run, listed)}, indent=2)
-        temporary = run / f".{FILE}.{os.getpid()}.tmp"
-        with os.fdopen(new_file(temporary), "w") as stream:
-            stream.write(text + "\n")
-        os.replace(temporary, run / FILE)
+        with replacing(run / FILE) as draft:
+            draft.write_text(text + "\n")
     except OSError as error:
         print(
             f"the trust list of {run} cannot be kept ({error.strerror}): "
@@ -83,9 +83,3 @@ def _key() -> bytes:
         finally:
             temporary.unlink()
     return file.read_bytes()
-
-
-def new_file(file: Path, mode: int = 0o644) -> int:
-    """A file that was not there, opened for writing."""
-    file.unlink(missing_ok=True)
-    return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)

@@ -14,8 +14,11 @@ from typing import Any, TypeVar
 
 import lightning as L
 import yaml
+from lightning.pytorch.accelerators import Accelerator
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters_context
 from lightning.pytorch.plugins.environments import ClusterEnvironment
+from lightning.pytorch.profilers import Profiler
+from lightning.pytorch.strategies import Strategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from genlab.checkpoints import AtomicCheckpointIO
@@ -23,7 +26,7 @@ from genlab.cluster import launch
 from genlab.errors import CheckpointError, RecipeError, first_line
 from genlab.metrics.step_metrics import StepMetrics
 from genlab.optim import check
-from genlab.recipes import TOP_KEYS, Recipe, load_class, trusting
+from genlab.recipes import TOP_KEYS, Recipe, load_class, load_named, trusting
 from genlab.training import changed_encoder, sources
 from genlab.training.engine.checkpointing import Checkpoints
 from genlab.training.engine.progress import ProgressReport
@@ -37,6 +40,13 @@ from genlab.training.tracking.settings import Tracking
 
 FROM_DATA = ("channels", "num_classes", "image_size")  # filled in where the recipe is silent
 INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"  # for CLASS.load_from_checkpoint
+BASES: dict[str, type] = {  # of the classes that a trainer's settings name
+    "callbacks": L.Callback,
+    "profiler": Profiler,
+    "strategy": Strategy,
+    "accelerator": Accelerator,
+    "plugins": object,
+}
 Kind = TypeVar("Kind", L.LightningModule, L.LightningDataModule)
 
 
@@ -67,6 +77,7 @@ def build(recipe: Recipe, run: Path) -> Lab:
     _quieten()
     ask_for_gpus_once()
     check_groups(recipe)
+    _load_named(recipe)
     settings = {
         group: parse(kind, group, recipe.config.get(group) or {}, recipe)
         for group, kind in GROUPS.items()
@@ -90,6 +101,22 @@ def build(recipe: Recipe, run: Path) -> Lab:
     config = merged_config(recipe, given, taken)
     tracking = Tracking(**settings["track"].made())
     return Lab(recipe, config, model, data, trainer, checkpoints, tracking)
+
+
+def _load_named(recipe: Recipe) -> None:
+    """Load the classes that the settings name by their bases, before a parser imports any."""
+    trainer = recipe.config.get("trainer") or {}
+    for key, value in trainer.items():
+        root = BASES.get(key, object)
+        try:
+            load_named(value, root)
+            for item in _listed(value) if key in BASES else []:
+                if isinstance(item, str) and "." in item:
+                    load_class(item, root)
+        except RecipeError as error:
+            raise RecipeError(f"trainer.{key}: {error}") from error
+    for group in ("model", "data"):
+        load_named(recipe.arguments(group))
 
 
 def _class_of(group: str, root: type[Kind], recipe: Recipe) -> type[Kind]:

@@ -30,7 +30,7 @@ def fit(
         files: recipes, later over earlier.
         overrides: ``key=value`` settings, over all of them.
         resume: run to continue, in place of recipes.
-        one_device: whether ``trainer.devices: auto`` means the first device.
+        one_device: True if ``trainer.devices: auto`` means the first device.
 
     Returns:
         The run directory.

@@ -45,11 +45,9 @@ def begin(lab: Lab, run: Path, checkpoint: Path | None) -> dict[str, Any]:
         named = recipes.foreign(lab.recipe.config) | lab.recipe.loaded
         recipes.trust.keep(run, named)
         text = recipes.dump(lab.recipe, lab.config)
-        temporary = run / ".recipe.yaml.tmp"
-        with os.fdopen(recipes.trust.new_file(temporary), "w") as stream:
-            stream.write(text)
-        runs.write_json(run / "run.json", facts)
-        os.replace(temporary, run / "recipe.yaml")  # now it is a run
+        with replacing(run / "recipe.yaml") as draft:  # at its end this is a run
+            draft.write_text(text)
+            runs.write_json(run / "run.json", facts)
         _write_splits(lab, run)
     return facts
 
