@@ -30,6 +30,8 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         CheckpointError: missing, truncated, not a checkpoint, or containing foreign objects.
     """
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise CheckpointError(f"a run or a checkpoint is a name or a file, not {path!r}")
     try:
         file = runs.checkpoint(Path(path))
     except RunError as error:
@@ -51,8 +53,8 @@ def load(path: str | os.PathLike[str], trust: Collection[str] = ()) -> L.Lightni
     Raises:
         CheckpointError: see `read`; also a class that is not trusted, or weights that do not fit.
     """
-    path = Path(path)
     content = read(path)
+    path = Path(path)
     with recipes.allow(trust):
         spec = described(content, path)
         return restore(build(spec, recipes.trust.of(runs.checkpoint(path))), content, path)

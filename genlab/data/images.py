@@ -125,7 +125,7 @@ class Images(L.LightningDataModule):
 
     def sources(self) -> dict[str, Source]:
         """The images on disk: ``train``, ``test``, and ``val`` if it is given."""
-        raise TypeError(f"{type(self).__name__} must define sources()")
+        raise ValueError(f"{type(self).__name__} has no images: name a data set, such as Digits")
 
     def setup(self, stage: str | None = None) -> None:
         """Read the images and choose the splits, once.

@@ -36,6 +36,8 @@ class TorchvisionImages(Images):
 
     def __init__(self, root: str | None = None, download: bool = True, **kwargs: Any) -> None:
         super().__init__(root, **kwargs)
+        if type(self) is TorchvisionImages:
+            raise ValueError("TorchvisionImages has no images: name a data set, such as MNIST")
         self.download = download
         self._read: dict[str, Pictures] = {}  # what prepare_data read, for setup
 

@@ -30,6 +30,9 @@ from genlab.recipes.class_names import ROOTS, classes, current
 HARMLESS = ("EarlyStopping", "GradientAccumulationScheduler", "LearningRateMonitor", "Timer")
 
 
+_announced: set[str] = set()  # plugins whose declaring file has been printed
+
+
 class _State(threading.local):
     """What holds now; a context variable would be lost in a context of Lightning's."""
 
@@ -291,7 +294,8 @@ def _broken(module: str, error: Exception) -> RecipeError:
 def _extend_path(package: str) -> None:
     """The working directory and a plugin's project, behind all that is installed."""
     plugin = plugins.declared().get(package)
-    if plugin is not None and package not in sys.modules and is_first():
+    if plugin is not None and package not in _announced | sys.modules.keys() and is_first():
+        _announced.add(package)
         print(f"plugin {package}: declared by {plugin.source}", file=sys.stderr)
     for place in [os.getcwd(), *(plugins.places(plugin.home) if plugin else [])]:
         if place not in sys.path:

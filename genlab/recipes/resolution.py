@@ -228,7 +228,8 @@ def check_keys(recipe: Recipe) -> None:
             if valid is not None and key not in valid:
                 where = f"{recipe.origin(f'{group}.init_args.{key}')}, {group}.{key}"
                 short = path.rpartition(".")[2]
-                raise RecipeError(f"{short} has no argument {key}", where, nearest(key, valid))
+                known = valid | ({"lr", "weight_decay"} if "optimizer" in valid else set())
+                raise RecipeError(f"{short} has no argument {key}", where, nearest(key, known))
 
 
 def dump(recipe: Recipe, config: dict[str, Any] | None = None) -> str:

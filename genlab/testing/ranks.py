@@ -144,6 +144,7 @@ def _answer(job: bytes) -> tuple[bool, Any]:
         os.environ.update(own)
         function, rank, world, rendezvous, arguments = pickle.loads(program)
         distributed.join(rendezvous, rank, world)
+        distributed.all_reduce_sum(torch.zeros(()))  # a short program would leave others unjoined
         torch.manual_seed(0)
         content = io.BytesIO()
         torch.save(_found(function)(rank, world, *arguments), content)

@@ -40,11 +40,13 @@ class EarlyEnd(Exception):
 @contextmanager
 def input_errors(recipe: Recipe) -> Iterator[None]:
     """Turn a refusal by data or model into an input error with its place."""
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
     try:
         yield
     except RecipeError:
         raise
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, MisconfigurationException) as error:
         from genlab.training.refusals import place_of
 
         lines = _lines(error)

@@ -171,6 +171,8 @@ def _prepare(lab: Lab, checkpoint: Path | None) -> None:
         lab.data.prepare_data()
         lab.data.setup("fit")
         loader = lab.data.train_dataloader()
+        if not hasattr(loader, "check_state"):  # of a plain LightningDataModule
+            _check_batch(next(iter(loader)), type(lab.data).__name__)
         if checkpoint is not None and hasattr(loader, "check_state"):
             from genlab.checkpoints import read, restore
 
@@ -180,6 +182,17 @@ def _prepare(lab: Lab, checkpoint: Path | None) -> None:
                 loader.check_state(one)
     _say_notes(lab.recipe)
     _say_batch(lab)
+
+
+def _check_batch(batch: Any, name: str) -> None:
+    """Refuse batches that no method of genlab reads.
+
+    Raises:
+        ValueError: one is not a mapping with images.
+    """
+    if not isinstance(batch, dict) or not {"image", "views", "labeled"} & batch.keys():
+        kind = type(batch).__name__
+        raise ValueError(f"{name}: a batch is a {kind}, not a mapping with image or views")
 
 
 def _say_batch(lab: Lab) -> None:

@@ -37,7 +37,7 @@ class Arguments:
         """The arguments with the objects that a ``class_path`` among them names."""
         parser = self._parser  # jsonargparse renamed it in 4.49
         make = getattr(parser, "instantiate", None) or parser.instantiate_classes
-        return dict(make(self._parsed)[self.group])
+        return dict(make(self._parsed).get(self.group) or {})
 
 
 def parse(kind: type, group: str, given: dict[str, Any], recipe: Recipe) -> Arguments:
@@ -67,7 +67,7 @@ def parse(kind: type, group: str, given: dict[str, Any], recipe: Recipe) -> Argu
         parsed = parser.parse_object({group: copy.deepcopy(given)})  # parsing changes it
     except argparse.ArgumentError as error:
         raise _explained(error, kind, group, given, recipe) from None
-    found = plain(parsed[group])
+    found = plain(parsed.get(group) or {})  # a constructor may have no arguments
     check(found, recipe.trusted)  # again: parsing turns strings into mappings
     return Arguments(group, found, parser, parsed)
 

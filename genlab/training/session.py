@@ -73,7 +73,7 @@ def fit(
     from genlab.training.endings import INTERRUPTED, EarlyEnd
     from genlab.training.isolation import restored
 
-    files = [] if recipe is None else [os.fspath(recipe)]
+    files = [] if recipe is None else [_path(recipe)]
     words = as_words(settings)
     with restored():
         launch.check()
@@ -104,12 +104,22 @@ def recipe(name: str | os.PathLike[str], settings: Settings = None) -> Recipe:
     return found
 
 
+def _path(name: str | os.PathLike[str]) -> str:
+    if not isinstance(name, str | os.PathLike) or not os.fspath(name):
+        raise RecipeError(f"a recipe is a name or a file, not {name!r}")
+    return os.fspath(name)
+
+
 def as_words(settings: Settings) -> list[str]:
     """``{"model.lr": 1e-3}`` -> ``["model.lr=0.001"]``.
 
     Raises:
         RecipeError: a value that no recipe can hold.
     """
+    if settings is not None and not isinstance(settings, Mapping):
+        raise RecipeError(
+            f"settings must be a mapping such as {{'model.lr': 1e-3}}, not {settings!r}"
+        )
     words = []
     for key, value in (settings or {}).items():
         try:
