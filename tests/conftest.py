@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch: forks and programs then compute the same bits
+
 import torch
 
 from genlab.testing.ranks import Ranks
