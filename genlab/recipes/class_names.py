@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ast
+import json
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from genlab.errors import RecipeError, nearest
 from genlab.recipes import plugins
@@ -129,3 +133,37 @@ def parameters(group: str, path: str) -> set[str] | None:
         if init.args.kwarg is None:
             return names
     return names
+
+
+def named(node: Any) -> set[str]:
+    """Class names anywhere in a recipe's mapping: in long and in short form, and inside strings.
+
+    The parser of arguments reads strings as YAML, so a string may hold a mapping.
+    """
+    found: set[str] = set()
+    if isinstance(node, str):
+        return named(_written(node))
+    if isinstance(node, list | tuple):
+        return found.union(*(named(item) for item in node))
+    if isinstance(node, dict):
+        found |= {str(node["class_path"])} if node.get("class_path") is not None else set()
+        for key, value in node.items():
+            found |= named(value)
+            items = value if isinstance(value, list) else [value]
+            if str(key).rstrip("+") in ("callbacks", "plugins"):
+                found |= {item for item in items if isinstance(item, str)}
+            if str(key) in ("profiler", "logger", "strategy", "accelerator"):
+                found |= {item for item in items if isinstance(item, str) and "." in item}
+    return found
+
+
+def _written(text: str) -> Any:
+    """The mapping or list that a string holds; None for any other string."""
+    for read in (yaml.safe_load, json.loads):
+        try:
+            content = read(text)
+        except (ValueError, RecursionError, yaml.YAMLError, AttributeError, TypeError):
+            continue
+        if isinstance(content, dict | list):
+            return content
+    return None

@@ -10,7 +10,6 @@ is done, however deep, is treated so.
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 import threading
@@ -19,17 +18,13 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-import yaml
-
 from genlab.errors import RecipeError, first_line, nearest
 from genlab.process import is_first
 from genlab.recipes import plugins
-from genlab.recipes.class_names import ROOTS, classes, current
+from genlab.recipes.class_names import ROOTS, classes, current, named
 
 # callbacks of Lightning's whose arguments are numbers and words: they open and call nothing
 HARMLESS = ("EarlyStopping", "GradientAccumulationScheduler", "LearningRateMonitor", "Timer")
-
-
 _announced: set[str] = set()  # plugins whose declaring file has been printed
 
 
@@ -152,40 +147,6 @@ def check(node: Any, trusted: Collection[str] | None) -> None:
         admit(name, trusted)
 
 
-def named(node: Any) -> set[str]:
-    """Class names anywhere in a recipe's mapping: in long and in short form, and inside strings.
-
-    The parser of arguments reads strings as YAML, so a string may hold a mapping.
-    """
-    found: set[str] = set()
-    if isinstance(node, str):
-        return named(_written(node))
-    if isinstance(node, list | tuple):
-        return found.union(*(named(item) for item in node))
-    if isinstance(node, dict):
-        found |= {str(node["class_path"])} if node.get("class_path") is not None else set()
-        for key, value in node.items():
-            found |= named(value)
-            items = value if isinstance(value, list) else [value]
-            if str(key).rstrip("+") in ("callbacks", "plugins"):
-                found |= {item for item in items if isinstance(item, str)}
-            if str(key) in ("profiler", "logger", "strategy", "accelerator"):
-                found |= {item for item in items if isinstance(item, str) and "." in item}
-    return found
-
-
-def _written(text: str) -> Any:
-    """The mapping or list that a string holds; None for any other string."""
-    for read in (yaml.safe_load, json.loads):
-        try:
-            content = read(text)
-        except (ValueError, RecursionError, yaml.YAMLError, AttributeError, TypeError):
-            continue
-        if isinstance(content, dict | list):
-            return content
-    return None
-
-
 def foreign(node: Any) -> set[str]:
     """The class names of a mapping that are neither genlab's nor a plugin's, nor `HARMLESS`."""
     return {name for name in named(node) if not is_own(name)}
@@ -246,15 +207,19 @@ def load_named(node: Any, root: type = object) -> None:
             load_named(value)
 
 
-def import_plugins(kind: str) -> None:
+def import_plugins(kind: str, name: str) -> None:
     """Import the modules of every plugin's folder, which may register models with timm.
+
+    Where a file gives the name, only those whose text has it.
 
     Args:
         kind: the folder's name, ``networks``.
+        name: model that is looked for.
     """
     for plugin in plugins.declared().values():
-        for module in plugins.files(plugin, kind):
-            _import(module, module)
+        for module, file in plugins.files(plugin, kind).items():
+            if _now.trusted is None or name in file.read_text(encoding="utf-8", errors="replace"):
+                _import(module, module)
 
 
 def _import(module: str, path: str) -> ModuleType:

@@ -121,3 +121,22 @@ def test_files_named_like_libraries_are_not_imported(lab: str, here: Here) -> No
     assert not list(here.folder.glob("*ED"))
     subprocess.run([sys.executable, "-c", "import netrc"], cwd=here.folder, check=True)
     assert (here.folder / "TRAPPED").exists()  # the control
+
+
+def test_an_entry_point_of_an_installed_package_declares_too(
+    lab: str, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here.folder / "pyproject.toml").unlink()
+    facts = here.folder / f"{lab}_dist-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {lab}-dist\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text(f"[genlab.plugins]\nmine = {lab}\n")
+    assert plugins.declared() == {}
+    monkeypatch.setattr(sys, "path", [*sys.path, str(here.folder)])
+    plugins._declared.cache_clear()
+    found = plugins.declared()[lab]
+    assert (found.source, found.folder) == (f"{lab}-dist's entry points", here.folder / lab)
+    assert recipes.classes("methods")["Mine"] == f"{lab}.methods.mine.Mine"
+    monkeypatch.setenv("GENLAB_PLUGINS", "")
+    assert plugins.declared() == {}
+    plugins._declared.cache_clear()

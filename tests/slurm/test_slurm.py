@@ -199,6 +199,25 @@ def test_a_disturbed_job_ends_with_the_weights_of_an_undisturbed_one(
     assert not [name for name in left if "hpc_ckpt" in name or name.endswith(("tmp", "failures"))]
 
 
+def test_a_class_of_the_users_own_survives_a_requeue_without_a_plugin(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (cluster.folder / "requeued.py").write_text(
+        "from genlab.methods import VAE\nclass Mine(VAE): pass\n"
+    )
+    job = cluster.submit("vae/digits", "model=requeued.Mine", "--time", "9", OFF, SLOW % 0.05,
+                         "trainer.max_steps=300", "checkpoint.every_n_steps=5")  # fmt: skip
+    wait(lambda: cluster.step(job) > 0, 90 * PATIENCE, "training")
+    cluster.said("scontrol", "requeue", job)
+    wait(lambda: cluster.runs_anew(job, 0), 90 * PATIENCE, "restart")
+    assert cluster.end(job) == "COMPLETED", cluster.log(job)
+    assert "continuing" in cluster.log(job)
+    kept = json.loads((cluster.run_of(job) / "trust.json").read_text())["names"]
+    assert kept == ["requeued.Mine", "tests.programs.Slow"]
+    assert (cluster.run_of(job) / "metrics.json").is_file()
+
+
 def test_a_program_that_always_fails_at_a_step_is_tried_three_times(
     cluster: Cluster, limited: str
 ) -> None:

@@ -66,7 +66,7 @@ def named_class(name: str) -> Named | None:
             return Named(kind, {key: int(value) for key, value in found.groupdict().items()})
     if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", name) or name in plugin_classes():
         return Named(recipes.load_class(plugin_classes().get(name, name), nn.Module), {})
-    recipes.import_plugins("networks")
+    recipes.import_plugins("networks", name.partition(".")[0])
     if timm.is_model(name.partition(".")[0]):
         return None
     own = (example for example, _, _ in FAMILIES)
