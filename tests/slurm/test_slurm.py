@@ -278,7 +278,7 @@ def test_srun_by_hand_is_checked_before_anything_waits(cluster: Cluster) -> None
 def test_a_batch_script_is_part_of_its_job_and_a_shell_is_not(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    asks = f"{shlex.quote(sys.executable)} -c 'from genlab import runs; print(process.in_job())'"
+    asks = f"{shlex.quote(sys.executable)} -c 'from genlab import process; print(process.in_job())'"
     log = tmp_path / "log"
     cluster.said("sbatch", "--wait", "-o", str(log), "--wrap", f"{asks}; srun {asks}")
     assert log.read_text().split() == ["True", "True"]
