@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
@@ -60,6 +61,15 @@ def check_names(
             colon = ":" in str(name)  # in YAML {a:1} is a name without a value
             hint = "missing space after ':'" if colon else nearest(str(name), names)
             raise ValueError(f"{what} has no {kind} {name!r}; {hint}")
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn what a method or its data refuses into an input error."""
+    try:
+        yield
+    except ValueError as error:
+        raise RecipeError(str(error)) from None
 
 
 def first_line(error: BaseException) -> str:

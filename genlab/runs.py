@@ -204,6 +204,12 @@ def checkpoint(path: str | Path) -> Path:
     return file
 
 
+def picture(checkpoint: Path, name: str) -> Path:
+    """Path of an image made from a checkpoint: in its run's ``pictures/``, else next to it."""
+    run = checkpoint.parent.parent
+    return (run / "pictures" if is_run(run) else checkpoint.parent) / name
+
+
 def _best(run: Path) -> Path | None:
     best = run / "checkpoints" / "best.ckpt"
     return best if best.is_file() and whole(best) else newest(run)

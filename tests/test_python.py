@@ -31,6 +31,7 @@ def state() -> tuple[object, ...]:
     return (
         random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist(),  # noqa: NPY002
         torch.get_num_threads(), torch.get_float32_matmul_precision(), dict(os.environ), handlers,
+        list(sys.path),
         signal.pthread_sigmask(signal.SIG_BLOCK, ()), torch.are_deterministic_algorithms_enabled(),
     )  # fmt: skip
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from genlab import runs
 from genlab.cli.arguments import split_words
-from genlab.cli.text import refusals
-from genlab.errors import RecipeError, RunError
+from genlab.errors import RecipeError, RunError, refusals
 from genlab.files import replacing
 from genlab.training.opened import open_run
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from genlab import runs
-from genlab.cli.text import refusals, target_of
-from genlab.errors import CheckpointError, RecipeError, RunError
+from genlab.cli.text import target_of
+from genlab.errors import CheckpointError, RecipeError, RunError, refusals
 from genlab.training.opened import open_run
 
 

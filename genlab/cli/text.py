@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json as json_format
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from genlab import runs
-from genlab.errors import RecipeError
 
 
 def report(file: Path, figures: dict[str, Any], as_json: bool) -> None:
@@ -27,19 +24,6 @@ def report(file: Path, figures: dict[str, Any], as_json: bool) -> None:
         )
 
 
-@contextmanager
-def refusals() -> Iterator[None]:
-    """Turn what a method refuses into an input error."""
-    try:
-        yield
-    except ValueError as error:
-        raise RecipeError(str(error)) from None
-
-
 def target_of(out: str | None, file: Path, name: str) -> Path:
     """Path of a result: as given, else in the run's ``pictures/``, else next to the checkpoint."""
-    if out is not None:
-        return Path(out)
-    run = file.parent.parent
-    folder = run / "pictures" if runs.is_run(run) else file.parent
-    return folder / name
+    return runs.picture(file, name) if out is None else Path(out)

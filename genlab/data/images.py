@@ -159,11 +159,6 @@ class Images(L.LightningDataModule):
         return {name: source.index[rows].numpy() for name, (source, rows) in self._parts.items()}
 
     @property
-    def split_indices(self) -> dict[str, np.ndarray]:
-        """See `splits`."""
-        return self.splits()
-
-    @property
     def class_counts(self) -> list[int]:
         """Number of training images of each class (after ``limit``, or of ``labels``)."""
         self.setup()
@@ -191,8 +186,7 @@ class Images(L.LightningDataModule):
             ValueError: it cannot be divided, or exceeds the training set.
         """
         self.setup()
-        name = "train"
-        source, rows = self._form(name) if self.binarize == "fixed" else self._parts[name]
+        source, rows = self._form("train") if self.binarize == "fixed" else self._parts["train"]
         world = self.trainer.world_size if self.trainer else distributed.world_size()
         parts = self.trainer.accumulate_grad_batches if self.trainer else 1
         if self.batch_size % (world * parts):
@@ -219,9 +213,7 @@ class Images(L.LightningDataModule):
         """Test images in order."""
         return self.bank_dataloader("test", shard=True)
 
-    def predict_dataloader(self) -> EvalLoader:
-        """Test images in order."""
-        return self.test_dataloader()
+    predict_dataloader = test_dataloader
 
     def bank_dataloader(
         self,

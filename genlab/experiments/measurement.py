@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from genlab import runs
 from genlab.contracts import Samples
-from genlab.errors import RecipeError, RunError
+from genlab.errors import RecipeError, RunError, refusals
 from genlab.training.opened import figures_of, open_run
 from genlab.training.record import finite
 from genlab.training.session import Settings, as_words
@@ -102,11 +101,11 @@ def examine(
     if judge and not isinstance(lab.model, Samples):
         raise RecipeError(f"{type(lab.model).__name__} does not sample; --judge requires samples")
     found = Evaluation(lab, file)
-    with _input_errors():
+    with refusals():
         by = open_judge(judge, device) if judge else None
     found.metrics |= figures_of(lab, "test")
     lab.model.to(device)
-    with _input_errors():
+    with refusals():
         shown = list(shots) if shots is not None else None
         metrics, features = representation(lab.model, lab.data, k, temperature, shown)
         found.metrics |= {key: finite(value) for key, value in metrics.items()}
@@ -116,25 +115,13 @@ def examine(
     return found
 
 
-@contextmanager
-def _input_errors() -> Iterator[None]:
-    """Turn what a method refuses into an input error."""
-    try:
-        yield
-    except ValueError as error:
-        raise RecipeError(str(error)) from None
-
-
-def place(file: Path, name: str) -> Path:
-    """Path of a result of a checkpoint: in its run's ``pictures/``, else next to it."""
-    run = file.parent.parent
-    return (run / "pictures" if runs.is_run(run) else file.parent) / name
-
-
 def _draw(found: Evaluation, features: Any, tsne: bool) -> Path:
     from genlab.evaluation.scatter_plot import scatter
 
-    target, title = place(found.file, "embedding.png"), f"{found.lab.recipe.name}: test features"
+    target, title = (
+        runs.picture(found.file, "embedding.png"),
+        f"{found.lab.recipe.name}: test features",
+    )
     names = list(getattr(found.lab.data, "classes", ()))
     try:
         return scatter(features, target, title, tsne, names=names)
@@ -153,5 +140,5 @@ def _judge(found: Evaluation, by: Any, samples: int, reference: str) -> None:
         metrics, images = judge(found.lab.model, by, found.lab.data, samples, reference)
     for message in dict.fromkeys(str(one.message) for one in caught):
         print(f"warning: {message}", file=sys.stderr)
-    found.pictures.append(save(images, place(found.file, "neighbours.png"), COLUMNS))
+    found.pictures.append(save(images, runs.picture(found.file, "neighbours.png"), COLUMNS))
     found.metrics |= {key: finite(value) for key, value in metrics.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from genlab.internals import missing
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from lightning.pytorch.profilers import Profiler
 
 T = TypeVar("T")
+INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"  # for CLASS.load_from_checkpoint
 SIGTERM_BROADCAST = "_broadcast_sigterm_tensor"
 
 
@@ -161,6 +163,22 @@ def take_class_path(arguments: dict[str, Any]) -> str | None:
     """Take the class that LightningCLI writes among a method's hyper-parameters out of them."""
     arguments.pop("_instantiator", None)
     return arguments.pop("_class_path", None)
+
+
+def constructing(arguments: dict[str, Any]) -> AbstractContextManager[None]:
+    """Arguments that ``save_hyperparameters`` keeps, with the class, of what is built meanwhile.
+
+    Lightning's own command line does so (``_given_hyperparameters_context``, 2.6.0 to 2.6.6):
+    ``CLASS.load_from_checkpoint`` then finds the class and the recipe's plain values. A Lightning
+    without it keeps the constructor's arguments, which are the same but for objects.
+
+    Args:
+        arguments: names and plain values, ``_class_path`` among them.
+    """
+    from lightning.pytorch.core.mixins import hparams_mixin
+
+    given = getattr(hparams_mixin, "_given_hyperparameters_context", None)
+    return nullcontext() if given is None else given(arguments, INSTANTIATOR)
 
 
 def outside_cli(function: Callable[..., T], *args: Any) -> T:

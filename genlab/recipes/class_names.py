@@ -159,6 +159,8 @@ def named(node: Any) -> set[str]:
 
 def _written(text: str) -> Any:
     """The mapping or list that a string holds; None for any other string."""
+    if ":" not in text:  # no mapping without one
+        return None
     for read in (yaml.safe_load, json.loads):
         try:
             content = read(text)

@@ -60,7 +60,7 @@ def _declared(here: Path, variable: str | None) -> dict[str, Plugin]:
         named += [(name, str(file), file.parent) for name in _listed(file)]
     for point in entry_points(group=GROUP):
         source = f"{point.dist.name}'s entry points" if point.dist else "an entry point"
-        named.append((point.value.partition(":")[0], source, here))
+        named.append((point.value.partition(":")[0].partition(".")[0], source, here))
     found: dict[str, Plugin] = {}
     for name, source, home in named:
         if not str(name).isidentifier() or name == "genlab":

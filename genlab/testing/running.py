@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -155,7 +156,9 @@ def quiet_trainer(folder: Path, *callbacks: L.Callback, **options: Any) -> L.Tra
     settings["enable_checkpointing"] = any(isinstance(c, Checkpoint) for c in callbacks)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    return L.Trainer(default_root_dir=folder, callbacks=list(callbacks), **settings | options)
+    with warnings.catch_warnings():  # where Slurm is installed, Lightning recommends srun
+        warnings.filterwarnings("ignore", "The `srun` command is available")
+        return L.Trainer(default_root_dir=folder, callbacks=list(callbacks), **settings | options)
 
 
 @contextmanager

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 import lightning as L
 import yaml
 from lightning.pytorch.accelerators import Accelerator
-from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters_context
 from lightning.pytorch.plugins.environments import ClusterEnvironment
 from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.strategies import Strategy
@@ -24,6 +23,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from genlab.checkpoints import AtomicCheckpointIO
 from genlab.cluster import launch
 from genlab.errors import CheckpointError, RecipeError, first_line
+from genlab.internals import lightning_parts
 from genlab.metrics.step_metrics import StepMetrics
 from genlab.optim import check
 from genlab.recipes import TOP_KEYS, Recipe, load_class, load_named, trusting
@@ -39,7 +39,6 @@ from genlab.training.refusals import GROUPS, check_groups, place, place_of
 from genlab.training.tracking.settings import Tracking
 
 FROM_DATA = ("channels", "num_classes", "image_size")  # filled in where the recipe is silent
-INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"  # for CLASS.load_from_checkpoint
 BASES: dict[str, type] = {  # of the classes that a trainer's settings name
     "callbacks": L.Callback,
     "profiler": Profiler,
@@ -132,7 +131,7 @@ def _class_of(group: str, root: type[Kind], recipe: Recipe) -> type[Kind]:
 def _make(kind: type[Kind], arguments: Arguments) -> Kind:
     """An object whose hyper-parameters are the recipe's plain values, for a checkpoint."""
     own = {"_class_path": f"{kind.__module__}.{kind.__qualname__}"} | arguments.plain
-    with _given_hyperparameters_context(own, INSTANTIATOR):
+    with lightning_parts.constructing(own):
         return kind(**arguments.made())
 
 

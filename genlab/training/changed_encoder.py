@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable
 from typing import Any
 
-from genlab import process
 from genlab.networks.autoencoders.conv import ConvEncoder
 from genlab.networks.encoders.backbones import surplus
 from genlab.networks.encoders.factory import encoder
@@ -19,7 +17,7 @@ PLAIN: dict[str, Callable[..., Any]] = {"conv": ConvEncoder, "mlp": mlp}
 
 
 def drop_surplus(recipe: Recipe) -> None:
-    """Drop arguments of the former encoder that the present one does not take; report them.
+    """Drop arguments of the former encoder that the present one does not take; note them.
 
     Args:
         recipe: its ``model.encoder_kwargs`` are changed in place.
@@ -37,6 +35,6 @@ def drop_surplus(recipe: Recipe) -> None:
         channels, size = arguments.get("channels", 3), arguments.get("image_size", 32)
         dropped = surplus(name, channels, size, its, older)
     arguments["encoder_kwargs"] = {k: v for k, v in given.items() if k not in dropped}
-    if dropped and process.is_first():
+    if dropped:
         lost = ", ".join(f"{key} {given[key]!r}" for key in dropped)
-        print(f"model.encoder={name}: {lost} of {recipe.name} no longer applies", file=sys.stderr)
+        recipe.notes.append(f"model.encoder={name}: {lost} of {recipe.name} no longer applies")

@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ def restored() -> Iterator[None]:
     """Put back, at the end of this block, everything global that a training sets.
 
     These are the generators of Python, NumPy and torch, torch's threads and arithmetic switches,
-    the environment, signal handlers, warning filters and Lightning's loggers.
+    the environment, the modules' path, signal handlers, warning filters and Lightning's loggers.
     """
     with contextlib.ExitStack() as after:
         after.enter_context(warnings.catch_warnings())
@@ -29,6 +30,7 @@ def restored() -> Iterator[None]:
         after.enter_context(_handlers())
         after.enter_context(_generators())
         after.enter_context(_switches())
+        after.callback(sys.path.__setitem__, slice(None), list(sys.path))
         for name in LOGGERS:
             after.callback(logging.getLogger(name).setLevel, logging.getLogger(name).level)
         yield

@@ -57,12 +57,12 @@ SLURM_FACTS = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLU
 
 
 def _write_splits(lab: Lab, run: Path) -> None:
-    indices = getattr(lab.data, "split_indices", None)
-    if indices is not None and not (run / "splits.npz").exists():
+    splits = getattr(lab.data, "splits", None)
+    if splits is not None and not (run / "splits.npz").exists():
         import numpy as np
 
         with replacing(run / "splits.npz") as draft, draft.open("wb") as file:
-            np.savez_compressed(file, **indices)
+            np.savez_compressed(file, **splits())
     labels = getattr(lab.data, "label_record", None)
     if labels is not None and not (run / "labels.json").exists():
         runs.write_json(run / "labels.json", labels)

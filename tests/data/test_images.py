@@ -60,7 +60,7 @@ def test_splits_are_disjoint_stratified_and_fixed_by_their_own_seed() -> None:
         "train": 1297, "val": 200, "test": 300,
     }  # fmt: skip
     assert sorted(np.concatenate(list(parts.values()))) == list(range(1797))
-    other = Digits(val_size=200, split_seed=1).split_indices
+    other = Digits(val_size=200, split_seed=1).splits()
     assert not np.array_equal(other["val"], parts["val"])
     np.testing.assert_array_equal(other["test"], parts["test"])
     np.testing.assert_array_equal(Digits(val_size=200, seed=5).splits()["val"], parts["val"])

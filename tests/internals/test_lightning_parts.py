@@ -277,3 +277,19 @@ def test_a_part_that_another_version_lacks_is_named() -> None:
     ):
         with pytest.raises(InputError, match=rf"lightning [\d.]+ is not supported: .*{name}"):
             function()
+
+
+def test_constructing_gives_hyper_parameters_with_the_class() -> None:
+    with parts.constructing({"_class_path": "a.Line", "lr": 0.5}):
+        line = Line(lr=0.1)
+    assert line.hparams["lr"] == 0.5
+    assert parts.take_class_path(dict(line.hparams)) == "a.Line"
+    assert Line(lr=0.1).hparams == {"lr": 0.1, "automatic": True}
+
+
+def test_constructing_without_it_keeps_the_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lightning.pytorch.core.mixins import hparams_mixin
+
+    monkeypatch.delattr(hparams_mixin, "_given_hyperparameters_context")
+    with parts.constructing({"_class_path": "a.Line", "lr": 0.5}):
+        assert Line(lr=0.1).hparams["lr"] == 0.1

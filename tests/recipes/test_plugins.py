@@ -123,14 +123,15 @@ def test_files_named_like_libraries_are_not_imported(lab: str, here: Here) -> No
     assert (here.folder / "TRAPPED").exists()  # the control
 
 
+@pytest.mark.parametrize("value", ["{}", "{}.plugin", "{}.plugin:register"])
 def test_an_entry_point_of_an_installed_package_declares_too(
-    lab: str, here: Here, monkeypatch: pytest.MonkeyPatch
+    lab: str, here: Here, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     (here.folder / "pyproject.toml").unlink()
     facts = here.folder / f"{lab}_dist-1.0.dist-info"
     facts.mkdir()
     (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {lab}-dist\nVersion: 1.0\n")
-    (facts / "entry_points.txt").write_text(f"[genlab.plugins]\nmine = {lab}\n")
+    (facts / "entry_points.txt").write_text(f"[genlab.plugins]\nmine = {value.format(lab)}\n")
     assert plugins.declared() == {}
     monkeypatch.setattr(sys, "path", [*sys.path, str(here.folder)])
     plugins._declared.cache_clear()
