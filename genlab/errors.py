@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+
+FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE}  # the machine's
 
 
 class InputError(ValueError):
@@ -28,6 +31,45 @@ class CheckpointError(InputError):
 
 class SlurmError(RunError):
     """Slurm refused, or the launch does not fit the job; the message says what would work."""
+
+
+class DiskError(OSError):
+    """A full or failing disk: nobody's input; the message says what happened and what is kept."""
+
+
+def cannot_write(target: object, error: OSError, hint: str = "") -> Exception:
+    """The error to report for a file that cannot be written: the machine's or the user's.
+
+    Args:
+        target: the file or folder.
+        error: the system's.
+        hint: advice for the user, where it is the user's.
+    """
+    what = f"cannot write {target}: {reason(error)}"
+    if error.errno in FAULTS:
+        return DiskError(f"{what}; what was there is kept")
+    return RunError("\n".join(line for line in (what, hint) if line))
+
+
+def fault_of(error: BaseException | None) -> OSError | None:
+    """The machine's fault behind an error, such as a full disk; None where there is none."""
+    seen = set[int]()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, DiskError) or (isinstance(error, OSError) and error.errno in FAULTS):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def told(error: OSError) -> str:
+    """A fault in one line: what the system says, and of which file."""
+    return reason(error) + (f": {error.filename}" if error.filename else "")
+
+
+def reason(error: OSError) -> str:
+    """The system's text of an error, without its number and file."""
+    return error.strerror or first_line(error)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, BinaryIO
+
+MOST_TEXT = 64 * 2**20  # bytes of a file of settings or figures that are read
 
 
 @contextmanager
@@ -18,9 +23,13 @@ def replacing(target: Path, sync: bool = False) -> Iterator[Path]:
     Args:
         target: the file to replace, in a folder that exists.
         sync: True to have the content on the disk before the name.
+
+    Raises:
+        OSError: writing failed, or the target is a folder, a pipe or a device elsewhere.
     """
-    device = target.is_relative_to("/dev") or not target.is_symlink()
-    if device and target.exists() and not target.is_file():
+    followed = target.is_relative_to("/dev") or not target.is_symlink()  # /dev/stdout is a link
+    if followed and target.exists() and not target.is_file():
+        _check_device(target)
         yield target
         return
     draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -35,6 +44,61 @@ def replacing(target: Path, sync: bool = False) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
+def _check_device(target: Path) -> None:
+    """Refuse what is not a file, except devices below /dev."""
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(target))
+    if not target.is_relative_to("/dev"):
+        raise OSError(errno.EINVAL, f"it is {kind_of(target)}", str(target))
+
+
+@contextmanager
+def rewriting(target: Path, sync: bool = False) -> Iterator[BinaryIO]:
+    """As `replacing`, with the new file opened.
+
+    A library that writes to it may turn a full disk into an error of its own, as torch does:
+    raised is the first one of the file itself.
+
+    Raises:
+        OSError: see `replacing`.
+    """
+    with replacing(target, sync) as draft, draft.open("wb") as file:
+        noted = _Noted(file)
+        try:
+            yield noted  # type: ignore[misc]
+        except Exception:
+            if noted.error is None:
+                raise
+            raise noted.error from None
+
+
+class _Noted:
+    """A file opened for writing that remembers the first error of the system."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        """Write, and note why it fails."""
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+    def flush(self) -> None:
+        """Flush, and note why it fails."""
+        try:
+            self.file.flush()
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.file, name)
+
+
 def new_file(file: Path, mode: int = 0o666) -> int:
     """A file that was not there, opened for writing; a link of its name is removed, not followed.
 
@@ -44,3 +108,33 @@ def new_file(file: Path, mode: int = 0o666) -> int:
     """
     file.unlink(missing_ok=True)
     return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+
+
+def kind_of(path: Path) -> str:
+    """``a pipe``, ``a device`` ...: what there is in place of a file."""
+    mode = os.stat(path).st_mode
+    kinds = (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket")
+    return next((name for test, name in kinds if test(mode)), "a device")
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what would be read without end, or wait for a writer: pipes and devices.
+
+    Raises:
+        OSError: it is one, or it is not there.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, f"it is {kind_of(path)}, not a file", str(path))
+
+
+def text_of(file: Path) -> str:
+    """The text of a small file, without a byte order mark.
+
+    Raises:
+        OSError: not a file, or one of more than 64 MiB.
+        UnicodeDecodeError: not UTF-8.
+    """
+    check_regular(file)
+    if file.stat().st_size > MOST_TEXT:
+        raise OSError(errno.EINVAL, f"it has more than {MOST_TEXT:,} bytes", str(file))
+    return file.read_text(encoding="utf-8-sig")

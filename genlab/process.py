@@ -35,7 +35,7 @@ def new_id() -> str:
     id (all tasks see the same), else the time and four random letters.
     """
     environ = os.environ
-    if ID_VARIABLE in environ:
+    if environ.get(ID_VARIABLE):
         return environ[ID_VARIABLE]
     if in_job() and "SLURM_ARRAY_JOB_ID" in environ:
         return f"slurm-{environ['SLURM_ARRAY_JOB_ID']}_{environ['SLURM_ARRAY_TASK_ID']}"

@@ -13,13 +13,16 @@ import os
 import shutil
 import time
 import zipfile
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from genlab.errors import RunError
-from genlab.files import replacing
+from genlab.errors import RunError, cannot_write
+from genlab.files import check_regular, replacing, text_of
 from genlab.process import new_id
 
+FOLDERS = ("checkpoints", "pictures")
 RUN_VARIABLE = "GENLAB_RUN_DIR"  # set before any process is spawned: children share the directory
 
 
@@ -45,27 +48,47 @@ def make(path: Path) -> Path:
         RunError: the place cannot be written.
     """
     try:
-        for folder in ("checkpoints", "pictures"):
-            (path / folder).mkdir(parents=True, exist_ok=True)
-        probe = path / ".writable"
+        for folder in FOLDERS:
+            _make_folder(path / folder)
+        probe = path / f".writable.{os.getpid()}.tmp"
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise RunError(
-            f"cannot write the run directory {path}: {error.strerror}\n"
-            "choose another place with track.runs=DIR"
-        ) from None
+        drop_empty(path)
+        hint = "choose another place with track.runs=DIR"
+        raise cannot_write(f"the run directory {path}", error, hint) from None
     return path
+
+
+def _make_folder(folder: Path) -> None:
+    """Create a folder, again if a refused run next to it takes the folders above away."""
+    for _ in range(5):
+        with suppress(FileNotFoundError):
+            folder.mkdir(parents=True, exist_ok=True)
+            return
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def drop_empty(path: Path) -> None:
+    """Remove a run directory in which nothing is, and the folders above it that are then empty."""
+    _drop_empty([*(path / folder for folder in FOLDERS), path, *path.parents[:3]])
+
+
+def _drop_empty(folders: Iterable[Path]) -> None:
+    """Remove folders, innermost first, up to the first one that holds something."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return
 
 
 def remove(path: Path) -> None:
     """Remove a refused run, and the folders above it that are then empty."""
     shutil.rmtree(path)
-    for folder in path.parents[:3]:  # of the data, of the method, and of all runs
-        try:
-            folder.rmdir()
-        except OSError:
-            return
+    _drop_empty(path.parents[:3])  # of the data, of the method, and of all runs
 
 
 def lock(path: Path) -> TextIO:
@@ -112,8 +135,9 @@ def _own_file(file: Path) -> TextIO:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
         return os.fdopen(os.open(file, flags, 0o644), "a+")
     except OSError as error:
-        why = "it is a link" if file.is_symlink() else error.strerror
-        raise RunError(f"cannot open {file}: {why}") from None
+        if file.is_symlink():
+            raise RunError(f"cannot open {file}: it is a link") from None
+        raise cannot_write(file, error) from None
 
 
 def held(path: Path) -> bool:
@@ -163,22 +187,24 @@ def find(word: str | Path, root: str | Path = "runs") -> Path:
 
 def every(root: str | Path = "runs") -> list[Path]:
     """All run directories below ``root``, oldest first."""
-    found = [p.parent for p in Path(root).glob("**/recipe.yaml")]
+    found = [p.parent for p in Path(root).glob("**/recipe.yaml") if p.is_file()]
     return sorted(found, key=lambda run: (run / "recipe.yaml").stat().st_mtime_ns)
 
 
 def whole(file: Path) -> bool:
     """True if a checkpoint file is complete: its table of contents and all checksums are right."""
     try:
+        check_regular(file)
         with zipfile.ZipFile(file) as archive:
             return archive.testzip() is None
-    except (zipfile.BadZipFile, OSError, EOFError):
+    except Exception:  # a flipped bit can ask for an unknown compression, name, version ...
         return False
 
 
 def newest(run: Path) -> Path | None:
     """The newest whole checkpoint of a run, to continue from; None before the first one."""
-    files = sorted((run / "checkpoints").glob("*.ckpt"), key=lambda file: -file.stat().st_mtime_ns)
+    files = [file for file in (run / "checkpoints").glob("*.ckpt") if file.is_file()]
+    files.sort(key=lambda file: -file.stat().st_mtime_ns)
     return next((file for file in files if whole(file)), None)
 
 
@@ -224,7 +250,7 @@ def write_json(file: Path, content: dict[str, Any]) -> None:
 def read_json(file: Path) -> dict[str, Any]:
     """The content of a JSON file, empty when there is none or it is damaged."""
     try:
-        content = json.loads(file.read_text())
-    except (OSError, ValueError):
+        content = json.loads(text_of(file))
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from genlab import process, runs
-from genlab.errors import RunError
+from genlab.errors import DiskError, RunError
+from tests.full_disk import FullDisk
 
 LAUNCHERS = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK", "SLURM_JOB_ID", "SLURM_STEP_ID",
              "SLURM_ARRAY_JOB_ID", "TORCHELASTIC_RUN_ID", "ENVIRONMENT",
@@ -99,3 +102,46 @@ def test_half_written_files_are_swept(tmp_path: Path) -> None:
     (tmp_path / "checkpoints" / "last.ckpt").write_text("whole")
     runs.sweep(tmp_path)
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["last.ckpt"]
+
+
+def test_a_checkpoint_with_any_flipped_bit_is_not_whole(tmp_path: Path) -> None:
+    """A flip can ask for an unknown compression, version or name, not only break a checksum."""
+    whole, flipped = tmp_path / "last.ckpt", tmp_path / "flipped.ckpt"
+    torch.save({"state_dict": {"w": torch.ones(40)}}, whole)
+    assert runs.whole(whole)
+    content = whole.read_bytes()
+    answers = set()
+    for place in range(0, len(content), 3):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << (place % 8)
+        flipped.write_bytes(damaged)
+        answers.add(runs.whole(flipped))
+    assert False in answers
+
+
+def test_pipes_and_devices_among_checkpoints_are_passed_over(tmp_path: Path) -> None:
+    folder = runs.make(tmp_path) / "checkpoints"
+    torch.save({}, folder / "last.ckpt")
+    os.mkfifo(folder / "pipe.ckpt")
+    (folder / "zero.ckpt").symlink_to("/dev/zero")
+    (folder / "gone.ckpt").symlink_to("nowhere")
+    assert runs.newest(tmp_path) == folder / "last.ckpt"
+    assert not any(runs.whole(folder / name) for name in ("pipe.ckpt", "zero.ckpt", "gone.ckpt"))
+    os.mkfifo(tmp_path / "run.json")
+    assert runs.read_json(tmp_path / "run.json") == {}
+
+
+def test_an_empty_name_of_a_run_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = directory(monkeypatch, GENLAB_RUN_ID="")
+    assert found.parent.name == "mnist"
+    assert directory(monkeypatch, GENLAB_RUN_ID="mine").name == "mine"
+
+
+def test_a_place_that_cannot_be_written_is_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(RunError, match="cannot write the run directory"):
+        runs.make(tmp_path / "runs" / "a" / "b" / "c")
+    disk = FullDisk(tmp_path, fails=1)
+    with disk.mounted(), pytest.raises(DiskError, match="No space left"):
+        runs.make(tmp_path / "others" / "a" / "b")
+    assert os.listdir(tmp_path) == ["runs"]

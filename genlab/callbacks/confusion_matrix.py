@@ -12,7 +12,10 @@ from lightning.pytorch.loggers import WandbLogger
 
 from genlab import runs
 from genlab.contracts import data_of
-from genlab.drawing.charts import figure, pixels
+from genlab.drawing.charts import figure, pixels, plain
+from genlab.drawing.grid import write
+from genlab.drawing.may_fail import may_fail
+from genlab.files import replacing
 from genlab.metrics.class_report import class_report_of
 
 MOST_NUMBERS = 30  # classes up to which the counts are written into the cells
@@ -45,20 +48,22 @@ class ConfusionMatrix(L.Callback):
             return
         names = [str(name) for name in getattr(data_of(trainer), "classes", None) or []]
         names += [str(k) for k in range(len(names), len(matrix))]
-        picture = draw(matrix.numpy(), names)
-        from PIL import Image
-
-        (run / "pictures").mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(run / "pictures" / "confusion.png")
         write_table(run / "per_class.csv", names, report.per_class())
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_image("pictures/confusion", [picture])
+        with may_fail("pictures/confusion.png"):
+            picture = draw(matrix.numpy(), names)
+            write(picture, run / "pictures" / "confusion.png")
+            for logger in trainer.loggers:
+                if isinstance(logger, WandbLogger):
+                    logger.log_image("pictures/confusion", [picture])
 
 
 def write_table(file: Path, names: list[str], columns: dict[str, list[float]]) -> None:
     """Write a table with one row per class: its name and its values in ``columns``."""
-    with file.open("w", newline="") as out:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        replacing(file) as draft,
+        draft.open("w", newline="", encoding="utf-8", errors="replace") as out,
+    ):
         rows = csv.writer(out)
         rows.writerow(["class", *columns])
         for name, *values in zip(names, *columns.values(), strict=True):
@@ -68,6 +73,7 @@ def write_table(file: Path, names: list[str], columns: dict[str, list[float]]) -
 def draw(matrix: np.ndarray, names: list[str]) -> np.ndarray:
     """Draw counts, rows true and columns predicted: (K, K) -> (H, W, 3) bytes."""
     share = matrix / matrix.sum(1, keepdims=True).clip(min=1)
+    names = [plain(name) for name in names]
     side = min(16.0, 2.5 + 0.5 * len(names))
     chart = figure(side, side)
     axes, darkness = chart.add_subplot(), share**0.4  # a few in a hundred must be seen

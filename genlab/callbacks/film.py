@@ -11,6 +11,8 @@ from PIL import Image
 
 from genlab.contracts import Samples
 from genlab.drawing.grid import class_rows, save
+from genlab.drawing.may_fail import may_fail
+from genlab.files import rewriting
 from genlab.networks.modes import still
 
 FORMATS = (".gif", ".webp", ".png")
@@ -73,10 +75,11 @@ class Film(L.Callback):
         frames = [f for f in sorted(folder.glob("*.png")) if int(f.stem) <= trainer.global_step]
         if not trainer.is_global_zero or not frames:
             return
-        target = assemble(frames, folder.parent / self.file, self.seconds)
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger) and target.suffix == ".gif":
-                logger.log_video("pictures/film", [str(target)], format=["gif"])
+        with may_fail(f"pictures/{self.file}"):
+            target = assemble(frames, folder.parent / self.file, self.seconds)
+            for logger in trainer.loggers:
+                if isinstance(logger, WandbLogger) and target.suffix == ".gif":
+                    logger.log_video("pictures/film", [str(target)], format=["gif"])
 
     def _shoot(self, trainer: L.Trainer, method: L.LightningModule) -> None:
         self._step = trainer.global_step
@@ -84,7 +87,9 @@ class Film(L.Callback):
             return
         with still(method):
             images, columns = class_rows(method, self.count)
-        save(images, self._folder(trainer) / f"{trainer.global_step:08d}.png", columns)
+        file = self._folder(trainer) / f"{trainer.global_step:08d}.png"
+        with may_fail(f"pictures/film/{file.name}"):
+            save(images, file, columns)
 
     def _folder(self, trainer: L.Trainer) -> Path:
         return Path(trainer.default_root_dir) / "pictures" / "film"
@@ -95,5 +100,7 @@ def assemble(frames: list[Path], target: Path, seconds: float) -> Path:
     each = min(500, max(20, round(1000 * seconds / len(frames))))  # milliseconds
     first, *rest = (Image.open(file).convert("RGB") for file in frames)
     durations = [each] * len(rest) + [LAST]
-    first.save(target, save_all=True, append_images=rest, duration=durations, loop=0)
+    kind = Image.registered_extensions()[target.suffix]
+    with rewriting(target) as opened:
+        first.save(opened, kind, save_all=True, append_images=rest, duration=durations, loop=0)
     return target

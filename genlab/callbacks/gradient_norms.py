@@ -12,6 +12,7 @@ from torch import Tensor
 from genlab import distributed
 from genlab.drawing.charts import figure, pixels
 from genlab.drawing.grid import publish
+from genlab.drawing.may_fail import may_fail
 
 
 class GradientNorms(L.Callback):
@@ -67,7 +68,8 @@ class GradientNorms(L.Callback):
         self._drawn_at = step = self._measured_at
         norms = distributed.gather_rows(torch.cat(self._norms))
         if trainer.is_global_zero:
-            publish(trainer, "gradient_norms", draw(norms.cpu().numpy(), step), step)
+            with may_fail("pictures/gradient_norms"):
+                publish(trainer, "gradient_norms", draw(norms.cpu().numpy(), step), step)
 
 
 def draw(norms: np.ndarray, step: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genlab.contracts import Reconstructs, Samples, SwapsStyles
 from genlab.drawing.grid import class_rows, grid, pairs, publish
+from genlab.drawing.may_fail import may_fail
 from genlab.networks.modes import still
 
 
@@ -79,4 +80,5 @@ class Pictures(L.Callback):
         return sheets
 
     def _keep(self, trainer: L.Trainer, name: str, images: Tensor, columns: int | None) -> None:
-        publish(trainer, name, grid(images, columns), trainer.global_step)
+        with may_fail(f"pictures/{name}"):
+            publish(trainer, name, grid(images, columns), trainer.global_step)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genlab.contracts import HasDensity
 from genlab.drawing.grid import publish
+from genlab.drawing.may_fail import may_fail
 from genlab.drawing.points import draw, is_plane
 from genlab.networks.modes import still
 
@@ -62,5 +63,6 @@ class PlanePictures(L.Callback):
         with still(method):
             panels = {"data": data, "samples": method.sample(self.count)}
             log_prob = method.log_prob if isinstance(method, HasDensity) else None
-            picture = draw(panels, float(data.abs().max()) * 1.2, log_prob, method.device)
-        publish(trainer, "plane", picture, trainer.global_step)
+            with may_fail("pictures/plane"):
+                picture = draw(panels, float(data.abs().max()) * 1.2, log_prob, method.device)
+                publish(trainer, "plane", picture, trainer.global_step)

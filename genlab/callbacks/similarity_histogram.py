@@ -13,6 +13,7 @@ from torch import Tensor
 from genlab.contracts import Embeds, data_of
 from genlab.drawing.charts import figure, pixels
 from genlab.drawing.grid import publish
+from genlab.drawing.may_fail import may_fail
 from genlab.networks.modes import evaluating
 
 SEED = 5 << 40  # of the views: the same ones in every picture
@@ -73,8 +74,9 @@ class SimilarityHistogram(L.Callback):
         if trainer.is_global_zero:
             with evaluating(method), torch.no_grad(), trainer.precision_plugin.forward_context():
                 z1, z2 = (method.embed(view) for view in views(self._images, SEED)[:2])
-            picture = draw(*cosines(z1, z2), trainer.global_step)
-            publish(trainer, "similarities", picture, trainer.global_step)
+            with may_fail("pictures/similarities"):
+                picture = draw(*cosines(z1, z2), trainer.global_step)
+                publish(trainer, "similarities", picture, trainer.global_step)
 
 
 def cosines(z1: Tensor, z2: Tensor) -> tuple[np.ndarray, np.ndarray]:

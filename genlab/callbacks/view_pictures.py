@@ -15,6 +15,7 @@ from torch import Tensor
 from genlab.augment import View
 from genlab.contracts import data_of
 from genlab.drawing.grid import grid, publish
+from genlab.drawing.may_fail import may_fail
 
 LINE = 14  # pixels of a line of text
 WIDTH = 96  # pixels of a column at least
@@ -51,7 +52,8 @@ class ViewPictures(L.Callback):
             columns = [batch["image"][: self.count], *(v[: self.count] for v in batch["views"])]
             views = getattr(data_of(trainer), "views", None)
             words = [describe(view) for view in getattr(views, "views", [])]
-            publish(trainer, "views", sheet(columns, words))
+            with may_fail("pictures/views.png"):
+                publish(trainer, "views", sheet(columns, words))
 
 
 def sheet(columns: list[Tensor], words: list[str]) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
-from genlab.files import replacing
+from genlab.files import rewriting
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -20,5 +20,5 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write ``checkpoint`` to ``path``; on any failure the file that was there stays."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(target, sync=True) as draft, draft.open("wb") as file:
+        with rewriting(target, sync=True) as file:
             torch.save(checkpoint, file)

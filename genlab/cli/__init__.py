@@ -12,12 +12,14 @@ import argparse
 import inspect
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from typing import Any, NoReturn
 
 from genlab import __version__, recipes
+from genlab.cli import streams
 from genlab.cluster import slurm
-from genlab.errors import RecipeError, RunError, nearest
+from genlab.errors import RecipeError, RunError, fault_of, nearest, told
 from genlab.internals import messages, python_parts
 from genlab.training.engine.memory import keep_freed_memory
 
@@ -84,6 +86,8 @@ COMMANDS = {  # module of each command; it holds the function and its `<command>
     "sweep": "sweep", "compare": "compare", "sync": "sync", "laws": "laws",
 }  # fmt: skip
 
+LONG = ("fit", "sweep", "crossval", "bench", "laws")  # they go on when nobody reads their output
+
 FROM_FILES = (  # commands that open a run or checkpoint
     "fit", "submit", "validate", "test", "predict", "sample", "reconstruct", "interpolate",
     "evaluate", "embed", "export",
@@ -140,8 +144,11 @@ def run(words: Sequence[str]) -> int:
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
     """The console command."""
+    given = sys.argv[1:] if words is None else words
     try:
-        code = run(sys.argv[1:] if words is None else words)
+        with streams.lasting() if given[:1] and given[0] in LONG else nullcontext():
+            code = run(given)
+        sys.stdout.flush()
     except (RecipeError, RunError) as error:
         slurm.note_refusal()
         fail(str(error))
@@ -149,13 +156,20 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         print("genlab: stopped", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:  # `genlab ls | head`
-        sys.stderr.close()
-        sys.exit(0)
+        sys.exit(streams.end_quietly())
+    except Exception as error:
+        fault = fault_of(error)
+        if fault is None:
+            raise
+        fail(told(fault), 1)
     sys.exit(code)
 
 
-def fail(message: str) -> NoReturn:
-    """Report an error in at most three lines and leave with exit code 2."""
+def fail(message: str, code: int = 2) -> NoReturn:
+    """Report an error in at most three lines and leave."""
     lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
-    print("genlab: " + "\n  ".join(lines[:3]), file=sys.stderr)
-    sys.exit(2)
+    try:
+        print("genlab: " + "\n  ".join(lines[:3]), file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        streams.end_quietly()
+    sys.exit(code)

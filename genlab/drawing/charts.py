@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genlab.files import replacing
+from genlab.files import rewriting
 
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
@@ -28,8 +31,22 @@ def figure(width: float, height: float, dpi: int = 100) -> Figure:
 def pixels(drawn: Figure) -> np.ndarray:
     """The chart as an image: (H, W, 3) bytes."""
     canvas: Any = drawn.canvas
-    canvas.draw()
+    with _any_script():
+        canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def plain(text: str) -> str:
+    """A name as it is: without formulas between dollars, and whatever its bytes."""
+    return text.encode("utf-8", "replace").decode().replace("$", r"\$")
+
+
+@contextmanager
+def _any_script() -> Iterator[None]:
+    """Draw names in scripts that the font lacks as boxes, without a warning for each letter."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
 
 
 def save(drawn: Figure, file: Path) -> Path:
@@ -39,8 +56,8 @@ def save(drawn: Figure, file: Path) -> Path:
         OSError: the file cannot be written.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as draft:
-        drawn.savefig(draft, format=file.suffix.lower().removeprefix(".") or "png")
+    with rewriting(file) as opened, _any_script():
+        drawn.savefig(opened, format=file.suffix.lower().removeprefix(".") or "png")
     return file
 
 

@@ -14,8 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from genlab.contracts import number_of_classes
+from genlab.drawing.may_fail import may_fail
 from genlab.drawing.points import draw, is_plane
-from genlab.files import replacing
+from genlab.files import rewriting
 
 TILE = 48  # pixels: smaller images are enlarged by a whole factor until they reach it
 REACH = 3.0  # half the side of the square of points shown: the same in all frames of a film
@@ -47,15 +48,26 @@ def grid(images: Tensor, columns: int | None = None) -> np.ndarray:
 
 def save(images: Tensor, file: Path, columns: int | None = None) -> Path:
     """Write a `grid` in one step and return its path; the suffix is its format."""
+    return write(grid(images, columns), file)
+
+
+def write(picture: np.ndarray, file: Path) -> Path:
+    """Write an image (H, W, 3) of bytes in one step and return its path.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     kind = Image.registered_extensions()[file.suffix.lower()]
-    with replacing(file) as draft:
-        Image.fromarray(grid(images, columns)).save(draft, format=kind)
+    with rewriting(file) as opened:
+        Image.fromarray(picture).save(opened, format=kind)
     return file
 
 
 def publish(trainer: L.Trainer, name: str, picture: np.ndarray, step: int | None = None) -> None:
     """Publish an image (H, W, 3) of bytes in the run's ``pictures/`` and in W&B.
+
+    A file that cannot be written is reported and ends nothing.
 
     Args:
         trainer: trainer of the run.
@@ -64,8 +76,9 @@ def publish(trainer: L.Trainer, name: str, picture: np.ndarray, step: int | None
         step: step to put in the file name; None where a run has only one such file.
     """
     folder = Path(trainer.default_root_dir) / "pictures"
-    folder.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(folder / f"{name if step is None else f'{name}-{step:08d}'}.png")
+    file = folder / f"{name if step is None else f'{name}-{step:08d}'}.png"
+    with may_fail(f"{folder.name}/{file.name}"):
+        write(picture, file)
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             logger.log_image(f"pictures/{name}", [picture])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from genlab.drawing.charts import figure, palette, save
+from genlab.drawing.charts import figure, palette, plain, save
 from genlab.metrics import Bank
 
 MOST_PCA, MOST_TSNE = 5_000, 2_000  # points that still make a readable image in seconds
@@ -74,11 +74,11 @@ def scatter(
     if len(classes) <= MOST_CLASSES:
         scale = (50 / size) ** 0.5  # the legend's dots are large whatever the image's are
         chart.legend(title="label", loc="outside right upper", markerscale=scale, frameon=False)
-    axes.set(title=f"{title}\n{how}, {len(label):,} images", xticks=[], yticks=[])
+    axes.set(title=f"{plain(title)}\n{how}, {len(label):,} images", xticks=[], yticks=[])
     return save(chart, file)
 
 
 def _name(label: int, names: Sequence[str]) -> str:
     if label < 0:
         return "unknown"
-    return names[label] if label < len(names) else str(label)
+    return plain(names[label]) if label < len(names) else str(label)

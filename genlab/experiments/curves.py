@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from genlab.drawing.charts import figure, legend_line, save
+from genlab.drawing.charts import figure, legend_line, plain, save
 from genlab.experiments.comparison import Group, Run
 
 # Okabe & Ito 2008: eight colours that colour-blind readers tell apart (yellow is too light here)
@@ -70,7 +70,9 @@ def draw(groups: Sequence[Group], metrics: Sequence[str], file: Path, title: str
     chart.legend(handles=handles, loc="outside lower center", frameon=False, fontsize=9)
     more = f" (best {MOST} of {len(groups)})" if len(groups) > MOST else ""
     spread = any(len(group.counted) > 1 for group in drawn)
-    chart.suptitle(title + more + ("\nmean ± standard deviation over seeds" if spread else ""))
+    chart.suptitle(
+        plain(title) + more + ("\nmean ± standard deviation over seeds" if spread else "")
+    )
     save(chart, file)
     return list(bands)
 
@@ -85,7 +87,7 @@ def _line(k: int, group: Group) -> Any:
     states = {run.state for run in counted} - {"finished"}
     note = f" ({len(counted)} seeds)" if len(counted) > 1 else ""
     note += f" [{', '.join(sorted(states))}]" if states else ""
-    return legend_line(group.name + note, linewidth=1.8, **_style(k))
+    return legend_line(plain(group.name) + note, linewidth=1.8, **_style(k))
 
 
 def _panel(axes: Any, metric: str, found: Sequence[Any], groups: Sequence[Group]) -> None:

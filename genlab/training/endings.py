@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import genlab
 from genlab import process, runs
 from genlab.cluster import slurm
-from genlab.errors import RecipeError
+from genlab.errors import RecipeError, fault_of, told
 from genlab.internals import lightning_parts
 from genlab.recipes import Recipe
 
@@ -68,9 +68,11 @@ def early_refusals(lab: Lab, run: Path, new: bool) -> Iterator[None]:
     try:
         yield
     except (ValueError, RuntimeError, OSError, MisconfigurationException) as error:
+        if fault_of(error) is not None or not run.is_dir():  # see `faults`
+            raise
         late = lab.checkpoints.newest is not None
         if late and isinstance(error, OSError | BrokenDataError):
-            _say_kept(lab, run, error)
+            _say_stopped(lab, run, _lines(error)[-1])
             raise EarlyEnd(_lines(error)[-1], 1) from error
         frames = traceback.extract_tb(error.__traceback__)
         homes = [Path(str(module.__file__)).parent for module in (genlab, lightning)]
@@ -92,14 +94,32 @@ def _lines(error: Exception) -> list[str]:
     return [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
 
 
-def _say_kept(lab: Lab, run: Path, error: Exception) -> None:
+@contextmanager
+def faults(lab: Lab, run: Path) -> Iterator[None]:
+    """Turn a full or failing disk into an early end: what happened, what is kept, how to go on."""
+    try:
+        yield
+    except Exception as error:
+        fault = fault_of(error)
+        if fault is None and (run.is_dir() or not isinstance(error, OSError)):
+            raise
+        what = told(fault) if fault is not None else f"{run} is gone: it was moved or deleted"
+        _say_stopped(lab, run, what)
+        raise EarlyEnd(what, 1) from error
+
+
+def _say_stopped(lab: Lab, run: Path, what: str) -> None:
     """Report lost data or a full disk: what happened, what is kept, how to continue."""
-    print(
-        f"genlab: {lab.recipe.name} stopped after step {lab.trainer.global_step:,}: "
-        f"{_lines(error)[-1]}\n"
-        f"  {lab.checkpoints.newest} is kept; go on with: {_resume(run)}",
-        file=sys.stderr,
-    )
+    if not process.is_first():
+        return
+    lines = [f"{lab.recipe.name} stopped after step {lab.trainer.global_step:,}: {what}"]
+    if (newest := runs.newest(run)) is not None:
+        lines.append(f"{newest} is kept; go on with: {_resume(run)}")
+    elif runs.is_run(run):
+        lines.append(f"there is no checkpoint yet; begin again with: {_resume(run)}")
+    elif run.is_dir():
+        runs.remove(run)
+    print("genlab: " + "\n  ".join(lines), file=sys.stderr)
 
 
 def leave(lab: Lab, run: Path, stop: Stopped) -> None:

@@ -15,7 +15,7 @@ from genlab.errors import RecipeError, RunError
 from genlab.internals import lightning_parts
 from genlab.recipes import Recipe
 from genlab.training import record
-from genlab.training.endings import EarlyEnd, early_refusals, input_errors, leave
+from genlab.training.endings import EarlyEnd, early_refusals, faults, input_errors, leave
 
 if TYPE_CHECKING:
     from genlab.training.building import Lab
@@ -45,9 +45,7 @@ def fit(
     if process.is_first():
         _prepare(lab, checkpoint)
         runs.make(folder)
-        if not run and runs.is_run(folder):
-            raise RunError(f"{folder} contains a run already; continue it with --resume {folder}")
-    with _owned(folder):
+    with _owned(folder, new=run is None), faults(lab, folder):
         try:
             _fit(lab, folder, checkpoint, resuming=run is not None)
         except Stopped as stop:
@@ -216,12 +214,22 @@ def _unlabelled(data: Any) -> str:
 
 
 @contextmanager
-def _owned(run: Path) -> Iterator[None]:
-    """The run directory locked for this launch, and its name withdrawn from the environment."""
-    handle = runs.lock(run) if process.is_first() else None
-    if handle is not None:
-        runs.sweep(run)
+def _owned(run: Path, new: bool) -> Iterator[None]:
+    """The run directory locked for this launch, and its name withdrawn from the environment.
+
+    Raises:
+        RunError: another process trains in it, or a ``new`` one holds a run already.
+    """
     try:
+        handle = runs.lock(run) if process.is_first() else None
+    except OSError:
+        runs.drop_empty(run)
+        raise
+    try:
+        if handle is not None:
+            if new and runs.is_run(run):  # asked under the lock: of two starts one trains
+                raise RunError(f"{run} contains a run already; continue it with --resume {run}")
+            runs.sweep(run)
         yield
     finally:
         os.environ.pop(runs.RUN_VARIABLE, None)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genlab import recipes, runs
-from genlab.files import replacing
+from genlab.files import replacing, rewriting
 
 if TYPE_CHECKING:
     from genlab.training.building import Lab
@@ -58,10 +58,10 @@ SLURM_FACTS = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLU
 
 def _write_splits(lab: Lab, run: Path) -> None:
     splits = getattr(lab.data, "splits", None)
-    if splits is not None and not (run / "splits.npz").exists():
+    if splits is not None and not runs.whole(run / "splits.npz"):
         import numpy as np
 
-        with replacing(run / "splits.npz") as draft, draft.open("wb") as file:
+        with rewriting(run / "splits.npz") as file:
             np.savez_compressed(file, **splits())
     labels = getattr(lab.data, "label_record", None)
     if labels is not None and not (run / "labels.json").exists():

@@ -15,7 +15,7 @@ OURS = {  # of genlab's packages whose modules are loaded one by one
         "digits", "errors", "exact_resume", "images", "in_memory", "labels", "loader",
         "on_device", "sampling", "splits",
     },
-    "cli": {"arguments", "fit"},
+    "cli": {"arguments", "fit", "streams"},
     "training": {
         "building", "changed_encoder", "endings", "engine", "fitting", "parsing", "record",
         "refusals", "sources", "tracking",

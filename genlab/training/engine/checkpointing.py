@@ -174,8 +174,8 @@ class Checkpoints(Checkpoint):
 
     def _save(self, trainer: L.Trainer, name: str) -> None:
         assert self.directory is not None
+        trainer.save_checkpoint(self.directory / name)
         self.newest = self.directory / name
-        trainer.save_checkpoint(self.newest)
         for logger in trainer.loggers:
             logger.after_save_checkpoint(self)  # type: ignore[arg-type]
 

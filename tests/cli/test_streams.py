@@ -1,0 +1,65 @@
+"""Output that nobody reads ends no training, and other commands quietly."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from threading import Thread
+
+import pytest
+
+from genlab import runs
+from genlab.cli import streams
+from tests import forks
+from tests.conftest import Shell
+
+
+def unread(shell: Shell, *words: str) -> tuple[int, str]:
+    """A command whose standard output and error are pipes, closed after the first line of one."""
+    pipes = {name: shell.folder / name for name in ("out", "err")}
+    for pipe in pipes.values():
+        os.mkfifo(pipe)
+    readers = {name: os.open(pipe, os.O_RDONLY | os.O_NONBLOCK) for name, pipe in pipes.items()}
+    first: list[str] = []
+
+    def read() -> None:
+        while not first:
+            ready, _, _ = select.select(readers.values(), (), (), 1)
+            first.extend(filter(None, (os.read(one, 80).decode() for one in ready)))
+        for one in readers.values():
+            os.close(one)
+
+    thread = Thread(target=read)
+    thread.start()
+    code = forks.run(words, shell.folder, shell._environment({}), shell.folder)
+    thread.join()
+    return code, first[0]
+
+
+def test_training_goes_on_when_its_output_is_closed(shell: Shell) -> None:
+    code, first = unread(
+        shell, "fit", "vae/digits", "trainer.max_epochs=2", "track.wandb=off",
+        "trainer.log_every_n_steps=1",
+    )  # fmt: skip
+    assert (code, first[:10]) == (0, "vae/digits")
+    (run,) = shell.runs()
+    assert runs.read_json(run / "metrics.json")["step"] == 40
+    assert (run / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_other_commands_end_as_any_program_does(shell: Shell) -> None:
+    assert unread(shell, "ls")[0] == streams.CLOSED_PIPE
+
+
+def test_a_closed_pipe_leads_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with streams.lasting():
+            print("seen")
+            assert os.read(reader, 100) == b"seen\n"
+            os.close(reader)
+            for _ in range(3):
+                print("not seen")
+        print("nor this", file=stream, flush=True)
