@@ -55,7 +55,7 @@ def export(
     with _folder(target) as folder:
         try:
             content = checkpoints.read(file)
-            parts = parts_of(_method(content, file))
+            parts = parts_of(_method(content, file), _classes(content))
             held = _write(parts, folder, format, fuse)
         except CheckpointError as error:
             raise RunError(str(error)) from None
@@ -132,6 +132,13 @@ def _method(content: dict[str, Any], file: Path) -> Any:
         spec["init_args"]["encoder_kwargs"] = kept
     method = checkpoints.build(spec, recipes.trust.of(file))
     return checkpoints.restore(method, content, file)
+
+
+def _classes(content: dict[str, Any]) -> list[str]:
+    """Names of the classes in a checkpoint; empty for one without."""
+    stamp = content.get("genlab")
+    names = stamp.get("classes") if isinstance(stamp, dict) else None
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def _write(parts: Parts, folder: Path, format: str, fuse: bool) -> Parts:

@@ -3,8 +3,9 @@
 A batch becomes views on the device, in `on_device` (and `images`, which calls it); `augment.views`
 draws them. `images` is the common base of `digits`, `torchvision_sets`, `image_folder` and `toys`;
 `loader` batches indices, `sampling` orders them, `splits` divides them, `in_memory` stores images.
-`exact_resume` corrects Lightning's counters, `errors` are the data's. Folders: `files` (images in
-folders), `shards` (tar files), `labels` (few labels).
+`naming` numbers labels by the names of their classes, `exact_resume` corrects Lightning's counters,
+`errors` are the data's. Folders: `files` (images in folders), `shards` (tar files), `labels` (few
+labels).
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ class Digits(Images):
     """
 
     channels, num_classes, image_size = 1, 10, 8
+    classes = tuple("0123456789")
 
     def sources(self) -> dict[str, Source]:
         """Training and test images, split from scikit-learn's only set."""

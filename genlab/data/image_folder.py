@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -93,9 +94,16 @@ class ImageFolder(Images):
         self._scan: tuple[list[str], dict[str, Listing]] | None = None
 
     @property
-    def classes(self) -> list[str]:  # type: ignore[override]
+    def classes(self) -> Sequence[str]:  # type: ignore[override]
         """Names of the classes in the order of their labels; reads the folder's lists of files."""
+        return self._listing()[0] if self.naming.asked is None else self.naming.asked
+
+    def own_classes(self) -> Sequence[str]:
+        """Names of the folder's classes, sorted."""
         return self._listing()[0]
+
+    def take_classes(self, names: Sequence[str]) -> None:
+        """Keep the attributes: `classes` and `num_classes` follow the names."""
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
@@ -103,8 +111,8 @@ class ImageFolder(Images):
         return len(self.classes)
 
     def prepare_data(self) -> None:
-        """Check that the folder contains images."""
-        self._listing()
+        """Check that the folder contains images, and whether its classes are among those asked."""
+        self.naming.compare(self)
 
     def sources(self) -> dict[str, Source]:
         """The images of every part, in memory or as files."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,15 +19,16 @@ from genlab.data.in_memory import Pictures
 from genlab.data.labels.semi_supervised import FewLabels
 from genlab.data.labels.two_streams import Plan, SemiLoader
 from genlab.data.loader import Batch, EvalLoader, Source, TrainLoader
+from genlab.data.naming import HasClasses
 from genlab.data.on_device import Finish, moved
-from genlab.data.sampling import check_sampling, evenly
+from genlab.data.sampling import check_sampling, check_share, evenly
 from genlab.data.splits import Division
 
 Split = Literal["train", "val", "test"]
 FIXED_SEEDS = {"train": 1 << 40, "val": 2 << 40, "test": 3 << 40}  # of images binarised once
 
 
-class Images(L.LightningDataModule):
+class Images(HasClasses, L.LightningDataModule):
     """A set of images of one size with labels, divided into train, val and test.
 
     A batch is ``image`` (B, C, H, W) float in [0, 1], ``label`` (B,), -1 where unknown, ``index``
@@ -67,15 +68,15 @@ class Images(L.LightningDataModule):
             or its settings, see `rand_augment.strong_from`; null for a second weak view.
         exclude_labeled: True to leave the labelled images out of the unlabelled ones.
         steps_per_epoch: optimiser steps of an epoch, with ``labels``.
+        classes: names of the classes in the order of their labels; None for the data's own, in
+            their order. Data with some of them, or in another order, are numbered by these.
 
     Raises:
         ValueError: a value out of range, or two that cannot be combined.
     """
 
     channels: int
-    num_classes: int
     image_size: int
-    classes: Sequence[str] = ()  # their names, where they have any
 
     def __init__(
         self,
@@ -99,6 +100,7 @@ class Images(L.LightningDataModule):
         strong: str | dict[str, Any] | None = "rand_augment",
         exclude_labeled: bool = False,
         steps_per_epoch: int = 1024,
+        classes: list[str] | None = None,
     ) -> None:
         super().__init__()
         for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
@@ -122,6 +124,7 @@ class Images(L.LightningDataModule):
             raise ValueError("labels cannot be combined with views, binarize or sampling")
         self._parts: dict[str, tuple[Source, Tensor]] = {}
         self._forms: dict[str, tuple[Source, Tensor]] = {}
+        self.name_classes(classes)
 
     def sources(self) -> dict[str, Source]:
         """The images on disk: ``train``, ``test``, and ``val`` if it is given."""
@@ -139,6 +142,7 @@ class Images(L.LightningDataModule):
             self.few.join(self.trainer)
         if self._parts:
             return
+        self.naming.compare(self)
         found = self.sources()
         parts = {name: (source, torch.arange(len(source))) for name, source in found.items()}
         train = found["train"]
@@ -149,6 +153,7 @@ class Images(L.LightningDataModule):
         rows = parts["train"][1]
         used = self.division.limited(train.labels[rows].numpy())
         parts["train"] = train, rows[torch.from_numpy(used)]
+        self.naming.number(self, found.values())
         if self.few:
             self.few.choose(type(self).__name__, train, parts["train"][1], self.num_classes)
         self._parts = parts
@@ -189,11 +194,7 @@ class Images(L.LightningDataModule):
         source, rows = self._form("train") if self.binarize == "fixed" else self._parts["train"]
         world = self.trainer.world_size if self.trainer else distributed.world_size()
         parts = self.trainer.accumulate_grad_batches if self.trainer else 1
-        if self.batch_size % (world * parts):
-            raise ValueError(
-                f"batch_size {self.batch_size} is global: it must be divisible by {world} devices "
-                f"x {parts} accumulated batches = {world * parts}"
-            )
+        check_share(self.batch_size, world, parts)
         place: dict[str, Any] = {"seed": self.seed, "rank": distributed.rank(), "world": world}
         if self.few:
             return self.few.loader(source, self.batch_size, parts, **place)

@@ -39,6 +39,19 @@ def evenly(rows: Tensor, labels: Tensor, most: int) -> Tensor:
     return rows[torch.arange(count) * len(rows) // max(count, 1)]
 
 
+def check_share(batch_size: int, devices: int, parts: int) -> None:
+    """Refuse a global batch that devices and accumulated batches cannot share.
+
+    Raises:
+        ValueError: it is not divisible.
+    """
+    if batch_size % (devices * parts):
+        raise ValueError(
+            f"batch_size {batch_size} is global: it must be divisible by {devices} devices "
+            f"x {parts} accumulated batches = {devices * parts}"
+        )
+
+
 def check_sampling(sampling: str) -> None:
     """Refuse an unknown way of sampling.
 

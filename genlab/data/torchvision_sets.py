@@ -19,6 +19,17 @@ from genlab.data.in_memory import Pictures
 from genlab.data.loader import Source
 from genlab.internals import messages
 
+CIFAR100_CLASSES = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly
+camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup
+dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower
+leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid
+otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray
+road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
+sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle
+wardrobe whale willow_tree wolf woman worm
+"""  # as in the data's meta file
+
 
 class TorchvisionImages(Images):
     """A torchvision data set with parts called train and test.
@@ -64,7 +75,7 @@ class TorchvisionImages(Images):
         found = {part: self._read.get(part) or self.read(part) for part in self.parts()}
         self._read.clear()
         for part, pictures in found.items():
-            pictures.check(f"{type(self).__name__} {part}", shape, self.num_classes)
+            pictures.check(f"{type(self).__name__} {part}", shape, type(self).num_classes)
         return dict(found)
 
     def parts(self) -> tuple[str, ...]:
@@ -121,6 +132,7 @@ class MNIST(TorchvisionImages):
 
     channels, num_classes, image_size = 1, 10, 28
     stock, folder = datasets.MNIST, "MNIST/raw"
+    classes = tuple("0123456789")
 
 
 class FashionMNIST(TorchvisionImages):
@@ -173,7 +185,7 @@ class CIFAR100(CIFAR10):
 
     channels, num_classes, image_size = 3, 100, 32
     stock, folder = datasets.CIFAR100, "cifar-100-python"
-    classes = ()  # its names lie in the data's own meta file
+    classes = tuple(CIFAR100_CLASSES.split())
     label_key = "fine_labels"
 
 
@@ -182,6 +194,7 @@ class SVHN(TorchvisionImages):
 
     channels, num_classes, image_size = 3, 10, 32
     stock, folder = datasets.SVHN, "train_32x32.mat"
+    classes: Sequence[str] = tuple("0123456789")
 
     def open(self, root: Path, part: str, download: bool) -> Any:
         """Torchvision's data set for one part."""

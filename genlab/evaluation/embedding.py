@@ -24,7 +24,8 @@ def embed(
 
     Returns:
         ``features`` (N, F) or ``probabilities`` (N, K) with ``prediction`` (N,); and ``label``,
-        ``index`` (N,).
+        ``index`` (N,). Where the classes have names: ``classes`` (K,), and ``predicted`` (N,), the
+        prediction's.
 
     Raises:
         ValueError: predictions of a method that does not classify.
@@ -49,7 +50,11 @@ def embed(
     output = arrays.pop("output")
     if not predict:
         return {"features": output.reshape(len(output), -1)} | arrays
-    return {"probabilities": output, "prediction": output.argmax(1)} | arrays
+    arrays |= {"probabilities": output, "prediction": output.argmax(1)}
+    names = np.array([str(name) for name in getattr(data, "classes", ())])
+    if len(names) != output.shape[1]:
+        return arrays
+    return arrays | {"classes": names, "predicted": names[arrays["prediction"]]}
 
 
 def _probabilities(method: Any, logits: torch.Tensor) -> torch.Tensor:

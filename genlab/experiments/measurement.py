@@ -41,8 +41,12 @@ class Evaluation:
         """The metrics, with those of each class where the method has them."""
         from genlab.metrics.class_report import class_report_of
 
-        classes = class_report_of(self.lab.model)
-        return self.metrics | ({} if classes is None else {"test/per_class": classes.per_class()})
+        report = class_report_of(self.lab.model)
+        if report is None:
+            return self.metrics
+        names = [str(name) for name in getattr(self.lab.data, "classes", ())]
+        columns = ({"class": names} if names else {}) | report.per_class()
+        return self.metrics | {"test/per_class": columns}
 
 
 def evaluate(

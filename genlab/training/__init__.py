@@ -1,7 +1,8 @@
 """Training of a recipe: `building` makes data, method and trainer, `fitting` trains them.
 
 Before that, `sources` resolves references to runs, `parsing` checks arguments, `changed_encoder`
-drops those of another encoder, `refusals` gives errors their place. `record` writes a run's files,
+drops those of another encoder, `class_names` keeps labels what they meant, `refusals` gives errors
+their place. `record` writes a run's files,
 `endings` handles early ends, `opened` loads a run for measuring, `session` trains from Python in
 `isolation`. `engine` has the parts of every training (its `safe_requeue` stops at Slurm's signals),
 `tracking` writes metrics.csv and W&B, and `profile` times steps.

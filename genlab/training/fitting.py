@@ -145,10 +145,12 @@ def _take_from(checkpoint: Path, recipe: Recipe) -> dict[str, Any]:
 
 
 def _fit(lab: Lab, run: Path, checkpoint: Path | None, resuming: bool) -> None:
+    from genlab.training.class_names import kept
+
     facts = record.begin(lab, run, checkpoint)
     loggers = lab.tracking.loggers(run, lab.recipe.name, lab.config | {"run": facts})
     lightning_parts.set_loggers(lab.trainer, loggers)
-    lab.checkpoints.stamp = {"recipe": lab.config, "name": lab.recipe.name}
+    lab.checkpoints.stamp = {"recipe": lab.config, "name": lab.recipe.name} | kept(lab)
     step = _cut_back(lab, checkpoint) if resuming else 0
     with early_refusals(lab, run, new=not resuming):
         lab.trainer.fit(lab.model, datamodule=lab.data, ckpt_path=checkpoint, weights_only=True)
@@ -164,6 +166,8 @@ def _fit(lab: Lab, run: Path, checkpoint: Path | None, resuming: bool) -> None:
 
 def _prepare(lab: Lab, checkpoint: Path | None) -> None:
     """Load the data and try the batches, so that errors are reported before a run begins."""
+    from genlab.training import class_names
+
     lab.data.trainer = lab.trainer
     with input_errors(lab.recipe):
         lab.data.prepare_data()
@@ -178,6 +182,7 @@ def _prepare(lab: Lab, checkpoint: Path | None) -> None:
             restore(lab.model, content, checkpoint).train()
             for one in lightning_parts.loader_states(content):
                 loader.check_state(one)
+    class_names.pin(lab)
     _say_notes(lab.recipe)
     _say_batch(lab)
 

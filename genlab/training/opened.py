@@ -25,6 +25,7 @@ def open_run(files: list[str], overrides: list[str], ckpt: str | None = None) ->
     if len(files) != 1:
         raise RecipeError("name one run, checkpoint or recipe")
     from genlab import checkpoints
+    from genlab.training import class_names
     from genlab.training.building import build
 
     file = Path(ckpt) if ckpt else runs.checkpoint(files[0])
@@ -35,6 +36,8 @@ def open_run(files: list[str], overrides: list[str], ckpt: str | None = None) ->
         recipes.check(spec, recipe.trusted)
         checkpoints.refuse_files(spec["init_args"])
         _take_method(recipe, spec)
+        known = class_names.classes_of(content.get("genlab"), spec)
+        class_names.take(recipe, known)
         recipes.check_keys(recipe)
         lab = build(recipe, file.parent.parent)
         checkpoints.restore(lab.model, content, file)
@@ -44,6 +47,7 @@ def open_run(files: list[str], overrides: list[str], ckpt: str | None = None) ->
     with input_errors(recipe):
         lab.data.prepare_data()
         lab.data.setup("test")
+    class_names.compare(lab.data, known, file.name)
     return lab, file
 
 

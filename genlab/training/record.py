@@ -22,25 +22,30 @@ if TYPE_CHECKING:
 
 def begin(lab: Lab, run: Path, checkpoint: Path | None) -> dict[str, Any]:
     """Write recipe.yaml, run.json, splits.npz and labels.json; return the run's facts."""
+    from genlab.training.class_names import kept
     from genlab.training.tracking.settings import wandb_identity
 
     old = runs.read_json(run / "run.json")
-    facts = {
-        "recipe": lab.recipe.name,
-        "id": run.name,
-        "wandb_id": old.get("wandb_id") or wandb_identity(run),
-        "seed": lab.config.get("seed_everything", 0),
-        "started": old.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
-        "starts": int(old.get("starts", 0)) + 1,
-        "resumed_from": str(checkpoint.relative_to(run)) if checkpoint else None,
-        "command": sys.argv[1:],
-        "git": _git(),
-        "host": platform.node(),
-        "device": str(lab.trainer.strategy.root_device),
-        "world_size": lab.trainer.world_size,
-        "versions": versions(),
-        "slurm": {k: v for k, v in os.environ.items() if k in SLURM_FACTS},
-    } | {k: v for k, v in old.items() if k == "wandb_kept"}  # until `WandbRun.repeat`
+    facts = (
+        {
+            "recipe": lab.recipe.name,
+            "id": run.name,
+            "wandb_id": old.get("wandb_id") or wandb_identity(run),
+            "seed": lab.config.get("seed_everything", 0),
+            "started": old.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
+            "starts": int(old.get("starts", 0)) + 1,
+            "resumed_from": str(checkpoint.relative_to(run)) if checkpoint else None,
+            "command": sys.argv[1:],
+            "git": _git(),
+            "host": platform.node(),
+            "device": str(lab.trainer.strategy.root_device),
+            "world_size": lab.trainer.world_size,
+            "versions": versions(),
+            "slurm": {k: v for k, v in os.environ.items() if k in SLURM_FACTS},
+        }
+        | kept(lab)
+        | {k: v for k, v in old.items() if k == "wandb_kept"}
+    )  # until `WandbRun.repeat`
     if lab.trainer.is_global_zero:
         named = recipes.foreign(lab.recipe.config) | lab.recipe.loaded
         recipes.trust.keep(run, named)

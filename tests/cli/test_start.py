@@ -13,12 +13,12 @@ OURS = {  # of genlab's packages whose modules are loaded one by one
     "methods": {"vae"},
     "data": {
         "digits", "errors", "exact_resume", "images", "in_memory", "labels", "loader",
-        "on_device", "sampling", "splits",
+        "naming", "on_device", "sampling", "splits",
     },
     "cli": {"arguments", "fit", "streams"},
     "training": {
-        "building", "changed_encoder", "endings", "engine", "fitting", "parsing", "record",
-        "refusals", "sources", "tracking",
+        "building", "changed_encoder", "class_names", "endings", "engine", "fitting", "parsing",
+        "record", "refusals", "sources", "tracking",
     },
     "cluster": {"launch", "signals", "slurm"},
 }  # fmt: skip

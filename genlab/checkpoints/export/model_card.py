@@ -25,6 +25,8 @@ ONNX = """\
 session = onnxruntime.InferenceSession("DIR/model.onnx")
 {outputs} = session.run(None, {{"image": image}})  # {shape} float32 in [0, 1]; any batch size"""
 
+NAMES = 20  # of the classes that the card lists
+
 USE = {"timm": ("timm", TIMM), "torch": ("torch", TORCH), "onnx": ("onnxruntime", ONNX)}
 
 
@@ -92,11 +94,20 @@ def _facts(parts: Parts, origin: Origin) -> str:
         "method": origin.method,
         "recipe": origin.name,
         "backbone": f"{parts.name}, {numbers:,} parameters, {parts.encoder.out_dim} features",
-        "classes": parts.num_classes or "none: features only",
+        "classes": _classes(parts),
         "images": f"{channels} x {height} x {width}, in [0, 1]",
         "normalisation": f"mean {mean}; std {std}",
     } | origin.facts
     return "\n".join(f"- **{k}**: {v}" for k, v in lines.items() if v not in (None, ""))
+
+
+def _classes(parts: Parts) -> str:
+    """Number and names of the classes; all names are in config.json."""
+    if not parts.num_classes:
+        return "none: features only"
+    names = parts.labels.get("label_names", [])
+    shown = ", ".join(names[:NAMES]) + (" ..." if len(names) > NAMES else "")
+    return f"{parts.num_classes}" + (f": {shown}" if names else "")
 
 
 def _figures(figures: dict[str, float | str]) -> str:

@@ -135,7 +135,7 @@ def _write_config(parts: Parts, folder: Path) -> None:
         "num_features": parts.encoder.out_dim,
         "pretrained_cfg": parts.normalisation | {"input_size": list(parts.input_size)},
         "genlab": parts.own,
-    }
+    } | parts.labels
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,13 @@ class Parts:
         encoder: a `networks.Encoder`: image (B, C, H, W) in [0, 1] -> features (B, F).
         head: features -> logits (B, K), where the method has a linear head.
         own: ``encoder`` and ``encoder_kwargs`` as genlab's methods take them.
+        classes: names of the K classes, where they have any.
     """
 
     encoder: Any
     head: nn.Linear | None
     own: dict[str, Any]
+    classes: Sequence[str] = ()
 
     @property
     def name(self) -> str:
@@ -53,6 +56,12 @@ class Parts:
         return self.head.out_features if self.head is not None else 0
 
     @property
+    def labels(self) -> dict[str, list[str]]:
+        """``label_names`` of timm's config.json: K names; empty without a head or names."""
+        names = [str(name) for name in self.classes]
+        return {"label_names": names} if names and len(names) == self.num_classes else {}
+
+    @property
     def normalisation(self) -> dict[str, list[float]]:
         """Mean and standard deviation per channel that the backbone expects to be removed."""
         normalize = self.encoder.normalize
@@ -64,8 +73,12 @@ class Parts:
         return torch.rand(batch, *self.input_size, generator=generator)
 
 
-def parts_of(method: L.LightningModule) -> Parts:
+def parts_of(method: L.LightningModule, classes: Sequence[str] = ()) -> Parts:
     """The encoder and the linear head of a method.
+
+    Args:
+        method: method with an ``encoder``.
+        classes: names of its classes, where they have any.
 
     Raises:
         CheckpointError: it has no encoder that could be exported.
@@ -78,7 +91,7 @@ def parts_of(method: L.LightningModule) -> Parts:
     kept = {key: value for key, value in kwargs.items() if key not in TRAINING_ONLY}
     fits = isinstance(head, nn.Linear) and head.in_features == encoder.out_dim  # type: ignore[union-attr]
     own = {"encoder": encoder.architecture["name"], "encoder_kwargs": kept}  # type: ignore[union-attr]
-    return Parts(encoder, head if fits else None, own)
+    return Parts(encoder, head if fits else None, own, classes)
 
 
 def write_timm(parts: Parts, folder: Path) -> Parts:
@@ -141,7 +154,8 @@ def _save(parts: Parts, model: Any, folder: Path) -> None:
     save_for_hf(
         model,
         str(folder),
-        model_config={"genlab": parts.own, "pretrained_cfg": parts.normalisation | image},
+        model_config={"genlab": parts.own, "pretrained_cfg": parts.normalisation | image}
+        | parts.labels,
         model_args={k: v for k, v in arguments.items() if k != "num_classes"},
         safe_serialization=True,
     )

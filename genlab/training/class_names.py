@@ -1,0 +1,110 @@
+"""Names of the classes: kept with a run, and what its labels mean when it is measured again."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from genlab import recipes
+from genlab.data.naming import HasClasses, place
+from genlab.errors import RecipeError
+from genlab.recipes import COMMAND_LINE, Recipe
+
+if TYPE_CHECKING:
+    from genlab.training.building import Lab
+
+KEY = "data.init_args.classes"
+SWITCHES = ("class_conditional", "conditional", "condition")  # off: a method takes no classes
+
+
+def kept(lab: Lab) -> dict[str, Any]:
+    """Names and number of the data's classes, for a run's facts and its checkpoints."""
+    count = getattr(lab.data, "num_classes", None)
+    return {"classes": [str(name) for name in getattr(lab.data, "classes", ())]} | (
+        {"num_classes": int(count)} if isinstance(count, int) else {}
+    )
+
+
+def pin(lab: Lab) -> None:
+    """Write the names into the resolved recipe: run again, it numbers the classes in this order.
+
+    Names that no text file can hold are left out.
+    """
+    if not isinstance(lab.data, HasClasses) or "classes" not in lab.config["data"]["init_args"]:
+        return
+    names = [str(name) for name in lab.data.classes]
+    if names and all(name.isprintable() for name in names):
+        lab.config["data"]["init_args"]["classes"] = names
+    say(lab.data)
+
+
+def say(data: object) -> None:
+    """Print a line if labels are numbered otherwise than on disk."""
+    if isinstance(data, HasClasses) and (note := data.naming.note(data)):
+        print(note, file=sys.stderr)
+
+
+def classes_of(stamp: Any, spec: dict[str, Any]) -> dict[str, Any]:
+    """The ``classes`` and ``num_classes`` that a checkpoint's method tells apart; empty if none.
+
+    Args:
+        stamp: description of the run in the checkpoint; of an older one it names no classes.
+        spec: description of the method.
+    """
+    given = spec["init_args"]
+    switched_off = any(name in given and not given[name] for name in SWITCHES)
+    if not given.get("num_classes") or switched_off or not isinstance(stamp, dict):
+        return {}
+    names = stamp.get("classes")
+    known = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    count = stamp.get("num_classes") if known else given["num_classes"]
+    return {"classes": names if known else None, "num_classes": count}
+
+
+def take(recipe: Recipe, known: dict[str, Any]) -> None:
+    """Number the labels of the data to measure by the method's classes; typed names win.
+
+    Data for a method without classes are numbered as they are.
+
+    Args:
+        recipe: its data's arguments are changed in place.
+        known: see `classes_of`.
+    """
+    arguments = recipe.arguments("data")
+    if recipe.origins.get(KEY) == COMMAND_LINE:
+        return
+    arguments.pop("classes", None)
+    path = str(recipe.config["data"]["class_path"])
+    takes = recipes.parameters("data", path)
+    if known.get("classes") and (takes is None or "classes" in takes):
+        recipe.config["data"].setdefault("init_args", {})["classes"] = known["classes"]
+
+
+def compare(data: Any, known: dict[str, Any], checkpoint: str) -> None:
+    """Say how labels are numbered; where classes have no names, their numbers must agree.
+
+    Args:
+        data: the data to measure, set up.
+        known: see `classes_of`.
+        checkpoint: name of the checkpoint, for messages.
+
+    Raises:
+        RecipeError: another number of classes, and nothing that names them.
+    """
+    say(data)
+    names, count, own = known.get("classes"), known.get("num_classes"), _own_count(data)
+    if names or not count or not own or own == count:
+        return
+    what = f"{_place(data)} has {own} classes, {checkpoint} knows {count}"
+    if names is not None:
+        raise RecipeError(f"{what}, without names", hint="data.classes=[NAME, ...] names them")
+    print(f"{what} and not their names: labels are numbered as the data's", file=sys.stderr)
+
+
+def _own_count(data: Any) -> int:
+    count = getattr(data, "num_classes", 0)
+    return count if isinstance(count, int) else 0
+
+
+def _place(data: Any) -> str:
+    return place(data) if isinstance(data, HasClasses) else type(data).__name__

@@ -1,0 +1,205 @@
+"""Classes keep their names: a run measured on other data gives the right figure, or refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import genlab
+from genlab import checkpoints, data
+from genlab.checkpoints import AtomicCheckpointIO
+from tests.conftest import Here
+
+NAMES = ("ant", "bee", "cat", "dog", "eel", "fox")  # of the digits 0 to 5
+
+
+def pictures(folder: Path, digits: Mapping[str, int], count: int) -> Path:
+    """A folder of pictures of some digits, ``count`` each, in sub-folders of these names."""
+    every = load_digits()
+    for name, digit in digits.items():
+        place = folder / name
+        place.mkdir(parents=True)
+        rows = np.flatnonzero(every.target == digit)[:count]
+        for row in rows:
+            grey = (every.images[row] * (255 / 16)).round().astype(np.uint8)
+            Image.fromarray(grey).save(place / f"{row:04d}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of pictures: six classes; two of them; two in another order; an unknown one."""
+    home = tmp_path_factory.mktemp("names")
+    six = {name: digit for digit, name in enumerate(NAMES)}
+    pictures(home / "six", six, 80)
+    pictures(home / "two", {"dog": 3, "fox": 5}, 150)
+    pictures(home / "unknown", {"dog": 3, "foks": 5}, 20)
+    return home
+
+
+@pytest.fixture(scope="module")
+def run(home: Path) -> Path:
+    """A classifier of the six."""
+    settings = {
+        "data": "ImageFolder", "data.root": str(home / "six"), "data.image_size": 8,
+        "data.channels": 1, "data.batch_size": 32, "trainer.max_epochs": 8,
+        "track.wandb": "off", "track.runs": str(home / "runs"),
+    }  # fmt: skip
+    return genlab.fit("classifier/digits", settings).path
+
+
+def test_a_run_holds_the_names_of_its_classes(run: Path, here: Here) -> None:
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    assert recipe["data"]["init_args"]["classes"] == list(NAMES)
+    assert json.loads((run / "run.json").read_text())["classes"] == list(NAMES)
+    stamp = checkpoints.read(run)["genlab"]
+    assert (stamp["classes"], stamp["num_classes"]) == (list(NAMES), 6)
+    table = (run / "per_class.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in table[1:]] == list(NAMES)
+    here("export", str(run), "--out", "e", "--format", "torch")
+    assert json.loads((here.folder / "e" / "config.json").read_text())["label_names"] == list(NAMES)
+    assert "6: ant, bee, cat" in (here.folder / "e" / "README.md").read_text()
+
+
+def test_a_subset_of_the_classes_is_measured_by_name(run: Path, home: Path, here: Here) -> None:
+    words = (str(run), f"data.root={home / 'two'}", "data.test_size=0.9")
+    out, err = here("test", *words, "--json")
+    assert f"{home / 'two'}: classes 'dog', 'fox' by name, 2 of 6" in err
+    assert json.loads(out)["test/accuracy"] > 0.9
+    here("predict", *words, "--out", "p.npz")
+    found = np.load("p.npz")
+    assert list(found["classes"]) == list(NAMES)
+    assert found["probabilities"].shape[1] == 6
+    assert set(found["label"]) == {NAMES.index("dog"), NAMES.index("fox")}
+    right = found["prediction"] == found["label"]
+    assert json.loads(out)["test/accuracy"] == pytest.approx(right.mean())
+    assert list(found["predicted"]) == [NAMES[k] for k in found["prediction"]]
+    out, _ = here("validate", *words, "--json")
+    assert json.loads(out)["val/accuracy"] > 0.9
+    out, _ = here("evaluate", *words, "--json")
+    figures = json.loads(out)
+    assert figures["test/accuracy"] == pytest.approx(right.mean())
+    assert figures["test/per_class"]["class"] == list(NAMES)
+    seen = dict(zip(NAMES, figures["test/per_class"]["images"], strict=True))
+    assert {name for name, count in seen.items() if count} == {"dog", "fox"}
+    assert figures["test/knn_top1"] > 0.9
+
+
+def test_another_order_of_the_classes_is_measured_by_name(run: Path, here: Here) -> None:
+    content = checkpoints.read(run)
+    order = [4, 2, 0, 5, 1, 3]
+    for name in ("head.weight", "head.bias"):
+        content["state_dict"][name] = content["state_dict"][name][order]
+    content["genlab"]["classes"] = [NAMES[k] for k in order]
+    AtomicCheckpointIO().save_checkpoint(content, here.folder / "other.ckpt")
+    out, err = here("test", "other.ckpt", "--json")
+    assert "by name, 6 of 6" in err
+    usual = json.loads(here("test", str(run), "--json")[0])["test/accuracy"]
+    assert json.loads(out)["test/accuracy"] == usual > 0.9
+
+
+def test_classes_that_the_run_does_not_know_are_refused(run: Path, home: Path, here: Here) -> None:
+    before = {file: file.stat().st_mtime_ns for file in run.rglob("*")}
+    for command in ("test", "validate", "evaluate", "predict"):
+        _, err = here(command, str(run), f"data.root={home / 'unknown'}", code=2)
+        assert "'foks'" in err, err
+        assert "did you mean fox?" in err, err
+        assert len(err.strip().splitlines()) <= 3, err
+    assert {file: file.stat().st_mtime_ns for file in run.rglob("*")} == before
+
+
+def test_the_recipe_of_a_run_refuses_a_new_class(run: Path, home: Path, here: Here) -> None:
+    words = ("fit", str(run / "recipe.yaml"), f"data.root={home / 'unknown'}")
+    _, err = here(*words, code=2)
+    assert "'foks'" in err
+    assert "data.classes=null" in err
+    assert not (here.folder / "runs").exists()
+
+
+def older(run: Path, file: Path, **stamp: Any) -> str:
+    """The run's checkpoint as an older genlab wrote it: it names no classes."""
+    content = checkpoints.read(run)
+    for name in ("classes", "num_classes"):
+        del content["genlab"][name]
+    del content["genlab"]["recipe"]["data"]["init_args"]["classes"]
+    content["genlab"] |= stamp
+    AtomicCheckpointIO().save_checkpoint(content, file)
+    return str(file)
+
+
+def test_without_names_numbers_of_classes_must_agree(run: Path, home: Path, here: Here) -> None:
+    root = f"data.root={home / 'two'}"
+    old = older(run, here.folder / "old.ckpt")
+    _, err = here("test", old)
+    assert "names" not in err
+    _, err = here("test", old, root)
+    assert "2 classes, old.ckpt knows 6 and not their names" in err
+    unnamed = older(run, here.folder / "unnamed.ckpt", classes=[], num_classes=6)
+    here("test", unnamed)
+    _, err = here("test", unnamed, root, code=2)
+    assert "2 classes, unnamed.ckpt knows 6" in err
+    here("test", unnamed, root, f"data.classes=[{', '.join(NAMES)}]")
+
+
+def test_features_may_be_measured_on_any_classes(home: Path, here: Here) -> None:
+    settings = {
+        "data": "ImageFolder", "data.root": str(home / "six"), "data.image_size": 8,
+        "data.channels": 1, "data.batch_size": 32, "trainer.max_steps": 2, "track.wandb": "off",
+    }  # fmt: skip
+    run = genlab.fit("vae/digits", settings)
+    assert json.loads((run.path / "run.json").read_text())["classes"] == list(NAMES)
+    out, err = here("evaluate", str(run.path), f"data.root={home / 'unknown'}", "--json")
+    assert "test/knn_top1" in json.loads(out)
+    assert "by name" not in err
+
+
+@pytest.mark.parametrize("kind", ["Digits", "MNIST", "FashionMNIST", "CIFAR10", "CIFAR100",
+                                  "SVHN", "STL10"])  # fmt: skip
+def test_known_data_sets_name_their_classes(kind: str) -> None:
+    found = getattr(data, kind)(root="nowhere")
+    assert len(set(found.classes)) == found.num_classes
+    assert all(isinstance(name, str) for name in found.classes)
+
+
+def test_labels_follow_the_names_and_splits_do_not() -> None:
+    usual, other = data.Digits(), data.Digits(classes=list("9876543210x"))
+    for one in (usual, other):
+        one.setup()
+    assert other.num_classes == 11
+    assert list(other.classes) == list("9876543210x")
+    for split in ("train", "val", "test"):
+        assert (usual.splits()[split] == other.splits()[split]).all()
+        labels = [torch.cat([b["label"] for b in one.bank_dataloader(split)])
+                  for one in (usual, other)]  # fmt: skip
+        assert torch.equal(9 - labels[0], labels[1])
+    assert other.class_counts == [*reversed(usual.class_counts), 0]
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (list("012345678"), "unknown class '9'"),
+        ([], "names none"),
+        (["a", "a"], "names 'a' twice"),
+    ],
+)
+def test_wrong_names_are_refused(classes: list[str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        data.Digits(classes=classes).setup()
+
+
+def test_names_for_data_without_any() -> None:
+    moons = data.Toys("two_moons", size=10, held_out=10, classes=["upper", "lower"])
+    moons.setup()
+    assert list(moons.classes) == ["upper", "lower"]
+    with pytest.raises(ValueError, match="3 names, Toys has 2"):
+        data.Toys("two_moons", size=10, held_out=10, classes=list("abc")).setup()
