@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from genlab.augment.boxes import crop_boxes
 from genlab.augment.colour import HUE, draw_jitter, jitter, on_host, on_some, solarise
 from genlab.augment.draws import Params, Shape, coin, for_this_rank, uniform
+from genlab.augment.geometry import flip
 from genlab.augment.linear import blur, resized_crop
 from genlab.internals import torch_parts
 
@@ -62,23 +63,32 @@ class View(nn.Module):
             raise ValueError(f"views: jitter must be 4 strengths, hue up to 0.5, not {jitter}")
         if not (size >= 1 and isinstance(size, int)) and not 0 < size <= 1:
             raise ValueError(f"views: size must be pixels, or a share in 0 ... 1, not {size}")
-        self.size, self.crop, self.flip = size, tuple(crop), flip
+        self.size, self.crop, self.flip = size, (crop[0], crop[1]), flip
         self.jitter, self.jitter_chance, self.grey = tuple(jitter), jitter_chance, grey
         self.blur, self.sigma, self.solarise = blur, tuple(sigma), solarise
 
     @torch.no_grad()
-    def forward(self, image: Tensor, seed: int, stream: int = STREAM) -> Tensor:
+    def forward(self, image: Tensor, seed: int, stream: int = STREAM, cut: bool = False) -> Tensor:
         """A view of this process's share of a batch.
 
         Args:
             image: (B, C, H, W) float in [0, 1].
             seed: batch seed, equal on all ranks.
             stream: independent draws from one seed.
+            cut: True if the images are random crops already, of the view's size.
 
         Returns:
             (B, C, size, size) in [0, 1].
         """
-        return self.apply_to(image, for_this_rank(self.draw, image, seed, stream=stream))
+        drawn = for_this_rank(self.draw, image, seed, stream=stream)
+        if cut:
+            del drawn["crop"]
+        return self.apply_to(image, drawn)
+
+    def side(self, image_size: int) -> int:
+        """Side in pixels of the view of an image of a given side."""
+        side = self.size if isinstance(self.size, int) else round(self.size * image_size)
+        return max(1, side)
 
     def draw(self, shape: Shape, generator: torch.Generator) -> Params:
         """Parameters drawn for each of N images (N, C, H, W), to be applied later."""
@@ -97,8 +107,7 @@ class View(nn.Module):
         On a CPU a few images at a time, so that intermediate results stay in its cache, and those
         that are alike together, so that none is moved for another's hue. The values are the same.
         """
-        side = self.size if isinstance(self.size, int) else round(self.size * image.shape[-1])
-        side = max(1, side)
+        side = self.side(image.shape[-1]) if "crop" in drawn else image.shape[-1]
         if not on_host(image):
             return self._see(image, drawn, side)
         most = max(1, CACHE // (image.shape[1] * max(*image.shape[2:], side) ** 2))
@@ -112,7 +121,10 @@ class View(nn.Module):
         return views
 
     def _see(self, image: Tensor, drawn: Params, side: int) -> Tensor:
-        view = resized_crop(image, drawn["crop"], drawn["flip"], side).clamp_(0, 1)
+        if "crop" in drawn:
+            view = resized_crop(image, drawn["crop"], drawn["flip"], side).clamp_(0, 1)
+        else:
+            view = flip(image, drawn["flip"])
         if (self.jitter_chance and any(self.jitter)) or self.grey:
             view = jitter(view, drawn["factor"], drawn["order"], drawn["grey"])
         if self.blur:

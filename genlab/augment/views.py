@@ -45,9 +45,24 @@ class Views(nn.Module):
     def __len__(self) -> int:
         return len(self.views)
 
-    def forward(self, image: Tensor, seed: int) -> list[Tensor]:
-        """(B, C, H, W) in [0, 1] -> one (B, C, h, w) a view; see `View`."""
-        return [view(image, seed, STREAM + k) for k, view in enumerate(self.views)]
+    def crops(self, image_size: int) -> list[tuple[int, tuple[float, float]]]:
+        """Side in pixels and smallest and largest area of each view's random crop."""
+        views = (view for view in self.views if isinstance(view, View))
+        return [(view.side(image_size), view.crop) for view in views]
+
+    def forward(self, image: Tensor | list[Tensor], seed: int) -> list[Tensor]:
+        """Images in [0, 1], or their crops -> one (B, C, h, w) a view; see `View`.
+
+        Args:
+            image: (B, C, H, W); or one (B, C, h, w) a view, cropped already.
+            seed: batch seed, equal on all ranks.
+        """
+        cut = isinstance(image, list)
+        images = image if cut else [image] * len(self)
+        return [
+            view(one, seed, STREAM + k, cut)
+            for k, (view, one) in enumerate(zip(self.views, images, strict=True))
+        ]
 
 
 def views_from(options: str | Options | None) -> Views | None:

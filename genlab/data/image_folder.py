@@ -13,6 +13,8 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
 from genlab.data import splits
+from genlab.data.files.cuts import Cut, RandomCrop, Shift
+from genlab.data.files.decoding import Form
 from genlab.data.files.folder_scan import Listing, scan
 from genlab.data.files.reader import Files, cores
 from genlab.data.images import Images
@@ -36,10 +38,15 @@ class ImageFolder(Images):
     Args:
         root: the folder, of images or of shards.
         image_size: side in pixels: the shorter side is scaled to it, then the centre is cropped.
+            Random crops of training (``views``, and ``crop`` or ``translate`` of ``augment``) are
+            cut out of the original image instead, see `files.cuts`.
+        crop_ratio: share of the shorter side that the centre crop keeps; papers evaluate 224
+            pixels out of 256, 0.875.
         channels: 1 for grey, 3 for colour.
         test_size: like ``val_size``, where there is no ``test`` folder.
-        in_memory: decode all images once; None when they take at most 2 GiB. Else worker
-            processes decode every batch; the batches are the same.
+        in_memory: True to decode all images once, to ``image_size``: random crops are then cut
+            out of that. False: worker processes decode every batch. None: in memory where images
+            take at most 2 GiB and no random crop is wanted; the batches are the same.
         workers: processes that decode; None for as many as there are processors, at most 8.
         unlabeled: True to ignore sub-folders as classes: every label is -1.
         unlabeled_root: a second folder, of any depth, whose images are trained on without
@@ -60,6 +67,7 @@ class ImageFolder(Images):
         root: str,
         image_size: int = 64,
         channels: int = 3,
+        crop_ratio: float = 1.0,
         test_size: int | float = 0.1,
         in_memory: bool | None = None,
         workers: int | None = None,
@@ -78,12 +86,14 @@ class ImageFolder(Images):
             raise ValueError(
                 f"image_size {image_size} must be at least 1, channels {channels} 1 or 3"
             )
+        if not 0 < crop_ratio <= 1:
+            raise ValueError(f"crop_ratio {crop_ratio} must be more than 0 and at most 1")
         if test_size < 0 or (workers is not None and workers < 0):
             raise ValueError(f"test_size {test_size} and workers {workers} must be 0 or more")
         if self.binarize != "none" and in_memory is False:
             raise ValueError(f"binarize {self.binarize!r} requires in_memory: true")
         self.image_size, self.channels, self.test_size = image_size, channels, test_size
-        self.in_memory, self.unlabeled = in_memory, unlabeled
+        self.crop_ratio, self.in_memory, self.unlabeled = crop_ratio, in_memory, unlabeled
         self.unlabeled_root = unlabeled_root
         self.workers = min(8, cores()) if workers is None else workers
         self.block = 1  # bytes that are fetched at once
@@ -119,7 +129,10 @@ class ImageFolder(Images):
         parts = self._parts_of(self._listing()[1])
         count = sum(len(files) for files in parts.values())
         size = count * self.channels * self.image_size**2
-        if self.in_memory is False or (self.in_memory is None and size > MEMORY):
+        cuts = {} if self.in_memory else self._cuts()
+        if self.in_memory is False or (self.in_memory is None and (cuts or size > MEMORY)):
+            for files in parts.values():
+                files.cuts = cuts
             return dict(parts)
         found: dict[str, Source] = {}
         broken: list[str] = []
@@ -136,6 +149,20 @@ class ImageFolder(Images):
                 stacklevel=2,
             )
         return found
+
+    def _cuts(self) -> dict[str, list[Cut]]:
+        """Random parts of training images that are cut out of the originals, by part of a batch."""
+        if self.binarize != "none":
+            return {}
+        if self.views is not None:
+            return {"image": [RandomCrop(*crop) for crop in self.views.crops(self.image_size)]}
+        augment = self.finish.augment
+        if augment is None or not (augment.crop or augment.translate):
+            return {}
+        cut: Cut = Shift(self.image_size, augment.translate, augment.padding)
+        if augment.crop:
+            cut = RandomCrop(self.image_size, (augment.crop[0], augment.crop[1]))
+        return {"image": [cut], "labeled": [cut], "unlabeled": [cut, cut]}
 
     def _listing(self) -> tuple[list[str], dict[str, Listing]]:
         if self._scan is None:
@@ -191,7 +218,7 @@ class ImageFolder(Images):
         return splits.part(labels, self.test_size, self.division.seed, "test_size")
 
     def _files(self, listing: Listing, rows: splits.Rows) -> Files:
-        shape = self.image_size, self.channels, self.workers
+        shape = Form(self.image_size, self.channels, self.crop_ratio), self.workers
         if isinstance(listing, Packed):
             labels = torch.from_numpy(listing.labels[rows])
             return PackedFiles(listing.part, rows, labels, self.block, *shape)

@@ -20,7 +20,7 @@ from genlab.data.labels.semi_supervised import FewLabels
 from genlab.data.labels.two_streams import Plan, SemiLoader
 from genlab.data.loader import Batch, EvalLoader, Source, TrainLoader
 from genlab.data.naming import HasClasses
-from genlab.data.on_device import Finish, moved
+from genlab.data.on_device import Finish, moved, unit
 from genlab.data.sampling import check_sampling, check_share, evenly
 from genlab.data.splits import Division
 
@@ -282,12 +282,22 @@ class Images(HasClasses, L.LightningDataModule):
         """
         if self.few and "unlabeled" in batch:
             return self.few.finish(batch, self.finish)
+        if "crops" in batch:
+            return self._after_cut(batch)
         if batch["image"].dtype != torch.uint8:
             return batch
         batch = {**batch, "image": self.finish(batch["image"], batch.get("seed"))}
         if self.views is not None and "seed" in batch:
             batch["views"] = self.views(batch["image"], batch["seed"])
         return batch
+
+    def _after_cut(self, batch: Batch) -> Batch:
+        """A batch whose random crops are done: the rest of its augmentation, or its views."""
+        batch = {**batch}
+        crops, seed = batch.pop("crops"), batch["seed"]
+        if self.views is None:
+            return batch | {"image": self.finish(crops[0], seed, cut=True)}
+        return batch | {"views": self.views([unit(crop) for crop in crops], seed)}
 
     def _form(self, split: str) -> tuple[Source, Tensor]:
         """A split binarised once, kept for the next caller."""

@@ -6,6 +6,8 @@ A `DataLoader` that collates samples one by one is about forty times slower on s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +21,22 @@ Batch = dict[str, Any]
 MASK = 2**64 - 1
 
 
+@dataclass(frozen=True)
+class Draws:
+    """Where random parts of training images come from, see `files.cuts`.
+
+    Args:
+        seeds: one batch seed a batch, equal on all ranks.
+        rank, world: the batch's images are every ``world``-th of the global one, from ``rank``.
+        part: ``image``, or ``labeled`` or ``unlabeled`` of two streams.
+    """
+
+    seeds: Iterable[int]
+    rank: int = 0
+    world: int = 1
+    part: str = "image"
+
+
 class Source(Protocol):
     """Images that can be read by their row numbers."""
 
@@ -27,10 +45,12 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, batches: Iterable[Tensor]) -> Iterator[Batch]:
+    def read(self, batches: Iterable[Tensor], draws: Draws | None = None) -> Iterator[Batch]:
         """For each tensor of rows, the batch ``image label index``.
 
-        The rows are the batch's to keep: a whole set gives them as its ``index``.
+        The rows are the batch's to keep: a whole set gives them as its ``index``. Sources that cut
+        random parts out of larger images give ``crops``, a list, in place of ``image``; in
+        evaluation there are no ``draws``.
         """
         ...
 
@@ -98,7 +118,9 @@ class Resumable:
             start = self._at[1]
         self._at, self._loaded = (epoch, start), False
         rest = self.batches(epoch)[start:]
-        for position, batch in enumerate(self.source.read(rest), start):
+        seeds = (batch_seed(self.seed, epoch, position) for position in count(start))
+        draws = Draws(seeds, self.rank, self.world)
+        for position, batch in enumerate(self.source.read(rest, draws), start):
             self._at = (epoch, position + 1)
             batch["seed"] = batch_seed(self.seed, epoch, position)
             yield batch

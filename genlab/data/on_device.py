@@ -36,30 +36,37 @@ class Finish:
             raise ValueError("augment would change what binarize 'fixed' drew; use 'dynamic'")
         self.resize, self.binarize = resize, binarize
         self.augment = augment.from_options(options)
+        done = "crop" if (options or {}).get("crop") else "translate"
+        rest = {key: value for key, value in (options or {}).items() if key != done}
+        self.after_cut = augment.from_options(rest)
 
-    def __call__(self, image: Tensor, seed: int | None = None) -> Tensor:
+    def __call__(self, image: Tensor, seed: int | None = None, cut: bool = False) -> Tensor:
         """Transform a batch.
 
         Args:
             image: (B, C, H, W) uint8.
             seed: seed of a training batch, see `loader.batch_seed`; None in evaluation.
+            cut: True if its crop, or else its translation, is done; see `files.cuts`.
 
         Returns:
             (B, C, H, W) float in [0, 1], resized.
         """
         if self.resize:
             size = (self.resize, self.resize)
-            image = F.interpolate(_unit(image), size, mode="bilinear", antialias=True)
-        if seed is not None and self.augment:
-            image = self.augment(_unit(image), seed)
+            image = F.interpolate(unit(image), size, mode="bilinear", antialias=True)
+        change = self.after_cut if cut else self.augment
+        if seed is not None and change:
+            image = change(unit(image), seed)
         if seed is not None and self.binarize == "dynamic":
             image = augment.binarize(_bytes(image), seed)
-        return _unit(image)
+        return unit(image)
 
 
-def _unit(image: Tensor) -> Tensor:
+def unit(image: Tensor) -> Tensor:
     """Bytes times 1 / 255, as a GPU computes the division, and torchvision's v2 everywhere."""
-    return image.float().mul_(1 / 255) if image.dtype == torch.uint8 else image
+    if image.dtype != torch.uint8:
+        return image
+    return image.to(torch.float32, memory_format=torch.contiguous_format).mul_(1 / 255)
 
 
 def _bytes(image: Tensor) -> Tensor:
@@ -70,6 +77,8 @@ def moved(value: Any, device: torch.device) -> Any:
     """A batch's value with its tensors on a device; other values as they are."""
     if isinstance(value, dict):
         return {k: moved(v, device) for k, v in value.items()}
+    if isinstance(value, list):
+        return [moved(v, device) for v in value]
     if isinstance(value, Tensor) and device.type == "cuda":
         return value.pin_memory().to(device, non_blocking=True)  # this process does not wait
     return value.to(device) if isinstance(value, Tensor) else value

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from genlab.data import BrokenDataError, ImageFolder, MissingDataError
-from genlab.data.files.decoding import decode
+from genlab.data.files.decoding import Form, decode
 from genlab.data.loader import Batch
 
 
@@ -128,7 +128,7 @@ def test_every_mode_is_read(tmp_path: Path, mode: str, channels: int) -> None:
     else:
         image = Image.fromarray(grey.astype(np.uint8)).convert(mode)
     image.save(tmp_path / "x.tif")
-    pixels = decode(tmp_path / "x.tif", 20, channels)
+    pixels = decode(tmp_path / "x.tif", Form(20, channels))
     assert pixels.shape == (channels, 20, 20)
     assert pixels.dtype == np.uint8
     expected = grey[:, 5:25]
@@ -139,7 +139,7 @@ def test_every_mode_is_read(tmp_path: Path, mode: str, channels: int) -> None:
 
 def test_transparent_parts_are_white(tmp_path: Path) -> None:
     Image.new("RGBA", (9, 9), (10, 20, 30, 0)).save(tmp_path / "clear.png")
-    assert (decode(tmp_path / "clear.png", 9, 3) == 255).all()
+    assert (decode(tmp_path / "clear.png", Form(9, 3)) == 255).all()
 
 
 def test_exif_orientation_is_honoured(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_exif_orientation_is_honoured(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # shown after a quarter turn clockwise
     upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "x.jpg", exif=exif, quality=95)
-    pixels = decode(tmp_path / "x.jpg", 40, 1)[0]
+    pixels = decode(tmp_path / "x.jpg", Form(40, 1))[0]
     assert pixels[:15].min() > 240
     assert pixels[25:].max() < 15
 
@@ -157,13 +157,13 @@ def test_the_shorter_side_is_scaled_smoothly_and_the_centre_kept(tmp_path: Path)
     stripes = np.zeros((64, 192), dtype=np.uint8)
     stripes[:, 64:128] = np.arange(64) % 2 * 255  # one pixel wide: only averaging gives grey
     Image.fromarray(stripes).save(tmp_path / "x.png")
-    pixels = decode(tmp_path / "x.png", 8, 1)[0]
+    pixels = decode(tmp_path / "x.png", Form(8, 1))[0]
     assert np.abs(pixels[:, 1:-1].astype(int) - 127).max() < 30
 
 
 def test_small_pictures_are_enlarged(tmp_path: Path) -> None:
     Image.new("L", (3, 1), 77).save(tmp_path / "x.png")
-    assert (decode(tmp_path / "x.png", 16, 1) == 77).all()
+    assert (decode(tmp_path / "x.png", Form(16, 1)) == 77).all()
 
 
 def break_some(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -10,13 +11,27 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 
-def decode(path: Path | IO[bytes], size: int, channels: int) -> NDArray[np.uint8]:
+@dataclass(frozen=True)
+class Form:
+    """Form of a decoded image.
+
+    Args:
+        size: side of the square in pixels.
+        channels: 1 for grey, 3 for colour. Transparent parts become white; 16 bits become 8.
+        crop_ratio: share of the shorter side that the square keeps.
+    """
+
+    size: int
+    channels: int
+    crop_ratio: float = 1.0
+
+
+def decode(path: Path | IO[bytes], form: Form) -> NDArray[np.uint8]:
     """Read an image, turn it upright, scale its shorter side to ``size``, crop the centre.
 
     Args:
         path: path of a file that PIL reads, or the opened file; the first frame of several.
-        size: side of the square in pixels.
-        channels: 1 for grey, 3 for colour. Transparent parts become white; 16 bits become 8.
+        form: size and channels of the result.
 
     Returns:
         (C, size, size).
@@ -24,12 +39,13 @@ def decode(path: Path | IO[bytes], size: int, channels: int) -> NDArray[np.uint8
     Raises:
         OSError: not an image, or a damaged one. PIL raises other kinds too for damaged files.
     """
+    size, channels = form.size, form.channels
+    shorter, mode = round(size / form.crop_ratio), "RGB" if channels == 3 else "L"
     with Image.open(path) as picture:
-        picture.draft("RGB" if channels == 3 else "L", (2 * size, 2 * size))  # JPEG: decode smaller
-        upright = ImageOps.exif_transpose(picture)
-        plain = flatten(upright).convert("RGB" if channels == 3 else "L")
-    scale = size / min(plain.size)
-    width, height = (max(size, round(side * scale)) for side in plain.size)
+        picture.draft(mode, (2 * shorter, 2 * shorter))  # JPEG: decode smaller
+        plain = flatten(ImageOps.exif_transpose(picture)).convert(mode)
+    scale = shorter / min(plain.size)
+    width, height = (max(shorter, round(side * scale)) for side in plain.size)
     if (width, height) != plain.size:
         plain = plain.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
     left, top = (width - size) // 2, (height - size) // 2

@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from genlab.data.errors import BrokenDataError, MissingDataError
-from genlab.data.files.decoding import decode
+from genlab.data.files.cuts import Cut, Numbers, cut_out, numbers
+from genlab.data.files.decoding import Form, decode
+from genlab.data.files.encoded import Encoded
 from genlab.data.in_memory import Pictures
-from genlab.data.loader import Batch
+from genlab.data.loader import Batch, Draws
 from genlab.errors import first_line
+
+Look = Callable[[Path | IO[bytes]], list[Tensor]]
+STREAMS = ("image", "labeled", "unlabeled")  # parts of a batch, which draw independently
+STREAM = 64  # cuts that a part may have
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A batch that is asked for: rows, and where their random parts come from; see `Draws`."""
+
+    rows: list[int]
+    seed: int | None = None
+    rank: int = 0
+    world: int = 1
+    part: str = "image"
 
 
 def cores() -> int:
@@ -32,8 +52,7 @@ class Files(Dataset[Any]):
         paths: N files.
         labels: (N,) int64.
         index: (N,) int64, position among all files of the folder.
-        size: side in pixels.
-        channels: 1 or 3.
+        form: size and channels of the decoded images.
         workers: processes that decode; 0 for none.
     """
 
@@ -42,12 +61,12 @@ class Files(Dataset[Any]):
         paths: list[Path],
         labels: Tensor,
         index: Tensor,
-        size: int,
-        channels: int,
+        form: Form,
         workers: int,
     ) -> None:
         self.paths, self.labels, self.index = paths, labels, index
-        self.size, self.channels, self.workers = size, channels, workers
+        self.form, self.workers = form, workers
+        self.cuts: dict[str, list[Cut]] = {}  # of training images, by part of the batch
         self.broken: set[int] = set()
 
     def __len__(self) -> int:
@@ -55,9 +74,18 @@ class Files(Dataset[Any]):
 
     def decode(self, row: int) -> Tensor | str:
         """(C, size, size) uint8, or the reason why the file cannot be read."""
+        found = self._try(row, self._whole)
+        return found if isinstance(found, str) else found[0]
+
+    def _whole(self, picture: Path | IO[bytes]) -> list[Tensor]:
+        """The image as evaluation sees it."""
+        return [torch.from_numpy(decode(picture, self.form).copy())]
+
+    def _try(self, row: int, look: Look) -> list[Tensor] | str:
+        """What ``look`` makes of an image, or the reason why it cannot be read."""
         picture = self.open(row)
         try:
-            return torch.from_numpy(decode(picture, self.size, self.channels).copy())
+            return look(picture)
         except Exception as error:  # damaged files make PIL raise nearly anything
             return f"{self.name(row)}: {first_line(error)}"
 
@@ -69,37 +97,58 @@ class Files(Dataset[Any]):
         """Name of the image in a message."""
         return str(self.paths[row])
 
-    def __getitems__(self, rows: list[int]) -> tuple[Tensor, Tensor, dict[int, str]]:
-        """A batch: images, their rows, and descriptions of broken files."""
+    def __getitems__(self, wanted: Wanted) -> tuple[list[Tensor], Tensor, dict[int, str]]:
+        """A batch: images or their crops, their rows, and descriptions of broken files."""
         broken: dict[int, str] = {}
-        images, used = [], []
-        for row in rows:
-            image, row = self._readable(row, broken)
-            images.append(image)
+        used, batch = [], list[Tensor]()
+        for place, (row, look) in enumerate(self._looks(wanted)):
+            parts, row = self._readable(row, look, broken)
             used.append(row)
-        return torch.stack(images), torch.tensor(used), broken
+            if not batch:
+                batch = [_room(len(wanted.rows), part) for part in parts]
+            for image, part in zip(batch, parts, strict=True):
+                image[place] = part
+        return batch, torch.tensor(used), broken
 
-    def _readable(self, row: int, broken: dict[int, str]) -> tuple[Tensor, int]:
+    def _looks(self, wanted: Wanted) -> Iterator[tuple[int, Look]]:
+        """For each row, what is to be made of its image."""
+        cuts, seed = self.cuts.get(wanted.part, []), wanted.seed
+        if seed is None or not cuts:
+            yield from ((row, self._whole) for row in wanted.rows)
+            return
+        places = np.arange(len(wanted.rows)) * wanted.world + wanted.rank
+        first = STREAMS.index(wanted.part) * STREAM
+        drawn = np.stack([numbers(seed, places, first + k) for k in range(len(cuts))], 1)
+        for row, numbers_ in zip(wanted.rows, drawn, strict=True):
+            yield row, partial(self._crops, cuts=cuts, drawn=numbers_)
+
+    def _crops(self, picture: Path | IO[bytes], cuts: list[Cut], drawn: Numbers) -> list[Tensor]:
+        """Random parts of the image."""
+        return cut_out(Encoded(picture, self.form.channels), cuts, drawn)
+
+    def _readable(self, row: int, look: Look, broken: dict[int, str]) -> tuple[list[Tensor], int]:
         for candidate in ((row + step) % len(self) for step in range(len(self))):
-            image = self.decode(candidate)
-            if isinstance(image, Tensor):
-                return image, candidate
-            broken[candidate] = image
+            found = self._try(candidate, look)
+            if not isinstance(found, str):
+                return found, candidate
+            broken[candidate] = found
         raise BrokenDataError(f"none of {len(self)} images can be read; first: {self.name(0)}")
 
-    def read(self, batches: Iterable[Tensor]) -> Iterator[Batch]:
-        """For each tensor of rows, the batch ``image label index``."""
+    def read(self, batches: Iterable[Tensor], draws: Draws | None = None) -> Iterator[Batch]:
+        """For each tensor of rows, the batch ``image label index``, or ``crops label index``."""
+        cut = draws is not None and draws.part in self.cuts
         loader = DataLoader(
             self,
-            batch_sampler=map(Tensor.tolist, batches),
+            batch_sampler=_wanted(batches, draws),  # type: ignore[arg-type]
             num_workers=self.workers,
             collate_fn=_same,
             generator=torch.Generator(),  # else it takes numbers from the global one
         )
         try:
-            for image, rows, broken in loader:
+            for parts, rows, broken in loader:
                 self._report(broken)
-                yield {"image": image, "label": self.labels[rows], "index": self.index[rows]}
+                images = {"crops": parts} if cut else {"image": parts[0]}
+                yield images | {"label": self.labels[rows], "index": self.index[rows]}
         except (BrokenDataError, MissingDataError) as error:  # of a worker: after its traceback
             raise type(error)(str(error).strip().rpartition("DataError: ")[2]) from None
 
@@ -116,7 +165,8 @@ class Files(Dataset[Any]):
 
     def in_memory(self) -> tuple[Pictures, list[str]]:
         """All readable images, decoded by threads, and reasons for those left out."""
-        images = torch.empty(len(self), self.channels, self.size, self.size, dtype=torch.uint8)
+        channels, size = self.form.channels, self.form.size
+        images = torch.empty(len(self), channels, size, size, dtype=torch.uint8)
         kept: list[int] = []
         reasons: list[str] = []
         with ThreadPoolExecutor(max(1, cores())) as pool:
@@ -129,6 +179,20 @@ class Files(Dataset[Any]):
         if not kept:
             raise BrokenDataError(f"none of {len(self)} images can be read; first: {reasons[0]}")
         return Pictures(images[: len(kept)], self.labels[kept], self.index[kept]), reasons
+
+
+def _wanted(batches: Iterable[Tensor], draws: Draws | None) -> Iterator[Wanted]:
+    if draws is None:
+        yield from (Wanted(rows.tolist()) for rows in batches)
+        return
+    for rows, seed in zip(batches, draws.seeds, strict=False):  # the seeds never end
+        yield Wanted(rows.tolist(), seed, draws.rank, draws.world, draws.part)
+
+
+def _room(count: int, part: Tensor) -> Tensor:
+    """An empty batch of images laid out like ``part`` (C, H, W)."""
+    layout = torch.contiguous_format if part.is_contiguous() else torch.channels_last
+    return torch.empty((count, *part.shape), dtype=part.dtype, memory_format=layout)
 
 
 def _same(batch: Any) -> Any:

@@ -94,14 +94,21 @@ class FewLabels:
             W); their ``label`` and ``index`` and the batch's ``seed`` as they were. Where the
             strong augmentation learns, ``probe``: see `CTAugment.probe`, with its ``label``.
         """
-        seed, unlabeled = batch["seed"], dict(batch["unlabeled"])
-        image = unlabeled.pop("image")
-        one, other = (batch_seed(seed, view, UNLABELED) for view in range(2))
-        weak, strong = weaken(image, one), weaken(image, other)
-        unlabeled["views"] = [weak, self.strong(strong, other) if self.strong else strong]
-        labeled = {**batch["labeled"], "image": weaken(batch["labeled"]["image"], seed)}
+        seed, labeled, unlabeled = batch["seed"], dict(batch["labeled"]), dict(batch["unlabeled"])
+        cut = "crops" in unlabeled  # by `files.cuts`: one crop a view
+        three = [*_taken(labeled, 1), *_taken(unlabeled, 2)]
+        seeds = [seed, *(batch_seed(seed, view, UNLABELED) for view in range(2))]
+        labeled["image"], weak, strong = (
+            weaken(image, one, cut) for image, one in zip(three, seeds, strict=True)
+        )
+        unlabeled["views"] = [weak, self.strong(strong, seeds[2]) if self.strong else strong]
         batch = {**batch, "labeled": labeled, "unlabeled": unlabeled}
         if isinstance(self.strong, CTAugment):
             probe = self.strong.probe(labeled["image"], seed)
             batch["probe"] = probe | {"label": labeled["label"]}
         return batch
+
+
+def _taken(part: Batch, count: int) -> list[Tensor]:
+    """The images of a part taken out of it: its crops, or ``count`` times its image."""
+    return part.pop("crops") if "crops" in part else [part.pop("image")] * count

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import tee
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from genlab.data.loader import Batch, Resumable, Source, batch_seed
+from genlab.data.loader import Batch, Draws, Resumable, Source, batch_seed
 
 LABELED, UNLABELED = 0, 1  # streams of one seed
 
@@ -49,12 +50,23 @@ class Both:
     def __init__(self, source: Source) -> None:
         self.source = source
 
-    def read(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> Iterator[Batch]:
+    def read(
+        self, pairs: Sequence[tuple[Tensor, Tensor]], draws: Draws | None = None
+    ) -> Iterator[Batch]:
         """For each pair of rows ``labeled`` and ``unlabeled``, each ``image label index``."""
-        labeled = self.source.read(pair[LABELED] for pair in pairs)
-        unlabeled = self.source.read(pair[UNLABELED] for pair in pairs)
+        first, second = _for_both(draws)
+        labeled = self.source.read((pair[LABELED] for pair in pairs), first)
+        unlabeled = self.source.read((pair[UNLABELED] for pair in pairs), second)
         for one, other in zip(labeled, unlabeled, strict=True):
             yield {"labeled": one, "unlabeled": other}
+
+
+def _for_both(draws: Draws | None) -> tuple[Draws | None, Draws | None]:
+    """The draws of a batch's two parts."""
+    if draws is None:
+        return None, None
+    one, other = tee(draws.seeds)
+    return replace(draws, seeds=one, part="labeled"), replace(draws, seeds=other, part="unlabeled")
 
 
 class SemiLoader(Resumable):

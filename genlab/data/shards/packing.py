@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 
 from genlab import runs
 from genlab.data.errors import BrokenDataError
-from genlab.data.files.decoding import decode, flatten
+from genlab.data.files.decoding import Form, decode, flatten
 from genlab.data.files.folder_scan import Listing, scan
 from genlab.data.shards.index import ENTRY, FORMAT, HEADER, INDEX, member, sha256
 from genlab.files import replacing
@@ -241,7 +241,7 @@ class _Shards:
         file = self.listing.files[index]
         try:
             data = file.read_bytes()
-            decode(BytesIO(data), 16, 3)
+            decode(BytesIO(data), Form(16, 3))
             return index, self._resized(data), ""
         except Exception as error:  # damaged files make PIL raise nearly anything
             return index, b"", f"{file}: {messages.without_stream(error)}"

@@ -32,8 +32,9 @@ import torch
 from torch import Tensor
 
 from genlab.data.errors import BrokenDataError
+from genlab.data.files.decoding import Form
 from genlab.data.files.folder_scan import Listing
-from genlab.data.files.reader import Files
+from genlab.data.files.reader import Files, Wanted
 from genlab.data.loader import TrainLoader
 from genlab.data.shards.index import Part, Shelf, member, read_index
 from genlab.data.splits import Rows
@@ -57,13 +58,15 @@ class PackedFiles(Files):
         rows: (N,) rows to read.
         unlabeled: True to give every image the label -1.
         block: bytes fetched at once, see `Shelf.expect`; 1 for each image by itself.
-        size, channels, workers: arguments of `Files`.
+        form, workers: arguments of `Files`.
     """
 
-    def __init__(self, part: Part, rows: Rows, labels: Tensor, block: int, *shape: int) -> None:
+    def __init__(
+        self, part: Part, rows: Rows, labels: Tensor, block: int, form: Form, workers: int
+    ) -> None:
         self.entries, self.shelf, self.block = part.entries[rows], Shelf(part.shards), block
         index = torch.from_numpy(self.entries["index"].astype(np.int64))
-        super().__init__([], labels, index, *shape)
+        super().__init__([], labels, index, form, workers)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -77,10 +80,10 @@ class PackedFiles(Files):
         """The image's bytes."""
         return BytesIO(self.shelf.read(self.entries[row]))
 
-    def __getitems__(self, rows: list[int]) -> tuple[Tensor, Tensor, dict[int, str]]:
+    def __getitems__(self, wanted: Wanted) -> tuple[list[Tensor], Tensor, dict[int, str]]:
         """A batch, see `Files`; all of it is requested before the first image is decoded."""
-        self.shelf.expect(self.entries[rows], self.block)
-        return super().__getitems__(rows)
+        self.shelf.expect(self.entries[wanted.rows], self.block)
+        return super().__getitems__(wanted)
 
 
 class ShardLoader(TrainLoader):

@@ -1,0 +1,117 @@
+"""Images as their files hold them: the size first, then the pixels at the scale that is needed."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from genlab.data.files.decoding import flatten
+
+Pixels = NDArray[np.uint8]
+JPEG = b"\xff\xd8\xff"
+SCALES = (8, 4, 2, 1)  # by which a JPEG is decoded smaller at a fraction of the cost
+HEADER = 65536  # bytes in which EXIF data begins
+ORIENTATION = 0x0112  # EXIF's tag
+COLOURS = ("Gray", "YCbCr", "RGB")  # of a JPEG that is not meant for print
+
+
+class Encoded:
+    """An image file: its size when upright, and its pixels.
+
+    JPEGs are decoded by libjpeg-turbo (`simplejpeg`), whose pixels are Pillow's; all else, and
+    JPEGs with four inks, by Pillow.
+
+    Args:
+        source: path of a file, or the opened file.
+        channels: 1 for grey, 3 for colour. Transparent parts become white; 16 bits become 8.
+
+    Raises:
+        OSError: not an image. Pillow raises other kinds too for damaged files.
+    """
+
+    def __init__(self, source: Path | IO[bytes], channels: int) -> None:
+        self.data = source.read_bytes() if isinstance(source, Path) else source.read()
+        self.channels = channels
+        self.height = self.width = 0
+        self._turn = _orientation(self.data)
+        self._jpeg = self.data.startswith(JPEG) and self._read_header()
+        if not self._jpeg:
+            self._open()
+        if self._turn >= 5:  # turned by a quarter
+            self.height, self.width = self.width, self.height
+
+    def _read_header(self) -> bool:
+        """True if libjpeg-turbo is to decode it; sets the size as stored."""
+        try:
+            self.height, self.width, colours, _ = simplejpeg.decode_jpeg_header(self.data)
+        except ValueError:  # damaged: Pillow has the last word
+            return False
+        return colours in COLOURS
+
+    def _open(self) -> None:
+        with Image.open(BytesIO(self.data)) as picture:
+            self.width, self.height = picture.size
+
+    def scale_for(self, need: float) -> int:
+        """The largest scale at which lengths can be divided by ``need``: 1, and 2, 4, 8 for JPEG.
+
+        Args:
+            need: full pixels for each one that is wanted, along the side where they are fewest.
+        """
+        return next((s for s in SCALES if s <= need), 1) if self._jpeg else 1
+
+    def pixels(self, scale: int = 1) -> Pixels:
+        """(h, w, C) bytes, upright; h and w are the full ones divided by ``scale``, rounded up.
+
+        Raises:
+            OSError: a damaged image; Pillow raises other kinds too.
+        """
+        if self._jpeg:
+            try:
+                return np.ascontiguousarray(_upright(self._decoded(scale), self._turn))
+            except ValueError:
+                if scale > 1:
+                    raise
+        mode = "RGB" if self.channels == 3 else "L"
+        with Image.open(BytesIO(self.data)) as picture:
+            plain = flatten(ImageOps.exif_transpose(picture)).convert(mode)
+        return np.array(plain).reshape(plain.height, plain.width, self.channels)
+
+    def _decoded(self, scale: int) -> Pixels:
+        colour = "RGB" if self.channels == 3 else "GRAY"
+        least = {}
+        if scale > 1:
+            sides = (self.height, self.width)
+            stored = sides[::-1] if self._turn >= 5 else sides
+            least = {"min_height": -(-stored[0] // scale), "min_width": -(-stored[1] // scale)}
+        found: Pixels = simplejpeg.decode_jpeg(self.data, colour, **least)
+        return found
+
+
+def _orientation(data: bytes) -> int:
+    """EXIF's orientation, 1 to 8; 1 is upright."""
+    if data.find(b"Exif\0\0", 0, HEADER) < 0 and data.startswith(JPEG):
+        return 1
+    try:
+        with Image.open(BytesIO(data)) as picture:
+            turn = picture.getexif().get(ORIENTATION, 1)
+    except Exception:  # damaged metadata make Pillow raise nearly anything
+        return 1
+    return turn if turn in range(1, 9) else 1
+
+
+def _upright(pixels: Pixels, turn: int) -> Pixels:
+    """Undo an EXIF orientation."""
+    if turn in (5, 7):
+        pixels = pixels.transpose(1, 0, 2)
+    if turn in (6, 8):
+        pixels = np.rot90(pixels, 3 if turn == 6 else 1)
+    if turn in (3, 4, 7):
+        pixels = pixels[::-1]
+    return pixels[:, ::-1] if turn in (2, 3, 7) else pixels
