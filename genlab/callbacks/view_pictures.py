@@ -49,11 +49,19 @@ class ViewPictures(L.Callback):
         self._done = True
         first = not trainer.global_step and not batch_idx and trainer.is_global_zero
         if first and isinstance(batch, dict) and "views" in batch:
-            columns = [batch["image"][: self.count], *(v[: self.count] for v in batch["views"])]
-            views = getattr(data_of(trainer), "views", None)
+            data = data_of(trainer)
+            columns = [_whole(batch, data, self.count), *(v[: self.count] for v in batch["views"])]
+            views = getattr(data, "views", None)
             words = [describe(view) for view in getattr(views, "views", [])]
             with may_fail("pictures/views.png"):
                 publish(trainer, "views", sheet(columns, words))
+
+
+def _whole(batch: Any, data: Any, count: int) -> Tensor:
+    """A batch's first images as evaluation sees them; (N, C, H, W) in [0, 1]."""
+    if "image" in batch:
+        return batch["image"][:count]
+    return data.to_device(data.whole(batch["index"][:count]))["image"]
 
 
 def sheet(columns: list[Tensor], words: list[str]) -> np.ndarray:

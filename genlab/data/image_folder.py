@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
 
 from genlab.data import splits
 from genlab.data.files.cuts import Cut, RandomCrop, Shift
@@ -18,7 +19,7 @@ from genlab.data.files.decoding import Form
 from genlab.data.files.folder_scan import Listing, scan
 from genlab.data.files.reader import Files, cores
 from genlab.data.images import Images
-from genlab.data.loader import Source
+from genlab.data.loader import Batch, Source
 from genlab.data.shards.index import INDEX
 from genlab.data.shards.reader import BLOCK, Packed, PackedFiles, ShardLoader, packed
 
@@ -149,6 +150,12 @@ class ImageFolder(Images):
                 stacklevel=2,
             )
         return found
+
+    def whole(self, index: Tensor) -> Batch:
+        """Training images by their positions in the source data set, as evaluation sees them."""
+        source = self._parts["train"][0]
+        rows = [int((source.index == at).nonzero()[0]) for at in index.tolist()]
+        return next(iter(source.read([torch.tensor(rows)])))
 
     def _cuts(self) -> dict[str, list[Cut]]:
         """Random parts of training images that are cut out of the originals, by part of a batch."""

@@ -20,7 +20,7 @@ from genlab.data.labels.semi_supervised import FewLabels
 from genlab.data.labels.two_streams import Plan, SemiLoader
 from genlab.data.loader import Batch, EvalLoader, Source, TrainLoader
 from genlab.data.naming import HasClasses
-from genlab.data.on_device import Finish, moved, unit
+from genlab.data.on_device import Finish, finished, moved
 from genlab.data.sampling import check_sampling, check_share, evenly
 from genlab.data.splits import Division
 
@@ -274,7 +274,8 @@ class Images(HasClasses, L.LightningDataModule):
         """Make a batch ready on the device: resize, augment or binarise, [0, 1]; then the views.
 
         Args:
-            batch: ``image`` (B, C, H, W) uint8, or done already; or ``labeled`` and ``unlabeled``.
+            batch: ``image`` (B, C, H, W) uint8, or done already; or its ``crops``; or ``labeled``
+                and ``unlabeled``.
             dataloader_idx: Lightning's argument; all loaders are alike.
 
         Returns:
@@ -282,22 +283,7 @@ class Images(HasClasses, L.LightningDataModule):
         """
         if self.few and "unlabeled" in batch:
             return self.few.finish(batch, self.finish)
-        if "crops" in batch:
-            return self._after_cut(batch)
-        if batch["image"].dtype != torch.uint8:
-            return batch
-        batch = {**batch, "image": self.finish(batch["image"], batch.get("seed"))}
-        if self.views is not None and "seed" in batch:
-            batch["views"] = self.views(batch["image"], batch["seed"])
-        return batch
-
-    def _after_cut(self, batch: Batch) -> Batch:
-        """A batch whose random crops are done: the rest of its augmentation, or its views."""
-        batch = {**batch}
-        crops, seed = batch.pop("crops"), batch["seed"]
-        if self.views is None:
-            return batch | {"image": self.finish(crops[0], seed, cut=True)}
-        return batch | {"views": self.views([unit(crop) for crop in crops], seed)}
+        return finished(batch, self.finish, self.views)
 
     def _form(self, split: str) -> tuple[Source, Tensor]:
         """A split binarised once, kept for the next caller."""

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genlab import augment
+from genlab.data.loader import Batch
 
 BINARIZE = ("none", "dynamic", "fixed")
 
@@ -60,6 +61,29 @@ class Finish:
         if seed is not None and self.binarize == "dynamic":
             image = augment.binarize(_bytes(image), seed)
         return unit(image)
+
+
+def finished(batch: Batch, finish: Finish, views: augment.Views | None) -> Batch:
+    """A batch of bytes as a step takes it: ``image`` in [0, 1], or several ``views`` of it.
+
+    Args:
+        batch: ``image`` (B, C, H, W) uint8, or done already; or ``crops``, one a view.
+        finish: the rest of the way.
+        views: random views of training images; None for none.
+    """
+    seed = batch.get("seed")
+    if "crops" in batch:
+        batch = {**batch}
+        crops = batch.pop("crops")
+        if views is None:
+            return batch | {"image": finish(crops[0], seed, cut=True)}
+        return batch | {"views": views([unit(crop) for crop in crops], batch["seed"])}
+    if batch["image"].dtype != torch.uint8:
+        return batch
+    batch = {**batch, "image": finish(batch["image"], seed)}
+    if views is not None and seed is not None:
+        batch["views"] = views(batch["image"], seed)
+    return batch
 
 
 def unit(image: Tensor) -> Tensor:

@@ -5,21 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from genlab.data.errors import BrokenDataError, MissingDataError
 from genlab.data.files.cuts import Cut, Numbers, cut_out, numbers
 from genlab.data.files.decoding import Form, decode
 from genlab.data.files.encoded import Encoded
+from genlab.data.files.workers import Filled, Shape, Wanted, make
 from genlab.data.in_memory import Pictures
 from genlab.data.loader import Batch, Draws
 from genlab.errors import first_line
@@ -29,23 +28,12 @@ STREAMS = ("image", "labeled", "unlabeled")  # parts of a batch, which draw inde
 STREAM = 64  # cuts that a part may have
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """A batch that is asked for: rows, and where their random parts come from; see `Draws`."""
-
-    rows: list[int]
-    seed: int | None = None
-    rank: int = 0
-    world: int = 1
-    part: str = "image"
-
-
 def cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Files(Dataset[Any]):
+class Files:
     """Images decoded on request. A broken one is replaced by the next readable one.
 
     Args:
@@ -97,33 +85,40 @@ class Files(Dataset[Any]):
         """Name of the image in a message."""
         return str(self.paths[row])
 
-    def __getitems__(self, wanted: Wanted) -> tuple[list[Tensor], Tensor, dict[int, str]]:
-        """A batch: images or their crops, their rows, and descriptions of broken files."""
+    def shapes(self, wanted: Wanted) -> list[Shape]:
+        """Shape of an image in each tensor of a batch: (C, H, W), or of a crop (H, W, C)."""
+        channels, size = self.form.channels, self.form.size
+        cuts = self._cuts(wanted)
+        return [(cut.size, cut.size, channels) for cut in cuts] or [(channels, size, size)]
+
+    def fill(self, wanted: Wanted, batch: list[Tensor]) -> Filled:
+        """Write a batch: images, or their random parts."""
         broken: dict[int, str] = {}
-        used, batch = [], list[Tensor]()
+        used = []
         for place, (row, look) in enumerate(self._looks(wanted)):
             parts, row = self._readable(row, look, broken)
             used.append(row)
-            if not batch:
-                batch = [_room(len(wanted.rows), part) for part in parts]
-            for image, part in zip(batch, parts, strict=True):
-                image[place] = part
-        return batch, torch.tensor(used), broken
+            for images, part in zip(batch, parts, strict=True):
+                images[place] = part
+        return Filled(used, broken)
+
+    def _cuts(self, wanted: Wanted) -> list[Cut]:
+        return [] if wanted.seed is None else self.cuts.get(wanted.part, [])
 
     def _looks(self, wanted: Wanted) -> Iterator[tuple[int, Look]]:
         """For each row, what is to be made of its image."""
-        cuts, seed = self.cuts.get(wanted.part, []), wanted.seed
-        if seed is None or not cuts:
+        cuts = self._cuts(wanted)
+        if wanted.seed is None or not cuts:
             yield from ((row, self._whole) for row in wanted.rows)
             return
         places = np.arange(len(wanted.rows)) * wanted.world + wanted.rank
         first = STREAMS.index(wanted.part) * STREAM
-        drawn = np.stack([numbers(seed, places, first + k) for k in range(len(cuts))], 1)
-        for row, numbers_ in zip(wanted.rows, drawn, strict=True):
+        drawn = [numbers(wanted.seed, places, first + k) for k in range(len(cuts))]
+        for row, numbers_ in zip(wanted.rows, np.stack(drawn, 1), strict=True):
             yield row, partial(self._crops, cuts=cuts, drawn=numbers_)
 
     def _crops(self, picture: Path | IO[bytes], cuts: list[Cut], drawn: Numbers) -> list[Tensor]:
-        """Random parts of the image."""
+        """Random parts of the image, (size, size, C) each."""
         return cut_out(Encoded(picture, self.form.channels), cuts, drawn)
 
     def _readable(self, row: int, look: Look, broken: dict[int, str]) -> tuple[list[Tensor], int]:
@@ -137,18 +132,15 @@ class Files(Dataset[Any]):
     def read(self, batches: Iterable[Tensor], draws: Draws | None = None) -> Iterator[Batch]:
         """For each tensor of rows, the batch ``image label index``, or ``crops label index``."""
         cut = draws is not None and draws.part in self.cuts
-        loader = DataLoader(
-            self,
-            batch_sampler=_wanted(batches, draws),  # type: ignore[arg-type]
-            num_workers=self.workers,
-            collate_fn=_same,
-            generator=torch.Generator(),  # else it takes numbers from the global one
-        )
         try:
-            for parts, rows, broken in loader:
-                self._report(broken)
-                images = {"crops": parts} if cut else {"image": parts[0]}
+            for parts, filled in make(self, _wanted(batches, draws), self.workers):
+                self._report(filled.broken)
+                rows = torch.tensor(filled.rows)
+                crops = [part.permute(0, 3, 1, 2) for part in parts] if cut else []
+                images = {"crops": crops} if cut else {"image": parts[0]}
+                del parts, crops
                 yield images | {"label": self.labels[rows], "index": self.index[rows]}
+                del images
         except (BrokenDataError, MissingDataError) as error:  # of a worker: after its traceback
             raise type(error)(str(error).strip().rpartition("DataError: ")[2]) from None
 
@@ -187,13 +179,3 @@ def _wanted(batches: Iterable[Tensor], draws: Draws | None) -> Iterator[Wanted]:
         return
     for rows, seed in zip(batches, draws.seeds, strict=False):  # the seeds never end
         yield Wanted(rows.tolist(), seed, draws.rank, draws.world, draws.part)
-
-
-def _room(count: int, part: Tensor) -> Tensor:
-    """An empty batch of images laid out like ``part`` (C, H, W)."""
-    layout = torch.contiguous_format if part.is_contiguous() else torch.channels_last
-    return torch.empty((count, *part.shape), dtype=part.dtype, memory_format=layout)
-
-
-def _same(batch: Any) -> Any:
-    return batch

@@ -34,7 +34,8 @@ from torch import Tensor
 from genlab.data.errors import BrokenDataError
 from genlab.data.files.decoding import Form
 from genlab.data.files.folder_scan import Listing
-from genlab.data.files.reader import Files, Wanted
+from genlab.data.files.reader import Files
+from genlab.data.files.workers import Filled, Wanted
 from genlab.data.loader import TrainLoader
 from genlab.data.shards.index import Part, Shelf, member, read_index
 from genlab.data.splits import Rows
@@ -80,10 +81,10 @@ class PackedFiles(Files):
         """The image's bytes."""
         return BytesIO(self.shelf.read(self.entries[row]))
 
-    def __getitems__(self, wanted: Wanted) -> tuple[list[Tensor], Tensor, dict[int, str]]:
-        """A batch, see `Files`; all of it is requested before the first image is decoded."""
+    def fill(self, wanted: Wanted, batch: list[Tensor]) -> Filled:
+        """Write a batch, see `Files`; all of it is requested before the first image is decoded."""
         self.shelf.expect(self.entries[wanted.rows], self.block)
-        return super().__getitems__(wanted)
+        return super().fill(wanted, batch)
 
 
 class ShardLoader(TrainLoader):

@@ -1,0 +1,160 @@
+"""Batches made by worker processes, handed over in shared memory without a copy."""
+
+from __future__ import annotations
+
+import math
+import os
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+AHEAD = 2  # batches that each worker is asked for in advance
+HELD = 3  # batches that the reader may keep at a time without new memory
+SHARE = 0.5  # of the shared memory that is free
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A batch that is asked for: rows, and where their random parts come from; see `Draws`."""
+
+    rows: list[int]
+    seed: int | None = None
+    rank: int = 0
+    world: int = 1
+    part: str = "image"
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What is known of a batch that has been made: rows read, and why others were not."""
+
+    rows: list[int]
+    broken: dict[int, str]
+
+
+class Maker(Protocol):
+    """What makes batches of images."""
+
+    def shapes(self, wanted: Wanted) -> list[Shape]:
+        """Shape of an image in each tensor of the batch: (C, H, W), or (H, W, C) of crops."""
+        ...
+
+    def fill(self, wanted: Wanted, batch: list[Tensor]) -> Filled:
+        """Write the images, one a row of (B, *shape) uint8 tensors."""
+        ...
+
+
+class Slots:
+    """Pieces of shared memory for a batch each, used again when nothing refers to them any more.
+
+    Args:
+        count: number of batches.
+        size: bytes of a batch.
+    """
+
+    def __init__(self, count: int, size: int) -> None:
+        self.size = size
+        self.memory = torch.empty(count, size, dtype=torch.uint8).share_memory_()
+        self.free = list(range(count))
+
+    def take(self, size: int) -> int | None:
+        """Number of a free piece; None if there is none, or it would be too small."""
+        return self.free.pop() if self.free and size <= self.size else None
+
+    def lent(self, number: int, size: int) -> Tensor:
+        """The first bytes of a piece, free again once they and all their views are gone."""
+        array = self.memory[number, :size].numpy()
+        weakref.finalize(array, self.free.append, number).atexit = False
+        return torch.from_numpy(array)
+
+
+class _Making(Dataset[Any]):
+    """What runs in a worker process."""
+
+    def __init__(self, maker: Maker, memory: Tensor | None) -> None:
+        self.maker, self.memory = maker, memory
+
+    def __getitems__(self, order: tuple[int | None, Wanted]) -> Any:
+        number, wanted = order
+        shapes, count = self.maker.shapes(wanted), len(wanted.rows)
+        if number is None or self.memory is None:
+            space = torch.empty(_size(shapes, count), dtype=torch.uint8)
+            return number, space, self.maker.fill(wanted, parts(space, shapes, count))
+        space = self.memory[number, : _size(shapes, count)]
+        return number, None, self.maker.fill(wanted, parts(space, shapes, count))
+
+
+def make(
+    maker: Maker, orders: Iterable[Wanted], workers: int
+) -> Iterator[tuple[list[Tensor], Filled]]:
+    """Batches in the order in which they are asked for, made by processes.
+
+    Args:
+        maker: what makes them.
+        orders: the batches, asked for as far ahead as the workers need.
+        workers: number of processes; 0 for none.
+
+    Returns:
+        Tensors of each batch, (B, *shape) uint8.
+    """
+    orders = iter(orders)
+    first = next(orders, None)
+    if first is None:
+        return
+    slots = _slots(_size(maker.shapes(first), len(first.rows)), workers)
+    asked: dict[int, list[Shape]] = {}  # by place in the sequence: what the batch consists of
+
+    def numbered() -> Iterator[tuple[int | None, Wanted]]:
+        for place, wanted in enumerate(chain([first], orders)):
+            asked[place] = maker.shapes(wanted)
+            yield (slots.take(_size(asked[place], len(wanted.rows))) if slots else None), wanted
+
+    loader = DataLoader(
+        _Making(maker, slots.memory if slots else None),
+        batch_sampler=numbered(),  # type: ignore[arg-type]
+        num_workers=workers,
+        prefetch_factor=AHEAD if workers else None,
+        collate_fn=_same,
+        generator=torch.Generator(),  # else it takes numbers from the global one
+    )
+    for place, (number, space, filled) in enumerate(loader):
+        shapes, count = asked.pop(place), len(filled.rows)
+        if number is not None and slots:
+            space = slots.lent(number, _size(shapes, count))
+        yield parts(space, shapes, count), filled
+        del space  # else its piece would not be free
+
+
+def _slots(size: int, workers: int) -> Slots | None:
+    """Shared memory for all batches under way; None without workers, or for lack of it."""
+    count = AHEAD * workers + HELD
+    if not workers:
+        return None
+    try:
+        free = os.statvfs("/dev/shm")
+        if count * size > SHARE * free.f_bavail * free.f_frsize:
+            return None
+    except OSError:  # another system, another place
+        pass
+    return Slots(count, size)
+
+
+def parts(space: Tensor, shapes: Sequence[Shape], count: int) -> list[Tensor]:
+    """Bytes as tensors (count, *shape), one a shape."""
+    pieces = space.split([count * math.prod(shape) for shape in shapes])
+    return [piece.view(count, *shape) for piece, shape in zip(pieces, shapes, strict=True)]
+
+
+def _size(shapes: Sequence[Shape], count: int) -> int:
+    return count * sum(math.prod(shape) for shape in shapes)
+
+
+def _same(batch: Any) -> Any:
+    return batch
