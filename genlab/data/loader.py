@@ -23,7 +23,7 @@ MASK = 2**64 - 1
 
 @dataclass(frozen=True)
 class Draws:
-    """Where random parts of training images come from, see `files.cuts`.
+    """Seeds of the random parts of training images, see `files.cuts`.
 
     Args:
         seeds: one batch seed a batch, equal on all ranks.

@@ -1,5 +1,6 @@
 """Images in files.
 
-`folder_scan` finds classes and parts, `folder_index` keeps a folder's list, `reader` and `decoding`
-read images, `download` fetches data sets, `cifar` reads CIFAR's pickles by a restricted unpickler.
+`folder_scan` finds classes and parts, `folder_index` keeps a folder's list. `reader` reads batches,
+made by `workers`: whole images by `decoding`, random crops by `cuts` out of the `encoded` original.
+`download` fetches data sets, `cifar` reads CIFAR's pickles by a restricted unpickler.
 """

@@ -75,7 +75,7 @@ class RandomCrop:
 
 @dataclass(frozen=True)
 class Shift:
-    """The centre square moved by whole pixels of the result: what lies beside it comes into view.
+    """The centre square moved by whole pixels of the result; its neighbourhood comes into view.
 
     Beyond the image's own edges pixels are mirrored, or black.
 

@@ -33,14 +33,14 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Filled:
-    """What is known of a batch that has been made: rows read, and why others were not."""
+    """Record of a batch: the rows that were read, and why others were not."""
 
     rows: list[int]
     broken: dict[int, str]
 
 
 class Maker(Protocol):
-    """What makes batches of images."""
+    """Maker of batches of images."""
 
     def shapes(self, wanted: Wanted) -> list[Shape]:
         """Shape of an image in each tensor of the batch: (C, H, W), or (H, W, C) of crops."""
@@ -76,7 +76,7 @@ class Slots:
 
 
 class _Making(Dataset[Any]):
-    """What runs in a worker process."""
+    """The work of a worker process."""
 
     def __init__(self, maker: Maker, memory: Tensor | None) -> None:
         self.maker, self.memory = maker, memory
@@ -97,7 +97,7 @@ def make(
     """Batches in the order in which they are asked for, made by processes.
 
     Args:
-        maker: what makes them.
+        maker: object that fills them.
         orders: the batches, asked for as far ahead as the workers need.
         workers: number of processes; 0 for none.
 
