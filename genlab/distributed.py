@@ -155,3 +155,12 @@ def gather_rows(x: Tensor) -> Tensor:
     parts = [torch.empty_like(padded) for _ in counts]
     dist.all_gather(parts, padded)
     return torch.cat([part[: int(n)] for part, n in zip(parts, counts, strict=True)])
+
+
+def gather_objects(x: Any) -> list[Any]:
+    """Every rank's object, rank zero's first; plain values and tensors on the CPU."""
+    if not active():
+        return [x]
+    found: list[Any] = [None] * world_size()
+    dist.all_gather_object(found, x)
+    return found

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import runpy
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from genlab.testing import ranks
@@ -15,7 +15,13 @@ from genlab.testing import ranks
 LIMIT = 500  # seconds
 
 
-def run(words: Sequence[str], folder: Path, environment: dict[str, str], said: Path) -> int:
+def run(
+    words: Sequence[str],
+    folder: Path,
+    environment: dict[str, str],
+    said: Path,
+    before: Callable[[], None] | None = None,
+) -> int:
     """Run a command as ``python -m genlab`` does; returns its exit code.
 
     Args:
@@ -23,13 +29,16 @@ def run(words: Sequence[str], folder: Path, environment: dict[str, str], said: P
         folder: current folder of the command.
         environment: all of its variables.
         said: folder for its standard output and error, the files ``out`` and ``err``.
+        before: what the command's process does first.
 
     Raises:
         TimeoutError: the command takes longer than `LIMIT`.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(ranks.IMPORTS))
-    process = context.Process(target=_command, args=(list(words), folder, environment, said))
+    process = context.Process(
+        target=_command, args=(list(words), folder, environment, said, before)
+    )
     process.start()
     process.join(LIMIT)
     if process.exitcode is None:
@@ -39,7 +48,13 @@ def run(words: Sequence[str], folder: Path, environment: dict[str, str], said: P
     return process.exitcode
 
 
-def _command(words: list[str], folder: Path, environment: dict[str, str], said: Path) -> None:
+def _command(
+    words: list[str],
+    folder: Path,
+    environment: dict[str, str],
+    said: Path,
+    before: Callable[[], None] | None,
+) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -49,6 +64,8 @@ def _command(words: list[str], folder: Path, environment: dict[str, str], said: 
         os.close(file)
     sys.argv = ["genlab", *words]
     sys.path.insert(0, str(folder))
+    if before is not None:
+        before()
     try:
         runpy.run_module("genlab", run_name="__main__", alter_sys=True)
     finally:

@@ -38,7 +38,8 @@ class ExactResume(L.Callback):
         if not states:
             return
         epochs, batches = lightning_parts.epoch_counters(checkpoint)
-        if epochs["current"]["processed"] == states[0]["epoch"] + 1:
+        ended = 0 <= trainer.max_steps <= checkpoint["global_step"]  # nothing goes on
+        if epochs["current"]["processed"] == states[0]["epoch"] + 1 and not ended:
             _correct(epochs, batches)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -54,6 +54,12 @@ def add_first(trainer: L.Trainer, callback: L.Callback) -> None:
     callbacks.insert(0, callback)
 
 
+def add_before(trainer: L.Trainer, callback: L.Callback, other: L.Callback) -> None:
+    """Add a callback before another one, of a trainer that is built."""
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    callbacks.insert(callbacks.index(other), callback)
+
+
 def drop_hook(callback: L.Callback, name: str) -> None:
     """Let Lightning skip a hook of a callback: it calls only what is ``callable()``."""
     setattr(callback, name, None)
@@ -154,6 +160,59 @@ def epoch_counters(checkpoint: dict[str, Any]) -> tuple[dict[str, Any], dict[str
     """The progress of a checkpoint's epochs and of its epoch's batches, to be changed in place."""
     loop = checkpoint["loops"]["fit_loop"]
     return loop["epoch_progress"], loop["epoch_loop.batch_progress"]
+
+
+# Metrics of an epoch in progress
+
+PLAIN = ("fx", "name", "prog_bar", "logger", "on_step", "on_epoch", "enable_graph",
+         "add_dataloader_idx", "dataloader_idx", "metric_attribute")  # fmt: skip
+
+
+def metrics_of_validation(trainer: L.Trainer) -> list[Any]:
+    """The torchmetrics that validation has logged by object; Lightning resets them late."""
+    results = trainer.fit_loop.epoch_loop.val_loop._results
+    return [result.value for result in results.values() if not result.is_tensor]
+
+
+def epoch_results(trainer: L.Trainer) -> dict[str, dict[str, Any]]:
+    """The sums of ``self.log(..., on_epoch=True)`` in this training epoch, as plain values.
+
+    ``_ResultCollection`` is in no checkpoint of Lightning's.
+    """
+    results = trainer.fit_loop.epoch_loop._results
+    kept = {k: r for k, r in results.items() if r.meta.on_epoch and not r.has_reset}
+    return {key: _plain_result(result) for key, result in kept.items()}
+
+
+def _plain_result(result: Any) -> dict[str, Any]:
+    meta, sync = result.meta, result.meta.sync
+    sums = {k: v.detach().cpu() for k, v in result.metric_state.items()} if result.is_tensor else {}
+    return {name: getattr(meta, name) for name in PLAIN} | {
+        "reduce_fx": meta.reduce_fx.__name__,
+        "sync": [sync.should, sync.rank_zero_only],
+        "sums": sums,
+    }
+
+
+def restore_epoch_results(trainer: L.Trainer, found: dict[str, dict[str, Any]]) -> None:
+    """Let the training epoch go on with the sums of `epoch_results`."""
+    from lightning.pytorch.trainer.connectors.logger_connector import result
+
+    results, method = trainer.fit_loop.epoch_loop._results, trainer.lightning_module
+    for key, kept in found.items():
+        meta = result._Metadata(**{k: kept[k] for k in PLAIN}, reduce_fx=kept["reduce_fx"])
+        should, alone = kept["sync"]
+        meta.sync = result._Sync(trainer.strategy.reduce, should, alone)
+        entry = result._ResultMetric(meta, is_tensor=bool(kept["sums"])).to(method.device)
+        if kept["sums"]:
+            for name, value in kept["sums"].items():
+                setattr(entry, name, value.to(method.device))
+            entry._update_count = 1
+        else:
+            entry.value = method.get_submodule(kept["metric_attribute"])
+        results[key] = entry
+    if found:  # as in mid-epoch: the first batch must not take them for an earlier epoch's
+        trainer._logger_connector._first_loop_iter = False
 
 
 # Hyper-parameters

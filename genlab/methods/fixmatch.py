@@ -5,8 +5,7 @@ pseudo-labels (Lee 2013), UDA (Xie et al. 2019, arXiv:1904.12848; without its an
 images), FlexMatch (Zhang et al. 2021, arXiv:2110.08263), FreeMatch (Wang et al. 2022,
 arXiv:2205.07246) and SoftMatch (Chen et al. 2023, arXiv:2301.10921).
 Departures: running statistics move after the optimiser's step, see `pseudo_label_rules`; in
-``pseudo_label`` strong views still pass through batch norm, as in the other rules. After a stop in
-mid-epoch ``train/pseudo_*`` tell of that epoch's rest.
+``pseudo_label`` strong views still pass through batch norm, as in the other rules.
 The average of the weights that the papers report is the callback `EMAWeights`.
 """
 
@@ -167,7 +166,7 @@ class FixMatch(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Accuracy of the pseudo-labels and how they spread, since the epoch's beginning."""
         if not self.pseudo_labels.update_called:
-            return  # continued from this very epoch's end
+            return  # continued at the epoch's end by another number of processes
         figures = self.pseudo_labels.compute()
         self.pseudo_labels.reset()
         share = figures.pop("share")

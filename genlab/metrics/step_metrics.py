@@ -34,11 +34,27 @@ class StepMetrics(L.Callback):
         self._sums: list[Tensor] = []
         self._batches = self._images = self._step = 0
         self._since = time.perf_counter()
+        self._restored: dict[str, Any] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums since the last line, of every rank: a continued run writes the same line."""
+        sums = torch.stack(self._sums) if self._sums else torch.zeros(0)
+        mine = {"keys": self._keys, "sums": sums.cpu(), "batches": self._batches}
+        return {"ranks": distributed.gather_objects(mine)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._restored = state_dict
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._every = int(trainer.log_every_n_steps)  # type: ignore[attr-defined]
         self._step = trainer.global_step
         self._forget()
+        ranks = self._restored.get("ranks", [])
+        if len(ranks) == distributed.world_size():  # else the first line is of what follows
+            mine = ranks[distributed.rank()]
+            self._keys, self._batches = list(mine["keys"]), mine["batches"]
+            self._sums = list(mine["sums"].to(pl_module.device).unbind())
+        self._restored = {}
 
     def on_train_batch_end(
         self,

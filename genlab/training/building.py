@@ -29,6 +29,7 @@ from genlab.optim import check
 from genlab.recipes import TOP_KEYS, Recipe, load_class, load_named, trusting
 from genlab.training import changed_encoder, sources
 from genlab.training.engine.checkpointing import Checkpoints
+from genlab.training.engine.epoch_metrics import EpochMetrics
 from genlab.training.engine.progress import ProgressReport
 from genlab.training.engine.reseed import Reseed
 from genlab.training.engine.safe_requeue import SafeRequeue
@@ -154,7 +155,7 @@ def _trainer(settings: Arguments, checkpoints: Checkpoints, run: Path) -> L.Trai
         plugins.append(SyncBatchNorm())
     if not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
         plugins += launch.plugins()
-    callbacks = [checkpoints, Reseed(), StepMetrics(), ProgressReport()]
+    callbacks = [checkpoints, Reseed(), StepMetrics(), EpochMetrics(), ProgressReport()]
     given |= {
         "callbacks": [*_listed(given.get("callbacks")), *callbacks],
         "plugins": [*plugins, AtomicCheckpointIO()],

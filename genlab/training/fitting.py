@@ -14,7 +14,8 @@ from genlab.cluster import launch, signals, slurm
 from genlab.errors import RecipeError, RunError
 from genlab.internals import lightning_parts
 from genlab.recipes import Recipe
-from genlab.training import record
+from genlab.training import changes, continuing, record
+from genlab.training.changes import Change
 from genlab.training.endings import EarlyEnd, early_refusals, faults, input_errors, leave
 
 if TYPE_CHECKING:
@@ -40,14 +41,21 @@ def fit(
     """
     from genlab.training.engine.safe_requeue import Stopped
 
-    lab, folder, run = _open(files, overrides, resume, one_device)
-    checkpoint = _to_continue_from(run) if run else None
+    lab, folder, run, changed = _open(files, overrides, resume, one_device)
+    checkpoint = continuing.newest(run) if run else None
+    if run and checkpoint and continuing.is_done(lab, run, checkpoint, changed):
+        return folder
     if process.is_first():
-        _prepare(lab, checkpoint)
+        _prepare(lab, run, checkpoint, changed)
         runs.make(folder)
     with _owned(folder, new=run is None), faults(lab, folder):
         try:
-            _fit(lab, folder, checkpoint, resuming=run is not None)
+            if run:
+                continuing.go_on(lab, run, checkpoint, changed)
+            else:
+                _begin(lab, folder)
+            _say_early_stop(lab)
+            _finish(lab, folder)
         except Stopped as stop:
             leave(lab, folder, stop)
             raise EarlyEnd(str(stop), stop.exit_code) from None
@@ -74,8 +82,8 @@ def _say_notes(recipe: Recipe) -> None:
 
 def _open(
     files: list[str], overrides: list[str], resume: str | None, one_device: bool = False
-) -> tuple[Lab, Path, Path | None]:
-    """Everything built; the run directory to use; the run that is continued, if any."""
+) -> tuple[Lab, Path, Path | None, list[Change]]:
+    """Everything built; the directory to use; the run that is continued, and what changes in it."""
     if resume is not None and files:
         raise RecipeError(f"--resume continues {resume} with its own recipe, not with {files[0]}")
     run = runs.find(resume).absolute() if resume is not None else None
@@ -83,6 +91,8 @@ def _open(
         raise RecipeError(f"--resume takes a run, not a file: genlab fit --resume {run}")
     recipe = recipes.of_run(run, overrides) if run else recipes.resolve(files, overrides)
     recipes.check_keys(recipe)
+    changed = changes.between(recipes.of_run(run), recipe) if run and overrides else []
+    changes.refuse_fixed(changed, run)
     root = str((recipe.config.get("track") or {}).get("runs", "runs"))
     folder = run or runs.directory(root, recipe.name)
     if run is None and _requeued(folder):
@@ -94,12 +104,12 @@ def _open(
 
     from genlab.training.building import build
 
-    checkpoint = _to_continue_from(run) if run else None
-    taken = _take_from(checkpoint, recipe) if checkpoint else {}
+    checkpoint = continuing.newest(run) if run else None
+    taken = continuing.take_from(checkpoint, recipe) if checkpoint else {}
     lab = build(recipe, folder)
     lab.config["model"]["init_args"] |= taken
     lab.config["trainer"] |= before  # how many processes is this job's affair
-    return lab, folder, run
+    return lab, folder, run, changed
 
 
 def _requeued(folder: Path) -> bool:
@@ -109,62 +119,23 @@ def _requeued(folder: Path) -> bool:
     return slurm.inside() and slurm.restarts() > 0 and runs.is_run(folder) and same
 
 
-def _to_continue_from(run: Path) -> Path | None:
-    """A run's newest whole checkpoint; None when it was stopped before the first one.
-
-    Raises:
-        RunError: there are checkpoints, all damaged.
-    """
-    checkpoint = runs.newest(run)
-    damaged = [file.name for file in (run / "checkpoints").glob("*.ckpt")]
-    if checkpoint is None and damaged:
-        raise RunError(f"every checkpoint of {run} is damaged: {', '.join(damaged)}")
-    return checkpoint
+def _begin(lab: Lab, run: Path) -> None:
+    """Train from the beginning in a new run directory."""
+    facts = record.facts(lab, run, None, 0, [])
+    record.write(lab, run, facts)
+    record.open_loggers(lab, run, facts)
+    with early_refusals(lab, run, new=True):
+        lab.trainer.fit(lab.model, datamodule=lab.data)
 
 
-def _take_from(checkpoint: Path, recipe: Recipe) -> dict[str, Any]:
-    """Let a continued run take inner models and weights from its own checkpoint, not from afar.
-
-    Returns:
-        The arguments as they were, for recipe.yaml: a run from the beginning needs them.
-    """
-    from genlab.checkpoints import read, without_download
-    from genlab.training.sources import FROM_RUNS
-
-    arguments, old = recipe.arguments("model"), read(checkpoint).get("hyper_parameters", {})
-    own = without_download(arguments)
-    taken = {name: arguments[name] for name in own if own[name] != arguments[name]}
-    arguments |= own
-    for name in FROM_RUNS:
-        spec = f"{name}_spec"
-        if arguments.get(name) and old.get(spec):
-            taken |= {name: arguments.pop(name), spec: None}
-            recipes.check(old[spec], recipe.trusted or ())
-            arguments[spec] = old[spec]
-    return taken
-
-
-def _fit(lab: Lab, run: Path, checkpoint: Path | None, resuming: bool) -> None:
-    from genlab.training.class_names import kept
-
-    facts = record.begin(lab, run, checkpoint)
-    loggers = lab.tracking.loggers(run, lab.recipe.name, lab.config | {"run": facts})
-    lightning_parts.set_loggers(lab.trainer, loggers)
-    lab.checkpoints.stamp = {"recipe": lab.config, "name": lab.recipe.name} | kept(lab)
-    step = _cut_back(lab, checkpoint) if resuming else 0
-    with early_refusals(lab, run, new=not resuming):
-        lab.trainer.fit(lab.model, datamodule=lab.data, ckpt_path=checkpoint, weights_only=True)
+def _say_early_stop(lab: Lab) -> None:
     for stopper in lab.trainer.early_stopping_callbacks:
         if stopper.stopped_epoch:
             why = f"{stopper.monitor} has not improved for {stopper.wait_count} validations"
             print(f"stopped early in epoch {stopper.stopped_epoch + 1}: {why}", file=sys.stderr)
-    if resuming and lab.trainer.global_step == step and (run / "metrics.json").exists():
-        print(f"nothing left to do after step {step:,}: raise trainer.max_epochs or max_steps")
-        return
-    _finish(lab, run)
 
 
-def _prepare(lab: Lab, checkpoint: Path | None) -> None:
+def _prepare(lab: Lab, run: Path | None, checkpoint: Path | None, changed: list[Change]) -> None:
     """Load the data and try the batches, so that errors are reported before a run begins."""
     from genlab.training import class_names
 
@@ -172,6 +143,8 @@ def _prepare(lab: Lab, checkpoint: Path | None) -> None:
     with input_errors(lab.recipe):
         lab.data.prepare_data()
         lab.data.setup("fit")
+        if run:
+            changes.refuse_other_data(lab, run, changed)
         loader = lab.data.train_dataloader()
         if not hasattr(loader, "check_state"):  # of a plain LightningDataModule
             _check_batch(next(iter(loader)), type(lab.data).__name__)
@@ -179,7 +152,9 @@ def _prepare(lab: Lab, checkpoint: Path | None) -> None:
             from genlab.checkpoints import read, restore
 
             content = read(checkpoint)
-            restore(lab.model, content, checkpoint).train()
+            changes.refuse_lost_average(lab, content)
+            with changes.shapes(changed):
+                restore(lab.model, content, checkpoint).train()
             for one in lightning_parts.loader_states(content):
                 loader.check_state(one)
     class_names.pin(lab)
@@ -240,27 +215,6 @@ def _owned(run: Path, new: bool) -> Iterator[None]:
         os.environ.pop(runs.RUN_VARIABLE, None)
         if handle is not None:
             handle.close()
-
-
-def _cut_back(lab: Lab, checkpoint: Path | None) -> int:
-    """Drop the rows of metrics.csv after the checkpoint; returns the checkpoint's step.
-
-    Rows that W&B has lost are sent to it again.
-    """
-    from genlab.checkpoints import read
-    from genlab.training.tracking.csv_log import CSVLog
-    from genlab.training.tracking.wandb_run import WandbRun
-
-    step = int(read(checkpoint)["global_step"]) if checkpoint else 0
-    for logger in lab.trainer.loggers:
-        if isinstance(logger, CSVLog):
-            logger.cut(step)
-        elif isinstance(logger, WandbRun):  # after it
-            logger.repeat()
-    if lab.trainer.is_global_zero:
-        where = f"from step {step:,} ({checkpoint.name})" if checkpoint else "from the beginning"
-        print(f"continuing {lab.trainer.default_root_dir} {where}", file=sys.stderr)
-    return step
 
 
 def _finish(lab: Lab, run: Path) -> None:

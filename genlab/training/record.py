@@ -9,52 +9,139 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import lightning as L
+
 from genlab import recipes, runs
 from genlab.files import replacing, rewriting
+from genlab.internals import lightning_parts
+from genlab.training.changes import Change
 
 if TYPE_CHECKING:
     from genlab.training.building import Lab
 
 
-def begin(lab: Lab, run: Path, checkpoint: Path | None) -> dict[str, Any]:
-    """Write recipe.yaml, run.json, splits.npz and labels.json; return the run's facts."""
+# Columns of metrics.csv and keys of metrics.json that a clock decides; all others are the straight
+# run's to the bit, wherever a run was killed and continued.
+MEASURED = ("train/images_per_second", "fit_seconds")
+
+
+def facts(
+    lab: Lab, run: Path, checkpoint: Path | None, step: int, changes: Sequence[Change]
+) -> dict[str, Any]:
+    """Content of run.json: facts of this start, and a history of all.
+
+    Args:
+        lab: objects of the recipe.
+        run: the run directory.
+        checkpoint: file that the run continues from.
+        step: its optimiser steps.
+        changes: settings that this start changes.
+    """
     from genlab.training.class_names import kept
     from genlab.training.tracking.settings import wandb_identity
 
     old = runs.read_json(run / "run.json")
-    facts = (
-        {
-            "recipe": lab.recipe.name,
-            "id": run.name,
-            "wandb_id": old.get("wandb_id") or wandb_identity(run),
-            "seed": lab.config.get("seed_everything", 0),
-            "started": old.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
-            "starts": int(old.get("starts", 0)) + 1,
-            "resumed_from": str(checkpoint.relative_to(run)) if checkpoint else None,
-            "command": sys.argv[1:],
-            "git": _git(),
-            "host": platform.node(),
-            "device": str(lab.trainer.strategy.root_device),
-            "world_size": lab.trainer.world_size,
-            "versions": versions(),
-            "slurm": {k: v for k, v in os.environ.items() if k in SLURM_FACTS},
-        }
-        | kept(lab)
-        | {k: v for k, v in old.items() if k == "wandb_kept"}
-    )  # until `WandbRun.repeat`
-    if lab.trainer.is_global_zero:
-        named = recipes.foreign(lab.recipe.config) | lab.recipe.loaded
-        recipes.trust.keep(run, named)
-        text = recipes.dump(lab.recipe, lab.config)
-        with replacing(run / "recipe.yaml") as draft:  # at its end this is a run
-            draft.write_text(text)
-            runs.write_json(run / "run.json", facts)
-        _write_splits(lab, run)
-    return facts
+    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    start = {"time": now, "step": step, "command": sys.argv[1:]}
+    return {
+        "recipe": lab.recipe.name,
+        "id": run.name,
+        "wandb_id": old.get("wandb_id") or wandb_identity(run),
+        "seed": lab.config.get("seed_everything", 0),
+        "started": old.get("started", now),
+        "starts": int(old.get("starts", 0)) + 1,
+        "resumed_from": str(checkpoint.relative_to(run)) if checkpoint else None,
+        "command": sys.argv[1:],
+        "history": [*history(old), start | {"changes": {c.key: [c.old, c.new] for c in changes}}],
+        "git": _git(),
+        "host": platform.node(),
+        "device": str(lab.trainer.strategy.root_device),
+        "world_size": lab.trainer.world_size,
+        "versions": versions(),
+        "slurm": {k: v for k, v in os.environ.items() if k in SLURM_FACTS},
+    } | kept(lab)
+
+
+def history(old: dict[str, Any]) -> list[Any]:
+    """The starts that a run.json tells of; one written by an older version knows the last."""
+    known = old.get("history")
+    if isinstance(known, list):
+        return known
+    if not old:
+        return []
+    return [{"time": old.get("started"), "step": None, "command": old.get("command")}]
+
+
+def write(lab: Lab, run: Path, facts: dict[str, Any]) -> None:
+    """Write recipe.yaml, run.json, splits.npz and labels.json, on the first process."""
+    if not lab.trainer.is_global_zero:
+        return
+    kept = runs.read_json(run / "run.json").get("wandb_kept")  # until `WandbRun.repeat`
+    facts = facts if kept is None else facts | {"wandb_kept": kept}
+    named = recipes.foreign(lab.recipe.config) | lab.recipe.loaded
+    recipes.trust.keep(run, named)
+    text = recipes.dump(lab.recipe, lab.config)
+    with replacing(run / "recipe.yaml") as draft:  # at its end this is a run
+        draft.write_text(text)
+        runs.write_json(run / "run.json", facts)
+    _write_splits(lab, run)
+
+
+def open_loggers(lab: Lab, run: Path, facts: dict[str, Any]) -> None:
+    """Give the trainer its loggers, and its checkpoints the name of the run's recipe."""
+    from genlab.training.class_names import kept
+
+    loggers = lab.tracking.loggers(run, lab.recipe.name, lab.config | {"run": facts})
+    lightning_parts.set_loggers(lab.trainer, loggers)
+    lab.checkpoints.stamp = {"recipe": lab.config, "name": lab.recipe.name} | kept(lab)
+
+
+class FirstStep(L.Callback):
+    """Write the files of a continued run once it has trained, and not before.
+
+    A start that fails at once leaves the run as it was: with its recipe, which can be continued.
+
+    Args:
+        write: function that writes them.
+    """
+
+    def __init__(self, write: Callable[[], None]) -> None:
+        self._write: Callable[[], None] | None = write
+        self._step = -1
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._step = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
+    ) -> None:
+        if trainer.global_step != self._step and self._write is not None:
+            self._write()
+            self._write = None
+
+
+class Former:
+    """The files of a run as they were before a start, to be put back.
+
+    Args:
+        run: the run directory.
+    """
+
+    def __init__(self, run: Path) -> None:
+        names = ("recipe.yaml", "run.json", "metrics.csv")
+        self._files = {run / n: (run / n).read_bytes() for n in names if (run / n).is_file()}
+
+    def put_back(self) -> None:
+        """Replace the files that have changed."""
+        for file, content in self._files.items():
+            if not file.is_file() or file.read_bytes() != content:
+                with replacing(file) as draft:
+                    draft.write_bytes(content)
 
 
 SLURM_FACTS = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_JOB_NODELIST",

@@ -17,7 +17,8 @@ OURS = {  # of genlab's packages whose modules are loaded one by one
     },
     "cli": {"arguments", "fit", "streams"},
     "training": {
-        "building", "changed_encoder", "class_names", "endings", "engine", "fitting", "parsing",
+        "building", "changed_encoder", "changes", "class_names", "continuing", "endings", "engine",
+        "fitting", "parsing",
         "record", "refusals", "sources", "tracking",
     },
     "cluster": {"launch", "signals", "slurm"},

@@ -1,6 +1,6 @@
 """Parts of every training.
 
 `safe_requeue` stops at Slurm's signals, `checkpointing` writes checkpoints, `reseed` fixes random
-numbers, `step_metrics` logs, `progress` reports; `sync_batch_norm`, `trimming` and `memory` adapt
-Lightning and malloc.
+numbers, `epoch_metrics` keeps sums over a kill, `changed_optimizers` applies new settings to old
+states, `progress` reports; `sync_batch_norm`, `trimming` and `memory` adapt Lightning and malloc.
 """

@@ -21,9 +21,10 @@ class Checkpoints(Checkpoint):
     """Periodic ``last.ckpt``, ``best.ckpt`` at a new best validation, ``step-N.ckpt`` on request.
 
     Files are written at optimiser-step boundaries only (a checkpoint contains no accumulated
-    gradient), after the validation that follows a step where there is one, and by one rename
-    (`AtomicCheckpointIO`). ``last.ckpt`` is renewed every ``every_n_seconds``, more rarely when
-    writing is slow: never more than 2 % of the time goes into it.
+    gradient), after the validation that follows a step where there is one, after the hooks of an
+    epoch's or the training's end where those follow, and by one rename (`AtomicCheckpointIO`).
+    ``last.ckpt`` is renewed every ``every_n_seconds``, more rarely when writing is slow: never more
+    than 2 % of the time goes into it.
 
     Args:
         monitor: the validation metric that selects ``best.ckpt``; null keeps no best.
@@ -85,7 +86,7 @@ class Checkpoints(Checkpoint):
         checkpoint["genlab"] = {"class_path": f"{kind.__module__}.{kind.__qualname__}"} | self.stamp
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._step = self._saved_step = self._look_at = trainer.global_step
+        self._step = self._look_at = trainer.global_step
         self._saved_at = self._started = time.monotonic()
         self._looked = self._step, self._started
 
@@ -105,15 +106,20 @@ class Checkpoints(Checkpoint):
             self._pending.append(f"step-{step:08d}.ckpt")
         if self._due(trainer, step):
             self._pending.append("last.ckpt")
-        if self._pending and not validation_follows(trainer, batch_idx):
+        waits = trainer.is_last_batch or validation_follows(trainer, batch_idx)
+        if not waits and not _training_ends(trainer, step):
             self._save_pending(trainer)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._save_pending(trainer)  # after the end of an epoch without validation
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         if self.monitor is not None and self._improved(trainer):
             self._save(trainer, "best.ckpt")
-        self._save_pending(trainer)
+        if not _training_ends(trainer, trainer.global_step):
+            self._save_pending(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._saved_step != trainer.global_step:

@@ -99,7 +99,12 @@ class SafeRequeue(L.Callback):
             return  # inside an accumulation window
         self._step = trainer.global_step
         self._note_progress()
-        if self._agreed(trainer) and not validation_follows(trainer, batch_idx):
+        waits = trainer.is_last_batch or validation_follows(trainer, batch_idx)
+        if self._agreed(trainer) and not waits:
+            self._stop(trainer)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._flag:
             self._stop(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -18,12 +18,17 @@ class CSVLog(Logger):
 
     Args:
         file: the CSV file; created with the first row.
+
+    Attributes:
+        count: number of rows that are kept or were written; ranks other than the first write none.
     """
 
     def __init__(self, file: str | Path) -> None:
         super().__init__()
         self.file = Path(file)
         self._columns: list[str] | None = None
+        self.count = 0
+        self._kept: tuple[int | None, int, bool] | None = None
 
     @property
     def name(self) -> str:
@@ -44,25 +49,46 @@ class CSVLog(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Append a row; a metric not seen before becomes a new column."""
         row = {"step": step} | {k: float(v) for k, v in metrics.items()}
-        if self._columns is None:
-            self._columns = list(self.rows()[0]) if self.file.is_file() and self.rows() else []
-        if new := [key for key in row if key not in self._columns]:
+        columns = self._open()
+        if new := [key for key in row if key not in columns]:
             rows = self.rows()
-            self._columns += new
+            columns += new
             self._replace(rows)
         with self.file.open("a", newline="") as file:
-            csv.DictWriter(file, self._columns).writerow(row)
+            csv.DictWriter(file, columns).writerow(row)
+        self.count += 1
 
-    @rank_zero_only
-    def cut(self, step: int) -> None:
-        """Drop the rows of ``step`` and later, which the run now repeats; and a torn last row.
+    def keep(self, count: int | None, step: int, tests: bool = False) -> None:
+        """Drop at the next row what the run now repeats, and a torn last row.
 
-        Steps count from 0: after n optimiser steps the last row is of step n - 1.
+        Args:
+            count: rows that the run had written; None to go by ``step``: after n optimiser steps
+                the last row is of step n - 1.
+            step: optimiser steps done.
+            tests: True to keep the tests behind them, of an end that is no longer the end.
         """
-        rows = [row for row in self.rows() if row["step"] and int(row["step"]) < step]
-        if self.file.is_file():
-            self._columns = list(rows[0]) if rows else []
-            self._replace(rows)
+        self._columns, self._kept = None, (count, step, tests)
+        self.count = len(self.kept())
+
+    def kept(self) -> list[dict[str, str]]:
+        """The rows that `keep` leaves, all of them without it."""
+        rows = self.rows()
+        if self._kept is None:
+            return rows
+        count, step, tests = self._kept
+        if count is None:
+            return [row for row in rows if row["step"] and int(row["step"]) < step]
+        return rows[:count] + [row for row in rows[count:] if tests and _is_test(row)]
+
+    def _open(self) -> list[str]:
+        """The columns, the rows that are dropped gone."""
+        if self._columns is None:
+            kept = self.kept()
+            self._columns, self.count = list(kept[0]) if kept else [], len(kept)
+            if self._kept is not None and self.file.is_file():
+                self._replace(kept)
+            self._kept = None
+        return self._columns
 
     def rows(self) -> list[dict[str, str]]:
         """The complete rows of the file, as text."""
@@ -77,3 +103,7 @@ class CSVLog(Logger):
             writer = csv.DictWriter(file, self._columns or ["step"])
             writer.writeheader()
             writer.writerows(rows)
+
+
+def _is_test(row: dict[str, str]) -> bool:
+    return any(value and key.startswith("test/") for key, value in row.items())

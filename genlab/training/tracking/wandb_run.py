@@ -19,7 +19,6 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from genlab import runs
 from genlab.internals import wandb_parts
 from genlab.training.engine.checkpointing import Checkpoints
-from genlab.training.tracking.csv_log import CSVLog
 
 PAUSE_SECONDS = 20  # that a run waits for a W&B server before it goes back into Slurm's queue
 FLUSH_SECONDS = 1  # between two writes of W&B's service to its own file
@@ -78,13 +77,13 @@ class WandbRun(WandbLogger):
         self._rows.append((time.monotonic(), step or 0))
 
     @rank_zero_only
-    def repeat(self) -> None:
+    def repeat(self, rows: list[dict[str, str]]) -> None:
         """Log again the rows of metrics.csv that W&B lost in an earlier start, if it did."""
         facts = runs.read_json(self._facts)
         self._kept = facts.pop("wandb_kept", None)
         if self._kept is None:
             return
-        for row in CSVLog(self._facts.with_name("metrics.csv")).rows():
+        for row in rows:
             if int(row["step"]) > self._kept:
                 values = {k: float(v) for k, v in row.items() if v and k != "step"}
                 self.log_metrics(values, int(row["step"]))

@@ -1,0 +1,137 @@
+"""Going on with a run from its newest checkpoint, in its own directory."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genlab import process, recipes, runs
+from genlab.errors import RecipeError, RunError
+from genlab.internals import lightning_parts
+from genlab.recipes import Recipe
+from genlab.training import changes, record
+from genlab.training.changes import Change
+from genlab.training.endings import early_refusals
+
+if TYPE_CHECKING:
+    from genlab.training.building import Lab
+
+
+def newest(run: Path) -> Path | None:
+    """A run's newest whole checkpoint; None when it was stopped before the first one.
+
+    Raises:
+        RunError: there are checkpoints, all damaged.
+    """
+    checkpoint = runs.newest(run)
+    damaged = [file.name for file in (run / "checkpoints").glob("*.ckpt")]
+    if checkpoint is None and damaged:
+        raise RunError(f"every checkpoint of {run} is damaged: {', '.join(damaged)}")
+    return checkpoint
+
+
+def take_from(checkpoint: Path, recipe: Recipe) -> dict[str, Any]:
+    """Let a continued run take inner models and weights from its own checkpoint, not from afar.
+
+    Returns:
+        The arguments as they were, for recipe.yaml: a run from the beginning needs them.
+    """
+    from genlab.checkpoints import read, without_download
+    from genlab.training.sources import FROM_RUNS
+
+    arguments, old = recipe.arguments("model"), read(checkpoint).get("hyper_parameters", {})
+    own = without_download(arguments)
+    taken = {name: arguments[name] for name in own if own[name] != arguments[name]}
+    arguments |= own
+    for name in FROM_RUNS:
+        spec = f"{name}_spec"
+        if arguments.get(name) and old.get(spec):
+            taken |= {name: arguments.pop(name), spec: None}
+            recipes.check(old[spec], recipe.trusted or ())
+            arguments[spec] = old[spec]
+    return taken
+
+
+def is_done(lab: Lab, run: Path, checkpoint: Path, changed: list[Change]) -> bool:
+    """True if a finished run was asked for no more than it has; nothing is written then.
+
+    Raises:
+        RecipeError: settings that no step would use.
+    """
+    from genlab.checkpoints import read
+
+    final, trainer = runs.read_json(run / "metrics.json"), lab.trainer
+    step = int(read(checkpoint)["global_step"])
+    epochs = trainer.max_epochs or -1
+    reached = 0 <= trainer.max_steps <= step or 0 < epochs <= final.get("epoch", 0)
+    if final.get("step") != step or not reached:
+        return False
+    what = f"nothing left to do after step {step:,}: raise trainer.max_epochs or max_steps"
+    if changed:
+        keys = ", ".join(change.key for change in changed)
+        raise RecipeError(what, f"--resume {run}", f"{keys} would change nothing")
+    if process.is_first():
+        print(what)
+    return True
+
+
+def go_on(lab: Lab, run: Path, checkpoint: Path | None, changed: list[Change]) -> None:
+    """Train on from a checkpoint, or anew if there is none yet.
+
+    A start that fails before its first checkpoint leaves the run's files as they were.
+    """
+    from genlab.checkpoints import read
+
+    content = read(checkpoint) if checkpoint else {"global_step": 0}
+    facts = record.facts(lab, run, checkpoint, content["global_step"], changed)
+    former = record.Former(run)
+    record.open_loggers(lab, run, facts)
+    _cut_back(lab, run, content)
+    _say_changes(lab, run, checkpoint, content["global_step"], changed)
+    writing = record.FirstStep(lambda: record.write(lab, run, facts))
+    lightning_parts.add_before(lab.trainer, writing, lab.checkpoints)
+    _add_changes(lab, changed)
+    try:
+        with early_refusals(lab, run, new=False):
+            lab.trainer.fit(lab.model, datamodule=lab.data, ckpt_path=checkpoint, weights_only=True)
+    except BaseException:
+        if process.is_first() and lab.checkpoints.newest is None:
+            former.put_back()
+        raise
+
+
+def _cut_back(lab: Lab, run: Path, content: dict[str, Any]) -> None:
+    """Let metrics.csv go on where the checkpoint was written; W&B gets rows again that it lost."""
+    from genlab.training.engine.epoch_metrics import KEY
+    from genlab.training.tracking.csv_log import CSVLog
+    from genlab.training.tracking.wandb_run import WandbRun
+
+    step, rows = int(content["global_step"]), list[dict[str, str]]()
+    ended = runs.read_json(run / "metrics.json").get("step") == step
+    for logger in lab.trainer.loggers:
+        if isinstance(logger, CSVLog):
+            logger.keep(content.get(KEY, {}).get("rows"), step, tests=ended)
+            rows = logger.kept()
+        elif isinstance(logger, WandbRun):  # after it
+            logger.repeat(rows)
+
+
+def _add_changes(lab: Lab, changed: list[Change]) -> None:
+    """Let the changed arguments of model and data reach the restored optimisers."""
+    from genlab.training.engine.changed_optimizers import ChangedOptimizers
+
+    found = [changes.arguments(changed, group, lab.config) for group in ("model", "data")]
+    if any(found):
+        lightning_parts.add_first(lab.trainer, ChangedOptimizers(*found))
+
+
+def _say_changes(
+    lab: Lab, run: Path, checkpoint: Path | None, step: int, changed: list[Change]
+) -> None:
+    """Say from where a run goes on, and which settings are others from there."""
+    if lab.trainer.is_global_zero:
+        where = f"from step {step:,} ({checkpoint.name})" if checkpoint else "from the beginning"
+        print(f"continuing {run} {where}", file=sys.stderr)
+        for change in changed:
+            print(change.line(step), file=sys.stderr)

@@ -1,0 +1,89 @@
+"""A run that was killed at any moment and continued leaves what the undisturbed one leaves."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.training.kills import Kill, differences, drawn, train
+
+pytestmark = pytest.mark.filterwarnings("ignore:The number of training batches")
+EPOCHS, OFTEN = "trainer.max_epochs=3", "trainer.log_every_n_steps=10"
+FEW = ("data.steps_per_epoch=12", EPOCHS, OFTEN)
+VIEWS = ("trainer.max_epochs=4", OFTEN)
+PICTURES = ("data.batch_size=16", "data.val_size=40", "data.workers=2", EPOCHS, OFTEN)
+FAMILIES: dict[str, tuple[str, ...]] = {  # 30 to 60 batches each
+    "autoencoder": ("autoencoder/digits", EPOCHS, OFTEN),
+    "vae": ("vae/digits", EPOCHS, OFTEN, "trainer.val_check_interval=0.5"),
+    "vae_accumulating": ("vae/digits", EPOCHS, OFTEN, "data.batch_size=128",
+                         "trainer.accumulate_grad_batches=4"),
+    "vae_rarely_validated": ("vae/digits", EPOCHS, OFTEN, "trainer.check_val_every_n_epoch=2"),
+    "cvae": ("cvae/digits", EPOCHS, "trainer.log_every_n_steps=50"),
+    "vqvae": ("vqvae/digits", EPOCHS, OFTEN),
+    "vqvae_ema": ("vqvae/digits", EPOCHS, OFTEN, "model.codebook=ema", "model.restart_below=0.5"),
+    "vq_prior": ("vq_prior/digits", "trainer.max_epochs=2", OFTEN),
+    "classifier": ("classifier/digits", EPOCHS, OFTEN,
+                   "trainer.callbacks+=[{class_path: EMAWeights}, {class_path: ReduceOnPlateau, "
+                   "init_args: {patience: 0}}]"),
+    "classifier_workers": ("classifier/folder", *PICTURES),
+    "wgan_gp": ("wgan_gp/digits", "trainer.max_steps=25", OFTEN,
+                "trainer.check_val_every_n_epoch=1"),
+    "wgan_gp_moons": ("wgan_gp/two_moons", "trainer.max_steps=12", "trainer.log_every_n_steps=5"),
+    "glow": ("glow/digits", "trainer.max_epochs=2", OFTEN),
+    "nice": ("nice/digits", EPOCHS, OFTEN),
+    "realnvp": ("realnvp/digits", EPOCHS, OFTEN),
+    "realnvp_moons": ("realnvp/two_moons", "trainer.max_steps=40", OFTEN),
+    "simclr": ("simclr/digits", *VIEWS),
+    "moco": ("moco/digits", *VIEWS, "model.queue_size=256"),
+    "moco_v3": ("moco_v3/digits", *VIEWS),
+    "byol": ("byol/digits", *VIEWS),
+    "barlow_twins": ("barlow_twins/digits", *VIEWS),
+    "simsiam": ("simsiam/digits", *VIEWS),
+    "fixmatch": ("fixmatch/digits", *FEW),
+    "fixmatch_ctaugment": ("fixmatch/digits_ctaugment", *FEW, "trainer.check_val_every_n_epoch=2"),
+    "freematch": ("fixmatch/digits", *FEW, "model.rule=freematch", "model.align=uniform",
+                  "trainer.accumulate_grad_batches=2"),
+}  # fmt: skip
+ALWAYS = {  # at the places where it is hardest, one family each
+    "fixmatch": [
+        Kill("on_train_epoch_end", 1, last=True), Kill("on_train_batch_end", 9),
+        Kill("on_validation_end", 2, last=True),
+    ],
+    "vae_accumulating": [Kill("on_save_checkpoint", 2, last=True), Kill("on_test_epoch_end")],
+}  # fmt: skip
+IN_CI = ("autoencoder", "vqvae_ema", "classifier", "wgan_gp", "glow", "moco", "byol",
+         "fixmatch_ctaugment", "freematch", "vae_rarely_validated")  # fmt: skip
+
+
+def assert_equal(folder: Path, words: tuple[str, ...], kills: list[Kill]) -> int:
+    """Compare a training without kills and one with; how many of them struck."""
+    for name in ("straight", "killed"):
+        (folder / name).mkdir()
+    straight, _ = train(folder / "straight", words)
+    run, killed = train(folder / "killed", words, kills)
+    found = differences(run, straight)
+    assert not found, f"{kills}: " + "\n".join(found)
+    return killed
+
+
+@pytest.mark.parametrize("family", ALWAYS)
+def test_killed_where_it_is_hardest(tmp_path: Path, family: str) -> None:
+    assert assert_equal(tmp_path, FAMILIES[family], ALWAYS[family]) == len(ALWAYS[family])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", IN_CI)
+def test_killed_once_at_random(tmp_path: Path, family: str) -> None:
+    draw = random.Random(f"ci {family}")
+    assert_equal(tmp_path, FAMILIES[family], [drawn(draw)])
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("family", FAMILIES)
+def test_killed_again_and_again(tmp_path: Path, family: str) -> None:
+    """Eight kills of each family: two hundred."""
+    draw = random.Random(f"prove {family}")
+    kills = [drawn(draw) for _ in range(8)]
+    assert_equal(tmp_path, FAMILIES[family], kills)
