@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -9,6 +12,13 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+
+from genlab.files import check_regular
+
+MOST = 64 * 10**6  # pixels of an image: decoding takes up to 15 bytes for each
+LARGE = 8 * 10**6  # pixels from which images are decoded one after another
+STRIP = 256  # lines
+_alone = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -37,13 +47,20 @@ def decode(path: Path | IO[bytes], form: Form) -> NDArray[np.uint8]:
         (C, size, size).
 
     Raises:
-        OSError: not an image, or a damaged one. PIL raises other kinds too for damaged files.
+        OSError: not an image, a damaged one, or one of more than `MOST` pixels. PIL raises other
+            kinds too for damaged files.
     """
+    if isinstance(path, Path):
+        check_regular(path)
     size, channels = form.size, form.channels
     shorter, mode = round(size / form.crop_ratio), "RGB" if channels == 3 else "L"
     with Image.open(path) as picture:
         picture.draft(mode, (2 * shorter, 2 * shorter))  # JPEG: decode smaller
-        plain = flatten(ImageOps.exif_transpose(picture)).convert(mode)
+        with room_for(picture):
+            ImageOps.exif_transpose(picture, in_place=True)
+            plain = flatten(picture)
+            plain = plain if plain.mode == mode else plain.convert(mode)
+            plain.load()
     scale = shorter / min(plain.size)
     width, height = (max(shorter, round(side * scale)) for side in plain.size)
     if (width, height) != plain.size:
@@ -53,15 +70,45 @@ def decode(path: Path | IO[bytes], form: Form) -> NDArray[np.uint8]:
     return pixels.reshape(size, size, channels).transpose(2, 0, 1)
 
 
+@contextmanager
+def room_for(picture: Image.Image) -> Iterator[None]:
+    """Decode a large image when no other large one is being decoded in this process.
+
+    Raises:
+        OSError: it has more than `MOST` pixels.
+    """
+    pixels = picture.width * picture.height
+    if pixels > MOST:
+        raise OSError(
+            f"it has {picture.width:,} x {picture.height:,} pixels, more than {MOST // 10**6} "
+            "million: scale it down"
+        )
+    with _alone if pixels > LARGE else nullcontext():
+        yield
+
+
 def flatten(picture: Image.Image) -> Image.Image:
     """Remove transparency, and reduce channels to 8 bits."""
     if picture.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if picture.mode in ("I", "F"):  # PIL's own conversion cuts at 255
-        values = np.asarray(picture, dtype=np.float64)
+        values = np.asarray(picture)
         top = 65535 if values.max() > 255 else 255 if values.max() > 1 else 1
-        return Image.fromarray((values.clip(0, top) * (255 / top)).round().astype(np.uint8))
+        bytes_ = np.empty(values.shape, np.uint8)
+        for row, line in enumerate(values):  # a line at a time: float64 takes eight bytes
+            bytes_[row] = (line.astype(np.float64).clip(0, top) * (255 / top)).round()
+        return Image.fromarray(bytes_)
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
-        overlay = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", overlay.size, "white"), overlay)
+        return _on_white(picture)
     return picture
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    """A picture without transparency, made in strips: a whole layer more can be 256 MB."""
+    plain = Image.new("RGB", picture.size)
+    for top in range(0, picture.height, STRIP):
+        strip = picture.crop((0, top, picture.width, min(picture.height, top + STRIP)))
+        strip = strip.convert("RGBA")
+        white = Image.new("RGBA", strip.size, "white")
+        plain.paste(Image.alpha_composite(white, strip).convert("RGB"), (0, top))
+    return plain

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -14,12 +15,14 @@ from pathlib import Path
 
 from PIL import Image
 
+from genlab import process
 from genlab.files import replacing
 
 KEPT_FROM = 1000  # images: a smaller folder is walked in less time than its list is read
 SETTLED = 2.0  # seconds: a folder that changed later than this before the walk may change unseen
 VERSION = 1  # of the kept file's form
 
+Identity = tuple[int, int]  # of a folder on this machine: device and number
 Entry = tuple[int, list[str], list[str]]  # time of change in ns, images, sub-folders; by name
 
 
@@ -99,13 +102,36 @@ def suffixes() -> frozenset[str]:
 
 
 def _walk(root: str) -> FolderIndex:
+    """The index of a folder and of what links lead to, but not of a folder within itself."""
     wanted, entries = suffixes(), dict[str, Entry]()
+    inside: dict[str, tuple[Identity, ...]] = {root: ()}  # the folders that a folder lies in
+    circles: list[str] = []
     for place, folders, names in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found = os.stat(place)
+        above = (*inside.pop(place), (found.st_dev, found.st_ino))
+        places = {name: os.path.join(place, name) for name in folders if not name.startswith(".")}
+        round_ = {name for name, path in places.items() if _leads_back(path, above)}
+        circles += [places[name] for name in round_]
+        folders[:] = sorted(places.keys() - round_)
+        inside |= {places[name]: above for name in folders}
         shown = sorted(name for name in names if not name.startswith("."))
         pictures = [name for name in shown if os.path.splitext(name)[1].lower() in wanted]
-        entries[place] = os.stat(place).st_mtime_ns, pictures, list(folders)
+        entries[place] = found.st_mtime_ns, pictures, list(folders)
+    if circles and process.is_first():
+        warnings.warn(
+            f"{len(circles)} links lead back to a folder that they lie in and are not followed; "
+            f"first: {min(circles)}",
+            stacklevel=2,
+        )
     return FolderIndex(root, entries)
+
+
+def _leads_back(path: str, above: tuple[Identity, ...]) -> bool:
+    """True if a link leads to one of the folders that it lies in."""
+    if not os.path.islink(path):
+        return False
+    found = os.stat(path)
+    return (found.st_dev, found.st_ino) in above
 
 
 def _file(root: Path) -> Path:

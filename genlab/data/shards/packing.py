@@ -20,10 +20,10 @@ from PIL import Image, ImageOps
 
 from genlab import runs
 from genlab.data.errors import BrokenDataError
-from genlab.data.files.decoding import Form, decode, flatten
+from genlab.data.files.decoding import Form, decode, flatten, room_for
 from genlab.data.files.folder_scan import Listing, scan
 from genlab.data.shards.index import ENTRY, FORMAT, HEADER, INDEX, member, sha256
-from genlab.files import replacing
+from genlab.files import check_regular, replacing
 from genlab.internals import messages, python_parts
 
 Picture = tuple[int, bytes, str]  # position in the listing, bytes, why it cannot be read
@@ -240,6 +240,7 @@ class _Shards:
         """An image's bytes, or the reason why it cannot be read."""
         file = self.listing.files[index]
         try:
+            check_regular(file)
             data = file.read_bytes()
             decode(BytesIO(data), Form(16, 3))
             return index, self._resized(data), ""
@@ -256,7 +257,8 @@ class _Shards:
         with Image.open(BytesIO(data)) as picture:
             if side is None or min(picture.size) <= side:
                 return data
-            upright = flatten(ImageOps.exif_transpose(picture))
+            with room_for(picture):
+                upright = flatten(ImageOps.exif_transpose(picture))
         plain = upright if upright.mode == "L" else upright.convert("RGB")
         scale = side / min(plain.size)
         width, height = (max(side, round(length * scale)) for length in plain.size)

@@ -108,3 +108,14 @@ def test_a_small_folder_leaves_nothing_in_the_cache(
     monkeypatch.setattr(folder_index, "KEPT_FROM", 1000)
     names(folder)
     assert not any((folder.parent / "cache" / "genlab" / "folders").iterdir())
+
+
+def test_links_in_circles_are_not_followed(folder: Path) -> None:
+    """Two of them made 2^40 paths; one turned every image into many."""
+    (folder / "a" / "up").symlink_to("..")
+    (folder / "b" / "up").symlink_to("..")
+    (folder / "b" / "self").symlink_to(".")
+    (folder / "linked").symlink_to(folder / "a" / "deep")
+    with pytest.warns(UserWarning, match="3 links lead back to a folder .* first: .*/a/up"):
+        found = names(folder)
+    assert found == ["0.png", "a/deep/3.jpg", "b/1.PNG", "b/2.png", "linked/3.jpg"]

@@ -1,0 +1,84 @@
+"""Images of any size and mode as squares of bytes."""
+
+from __future__ import annotations
+
+import os
+import threading
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from genlab.data.files import decoding
+from genlab.data.files.decoding import Form, decode, flatten
+
+
+def stored(picture: Image.Image, kind: str) -> BytesIO:
+    buffer = BytesIO()
+    picture.save(buffer, kind)
+    buffer.seek(0)
+    return buffer
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "WEBP", "TIFF"])
+def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = stored(Image.new("L", (40, 30)), kind)
+    decode(file, Form(8, 3))
+    monkeypatch.setattr(decoding, "MOST", 1000)
+    with pytest.raises(OSError, match="40 x 30 pixels, more than"):
+        decode(file, Form(8, 3))
+
+
+def test_a_large_jpeg_is_decoded_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = stored(Image.new("RGB", (400, 400), "red"), "JPEG")
+    monkeypatch.setattr(decoding, "MOST", 12_000)
+    assert decode(file, Form(20, 3)).shape == (3, 20, 20)
+
+
+def test_large_images_are_decoded_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = stored(Image.new("L", (40, 30)), "PNG").getvalue()
+    monkeypatch.setattr(decoding, "LARGE", 1000)
+    done: list[bool] = []
+    with decoding._alone:
+        thread = threading.Thread(target=lambda: done.append(decode(BytesIO(file), Form(8, 1)).any()))
+        thread.start()
+        thread.join(0.1)
+        assert not done
+    thread.join(20)
+    assert done == [False]
+
+
+def test_pipes_and_devices_are_no_images(tmp_path: Path) -> None:
+    """Opening a pipe would wait for a writer, and /dev/zero has no end."""
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    for name, kind in (("pipe.png", "a pipe"), ("zero.png", "a device")):
+        with pytest.raises(OSError, match=f"it is {kind}, not a file"):
+            decode(tmp_path / name, Form(8, 3))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_parts_are_white_whatever_the_height(mode: str) -> None:
+    """Strips give the bytes that one layer over the whole image gives."""
+    values = np.random.default_rng(0).integers(0, 256, (600, 9, 4)).astype(np.uint8)
+    picture = Image.fromarray(values).convert(mode)
+    if mode == "P":
+        picture.info["transparency"] = 3
+    layer = picture.convert("RGBA")
+    whole = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    for channels in ("RGB", "L"):
+        expected, found = whole.convert(channels), flatten(picture).convert(channels)
+        assert np.array_equal(np.asarray(found), np.asarray(expected))
+
+
+@pytest.mark.parametrize("top", [1.0, 200.0, 60_000.0])
+def test_32_bits_become_8(top: float) -> None:
+    values = (np.random.default_rng(0).random((30, 20)) * top).astype(np.float32)
+    values[0, 0] = top
+    scale = {1.0: 1, 200.0: 255, 60_000.0: 65535}[top]
+    expected = (values.astype(np.float64) * (255 / scale)).round()
+    assert np.array_equal(np.asarray(flatten(Image.fromarray(values))), expected)
