@@ -16,6 +16,7 @@ import safetensors.torch
 import torch
 
 from genlab.errors import CheckpointError, first_line
+from genlab.files import check_regular
 from genlab.internals import messages
 
 # Other programs' settings that lie next to weights. Those of these packages are read as `_Inert`.
@@ -64,6 +65,7 @@ def content(file: Path, unsafe_pickle: bool | None = None) -> Any:
             code.
     """
     try:
+        check_regular(file)
         with file.open("rb") as stream:
             head = stream.read(64)
         if head[8:9] == b"{" or file.suffix == ".safetensors":
@@ -71,7 +73,7 @@ def content(file: Path, unsafe_pickle: bool | None = None) -> Any:
     except Exception as error:
         raise CheckpointError(f"{file} cannot be read: {first_line(error)}") from None
     _refuse_other_kinds(file, head)
-    _refuse_bombs(file)
+    _refuse_bombs_and_damage(file)
     if unsafe_pickle:
         warnings.warn(
             f"{file} is unpickled in full (unsafe_pickle): code in it runs", UserWarning, 2
@@ -82,7 +84,7 @@ def content(file: Path, unsafe_pickle: bool | None = None) -> Any:
 
 
 def _refuse_other_kinds(file: Path, head: bytes) -> None:
-    if zipfile.is_zipfile(file) or head.startswith(b"\x80"):  # a pickle
+    if _is_zip(file) or head.startswith(b"\x80"):  # a pickle
         return
     kinds = {b"<": "a web page", b"version https://git-lfs": "a git-lfs pointer"}
     kind = next((k for start, k in kinds.items() if head.lstrip().startswith(start)), "")
@@ -90,15 +92,35 @@ def _refuse_other_kinds(file: Path, head: bytes) -> None:
     raise CheckpointError(f"{file} {what} ({file.stat().st_size} bytes)")
 
 
-def _refuse_bombs(file: Path) -> None:
-    """A zip that unpacks to more than itself; torch stores its entries uncompressed."""
-    if not zipfile.is_zipfile(file):
+def _is_zip(file: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(file)
+    except zipfile.BadZipFile as error:
+        raise CheckpointError(f"{file} cannot be read: {first_line(error)}") from None
+
+
+def _refuse_bombs_and_damage(file: Path) -> None:
+    """A zip that unpacks to more than itself, or with other bytes than were written.
+
+    torch stores its entries uncompressed, and checks no checksum when it reads them.
+    """
+    if not _is_zip(file):
         return
     try:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+            _refuse_bombs(file, entries)
+            checked = any(entry.CRC for entry in entries)  # torch can leave them out: all 0
+            damaged = archive.testzip() if checked else None
+    except CheckpointError:
+        raise
+    except Exception as error:  # a flipped bit can ask for an unknown compression, name ...
         raise CheckpointError(f"{file} cannot be read: {first_line(error)}") from None
+    if damaged is not None:
+        raise CheckpointError(f"{file} is damaged: {damaged} is not as it was written (CRC-32)")
+
+
+def _refuse_bombs(file: Path, entries: list[zipfile.ZipInfo]) -> None:
     unpacked, size = sum(entry.file_size for entry in entries), file.stat().st_size
     if unpacked > size or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise CheckpointError(

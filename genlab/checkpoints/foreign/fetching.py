@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -11,15 +10,17 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from genlab import runs
-from genlab.errors import CheckpointError, RunError, first_line
+from genlab.checkpoints.foreign.download import download, is_page, locked
+from genlab.errors import CheckpointError, RunError, fault_of, first_line
 from genlab.files import replacing
 
 WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar", ".pkl")
@@ -149,33 +150,19 @@ def _from_web(url: str) -> Path:
     digest = re.search(r"-([0-9a-f]{8,64})\.", name)  # torch's and timm's convention
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     target = folder / (name if digest else f"{_hash(url)}-{name}")
-    with _locked(target):
-        if not target.exists():
+    with locked(target):
+        if not target.exists() or is_page(target):
             if not _reach(url):
                 raise CheckpointError(f"{url} cannot be reached; {_OFFLINE}")
             try:
-                _download(url, target, digest[1] if digest else "")
-            except OSError as error:
+                download(url, target, digest[1] if digest else "")
+            except (OSError, HTTPException, ValueError) as error:
                 if isinstance(error, urllib.error.HTTPError):
                     error.close()
+                if fault_of(error) is not None:
+                    raise
                 raise CheckpointError(f"{url}: {first_line(error)}; {_OFFLINE}") from None
     return target
-
-
-def _download(url: str, target: Path, digest: str) -> None:
-    """Stream ``url`` to a file that appears only when whole and of the right hash."""
-    request = urllib.request.Request(url, headers={"User-Agent": "genlab"})
-    checksum = hashlib.sha256()
-    with replacing(target) as partial, urllib.request.urlopen(request, timeout=30) as answer:
-        with partial.open("wb") as file:
-            while block := answer.read(1 << 20):
-                checksum.update(block)
-                file.write(block)
-            size, announced = file.tell(), answer.headers.get("Content-Length")
-        if announced is not None and size != int(announced):
-            raise OSError(f"the connection broke after {size} of {announced} bytes")
-        if not checksum.hexdigest().startswith(digest):
-            raise OSError(f"its SHA-256 is {checksum.hexdigest()[:12]}..., not {digest}...")
 
 
 def _from_fsspec(url: str) -> Path:
@@ -184,7 +171,7 @@ def _from_fsspec(url: str) -> Path:
     try:
         files, path = fsspec.core.url_to_fs(url)
         target = _cache() / f"{_hash(url, files.ukey(path))}-{Path(path).name}"
-        with _locked(target):
+        with locked(target):
             if not target.exists():
                 with replacing(target) as partial:
                     files.get_file(path, str(partial))
@@ -201,7 +188,7 @@ def _from_wandb(reference: str) -> Path:
     try:
         if offline:
             raise OSError(f"WANDB_MODE is {os.environ['WANDB_MODE']}")
-        with _locked(folder), _beside(folder) as fresh:
+        with locked(folder), _beside(folder) as fresh:
             WandbLogger.download_artifact(
                 reference, str(fresh), artifact_type="model", use_artifact=False
             )
@@ -247,16 +234,6 @@ def _reach(url: str) -> bool:
 
 def _cache() -> Path:
     return Path(torch.hub.get_dir()) / "genlab"
-
-
-@contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    """One process of this machine at a time; the others find the file when they come in."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_name(f".{target.name}.lock").open("w") as handle:
-        with suppress(OSError):  # no locks there: whoever is last renames the same content
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager

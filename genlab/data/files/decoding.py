@@ -104,7 +104,7 @@ def flatten(picture: Image.Image) -> Image.Image:
 
 
 def _on_white(picture: Image.Image) -> Image.Image:
-    """A picture without transparency, made in strips: a whole layer more can be 256 MB."""
+    """An image without transparency, made in strips: a whole layer more can be 256 MB."""
     plain = Image.new("RGB", picture.size)
     for top in range(0, picture.height, STRIP):
         strip = picture.crop((0, top, picture.width, min(picture.height, top + STRIP)))
