@@ -77,14 +77,22 @@ def room_for(picture: Image.Image) -> Iterator[None]:
     Raises:
         OSError: it has more than `MOST` pixels.
     """
-    pixels = picture.width * picture.height
-    if pixels > MOST:
-        raise OSError(
-            f"it has {picture.width:,} x {picture.height:,} pixels, more than {MOST // 10**6} "
-            "million: scale it down"
-        )
-    with _alone if pixels > LARGE else nullcontext():
+    check_pixels(picture.width, picture.height)
+    with _alone if picture.width * picture.height > LARGE else nullcontext():
         yield
+
+
+def check_pixels(width: int, height: int) -> None:
+    """Refuse an image that would take too much memory.
+
+    Raises:
+        OSError: it has more than `MOST` pixels.
+    """
+    if width * height > MOST:
+        raise OSError(
+            f"it has {width:,} x {height:,} pixels, more than {MOST // 10**6} million: "
+            "scale it down"
+        )
 
 
 def flatten(picture: Image.Image) -> Image.Image:

@@ -11,7 +11,8 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from genlab.data.files.decoding import flatten
+from genlab.data.files.decoding import check_pixels, flatten, room_for
+from genlab.files import check_regular
 
 Pixels = NDArray[np.uint8]
 JPEG = b"\xff\xd8\xff"
@@ -36,6 +37,8 @@ class Encoded:
     """
 
     def __init__(self, source: Path | IO[bytes], channels: int) -> None:
+        if isinstance(source, Path):
+            check_regular(source)
         self.data = source.read_bytes() if isinstance(source, Path) else source.read()
         self.channels = channels
         self.height = self.width = 0
@@ -70,8 +73,9 @@ class Encoded:
         """(h, w, C) bytes, upright; h and w are the full ones divided by ``scale``, rounded up.
 
         Raises:
-            OSError: a damaged image; Pillow raises other kinds too.
+            OSError: a damaged image, or one of too many pixels; Pillow raises other kinds too.
         """
+        check_pixels(-(-self.width // scale), -(-self.height // scale))
         if self._jpeg:
             try:
                 return np.ascontiguousarray(_upright(self._decoded(scale), self._turn))
@@ -79,8 +83,9 @@ class Encoded:
                 if scale > 1:
                     raise
         mode = "RGB" if self.channels == 3 else "L"
-        with Image.open(BytesIO(self.data)) as picture:
-            plain = flatten(ImageOps.exif_transpose(picture)).convert(mode)
+        with Image.open(BytesIO(self.data)) as picture, room_for(picture):
+            ImageOps.exif_transpose(picture, in_place=True)
+            plain = flatten(picture).convert(mode)
         return np.array(plain).reshape(plain.height, plain.width, self.channels)
 
     def _decoded(self, scale: int) -> Pixels:

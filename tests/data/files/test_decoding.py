@@ -13,6 +13,7 @@ from PIL import Image
 
 from genlab.data.files import decoding
 from genlab.data.files.decoding import Form, decode, flatten
+from genlab.data.files.encoded import Encoded
 
 
 def stored(picture: Image.Image, kind: str) -> BytesIO:
@@ -31,20 +32,32 @@ def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(
     monkeypatch.setattr(decoding, "MOST", 1000)
     with pytest.raises(OSError, match="40 x 30 pixels, more than"):
         decode(file, Form(8, 3))
+    file.seek(0)
+    with pytest.raises(OSError, match="40 x 30 pixels, more than"):
+        Encoded(file, 3).pixels()
 
 
 def test_a_large_jpeg_is_decoded_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     file = stored(Image.new("RGB", (400, 400), "red"), "JPEG")
     monkeypatch.setattr(decoding, "MOST", 12_000)
     assert decode(file, Form(20, 3)).shape == (3, 20, 20)
+    file.seek(0)
+    encoded = Encoded(file, 3)
+    assert encoded.pixels(8).shape == (50, 50, 3)
+    with pytest.raises(OSError, match="400 x 400 pixels"):
+        encoded.pixels(1)
 
 
 def test_large_images_are_decoded_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
     file = stored(Image.new("L", (40, 30)), "PNG").getvalue()
     monkeypatch.setattr(decoding, "LARGE", 1000)
     done: list[bool] = []
+
+    def work() -> None:
+        done.append(bool(decode(BytesIO(file), Form(8, 1)).any()))
+
     with decoding._alone:
-        thread = threading.Thread(target=lambda: done.append(decode(BytesIO(file), Form(8, 1)).any()))
+        thread = threading.Thread(target=work)
         thread.start()
         thread.join(0.1)
         assert not done
@@ -59,6 +72,8 @@ def test_pipes_and_devices_are_no_images(tmp_path: Path) -> None:
     for name, kind in (("pipe.png", "a pipe"), ("zero.png", "a device")):
         with pytest.raises(OSError, match=f"it is {kind}, not a file"):
             decode(tmp_path / name, Form(8, 3))
+        with pytest.raises(OSError, match=f"it is {kind}, not a file"):
+            Encoded(tmp_path / name, 3)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
