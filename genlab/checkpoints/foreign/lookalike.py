@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from functools import cache
 
 import timm
@@ -26,6 +27,26 @@ def looks_like(places: dict[str, Tensors]) -> str | None:
         if found and found[0].matched[0] >= 0.9 * len(shapes):
             best = max(best, (found[0].matched[1], name), key=lambda one: one[0])
     return best[1]
+
+
+def fits_exactly(state: Tensors, name: str) -> list[str]:
+    """Of the timm networks with the nearest names, those whose tensors a state holds, all of them.
+
+    Args:
+        state: a backbone's tensors under timm's names.
+        name: the network that they do not fit.
+    """
+    near = difflib.get_close_matches(name, timm.list_models(), n=6, cutoff=0.5)
+    shapes = {other: _shapes(other) for other in near if other != name}
+    heads = ("head.", "fc.", "classifier.")
+    held = {n for n in state if not n.startswith(heads)}
+    fitting = [
+        other
+        for other, own in shapes.items()
+        if all(n in state and state[n].shape == shape for n, shape in own.items())
+        and held <= own.keys()
+    ]
+    return fitting[:2]
 
 
 @cache

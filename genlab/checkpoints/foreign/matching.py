@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -14,6 +15,19 @@ from genlab.checkpoints.foreign.report import Report
 from genlab.errors import CheckpointError
 
 _STATISTICS = (".running_mean", ".running_var")
+# Constants that a network computes anew, and counters.
+_HARMLESS = re.compile(
+    r"(^|\.)(num_batches_tracked|relative_position_index|relative_coords_table|attn_mask|mask_token"
+    r"|attention_bias_idxs|\w*freqs\w*|periods|k_bias|\w+_idx|pe|idx_tensor)$"
+)
+# First words of what belongs to a backbone, also where a neighbour has no such part; any other
+# part is a head, a projector, a decoder, a queue.
+_BACKBONES = re.compile(
+    r"norm\d?|(fc|pre|post|patch|embed)_norm|norm_(pre|post|embed)|layernorm|bn\d?|ln_(pre|post)"
+    r"|(cls|class|dist|distillation|reg|register|storage)_tokens?|(class|position\w*)_embed\w*"
+    r"|(abs_)?pos(ition)?_(embed|block|drop)\w*|pos_conv|rel_pos\w*|rope|attn_pool|patch_embed"
+    r"|pre_logits|conv_(stem|head)|final_conv|stem\w*|layers?\d*|stages?\d*|blocks\w*|downsample\w*"
+)
 
 
 @dataclass
@@ -28,6 +42,9 @@ class Fit:
         used: share of the file's values that have a place in the model, among parts that it has.
         noise: layers next to the image that would stay fresh unintentionally.
         no_statistics: batch-norm statistics that the file lacks.
+        without_place: the file's tensors that belong to its backbone and not to the model's.
+        without_value: the model's parameters that the file has no value for, but for those next to
+            the image.
     """
 
     candidate: Candidate
@@ -37,6 +54,8 @@ class Fit:
     used: float = 0.0
     noise: list[str] = field(default_factory=list)
     no_statistics: list[str] = field(default_factory=list)
+    without_place: list[str] = field(default_factory=list)
+    without_value: list[str] = field(default_factory=list)
 
     @property
     def fits(self) -> float:
@@ -84,7 +103,20 @@ def fit(model: nn.Module, candidate: Candidate, heads_too: bool) -> Fit:
         for name in own
         if name.endswith(_STATISTICS) and name not in found.values and not name.startswith(heads)
     ]
+    left = [*report.unexpected, *(n for n in report.dropped if not n.startswith(heads))]
+    found.without_place = [name for name in left if _is_decisive(name, tops)]
+    found.without_value = [
+        name
+        for name, _ in _backbone(model, heads)
+        if not (name in found.values or name in report.fresh or _HARMLESS.search(name))
+    ]
     return found
+
+
+def _is_decisive(name: str, tops: set[str]) -> bool:
+    """True of a file's tensor that its network computes features with, by its name."""
+    top = name.partition(".")[0]
+    return not _HARMLESS.search(name) and (top in tops or _BACKBONES.fullmatch(top) is not None)
 
 
 def copy(model: nn.Module, found: Fit) -> None:

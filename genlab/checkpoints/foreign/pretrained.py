@@ -17,6 +17,7 @@ from genlab.checkpoints.foreign.matching import Fit, copy, fit
 from genlab.checkpoints.foreign.refusals import (
     AT_LEAST,
     refuse_equals,
+    refuse_neighbour,
     refuse_noise,
     refuse_too_little,
 )
@@ -56,8 +57,8 @@ def load_backbone(
             ``PLACE/`` in front, as the report writes it, in that part of the file alone.
         at_least: share that must fit: of the model's parameters, and of the file's own in those
             parts that the model has too (a deeper network's file has all names of a shallower).
-            Not below .9, the first layer, the position embeddings and batch norm's statistics
-            must fit too; but a 7x7 stem's file leaves a 3x3 one fresh, and that is warned of.
+            Not below .9, every tensor inside the backbone must fit too, on both sides, and batch
+            norm's statistics; but a 7x7 stem's file leaves a 3x3 one fresh, and that is warned of.
         unsafe_pickle: let a pickle run code; for files whose maker you trust.
 
     Returns:
@@ -92,6 +93,7 @@ def load_backbone(
     report.waived = at_least < AT_LEAST
     if not report.waived:
         refuse_noise(best, model)
+        refuse_neighbour(best, model)
     copy(model, best)
     if report.fresh and process.is_first():
         warnings.warn(f"{shown}: {report.noise()}", UserWarning, 2)

@@ -8,7 +8,7 @@ from torch import nn
 
 from genlab.checkpoints.foreign import layouts
 from genlab.checkpoints.foreign.layouts import Tensors
-from genlab.checkpoints.foreign.lookalike import looks_like
+from genlab.checkpoints.foreign.lookalike import fits_exactly, looks_like
 from genlab.checkpoints.foreign.matching import Fit
 from genlab.checkpoints.foreign.report import percent, some
 from genlab.errors import CheckpointError
@@ -59,6 +59,28 @@ def refuse_noise(best: Fit, model: nn.Module) -> None:
             f"{report.source} lacks batch norm's statistics ({some(best.no_statistics, 1)}): "
             f"the weights are useless without them; {waiver}"
         )
+
+
+def refuse_neighbour(best: Fit, model: nn.Module) -> None:
+    """Refuse the weights of a network that computes other features with almost the same tensors.
+
+    Every tensor inside a backbone, however small, is part of what the network computes: a norm
+    before the blocks, layer scale, an attention's biases, squeeze-excite, a token.
+
+    Raises:
+        CheckpointError: the file has such a tensor and the model has not, or the reverse.
+    """
+    if not (best.without_place or best.without_value):
+        return
+    report, name = best.report, _name(model)
+    parts = {"no place for": best.without_place, "nothing of the file's for": best.without_value}
+    lists = [f"{word} {some(names, 2)}" for word, names in parts.items() if names]
+    fitting = fits_exactly(best.candidate.state, name)
+    hint = f"it fits {' and '.join(fitting)}; " if fitting else ""
+    raise CheckpointError(
+        f"{report.source} is of another network than {name}, whose features would be wrong\n"
+        f"{name} has {'; and '.join(lists)}\n{hint}at_least below {AT_LEAST} lets it pass"
+    )
 
 
 def refuse_equals(best: Fit, others: list[Fit], source: str) -> None:
