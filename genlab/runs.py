@@ -13,7 +13,7 @@ import os
 import shutil
 import time
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -208,10 +208,19 @@ def newest(run: Path) -> Path | None:
     return next((file for file in files if whole(file)), None)
 
 
-def checkpoint(path: str | Path) -> Path:
+def _accepted(run: Path, name: str) -> str:
+    return ""
+
+
+def checkpoint(path: str | Path, unfit: Callable[[Path, str], str] = _accepted) -> Path:
     """The checkpoint that ``path`` means: the file itself, or a run's best, else its newest whole.
 
-    A recipe's name means its newest run that has one.
+    A recipe's name means its newest finished run that has one.
+
+    Args:
+        path: file, run directory, run id or recipe's name.
+        unfit: function of a run and its recipe's name that says why the name does not mean it;
+            empty if it may.
 
     Raises:
         RunError: nothing there.
@@ -222,12 +231,32 @@ def checkpoint(path: str | Path) -> Path:
     if not path.exists() and path.suffix in (".ckpt", ".pt", ".pth", ".safetensors"):
         raise RunError(f"no checkpoint {path}")
     run = find(path)
-    of_recipe = [other for other in every() if other.parent == run.parent and other != run]
-    tried = [run] if is_run(path) or run.name == str(path) else [run, *reversed(of_recipe)]
+    named = is_run(path) or run.name == str(path)
+    tried = [run] if named else _finished(path, run.parent, unfit)
     file = next((file for one in tried if (file := _best(one)) is not None), None)
     if file is None:
         raise RunError(f"{run} has no whole checkpoint yet")
     return file
+
+
+def _finished(name: Path, folder: Path, unfit: Callable[[Path, str], str]) -> list[Path]:
+    """The finished runs of a recipe that its name may mean, newest first.
+
+    Raises:
+        RunError: none.
+    """
+    known = [run for run in reversed(every()) if run.parent == folder]
+    reasons = {
+        run: unfit(run, name.as_posix()) if (run / "metrics.json").is_file() else "is not finished"
+        for run in known
+    }
+    found = [run for run, reason in reasons.items() if not reason]
+    if not found:
+        raise RunError(
+            f"{name} has no finished run with the recipe's own data; the newest run "
+            f"{reasons[known[0]]}\nname it by its path to use it: {known[0]}"
+        )
+    return found
 
 
 def picture(checkpoint: Path, name: str) -> Path:

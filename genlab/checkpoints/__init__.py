@@ -1,12 +1,14 @@
 """Checkpoints in and out.
 
-A checkpoint is read safely in `safe_read`, without running code from the file; `loading` makes the
-method that it names, `writing` writes atomically. `foreign` loads others' weights into a backbone,
-`export` writes weights for other programs.
+`identity` tells which checkpoint a name means and what it is. It is read safely in `safe_read`,
+without running code from the file; `loading` makes the method that it names, `writing` writes
+atomically. `foreign` loads others' weights into a backbone, `export` writes weights for other
+programs.
 """
 
 from genlab.checkpoints.foreign.pretrained import backbone_of, load_backbone
 from genlab.checkpoints.foreign.report import Report
+from genlab.checkpoints.identity import chosen, identify, in_words, parents
 from genlab.checkpoints.loading import (
     build,
     described,
@@ -26,9 +28,13 @@ __all__ = [
     "Report",
     "backbone_of",
     "build",
+    "chosen",
     "described",
+    "identify",
+    "in_words",
     "load",
     "load_backbone",
+    "parents",
     "read",
     "refuse_files",
     "restore",

@@ -9,8 +9,9 @@ from typing import Any
 
 import lightning as L
 
-from genlab import recipes, runs
+from genlab import recipes
 from genlab.checkpoints.foreign.pretrained import LOADS
+from genlab.checkpoints.identity import chosen
 from genlab.checkpoints.safe_read import content as content_of
 from genlab.errors import CheckpointError, RecipeError, RunError
 from genlab.internals import lightning_parts, messages
@@ -33,7 +34,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
         raise CheckpointError(f"a run or a checkpoint is a name or a file, not {path!r}")
     try:
-        file = runs.checkpoint(Path(path))
+        file = chosen(path)
     except RunError as error:
         raise CheckpointError(str(error)) from None
     content = content_of(file)
@@ -57,7 +58,7 @@ def load(path: str | os.PathLike[str], trust: Collection[str] = ()) -> L.Lightni
     path = Path(path)
     with recipes.allow(trust):
         spec = described(content, path)
-        return restore(build(spec, recipes.trust.of(runs.checkpoint(path))), content, path)
+        return restore(build(spec, recipes.trust.of(chosen(path))), content, path)
 
 
 def described(content: dict[str, Any], path: str | Path) -> dict[str, Any]:

@@ -20,6 +20,10 @@ def evaluate_options(parser: ArgumentParser) -> None:
         metavar="RUN|inception|ENCODER",
         help="network whose features judge samples: FID, KID, precision, nearest images ...",
     )
+    parser.add_argument(
+        "--judge-of-other-data", action="store_true",
+        help="let the judge be a run that was trained on other data than the samples",
+    )  # fmt: skip
     parser.add_argument("--samples", type=int, default=10_000, help="samples for the judge")
     parser.add_argument(
         "--reference",
@@ -44,12 +48,16 @@ def evaluate(
     temperature: float = 0.07,
     shots: str | None = None,
     tsne: bool = False,
+    judge_of_other_data: bool = False,
 ) -> None:
     """All test metrics of a method and of its features; with --judge also of its samples."""
     from genlab.experiments.measurement import examine
 
     shown = _shots(shots)
-    found = examine(*split_words(words), judge, samples, reference, k, temperature, shown, tsne)
+    found = examine(
+        *split_words(words), judge, samples, reference, k, temperature, shown, tsne,
+        judge_of_other_data,
+    )  # fmt: skip
     report(found.file, found.whole() if json else found.metrics, json)
     if json:
         return

@@ -51,7 +51,7 @@ def export(
     from genlab.checkpoints.export.model_card import card
     from genlab.checkpoints.export.timm_folder import parts_of
 
-    file = runs.checkpoint(ckpt)
+    file = checkpoints.chosen(ckpt)
     with _folder(target) as folder:
         try:
             content = checkpoints.read(file)

@@ -29,7 +29,8 @@ def _measure(kind: str, words: list[str], ckpt: str | None, as_json: bool) -> No
         raise RecipeError(
             f"{type(lab.model).__name__} has no test; genlab evaluate measures its features"
         )
-    report(file, figures_of(lab, kind), as_json)
+    found = figures_of(lab, kind)
+    report(file, found | {"parents": lab.parents} if as_json and lab.parents else found, as_json)
 
 
 def validate(words: list[str], ckpt: str | None, json: bool) -> None:

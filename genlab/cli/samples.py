@@ -7,7 +7,6 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from genlab import runs
 from genlab.cli.text import target_of
 from genlab.errors import CheckpointError, RecipeError, RunError, refusals
 from genlab.training.opened import open_run
@@ -45,7 +44,7 @@ def _method(ckpt: str) -> tuple[Any, Path]:
     """The method of a run or checkpoint, without its data."""
     from genlab import checkpoints
 
-    file = runs.checkpoint(ckpt)
+    file = checkpoints.chosen(ckpt)
     try:
         return checkpoints.load(file), file
     except CheckpointError as error:

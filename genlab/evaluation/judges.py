@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,15 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genlab import checkpoints, networks, runs
+from genlab import checkpoints, networks, recipes
 from genlab.checkpoints.foreign.fetching import fetch
 from genlab.checkpoints.safe_read import content
 from genlab.contracts import Classifies
-from genlab.errors import CheckpointError, RunError, first_line
+from genlab.errors import CheckpointError, RunError
 from genlab.evaluation.inception import CLASSES, DIM, Inception
 
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
 INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION}"
+WAYS = "a judge is a run, inception, or a pretrained encoder's name"
 PIXELS = 2**22  # of a batch, after resizing
 
 
@@ -51,6 +52,9 @@ class Judge:
             that resizes by itself.
         net: the network, bytes (B, C, H, W) -> features (B, F) and logits (B, K) or None.
         resizing: description of the network's own resizing.
+        identity: facts of its weights, see `checkpoints.identify`.
+        names: names of its classes; empty if they have none.
+        data: its recipe's ``data``, for a run of genlab; None where it is unknown or fixed.
     """
 
     name: str
@@ -61,6 +65,9 @@ class Judge:
     size: int | None
     net: Net
     resizing: str = ""
+    identity: dict[str, Any] = field(default_factory=dict)
+    names: Sequence[str] = ()
+    data: dict[str, Any] | None = None
 
     def __call__(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
         """Bytes (B, C, H, W) -> features (B, F) and logits (B, K), where there are, on the CPU.
@@ -73,6 +80,40 @@ class Judge:
         logits = [part.float().cpu() for _, part in parts if part is not None]
         features = torch.cat([part.flatten(1).float().cpu() for part, _ in parts])
         return features, torch.cat(logits) if logits else None
+
+    def refuse_other_data(self, data: dict[str, Any]) -> None:
+        """Refuse samples of other data than those that it was trained on.
+
+        Args:
+            data: the ``data`` of the samples' recipe.
+
+        Raises:
+            ValueError: they are others.
+        """
+        if self.data is not None and not recipes.same_images(self.data, data):
+            ours, theirs = (recipes.described(one) for one in (self.data, data))
+            raise ValueError(
+                f"{self.source} was trained on {ours}, the samples are of {theirs}\n"
+                "its distances mean little there; --judge-of-other-data measures them all the same"
+            )
+
+    def by_name(self, names: Sequence[str]) -> Judge:
+        """The feature extractor with its classes in the order of ``names``.
+
+        Without classes where its own have other names; as it is where there are no names.
+        """
+        own, wanted = list(self.names), list(names)
+        if not own or not wanted or own == wanted:
+            return self
+        if sorted(own) != sorted(wanted):
+            return replace(self, classes=0)
+        order, net = [own.index(name) for name in wanted], self.net
+
+        def ordered(image: Tensor) -> tuple[Tensor, Tensor | None]:
+            features, logits = net(image)
+            return features, None if logits is None else logits[:, order]
+
+        return replace(self, net=ordered, names=names)
 
     def look(self, batches: Iterable[tuple[Tensor, Tensor, Tensor]]) -> Seen:
         """Outputs for batches of bytes (B, C, H, W), labels (B,) and positions (B,)."""
@@ -129,11 +170,15 @@ def open_judge(word: str, device: torch.device | str = "cpu") -> Judge:
     if timm.is_model(name.partition(".")[0]):
         return _encoder(name, file, device)
     try:
-        method: Any = checkpoints.load(runs.checkpoint(word))
+        weights = checkpoints.chosen(word)
     except RunError as error:
-        ways = "a judge is a run, inception, or a pretrained encoder's name"
-        raise ValueError(f"{first_line(error)}\n{ways}") from None
-    return of_method(method.to(device), word)
+        raise ValueError(f"{error}\n{WAYS}") from None
+    method: Any = checkpoints.load(weights)
+    stamp = checkpoints.read(weights).get("genlab") or {}
+    found = of_method(method.to(device), word)
+    found.identity = checkpoints.identify(weights, stamp)
+    found.names, found.data = stamp.get("classes") or (), (stamp.get("recipe") or {}).get("data")
+    return found
 
 
 def of_method(method: Any, source: str) -> Judge:
@@ -190,6 +235,7 @@ def _encoder(name: str, file: str, device: torch.device) -> Judge:
         channels=3,
         size=size,
         net=net,
+        identity=checkpoints.identify(fetch(file).file) if file else {"file": f"timm's {name}"},
     )
 
 
@@ -211,7 +257,9 @@ def _inception(device: torch.device) -> Judge:
         return features, logits
 
     how = "299 px as TensorFlow 1 does, bilinear, not antialiased"
-    return Judge("inception", f"Inception-v3 of {file.name}", DIM, CLASSES, 3, None, net, how)
+    facts = checkpoints.identify(file)
+    source = f"Inception-v3 of {file.name}"
+    return Judge("inception", source, DIM, CLASSES, 3, None, net, how, facts)
 
 
 def _key(words: str) -> str:

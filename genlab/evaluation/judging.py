@@ -64,6 +64,7 @@ def judge(
     if reference not in OTHER:
         raise ValueError(f"unknown reference {reference!r}; choose from {', '.join(OTHER)}")
     method.eval()
+    by = by.by_name(getattr(data, "classes", ()))
     real = {split: by.look(_real(data, split, method.device)) for split in OTHER}
     drawn = list(_draws(method, data, samples, real[reference].label, seed))
     fake, spare = by.look(drawn), real[OTHER[reference]]
@@ -76,7 +77,10 @@ def judge(
     named |= memory
     if by.classes and by.classes == number_of_classes(method):
         named |= by_class(fake, real["test"]) | code_controls(method, by, fake.label)
-    said = {
+    facts = {key: value for key, value in by.identity.items() if key != "metrics"}
+    facts |= {k.replace("/", "_"): v for k, v in by.identity.get("metrics", {}).items()}
+    said = {f"network_{key}": value for key, value in facts.items()}
+    said |= {
         "features": f"{by.name}, {by.dim} numbers: {by.source}",
         "preprocessing": by.preprocessing(data.channels, data.image_size),
         "samples": samples,

@@ -38,15 +38,16 @@ class Evaluation:
     pictures: list[Path] = field(default_factory=list)
 
     def whole(self) -> dict[str, Any]:
-        """The metrics, with those of each class where the method has them."""
+        """The metrics, those of each class where there are, and the networks it was made from."""
         from genlab.metrics.class_report import class_report_of
 
         report = class_report_of(self.lab.model)
+        found = self.metrics | ({"parents": self.lab.parents} if self.lab.parents else {})
         if report is None:
-            return self.metrics
+            return found
         names = [str(name) for name in getattr(self.lab.data, "classes", ())]
         columns = ({"class": names} if names else {}) | report.per_class()
-        return self.metrics | {"test/per_class": columns}
+        return found | {"test/per_class": columns}
 
 
 def evaluate(
@@ -78,6 +79,7 @@ def examine(
     temperature: float = 0.07,
     shots: Sequence[int] | None = None,
     tsne: bool = False,
+    judge_of_other_data: bool = False,
 ) -> Evaluation:
     """Every metric that suits a method; with ``judge`` also of its samples.
 
@@ -91,10 +93,12 @@ def examine(
         temperature: temperature of the kNN.
         shots: labels per class of few-shot probes.
         tsne: True for a t-SNE plot of the features instead of a PCA.
+        judge_of_other_data: True to let ``judge`` be a run of other data than the samples'.
 
     Raises:
         InputError: no such run, or an option that does not suit the method.
     """
+    from genlab.checkpoints import in_words
     from genlab.evaluation.feature_quality import representation
     from genlab.evaluation.judges import open_judge
 
@@ -107,6 +111,10 @@ def examine(
     found = Evaluation(lab, file)
     with refusals():
         by = open_judge(judge, device) if judge else None
+        if by is not None and not judge_of_other_data:
+            by.refuse_other_data(lab.config["data"])
+    if by is not None:
+        print(f"judge: {in_words(by.identity)}", file=sys.stderr)
     found.metrics |= figures_of(lab, "test")
     lab.model.to(device)
     with refusals():

@@ -3,7 +3,8 @@
 The meaning of a setting is in the docstring of its class, which `class_names` finds by short name
 without an import and `doors` imports. `files` finds and reads recipes, `resolution` merges them,
 `switching` keeps arguments when a class changes, `plugins` finds the user's own packages; `stored`
-reads the recipe inside a file, `trust` keeps a run's trust list.
+reads the recipe inside a file, `trust` keeps a run's trust list, `same_data` compares recipes by
+their images.
 """
 
 from genlab.recipes import trust
@@ -30,6 +31,7 @@ from genlab.recipes.resolution import (
     merge,
     resolve,
 )
+from genlab.recipes.same_data import described, foreign_images, same_images
 from genlab.recipes.stored import check_words, foreign_words, from_config, of_run, trusting
 
 __all__ = [
@@ -43,10 +45,12 @@ __all__ = [
     "check_words",
     "class_path",
     "classes",
+    "described",
     "dump",
     "facts",
     "find",
     "foreign",
+    "foreign_images",
     "foreign_words",
     "from_config",
     "header",
@@ -62,6 +66,7 @@ __all__ = [
     "recorded",
     "resolve",
     "root",
+    "same_images",
     "shipped",
     "short",
     "trust",

@@ -8,7 +8,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,6 +61,7 @@ class Lab:
     trainer: L.Trainer
     checkpoints: Checkpoints
     tracking: Tracking
+    parents: dict[str, Any] = field(default_factory=dict)  # of a run that is opened
 
 
 @trusting

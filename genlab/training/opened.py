@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genlab import recipes, runs
+from genlab import recipes
 from genlab.errors import CheckpointError, RecipeError, RunError
 from genlab.recipes import COMMAND_LINE, Recipe
 from genlab.training.endings import input_errors
@@ -28,7 +29,7 @@ def open_run(files: list[str], overrides: list[str], ckpt: str | None = None) ->
     from genlab.training import class_names
     from genlab.training.building import build
 
-    file = Path(ckpt) if ckpt else runs.checkpoint(files[0])
+    file = Path(ckpt) if ckpt else checkpoints.chosen(files[0])
     try:
         content = checkpoints.read(file)
         recipe = _recipe(content, file, files if ckpt else [], overrides)
@@ -41,6 +42,7 @@ def open_run(files: list[str], overrides: list[str], ckpt: str | None = None) ->
         recipes.check_keys(recipe)
         lab = build(recipe, file.parent.parent)
         checkpoints.restore(lab.model, content, file)
+        lab.parents = _parents(content.get("genlab"), file)
     except CheckpointError as error:
         raise RunError(str(error)) from None
     lab.data.trainer = lab.trainer
@@ -48,7 +50,26 @@ def open_run(files: list[str], overrides: list[str], ckpt: str | None = None) ->
         lab.data.prepare_data()
         lab.data.setup("test")
     class_names.compare(lab.data, known, file.name)
+    for name, facts in lab.parents.items():
+        print(f"{name}: {checkpoints.in_words(facts)}", file=sys.stderr)
     return lab, file
+
+
+def _parents(stamp: Any, file: Path) -> dict[str, Any]:
+    """The networks that a checkpoint's method was made from, by argument; empty if unknown.
+
+    Raises:
+        CheckpointError: they are not facts of `checkpoints.identify`.
+    """
+    from genlab import checkpoints
+
+    found = stamp.get("parents", {}) if isinstance(stamp, dict) else {}
+    try:
+        for facts in found.values():
+            checkpoints.in_words(facts)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise CheckpointError(f"{file} is damaged: its parents are not facts of networks") from None
+    return found
 
 
 def _recipe(content: dict[str, Any], file: Path, files: list[str], overrides: list[str]) -> Recipe:

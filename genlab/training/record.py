@@ -48,23 +48,30 @@ def facts(
     old = runs.read_json(run / "run.json")
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     start = {"time": now, "step": step, "command": sys.argv[1:]}
-    return {
-        "recipe": lab.recipe.name,
-        "id": run.name,
-        "wandb_id": old.get("wandb_id") or wandb_identity(run),
-        "seed": lab.config.get("seed_everything", 0),
-        "started": old.get("started", now),
-        "starts": int(old.get("starts", 0)) + 1,
-        "resumed_from": str(checkpoint.relative_to(run)) if checkpoint else None,
-        "command": sys.argv[1:],
-        "history": [*history(old), start | {"changes": {c.key: [c.old, c.new] for c in changes}}],
-        "git": _git(),
-        "host": platform.node(),
-        "device": str(lab.trainer.strategy.root_device),
-        "world_size": lab.trainer.world_size,
-        "versions": versions(),
-        "slurm": {k: v for k, v in os.environ.items() if k in SLURM_FACTS},
-    } | kept(lab)
+    return (
+        {
+            "recipe": lab.recipe.name,
+            "id": run.name,
+            "wandb_id": old.get("wandb_id") or wandb_identity(run),
+            "seed": lab.config.get("seed_everything", 0),
+            "started": old.get("started", now),
+            "starts": int(old.get("starts", 0)) + 1,
+            "resumed_from": str(checkpoint.relative_to(run)) if checkpoint else None,
+            "command": sys.argv[1:],
+            "history": [
+                *history(old),
+                start | {"changes": {c.key: [c.old, c.new] for c in changes}},
+            ],
+            "git": _git(),
+            "host": platform.node(),
+            "device": str(lab.trainer.strategy.root_device),
+            "world_size": lab.trainer.world_size,
+            "versions": versions(),
+            "slurm": {k: v for k, v in os.environ.items() if k in SLURM_FACTS},
+        }
+        | kept(lab)
+        | _parents(lab, old)
+    )
 
 
 def history(old: dict[str, Any]) -> list[Any]:
@@ -94,11 +101,10 @@ def write(lab: Lab, run: Path, facts: dict[str, Any]) -> None:
 
 def open_loggers(lab: Lab, run: Path, facts: dict[str, Any]) -> None:
     """Give the trainer its loggers, and its checkpoints the name of the run's recipe."""
-    from genlab.training.class_names import kept
-
     loggers = lab.tracking.loggers(run, lab.recipe.name, lab.config | {"run": facts})
     lightning_parts.set_loggers(lab.trainer, loggers)
-    lab.checkpoints.stamp = {"recipe": lab.config, "name": lab.recipe.name} | kept(lab)
+    lab.checkpoints.stamp = {"recipe": lab.config, "name": lab.recipe.name}
+    lab.checkpoints.stamp |= {key: facts[key] for key in STAMPED if key in facts}
 
 
 class FirstStep(L.Callback):
@@ -144,6 +150,21 @@ class Former:
                     draft.write_bytes(content)
 
 
+def _parents(lab: Lab, old: dict[str, Any]) -> dict[str, Any]:
+    """Identities of the networks that training starts from, printed at a run's first start."""
+    from genlab import checkpoints
+
+    if old:
+        return {"parents": old["parents"]} if "parents" in old else {}
+    if not lab.trainer.is_global_zero:
+        return {}
+    found = checkpoints.parents(lab.config["model"]["init_args"])
+    for name, facts in found.items():
+        print(f"{name}: {checkpoints.in_words(facts)}", file=sys.stderr)
+    return {"parents": found} if found else {}
+
+
+STAMPED = ("classes", "num_classes", "parents")  # facts that checkpoints hold too
 SLURM_FACTS = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_JOB_NODELIST",
                "SLURM_RESTART_COUNT")  # fmt: skip
 

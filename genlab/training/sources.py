@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from genlab import recipes, runs
+from genlab.checkpoints.identity import chosen
 from genlab.checkpoints.loading import FROM_RUNS
 from genlab.errors import CheckpointError, RecipeError, RunError
 from genlab.recipes import Recipe, shipped
@@ -53,7 +54,7 @@ def _definite(source: str) -> str:
 def _checkpoint_of(run: str) -> str:
     """The path of a run's selected checkpoint."""
     try:
-        return str(runs.checkpoint(run).absolute())
+        return str(chosen(run).absolute())
     except RunError as error:
         if run not in shipped():
             raise

@@ -20,6 +20,7 @@ import torch
 
 from genlab import runs
 from genlab.checkpoints.foreign.download import download, is_page, locked
+from genlab.checkpoints.identity import chosen
 from genlab.errors import CheckpointError, RunError, fault_of, first_line
 from genlab.files import replacing
 
@@ -65,7 +66,7 @@ def fetch(source: str | Path) -> Fetched:
     if rest.startswith("//"):
         return Fetched(_from_fsspec(text), {})
     try:
-        return Fetched(runs.checkpoint(path), {})
+        return Fetched(chosen(path), {})
     except RunError as error:
         raise CheckpointError(f"no weights at {source}: {error}") from None
 

@@ -1,0 +1,78 @@
+"""Comparison of recipes by the images that they train on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from genlab.errors import RecipeError
+from genlab.recipes.class_names import classes, parameters, short
+from genlab.recipes.files import read, shipped
+from genlab.recipes.resolution import resolve
+
+# settings that define the images of genlab's classes; those of other classes are the class itself
+DEFINING = {"ImageFolder": ("root",), "Toys": ("kind", "noise")}
+FORM = {"image_size", "channels", "workers", "in_memory"}  # of the same images
+LIMITS = (
+    "limit_train_batches", "limit_val_batches", "limit_test_batches", "overfit_batches",
+    "fast_dev_run",
+)  # fmt: skip
+
+
+def images_of(data: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The class of a recipe's ``data``, and those of its settings that define the images."""
+    path = str(data.get("class_path"))
+    given = data.get("init_args") or {}
+    name = short(path)
+    own = classes("data")
+    if own.get(name, path).startswith("genlab."):
+        keys = set(DEFINING.get(name, ()))
+    else:
+        shared = parameters("data", own["Images"]) or set()
+        keys = (set(given) - shared - FORM) | {"root"}
+    found = {key: given[key] for key in sorted(keys & set(given)) if given[key] is not None}
+    if "root" in found:
+        found["root"] = os.path.realpath(Path(str(found["root"])).expanduser())
+    return name, found
+
+
+def described(data: Mapping[str, Any]) -> str:
+    """The images of a recipe's ``data`` in words: ``MNIST``, ``ImageFolder root=/pictures``."""
+    name, settings = images_of(data)
+    return " ".join([name, *(f"{key}={value}" for key, value in settings.items())])
+
+
+def same_images(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """True if two recipes' ``data`` mean the same images; a setting that one leaves open fits."""
+    (name, first), (other_name, second) = images_of(one), images_of(other)
+    return name == other_name and all(first[k] == second[k] for k in first.keys() & second.keys())
+
+
+def foreign_images(run: Path, name: str) -> str:
+    """Say how a run's training images differ from those of the shipped recipe of its name.
+
+    Args:
+        run: its directory.
+        name: name of the recipe.
+
+    Returns:
+        ``was trained on MNIST``; empty where they are the same, or where no such recipe is shipped.
+    """
+    if name not in shipped():
+        return ""
+    try:
+        own, held = resolve([name]).config, read(run / "recipe.yaml")
+        if not same_images(held["data"], own["data"]):
+            return f"was trained on {described(held['data'])}"
+        limit = (held["data"].get("init_args") or {}).get("limit")
+        if limit != (own["data"].get("init_args") or {}).get("limit"):
+            return f"was trained with data.limit={limit}"
+        trainer, usual = (one.get("trainer") or {} for one in (held, own))
+        for key in LIMITS:
+            if trainer.get(key) != usual.get(key):
+                return f"was trained with trainer.{key}={trainer.get(key)}"
+    except (RecipeError, KeyError, AttributeError, TypeError):
+        return "has a damaged recipe.yaml"
+    return ""
