@@ -1,8 +1,8 @@
 """RandAugment in FixMatch's form: two random operations, then a grey square.
 
 Cubuk et al. 2019, arXiv:1909.13719; Sohn et al. 2020, arXiv:2001.07685, section 2.3: the strength
-of every operation is random, and each is left out half of the time. Reference code
-google-research/fixmatch and kekmodel/FixMatch-pytorch.
+of every operation is random, not tuned. In the reference code (google-research/fixmatch,
+kekmodel/FixMatch-pytorch) each operation drawn is left out half of the time.
 Departure: draws are made on the CPU for a whole batch, and each operation runs once on all images
 that drew it, so that nothing waits for the accelerator.
 """

@@ -149,7 +149,7 @@ class FreeThreshold(Rule):
         decay: share of the running statistics that an update keeps.
 
     Source: Wang et al. 2022, arXiv:2205.07246, eq. 5 to 8. All statistics start at 1 / K, as
-    there; microsoft/Semi-supervised-learning starts them at 1.
+    there and in microsoft/Semi-supervised-learning.
     """
 
     confidence: Tensor
@@ -246,10 +246,13 @@ class Alignment(nn.Module):
         decay: share of the running mean prediction that an update keeps.
 
     Attributes:
+        running: (K,) the running mean prediction; zeros before the first update, which sets it.
         target: (K,) the wanted class distribution; uniform unless something else is copied in.
 
     Source: Berthelot et al. 2019 (ReMixMatch), arXiv:1911.09785, section 3.1.
-    Departure: an exponential running mean instead of that of the last 128 batches, as in USB.
+    Departure: an exponential running mean that starts at the first step's, as in
+    microsoft/Semi-supervised-learning (USB), instead of that of the last 128 batches. Before that,
+    predictions stay as they are.
     """
 
     running: Tensor
@@ -258,16 +261,16 @@ class Alignment(nn.Module):
     def __init__(self, num_classes: int, decay: float) -> None:
         super().__init__()
         self.decay = decay
-        even = torch.full((num_classes,), 1 / num_classes)
-        self.register_buffer("running", even.clone())
-        self.register_buffer("target", even.clone())
+        self.register_buffer("running", torch.zeros(num_classes))
+        self.register_buffer("target", torch.full((num_classes,), 1 / num_classes))
 
     def forward(self, probability: Tensor) -> Tensor:
         """(M, K) -> (M, K), rows sum to 1."""
-        scaled = probability * (self.target / self.running.clamp(min=1e-6))
+        scale = self.target / self.running.clamp(min=1e-6)
+        scaled = probability * scale.where(self.running.any(), 1.0)
         return scaled / scaled.sum(1, keepdim=True)
 
     def update(self, probability: Tensor) -> None:
         """Move the running mean towards that of this step, over all processes."""
         now = distributed.all_reduce_sum(probability.mean(0)) / distributed.world_size()
-        self.running.lerp_(now, 1 - self.decay)
+        self.running.copy_(now.lerp(self.running, self.decay).where(self.running.any(), now))

@@ -39,7 +39,7 @@ def images_of(data: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def described(data: Mapping[str, Any]) -> str:
-    """The images of a recipe's ``data`` in words: ``MNIST``, ``ImageFolder root=/pictures``."""
+    """Description of the images of a recipe's ``data``, such as ``ImageFolder root=/a``."""
     name, settings = images_of(data)
     return " ".join([name, *(f"{key}={value}" for key, value in settings.items())])
 

@@ -204,6 +204,7 @@ def _quieten() -> None:
     for message in (
         r".*isinstance\(treespec, LeafSpec\)",
         "The number of training batches",
+        "Total length of `list` across ranks is zero",  # data.val_size=0
         ".*does not have many workers",
         "The `srun` command is available",
         ".*in the `DataLoader` in mid-epoch",

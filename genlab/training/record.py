@@ -48,30 +48,27 @@ def facts(
     old = runs.read_json(run / "run.json")
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     start = {"time": now, "step": step, "command": sys.argv[1:]}
-    return (
-        {
-            "recipe": lab.recipe.name,
-            "id": run.name,
-            "wandb_id": old.get("wandb_id") or wandb_identity(run),
-            "seed": lab.config.get("seed_everything", 0),
-            "started": old.get("started", now),
-            "starts": int(old.get("starts", 0)) + 1,
-            "resumed_from": str(checkpoint.relative_to(run)) if checkpoint else None,
-            "command": sys.argv[1:],
-            "history": [
-                *history(old),
-                start | {"changes": {c.key: [c.old, c.new] for c in changes}},
-            ],
-            "git": _git(),
-            "host": platform.node(),
-            "device": str(lab.trainer.strategy.root_device),
-            "world_size": lab.trainer.world_size,
-            "versions": versions(),
-            "slurm": {k: v for k, v in os.environ.items() if k in SLURM_FACTS},
-        }
-        | kept(lab)
-        | _parents(lab, old)
-    )
+    found = {
+        "recipe": lab.recipe.name,
+        "id": run.name,
+        "wandb_id": old.get("wandb_id") or wandb_identity(run),
+        "seed": lab.config.get("seed_everything", 0),
+        "started": old.get("started", now),
+        "starts": int(old.get("starts", 0)) + 1,
+        "resumed_from": str(checkpoint.relative_to(run)) if checkpoint else None,
+        "command": sys.argv[1:],
+        "history": [
+            *history(old),
+            start | {"changes": {c.key: [c.old, c.new] for c in changes}},
+        ],
+        "git": _git(),
+        "host": platform.node(),
+        "device": str(lab.trainer.strategy.root_device),
+        "world_size": lab.trainer.world_size,
+        "versions": versions(),
+        "slurm": {k: v for k, v in os.environ.items() if k in SLURM_FACTS},
+    }
+    return found | kept(lab) | _parents(lab, old)
 
 
 def history(old: dict[str, Any]) -> list[Any]:

@@ -103,7 +103,7 @@ def test_each_rule_says_what_is_learnt_and_by_which_view() -> None:
 def test_alignment_makes_predictions_as_frequent_as_wanted() -> None:
     align = Alignment(3, 0.0)
     q = (2 * torch.randn(500, 3) + torch.tensor([2.0, 0.0, 0.0])).softmax(1)
-    assert torch.allclose(align(q), q)  # nothing seen yet: uniform
+    assert torch.allclose(align(q), q)  # nothing seen yet
     for _ in range(30):  # to the fixed point of q -> aligned q
         align.update(q)
     aligned = align(q)
@@ -112,6 +112,24 @@ def test_alignment_makes_predictions_as_frequent_as_wanted() -> None:
     assert after < before / 2
     align.target.copy_(torch.tensor([1.0, 0.0, 0.0]))
     assert (align(q).argmax(1) == 0).all()
+
+
+def test_alignment_starts_at_the_first_steps_mean_as_usb_does() -> None:
+    align = Alignment(2, 0.999)
+    first, second = torch.tensor([[0.8, 0.2]]), torch.tensor([[0.4, 0.6]])
+    align.target.copy_(torch.tensor([0.1, 0.9]))
+    torch.testing.assert_close(align(first), first)  # whatever the target is
+    align.update(first)
+    torch.testing.assert_close(align.running, first[0])
+    torch.testing.assert_close(align(first), align.target[None])
+    align.update(second)
+    torch.testing.assert_close(align.running, 0.999 * first[0] + 0.001 * second[0])
+
+
+def test_freematch_starts_at_one_in_k_as_usb_does() -> None:
+    rule = FreeThreshold(4, 0.999)
+    assert rule.confidence.item() == 0.25
+    assert rule.expected.tolist() == rule.counted.tolist() == [0.25] * 4
 
 
 @pytest.mark.parametrize("kind", [FlexThreshold, FreeThreshold, SoftThreshold])

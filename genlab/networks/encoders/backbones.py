@@ -205,6 +205,10 @@ def _make(name: str, kind: Callable[..., nn.Module], options: dict[str, Any]) ->
         with warnings.catch_warnings():  # no patch of the first size fits; a smaller one follows
             warnings.filterwarnings("ignore", "Initializing zero-element tensors")
             return kind(**options)
+    except KeyError as error:  # of timm's tables of layers
+        wrong = error.args[0]
+        key = next((key for key, value in options.items() if value == wrong), "name")
+        raise ValueError(f"encoder {name}: unknown {key} {wrong!r}") from None
     except (TypeError, AssertionError, ZeroDivisionError, RuntimeError) as error:
         unknown = messages.unknown_argument(error)
         if unknown is None:

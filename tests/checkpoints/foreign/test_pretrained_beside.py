@@ -161,7 +161,8 @@ def run(tmp_path: Path, source: Any) -> Path:
     """A run directory as genlab leaves it."""
     folder = tmp_path / "runs" / "simclr" / "cifar10" / "run-1"
     (folder / "checkpoints").mkdir(parents=True)
-    (folder / "recipe.yaml").write_text("{}\n")
+    (folder / "recipe.yaml").write_text("data: {class_path: CIFAR10}\n")
+    (folder / "metrics.json").write_text("{}\n")  # it is finished
     state = {f"encoder.backbone.{n}": v for n, v in source.state_dict().items() if "head" not in n}
     statistics = {"mean": torch.full((3,), 0.4), "std": torch.full((3,), 0.2)}
     state |= {f"encoder.normalize.{n}": v for n, v in statistics.items()}
