@@ -165,6 +165,10 @@ class OnlineProbe(L.Callback):
             self._kept = []
         self._step = trainer.global_step
 
+    def on_step_skipped(self) -> None:
+        """Forget the features of a step that was given up."""
+        self._kept = []
+
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._tally = []
 

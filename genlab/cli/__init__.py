@@ -36,6 +36,7 @@ training
   genlab sweep RECIPE key=a,b key=0..4  every combination, a run each; a table at the end
   genlab bench RECIPE                   where a step's time goes; the same step as a bare loop
   genlab laws RECIPE                    is it right on N processes, when resumed ...
+  genlab replay RUN                     the step that was not finite again: the first bad tensor
   genlab validate | test | predict RUN  measure a run again; predictions to a file
 
 using a run or checkpoint
@@ -84,13 +85,14 @@ COMMANDS = {  # module of each command; it holds the function and its `<command>
     "submit": "submit", "jobs": "submit", "cancel": "submit",
     "export": "export", "pack": "pack", "doctor": "doctor", "bench": "bench",
     "sweep": "sweep", "compare": "compare", "sync": "sync", "laws": "laws",
+    "replay": "replay",
 }  # fmt: skip
 
 LONG = ("fit", "sweep", "crossval", "bench", "laws")  # they go on when nobody reads their output
 
 FROM_FILES = (  # commands that open a run or checkpoint
     "fit", "submit", "validate", "test", "predict", "sample", "reconstruct", "interpolate",
-    "evaluate", "embed", "export",
+    "evaluate", "embed", "export", "replay",
 )  # fmt: skip
 
 

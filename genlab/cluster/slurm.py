@@ -229,6 +229,13 @@ def note_refusal() -> None:
         Path(file).write_text("refused\n")
 
 
+def note_failed() -> None:
+    """Tell the job script that training would fail again in the same way."""
+    file = os.environ.get(FAILURES)
+    if file and inside():
+        Path(file).write_text("failed\n")
+
+
 def note_failure(why: str) -> int:
     """Count a start that has ended without a new checkpoint.
 

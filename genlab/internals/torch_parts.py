@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 # and have no public name for them.
 
 
-def foreach_add_(into: list[Tensor], other: list[Tensor], alpha: float = 1.0) -> None:
+def foreach_add_(into: list[Tensor], other: list[Tensor], alpha: float = 1) -> None:
     """``a += alpha * b`` for each pair, in place."""
     import torch
 
     torch._foreach_add_(into, other, alpha=alpha)
 
 
-def foreach_mul_(into: list[Tensor], factor: float) -> None:
+def foreach_mul_(into: list[Tensor], factor: float | Tensor) -> None:
     """``a *= factor`` for each tensor, in place."""
     import torch
 
@@ -65,11 +65,11 @@ def foreach_mul(some: list[Tensor], factors: Sequence[Tensor]) -> list[Tensor]:
     return list(torch._foreach_mul(some, list(factors)))
 
 
-def foreach_norm(some: list[Tensor]) -> list[Tensor]:
-    """The Euclidean norm of each tensor."""
+def foreach_norm(some: list[Tensor], order: float = 2) -> list[Tensor]:
+    """The norm of each tensor, Euclidean or of another order."""
     import torch
 
-    return list(torch._foreach_norm(some))
+    return list(torch._foreach_norm(some, order))
 
 
 def assert_on_device(condition: Tensor, message: str) -> None:

@@ -163,6 +163,10 @@ class FixMatch(L.LightningModule):
         if self.alignment is not None:
             self.alignment.update(q)
 
+    def on_step_skipped(self) -> None:
+        """Forget the predictions of a step that was given up."""
+        self._seen.clear()
+
     def on_train_epoch_end(self) -> None:
         """Accuracy of the pseudo-labels and how they spread, since the epoch's beginning."""
         if not self.pseudo_labels.update_called:

@@ -160,6 +160,10 @@ class MoCo(L.LightningModule):
         self.queue.enqueue(torch.cat(list(self._new_keys.values())))
         self._new_keys = {}
 
+    def on_step_skipped(self) -> None:
+        """Forget the keys of a step that was given up."""
+        self._new_keys = {}
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `optim.build`."""
         return optim.build(self, self.hparams["optimizer"])

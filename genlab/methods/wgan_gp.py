@@ -159,9 +159,9 @@ class WGANGP(L.LightningModule):
         """One step of the critic; after every ``n_critic`` of them one of the generator."""
         real, label = self.to_critic(batch["image"]), self._label(batch)
         figures = self._critic_step(real, label)
-        self.critic_steps += 1
-        if self.critic_steps % self.hparams["n_critic"] == 0:
+        if (self.critic_steps + 1) % self.hparams["n_critic"] == 0:
             self._generator_step(label)
+        self.critic_steps += 1  # last: either step may be given up
         return figures
 
     def critic_loss(self, real: Tensor, label: Tensor, z: Tensor, share: Tensor) -> dict[str, Any]:

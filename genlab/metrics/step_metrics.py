@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import sys
 import time
 from typing import Any
 
@@ -29,7 +27,8 @@ class StepMetrics(L.Callback):
 
     def __init__(self) -> None:
         self.latest: dict[str, float] = {}
-        self._every, self._warned = 50, False
+        self.counts: dict[str, float] = {}  # figures that others keep up to date
+        self._every = 50
         self._keys: list[str] = []
         self._sums: list[Tensor] = []
         self._batches = self._images = self._step = 0
@@ -133,20 +132,11 @@ class StepMetrics(L.Callback):
             self.latest["train/lr"] = trainer.optimizers[0].param_groups[0]["lr"]
         seconds = max(time.perf_counter() - self._since, 1e-9)
         self.latest["train/images_per_second"] = self._images * trainer.world_size / seconds
-        self._warn_of_nan(trainer)
+        self.latest |= {f"train/{k}": v for k, v in self.counts.items()}
         row = self.latest | {"epoch": trainer.current_epoch}
         for logger in trainer.loggers:
             logger.log_metrics(row, trainer.global_step - 1)  # counted from 0, as Lightning does
         self._forget()
-
-    def _warn_of_nan(self, trainer: L.Trainer) -> None:
-        """Say once that training has broken down: no metric after it means anything."""
-        if math.isfinite(self.latest.get("train/loss", 0.0)) or self._warned:
-            return
-        self._warned = True
-        if trainer.is_global_zero:
-            where = f"step {trainer.global_step:,}"
-            print(f"train/loss is not finite at {where}: lower the learning rate", file=sys.stderr)
 
     def _forget(self) -> None:
         self._sums, self._batches, self._images = [], 0, 0

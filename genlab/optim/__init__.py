@@ -2,7 +2,8 @@
 
 `building` documents every key of ``model.optimizer``; `checking` validates them. `names` finds
 optimisers of timm and torch, `lars` is genlab's own; `groups` gives parameters their weight decay
-and rate, `schedules` a rate to every step; `clip` and `sam` work through `hooks`.
+and rate, `schedules` a rate to every step; `clip` and `sam` work through `hooks`. `finiteness`
+tells whether gradients are finite.
 """
 
 from genlab.optim.building import build

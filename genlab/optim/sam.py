@@ -70,10 +70,12 @@ def two_passes(
     buffers = list(module.buffers())
     before = [t.detach().clone() for t in (*moving, *buffers)]
     climb(moving, rho, adaptive)
-    closure()
-    with torch.no_grad():
-        for tensor, old in zip((*moving, *buffers), before, strict=True):
-            tensor.copy_(old)
+    try:
+        closure()
+    finally:  # also where the gradient up there is refused
+        with torch.no_grad():
+            for tensor, old in zip((*moving, *buffers), before, strict=True):
+                tensor.copy_(old)
     return loss
 
 

@@ -30,6 +30,7 @@ from genlab.recipes import TOP_KEYS, Recipe, load_class, load_named, trusting
 from genlab.training import changed_encoder, sources
 from genlab.training.engine.checkpointing import Checkpoints
 from genlab.training.engine.epoch_metrics import EpochMetrics
+from genlab.training.engine.finite import FiniteGuard
 from genlab.training.engine.progress import ProgressReport
 from genlab.training.engine.reseed import Reseed
 from genlab.training.engine.safe_requeue import SafeRequeue
@@ -97,10 +98,11 @@ def build(recipe: Recipe, run: Path) -> Lab:
     with _refusals(recipe, model_class):
         model = _make(model_class, taken)
         checkpoints = Checkpoints(**settings["checkpoint"].made())
-        trainer = _trainer(settings["trainer"], checkpoints, run)
+        tracking = Tracking(**settings["track"].made())
+        guard = FiniteGuard(tracking.nonfinite, tracking.nonfinite_limit)
+        trainer = _trainer(settings["trainer"], checkpoints, guard, run)
         check(model.hparams.get("optimizer"), model, trainer)
     config = merged_config(recipe, given, taken)
-    tracking = Tracking(**settings["track"].made())
     return Lab(recipe, config, model, data, trainer, checkpoints, tracking)
 
 
@@ -148,7 +150,9 @@ def _seed(recipe: Recipe) -> None:
         recipe.config["seed_everything"] = chosen
 
 
-def _trainer(settings: Arguments, checkpoints: Checkpoints, run: Path) -> L.Trainer:
+def _trainer(
+    settings: Arguments, checkpoints: Checkpoints, guard: FiniteGuard, run: Path
+) -> L.Trainer:
     """The trainer, writing atomically into the run directory, its loggers still to come."""
     given = settings.made()
     plugins = _listed(given.get("plugins"))
@@ -156,7 +160,7 @@ def _trainer(settings: Arguments, checkpoints: Checkpoints, run: Path) -> L.Trai
         plugins.append(SyncBatchNorm())
     if not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
         plugins += launch.plugins()
-    callbacks = [checkpoints, Reseed(), StepMetrics(), EpochMetrics(), ProgressReport()]
+    callbacks = [guard, checkpoints, Reseed(), StepMetrics(), EpochMetrics(), ProgressReport()]
     given |= {
         "callbacks": [*_listed(given.get("callbacks")), *callbacks],
         "plugins": [*plugins, AtomicCheckpointIO()],

@@ -21,6 +21,7 @@ INTERRUPTED = 130  # 128 + SIGINT
 
 if TYPE_CHECKING:
     from genlab.training.building import Lab
+    from genlab.training.engine.failure import Failure
     from genlab.training.engine.safe_requeue import Stopped
 
 
@@ -135,6 +136,50 @@ def leave(lab: Lab, run: Path, stop: Stopped) -> None:
         print(f"genlab: {stop}; {stop.settle()}", file=sys.stderr, flush=True)
         if not slurm.inside():
             print(f"  go on with: {_resume(run)}", file=sys.stderr)
+
+
+def leave_failed(lab: Lab, run: Path, failure: Failure) -> str:
+    """Leave after a step that was not finite: tell W&B, run.json and Slurm; returns three lines."""
+    from genlab.training.tracking.wandb_run import WandbRun
+
+    failure.first = failure.first or _first_tensor(lab, run)
+    lines = [f"{failure}" + (f"; first: {failure.first}" if failure.first else "")]
+    lines.append(f"{_kept(run)}; genlab replay {shlex.quote(str(run))} runs the step again")
+    lines.append("try a lower learning rate, trainer.gradient_clip_val=1 or track.nonfinite=skip")
+    for logger in lab.trainer.loggers:
+        if isinstance(logger, WandbRun):
+            logger.fail(lines[0])
+    if process.is_first():
+        facts = runs.read_json(run / "run.json")
+        runs.write_json(run / "run.json", facts | {"failed": lines[0]})
+        slurm.note_failed()
+        print("genlab: " + "\n  ".join(lines), file=sys.stderr, flush=True)
+    return "\n".join(lines)
+
+
+def _kept(run: Path) -> str:
+    from genlab.checkpoints import read
+
+    kept = runs.newest(run)
+    if kept is None:
+        return "no checkpoint was written"
+    return f"{kept.relative_to(run)} of step {read(kept)['global_step']:,} is kept"
+
+
+def _first_tensor(lab: Lab, run: Path) -> str:
+    """The first tensor that was not finite, by running the step again; empty if that fails."""
+    from genlab.training.engine import capture
+    from genlab.training.replaying import replay
+
+    try:
+        found = replay(run, lab.trainer.num_devices)
+    except Exception:  # whatever it is, the failure itself is what must be told
+        return ""
+    if process.is_first() and found.first:
+        learned = {"first": found.first, "bits": found.bits, "indices": found.indices}
+        known = {key for key, value in capture.read(run).items() if value}
+        capture.note(run, {key: value for key, value in learned.items() if key not in known})
+    return found.first
 
 
 def _resume(run: Path) -> str:

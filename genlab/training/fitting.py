@@ -16,7 +16,14 @@ from genlab.internals import lightning_parts
 from genlab.recipes import Recipe
 from genlab.training import changes, continuing, record
 from genlab.training.changes import Change
-from genlab.training.endings import EarlyEnd, early_refusals, faults, input_errors, leave
+from genlab.training.endings import (
+    EarlyEnd,
+    early_refusals,
+    faults,
+    input_errors,
+    leave,
+    leave_failed,
+)
 
 if TYPE_CHECKING:
     from genlab.training.building import Lab
@@ -39,6 +46,7 @@ def fit(
     Raises:
         EarlyEnd: training was stopped, or its data vanished; the run can be continued.
     """
+    from genlab.training.engine.failure import NotFiniteError
     from genlab.training.engine.safe_requeue import Stopped
 
     lab, folder, run, changed = _open(files, overrides, resume, one_device)
@@ -59,6 +67,8 @@ def fit(
         except Stopped as stop:
             leave(lab, folder, stop)
             raise EarlyEnd(str(stop), stop.exit_code) from None
+        except NotFiniteError as error:
+            raise EarlyEnd(leave_failed(lab, folder, error.failure), 1) from None
         finally:
             if not slurm.inside():
                 signals.let_go()

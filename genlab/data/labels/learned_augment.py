@@ -75,6 +75,10 @@ class LearnedAugment(L.Callback):
             p = predictions(pl_module, probe["image"], _average(trainer))
         self.policy.update(probe["op"], probe["bin"], proximity(p, probe["label"]))
 
+    def on_step_skipped(self) -> None:
+        """Forget the probes of a step that was given up."""
+        self._kept = []
+
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the share of all bins that is in use."""
         used = (self.policy.weights() > 0).sum() / self.policy.bins.sum()

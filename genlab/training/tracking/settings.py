@@ -38,6 +38,10 @@ class Tracking:
         tags: W&B tags in addition to method and data.
         upload_checkpoints: ``off``, ``best`` or ``all``, as W&B artifacts.
         test_after_fit: evaluate the selected checkpoint on the test set, once, after training.
+        nonfinite: answer to a step whose loss or gradient is not finite: ``stop`` ends training,
+            ``skip`` goes on with the next batch; neither updates anything.
+        nonfinite_limit: number of such steps in a row that end training under ``skip``, and of
+            steps that a gradient scaler skips.
     """
 
     runs: str = "runs"
@@ -48,6 +52,8 @@ class Tracking:
     tags: list[str] = field(default_factory=list)
     upload_checkpoints: Literal["off", "best", "all"] = "off"
     test_after_fit: bool = True
+    nonfinite: Literal["stop", "skip"] = "stop"
+    nonfinite_limit: int = 50
 
     def loggers(self, run: Path, recipe: str, config: dict[str, Any]) -> list[Logger]:
         """The loggers of the run in directory ``run``.

@@ -117,12 +117,22 @@ class WandbRun(WandbLogger):
 
     @rank_zero_only
     @_never_fatal
+    def fail(self, why: str) -> None:
+        """End the W&B run as failed, with the reason in its summary, as `pause` does."""
+        self.experiment.summary["failed"] = why
+        self._finish(1)
+
+    @rank_zero_only
+    @_never_fatal
     def pause(self) -> None:
         """End this part of a run that another start continues, in `PAUSE_SECONDS` at most.
 
         A job that is about to be requeued cannot wait for a server that does not answer.
         """
-        ending = Thread(target=self.experiment.finish, daemon=True)
+        self._finish(0)
+
+    def _finish(self, code: int) -> None:
+        ending = Thread(target=self.experiment.finish, args=(code,) if code else (), daemon=True)
         ending.start()
         ending.join(PAUSE_SECONDS)
         if ending.is_alive():

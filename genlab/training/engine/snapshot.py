@@ -1,0 +1,57 @@
+"""Copies of tensors, and the way back to them without asking a device for a value."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from genlab.internals import torch_parts
+
+BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of an element
+
+
+class Snapshot:
+    """The values of some tensors at one moment, kept in memory that is allocated once.
+
+    Tensors are seen as integers of their width, so that a copy is chosen by arithmetic that knows
+    no NaN, a few kernels for all tensors of a width.
+    """
+
+    def __init__(self) -> None:
+        self._key: tuple[object, ...] = ()
+        self._groups: list[tuple[list[Tensor], list[Tensor]]] = []  # now, then
+
+    def take(self, tensors: Iterable[Tensor]) -> None:
+        """Keep the present values."""
+        found = [t.detach() for t in tensors if t.numel()]
+        key = tuple((t.data_ptr(), t.dtype, t.shape, t.stride()) for t in found)
+        if key != self._key:
+            self._key, self._groups = key, _grouped(found)
+        for now, then in self._groups:
+            torch_parts.foreach_copy_(then, now)
+
+    def put_back(self) -> None:
+        """Set the tensors to the values that were kept."""
+        for now, then in self._groups:
+            torch_parts.foreach_copy_(now, then)
+
+    def put_back_where(self, flag: Tensor) -> None:
+        """The same where a flag is true: () bool, on the tensors' device. What was kept is lost."""
+        for now, then in self._groups:
+            back = flag.to(now[0].dtype)
+            torch_parts.foreach_mul_(now, 1 - back)
+            torch_parts.foreach_mul_(then, back)
+            torch_parts.foreach_add_(now, then)
+
+
+def _grouped(tensors: list[Tensor]) -> list[tuple[list[Tensor], list[Tensor]]]:
+    by_width = defaultdict[tuple[torch.device, int], list[Tensor]](list)
+    for tensor in tensors:
+        by_width[tensor.device, tensor.element_size()].append(tensor)
+    return [
+        ([t.view(BITS[width]) for t in some], [torch.empty_like(t.view(BITS[width])) for t in some])
+        for (_, width), some in by_width.items()
+    ]

@@ -1,0 +1,49 @@
+"""The verdict on steps that a device keeps until the host asks for it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from genlab.internals.lightning_parts import Position
+from genlab.optim.finiteness import all_finite
+
+Place = tuple[Position, list[Tensor | None]]  # of a window's first batch; its images
+
+
+class Verdict:
+    """The first of several windows that is not finite; to be asked for in one transfer.
+
+    Args:
+        device: device of the losses and gradients.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._found = torch.full((2,), -1.0, device=device)  # number of a window, sum of its losses
+        self._places: list[Place] = []
+
+    def __len__(self) -> int:
+        """Windows since the host has last asked."""
+        return len(self._places)
+
+    @property
+    def at_fault(self) -> Tensor:
+        """() bool, on the device: a window so far was not finite."""
+        return self._found[0] >= 0
+
+    def note(self, losses: list[Tensor], gradients: list[Tensor]) -> None:
+        """Look at the losses and the gradient of the window under way; the first at fault stays."""
+        kept = torch.stack([loss.float() for loss in losses])
+        bad = ~(kept.isfinite().all() & all_finite(gradients))
+        now = torch.stack([torch.full_like(kept[0], len(self._places)), kept.sum()])
+        self._found = torch.where(~self.at_fault & bad, now, self._found)
+
+    def close(self, place: Place) -> None:
+        """The window under way is over."""
+        self._places.append(place)
+
+    def read(self) -> tuple[Place, float] | None:
+        """The first window at fault and the sum of its losses; forgets the others."""
+        number, loss = self._found.tolist()
+        places, self._places = self._places, []
+        return (places[int(number)], loss) if number >= 0 else None

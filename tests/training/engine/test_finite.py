@@ -1,0 +1,256 @@
+"""A step that is not finite changes nothing, ends training or is skipped, and can be replayed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import genlab
+from genlab import recipes, runs
+from genlab.checkpoints import read
+from genlab.internals import lightning_parts
+from genlab.methods import VAE
+from genlab.training.building import Lab, build
+from genlab.training.endings import EarlyEnd
+from genlab.training.engine.failure import NotFiniteError
+from genlab.training.engine.finite import FiniteGuard
+from genlab.training.replaying import replay, reproduced
+from tests.training.engine.poison import HERE, Poisoned
+
+QUIET: dict[str, Any] = {"track.wandb": "off", "trainer.max_epochs": 2, "trainer.callbacks": []}
+MOCO = {"data__batch_size": 128, "data__views": "simclr", "model__queue_size": 512}
+POISON = {"data": f"{HERE}.Poisoned"}
+
+
+def fails(recipe: str, **settings: Any) -> tuple[list[str], Path]:
+    """The lines that a training ends with, and its run."""
+    given = QUIET | settings
+    with pytest.raises(EarlyEnd) as end:
+        genlab.fit(recipe, {key.replace("__", "."): value for key, value in given.items()})
+    assert end.value.code == 1
+    (run,) = Path("runs").glob(f"{recipe}/*")
+    return str(end.value).splitlines(), run.absolute()
+
+
+def assert_replays(run: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((run / "nonfinite" / "step.json").read_text())
+    found = replay(run)
+    assert reproduced(found, facts) == ""
+    assert found.first == facts["first"] != ""
+    return facts
+
+
+def finite(file: Path) -> bool:
+    return all(bool(t.isfinite().all()) for t in read(file)["state_dict"].values())
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_flow_that_diverges_stops_says_where_and_is_replayed() -> None:
+    lines, run = fails("glow/two_moons", model__lr=50)
+    assert len(lines) == 3
+    assert lines[0].startswith("loss of step 22 is not finite (nan); first: flow.layers.")
+    assert "checkpoints/last.ckpt of step 21 is kept; genlab replay" in lines[1]
+    assert "track.nonfinite=skip" in lines[2]
+    assert runs.read_json(run / "run.json")["failed"] == lines[0]
+    assert finite(run / "checkpoints" / "last.ckpt")
+    assert not (run / "metrics.json").exists()
+    facts = assert_replays(run)
+    assert len(facts["indices"][0]) == 512
+
+
+def test_a_run_goes_on_from_the_step_before() -> None:
+    settings = {"trainer__max_steps": 14, "model__optimizer__schedule": "constant"}
+    _, run = fails("vae/digits", **POISON, data__bad=[7], **settings)
+    genlab.fit(None, {"data.bad": []}, resume=run)
+    straight = genlab.fit("vae/digits", QUIET | {"trainer.max_steps": 14, **POISON})
+    ours, theirs = (read(Path(r) / "checkpoints/last.ckpt") for r in (run, straight.path))
+    assert ours["global_step"] == theirs["global_step"] == 14
+    for key, value in theirs["state_dict"].items():
+        assert torch.equal(ours["state_dict"][key], value), key
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "step", "images"),
+    [
+        ("vae/digits", {"data__bad": [3], "trainer__accumulate_grad_batches": 4}, 1, 4),
+        ("wgan_gp/digits", {"data__bad": [6]}, 4, 1),
+        ("classifier/digits", {"data__bad": [2], "trainer__precision": "bf16-mixed"}, 3, 1),
+    ],
+    ids=["accumulation", "critic", "bf16"],
+)
+def test_a_poisoned_batch_is_named(
+    recipe: str, settings: dict[str, Any], step: int, images: int
+) -> None:
+    lines, run = fails(recipe, **POISON, **settings)
+    assert f"step {step} is not finite" in lines[0]
+    assert "; first: batch" in lines[0]
+    assert len(assert_replays(run)["indices"]) == images
+    assert finite(run / "checkpoints" / "last.ckpt")
+
+
+def lab(recipe: str, folder: str, **settings: Any) -> Lab:
+    words = {"trainer.max_epochs": 1, "trainer.callbacks": "[]", "data": f"{HERE}.Poisoned"}
+    words |= {"trainer.log_every_n_steps": 5, "trainer.limit_val_batches": 0}
+    words |= {key.replace("__", "."): value for key, value in settings.items()}
+    resolved = recipes.resolve([recipe], [f"{key}={value}" for key, value in words.items()])
+    return build(resolved, Path(folder))
+
+
+def tensors(lab: Lab) -> dict[str, Any]:
+    """All that a training changes, with the optimisers' states and the averages of callbacks."""
+    checkpoint = read(Path(lab.trainer.default_root_dir) / "checkpoints" / "last.ckpt")
+    wanted = ("state_dict", "optimizer_states", "global_step", "live_weights", "critic_steps")
+    return {key: checkpoint[key] for key in wanted if key in checkpoint}
+
+
+EMA = "[{class_path: EMAWeights, init_args: {decay: 0.9}}]"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings"),
+    [
+        ("classifier/digits", {"trainer__callbacks": EMA, "model__optimizer__schedule": "cosine"}),
+        ("moco/digits", MOCO),
+        ("byol/digits", {"trainer__accumulate_grad_batches": 2, "data__views": "simclr"}),
+        ("wgan_gp/digits", {"model__n_critic": 2}),
+    ],
+)
+def test_skipped_updates_are_as_if_they_had_never_been(
+    recipe: str, settings: dict[str, Any]
+) -> None:
+    """Against the same training without these windows, by a loop that passes over them itself."""
+    accumulated = settings.get("trainer__accumulate_grad_batches", 1)
+    skipping = lab(recipe, "skip", **settings, data__bad=[1, 4, 5], track__nonfinite="skip")
+    skipping.trainer.fit(skipping.model, datamodule=skipping.data)
+    without = lab(recipe, "without", **settings, data__bad=[1, 4, 5])
+    windows = {place // accumulated for place in (1, 4, 5)}
+
+    def passing(run: Any, batch: Any) -> Any:
+        if lightning_parts.batches_of_epoch(without.trainer) - 1 in {
+            w * accumulated + i for w in windows for i in range(accumulated)
+        }:
+            return {}
+        return run()
+
+    guard = guard_of(without)
+    guard.setup(without.trainer, without.model, "fit")
+    lightning_parts.around_steps(without.trainer, passing)
+    guard.on_step_skipped = None  # type: ignore[attr-defined]
+    for callback in without.trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, FiniteGuard):
+            callback.nonfinite = "stop"
+    without.trainer.fit(without.model, datamodule=without.data)
+    assert guard_of(skipping).skipped == len(windows)
+    ours, theirs = tensors(skipping), tensors(without)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
+def guard_of(lab: Lab) -> FiniteGuard:
+    found = [c for c in lab.trainer.callbacks if isinstance(c, FiniteGuard)]  # type: ignore[attr-defined]
+    return found[0]
+
+
+def test_skipped_steps_are_logged_and_end_training_when_too_many() -> None:
+    words = {"track.nonfinite": "skip", "track.nonfinite_limit": 2, "data": f"{HERE}.Poisoned"}
+    run = genlab.fit("vae/digits", QUIET | words | {"data.bad": [2, 5], "trainer.max_epochs": 1})
+    assert "train/skipped_steps" in (run.path / "metrics.csv").read_text().splitlines()[0]
+    with pytest.raises(EarlyEnd, match="step 3 is not finite"):
+        genlab.fit("vae/digits", QUIET | words | {"data.bad": [2, 3, 4]})
+
+
+class Spiking(VAE):
+    """A VAE of which one loss is very large."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        outputs = super().training_step(batch, batch_idx)
+        return outputs | {"loss": outputs["loss"] * (1e30 if batch_idx == 3 else 1)}
+
+
+@pytest.mark.parametrize("clip", [{}, {"trainer__gradient_clip_val": 1.0}], ids=["", "clipped"])
+def test_a_spike_that_stays_finite_changes_nothing(clip: dict[str, Any]) -> None:
+    found = []
+    for name in ("guarded", "plain"):
+        made = lab("vae/digits", name, model=f"{__name__}.Spiking", **clip)
+        callbacks: list[Any] = made.trainer.callbacks  # type: ignore[attr-defined]
+        if name == "plain":
+            callbacks.remove(guard_of(made))
+        made.trainer.fit(made.model, datamodule=made.data)
+        found.append(tensors(made))
+    torch.testing.assert_close(*found, rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_device_masks_all_updates_until_the_host_looks() -> None:
+    made = lab("moco/digits", "late", data__bad=[2], **MOCO)
+    guard = guard_of(made)
+    guard.late = True
+    kept: list[dict[str, Any]] = []
+
+    class Watch(genlab_callback()):  # type: ignore[misc]
+        def on_train_batch_end(self, trainer: Any, method: Any, *_: Any) -> None:
+            kept.append({k: v.clone() for k, v in method.state_dict().items()})
+
+    made.trainer.callbacks.insert(0, Watch())  # type: ignore[attr-defined]
+    with pytest.raises(NotFiniteError, match="loss of step 3 is not finite") as error:
+        made.trainer.fit(made.model, datamodule=made.data)
+    assert len(kept) == 5  # log_every_n_steps
+    torch.testing.assert_close(kept[4], kept[1], rtol=0, atol=0)
+    assert any(not torch.equal(kept[1][k], kept[0][k]) for k in kept[0])
+    assert error.value.failure.at is not None
+    assert error.value.failure.at.batch == 2
+    before = read(Path("late/nonfinite/before.ckpt"))
+    torch.testing.assert_close(dict(before["state_dict"]), kept[1], rtol=0, atol=0)
+    assert (before["global_step"], before["epoch"]) == (2, 0)
+
+
+def genlab_callback() -> type:
+    import lightning as L
+
+    return L.Callback
+
+
+def test_weights_that_overflow_are_never_written() -> None:
+    made = lab("vae/digits", "x", checkpoint__every_n_steps=1)
+
+    class Overflow(genlab_callback()):  # type: ignore[misc]
+        @torch.no_grad()
+        def on_train_batch_end(self, trainer: Any, method: Any, *_: Any) -> None:
+            if trainer.global_step == 4:
+                next(method.parameters()).fill_(torch.inf)
+
+    made.trainer.callbacks.insert(0, Overflow())  # type: ignore[attr-defined]
+    with pytest.raises(NotFiniteError, match="weights after step 4 are not finite"):
+        made.trainer.fit(made.model, datamodule=made.data)
+    last = read(Path("x/checkpoints/last.ckpt"))
+    assert last["global_step"] == 3
+    assert finite(Path("x/checkpoints/last.ckpt"))
+
+
+def test_steps_that_a_gradient_scaler_skips_are_no_failures_until_they_are_many() -> None:
+    for limit, ends in ((50, False), (2, True)):
+        made = lab("classifier/digits", f"s{limit}", data__bad=[2, 3], track__nonfinite_limit=limit)
+        plugin = made.trainer.precision_plugin
+        from lightning.pytorch.plugins.precision import MixedPrecision
+
+        scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+        made.trainer.strategy._precision_plugin = MixedPrecision("16-mixed", "cpu", scaler)
+        assert plugin is not made.trainer.precision_plugin
+        if ends:
+            with pytest.raises(NotFiniteError, match="loss of step 3"):
+                made.trainer.fit(made.model, datamodule=made.data)
+        else:
+            made.trainer.fit(made.model, datamodule=made.data)
+            assert scaler.get_scale() == 2.0
+
+
+def test_poison_poisons() -> None:
+    data = Poisoned(bad=[0])
+    first = next(iter(data.batches("train")))
+    assert data.is_bad(first) or "image" in first
