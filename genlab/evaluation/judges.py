@@ -174,10 +174,14 @@ def open_judge(word: str, device: torch.device | str = "cpu") -> Judge:
     except RunError as error:
         raise ValueError(f"{error}\n{WAYS}") from None
     method: Any = checkpoints.load(weights)
-    stamp = checkpoints.read(weights).get("genlab") or {}
+    stamp = checkpoints.read(weights).get("genlab")
+    stamp = stamp if isinstance(stamp, dict) else {}
+    recipe, names = stamp.get("recipe"), stamp.get("classes")
+    data = recipe.get("data") if isinstance(recipe, dict) else None
     found = of_method(method.to(device), word)
     found.identity = checkpoints.identify(weights, stamp)
-    found.names, found.data = stamp.get("classes") or (), (stamp.get("recipe") or {}).get("data")
+    found.names = [str(name) for name in names] if isinstance(names, list) else ()
+    found.data = data if isinstance(data, dict) else None
     return found
 
 

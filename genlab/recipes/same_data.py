@@ -24,7 +24,8 @@ LIMITS = (
 def images_of(data: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The class of a recipe's ``data``, and those of its settings that define the images."""
     path = str(data.get("class_path"))
-    given = data.get("init_args") or {}
+    given = data.get("init_args")
+    given = given if isinstance(given, dict) else {}
     name = short(path)
     own = classes("data")
     if own.get(name, path).startswith("genlab."):
@@ -34,8 +35,16 @@ def images_of(data: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         keys = (set(given) - shared - FORM) | {"root"}
     found = {key: given[key] for key in sorted(keys & set(given)) if given[key] is not None}
     if "root" in found:
-        found["root"] = os.path.realpath(Path(str(found["root"])).expanduser())
+        found["root"] = _place(str(found["root"]))
     return name, found
+
+
+def _place(folder: str) -> str:
+    """A folder's absolute path without links; text that cannot be a path stays as it is."""
+    try:
+        return os.path.realpath(Path(folder).expanduser())
+    except (ValueError, OSError, RuntimeError):
+        return folder
 
 
 def described(data: Mapping[str, Any]) -> str:

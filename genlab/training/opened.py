@@ -76,9 +76,21 @@ def _recipe(content: dict[str, Any], file: Path, files: list[str], overrides: li
     """The recipe that was named, else the checkpoint's own data and seed."""
     trusted = recipes.trust.of(file)
     if not files:
-        return recipes.from_config(content.get("genlab", {}), str(file), overrides, trusted)
+        stamp = content.get("genlab", {})
+        return _fetch_nothing(recipes.from_config(stamp, str(file), overrides, trusted))
     recipe = recipes.resolve(files, overrides)
     recipe.trusted = trusted | recipes.foreign(recipe.config)
+    return recipe
+
+
+def _fetch_nothing(recipe: Recipe) -> Recipe:
+    """A checkpoint's recipe that downloads nothing into a folder which only that file names."""
+    arguments, path = recipe.arguments("data"), str(recipe.config["data"]["class_path"])
+    keys = [f"data.init_args.{key}" for key in ("root", "download")]
+    typed = any(recipe.origins.get(key) == COMMAND_LINE for key in keys)
+    takes = recipes.parameters("data", path) or ()
+    if arguments.get("root") is not None and "download" in takes and not typed:
+        arguments["download"] = False
     return recipe
 
 

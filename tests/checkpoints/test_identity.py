@@ -150,6 +150,20 @@ def test_parents_are_in_the_run_the_checkpoint_and_the_evaluation(
     assert json.loads((run.path / "run.json").read_text())["parents"]["pretrained"] == facts
 
 
+def test_every_argument_that_names_a_network_has_a_parent(classifier: Path, here: Here) -> None:
+    weights = here.folder / "weights.pth"
+    weights.write_bytes(b"weights")
+    arguments = {"tokenizer": str(classifier), "pretrained": str(weights), "encoder": "resnet18"}
+    found = checkpoints.parents(arguments)
+    assert found["tokenizer"]["run"] == f"classifier/digits/{classifier.name}"
+    digest = hashlib.sha256(b"weights").hexdigest()[:12]
+    assert found["pretrained"] == {"file": str(weights), "sha256": digest}
+    assert checkpoints.parents({"pretrained": True, "encoder": "vit"}) == {
+        "pretrained": {"file": "timm's vit"}
+    }
+    assert checkpoints.parents({"pretrained": False, "tokenizer": None}) == {}
+
+
 def test_weights_outside_a_run_are_their_file(classifier: Path, tmp_path: Path) -> None:
     lone = shutil.copy(classifier / "checkpoints" / "best.ckpt", tmp_path / "lone.ckpt")
     stamp = checkpoints.read(lone)["genlab"]
