@@ -29,14 +29,15 @@ def chosen(word: str | os.PathLike[str]) -> Path:
     path = Path(word)
     file = runs.checkpoint(path, recipes.foreign_images)
     if not path.exists() and file.parents[1].name != str(path):
-        _say(str(path), str(file))
+        _say(str(path), file)
     return file
 
 
 @cache
-def _say(word: str, file: str) -> None:
+def _say(word: str, file: Path) -> None:
     if process.is_first():
-        print(f"{word}: {file}", file=sys.stderr)
+        data = _images_of_run(file.parents[1])
+        print(f"{word}: {file}" + (f", trained on {data}" if data else ""), file=sys.stderr)
 
 
 def identify(file: Path, stamp: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -15,10 +15,7 @@ from genlab.recipes.resolution import resolve
 # settings that define the images of genlab's classes; those of other classes are the class itself
 DEFINING = {"ImageFolder": ("root",), "Toys": ("kind", "noise")}
 FORM = {"image_size", "channels", "workers", "in_memory"}  # of the same images
-LIMITS = (
-    "limit_train_batches", "limit_val_batches", "limit_test_batches", "overfit_batches",
-    "fast_dev_run",
-)  # fmt: skip
+LIMITS = ("limit_train_batches", "overfit_batches", "fast_dev_run")  # of a trial of the trainer
 
 
 def images_of(data: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -59,8 +56,19 @@ def same_images(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return name == other_name and all(first[k] == second[k] for k in first.keys() & second.keys())
 
 
+def _agreed(run: Path, held: dict[str, Any], own: dict[str, Any]) -> bool:
+    """True if a run's images are a folder, as the recipe's, on which all of its runs agree."""
+    if images_of(held)[0] != images_of(own)[0] or "root" not in images_of(held)[1]:
+        return False
+    finished = [file.parent for file in run.parent.glob("*/metrics.json")]
+    return all(same_images(read(one / "recipe.yaml")["data"], held) for one in finished)
+
+
 def foreign_images(run: Path, name: str) -> str:
     """Say how a run's training images differ from those of the shipped recipe of its name.
+
+    A folder of images lies where its owner keeps it: any place is the recipe's own while all
+    finished runs of the recipe agree on it.
 
     Args:
         run: its directory.
@@ -73,7 +81,9 @@ def foreign_images(run: Path, name: str) -> str:
         return ""
     try:
         own, held = resolve([name]).config, read(run / "recipe.yaml")
-        if not same_images(held["data"], own["data"]):
+        if not same_images(held["data"], own["data"]) and not _agreed(
+            run, held["data"], own["data"]
+        ):
             return f"was trained on {described(held['data'])}"
         limit = (held["data"].get("init_args") or {}).get("limit")
         if limit != (own["data"].get("init_args") or {}).get("limit"):

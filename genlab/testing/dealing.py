@@ -9,6 +9,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from genlab.contracts import Classifies, number_of_classes
 from genlab.data.loader import batch_seed
 from genlab.testing.batches import Batch, Pick, Rows, everything, images, rows_of, take
 from genlab.testing.cases import Case
@@ -135,8 +136,8 @@ def _first_step(law: str, case: Case, pick: Pick, changed: list[Batch] | None = 
 def labels(case: Case, ranks: Ranks) -> Finding:
     """Labels of images that a method must learn without change nothing, to the bit.
 
-    Those are the ``unlabeled`` images of a batch; without such, all of them, unless the method
-    takes ``num_classes`` and with it labels as a target.
+    Those are the ``unlabeled`` images of a batch; without such, all of them, unless labels are what
+    the method is for: it classifies, or draws by class. ``num_classes`` alone excuses nothing.
     """
     others = [_relabelled(batch) for batch in case.batches]
     outcomes = []
@@ -144,7 +145,8 @@ def labels(case: Case, ranks: Ranks) -> Finding:
         outcomes.append(train(case.fresh(), case.fresh_data(), batches, Recorder()))
     found, where = compare(outcomes[1], outcomes[0])
     split = any("unlabeled" in batch for batch in case.batches)
-    if found and not split and case.method.hparams.get("num_classes"):
+    by_class = isinstance(case.method, Classifies) or number_of_classes(case.method) > 0
+    if found and not split and by_class:
         return Finding("labels", True, None, "has no unlabelled images: labels are its target")
     return Finding("labels", found == 0, found, where)
 

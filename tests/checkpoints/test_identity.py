@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 import genlab
 from genlab import checkpoints, recipes, runs
@@ -81,6 +82,20 @@ def test_a_recipes_name_means_its_newest_finished_run_of_its_own_data(
 def test_other_settings_of_the_data_are_the_recipes_own_images(classifier: Path) -> None:
     younger(classifier, "other", "data.batch_size=16", "data.root=/else", "data.val_size=50")
     assert checkpoints.chosen("classifier/digits").parents[1].name == "other"
+
+
+def test_any_folder_is_the_recipes_own_while_all_runs_agree(here: Here) -> None:
+    for name, place in (("a", "/mine"), ("b", "/mine"), ("c", "/other")):
+        run = here.folder / "runs" / "simclr" / "imagenet100" / name
+        (run / "checkpoints").mkdir(parents=True)
+        torch.save({}, run / "checkpoints" / "last.ckpt")
+        (run / "metrics.json").write_text("{}")
+        recipe = recipes.resolve(["simclr/imagenet100"], [f"data.root={place}"])
+        (run / "recipe.yaml").write_text(recipes.dump(recipe))
+        if name == "b":
+            assert checkpoints.chosen("simclr/imagenet100").parents[1].name == "b"
+    with pytest.raises(RunError, match="was trained on ImageFolder root=/other"):
+        checkpoints.chosen("simclr/imagenet100")
 
 
 def test_folders_are_compared_by_their_place(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def pretrained(here: Here, name: str, root: Path) -> list[str]:
         return ["model.pretrained=false"] if "pretrained" in config["model"]["init_args"] else []
     data = config["data"]["class_path"]
     here("fit", "classifier/digits", f"data={data}", *words(name, root))
-    return ["model.pretrained=classifier/digits"]
+    return [f"model.pretrained={here.runs()[0]}"]
 
 
 def losses_of(here: Here, name: str, root: Path) -> list[float]:

@@ -37,6 +37,7 @@ def test_a_wrong_method_breaks_its_law_and_no_other(
     ("kind", "law", "note"),
     [
         (wrong.KnowsThePlace, "places", "loss"),
+        (wrong.LearnsLabels, "labels", "gradient"),
         (wrong.ReturnsInfinity, "bf16", "inverse"),
         (wrong.ForgetsAnArgument, "weights_only", "output"),
     ],

@@ -62,6 +62,15 @@ class KnowsThePlace(SimCLR):
         return out | {"loss": out["loss"] * (1 + batch["index"][0] / 1000)}
 
 
+class LearnsLabels(SimCLR):
+    """Learns from labels, and takes the number of classes as those do that may."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        self.hparams["num_classes"] = 10
+        out = super().training_step(batch, batch_idx)
+        return out | {"loss": out["loss"] * (1 + batch["label"].float().mean())}
+
+
 class ReturnsInfinity(SimCLR):
     """Returns a figure that is not finite."""
 
