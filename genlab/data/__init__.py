@@ -1,9 +1,10 @@
 """Data modules, one class a file, and the loaders that read them.
 
 A batch becomes views on the device, in `on_device` (and `images`, which calls it); `augment.views`
-draws them. `images` is the common base of `digits`, `torchvision_sets`, `image_folder` and `toys`;
-`loader` batches indices, `sampling` orders them, `splits` divides them, `in_memory` stores images.
-`naming` numbers labels by the names of their classes, `exact_resume` corrects Lightning's counters,
+draws them. `images` is the common base of `digits`, `torchvision_sets`, `toys` and of
+`encoded_images`, the base of `image_folder`. `loader` batches indices, `sampling` orders them,
+`splits` divides them, `in_memory` stores images, `naming` numbers classes by their names.
+`exact_resume` corrects Lightning's counters,
 `errors` are the data's. Folders: `files` (images in folders), `shards` (tar files), `labels` (few
 labels).
 """
@@ -16,6 +17,7 @@ from genlab import faces
 
 if TYPE_CHECKING:  # for type checkers; the files are the list
     from genlab.data.digits import Digits as Digits
+    from genlab.data.encoded_images import EncodedImages as EncodedImages
     from genlab.data.errors import BrokenDataError as BrokenDataError
     from genlab.data.errors import MissingDataError as MissingDataError
     from genlab.data.image_folder import ImageFolder as ImageFolder

@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import torch
-from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor
-
-from genlab.data import splits
-from genlab.data.files.cuts import Cut, RandomCrop, Shift
-from genlab.data.files.decoding import Form
+from genlab.data.encoded_images import EncodedImages
 from genlab.data.files.folder_scan import Listing, scan
-from genlab.data.files.reader import Files, cores
-from genlab.data.images import Images
-from genlab.data.loader import Batch, Source
 from genlab.data.shards.index import INDEX
-from genlab.data.shards.reader import BLOCK, Packed, PackedFiles, ShardLoader, packed
-
-MEMORY = 2 * 2**30  # bytes that images may take in memory unless the user says otherwise
+from genlab.data.shards.reader import BLOCK, ShardLoader, packed
 
 
-class ImageFolder(Images):
-    """Images of any size, with or without classes, cropped to one size.
+class ImageFolder(EncodedImages):
+    """Images in folders, with or without classes, or in shards.
 
-    They are in a folder, or in the shards that ``genlab pack`` makes of one: same images, same
-    splits, same batches, and far fewer files for a network disk.
+    Shards are what ``genlab pack`` makes of a folder: same images, same splits, same batches, and
+    far fewer files for a network disk.
 
     Layouts: ``root/train/CLASS/*`` with ``val`` and ``test`` next to ``train``; ``root/CLASS/*``;
     or ``root/*`` without labels. A missing part is split off from the training images.
@@ -38,17 +25,8 @@ class ImageFolder(Images):
 
     Args:
         root: the folder, of images or of shards.
-        image_size: side in pixels: the shorter side is scaled to it, then the centre is cropped.
-            Random crops of training (``views``, and ``crop`` or ``translate`` of ``augment``) are
-            cut out of the original image instead, see `files.cuts`.
-        crop_ratio: share of the shorter side that the centre crop keeps; papers evaluate 224
-            pixels out of 256, 0.875.
+        image_size: side in pixels, see `EncodedImages`.
         channels: 1 for grey, 3 for colour.
-        test_size: like ``val_size``, where there is no ``test`` folder.
-        in_memory: True to decode all images once, to ``image_size``: random crops are then cut
-            out of that. False: worker processes decode every batch. None: in memory where images
-            take at most 2 GiB and no random crop is wanted; the batches are the same.
-        workers: processes that decode; None for as many as there are processors, at most 8.
         unlabeled: True to ignore sub-folders as classes: every label is -1.
         unlabeled_root: a second folder, of any depth, whose images are trained on without
             labels (-1) in addition to those of ``root``; ``index`` counts them last.
@@ -56,8 +34,7 @@ class ImageFolder(Images):
             disks; ``shards``: shards are read from end to end, for network disks; see
             `shards.shard_order`. Both shuffle anew in every epoch.
         window: number of images from which the next one is drawn, with ``shards``.
-        **kwargs: arguments of `Images`; not ``resize``, and with ``folds`` a ``val`` folder is not
-            used.
+        **kwargs: arguments of `EncodedImages`.
 
     Raises:
         ValueError: a value out of range, or two that cannot be combined.
@@ -68,130 +45,39 @@ class ImageFolder(Images):
         root: str,
         image_size: int = 64,
         channels: int = 3,
-        crop_ratio: float = 1.0,
-        test_size: int | float = 0.1,
-        in_memory: bool | None = None,
-        workers: int | None = None,
         unlabeled: bool = False,
         unlabeled_root: str | None = None,
         order: Literal["global", "shards"] = "global",
         window: int = 16384,
         **kwargs: Any,
     ) -> None:
-        super().__init__(root, **kwargs)
-        if self.finish.resize is not None:
-            raise ValueError(
-                f"resize {self.finish.resize}: a folder's images have image_size; set that"
-            )
-        if image_size < 1 or channels not in (1, 3):
-            raise ValueError(
-                f"image_size {image_size} must be at least 1, channels {channels} 1 or 3"
-            )
-        if not 0 < crop_ratio <= 1:
-            raise ValueError(f"crop_ratio {crop_ratio} must be more than 0 and at most 1")
-        if test_size < 0 or (workers is not None and workers < 0):
-            raise ValueError(f"test_size {test_size} and workers {workers} must be 0 or more")
-        if self.binarize != "none" and in_memory is False:
-            raise ValueError(f"binarize {self.binarize!r} requires in_memory: true")
-        self.image_size, self.channels, self.test_size = image_size, channels, test_size
-        self.crop_ratio, self.in_memory, self.unlabeled = crop_ratio, in_memory, unlabeled
-        self.unlabeled_root = unlabeled_root
-        self.workers = min(8, cores()) if workers is None else workers
+        super().__init__(root, image_size, channels, **kwargs)
+        self.unlabeled, self.unlabeled_root = unlabeled, unlabeled_root
         self.block = 1  # bytes that are fetched at once
         if order not in ("global", "shards"):
             raise ValueError(f"unknown order {order!r}; choose from global, shards")
         if order == "shards":
             self._read_in_order_of_shards(window)
-        self._scan: tuple[list[str], dict[str, Listing]] | None = None
 
-    @property
-    def classes(self) -> Sequence[str]:  # type: ignore[override]
-        """Names of the classes in the order of their labels; reads the folder's lists of files."""
-        return self._listing()[0] if self.naming.asked is None else self.naming.asked
-
-    def own_classes(self) -> Sequence[str]:
-        """Names of the folder's classes, sorted."""
-        return self._listing()[0]
-
-    def take_classes(self, names: Sequence[str]) -> None:
-        """Keep the attributes: `classes` and `num_classes` follow the names."""
-
-    @property
-    def num_classes(self) -> int:  # type: ignore[override]
-        """Number of classes; 0 for a folder without classes."""
-        return len(self.classes)
-
-    def prepare_data(self) -> None:
-        """Check that the folder contains images, and whether its classes are among those asked."""
-        self.naming.compare(self)
-
-    def sources(self) -> dict[str, Source]:
-        """The images of every part, in memory or as files."""
-        parts = self._parts_of(self._listing()[1])
-        count = sum(len(files) for files in parts.values())
-        size = count * self.channels * self.image_size**2
-        cuts = {} if self.in_memory else self._cuts()
-        if self.in_memory is False or (self.in_memory is None and (cuts or size > MEMORY)):
-            for files in parts.values():
-                files.cuts = cuts
-            return dict(parts)
-        found: dict[str, Source] = {}
-        broken: list[str] = []
-        for name, files in parts.items():
-            if not len(files):
-                found[name] = files
-                continue
-            found[name], reasons = files.in_memory()
-            broken += reasons
-        if broken:
-            rank_zero_warn(
-                f"{len(broken)} of {count} images cannot be read and are left out; "
-                f"first: {broken[0]}",
-                stacklevel=2,
-            )
-        return found
-
-    def whole(self, index: Tensor) -> Batch:
-        """Training images by their positions in the source data set, as evaluation sees them."""
-        source = self._parts["train"][0]
-        rows = [int((source.index == at).nonzero()[0]) for at in index.tolist()]
-        return next(iter(source.read([torch.tensor(rows)])))
-
-    def _cuts(self) -> dict[str, list[Cut]]:
-        """Random parts of training images that are cut out of the originals, by part of a batch."""
-        if self.binarize != "none":
-            return {}
-        if self.views is not None:
-            return {"image": [RandomCrop(*crop) for crop in self.views.crops(self.image_size)]}
-        augment = self.finish.augment
-        if augment is None or not (augment.crop or augment.translate):
-            return {}
-        cut: Cut = Shift(self.image_size, augment.translate, augment.padding)
-        if augment.crop:
-            cut = RandomCrop(self.image_size, (augment.crop[0], augment.crop[1]))
-        return {"image": [cut], "labeled": [cut], "unlabeled": [cut, cut]}
-
-    def _listing(self) -> tuple[list[str], dict[str, Listing]]:
-        if self._scan is None:
-            root = Path(os.path.abspath(self.root))
-            if (root / INDEX).is_file():
-                return self._packed(root)
-            if self.block > 1:
-                raise ValueError(f"order 'shards' requires shards: genlab pack {root} SHARDS")
-            classes, parts = scan(root, self.unlabeled)
-            if self.unlabeled_root is not None:
-                place = Path(self.unlabeled_root).expanduser()
-                more = scan(Path(os.path.abspath(place)), unlabeled=True)[1]["train"]
-                parts["train"] = parts["train"].plus(more)
-            self._scan = classes, parts
-        return self._scan
+    def listing(self) -> tuple[list[str], dict[str, Listing]]:
+        """Classes and images of the folder or of its shards, see `folder_scan.scan`."""
+        root = Path(os.path.abspath(self.root))
+        if (root / INDEX).is_file():
+            return self._packed(root)
+        if self.block > 1:
+            raise ValueError(f"order 'shards' requires shards: genlab pack {root} SHARDS")
+        classes, parts = scan(root, self.unlabeled)
+        if self.unlabeled_root is not None:
+            place = Path(self.unlabeled_root).expanduser()
+            more = scan(Path(os.path.abspath(place)), unlabeled=True)[1]["train"]
+            parts["train"] = parts["train"].plus(more)
+        return classes, parts
 
     def _packed(self, root: Path) -> tuple[list[str], dict[str, Listing]]:
         if self.unlabeled_root is not None:
             raise ValueError(f"unlabeled_root requires a folder of images; {root} contains shards")
-        classes, parts = packed(root, self.unlabeled)
-        self._scan = classes, dict(parts)
-        return self._scan
+        classes, parts = packed(root, self.unlabeled, self.block)
+        return classes, dict(parts)
 
     def _read_in_order_of_shards(self, window: int) -> None:
         if self.few or self.sampling != "uniform" or self.in_memory or self.binarize != "none":
@@ -203,31 +89,3 @@ class ImageFolder(Images):
             raise ValueError(f"window {window} must be at least 1")
         self.in_memory, self.block = False, BLOCK
         self.train_loader = partial(ShardLoader, window=window)
-
-    def _parts_of(self, listings: dict[str, Listing]) -> dict[str, Files]:
-        """The parts ``train val test`` as files, chosen before anything is decoded."""
-        every = listings["train"]
-        stay = np.arange(len(every.labels))
-        parts = {}
-        for name in ("test", "val"):
-            if name in listings and not (name == "val" and self.division.folds):
-                rows = np.arange(len(listings[name].labels))
-                parts[name] = self._files(listings[name], rows)
-                continue
-            keep, held = self._hold_out(name, every.labels[stay])
-            parts[name] = self._files(every, stay[held])
-            stay = stay[keep]
-        return {"train": self._files(every, stay), "val": parts["val"], "test": parts["test"]}
-
-    def _hold_out(self, name: str, labels: splits.Rows) -> tuple[splits.Rows, splits.Rows]:
-        if name == "val":
-            return self.division.hold_out(labels)
-        return splits.part(labels, self.test_size, self.division.seed, "test_size")
-
-    def _files(self, listing: Listing, rows: splits.Rows) -> Files:
-        shape = Form(self.image_size, self.channels, self.crop_ratio), self.workers
-        if isinstance(listing, Packed):
-            labels = torch.from_numpy(listing.labels[rows])
-            return PackedFiles(listing.part, rows, labels, self.block, *shape)
-        chosen = listing.subset(rows)
-        return Files(chosen.files, torch.from_numpy(chosen.labels), torch.from_numpy(rows), *shape)

@@ -6,12 +6,17 @@ import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from genlab.data.errors import BrokenDataError, MissingDataError
 from genlab.data.files.folder_index import FolderIndex, index_of, suffixes
 from genlab.data.splits import Rows
+
+if TYPE_CHECKING:
+    from genlab.data.files.decoding import Form
+    from genlab.data.files.reader import Files
 
 PARTS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
@@ -26,6 +31,16 @@ class Listing:
     def subset(self, rows: Rows) -> Listing:
         """The listing of some rows."""
         return Listing([self.files[row] for row in rows], self.labels[rows])
+
+    def source(self, rows: Rows, form: Form, workers: int) -> Files:
+        """The images of some rows, to be decoded."""
+        import torch  # packing does without
+
+        from genlab.data.files.reader import Files
+
+        chosen = self.subset(rows)
+        labels, index = torch.from_numpy(chosen.labels), torch.from_numpy(rows)
+        return Files(chosen.files, labels, index, form, workers)
 
     def plus(self, other: Listing) -> Listing:
         """Concatenation with another listing."""

@@ -46,9 +46,19 @@ BLOCK = 4 * 2**20  # bytes that are fetched at once where shards are read from e
 
 @dataclass
 class Packed(Listing):
-    """The images of one part as a listing; `files` is empty, they lie in ``part``."""
+    """The images of one part as a listing; `files` is empty, they lie in ``part``.
+
+    Args:
+        block: bytes fetched at once, see `Shelf.expect`.
+    """
 
     part: Part
+    block: int
+
+    def source(self, rows: Rows, form: Form, workers: int) -> PackedFiles:
+        """The images of some rows."""
+        labels = torch.from_numpy(self.labels[rows])
+        return PackedFiles(self.part, rows, labels, self.block, form, workers)
 
 
 class PackedFiles(Files):
@@ -144,7 +154,7 @@ def shard_order(shard: Tensor, window: int, seed: int, streams: int = STREAMS) -
     return torch.cat([body.T.reshape(-1), row[streams * length :]])
 
 
-def packed(root: Path, unlabeled: bool) -> tuple[list[str], dict[str, Packed]]:
+def packed(root: Path, unlabeled: bool, block: int = 1) -> tuple[list[str], dict[str, Packed]]:
     """Classes and parts of a folder of shards, as `folder_scan.scan` gives them for images.
 
     Raises:
@@ -158,5 +168,5 @@ def packed(root: Path, unlabeled: bool) -> tuple[list[str], dict[str, Packed]]:
             labels[:] = -1
         if not len(labels) or labels.max() >= len(content["classes"]):
             raise BrokenDataError(f"{root}: a label of {name} is not one of its classes")
-        found[name] = Packed([], labels, part)
+        found[name] = Packed([], labels, part, block)
     return [] if unlabeled else content["classes"], found

@@ -22,7 +22,7 @@ SETTINGS = [
     "data.unlabeled=true", "trainer.precision=32-true", "trainer.sync_batchnorm=false",
     "trainer.limit_val_batches=1", "trainer.log_every_n_steps=1", "model.encoder=small_cnn",
     "model.projector_dims=[32,16]", "model.encoder_kwargs={}", "trainer.callbacks=[]",
-    "checkpoint.monitor=null", "track.wandb=off", "model.optimizer={name: sgd, lr: 0.05}",
+    "checkpoint.monitor=null", "track.wandb=off", "model.optimizer.schedule=constant",
 ]  # fmt: skip
 
 
