@@ -11,6 +11,7 @@ communicate through these environment variables:
 * ``GENLAB_WARN``: seconds before the time limit at which Slurm sends SIGUSR1.
 * ``GENLAB_FAILURES``: a file with a line for every failure since the last new checkpoint, and for
   every start that a time limit ended before one. Training removes it when it progresses, input
-  errors write ``refused`` into it, and the script requeues while it is short. ``requeue`` in it is
+  errors write ``refused`` into it and steps that are not finite ``failed``, which end the job, and
+  the script requeues while it is short. ``requeue`` in it is
   an order to the script, from a container without scontrol.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import torch
@@ -26,6 +27,8 @@ def frechet_distance(mean1: Tensor, cov1: Tensor, mean2: Tensor, cov2: Tensor) -
     as a metric of generators: Heusel et al. 2017, arXiv:1706.08500.
     """
     m1, c1, m2, c2 = (part.double().cpu() for part in (mean1, cov1, mean2, cov2))
+    if not bool(c1.isfinite().all() & c2.isfinite().all()):
+        return c1.new_tensor(math.nan)
     (e1, u1), (e2, u2) = torch.linalg.eigh(c1), torch.linalg.eigh(c2)
     roots = [e.clamp(min=0).sqrt() for e in (e1, e2)]
     product = roots[0][:, None] * (u1.T @ u2) * roots[1]  # C1^(1/2) C2^(1/2), up to rotations

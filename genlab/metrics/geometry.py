@@ -59,7 +59,7 @@ def effective_rank(features: Tensor) -> float:
     """Effective rank, exp(entropy of the singular values' shares) of (N, F): 1 to min(N, F).
 
     Source: Roy & Vetterli 2007, "The effective rank"; on the features as they are, not centred, as
-    in RankMe (Garrido et al. 2023, arXiv:2210.02885).
+    in RankMe (Garrido et al. 2023, arXiv:2210.02885). Of features that are not finite it is NaN.
     """
     x = features.double()
     gram = x.T @ x if x.shape[1] <= x.shape[0] else x @ x.T
@@ -67,7 +67,9 @@ def effective_rank(features: Tensor) -> float:
 
 
 def rank_of_gram(gram: Tensor) -> Tensor:
-    """`effective_rank` of features x from x^T x, (F, F) float64: a scalar."""
+    """`effective_rank` of features x from x^T x, (F, F) float64: a scalar, NaN where not finite."""
+    if not bool(gram.isfinite().all()):
+        return gram.new_tensor(math.nan)
     values = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt()
     shares = values / values.sum().clamp(min=1e-300)
     return torch.special.entr(shares).sum().exp()

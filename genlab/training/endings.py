@@ -142,7 +142,8 @@ def leave_failed(lab: Lab, run: Path, failure: Failure) -> str:
     """Leave after a step that was not finite: tell W&B, run.json and Slurm; returns three lines."""
     from genlab.training.tracking.wandb_run import WandbRun
 
-    failure.first = failure.first or _first_tensor(lab, run)
+    if not failure.first:
+        _find_first_tensor(lab, run, failure)
     lines = [f"{failure}" + (f"; first: {failure.first}" if failure.first else "")]
     lines.append(f"{_kept(run)}; genlab replay {shlex.quote(str(run))} runs the step again")
     lines.append("try a lower learning rate, trainer.gradient_clip_val=1 or track.nonfinite=skip")
@@ -166,20 +167,22 @@ def _kept(run: Path) -> str:
     return f"{kept.relative_to(run)} of step {read(kept)['global_step']:,} is kept"
 
 
-def _first_tensor(lab: Lab, run: Path) -> str:
-    """The first tensor that was not finite, by running the step again; empty if that fails."""
+def _find_first_tensor(lab: Lab, run: Path, failure: Failure) -> None:
+    """Complete a failure by running its step again, if that succeeds on all ranks."""
+    from genlab import distributed
     from genlab.training.engine import capture
     from genlab.training.replaying import replay
 
+    if not all(distributed.gather_objects(bool(capture.read(run)))):  # a rank would wait for ever
+        return
     try:
         found = replay(run, lab.trainer.num_devices)
     except Exception:  # whatever it is, the failure itself is what must be told
-        return ""
-    if process.is_first() and found.first:
-        learned = {"first": found.first, "bits": found.bits, "indices": found.indices}
-        known = {key for key, value in capture.read(run).items() if value}
-        capture.note(run, {key: value for key, value in learned.items() if key not in known})
-    return found.first
+        return
+    if found.first:
+        failure.first, failure.rank = found.first, found.rank
+        if process.is_first():
+            capture.note(run, {"first": found.first, "rank": found.rank})
 
 
 def _resume(run: Path) -> str:

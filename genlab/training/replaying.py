@@ -32,11 +32,15 @@ class Replay:
 
     Attributes:
         first: ``MODULE: KIND`` of the first tensor that is not finite; empty if all were finite.
+        looks: number of looks until then, see `FirstTensor`.
+        rank: process that saw it first.
         bits: each batch's loss as float32, in hexadecimal.
         indices: positions of each batch's images in the data set.
     """
 
     first: str = ""
+    looks: int = 0
+    rank: int = 0
     bits: list[str] | None = None
     indices: list[list[int]] | None = None
 
@@ -152,19 +156,21 @@ class Rehearsal(FiniteGuard):
             _DoneError: always.
         """
         self.watch.__exit__()
-        mine = Replay(self.watch.name, bits_of(self._losses), lists(self._indices))
-        every = distributed.gather_objects(mine)
-        self.found = min(every, key=lambda seen: (not seen.first, "gradient" in seen.first))
+        name, rank = self.watch.name, distributed.rank()
+        seen = bits_of(self._losses), lists(self._indices)
+        every = distributed.gather_objects(Replay(name, self.watch.looks, rank, *seen))
+        self.found = min(every, key=lambda one: (not one.first, one.looks))
         raise _DoneError
 
 
 def reproduced(found: Replay, facts: dict[str, Any]) -> str:
     """Difference between a replay and what was recorded; empty for none."""
-    if found.indices != facts.get("indices", found.indices):
+    then = facts["ranks"][found.rank]
+    if found.indices != then["indices"]:
         return "other images than then: the data have changed"
     if not found.first:
         return "finite on this machine"
-    return "" if found.bits == facts.get("bits") else "another loss than then"
+    return "" if found.bits == (then["bits"] or found.bits) else "another loss than then"
 
 
 def losses(found: Replay) -> list[tuple[float, str]]:

@@ -67,6 +67,8 @@ def fit(
 
     Raises:
         InputError: wrong input, in at most three lines; nothing has been written.
+        EarlyEnd: training has ended early, at a step that is not finite or without its data; the
+            message says what is kept.
         KeyboardInterrupt: after Ctrl-C; the run can be continued.
     """
     from genlab.training import fitting

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from genlab import recipes
 from genlab.callbacks import CollapseAlarm
@@ -91,3 +93,14 @@ def test_a_method_without_what_keeps_it_from_collapse_trips_it(
 def test_what_is_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"CollapseAlarm.{next(iter(wrong))}"):
         CollapseAlarm(**wrong)
+
+
+def test_a_validation_of_weights_that_are_not_finite_ends(tmp_path: Path) -> None:
+    """All callbacks of self-supervised recipes, as in simclr/digits."""
+    recipe = recipes.resolve(["simclr/digits"], ["trainer.limit_train_batches=1"])
+    lab = build(recipe, tmp_path)
+    with torch.no_grad():
+        for parameter in lab.model.parameters():
+            parameter.fill_(math.nan)
+    lab.trainer.validate(lab.model, datamodule=lab.data, verbose=False)
+    assert math.isnan(float(lab.trainer.callback_metrics["val/effective_rank"]))

@@ -187,3 +187,5 @@ def test_a_refused_input_is_noted_for_the_job_script(
     enter(monkeypatch)
     slurm.note_refusal()
     assert (tmp_path / "failures").read_text() == "refused\n"
+    slurm.note_failed()
+    assert (tmp_path / "failures").read_text() == "failed\n"

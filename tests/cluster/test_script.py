@@ -73,6 +73,12 @@ def test_what_was_refused_is_not_tried_again(script: Script) -> None:
     assert not script.file().exists()
 
 
+def test_a_step_that_is_not_finite_is_not_tried_again(script: Script) -> None:
+    assert script('echo failed > "$GENLAB_FAILURES"; exit 1').returncode == 1
+    assert script.programs.requeued == []
+    assert not script.file().exists()
+
+
 def test_a_job_that_slurm_is_ending_is_left_alone(script: Script) -> None:
     script.programs.write("squeue", "echo COMPLETING")
     assert script("exit 143").returncode == 143

@@ -194,3 +194,9 @@ def test_the_inception_score_is_that_of_torch_fidelity_on_the_same_parts() -> No
 @pytest.mark.ddp
 def test_two_ranks_give_the_figures_of_one_process(two_ranks: TwoRanks) -> None:
     two_ranks.assert_same("tests.metrics.programs_generated:figures", atol=1e-9)
+
+
+def test_the_frechet_distance_of_features_that_are_not_finite_is_nan() -> None:
+    mean, covariance = torch.zeros(2), torch.eye(2)
+    wrong = torch.full((2, 2), torch.nan)
+    assert torch.isnan(frechet_distance(mean, covariance, mean, wrong))

@@ -56,3 +56,18 @@ def test_effective_rank_is_the_entropy_of_the_singular_values() -> None:
         x = torch.randn(shape)
         p = torch.linalg.svdvals(x) / torch.linalg.svdvals(x).sum()
         assert geometry.effective_rank(x) == pytest.approx(math.exp(-(p * p.log()).sum()), rel=1e-3)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, 1e200])
+def test_features_that_are_not_finite_have_no_effective_rank(wrong: float) -> None:
+    x = torch.randn(30, 5, dtype=torch.float64)
+    x[3, 2] = wrong
+    assert math.isnan(geometry.effective_rank(x))
+
+
+def test_uniformity_and_alignment_of_features_that_are_not_finite_are_nan() -> None:
+    x = torch.randn(30, 5)
+    x[3, 2] = math.nan
+    assert math.isnan(geometry.uniformity(x))
+    assert math.isnan(geometry.alignment(x, x))
+    assert math.isnan(geometry.class_alignment(x, torch.arange(30) % 2))

@@ -41,6 +41,7 @@ def write(trainer: L.Trainer, at: Position | None, facts: dict[str, Any], finite
             note(run, facts)
     except (OSError, RuntimeError):
         shutil.rmtree(run / FOLDER, ignore_errors=True)
+    trainer.strategy.barrier("capture")
 
 
 def read(run: Path) -> dict[str, Any]:

@@ -48,9 +48,11 @@ class Failure:
         after = "after" if self.what == "weights" else "of"
         return f"{self.what} {after} step {self.step:,} {verb} not finite ({self.value}){where}"
 
-    def facts(self) -> dict[str, Any]:
-        """Plain values for a file."""
-        return asdict(self) | {"at": self.at and self.at._asdict()}
+    def facts(self, every: list[Failure]) -> dict[str, Any]:
+        """Plain values for a file, with the losses and images of every rank."""
+        own = asdict(self) | {"at": self.at and self.at._asdict()}
+        del own["bits"], own["indices"]
+        return own | {"ranks": [{"bits": one.bits, "indices": one.indices} for one in every]}
 
 
 class NotFiniteError(Exception):

@@ -283,13 +283,12 @@ class FiniteGuard(L.Callback):
         assert self._trainer is not None
         assert self._method is not None
         failure.first = self._wrong(self._method)
-        every = distributed.gather_objects((failure.what != "loss", failure.value))
-        failure.rank = min(range(len(every)), key=lambda rank: every[rank])
-        of_first = distributed.gather_objects(failure)[failure.rank]
-        of_first.rank = failure.rank
+        every: list[Failure] = distributed.gather_objects(failure)
+        rank = min(range(len(every)), key=lambda i: (every[i].what != "loss", not every[i].first))
+        of_first, of_first.rank = every[rank], rank
         self._writing = True
         try:
-            capture.write(self._trainer, of_first.at, of_first.facts(), finite=not failure.first)
+            capture.write(self._trainer, of_first.at, of_first.facts(every), not failure.first)
         finally:
             self._writing = False
         raise NotFiniteError(of_first)

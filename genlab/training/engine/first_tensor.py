@@ -22,10 +22,11 @@ class FirstTensor:
 
     Attributes:
         name: ``MODULE: KIND`` of the first tensor that is not finite; empty for none.
+        looks: number of looks until then; the same on every rank for the same place.
     """
 
     def __init__(self, method: nn.Module) -> None:
-        self.method, self.name = method, ""
+        self.method, self.name, self.looks = method, "", 0
         self._hooks = ExitStack()
 
     def __enter__(self) -> FirstTensor:
@@ -45,6 +46,7 @@ class FirstTensor:
 
     def see(self, name: str, found: Any) -> None:
         """Look at tensors, nested or not."""
+        self.looks += not self.name
         if not self.name and any(not bool(t.isfinite().all()) for t in _floating(found)):
             self.name = name
 

@@ -14,6 +14,7 @@ from genlab import recipes, runs
 from genlab.checkpoints import read
 from genlab.internals import lightning_parts
 from genlab.methods import VAE
+from genlab.testing.ranks import Ranks
 from genlab.training.building import Lab, build
 from genlab.training.endings import EarlyEnd
 from genlab.training.engine.failure import NotFiniteError
@@ -63,7 +64,7 @@ def test_a_flow_that_diverges_stops_says_where_and_is_replayed() -> None:
     assert finite(run / "checkpoints" / "last.ckpt")
     assert not (run / "metrics.json").exists()
     facts = assert_replays(run)
-    assert len(facts["indices"][0]) == 512
+    assert len(facts["ranks"][0]["indices"][0]) == 512
 
 
 def test_a_run_goes_on_from_the_step_before() -> None:
@@ -92,8 +93,33 @@ def test_a_poisoned_batch_is_named(
     lines, run = fails(recipe, **POISON, **settings)
     assert f"step {step} is not finite" in lines[0]
     assert "; first: batch" in lines[0]
-    assert len(assert_replays(run)["indices"]) == images
+    assert len(assert_replays(run)["ranks"][0]["indices"]) == images
     assert finite(run / "checkpoints" / "last.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words", "step"),
+    [
+        ("simclr/digits", ["data.views=simclr", "data.bad=[2]"], 3),
+        ("vae/digits", ["data.bad=[2]", "trainer.accumulate_grad_batches=2"], 2),
+        ("wgan_gp/digits", ["data.bad=[3]", "model.n_critic=2"], 2),
+    ],
+    ids=["gathered", "accumulated", "critic"],
+)
+def test_two_ranks_end_together_where_one_sees_it(
+    recipe: str, words: list[str], step: int, ranks: Ranks, tmp_path: Path
+) -> None:
+    program = "tests.training.engine.programs_finite:ends"
+    first, second = ranks.run(program, 2, str(tmp_path), recipe, "data.rank=1", *words)
+    assert first["lines"] == second["lines"]
+    assert first["lines"][0].startswith(f"loss of step {step} is not finite (nan) on rank 1; first")
+    assert first["lines"][0].endswith("batch")
+    assert first["code"] == second["code"] == 1
+    assert first["fine"]
+    assert first["step"] == step - 1
+    assert first["facts"] == second["facts"]
+    assert first["first"] == second["first"] == "batch"
+    assert first["differs"] == ""
 
 
 def lab(recipe: str, folder: str, **settings: Any) -> Lab:
@@ -235,7 +261,8 @@ def test_weights_that_overflow_are_never_written() -> None:
 
 def test_steps_that_a_gradient_scaler_skips_are_no_failures_until_they_are_many() -> None:
     for limit, ends in ((50, False), (2, True)):
-        made = lab("classifier/digits", f"s{limit}", data__bad=[2, 3], track__nonfinite_limit=limit)
+        words = {"track__nonfinite_limit": limit, "trainer__limit_train_batches": 6}
+        made = lab("classifier/digits", f"s{limit}", data__bad=[2, 3], **words)
         plugin = made.trainer.precision_plugin
         from lightning.pytorch.plugins.precision import MixedPrecision
 

@@ -122,6 +122,19 @@ def test_a_service_that_dies_is_said_once(
     finish()
 
 
+def test_a_run_that_was_not_finite_has_failed_for_wandb_too(run: Path) -> None:
+    logger = Tracking(wandb="offline").loggers(run, "vae/digits", CONFIG)[1]
+    assert isinstance(logger, WandbRun)
+    logger.fail("loss of step 3 is not finite (nan)")
+    records = written(run)
+    (end,) = [r.exit for r in records if r.WhichOneof("record_type") == "exit"]
+    assert end.exit_code == 1
+    told = [u for r in records for u in r.summary.update]
+    assert ("failed", '"loss of step 3 is not finite (nan)"') in [
+        (u.key, u.value_json) for u in told
+    ]
+
+
 def test_a_requeue_does_not_wait_for_a_server_that_is_gone(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
