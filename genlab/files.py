@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import pickletools
 import stat
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 MOST_TEXT = 64 * 2**20  # bytes of a file of settings or figures that are read
 
@@ -138,3 +140,24 @@ def text_of(file: Path) -> str:
     if file.stat().st_size > MOST_TEXT:
         raise OSError(errno.EINVAL, f"it has more than {MOST_TEXT:,} bytes", str(file))
     return file.read_text(encoding="utf-8-sig")
+
+
+def step_of(file: Path) -> int:
+    """The optimiser step that a checkpoint file says it is of, read without torch; -1 for none."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+            with archive.open(names[0]) as pickle:
+                return _number(pickletools.genops(pickle))
+    except Exception:  # a flipped bit can ask for an unknown compression, name, version ...
+        return -1
+
+
+def _number(operations: Iterable[tuple[Any, Any, Any]]) -> int:
+    """The number that follows the first ``global_step`` in a pickle, of which nothing is made."""
+    found = False
+    for operation, argument, _ in operations:
+        if found and isinstance(argument, int) and "PUT" not in operation.name:
+            return argument
+        found = found or argument == "global_step"
+    return -1

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from genlab.errors import RunError, cannot_write
-from genlab.files import check_regular, replacing, text_of
+from genlab.files import check_regular, replacing, step_of, text_of
 from genlab.process import new_id
 
 FOLDERS = ("checkpoints", "pictures")
@@ -204,7 +204,7 @@ def whole(file: Path) -> bool:
 def newest(run: Path) -> Path | None:
     """The newest whole checkpoint of a run, to continue from; None before the first one."""
     files = [file for file in (run / "checkpoints").glob("*.ckpt") if file.is_file()]
-    files.sort(key=lambda file: -file.stat().st_mtime_ns)
+    files.sort(key=lambda file: (step_of(file), file.stat().st_mtime_ns), reverse=True)
     return next((file for file in files if whole(file)), None)
 
 

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from genlab import __version__, recipes
 from genlab.cli import streams
 from genlab.cluster import slurm
-from genlab.errors import RecipeError, RunError, fault_of, nearest, told
+from genlab.errors import InputError, RecipeError, fault_of, nearest, told
 from genlab.internals import messages, python_parts
 from genlab.training.engine.memory import keep_freed_memory
 
@@ -151,7 +151,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         with streams.lasting() if given[:1] and given[0] in LONG else nullcontext():
             code = run(given)
         sys.stdout.flush()
-    except (RecipeError, RunError) as error:
+    except InputError as error:
         slurm.note_refusal()
         fail(str(error))
     except KeyboardInterrupt:

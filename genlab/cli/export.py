@@ -188,7 +188,7 @@ def _figures(metrics: dict[str, Any], name: str, content: dict[str, Any]) -> dic
     """Of all metrics of a run, those measured on this checkpoint."""
     if name == "best.ckpt":
         found = {k.removeprefix("best/"): v for k, v in metrics.items() if k.startswith("best/val")}
-    elif metrics.get("step") == content["global_step"]:
+    elif metrics.get("val_step", metrics.get("step")) == content["global_step"]:
         found = {k: v for k, v in metrics.items() if k.startswith("val/")}
     else:
         found = {}

@@ -1,4 +1,4 @@
-"""Three corrections to Lightning's book-keeping, without which some runs do not resume exactly."""
+"""Four corrections to Lightning's book-keeping, without which some runs do not resume exactly."""
 
 from __future__ import annotations
 
@@ -20,9 +20,14 @@ class ExactResume(L.Callback):
       checkpoint written afterwards says "epoch e + 1, batch p" of what is epoch e.
     - When ``max_steps`` is given and the checkpoint was written after an epoch's last hook began,
       it takes the finished epoch's batch count for the next epoch's, which it then skips.
+    - From such a checkpoint, if validation is due, it counts a step that nobody took: all that is
+      logged later stands one step too far.
 
     `Images` adds it to its trainer by itself.
     """
+
+    def __init__(self) -> None:
+        self._logged_step: int | None = None  # to be set at the first batch
 
     @classmethod
     def join(cls, trainer: Any) -> None:
@@ -40,11 +45,20 @@ class ExactResume(L.Callback):
         epochs, batches = lightning_parts.epoch_counters(checkpoint)
         ended = 0 <= trainer.max_steps <= checkpoint["global_step"]  # nothing goes on
         if epochs["current"]["processed"] == states[0]["epoch"] + 1 and not ended:
+            self._logged_step = lightning_parts.logged_step(checkpoint)
             _correct(epochs, batches)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Load the states that are still waiting; the first batch has not been asked for yet."""
         lightning_parts.load_waiting_loader_states(trainer)
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the steps that were taken."""
+        if self._logged_step is not None:
+            lightning_parts.set_logged_step(trainer, self._logged_step)
+        self._logged_step = None
 
 
 def _correct(epochs: dict[str, Any], batches: dict[str, Any]) -> None:

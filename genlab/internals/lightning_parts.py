@@ -347,6 +347,20 @@ def _plain_result(result: Any) -> dict[str, Any]:
     }
 
 
+def waiting_row(trainer: L.Trainer) -> dict[str, Any]:
+    """The row of ``self.log(..., on_step=True)`` that Lightning writes after this batch's hooks.
+
+    Empty if it writes none, or has written it: then validation has begun.
+    """
+    loop, connector = trainer.fit_loop.epoch_loop, trainer._logger_connector
+    counts: Any = loop.batch_progress.current
+    if counts.completed == counts.processed or not connector.should_update_logs:
+        return {}
+    values = {k: float(v) for k, v in connector.metrics["log"].items()}
+    place = {"step": loop._batches_that_stepped, "epoch": trainer.current_epoch}
+    return place | {"values": values} if values else {}
+
+
 def restore_epoch_results(trainer: L.Trainer, found: dict[str, dict[str, Any]]) -> None:
     """Let the training epoch go on with the sums of `epoch_results`."""
     from lightning.pytorch.trainer.connectors.logger_connector import result
@@ -360,12 +374,19 @@ def restore_epoch_results(trainer: L.Trainer, found: dict[str, dict[str, Any]]) 
         if kept["sums"]:
             for name, value in kept["sums"].items():
                 setattr(entry, name, value.to(method.device))
-            entry._update_count = 1
         else:
             entry.value = method.get_submodule(kept["metric_attribute"])
+        entry._update_count = 1
         results[key] = entry
     if found:  # as in mid-epoch: the first batch must not take them for an earlier epoch's
         trainer._logger_connector._first_loop_iter = False
+
+
+def logged_step(checkpoint: dict[str, Any]) -> int | None:
+    """The step at which a checkpoint's training would have logged next, see `set_logged_step`."""
+    loop = checkpoint["loops"]["fit_loop"].get("epoch_loop.state_dict", {})
+    step: int | None = loop.get("_batches_that_stepped")
+    return step
 
 
 # Hyper-parameters

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
-from torchmetrics import Metric, MetricCollection
+if TYPE_CHECKING:
+    from torch import nn
+    from torchmetrics import Metric
 
 
 def states(module: nn.Module, without: Collection[Metric] = ()) -> dict[str, dict[str, Any]]:
@@ -16,6 +17,8 @@ def states(module: nn.Module, without: Collection[Metric] = ()) -> dict[str, dic
         module: module with metrics as submodules.
         without: metrics to leave out.
     """
+    from torchmetrics import Metric, MetricCollection
+
     for part in module.modules():
         if isinstance(part, MetricCollection):
             part.values(copy_state=False)  # those of one group share the first one's state
@@ -29,6 +32,8 @@ def states(module: nn.Module, without: Collection[Metric] = ()) -> dict[str, dic
 
 def restore(module: nn.Module, found: dict[str, dict[str, Any]]) -> None:
     """Give the metrics of a module the `states` of another one."""
+    from torchmetrics import Metric
+
     parts = dict(module.named_modules())
     for name, kept in found.items():
         metric = parts.get(name)
@@ -40,6 +45,8 @@ def restore(module: nn.Module, found: dict[str, dict[str, Any]]) -> None:
 
 def _moved(value: Any, device: Any) -> Any:
     """A copy of nested tensors on a device."""
+    from torch import Tensor
+
     if isinstance(value, Tensor):
         return value.detach().to(device, copy=True)
     if isinstance(value, dict):

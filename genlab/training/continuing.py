@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from genlab import process, recipes, runs
 from genlab.errors import RecipeError, RunError
+from genlab.files import step_of
 from genlab.internals import lightning_parts
 from genlab.recipes import Recipe
 from genlab.training import changes, record
@@ -16,6 +17,8 @@ from genlab.training.endings import early_refusals
 
 if TYPE_CHECKING:
     from genlab.training.building import Lab
+
+PARTS = {"global_step": int, "loops": dict, "optimizer_states": list, "callbacks": dict}
 
 
 def newest(run: Path) -> Path | None:
@@ -31,16 +34,31 @@ def newest(run: Path) -> Path | None:
     return checkpoint
 
 
+def content(checkpoint: Path) -> dict[str, Any]:
+    """The content of a checkpoint that a training can go on from.
+
+    Raises:
+        RunError: it lacks a part of a training, or holds something else in its place.
+    """
+    from genlab.checkpoints import read
+
+    found = read(checkpoint)
+    for part, kind in PARTS.items():
+        if not isinstance(found.get(part), kind):
+            raise RunError(f"{checkpoint} cannot be continued: it has no {part} of a training")
+    return found
+
+
 def take_from(checkpoint: Path, recipe: Recipe) -> dict[str, Any]:
     """Let a continued run take inner models and weights from its own checkpoint, not from afar.
 
     Returns:
         The arguments as they were, for recipe.yaml: a run from the beginning needs them.
     """
-    from genlab.checkpoints import read, without_download
+    from genlab.checkpoints import without_download
     from genlab.training.sources import FROM_RUNS
 
-    arguments, old = recipe.arguments("model"), read(checkpoint).get("hyper_parameters", {})
+    arguments, old = recipe.arguments("model"), content(checkpoint).get("hyper_parameters", {})
     own = without_download(arguments)
     taken = {name: arguments[name] for name in own if own[name] != arguments[name]}
     arguments |= own
@@ -59,12 +77,11 @@ def is_done(lab: Lab, run: Path, checkpoint: Path, changed: list[Change]) -> boo
     Raises:
         RecipeError: settings that no step would use.
     """
-    from genlab.checkpoints import read
-
     final, trainer = runs.read_json(run / "metrics.json"), lab.trainer
-    step = int(read(checkpoint)["global_step"])
-    epochs = trainer.max_epochs or -1
-    reached = 0 <= trainer.max_steps <= step or 0 < epochs <= final.get("epoch", 0)
+    step = step_of(checkpoint)
+    epochs, done = trainer.max_epochs or -1, final.get("epoch")
+    enough = isinstance(done, int) and 0 < epochs <= done
+    reached = 0 <= trainer.max_steps <= step or enough
     if final.get("step") != step or not reached:
         return False
     what = f"nothing left to do after step {step:,}: raise trainer.max_epochs or max_steps"
@@ -81,14 +98,12 @@ def go_on(lab: Lab, run: Path, checkpoint: Path | None, changed: list[Change]) -
 
     A start that fails before its first checkpoint leaves the run's files as they were.
     """
-    from genlab.checkpoints import read
-
-    content = read(checkpoint) if checkpoint else {"global_step": 0}
-    facts = record.facts(lab, run, checkpoint, content["global_step"], changed)
+    found = content(checkpoint) if checkpoint else {"global_step": 0}
+    facts = record.facts(lab, run, checkpoint, found["global_step"], changed)
     former = record.Former(run)
     record.open_loggers(lab, run, facts)
-    _cut_back(lab, run, content)
-    _say_changes(lab, run, checkpoint, content["global_step"], changed)
+    _cut_back(lab, run, found)
+    _say_changes(lab, run, checkpoint, found["global_step"], changed)
     writing = record.FirstStep(lambda: record.write(lab, run, facts))
     lightning_parts.add_before(lab.trainer, writing, lab.checkpoints)
     _add_changes(lab, changed)

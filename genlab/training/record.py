@@ -200,12 +200,16 @@ def _git() -> str | None:
 
 
 def last_validation(run: Path) -> dict[str, float]:
-    """The last values of ``val/`` in metrics.csv: a start that only tests has none of its own."""
+    """The last values of ``val/`` in metrics.csv, and ``val_step``, the optimiser step they are of.
+
+    A start that only tests has none of its own, and a run can end between two validations.
+    """
     from genlab.training.tracking.csv_log import CSVLog
 
     found = dict[str, float]()
     for row in CSVLog(run / "metrics.csv").rows():
-        found |= {k: float(v) for k, v in row.items() if k.startswith("val/") and v}
+        values = {k: float(v) for k, v in row.items() if k.startswith("val/") and v}
+        found |= values | ({"val_step": int(row["step"]) + 1} if values else {})
     return found
 
 

@@ -14,6 +14,7 @@ from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.profilers import PassThroughProfiler
 from torch.utils.data import DataLoader, TensorDataset
+from torchmetrics import MeanMetric
 
 from genlab.errors import InputError
 from genlab.internals import lightning_parts as parts
@@ -211,13 +212,14 @@ def test_load_waiting_loader_states(file: Path) -> None:
         assert loader.loaded == ({"given": 2} if mend else None)
 
 
-def test_loader_states_and_epoch_counters(file: Path) -> None:
+def test_loader_states_epoch_counters_and_logged_step(file: Path) -> None:
     checkpoint = torch.load(file, weights_only=True)
     assert parts.loader_states(checkpoint) == [{"given": 2}]
     assert parts.loader_states({}) == []
     epochs, batches = parts.epoch_counters(checkpoint)
     for counts in (epochs["current"], epochs["total"]):
         assert counts.keys() == {"ready", "started", "processed", "completed"}
+    assert parts.logged_step(checkpoint) == 2
     assert batches["current"]["completed"] == 2
     assert batches["is_last_batch"] is False
 
@@ -389,3 +391,59 @@ def test_constructing_without_it_keeps_the_arguments(monkeypatch: pytest.MonkeyP
     monkeypatch.delattr(hparams_mixin, "_given_hyperparameters_context")
     with parts.constructing({"_class_path": "a.Line", "lr": 0.5}):
         assert Line(lr=0.1).hparams["lr"] == 0.1
+
+
+def test_add_before() -> None:
+    one, other, new = L.Callback(), L.Callback(), L.Callback()
+    trainer = quiet(callbacks=[one, other])
+    parts.add_before(trainer, new, other)
+    every: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    found = [c for c in every if c in (one, other, new)]
+    assert found == [one, new, other]
+
+
+class Sums(Line):
+    """Logs a mean of an epoch, and a torchmetric in validation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.metric = MeanMetric()
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        self.log("x", float(batch_idx), on_step=False, on_epoch=True, batch_size=2)
+        return super().training_step(batch, batch_idx)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.metric.update(1.0)
+        self.log("y", self.metric, batch_size=1)
+
+
+def test_waiting_row() -> None:
+    """A hook is told what Lightning writes after it; once validation has begun, nothing."""
+    told, rows = [], Rows()
+    hook = LambdaCallback(
+        on_train_batch_end=lambda t, *_: told.append(parts.waiting_row(t)),
+        on_validation_end=lambda t, _: told.append(parts.waiting_row(t)),
+    )
+    trainer = quiet(max_epochs=1, log_every_n_steps=2, callbacks=[hook])
+    parts.set_loggers(trainer, [rows])
+    fit(trainer)
+    found = [row for row in told if row]
+    assert [row["step"] for row in found] == rows.steps == [1, 3, 5]
+    assert told[-1] == {}
+    assert found[0]["epoch"] == 0
+    assert set(found[0]["values"]) == {"loss"}
+
+
+def test_epoch_results_and_restore_epoch_results() -> None:
+    """A second training of six batches goes on with the sums of the first."""
+    found: list[dict[str, Any]] = []
+    note = LambdaCallback(on_train_batch_end=lambda t, *_: found.append(parts.epoch_results(t)))
+    trainer = quiet(max_epochs=1, callbacks=[note])
+    fit(trainer, Sums())
+    assert [type(m).__name__ for m in parts.metrics_of_validation(trainer)] == ["MeanMetric"]
+    restore = LambdaCallback(on_train_start=lambda t, _: parts.restore_epoch_results(t, found[5]))
+    fit(quiet(max_epochs=1, callbacks=[restore, note]), Sums())
+    sums = [results["training_step.x"]["sums"] for results in found]
+    assert [float(s["value"]) for s in sums] == [0, 2, 6, 12, 20, 30, 30, 32, 36, 42, 50, 60]
+    assert int(sums[-1]["cumulated_batch_size"]) == 24

@@ -65,10 +65,13 @@ class Checkpoints(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """The best score so far and its step, which survive a resume."""
-        return {"best": self.best, "seconds": self.seconds}
+        by = [self.monitor, self.sign]
+        return {"best": self.best, "seconds": self.seconds, "by": by}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best, self._before = state_dict["best"], state_dict.get("seconds", 0.0)
+        by = state_dict.get("by", [self.monitor, self.sign])
+        self.best = state_dict["best"] if by == [self.monitor, self.sign] else {}
+        self._before = state_dict.get("seconds", 0.0)
 
     @property
     def seconds(self) -> float:

@@ -39,6 +39,7 @@ class EpochMetrics(L.Callback):
         checkpoint[KEY] = {
             "ranks": distributed.gather_objects(mine),
             "last": {k: v.detach().cpu() for k, v in trainer.callback_metrics.items()},
+            "waiting": lightning_parts.waiting_row(trainer),
             "rows": sum(log.count for log in trainer.loggers if isinstance(log, CSVLog)),
         }
 
@@ -57,4 +58,7 @@ class EpochMetrics(L.Callback):
             mine = ranks[distributed.rank()]
             metric_parts.restore(pl_module, mine["metrics"])
             lightning_parts.restore_epoch_results(trainer, mine["results"])
+        if row := self._kept.get("waiting"):
+            for logger in trainer.loggers:
+                logger.log_metrics(row["values"] | {"epoch": row["epoch"]}, row["step"])
         self._kept = {}
