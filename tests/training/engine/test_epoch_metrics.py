@@ -16,6 +16,7 @@ from genlab.metrics.step_metrics import StepMetrics
 from genlab.training.engine.checkpointing import Checkpoints
 from genlab.training.engine.epoch_metrics import EpochMetrics
 from genlab.training.tracking.csv_log import CSVLog
+from tests.conftest import TwoRanks
 
 pytestmark = pytest.mark.filterwarnings("ignore:The number of training batches")
 
@@ -104,3 +105,10 @@ def test_another_monitor_has_no_best_yet(tmp_path: Path) -> None:
     other.load_state_dict(one.state_dict())
     assert same.best == one.best
     assert other.best == {}
+
+
+@pytest.mark.ddp
+def test_each_rank_goes_on_with_its_own_sums(two_ranks: TwoRanks) -> None:
+    one, two = two_ranks.results("tests.training.engine.programs_epoch_metrics:restored")
+    found = [{name: float(value) for name, value in rank.items()} for rank in (one, *two)]
+    assert found == [{"loss": 1, "seen": 10}, {"loss": 1, "seen": 10}, {"loss": 2, "seen": 11}]
