@@ -98,11 +98,14 @@ def go_on(lab: Lab, run: Path, checkpoint: Path | None, changed: list[Change]) -
 
     A start that fails before its first checkpoint leaves the run's files as they were.
     """
-    found = content(checkpoint) if checkpoint else {"global_step": 0}
+    found: dict[str, Any] = content(checkpoint) if checkpoint else {"global_step": 0}
     facts = record.facts(lab, run, checkpoint, found["global_step"], changed)
     former = record.Former(run)
     record.open_loggers(lab, run, facts)
-    _cut_back(lab, run, found)
+    ended = runs.read_json(run / "metrics.json").get("step") == found["global_step"]
+    _cut_back(lab, found, ended)
+    stopped = [s for s in found.get("callbacks", {}).values() if s.get("stopped_epoch")]
+    lab.checkpoints.has_stopped = bool(stopped) and not ended  # it was killed in its test
     _say_changes(lab, run, checkpoint, found["global_step"], changed)
     writing = record.FirstStep(lambda: record.write(lab, run, facts))
     lightning_parts.add_before(lab.trainer, writing, lab.checkpoints)
@@ -114,16 +117,19 @@ def go_on(lab: Lab, run: Path, checkpoint: Path | None, changed: list[Change]) -
         if process.is_first() and lab.checkpoints.newest is None:
             former.put_back()
         raise
+    writing.write()
 
 
-def _cut_back(lab: Lab, run: Path, content: dict[str, Any]) -> None:
-    """Let metrics.csv go on where the checkpoint was written; W&B gets rows again that it lost."""
+def _cut_back(lab: Lab, content: dict[str, Any], ended: bool) -> None:
+    """Let metrics.csv go on where the checkpoint was written; W&B gets rows again that it lost.
+
+    The test of a run that had ``ended`` there stays.
+    """
     from genlab.training.engine.epoch_metrics import KEY
     from genlab.training.tracking.csv_log import CSVLog
     from genlab.training.tracking.wandb_run import WandbRun
 
     step, rows = int(content["global_step"]), list[dict[str, str]]()
-    ended = runs.read_json(run / "metrics.json").get("step") == step
     for logger in lab.trainer.loggers:
         if isinstance(logger, CSVLog):
             logger.keep(content.get(KEY, {}).get("rows"), step, tests=ended)

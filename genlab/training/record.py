@@ -123,7 +123,12 @@ class FirstStep(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
     ) -> None:
-        if trainer.global_step != self._step and self._write is not None:
+        if trainer.global_step != self._step:
+            self.write()
+
+    def write(self) -> None:
+        """Write them, unless that is done: at the latest when training has ended."""
+        if self._write is not None:
             self._write()
             self._write = None
 

@@ -30,6 +30,9 @@ FAMILIES: dict[str, tuple[str, ...]] = {  # 30 to 60 batches each
     "classifier": ("classifier/digits", EPOCHS, OFTEN,
                    "trainer.callbacks+=[{class_path: EMAWeights}, {class_path: ReduceOnPlateau, "
                    "init_args: {patience: 0}}]"),
+    "classifier_stopping": ("classifier/digits", "trainer.max_epochs=9", OFTEN,
+                            "trainer.callbacks+=[{class_path: EarlyStopping, init_args: "
+                            "{monitor: val/loss, patience: 1, min_delta: 9}}]"),
     "classifier_workers": ("classifier/digits", *PICTURES),
     "wgan_gp": ("wgan_gp/digits", "trainer.max_steps=25", OFTEN,
                 "trainer.check_val_every_n_epoch=1"),
@@ -54,6 +57,7 @@ ALWAYS = {  # at the places where it is hardest, one family each
         Kill("on_train_epoch_end", 1, last=True), Kill("on_train_batch_end", 9),
         Kill("on_validation_end", 2, last=True),
     ],
+    "classifier_stopping": [Kill("on_test_start")],
     "vae_accumulating": [Kill("on_save_checkpoint", 2, last=True), Kill("on_test_epoch_end")],
 }  # fmt: skip
 IN_CI = ("autoencoder", "vqvae_ema", "classifier", "wgan_gp", "glow", "moco", "byol",

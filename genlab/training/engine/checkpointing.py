@@ -51,6 +51,7 @@ class Checkpoints(Checkpoint):
         self.directory: Path | None = None
         self.newest: Path | None = None
         self.stamp: dict[str, Any] = {}
+        self.has_stopped = False  # of a continued run: early, before it was killed
         self.best: dict[str, Any] = {}
         self._step = self._saved_step = -1
         self._pending: list[str] = []
@@ -72,6 +73,12 @@ class Checkpoints(Checkpoint):
         by = state_dict.get("by", [self.monitor, self.sign])
         self.best = state_dict["best"] if by == [self.monitor, self.sign] else {}
         self._before = state_dict.get("seconds", 0.0)
+
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if self.has_stopped and trainer.state.fn == "fit":
+            trainer.should_stop = True
 
     @property
     def seconds(self) -> float:
