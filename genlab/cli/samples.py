@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from genlab.cli.text import target_of
-from genlab.errors import CheckpointError, RecipeError, RunError, refusals
+from genlab.errors import CheckpointError, RecipeError, RunError, nearest, refusals
 from genlab.training.opened import open_run
 
 
 def sample_options(parser: ArgumentParser) -> None:
     """A grid of new images."""
     _picture_options(parser)
-    parser.add_argument("--label", type=int, help="class of all images")
+    parser.add_argument("--label", metavar="CLASS", help="class of all images, name or number")
     parser.add_argument("--temperature", type=float, default=1.0)
 
 
@@ -70,7 +70,7 @@ def _count(n: int | None, default: int) -> int:
 
 
 def sample(
-    ckpt: str, out: str | None, n: int | None, seed: int, label: int | None, temperature: float
+    ckpt: str, out: str | None, n: int | None, seed: int, label: str | None, temperature: float
 ) -> None:
     """A grid of new images; one row a class where the method knows classes."""
     count = _count(n, 100)
@@ -78,8 +78,23 @@ def sample(
     from genlab.evaluation import image_grids
 
     with refusals():
-        images, columns = image_grids.samples(method, count, label, temperature, seed)
+        known = None if label is None else _number_of(label, file)
+        images, columns = image_grids.samples(method, count, known, temperature, seed)
     _write(images, target_of(out, file, "sample.png"), columns)
+
+
+def _number_of(label: str, file: Path) -> int:
+    """The number of a class in a checkpoint, by its name or as a number."""
+    from genlab import checkpoints
+
+    stamp = checkpoints.read(file).get("genlab")
+    names = stamp.get("classes") if isinstance(stamp, dict) else None
+    known = [str(name) for name in names] if isinstance(names, list) else []
+    if label in known:
+        return known.index(label)
+    if not label.removeprefix("-").isdecimal():
+        raise RecipeError(f"--label {label} is not a class", hint=nearest(label, known))
+    return int(label)
 
 
 def _test_batch(ckpt: str, count: int) -> tuple[Any, Path, Any, Any]:

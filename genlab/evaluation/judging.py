@@ -70,13 +70,15 @@ def judge(
     fake, spare = by.look(drawn), real[OTHER[reference]]
     rows = torch.arange(len(spare.label))
     floor = spare.features[evenly(rows, spare.label, samples)]
-    named = _compare(fake, real[reference], floor, by.name)
+    named: dict[str, Any] = _compare(fake, real[reference], floor, by.name)
     memory, distance, nearest = neighbours.nearest_training(
         fake.features, real["train"].features, real["test"].features, by.name
     )
     named |= memory
     if by.classes and by.classes == number_of_classes(method):
         named |= by_class(fake, real["test"]) | code_controls(method, by, fake.label)
+        if "worst_class" in named and by.names:
+            named["worst_class_name"] = by.names[int(named["worst_class"])]
     facts = {key: value for key, value in by.identity.items() if key != "metrics"}
     facts |= {k.replace("/", "_"): v for k, v in by.identity.get("metrics", {}).items()}
     said = {f"network_{key}": value for key, value in facts.items()}

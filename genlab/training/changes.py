@@ -24,6 +24,7 @@ FIXED = {  # key, or key and everything below it: why a continued run keeps its 
     "seed_everything": "what the run has drawn so far follows from its seed",
     "track.runs": "a run stays in its folder",
     "data": "the run has learnt from other data",
+    "data.classes": "the run has learnt the numbers of its classes",
     "model": "the checkpoint is of another method",
     "model.encoder": "the checkpoint's weights are of another architecture",
     "model.generator": "the checkpoint's weights are of another architecture",

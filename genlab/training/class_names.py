@@ -93,11 +93,17 @@ def compare(data: Any, known: dict[str, Any], checkpoint: str) -> None:
     """
     say(data)
     names, count, own = known.get("classes"), known.get("num_classes"), _own_count(data)
-    if names or not count or not own or own == count:
+    if names and isinstance(data, HasClasses):
+        if list(data.classes) != list(names):
+            why = "as asked, not by those of"
+            print(f"{place(data)}: classes are numbered {why} {checkpoint}", file=sys.stderr)
+        return
+    if not count or not own or own == count:
         return
     what = f"{_place(data)} has {own} classes, {checkpoint} knows {count}"
     if names is not None:
-        raise RecipeError(f"{what}, without names", hint="data.classes=[NAME, ...] names them")
+        hint = "data.classes=[NAME, ...] names them" if isinstance(data, HasClasses) else ""
+        raise RecipeError(f"{what}, and their names do not tell which", hint=hint)
     print(f"{what} and not their names: labels are numbered as the data's", file=sys.stderr)
 
 

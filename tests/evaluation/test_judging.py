@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -217,6 +218,26 @@ def test_other_shapes_and_methods_that_draw_nothing_are_refused(
 def test_too_few_samples_for_the_features_are_warned_of(data: Digits, nearest_mean: Judge) -> None:
     with pytest.warns(UserWarning, match="FID of 50 images in 64 dimensions"):
         judge(Unlabelled(data), nearest_mean, data, 50)
+
+
+def test_classes_of_the_feature_extractor_are_found_by_name(
+    data: Digits, nearest_mean: Judge
+) -> None:
+    backwards = list("9876543210")
+
+    def net(image: Tensor) -> tuple[Tensor, Tensor]:
+        features, logits = nearest_mean(image)
+        assert logits is not None
+        return features, logits.flip(1)
+
+    same, turned = (
+        judge(Generator(data), by, data, 300)[0]
+        for by in (nearest_mean, replace(nearest_mean, net=net, names=backwards))
+    )
+    assert turned["judge/accuracy"] == same["judge/accuracy"] > 0.8
+    assert turned["judge/worst_class_name"] == str(same["judge/worst_class"])
+    others = replace(nearest_mean, names=list("abcdefghij"))
+    assert "judge/accuracy" not in judge(Generator(data), others, data, 300)[0]
 
 
 def test_a_classifier_of_another_size_sees_resized_images(data: Digits) -> None:

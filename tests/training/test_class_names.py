@@ -17,6 +17,8 @@ from sklearn.datasets import load_digits
 import genlab
 from genlab import checkpoints, data
 from genlab.checkpoints import AtomicCheckpointIO
+from genlab.errors import InputError
+from genlab.training import class_names
 from tests.conftest import Here
 
 NAMES = ("ant", "bee", "cat", "dog", "eel", "fox")  # of the digits 0 to 5
@@ -107,6 +109,35 @@ def test_another_order_of_the_classes_is_measured_by_name(run: Path, here: Here)
     assert json.loads(out)["test/accuracy"] == usual > 0.9
 
 
+def test_shards_keep_the_names(run: Path, home: Path, here: Here) -> None:
+    here("pack", str(home / "two"), "shards")
+    out, err = here("test", str(run), "data.root=shards", "data.test_size=0.9", "--json")
+    assert "shards: classes 'dog', 'fox' by name, 2 of 6" in err
+    assert json.loads(out)["test/accuracy"] > 0.9
+
+
+def test_a_continued_run_keeps_the_numbers_of_its_classes(run: Path, here: Here) -> None:
+    before = (run / "recipe.yaml").read_bytes()
+    words = f"data.classes=[{', '.join(reversed(NAMES))}]"
+    _, err = here("fit", "--resume", str(run), words, "trainer.max_epochs=9", code=2)
+    assert "data.classes" in err
+    assert "the run has learnt the numbers of its classes" in err
+    assert (run / "recipe.yaml").read_bytes() == before
+
+
+def test_images_are_drawn_of_a_class_by_its_name(home: Path, here: Here) -> None:
+    settings = {
+        "data": "ImageFolder", "data.root": str(home / "six"), "data.image_size": 8,
+        "data.channels": 1, "data.batch_size": 32, "trainer.max_steps": 2, "track.wandb": "off",
+    }  # fmt: skip
+    run = str(genlab.fit("cvae/digits", settings).path)
+    for label in ("dog", "3"):
+        here("sample", run, "-n", "4", "--label", label, "--out", f"{label}.png")
+    assert (here.folder / "dog.png").read_bytes() == (here.folder / "3.png").read_bytes()
+    _, err = here("sample", run, "--label", "dgo", code=2)
+    assert "did you mean dog?" in err
+
+
 def test_classes_that_the_run_does_not_know_are_refused(run: Path, home: Path, here: Here) -> None:
     before = {file: file.stat().st_mtime_ns for file in run.rglob("*")}
     for command in ("test", "validate", "evaluate", "predict"):
@@ -147,6 +178,8 @@ def test_without_names_numbers_of_classes_must_agree(run: Path, home: Path, here
     here("test", unnamed)
     _, err = here("test", unnamed, root, code=2)
     assert "2 classes, unnamed.ckpt knows 6" in err
+    _, err = here("test", str(run), root, "data.classes=null")
+    assert "classes are numbered as asked, not by those of best.ckpt" in err
     here("test", unnamed, root, f"data.classes=[{', '.join(NAMES)}]")
 
 
@@ -160,6 +193,17 @@ def test_features_may_be_measured_on_any_classes(home: Path, here: Here) -> None
     out, err = here("evaluate", str(run.path), f"data.root={home / 'unknown'}", "--json")
     assert "test/knn_top1" in json.loads(out)
     assert "by name" not in err
+
+
+def test_data_that_cannot_be_numbered_must_have_as_many_classes() -> None:
+    class Plain:
+        num_classes = 3
+
+    known = {"classes": list(NAMES), "num_classes": 6}
+    with pytest.raises(InputError, match=r"Plain has 3 classes, x\.ckpt knows 6"):
+        class_names.compare(Plain(), known, "x.ckpt")
+    class_names.compare(Plain(), known | {"num_classes": 3}, "x.ckpt")
+    class_names.compare(Plain(), {}, "x.ckpt")
 
 
 @pytest.mark.parametrize("kind", ["Digits", "MNIST", "FashionMNIST", "CIFAR10", "CIFAR100",
