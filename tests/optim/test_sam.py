@@ -95,6 +95,25 @@ class Save(L.Callback):
             trainer.save_checkpoint(self.file)
 
 
+def test_a_step_that_ends_at_the_second_pass_leaves_the_weights() -> None:
+    module = Quartic()
+    optimizer = optim.build(module, SGD | {"sam": 0.3})
+    before, calls = [p.detach().clone() for p in module.parameters()], list[int]()
+
+    def closure() -> Tensor:
+        loss = module.loss()
+        loss.backward()
+        calls.append(1)
+        if len(calls) == 2:
+            raise ArithmeticError
+        return loss
+
+    with pytest.raises(ArithmeticError):
+        optimizer.step(closure)  # type: ignore[arg-type]
+    after = [p.detach() for p in module.parameters()]
+    torch.testing.assert_close(after, before, rtol=0, atol=0)
+
+
 def test_resumed_is_straight_bit_for_bit(tmp_path: Path) -> None:
     """Two epochs of two steps; SAM keeps nothing between steps that a checkpoint would lack."""
     settings = {"name": "adamw", "lr": 0.01, "sam": 0.1, "schedule": "onecycle", "agc": 0.1}

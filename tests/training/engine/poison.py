@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
-
 from genlab import distributed
 from genlab.data import Digits
 from genlab.data.loader import batch_seed, default_seed
@@ -42,8 +40,3 @@ class Poisoned(Digits):
             for image in batch.get("views") or [batch["image"]]:
                 image[0, 0, 0, 0] = self.value
         return batch
-
-    def is_bad(self, batch: Any) -> bool:
-        """True for a batch that this process replaces a pixel of."""
-        images = batch.get("views") or [batch["image"]]
-        return any(not bool(torch.isfinite(image).all()) for image in images)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import pytest
 import torch
 
 import genlab
-from genlab import recipes, runs
+from genlab import cli, recipes, runs
 from genlab.checkpoints import read
+from genlab.errors import RunError
 from genlab.internals import lightning_parts
 from genlab.methods import VAE
 from genlab.testing.ranks import Ranks
+from genlab.training import building
 from genlab.training.building import Lab, build
 from genlab.training.endings import EarlyEnd
 from genlab.training.engine.failure import NotFiniteError
 from genlab.training.engine.finite import FiniteGuard
 from genlab.training.replaying import replay, reproduced
-from tests.training.engine.poison import HERE, Poisoned
+from tests.training.engine.poison import HERE
 
 QUIET: dict[str, Any] = {"track.wandb": "off", "trainer.max_epochs": 2, "trainer.callbacks": []}
 MOCO = {"data__batch_size": 128, "data__views": "simclr", "model__queue_size": 512}
@@ -65,6 +69,31 @@ def test_a_flow_that_diverges_stops_says_where_and_is_replayed() -> None:
     assert not (run / "metrics.json").exists()
     facts = assert_replays(run)
     assert len(facts["ranks"][0]["indices"][0]) == 512
+
+
+def test_the_command_names_the_first_tensor_again(capsys: pytest.CaptureFixture[str]) -> None:
+    _, run = fails("vae/digits", **POISON, data__bad=[0], trainer__accumulate_grad_batches=2)
+    capsys.readouterr()
+    assert cli.run(["replay", str(run)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == ["step 1: loss not finite (nan)", "first: batch"]
+    assert said[2].startswith("loss: nan (0x7fc00000), ")
+    facts = json.loads((run / "nonfinite" / "step.json").read_text())
+    facts["ranks"][0]["indices"][1][0] += 1
+    (run / "nonfinite" / "step.json").write_text(json.dumps(facts))
+    assert cli.run(["replay", str(run)]) == 1
+    assert "the data have changed" in capsys.readouterr().out
+    other = genlab.fit("vae/digits", QUIET | {"trainer.max_steps": 1})
+    with pytest.raises(RunError, match="no step to replay"):
+        cli.run(["replay", str(other.path)])
+
+
+def test_a_step_that_a_device_has_masked_is_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "FiniteGuard", partial(FiniteGuard, late=True))
+    lines, run = fails("vae/digits", **POISON, data__bad=[7])
+    assert lines[0] == "loss of step 8 is not finite (nan); first: batch"
+    assert "checkpoints/last.ckpt of step 7 is kept" in lines[1]
+    assert assert_replays(run)["at"]["batch"] == 7
 
 
 def test_a_run_goes_on_from_the_step_before() -> None:
@@ -166,13 +195,8 @@ def test_skipped_updates_are_as_if_they_had_never_been(
             return {}
         return run()
 
-    guard = guard_of(without)
-    guard.setup(without.trainer, without.model, "fit")
+    guard_of(without).setup(without.trainer, without.model, "fit")  # what follows is outside
     lightning_parts.around_steps(without.trainer, passing)
-    guard.on_step_skipped = None  # type: ignore[attr-defined]
-    for callback in without.trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, FiniteGuard):
-            callback.nonfinite = "stop"
     without.trainer.fit(without.model, datamodule=without.data)
     assert guard_of(skipping).skipped == len(windows)
     ours, theirs = tensors(skipping), tensors(without)
@@ -219,7 +243,7 @@ def test_a_device_masks_all_updates_until_the_host_looks() -> None:
     guard.late = True
     kept: list[dict[str, Any]] = []
 
-    class Watch(genlab_callback()):  # type: ignore[misc]
+    class Watch(L.Callback):
         def on_train_batch_end(self, trainer: Any, method: Any, *_: Any) -> None:
             kept.append({k: v.clone() for k, v in method.state_dict().items()})
 
@@ -236,16 +260,10 @@ def test_a_device_masks_all_updates_until_the_host_looks() -> None:
     assert (before["global_step"], before["epoch"]) == (2, 0)
 
 
-def genlab_callback() -> type:
-    import lightning as L
-
-    return L.Callback
-
-
 def test_weights_that_overflow_are_never_written() -> None:
     made = lab("vae/digits", "x", checkpoint__every_n_steps=1)
 
-    class Overflow(genlab_callback()):  # type: ignore[misc]
+    class Overflow(L.Callback):
         @torch.no_grad()
         def on_train_batch_end(self, trainer: Any, method: Any, *_: Any) -> None:
             if trainer.global_step == 4:
@@ -275,9 +293,3 @@ def test_steps_that_a_gradient_scaler_skips_are_no_failures_until_they_are_many(
         else:
             made.trainer.fit(made.model, datamodule=made.data)
             assert scaler.get_scale() == 2.0
-
-
-def test_poison_poisons() -> None:
-    data = Poisoned(bad=[0])
-    first = next(iter(data.batches("train")))
-    assert data.is_bad(first) or "image" in first
