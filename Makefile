@@ -6,10 +6,12 @@ unexport PYTHONDONTWRITEBYTECODE  # without byte code every import of torch take
 export WANDB_MODE ?= offline
 
 PYTEST := $(BIN)/python -m pytest
+N := 1000
+SEED := 1
 PARALLEL := -n 2 --dist worksteal
 
 .DEFAULT_GOAL := demo
-.PHONY: help demo test test-all prove test-slurm test-oldest test-newest check bench install clean
+.PHONY: help demo test test-all prove fuzz test-slurm test-oldest test-newest check bench install clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  \1:/p' Makefile | while IFS=: read -r name what; do printf '%-14s%s\n' "$$name" "$$what"; done
@@ -42,6 +44,10 @@ test-newest: $(VENV)/bin/uv  ## the tests with the newest versions of everything
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-newest
 	$(BIN)/uv pip install --quiet --python .venv-newest/bin/python --upgrade -e '.[test]'
 	.venv-newest/bin/python -m pytest $(PARALLEL)
+
+fuzz: $(VENV)/.installed-dev  ## wrong recipes and command lines at random: make fuzz N=5000 SEED=1
+	$(BIN)/python -m tests.fuzz recipes $(N) $(SEED)
+	$(BIN)/python -m tests.fuzz lines $(N) $(SEED)
 
 check: $(VENV)/.installed-dev  ## style, types, direction of imports
 	$(BIN)/ruff check .

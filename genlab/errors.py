@@ -72,11 +72,14 @@ def reason(error: OSError) -> str:
     return error.strerror or first_line(error)
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
+LONGEST = 100  # characters of a name that others are compared with
+
+
+def nearest(name: object, names: Iterable[str]) -> str:
     """``did you mean X?`` for the closest of ``names``, or the list of them when none is close."""
     names = sorted(names)
     by_folded = {n.lower(): n for n in names}
-    close = difflib.get_close_matches(name.lower(), by_folded, n=2, cutoff=0.55)
+    close = difflib.get_close_matches(str(name)[:LONGEST].lower(), by_folded, n=2, cutoff=0.55)
     if close:
         return f"did you mean {' or '.join(by_folded[c] for c in close)}?"
     shown = ", ".join(names[:12]) + (" ..." if len(names) > 12 else "")
@@ -101,7 +104,7 @@ def check_names(
     for name in given:
         if name not in names:
             colon = ":" in str(name)  # in YAML {a:1} is a name without a value
-            hint = "missing space after ':'" if colon else nearest(str(name), names)
+            hint = "missing space after ':'" if colon else nearest(name, names)
             raise ValueError(f"{what} has no {kind} {name!r}; {hint}")
 
 

@@ -154,7 +154,7 @@ def held(path: Path) -> bool:
 
 def is_run(path: Path) -> bool:
     """True if a folder is a run directory."""
-    return (path / "recipe.yaml").is_file()
+    return os.path.isfile(path / "recipe.yaml")  # False for any odd path
 
 
 def find(word: str | Path, root: str | Path = "runs") -> Path:
@@ -164,7 +164,7 @@ def find(word: str | Path, root: str | Path = "runs") -> Path:
         RunError: none, or several.
     """
     path = Path(word)
-    if path.is_file() and path.parent.name == "checkpoints" and is_run(path.parent.parent):
+    if os.path.isfile(path) and path.parent.name == "checkpoints" and is_run(path.parent.parent):
         return path.parent.parent
     if is_run(path):
         return path
@@ -180,7 +180,9 @@ def find(word: str | Path, root: str | Path = "runs") -> Path:
     near = difflib.get_close_matches(str(word), names, n=1, cutoff=0.7)
     seen += f"\ndid you mean {near[0]}?" if near else ""
     what = (
-        "is a folder without recipe.yaml, not a run" if path.is_dir() else "is not a run directory"
+        "is a folder without recipe.yaml, not a run"
+        if os.path.isdir(path)
+        else "is not a run directory"
     )
     raise RunError(f"{word} {what}{seen}")
 
@@ -226,9 +228,9 @@ def checkpoint(path: str | Path, unfit: Callable[[Path, str], str] = _accepted) 
         RunError: nothing there.
     """
     path = Path(path)
-    if path.is_file():
+    if os.path.isfile(path):
         return path
-    if not path.exists() and path.suffix in (".ckpt", ".pt", ".pth", ".safetensors"):
+    if not os.path.exists(path) and path.suffix in (".ckpt", ".pt", ".pth", ".safetensors"):
         raise RunError(f"no checkpoint {path}")
     run = find(path)
     named = is_run(path) or run.name == str(path)

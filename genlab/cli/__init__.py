@@ -90,6 +90,7 @@ COMMANDS = {  # module of each command; it holds the function and its `<command>
 
 LONG = ("fit", "sweep", "crossval", "bench", "laws")  # they go on when nobody reads their output
 
+HALF = 200  # characters of a line that is too long
 FROM_FILES = (  # commands that open a run or checkpoint
     "fit", "submit", "validate", "test", "predict", "sample", "reconstruct", "interpolate",
     "evaluate", "embed", "export", "replay",
@@ -167,9 +168,14 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     sys.exit(code)
 
 
+def _short(line: str) -> str:
+    """A line of a message; of a very long one its beginning and its end."""
+    return line if len(line) <= 2 * HALF else f"{line[:HALF]} ... {line[-HALF:]}"
+
+
 def fail(message: str, code: int = 2) -> NoReturn:
     """Report an error in at most three lines and leave."""
-    lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
+    lines = [_short(line.strip()) for line in message.strip().splitlines() if line.strip()]
     try:
         print("genlab: " + "\n  ".join(lines[:3]), file=sys.stderr, flush=True)
     except BrokenPipeError:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser
-from pathlib import Path
 
 
 def split_words(words: list[str]) -> tuple[list[str], list[str]]:
     """Recipe names and ``key=value`` overrides."""
-    overrides = [w for w in words if "=" in w and not Path(w).exists()]
+    overrides = [w for w in words if "=" in w and not os.path.exists(w)]
     return [w for w in words if w not in overrides], overrides
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from argparse import ArgumentParser
 from typing import Literal
@@ -54,6 +55,15 @@ def evaluate(
     from genlab.experiments.measurement import examine
 
     shown = _shots(shots)
+    for option, value in (
+        ("-k", k),
+        ("--samples", samples),
+        *(("--shots", n) for n in shown or ()),
+    ):
+        if value < 1:
+            raise RecipeError(f"{option} {value} must be at least 1")
+    if not 0 < temperature < math.inf:
+        raise RecipeError(f"--temperature {temperature} must be above 0 and finite")
     found = examine(
         *split_words(words), judge, samples, reference, k, temperature, shown, tsne,
         judge_of_other_data,

@@ -79,9 +79,9 @@ def _check(
         raise RecipeError(
             f"--license {license!r} is not an SPDX identifier, such as mit or apache-2.0"
         )
-    if target.exists() and not target.is_dir():
+    if os.path.exists(target) and not os.path.isdir(target):
         raise RecipeError(f"--out {target} is a file; name a folder")
-    if target.is_dir() and any(target.iterdir()) and not force:
+    if os.path.isdir(target) and any(target.iterdir()) and not force:
         raise RecipeError(f"--out {target} is not empty; --force replaces an export in it")
     if format == "onnx":
         from genlab.checkpoints.export.programs import check_onnx

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser
 from pathlib import Path
 
 from genlab import runs
 from genlab.cli.arguments import split_words
-from genlab.errors import RecipeError, RunError, refusals
+from genlab.errors import RecipeError, RunError, reason, refusals
 from genlab.files import replacing
 from genlab.training.opened import open_run
 
@@ -29,7 +30,7 @@ def _arrays(words: list[str], out: str | None, split: str, name: str) -> None:
 
     from genlab.evaluation import embed as embed_split
 
-    if out is not None and (Path(out).suffix != ".npz" or Path(out).is_dir()):
+    if out is not None and (Path(out).suffix != ".npz" or os.path.isdir(out)):
         raise RecipeError(f"--out {out} must be a file that ends in .npz")
     lab, file = open_run(*split_words(words))
     with refusals():
@@ -41,7 +42,7 @@ def _arrays(words: list[str], out: str | None, split: str, name: str) -> None:
         with replacing(target) as draft, draft.open("wb") as opened:
             np.savez_compressed(opened, **arrays)  # type: ignore[arg-type]
     except OSError as error:
-        raise RunError(f"cannot write {target}: {error.strerror}") from None
+        raise RunError(f"cannot write {target}: {reason(error)}") from None
     shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items())
     print(f"{target}: {shapes} from {file}")
 

@@ -9,7 +9,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from genlab import recipes
-from genlab.errors import RecipeError, RunError, nearest
+from genlab.errors import RecipeError, RunError, nearest, reason
 from genlab.files import replacing
 
 
@@ -68,10 +68,11 @@ def show(recipe: str) -> None:
 def cp(recipe: str, dest: str) -> None:
     """Copy a recipe to a file; what it extends is then found by its shipped name."""
     source, target = recipes.find(recipe), Path(dest)
-    if target.is_dir():
+    if os.path.isdir(target):
         target = target / source.name
-    if target.exists():
+    if os.path.lexists(target):
         raise RecipeError(f"{target} exists already; nothing is overwritten")
+    recipes.read(source)  # refused unless it is a recipe
     text = source.read_text()
     if base := re.search(r"^config:\s*(\S+)", text, re.M):
         file = (source.parent / base[1]).resolve()
@@ -82,5 +83,5 @@ def cp(recipe: str, dest: str) -> None:
         with replacing(target) as draft:
             draft.write_text(text)
     except OSError as error:
-        raise RunError(f"cannot write {target}: {error.strerror}") from None
+        raise RunError(f"cannot write {target}: {reason(error)}") from None
     print(f"{target}: edit it, then run\n  genlab fit {target}")

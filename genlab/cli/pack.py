@@ -9,7 +9,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from genlab.errors import RecipeError, RunError
+from genlab.errors import RecipeError, RunError, reason, told
 
 PARTS = ("train", "val", "test")
 
@@ -57,9 +57,11 @@ def pack(
     except ValueError as error:
         raise RecipeError(str(error)) from None
     except OSError as error:
+        if shards is None:
+            raise RunError(f"cannot check {folder}: {told(error)}") from None
         where = f"{error.filename}: " if error.filename else ""
         raise RunError(
-            f"cannot pack into {shards}: {where}{error.strerror}\n"
+            f"cannot pack into {shards}: {where}{reason(error)}\n"
             "the same command goes on after the last whole shard"
         ) from None
     line.end()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genlab.cli.text import target_of
-from genlab.errors import CheckpointError, RecipeError, RunError, nearest, refusals
+from genlab.errors import CheckpointError, RecipeError, RunError, nearest, reason, refusals
 from genlab.training.opened import open_run
 
 
@@ -59,13 +59,18 @@ def _write(images: Any, target: Path, columns: int | None) -> None:
     try:
         grid.save(images, target, columns)
     except OSError as error:
-        raise RunError(f"cannot write {target}: {error.strerror}") from None
+        raise RunError(f"cannot write {target}: {reason(error)}") from None
     print(os.path.relpath(target) if target.is_absolute() else target)
+
+
+MOST = 100_000  # images of one picture
 
 
 def _count(n: int | None, default: int) -> int:
     if n is not None and n < 1:
         raise RecipeError(f"-n {n} must be at least 1")
+    if n is not None and n > MOST:
+        raise RecipeError(f"-n {n} is more than one image holds: at most {MOST:,}")
     return n or default
 
 
@@ -119,6 +124,8 @@ def interpolate(
 ) -> None:
     """Paths between pairs of test images, one a row; of a generator, between draws of noise."""
     paths = _count(n, 8)
+    if not 2 <= steps <= MOST // paths:
+        raise RecipeError(f"--steps {steps} must be 2 to {MOST // paths:,}")
     method, file, image, label = _test_batch(ckpt, 2 * paths)
     from genlab.evaluation import image_grids
 

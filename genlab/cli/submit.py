@@ -84,7 +84,7 @@ def _require_free_seed(overrides: list[str]) -> None:
 
 def _absolute(word: str) -> str:
     """A recipe file by its full path, a shipped recipe by its name."""
-    return str(Path(word).absolute()) if Path(word).exists() else word
+    return str(Path(word).absolute()) if os.path.exists(word) else word
 
 
 def _short(path: Path) -> str:

@@ -74,6 +74,8 @@ def sweep(
     """Train every trial that is not finished, one after another or as a job array; then compare."""
     if parallel < 1:
         raise RecipeError(f"--parallel {parallel} must be at least 1", COMMAND_LINE)
+    if random is not None and random < 1:
+        raise RecipeError(f"--random {random} must be at least 1", COMMAND_LINE)
     if resume is not None and (words or random or name):
         raise RecipeError(f"--resume {resume} continues with its own arguments", COMMAND_LINE)
     if resume is not None:
@@ -114,7 +116,7 @@ def planned(
     identity = name or f"{process.new_id()}-sweep"
     root = Path((recipe.config.get("track") or {}).get("runs", "runs")).absolute()
     folder = root / recipe.name / identity
-    if folder.exists():
+    if os.path.lexists(folder):
         raise RecipeError(f"{folder} exists: genlab sweep --resume {identity}", COMMAND_LINE)
     fixed = [*map(_absolute, files), *_settings(constant, found, root, identity)]
     digits = len(str(len(own) - 1))
@@ -135,9 +137,9 @@ def _settings(
     keys = {one.key for one in found}
     varying = {one.key for one in found if len(one.values) != 1}
     shared = [word for word in constant if not word.startswith("track.runs=")]
-    shared.append(f"track.runs={json.dumps(str(root))}")
+    shared.append(f"track.runs={json.dumps(str(root), ensure_ascii=False)}")
     if "track.group" not in keys:
-        shared.append(f"track.group={json.dumps(identity)}")
+        shared.append(f"track.group={json.dumps(identity, ensure_ascii=False)}")
     if "track.test_after_fit" not in keys and varying - {axes.SEED}:
         shared.append("track.test_after_fit=false")
     return shared
@@ -153,7 +155,7 @@ def opened(word: str, root: str) -> tuple[Path, list[Trial]]:
     named = [
         folder for folder in (Path(word), *known) if folder == Path(word) or folder.name == word
     ]
-    folder = next((one.absolute() for one in named if (one / SWEEP).is_file()), None)
+    folder = next((one.absolute() for one in named if os.path.isfile(one / SWEEP)), None)
     if folder is None:
         names = {one.name for one in known}
         hint = nearest(word, names) or f"there are no sweeps under {root}/"
@@ -168,7 +170,7 @@ def opened(word: str, root: str) -> tuple[Path, list[Trial]]:
 
 
 def _absolute(word: str) -> str:
-    return str(Path(word).absolute()) if Path(word).exists() else word
+    return str(Path(word).absolute()) if os.path.exists(word) else word
 
 
 def _check(found: Sequence[Trial], job: Any) -> None:

@@ -16,6 +16,9 @@ from genlab.errors import RunError, SlurmError
 WARNING_SECONDS = 120  # Slurm warns up to a minute early, never late
 OWN = (runs.RUN_VARIABLE, process.ID_VARIABLE, "GENLAB_LINES", slurm.FAILURES)
 EARLY_SECONDS = 60
+TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
+ENDLESS = ("infinite", "unlimited")
+JOBS = re.compile(r"\d+(_\d+)?(:\d+(_\d+)?)*")
 
 
 @dataclass
@@ -140,11 +143,15 @@ def shown(job: Job) -> str:
 
 
 def check_time(job: Job) -> None:
-    """Refuse a time limit that leaves nothing before its warning.
+    """Refuse a time limit that is none or leaves nothing before its warning, and odd jobs to await.
 
     Raises:
-        SlurmError: it is too short.
+        SlurmError: the first of them.
     """
+    if job.time and not TIME.fullmatch(job.time) and job.time.lower() not in ENDLESS:
+        raise SlurmError(f"--time {job.time} is no time limit: 24:00:00, 1-12:00:00 or minutes")
+    if job.after and not JOBS.fullmatch(job.after):
+        raise SlurmError(f"--after {job.after} is not the number of a job")
     seconds, least = _seconds(job.time or ""), job.warning_seconds + EARLY_SECONDS
     if seconds is not None and seconds <= least:
         raise SlurmError(
@@ -155,7 +162,7 @@ def check_time(job: Job) -> None:
 
 def _seconds(time: str) -> int | None:
     """Slurm's ``M``, ``M:S``, ``H:M:S``, ``D-H``, ``D-H:M`` or ``D-H:M:S``; else None."""
-    found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", time)
+    found = TIME.fullmatch(time)
     if found is None:
         return None
     days, *parts = (int(part) if part else None for part in found.groups())
@@ -173,3 +180,6 @@ def check_array(text: str) -> None:
     """
     if not re.fullmatch(r"\d+(-\d+(:\d+)?)?(,\d+(-\d+(:\d+)?)?)*(%\d+)?", text):
         raise SlurmError(f"--array-of-seeds {text} is not a list such as 0-4, 1,3,7 or 0-9%2")
+    for first, last in re.findall(r"(\d+)-(\d+)", text):
+        if int(first) > int(last):
+            raise SlurmError(f"--array-of-seeds {text} ends before it begins: {first}-{last}")

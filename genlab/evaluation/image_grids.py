@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -38,8 +39,8 @@ def samples(
     _need(method, "sample")
     classes = number_of_classes(method)
     options: dict[str, Any] = {}
-    if temperature < 0:
-        raise ValueError(f"temperature {temperature} must be at least 0")
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature {temperature} must be at least 0 and finite")
     if temperature != 1.0:
         if not takes(method.sample, "temperature"):
             raise ValueError(f"{type(method).__name__} samples without a temperature")

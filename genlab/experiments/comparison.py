@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import fnmatch
 import math
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -174,13 +175,13 @@ def _age(run: Path) -> tuple[str, str]:
 
 def _meant(word: str, known: list[Path], root: Path) -> list[Path]:
     path = Path(word)
-    sweeps = [path] if (path / SWEEP).is_file() else _folders(root, word)
+    sweeps = [path] if os.path.isfile(path / SWEEP) else _folders(root, word)
     if sweeps:
         names = runs.read_json(sweeps[0] / SWEEP).get("runs", [])
         return [trial for name in names if runs.is_run(trial := sweeps[0].parent / name)]
     if runs.is_run(path):
         return [path]
-    if path.is_dir():
+    if os.path.isdir(path):
         return runs.every(path)
     found = []
     for run in known:

@@ -13,6 +13,7 @@ from genlab.internals import missing
 if TYPE_CHECKING:
     import lightning as L
     import torch
+    from lightning.pytorch.callbacks import EarlyStopping
     from lightning.pytorch.loggers import Logger
     from lightning.pytorch.profilers import Profiler
 
@@ -63,6 +64,27 @@ def add_before(trainer: L.Trainer, callback: L.Callback, other: L.Callback) -> N
 def drop_hook(callback: L.Callback, name: str) -> None:
     """Let Lightning skip a hook of a callback: it calls only what is ``callable()``."""
     setattr(callback, name, None)
+
+
+def stop_after_validations(stopper: EarlyStopping) -> None:
+    """Let early stopping look at a validation's metric when there is one.
+
+    By default it looks at the end of the epoch, also of one that max_steps ends before its
+    validation, and fails.
+    """
+    if (stopper.monitor or "").startswith("val/") and stopper._check_on_train_epoch_end is None:
+        stopper._check_on_train_epoch_end = False
+
+
+def hook_of_callback(error: BaseException) -> tuple[str, L.Callback] | None:
+    """The hook of a callback, and the callback, in which an error was raised; None elsewhere."""
+    place = error.__traceback__
+    while place is not None:
+        if place.tb_frame.f_code.co_name == "_call_callback_hooks":
+            names = place.tb_frame.f_locals
+            return str(names["hook_name"]), names["callback"]
+        place = place.tb_next
+    return None
 
 
 def was_interrupted(trainer: L.Trainer) -> bool:

@@ -36,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "sam": None,
     "sam_adaptive": False,
 }
+MOST = 3.4e38  # of 32 bits
 ONLY_WITH = {
     "onecycle": ("pct_start", "div_factor", "final_div_factor", "cycle_momentum", "base_momentum",
                  "max_momentum"),
@@ -128,8 +129,9 @@ def _check_numbers(options: dict[str, Any]) -> None:
         if value is None and DEFAULTS[key] is None:
             continue
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or value < low or (value == 0 and key in POSITIVE):
+        if not number or not low <= value <= MOST or (value == 0 and key in POSITIVE):
             bound = "> 0" if key in POSITIVE else ">= 0"
+            bound += "" if not number or value < MOST else f" and below {MOST}"
             raise ValueError(f"optimizer.{key} must be a number {bound}, got {value!r}")
         if key in AT_MOST_ONE and value > 1:
             raise ValueError(f"optimizer.{key} must be at most 1, got {value!r}")

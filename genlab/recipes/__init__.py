@@ -21,7 +21,7 @@ from genlab.recipes.doors import (
     recorded,
     trusted_now,
 )
-from genlab.recipes.files import facts, find, header, name_of, parse, root, shipped
+from genlab.recipes.files import facts, find, header, name_of, parse, read, root, shipped
 from genlab.recipes.resolution import (
     COMMAND_LINE,
     TOP_KEYS,
@@ -63,6 +63,7 @@ __all__ = [
     "of_run",
     "parameters",
     "parse",
+    "read",
     "recorded",
     "resolve",
     "root",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from genlab.errors import RecipeError, nearest
+from genlab.errors import RecipeError, first_line, nearest, reason
+from genlab.files import text_of
 from genlab.internals.python_parts import drop_resolver
 from genlab.recipes import plugins
 
+MOST_VALUES = 100_000  # of one recipe, aliases written out
+KEYS = (str, int)  # words, and the epochs of a schedule
 NAME = re.compile(r"[\w./-]+")  # of a recipe, and so of a folder of runs
 
 
@@ -41,15 +45,15 @@ def find(word: str | Path) -> Path:
         RecipeError: there is none.
     """
     path = Path(word)
-    if path.is_dir() and (path / "recipe.yaml").is_file():
+    if os.path.isfile(path / "recipe.yaml"):
         return path / "recipe.yaml"
-    if path.is_file():
+    if os.path.isfile(path):
         return path
     name = str(word).removesuffix(".yaml").removeprefix("recipes/")
     for place in (root(), *plugins.recipe_folders()):
-        if (place / f"{name}.yaml").is_file():
+        if os.path.isfile(place / f"{name}.yaml"):
             return place / f"{name}.yaml"
-    what = f"no recipe {word}" if not path.is_dir() else f"{word} is a folder, not a recipe"
+    what = f"no recipe {word}" if not os.path.isdir(path) else f"{word} is a folder, not a recipe"
     inside = [one for one in shipped() if one.startswith(f"{name.rstrip('/')}/")]
     raise RecipeError(what, hint=nearest("", inside) if inside else nearest(name, shipped()))
 
@@ -97,11 +101,14 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key.value!r} is given twice", key.start_mark
-                )
-            seen.add(key.value)
+            if not isinstance(key, yaml.ScalarNode):
+                what = "a key must be a word, not a list or a mapping"
+            elif key.value in seen:
+                what = f"key {key.value!r} is given twice"
+            else:
+                seen.add(key.value)
+                continue
+            raise yaml.constructor.ConstructorError(None, None, what, key.start_mark)
         return super().construct_mapping(node, deep=deep)
 
 
@@ -124,19 +131,50 @@ def parse(text: str, where: str) -> Any:
         RecipeError: not YAML; says the line.
     """
     try:
-        return yaml.load(text, Loader=_Loader)
+        content = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise RecipeError(f"not YAML: {getattr(error, 'problem', error)}", where + line) from None
+        what = str(getattr(error, "problem", None) or first_line(error))
+        raise RecipeError(f"not YAML: {what}", where + line) from None
+    except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
+        raise RecipeError(f"not YAML: {first_line(error)}", where) from None  # of a tag's own type
+    _check_plain(content, where)
+    return content
+
+
+def _check_plain(content: Any, where: str) -> None:
+    """Refuse what no recipe holds: dates, bytes and sets; odd keys; aliases without end.
+
+    Raises:
+        RecipeError: the first of them.
+    """
+    waiting, seen = [content], 0
+    while waiting:
+        node = waiting.pop()
+        seen += 1
+        if seen > MOST_VALUES:
+            what = f"more than {MOST_VALUES:,} values: aliases in a circle, or of aliases?"
+            raise RecipeError(what, where)
+        if isinstance(node, dict):
+            if odd := [key for key in node if isinstance(key, bool) or not isinstance(key, KEYS)]:
+                raise RecipeError(f"{odd[0]!s} is not a key: put it in quotes", where)
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
+        elif not isinstance(node, str | int | float | None):
+            kind = type(node).__name__
+            raise RecipeError(f"{node!s} is a {kind} in YAML: put it in quotes", where)
 
 
 def read(file: Path) -> dict[str, Any]:
     """A recipe file as a mapping, nothing merged yet."""
     try:
-        content = parse(file.read_text(), str(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"cannot read {file}: {error}") from None
+        content = parse(text_of(file), str(file))
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"cannot read {file}: {error.reason}: it is not UTF-8") from None
+    except OSError as error:
+        raise RecipeError(f"cannot read {file}: {reason(error)}") from None
     if not isinstance(content, dict):
         raise RecipeError("a recipe is a mapping of keys to values", str(file))
     return content

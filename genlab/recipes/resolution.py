@@ -8,6 +8,7 @@ way, last.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ from genlab.recipes.files import find, header, name_of, parse, read, shipped
 from genlab.recipes.switching import carry_over
 
 TOP_KEYS = ("seed_everything", "data", "model", "trainer", "checkpoint", "track")
+SETTINGS = ("trainer", "checkpoint", "track")
+GROUPS = (*PACKAGES, *SETTINGS)
 COMMAND_LINE = "the command line"
 
 
@@ -43,11 +46,12 @@ class Recipe:
     trusted: frozenset[str] | None = None
     loaded: set[str] = field(default_factory=set)
 
-    def origin(self, key: str) -> str:
+    def origin(self, key: object) -> str:
         """The file (or the command line) that set ``key`` or, failing that, its group."""
-        while key and key not in self.origins:
-            key = key.rpartition(".")[0]
-        return self.origins.get(key, self.name)
+        path = str(key)
+        while path and path not in self.origins:
+            path = path.rpartition(".")[0]
+        return self.origins.get(path, self.name)
 
     def arguments(self, group: str) -> dict[str, Any]:
         """The ``init_args`` of ``model`` or ``data``."""
@@ -66,7 +70,7 @@ def _lineage(file: Path, below: tuple[Path, ...] = ()) -> list[tuple[Path, dict[
         return [(file, content)]
     relative = file.parent / str(base)
     try:
-        target = relative if relative.is_file() else find(str(base))
+        target = relative if os.path.isfile(relative) else find(str(base))
     except RecipeError:
         raise RecipeError(f"config: {base} does not exist", str(file)) from None
     return [*_lineage(target, (*below, file)), (file, content)]
@@ -110,9 +114,11 @@ def merge(base: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
     """
     merged = dict(base)
     for key, value in child.items():
-        if key.endswith("+"):
+        if isinstance(key, str) and key.endswith("+"):
             plain, more = key[:-1], value if isinstance(value, list) else [value]
-            merged[plain] = [*(merged.get(plain) or []), *more]
+            if not isinstance(old := merged.get(plain), list | None):
+                raise RecipeError(f"{key} appends to a list, and {plain} is {old!r}")
+            merged[plain] = [*(old or []), *more]
         elif isinstance(value, dict) and isinstance(old := merged.get(key), dict):
             other = "class_path" in value and value["class_path"] != old.get("class_path")
             kept = {k: v for k, v in old.items() if k != "init_args"} if other else old
@@ -146,7 +152,7 @@ def resolve(words: Iterable[str | Path], overrides: Iterable[str] = ()) -> Recip
     for word, file in zip(words, files, strict=True):
         for source, content in _lineage(file):
             layers.setdefault(str(source), content)
-            if Path(word).is_dir():
+            if os.path.isdir(word):
                 doors.check(content, trust.of(Path(word)))
     recipe = Recipe(name_of(files[0]), header(files[0].read_text()), {})
     for where, content in layers.items():
@@ -166,6 +172,8 @@ def _hand_to_optimizer(recipe: Recipe) -> None:
     arguments, valid = model.get("init_args"), parameters("model", str(model.get("class_path")))
     if not arguments or not valid or "optimizer" not in valid:
         return
+    if not isinstance(arguments.get("optimizer"), dict | None):
+        return  # its class refuses it
     for name in {"lr", "weight_decay"} & (arguments.keys() - valid):
         value = arguments.pop(name)
         arguments["optimizer"] = (arguments.get("optimizer") or {}) | {name: value}
@@ -176,13 +184,29 @@ def _hand_to_optimizer(recipe: Recipe) -> None:
 def lay(recipe: Recipe, content: dict[str, Any], where: str) -> None:
     """Merge one file's or word's content over what is there, and remember who set what."""
     try:
+        _check_groups(content)
         long = {k: _grouped(k, v) if k in PACKAGES else v for k, v in content.items()}
+        merged = merge(recipe.config, long)
     except RecipeError as error:
         what, _, hint = str(error).partition("\n")
         raise RecipeError(what, where, hint) from None
     _note_outdated(recipe, long, where)
-    recipe.config = merge(recipe.config, long)
+    recipe.config = merged
     recipe.origins.update({key.replace("+", ""): where for key in _leaves(long)})
+
+
+def _check_groups(content: dict[str, Any]) -> None:
+    """Refuse a group of settings that is none.
+
+    Raises:
+        RecipeError: it is empty, a value, or appended to.
+    """
+    for key, value in content.items():
+        group = str(key).rstrip("+")
+        if group in GROUPS and group != key:
+            raise RecipeError(f"{key} appends to a list, and {group} is a mapping: write {group}")
+        if key in SETTINGS and not isinstance(value, dict):
+            raise RecipeError(f"{key} must be a mapping of settings, not {value!r}")
 
 
 def _note_outdated(recipe: Recipe, long: dict[str, Any], where: str) -> None:
@@ -190,10 +214,15 @@ def _note_outdated(recipe: Recipe, long: dict[str, Any], where: str) -> None:
     old = (recipe.config.get("model") or {}).get("init_args") or {}
     new = (long.get("model") or {}).get("init_args") or {}
     if new.get("encoder") is not None and old.get("encoder") not in (None, new["encoder"]):
-        given = old.get("encoder_kwargs") or {}
+        given = _mapping(old.get("encoder_kwargs"))
         path = "model.init_args.encoder_kwargs"
         recipe.outdated |= {key for key in given if recipe.origin(f"{path}.{key}") != where}
-    recipe.outdated -= (new.get("encoder_kwargs") or {}).keys()
+    recipe.outdated -= _mapping(new.get("encoder_kwargs")).keys()
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """A mapping as it is; for anything else, which its class will refuse, an empty one."""
+    return value if isinstance(value, dict) else {}
 
 
 def expand_callbacks(recipe: Recipe) -> None:

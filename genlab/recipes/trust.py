@@ -28,7 +28,7 @@ def of(path: str | Path) -> frozenset[str]:
         path: run directory, or a file in its ``checkpoints``.
     """
     run = Path(path)
-    run = run.absolute().parent.parent if run.is_file() else run
+    run = run.absolute().parent.parent if os.path.isfile(run) else run
     try:
         kept = json.loads((run / FILE).read_text(encoding="utf-8"))
         names, given = [str(name) for name in kept["names"]], str(kept["signature"])

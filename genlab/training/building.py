@@ -41,6 +41,7 @@ from genlab.training.refusals import GROUPS, check_groups, place, place_of
 from genlab.training.tracking.settings import Tracking
 
 FROM_DATA = ("channels", "num_classes", "image_size")  # filled in where the recipe is silent
+DEMOS = "lightning.pytorch.demos."
 BASES: dict[str, type] = {  # of the classes that a trainer's settings name
     "callbacks": L.Callback,
     "profiler": Profiler,
@@ -48,6 +49,7 @@ BASES: dict[str, type] = {  # of the classes that a trainer's settings name
     "accelerator": Accelerator,
     "plugins": object,
 }
+REFUSED = (ValueError, TypeError, RuntimeError, ImportError, MemoryError, MisconfigurationException)
 Kind = TypeVar("Kind", L.LightningModule, L.LightningDataModule)
 
 
@@ -125,7 +127,10 @@ def _load_named(recipe: Recipe) -> None:
 def _class_of(group: str, root: type[Kind], recipe: Recipe) -> type[Kind]:
     """The class that a recipe names for its model or its data."""
     try:
-        return load_class(str(recipe.config[group]["class_path"]), root)
+        found = load_class(str(recipe.config[group]["class_path"]), root)
+        if found.__module__.startswith(DEMOS):
+            raise RecipeError(f"{found.__name__} is a demo of Lightning's, without images")
+        return found
     except RecipeError as error:
         if "\n" in str(error):  # it says a place or a way out already
             raise
@@ -171,6 +176,8 @@ def _trainer(
     many_cpus = trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu"
     if many_cpus and given.get("sync_batchnorm"):
         raise ValueError("trainer.sync_batchnorm requires GPUs: set it to false on CPUs")
+    for stopper in trainer.early_stopping_callbacks:
+        lightning_parts.stop_after_validations(stopper)
     watching: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     watching.append(SafeRequeue(checkpoints))  # last: others have seen the batch
     lean(trainer)
@@ -192,7 +199,7 @@ def _refusals(recipe: Recipe, kind: type) -> Iterator[None]:
         raise
     except CheckpointError as error:
         raise RecipeError(str(error)) from None
-    except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
+    except REFUSED as error:
         at = traceback.extract_tb(error.__traceback__)[-1].filename
         foreign = not kind.__module__.startswith("genlab.") and at == inspect.getsourcefile(kind)
         if foreign and isinstance(error, TypeError | RuntimeError):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import genlab
 from genlab import process, runs
 from genlab.cluster import slurm
-from genlab.errors import RecipeError, fault_of, told
+from genlab.errors import RecipeError, fault_of, first_line, told
 from genlab.internals import lightning_parts
 from genlab.recipes import Recipe
 
@@ -65,11 +65,19 @@ def early_refusals(lab: Lab, run: Path, new: bool) -> Iterator[None]:
     from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
     from genlab.data.errors import BrokenDataError
+    from genlab.training.refusals import place
 
     try:
         yield
-    except (ValueError, RuntimeError, OSError, MisconfigurationException) as error:
+    except Exception as error:
         if fault_of(error) is not None or not run.is_dir():  # see `faults`
+            raise
+        if (unfit := _unfit(error)) is not None:
+            if new and process.is_first():
+                runs.remove(run)
+            where = place(lab.recipe, "trainer", "callbacks")
+            raise RecipeError(f"{unfit} cannot be used here: {first_line(error)}", where) from error
+        if not isinstance(error, ValueError | RuntimeError | OSError | MisconfigurationException):
             raise
         late = lab.checkpoints.newest is not None
         if late and isinstance(error, OSError | BrokenDataError):
@@ -88,6 +96,16 @@ def early_refusals(lab: Lab, run: Path, new: bool) -> Iterator[None]:
             print(f"stopped; go on with: {_resume(run)}", file=sys.stderr)
             raise EarlyEnd("stopped", INTERRUPTED) from None
         raise
+
+
+def _unfit(error: Exception) -> str | None:
+    """The callback of genlab's or Lightning's that does not suit the method: it cannot begin."""
+    found = lightning_parts.hook_of_callback(error)
+    if found is None or found[0] not in ("setup", "on_fit_start", "on_train_start"):
+        return None
+    kind = type(found[1])
+    named = kind.__module__.startswith(("genlab.callbacks.", "lightning.pytorch.callbacks."))
+    return kind.__name__ if named and not isinstance(error, ValueError) else None
 
 
 def _lines(error: Exception) -> list[str]:

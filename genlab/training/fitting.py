@@ -97,7 +97,7 @@ def _open(
     if resume is not None and files:
         raise RecipeError(f"--resume continues {resume} with its own recipe, not with {files[0]}")
     run = runs.find(resume).absolute() if resume is not None else None
-    if run and Path(str(resume)).is_file():
+    if run and os.path.isfile(str(resume)):
         raise RecipeError(f"--resume takes a run, not a file: genlab fit --resume {run}")
     recipe = recipes.of_run(run, overrides) if run else recipes.resolve(files, overrides)
     recipes.check_keys(recipe)

@@ -61,6 +61,7 @@ def parse(kind: type, group: str, given: dict[str, Any], recipe: Recipe) -> Argu
         if key not in valid:
             what = f"{kind.__name__} has no argument {key}"
             raise RecipeError(what, place(recipe, group, key), nearest(key, valid))
+    _check_nulls(kind, group, given, recipe)
     if recipe.trusted is not None:
         _check_functions(kind, given, recipe.trusted)
     try:
@@ -70,6 +71,23 @@ def parse(kind: type, group: str, given: dict[str, Any], recipe: Recipe) -> Argu
     found = plain(parsed.get(group) or {})  # a constructor may have no arguments
     check(found, recipe.trusted)  # again: parsing turns strings into mappings
     return Arguments(group, found, parser, parsed)
+
+
+def _check_nulls(kind: type, group: str, given: dict[str, Any], recipe: Recipe) -> None:
+    """Refuse null for an argument that takes none; jsonargparse lets it pass."""
+    known, hints = parameters(kind), _hints(kind)
+    for key in (key for key, value in given.items() if value is None and key in hints):
+        optional = key not in known or known[key].default is None
+        if not optional and not _takes_null(hints[key]):
+            takes = _spelled(hints[key])
+            raise RecipeError(f"{group}.{key} must be {takes}, not null", place(recipe, group, key))
+
+
+def _takes_null(annotation: Any) -> bool:
+    """True if None, or anything, is of a type."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return any(_takes_null(part) for part in typing.get_args(annotation))
+    return annotation in (types.NoneType, None, Any, object)
 
 
 def _check_functions(kind: type, given: dict[str, Any], trusted: frozenset[str]) -> None:

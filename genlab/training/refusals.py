@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from typing import Any
 
 import lightning as L
 from lightning.pytorch import callbacks as lightning_callbacks
 
+from genlab import process
+from genlab.cluster import launch
 from genlab.errors import RecipeError, nearest
 from genlab.recipes import Recipe, classes
 from genlab.training.engine.checkpointing import Checkpoints
 from genlab.training.tracking.settings import Tracking
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "32", "16", "bf16")
+AT_LEAST_ONE = ("log_every_n_steps", "val_check_interval", "check_val_every_n_epoch",
+                "accumulate_grad_batches", "limit_train_batches", "num_nodes")  # fmt: skip
+NULLS = (
+    "log_every_n_steps",
+    "val_check_interval",
+    "check_val_every_n_epoch",
+    "limit_train_batches",
+)
+UNITS = ("weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds")
+MOST_DEVICES = 64  # for a core of this machine
 GROUPS = {"trainer": L.Trainer, "checkpoint": Checkpoints, "track": Tracking}
 
 
@@ -55,12 +68,47 @@ def _check_trainer(recipe: Recipe, trainer: dict[str, Any]) -> None:
         what = f"trainer.precision {precision}: weights stay float32 here"
         hint = nearest(str(precision), PRECISIONS[:3])
         raise RecipeError(what, place(recipe, "trainer", "precision"), hint)
+    _check_numbers(recipe, trainer)
     known = set(classes("callbacks")) | set(lightning_callbacks.__all__)
-    for item in trainer.get("callbacks") or []:
-        name = str(item.get("class_path") if isinstance(item, dict) else item)
+    listed = trainer.get("callbacks") or []
+    for item in listed if isinstance(listed, list) else [listed]:
+        name = item.get("class_path") if isinstance(item, dict) else item
+        if not isinstance(name, str):
+            what = f"trainer.callbacks holds {name!r}, which is not the name of a class"
+            raise RecipeError(what, place(recipe, "trainer", "callbacks"))
         if "." not in name and name not in known:
             hint = nearest(name, known)
             raise RecipeError(f"no callback {name}", place(recipe, "trainer", "callbacks"), hint)
+
+
+def _check_numbers(recipe: Recipe, trainer: dict[str, Any]) -> None:
+    """Refuse numbers with which Lightning divides by zero, trains nothing or never begins."""
+    for key in AT_LEAST_ONE:
+        if key in trainer and (trainer[key] == 0 or (trainer[key] is None and key not in NULLS)):
+            what = f"trainer.{key} must be above 0, not {trainer[key]!r}"
+            raise RecipeError(what, place(recipe, "trainer", key))
+    if trainer.get("barebones"):
+        what = "trainer.barebones trains without checkpoints and figures"
+        raise RecipeError(what, place(recipe, "trainer", "barebones"))
+    limit = trainer.get("max_time")
+    for key in limit if isinstance(limit, dict) else ():
+        if key not in UNITS:
+            where, hint = place(recipe, "trainer", "max_time"), nearest(key, UNITS)
+            raise RecipeError(f"trainer.max_time has no unit {key}", where, hint)
+    devices, most = trainer.get("devices"), MOST_DEVICES * (os.cpu_count() or 1)
+    if str(devices).isdecimal() and int(str(devices)) > most:
+        what = f"trainer.devices {devices} is more than this machine has"
+        raise RecipeError(what, place(recipe, "trainer", "devices"))
+    nodes = trainer.get("num_nodes", 1)
+    if isinstance(nodes, int) and nodes > 1 and not _has_peers():
+        what = f"trainer.num_nodes {nodes}: no other node has been started, this one would wait"
+        hint = "genlab submit, srun or torchrun starts them all"
+        raise RecipeError(what, place(recipe, "trainer", "num_nodes"), hint)
+
+
+def _has_peers() -> bool:
+    """True if another program starts the processes of all nodes."""
+    return launch.torchrun() or process.in_job() or "MASTER_ADDR" in os.environ
 
 
 def place_of(message: str, recipe: Recipe) -> str:

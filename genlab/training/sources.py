@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def pin(recipe: Recipe) -> None:
 def _definite(source: str) -> str:
     """A run or its name -> its checkpoint's path; a file or folder -> its path; the rest as is."""
     path = Path(source).expanduser()
-    if path.is_file() or (path.is_dir() and not runs.is_run(path)):
+    if os.path.isfile(path) or (os.path.isdir(path) and not runs.is_run(path)):
         return str(path.absolute())
     if ":" in source or source == "timm":  # an address
         return source

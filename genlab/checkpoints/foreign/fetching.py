@@ -52,9 +52,9 @@ def fetch(source: str | Path) -> Fetched:
     """
     text = str(source)
     path = Path(text).expanduser()
-    if path.is_dir() and not runs.is_run(path):
+    if os.path.isdir(path) and not runs.is_run(path):
         return _in_folder(path)
-    if path.is_file():
+    if os.path.isfile(path):
         return Fetched(path, _config_beside(path))
     kind, _, rest = text.partition(":")
     if kind == "hf-hub":
