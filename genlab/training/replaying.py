@@ -105,7 +105,7 @@ class Rehearsal(FiniteGuard):
     def __init__(self, method: L.LightningModule, facts: dict[str, Any]) -> None:
         super().__init__(late=False)
         self.facts, self.found = facts, Replay()
-        self.watch = FirstTensor(method)
+        self.watch = FirstTensor(method, facts.get("odd", ()))
 
     @property
     def state_key(self) -> str:

@@ -282,13 +282,19 @@ class FiniteGuard(L.Callback):
         """
         assert self._trainer is not None
         assert self._method is not None
-        failure.first = self._wrong(self._method)
+        wrong = self._wrong(self._method)
+        failure.first = f"{wrong}: weights" if wrong else ""
         every: list[Failure] = distributed.gather_objects(failure)
         rank = min(range(len(every)), key=lambda i: (every[i].what != "loss", not every[i].first))
         of_first, of_first.rank = every[rank], rank
         self._writing = True
         try:
-            capture.write(self._trainer, of_first.at, of_first.facts(every), not failure.first)
+            capture.write(
+                self._trainer,
+                of_first.at,
+                of_first.facts(every) | {"odd": sorted(self._odd)},
+                not wrong,
+            )
         finally:
             self._writing = False
         raise NotFiniteError(of_first)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -19,19 +19,21 @@ class FirstTensor:
 
     Args:
         method: module whose parts are watched while this is open as a context.
+        odd: names of buffers that are meant not to be finite, as masks are.
 
     Attributes:
         name: ``MODULE: KIND`` of the first tensor that is not finite; empty for none.
         looks: number of looks until then; the same on every rank for the same place.
     """
 
-    def __init__(self, method: nn.Module) -> None:
-        self.method, self.name, self.looks = method, "", 0
+    def __init__(self, method: nn.Module, odd: Collection[str] = ()) -> None:
+        self.method, self.odd, self.name, self.looks = method, odd, "", 0
         self._hooks = ExitStack()
 
     def __enter__(self) -> FirstTensor:
         for name, tensor in (*self.method.named_parameters(), *self.method.named_buffers()):
-            self.see(f"{name}: weights", tensor)
+            if name not in self.odd:
+                self.see(f"{name}: weights", tensor)
         for name, part in self.method.named_modules():
             where = f"{name} ({type(part).__name__})" if name else type(part).__name__
             for hook in (

@@ -23,6 +23,7 @@ from genlab.training.building import Lab, build
 from genlab.training.endings import EarlyEnd
 from genlab.training.engine.failure import NotFiniteError
 from genlab.training.engine.finite import FiniteGuard
+from genlab.training.engine.first_tensor import FirstTensor
 from genlab.training.replaying import replay, reproduced
 from tests.training.engine.poison import HERE
 
@@ -274,6 +275,13 @@ def test_weights_that_overflow_are_never_written() -> None:
         made.trainer.fit(made.model, datamodule=made.data)
     last = read(Path("x/checkpoints/last.ckpt"))
     assert last["global_step"] == 3
+    facts = json.loads(Path("x/nonfinite/step.json").read_text())
+    name = next(name for name, _ in made.model.named_parameters())
+    assert facts["first"] == f"{name}: weights"
+    with FirstTensor(made.model) as watch:
+        assert watch.name == facts["first"]
+    with FirstTensor(made.model, odd=[name]) as watch:
+        assert watch.name == ""
     assert finite(Path("x/checkpoints/last.ckpt"))
 
 
