@@ -55,7 +55,8 @@ class Film(L.Callback):
         self._step = -1
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._shoot(trainer, pl_module)
+        if trainer.global_step % self.every_n_steps == 0:  # where a run goes on is no frame
+            self._shoot(trainer, pl_module)
 
     def on_train_batch_end(
         self,
