@@ -17,7 +17,10 @@ from genlab.training.building import build
 from genlab.training.engine.finite import FiniteGuard
 from genlab.training.engine.memory import keep_freed_memory
 
-pytestmark = pytest.mark.benchmarks
+pytestmark = [
+    pytest.mark.benchmarks,
+    pytest.mark.filterwarnings("ignore:.*checksums are not"),  # of a sample of CIFAR-10
+]
 PAIRS = 10  # of blocks; one more goes before
 HOOKS = ("on_before_backward", "on_train_batch_end")
 
