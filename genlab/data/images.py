@@ -274,8 +274,8 @@ class Images(HasClasses, L.LightningDataModule):
         """Make a batch ready on the device: resize, augment or binarise, [0, 1]; then the views.
 
         Args:
-            batch: ``image`` (B, C, H, W) uint8, or done already; or its ``crops``; or ``labeled``
-                and ``unlabeled``.
+            batch: ``image`` (B, C, H, W) uint8, or float in [0, 1]; or its ``crops``; or
+                ``labeled`` and ``unlabeled``.
             dataloader_idx: Lightning's argument; all loaders are alike.
 
         Returns:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from genlab.augment import binarize
 from genlab.data.errors import BrokenDataError
-from genlab.data.loader import Batch, Draws
+from genlab.data.loader import Batch
 
 CHUNK = 4096
 
@@ -35,7 +35,7 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.images)
 
-    def read(self, batches: Iterable[Tensor], draws: Draws | None = None) -> Iterator[Batch]:
+    def read(self, batches: Iterable[Tensor]) -> Iterator[Batch]:
         """For each tensor of rows, the batch ``image label index``, where rows may be ``index``."""
         for rows in batches:
             yield {

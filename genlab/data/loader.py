@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -45,14 +45,26 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, batches: Iterable[Tensor], draws: Draws | None = None) -> Iterator[Batch]:
+    def read(self, batches: Iterable[Tensor]) -> Iterator[Batch]:
         """For each tensor of rows, the batch ``image label index``.
 
-        The rows are the batch's to keep: a whole set gives them as its ``index``. Sources that cut
-        random parts out of larger images give ``crops``, a list, in place of ``image``; in
-        evaluation there are no ``draws``.
+        The rows are the batch's to keep: a whole set gives them as its ``index``.
         """
         ...
+
+
+@runtime_checkable
+class CutsOut(Protocol):
+    """Sources that cut random parts out of larger images in training."""
+
+    def read_cut(self, batches: Iterable[Any], draws: Draws) -> Iterator[Batch]:
+        """As `Source.read`, with ``crops``, a list, in place of ``image``."""
+        ...
+
+
+def read(source: Any, batches: Iterable[Any], draws: Draws) -> Iterator[Batch]:
+    """Training batches of a source, with random parts if it cuts them itself."""
+    return source.read_cut(batches, draws) if isinstance(source, CutsOut) else source.read(batches)
 
 
 def default_seed() -> int:
@@ -120,7 +132,7 @@ class Resumable:
         rest = self.batches(epoch)[start:]
         seeds = (batch_seed(self.seed, epoch, position) for position in count(start))
         draws = Draws(seeds, self.rank, self.world)
-        for position, batch in enumerate(self.source.read(rest, draws), start):
+        for position, batch in enumerate(read(self.source, rest, draws), start):
             self._at = (epoch, position + 1)
             batch["seed"] = batch_seed(self.seed, epoch, position)
             yield batch

@@ -67,7 +67,7 @@ def finished(batch: Batch, finish: Finish, views: augment.Views | None) -> Batch
     """A batch of bytes as a step takes it: ``image`` in [0, 1], or several ``views`` of it.
 
     Args:
-        batch: ``image`` (B, C, H, W) uint8, or done already; or ``crops``, one a view.
+        batch: ``image`` (B, C, H, W), uint8 or float in [0, 1]; or ``crops``, one a view.
         finish: the rest of the way.
         views: random views of training images; None for none.
     """
@@ -78,8 +78,6 @@ def finished(batch: Batch, finish: Finish, views: augment.Views | None) -> Batch
         if views is None:
             return batch | {"image": finish(crops[0], seed, cut=True)}
         return batch | {"views": views([unit(crop) for crop in crops], batch["seed"])}
-    if batch["image"].dtype != torch.uint8:
-        return batch
     batch = {**batch, "image": finish(batch["image"], seed)}
     if views is not None and seed is not None:
         batch["views"] = views(batch["image"], seed)

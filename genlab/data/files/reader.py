@@ -129,11 +129,20 @@ class Files:
             broken[candidate] = found
         raise BrokenDataError(f"none of {len(self)} images can be read; first: {self.name(0)}")
 
-    def read(self, batches: Iterable[Tensor], draws: Draws | None = None) -> Iterator[Batch]:
-        """For each tensor of rows, the batch ``image label index``, or ``crops label index``."""
-        cut = draws is not None and draws.part in self.cuts
+    def read(self, batches: Iterable[Tensor]) -> Iterator[Batch]:
+        """For each tensor of rows, the batch ``image label index``."""
+        return self._read((Wanted(rows.tolist()) for rows in batches), cut=False)
+
+    def read_cut(self, batches: Iterable[Tensor], draws: Draws) -> Iterator[Batch]:
+        """Training batches: ``crops label index``, or as `read` where no random part is wanted."""
+        place = draws.rank, draws.world, draws.part
+        pairs = zip(batches, draws.seeds, strict=False)  # the seeds never end
+        wanted = (Wanted(rows.tolist(), seed, *place) for rows, seed in pairs)
+        return self._read(wanted, cut=draws.part in self.cuts)
+
+    def _read(self, wanted: Iterable[Wanted], cut: bool) -> Iterator[Batch]:
         try:
-            for parts, filled in make(self, _wanted(batches, draws), self.workers):
+            for parts, filled in make(self, wanted, self.workers):
                 self._report(filled.broken)
                 rows = torch.tensor(filled.rows)
                 crops = [part.permute(0, 3, 1, 2) for part in parts] if cut else []
@@ -171,11 +180,3 @@ class Files:
         if not kept:
             raise BrokenDataError(f"none of {len(self)} images can be read; first: {reasons[0]}")
         return Pictures(images[: len(kept)], self.labels[kept], self.index[kept]), reasons
-
-
-def _wanted(batches: Iterable[Tensor], draws: Draws | None) -> Iterator[Wanted]:
-    if draws is None:
-        yield from (Wanted(rows.tolist()) for rows in batches)
-        return
-    for rows, seed in zip(batches, draws.seeds, strict=False):  # the seeds never end
-        yield Wanted(rows.tolist(), seed, draws.rank, draws.world, draws.part)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genlab.data.loader import Batch, Draws, Resumable, Source, batch_seed
+from genlab.data.loader import Batch, Draws, Resumable, Source, batch_seed, read
 
 LABELED, UNLABELED = 0, 1  # streams of one seed
 
@@ -50,23 +50,15 @@ class Both:
     def __init__(self, source: Source) -> None:
         self.source = source
 
-    def read(
-        self, pairs: Sequence[tuple[Tensor, Tensor]], draws: Draws | None = None
-    ) -> Iterator[Batch]:
+    def read_cut(self, pairs: Sequence[tuple[Tensor, Tensor]], draws: Draws) -> Iterator[Batch]:
         """For each pair of rows ``labeled`` and ``unlabeled``, each ``image label index``."""
-        first, second = _for_both(draws)
-        labeled = self.source.read((pair[LABELED] for pair in pairs), first)
-        unlabeled = self.source.read((pair[UNLABELED] for pair in pairs), second)
-        for one, other in zip(labeled, unlabeled, strict=True):
-            yield {"labeled": one, "unlabeled": other}
-
-
-def _for_both(draws: Draws | None) -> tuple[Draws | None, Draws | None]:
-    """The draws of a batch's two parts."""
-    if draws is None:
-        return None, None
-    one, other = tee(draws.seeds)
-    return replace(draws, seeds=one, part="labeled"), replace(draws, seeds=other, part="unlabeled")
+        one, other = tee(draws.seeds)
+        first = replace(draws, seeds=one, part="labeled")
+        second = replace(draws, seeds=other, part="unlabeled")
+        labeled = read(self.source, (pair[LABELED] for pair in pairs), first)
+        unlabeled = read(self.source, (pair[UNLABELED] for pair in pairs), second)
+        for one_part, other_part in zip(labeled, unlabeled, strict=True):
+            yield {"labeled": one_part, "unlabeled": other_part}
 
 
 class SemiLoader(Resumable):
