@@ -1,0 +1,129 @@
+"""Arrays: any layout, depth and number of channels become images in [0, 1]."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from genlab.data import Arrays, BrokenDataError, MissingDataError
+
+RNG = np.random.default_rng(0)
+LEVELS = RNG.integers(0, 256, (40, 3, 6, 6), dtype=np.uint8)
+SPLITS: tuple[Any, ...] = ("train", "val", "test")
+LABELS = np.arange(40) % 4
+
+
+def saved(folder: Path, images: Any = LEVELS, labels: Any = LABELS, name: str = "x.npz") -> str:
+    file = folder / name
+    if file.suffix == ".npz":
+        np.savez(file, images=images, **({} if labels is None else {"labels": labels}))
+    else:
+        np.save(file, images)
+        if labels is not None:
+            np.save(folder / "labels.npy", labels)
+    return str(file)
+
+
+def every(data: Arrays) -> torch.Tensor:
+    """All images in their order, as a step gets them."""
+    found = [batch for split in SPLITS for batch in data.batches(split)]
+    image = torch.cat([batch["image"] for batch in found])
+    return image[torch.cat([batch["index"] for batch in found]).argsort()]
+
+
+def data_of(file: str, **kwargs: Any) -> Arrays:
+    return Arrays(file, **({"batch_size": 1, "val_size": 4, "test_size": 4} | kwargs))
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        (LEVELS, LEVELS / 255),
+        (LEVELS.transpose(0, 2, 3, 1), LEVELS / 255),
+        (LEVELS[:, 0], LEVELS[:, :1] / 255),
+        (LEVELS.astype(np.uint16) * 257, LEVELS / 255),
+        (LEVELS.astype(np.float64) / 255, LEVELS / 255),
+        (LEVELS.astype(np.float32)[:, :1] / 255, LEVELS[:, :1] / 255),
+        (np.repeat(LEVELS, 4, 1).transpose(0, 2, 3, 1), np.repeat(LEVELS, 4, 1) / 255),
+    ],
+    ids=["bytes", "last", "grey", "16 bits", "doubles", "one channel", "12 channels"],
+)
+def test_what_is_stored_is_what_a_step_gets(tmp_path: Path, stored: Any, expected: Any) -> None:
+    for name in ("x.npz", "x.npy"):
+        file = saved(tmp_path, stored, name=name)
+        data = data_of(file, labels=None if name == "x.npz" else str(tmp_path / "labels.npy"))
+        assert (data.channels, data.image_size, data.num_classes) == (expected.shape[1], 6, 4)
+        torch.testing.assert_close(every(data), torch.from_numpy(expected).float())
+        assert next(data.batches("train"))["label"].item() in range(4)
+
+
+def test_a_span_of_floats(tmp_path: Path) -> None:
+    file = saved(tmp_path, LEVELS / 127.5 - 1)
+    with pytest.raises(BrokenDataError, match=r"floats are in -1 \.\.\. 1, not in 0 \.\.\. 1"):
+        data_of(file).setup()
+    found = every(data_of(file, span=(-1.0, 1.0)))
+    torch.testing.assert_close(found, torch.from_numpy(LEVELS / 255).float())
+
+
+@pytest.mark.parametrize("stored", [LEVELS, LEVELS / 255], ids=["bytes", "floats"])
+def test_views_and_augmentation_are_drawn_once(tmp_path: Path, stored: Any) -> None:
+    """Floats go the way of bytes: the same views of the same values."""
+    options: dict[str, Any] = {"batch_size": 8, "views": "simclr_cifar", "seed": 1}
+    one = next(data_of(saved(tmp_path), **options).batches("train"))
+    two = next(data_of(saved(tmp_path, stored), **options).batches("train"))
+    for a, b in zip(one["views"], two["views"], strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
+
+
+def test_a_test_file_and_unknown_labels(tmp_path: Path) -> None:
+    known = LABELS.copy()
+    known[:5] = -1
+    (tmp_path / "test").mkdir()
+    test = saved(tmp_path / "test", LEVELS[:7], LABELS[:7])
+    data = data_of(saved(tmp_path, labels=known), test_images=test, val_size=0.2)
+    data.setup()
+    assert {name: len(rows) for name, rows in data.splits().items()} == {
+        "train": 33, "val": 7, "test": 7
+    }  # fmt: skip
+    assert sum(data.class_counts) == 35 - 7
+
+
+def test_without_labels(tmp_path: Path) -> None:
+    data = data_of(saved(tmp_path, labels=None))
+    assert data.num_classes == 0
+    assert next(data.batches("train"))["label"].item() == -1
+
+
+WRONG: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
+    "not square": (LEVELS[:, :, :5], LABELS, {"layout": "NCHW"}, "must be square"),
+    "40 channels": (np.zeros((4, 40, 6, 6)), LABELS[:4], {"layout": "NCHW"}, "1 to 32 channels"),
+    "whole numbers": (LEVELS.astype(np.int64), LABELS, {}, "int64, not uint8, uint16 or float"),
+    "in doubt": (LEVELS[:, :3, :3, :3], LABELS, {}, "either NHWC or NCHW: set data.layout"),
+    "flat": (LEVELS.reshape(40, -1), LABELS, {}, "not images"),
+    "nan": (np.full((40, 6, 6), np.nan), LABELS, {}, "floats are in nan"),
+    "labels": (LEVELS, LABELS[:7], {}, "7 labels for 40 images"),
+    "float labels": (LEVELS, LABELS / 2, {}, "labels are float64"),
+    "key": (LEVELS, LABELS, {"key": "image"}, "no array 'image'.*did you mean images"),
+    "objects": (np.array([{}] * 4, dtype=object), LABELS[:4], {}, "Object arrays cannot be loaded"),
+    "layout": (LEVELS, LABELS, {"layout": "NHW"}, "is not NHW"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_said(tmp_path: Path, case: str) -> None:
+    images, labels, options, message = WRONG[case]
+    with pytest.raises(BrokenDataError, match=message):
+        data_of(saved(tmp_path, images, labels), **options).setup()
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match="no file"):
+        data_of(str(tmp_path / "none.npy"))
+    for name in ("x.npy", "x.npz"):
+        (tmp_path / name).write_bytes(b"text")
+        with pytest.raises(BrokenDataError, match="is not a NumPy file"):
+            data_of(str(tmp_path / name))
