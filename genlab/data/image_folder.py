@@ -33,6 +33,9 @@ class ImageFolder(EncodedImages):
         order: ``global``: any order of all training images, each read by itself: memory and local
             disks; ``shards``: shards are read from end to end, for network disks; see
             `shards.shard_order`. Both shuffle anew in every epoch.
+        rescan: True to walk the folder anew. Else the list of a large one is kept in the user's
+            cache and used again while the folders' times and counts, and the sizes of 1,000 files,
+            are what they were.
         window: number of images from which the next one is drawn, with ``shards``.
         **kwargs: arguments of `EncodedImages`.
 
@@ -49,10 +52,11 @@ class ImageFolder(EncodedImages):
         unlabeled_root: str | None = None,
         order: Literal["global", "shards"] = "global",
         window: int = 16384,
+        rescan: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(root, image_size, channels, **kwargs)
-        self.unlabeled, self.unlabeled_root = unlabeled, unlabeled_root
+        self.unlabeled, self.unlabeled_root, self.rescan = unlabeled, unlabeled_root, rescan
         self.block = 1  # bytes that are fetched at once
         if order not in ("global", "shards"):
             raise ValueError(f"unknown order {order!r}; choose from global, shards")
@@ -66,10 +70,10 @@ class ImageFolder(EncodedImages):
             return self._packed(root)
         if self.block > 1:
             raise ValueError(f"order 'shards' requires shards: genlab pack {root} SHARDS")
-        classes, parts = scan(root, self.unlabeled)
+        classes, parts = scan(root, self.unlabeled, self.rescan)
         if self.unlabeled_root is not None:
             place = Path(self.unlabeled_root).expanduser()
-            more = scan(Path(os.path.abspath(place)), unlabeled=True)[1]["train"]
+            more = scan(Path(os.path.abspath(place)), True, self.rescan)[1]["train"]
             parts["train"] = parts["train"].plus(more)
         return classes, parts
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from genlab.data.encoded_images import EncodedImages
 from genlab.data.errors import BrokenDataError
+from genlab.data.files.file_names import FileNames
 from genlab.data.files.folder_scan import PARTS, Listing
 from genlab.data.files.table import Row, read_table
 from genlab.errors import nearest
@@ -94,7 +95,7 @@ class ImageTable(EncodedImages):
                     f"{nearest(name, classes)}"
                 )
         labels = np.array([number.get(name, -1) for _, name in found], dtype=np.int64)
-        return Listing([path for path, _ in found], labels)
+        return Listing(FileNames.of(path for path, _ in found), labels)
 
 
 def _sorted(names: set[str]) -> list[str]:

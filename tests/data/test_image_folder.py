@@ -237,3 +237,11 @@ def test_grey_pictures_can_be_binarised(tmp_path: Path) -> None:
     batch = data.to_device(next(iter(data.train_dataloader())))
     assert batch["image"].shape == (4, 1, 8, 8)
     assert set(batch["image"].unique().tolist()) <= {0.0, 1.0}
+
+
+def test_an_image_that_has_changed_since_it_was_listed_is_told(tmp_path: Path) -> None:
+    data = folder(classes(tmp_path), in_memory=False, val_size=0, test_size=0)
+    data.setup()
+    picture(tmp_path / "cat" / "03.png", (40, 40))
+    with pytest.warns(UserWarning, match=r"1 images so far have changed .*03\.png: \d+ bytes, now"):
+        list(data.train_dataloader())

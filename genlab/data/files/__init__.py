@@ -1,6 +1,7 @@
 """Images in files.
 
-`folder_scan` finds classes and parts, `folder_index` keeps a folder's list, `table` reads others.
+`folder_scan` finds classes and parts, `folder_walk` walks a folder, `folder_index` keeps its list,
+`table` reads others, `file_names` are paths in little memory.
 `reader` reads batches, made by `workers`: whole images by `decoding`, random crops by `cuts` out of
 the `encoded` original.
 `download` fetches data sets, `cifar` reads CIFAR's pickles by a restricted unpickler.

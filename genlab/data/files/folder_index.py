@@ -7,70 +7,128 @@ import hashlib
 import json
 import os
 import time
-import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
+from typing import Any
 
-from PIL import Image
+import numpy as np
 
-from genlab import process
+from genlab.data.files.file_names import FileNames, Numbers
+from genlab.data.files.folder_walk import THREADS, Folder, walk
 from genlab.files import replacing
 
 KEPT_FROM = 1000  # images: a smaller folder is walked in less time than its list is read
 SETTLED = 2.0  # seconds: a folder that changed later than this before the walk may change unseen
-VERSION = 1  # of the kept file's form
-
-Identity = tuple[int, int]  # of a folder on this machine: device and number
-Entry = tuple[int, list[str], list[str]]  # time of change in ns, images, sub-folders; by name
+LOOKED_AT = 1000  # files whose sizes are compared at every start
+VERSION = 2  # of the kept file's form
 
 
 class FolderIndex:
-    """Names of images and sub-folders of every folder below a root, without hidden ones.
+    """Images of every folder below a root, without hidden ones.
 
     Args:
         root: absolute path of the folder.
-        entries: contents by path.
+        folders: paths of all folders, each before its sub-folders, those by name.
+        changed: (F,) their times of change in ns.
+        entries: (F,) their numbers of entries.
+        first: (F + 1,) number of the first image of each folder, and of all images.
+        letters, ends, sizes: names and sizes of the images, see `FileNames`.
     """
 
-    def __init__(self, root: str, entries: dict[str, Entry]) -> None:
-        self.root, self.entries = root, entries
+    def __init__(
+        self,
+        root: str,
+        folders: list[str],
+        changed: Numbers,
+        entries: Numbers,
+        first: Numbers,
+        letters: bytes,
+        ends: Numbers,
+        sizes: Numbers,
+    ) -> None:
+        self.root, self.folders = root, folders
+        self.changed, self.entries, self.first = changed, entries, first
+        folder = np.repeat(np.arange(len(folders), dtype=np.int32), np.diff(first))
+        self.names = FileNames(folders, letters, ends, folder, sizes=sizes)
+        self.number = {path: k for k, path in enumerate(folders)}
+
+    @classmethod
+    def of(cls, root: str, walked: list[Folder]) -> FolderIndex:
+        """The index of what was walked."""
+        names = [os.fsencode(name) for folder in walked for name in folder.names]
+        return cls(
+            root,
+            [folder.path for folder in walked],
+            np.array([folder.changed for folder in walked], np.int64),
+            np.array([folder.entries for folder in walked], np.int64),
+            np.cumsum([0, *(len(folder.names) for folder in walked)], dtype=np.int64),
+            b"".join(names),
+            np.cumsum([0, *map(len, names)], dtype=np.int64),
+            np.array([size for folder in walked for size in folder.sizes], np.int64),
+        )
 
     def __len__(self) -> int:
         """Number of images."""
-        return sum(len(pictures) for _, pictures, _ in self.entries.values())
+        return len(self.names)
 
-    def pictures(self, folder: str, deep: bool = True) -> list[Path]:
+    def pictures(self, folder: str, deep: bool = True) -> FileNames:
         """Images of a folder, then of its sub-folders, each sorted by name.
 
         Args:
             folder: path at or below the root.
             deep: True to include sub-folders.
         """
-        _, names, inside = self.entries[folder]
-        found = [Path(folder, name) for name in names]
-        for name in inside if deep else ():
-            found += self.pictures(os.path.join(folder, name))
-        return found
+        return self.names[self.rows(folder, deep)]
+
+    def rows(self, folder: str, deep: bool = True) -> slice:
+        """Their places among all images."""
+        at = self.number[folder]
+        return slice(int(self.first[at]), int(self.first[self._end(at) if deep else at + 1]))
 
     def classes(self, folder: str) -> list[str]:
         """Names of the sub-folders that contain images at any depth, sorted."""
-        return [name for name in self.entries[folder][2] if self._any(os.path.join(folder, name))]
+        at = self.number[folder] + 1
+        end, found = self._end(at - 1), list[str]()
+        while at < end:
+            after = self._end(at)
+            if self.first[after] > self.first[at]:
+                found.append(os.path.basename(self.folders[at]))
+            at = after
+        return found
 
-    def _any(self, folder: str) -> bool:
-        _, names, inside = self.entries[folder]
-        return bool(names) or any(self._any(os.path.join(folder, name)) for name in inside)
+    def _end(self, at: int) -> int:
+        """Number of the first folder after a folder and all below it."""
+        inside = os.path.join(self.folders[at], "")
+        at += 1
+        while at < len(self.folders) and self.folders[at].startswith(inside):
+            at += 1
+        return at
 
     def holds(self) -> bool:
-        """True if every folder has the time of change that it had when it was walked."""
-        try:
-            return all(os.stat(path).st_mtime_ns == seen[0] for path, seen in self.entries.items())
-        except OSError:
+        """True if no folder has changed since it was walked, nor any of some files' sizes."""
+        rows = np.random.default_rng(len(self)).integers(len(self), size=LOOKED_AT).tolist()
+        with ThreadPoolExecutor(THREADS) as pool:
+            try:
+                return all(pool.map(self._same_folder, range(len(self.folders)))) and all(
+                    pool.map(self._same_size, rows if len(self) else [])
+                )
+            except OSError:
+                return False
+
+    def _same_folder(self, at: int) -> bool:
+        path = self.folders[at]
+        if os.stat(path).st_mtime_ns != self.changed[at]:
             return False
+        return len(os.listdir(path)) == self.entries[at]
+
+    def _same_size(self, row: int) -> bool:
+        size = self.names.size(row)
+        return size < 0 or self.names[row].stat().st_size == size
 
 
-def index_of(root: Path) -> FolderIndex:
+def index_of(root: Path, anew: bool = False) -> FolderIndex:
     """The index of a folder: the one kept in the cache while no folder has changed, else a new one.
 
     Processes of one machine wait for the first: a folder is walked once. An image that is edited
@@ -78,88 +136,61 @@ def index_of(root: Path) -> FolderIndex:
 
     Args:
         root: absolute path.
+        anew: True to walk in any case.
     """
     file = _file(root)
-    if (kept := _read(file, str(root))) is not None:
+    if not anew and (kept := _read(file, str(root))) is not None:
         return kept
     with _alone(file):
-        if (kept := _read(file, str(root))) is not None:  # another process has just walked
+        if not anew and (kept := _read(file, str(root))) is not None:  # another has just walked
             return kept
         began = time.time_ns()
-        found = _walk(str(root))
+        found = FolderIndex.of(str(root), walk(str(root)))
         settled = began - int(SETTLED * 1e9)
-        if len(found) >= KEPT_FROM and all(seen[0] < settled for seen in found.entries.values()):
+        if len(found) >= KEPT_FROM and bool((found.changed < settled).all()):
             _keep(found, file)
     return found
-
-
-@cache
-def suffixes() -> frozenset[str]:
-    """Lower-case suffixes of the image formats that Pillow reads."""
-    Image.init()
-    known = Image.registered_extensions().items()
-    return frozenset(suffix for suffix, kind in known if kind in Image.OPEN)
-
-
-def _walk(root: str) -> FolderIndex:
-    """The index of a folder and of what links lead to, but not of a folder within itself."""
-    wanted, entries = suffixes(), dict[str, Entry]()
-    inside: dict[str, tuple[Identity, ...]] = {root: ()}  # the folders that a folder lies in
-    circles: list[str] = []
-    for place, folders, names in os.walk(root, followlinks=True):
-        found = os.stat(place)
-        above = (*inside.pop(place), (found.st_dev, found.st_ino))
-        places = {name: os.path.join(place, name) for name in folders if not name.startswith(".")}
-        round_ = {name for name, path in places.items() if _leads_back(path, above)}
-        circles += [places[name] for name in round_]
-        folders[:] = sorted(places.keys() - round_)
-        inside |= {places[name]: above for name in folders}
-        shown = sorted(name for name in names if not name.startswith("."))
-        pictures = [name for name in shown if os.path.splitext(name)[1].lower() in wanted]
-        entries[place] = found.st_mtime_ns, pictures, list(folders)
-    if circles and process.is_first():
-        warnings.warn(
-            f"{len(circles)} links lead back to a folder that they lie in and are not followed; "
-            f"first: {min(circles)}",
-            stacklevel=2,
-        )
-    return FolderIndex(root, entries)
-
-
-def _leads_back(path: str, above: tuple[Identity, ...]) -> bool:
-    """True if a link leads to one of the folders that it lies in."""
-    if not os.path.islink(path):
-        return False
-    found = os.stat(path)
-    return (found.st_dev, found.st_ino) in above
 
 
 def _file(root: Path) -> Path:
     """Path of a folder's index in the user's cache."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     name = hashlib.sha256(os.fsencode(root)).hexdigest()[:24]
-    return Path(home, "genlab", "folders", f"{name}.json")
+    return Path(home, "genlab", "folders", f"{name}.npz")
 
 
 def _read(file: Path, root: str) -> FolderIndex | None:
     """A kept index that is up to date; None for a missing, damaged or outdated one."""
     try:
-        content = json.loads(file.read_text())
-        if content["version"] != VERSION or content["root"] != root:
+        with np.load(file, allow_pickle=False) as kept:
+            content: dict[str, Any] = {name: kept[name] for name in kept.files}
+        head = json.loads(content.pop("head").tobytes())
+        if head["version"] != VERSION or head["root"] != root:
             return None
-        entries = {path: (int(t), list(p), list(f)) for path, t, p, f in content["entries"]}
-    except (OSError, ValueError, KeyError, TypeError):
+        content["letters"] = content["letters"].tobytes()
+        found = FolderIndex(root, list(head["folders"]), **content)
+        sound = len(found.names.ends) == len(found) + 1 and root in found.number
+    except Exception:  # a damaged file makes NumPy and zipfile raise a dozen kinds
         return None
-    found = FolderIndex(root, entries)
-    return found if root in entries and found.holds() else None
+    return found if sound and found.holds() else None
 
 
 def _keep(found: FolderIndex, file: Path) -> None:
     """Write an index in one step; if the cache cannot be written, do without."""
-    entries = [(path, *seen) for path, seen in found.entries.items()]
-    content = {"version": VERSION, "root": found.root, "entries": entries}
-    with suppress(OSError), replacing(file) as draft:
-        draft.write_text(json.dumps(content))
+    head = {"version": VERSION, "root": found.root, "folders": found.folders}
+    names = found.names
+    assert names.sizes is not None
+    arrays: dict[str, Any] = {
+        "head": np.frombuffer(json.dumps(head).encode(), np.uint8),
+        "letters": np.frombuffer(names.letters, np.uint8),
+        "changed": found.changed,
+        "entries": found.entries,
+        "first": found.first,
+        "ends": names.ends,
+        "sizes": names.sizes,
+    }
+    with suppress(OSError), replacing(file) as draft, draft.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **arrays)
 
 
 @contextmanager

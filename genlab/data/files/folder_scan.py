@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genlab.data.errors import BrokenDataError, MissingDataError
-from genlab.data.files.folder_index import FolderIndex, index_of, suffixes
+from genlab.data.files.file_names import FileNames
+from genlab.data.files.folder_index import FolderIndex, index_of
+from genlab.data.files.folder_walk import suffixes
 from genlab.data.splits import Rows
 
 if TYPE_CHECKING:
@@ -25,12 +27,12 @@ PARTS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("t
 class Listing:
     """Image files in a fixed order, with labels (-1 where unknown)."""
 
-    files: list[Path]
+    files: FileNames
     labels: Rows
 
     def subset(self, rows: Rows) -> Listing:
         """The listing of some rows."""
-        return Listing([self.files[row] for row in rows], self.labels[rows])
+        return Listing(self.files.subset(rows), self.labels[rows])
 
     def source(self, rows: Rows, form: Form, workers: int) -> Files:
         """The images of some rows, to be decoded."""
@@ -47,7 +49,9 @@ class Listing:
         return Listing(self.files + other.files, np.concatenate([self.labels, other.labels]))
 
 
-def scan(root: Path, unlabeled: bool = False) -> tuple[list[str], dict[str, Listing]]:
+def scan(
+    root: Path, unlabeled: bool = False, anew: bool = False
+) -> tuple[list[str], dict[str, Listing]]:
     """The names of the classes, and the images of ``train`` and of ``val`` and ``test`` if given.
 
     Three layouts: ``train/`` with ``val/`` or ``test/`` next to it; one folder a class; images
@@ -57,6 +61,7 @@ def scan(root: Path, unlabeled: bool = False) -> tuple[list[str], dict[str, List
     Args:
         root: the folder.
         unlabeled: True to ignore classes.
+        anew: True not to use a list kept in the cache, see `folder_index.index_of`.
 
     Raises:
         MissingDataError: no such folder, or no images in it.
@@ -69,7 +74,7 @@ def scan(root: Path, unlabeled: bool = False) -> tuple[list[str], dict[str, List
         for part, names in PARTS.items():
             found = [root / name for name in names if (root / name).is_dir()]
             places |= {part: found[0]} if found else {}
-    indices = {part: index_of(place) for part, place in places.items()}
+    indices = {part: index_of(place, anew) for part, place in places.items()}
     classes = [] if unlabeled else indices["train"].classes(str(places["train"]))
     parts = {part: _list(index, classes, unlabeled) for part, index in indices.items()}
     for part, listing in parts.items():
@@ -92,14 +97,11 @@ def _list(index: FolderIndex, classes: list[str], unlabeled: bool) -> Listing:
         hint = f"; nearest is {near[0]!r}" if near else ""
         place = os.path.join(root, unknown[0])
         raise BrokenDataError(f"{place} is not a class of the training images{hint}")
-    files = index.pictures(root, deep=False)
-    labels = [-1] * len(files)
-    inside = set(index.entries[root][2])
+    labels = np.full(len(index), -1, dtype=np.int64)
     for label, name in enumerate(classes):
-        members = index.pictures(os.path.join(root, name)) if name in inside else []
-        files += members
-        labels += [label] * len(members)
-    return Listing(files, np.array(labels, dtype=np.int64))
+        if (folder := os.path.join(root, name)) in index.number:
+            labels[index.rows(folder)] = label
+    return Listing(index.names, labels)
 
 
 def _no_folder(root: Path) -> str:

@@ -18,6 +18,7 @@ from genlab.data.errors import BrokenDataError, MissingDataError
 from genlab.data.files.cuts import Cut, Numbers, cut_out, numbers
 from genlab.data.files.decoding import Form, decode
 from genlab.data.files.encoded import Encoded
+from genlab.data.files.file_names import FileNames
 from genlab.data.files.workers import Filled, Shape, Wanted, make
 from genlab.data.in_memory import Pictures
 from genlab.data.loader import Batch, Draws
@@ -46,7 +47,7 @@ class Files:
 
     def __init__(
         self,
-        paths: list[Path],
+        paths: FileNames,
         labels: Tensor,
         index: Tensor,
         form: Form,
@@ -56,6 +57,7 @@ class Files:
         self.form, self.workers = form, workers
         self.cuts: dict[str, list[Cut]] = {}  # of training images, by part of the batch
         self.broken: set[int] = set()
+        self.odd: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -81,6 +83,15 @@ class Files:
         """The file that the image is decoded from."""
         return self.paths[row]
 
+    def changed(self, row: int) -> str:
+        """A file's size where it is not the listed one; empty if it is, or is unknown."""
+        listed = self.paths.size(row) if self.paths else -1
+        try:
+            now = self.paths[row].stat().st_size if listed >= 0 else listed
+        except OSError:
+            return ""
+        return "" if now == listed else f"{self.name(row)}: {listed:,} bytes, now {now:,}"
+
     def name(self, row: int) -> str:
         """Name of the image in a message."""
         return str(self.paths[row])
@@ -100,7 +111,8 @@ class Files:
             used.append(row)
             for images, part in zip(batch, parts, strict=True):
                 images[place] = part
-        return Filled(used, broken)
+        odd = {row: why for row in wanted.rows if (why := self.changed(row))}
+        return Filled(used, broken, odd)
 
     def _cuts(self, wanted: Wanted) -> list[Cut]:
         return [] if wanted.seed is None else self.cuts.get(wanted.part, [])
@@ -143,7 +155,7 @@ class Files:
     def _read(self, wanted: Iterable[Wanted], cut: bool) -> Iterator[Batch]:
         try:
             for parts, filled in make(self, wanted, self.workers):
-                self._report(filled.broken)
+                self._report(filled)
                 rows = torch.tensor(filled.rows)
                 crops = [part.permute(0, 3, 1, 2) for part in parts] if cut else []
                 images = {"crops": crops} if cut else {"image": parts[0]}
@@ -153,16 +165,9 @@ class Files:
         except (BrokenDataError, MissingDataError) as error:  # of a worker: after its traceback
             raise type(error)(str(error).strip().rpartition("DataError: ")[2]) from None
 
-    def _report(self, broken: dict[int, str]) -> None:
-        new = broken.keys() - self.broken
-        self.broken |= new
-        count = len(self.broken)
-        if new and (count & (count - 1) == 0 or len(new) > 1):  # the 1st, 2nd, 4th, 8th ...
-            rank_zero_warn(
-                f"{count} images so far cannot be read and are replaced by the next ones; "
-                f"the newest: {broken[max(new)]}",
-                stacklevel=2,
-            )
+    def _report(self, filled: Filled) -> None:
+        _tell(self.broken, filled.broken, "cannot be read and are replaced by the next ones")
+        _tell(self.odd, filled.odd, "have changed since they were listed (data.rescan=true)")
 
     def in_memory(self) -> tuple[Pictures, list[str]]:
         """All readable images, decoded by threads, and reasons for those left out."""
@@ -180,3 +185,12 @@ class Files:
         if not kept:
             raise BrokenDataError(f"none of {len(self)} images can be read; first: {reasons[0]}")
         return Pictures(images[: len(kept)], self.labels[kept], self.index[kept]), reasons
+
+
+def _tell(known: set[int], found: dict[int, str], what: str) -> None:
+    """Warn of rows not known yet: of the 1st, 2nd, 4th, 8th ... and of several at once."""
+    new = found.keys() - known
+    known |= new
+    count = len(known)
+    if new and (count & (count - 1) == 0 or len(new) > 1):
+        rank_zero_warn(f"{count} images so far {what}; the newest: {found[max(new)]}", stacklevel=2)

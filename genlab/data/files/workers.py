@@ -6,7 +6,7 @@ import math
 import os
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Protocol
 
@@ -33,10 +33,11 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Filled:
-    """Record of a batch: the rows that were read, and why others were not."""
+    """Record of a batch: the rows that were read, why others were not, what else is odd."""
 
     rows: list[int]
     broken: dict[int, str]
+    odd: dict[int, str] = field(default_factory=dict)
 
 
 class Maker(Protocol):

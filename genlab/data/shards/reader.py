@@ -33,6 +33,7 @@ from torch import Tensor
 
 from genlab.data.errors import BrokenDataError
 from genlab.data.files.decoding import Form
+from genlab.data.files.file_names import FileNames
 from genlab.data.files.folder_scan import Listing
 from genlab.data.files.reader import Files
 from genlab.data.files.workers import Filled, Wanted
@@ -77,7 +78,7 @@ class PackedFiles(Files):
     ) -> None:
         self.entries, self.shelf, self.block = part.entries[rows], Shelf(part.shards), block
         index = torch.from_numpy(self.entries["index"].astype(np.int64))
-        super().__init__([], labels, index, form, workers)
+        super().__init__(FileNames.of([]), labels, index, form, workers)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -168,5 +169,5 @@ def packed(root: Path, unlabeled: bool, block: int = 1) -> tuple[list[str], dict
             labels[:] = -1
         if not len(labels) or labels.max() >= len(content["classes"]):
             raise BrokenDataError(f"{root}: a label of {name} is not one of its classes")
-        found[name] = Packed([], labels, part, block)
+        found[name] = Packed(FileNames.of([]), labels, part, block)
     return [] if unlabeled else content["classes"], found

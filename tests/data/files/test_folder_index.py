@@ -29,13 +29,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def walks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The folders that were walked, not read from the cache."""
     seen: list[str] = []
-    walk = folder_index._walk
+    walk = folder_index.walk
 
     def counted(root: str) -> Any:
         seen.append(root)
         return walk(root)
 
-    monkeypatch.setattr(folder_index, "_walk", counted)
+    monkeypatch.setattr(folder_index, "walk", counted)
     return seen
 
 
@@ -46,7 +46,7 @@ def names(root: Path) -> list[str]:
 def test_order_is_a_folder_before_its_sub_folders_each_by_name(folder: Path) -> None:
     assert names(folder) == ["0.png", "a/deep/3.jpg", "b/1.PNG", "b/2.png"]
     assert index_of(folder).classes(str(folder)) == ["a", "b"]
-    assert index_of(folder).pictures(str(folder), deep=False) == [folder / "0.png"]
+    assert list(index_of(folder).pictures(str(folder), deep=False)) == [folder / "0.png"]
 
 
 def test_a_folder_is_walked_once(folder: Path, walks: list[str]) -> None:
@@ -69,6 +69,28 @@ def test_a_changed_folder_is_walked_again(folder: Path, walks: list[str], change
     assert len(walks) == 2
 
 
+def test_an_image_of_another_size_is_noticed(folder: Path, walks: list[str]) -> None:
+    names(folder)
+    (folder / "b" / "2.png").write_bytes(b"longer")  # which leaves the folder's time as it was
+    names(folder)
+    assert len(walks) == 2
+
+
+def test_asked_to_it_walks_again(folder: Path, walks: list[str]) -> None:
+    names(folder)
+    index_of(folder, anew=True)
+    assert len(walks) == 2
+
+
+def test_names_of_any_bytes_and_links_to_nothing(folder: Path) -> None:
+    strange = os.fsdecode(b"\xff\xfe.png")
+    (folder / "a" / strange).touch()
+    (folder / "a" / "z.png").symlink_to("nowhere.png")
+    found = index_of(folder).pictures(str(folder / "a"))
+    assert [file.name for file in found] == ["z.png", strange, "3.jpg"]
+    assert [found.size(k) for k in range(3)] == [-1, 0, 0]
+
+
 def test_a_folder_that_has_just_changed_is_not_kept(folder: Path, walks: list[str]) -> None:
     (folder / "b" / "new.png").touch()  # one more in the same tick would change no time
     names(folder)
@@ -88,7 +110,7 @@ def test_processes_that_start_together_walk_once(folder: Path, walks: list[str])
 @pytest.mark.parametrize("content", ["", "[]", '{"version": 1}', "{", "null"])
 def test_a_damaged_index_is_made_anew(folder: Path, walks: list[str], content: str) -> None:
     expected = names(folder)
-    next((folder.parent / "cache" / "genlab" / "folders").glob("*.json")).write_text(content)
+    next((folder.parent / "cache" / "genlab" / "folders").glob("*.npz")).write_text(content)
     assert names(folder) == expected
     assert len(walks) == 2
 

@@ -1,0 +1,136 @@
+"""Walk of a folder: its images, their sizes and its sub-folders, by several threads at a time."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache
+
+from PIL import Image
+
+from genlab import process
+
+THREADS = 8  # of one walk: on network disks each waits most of the time
+SLOW = 5.0  # seconds: a walk that takes longer says so
+
+Identity = tuple[int, int]  # of a folder on this machine: device and number
+
+
+@dataclass
+class Folder:
+    """A folder as it was walked.
+
+    Args:
+        path: absolute path.
+        above: the folders that it lies in.
+        changed: time of change in ns.
+        entries: number of all its entries.
+        names: its images, sorted.
+        sizes: bytes of each; -1 for a link to nothing.
+        inside: its sub-folders, sorted.
+        circles: links that lead back to a folder that they lie in.
+    """
+
+    path: str
+    above: tuple[Identity, ...] = ()
+    changed: int = 0
+    entries: int = 0
+    names: list[str] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    inside: list[str] = field(default_factory=list)
+    circles: list[str] = field(default_factory=list)
+
+
+@cache
+def suffixes() -> frozenset[str]:
+    """Lower-case suffixes of the image formats that Pillow reads."""
+    Image.init()
+    known = Image.registered_extensions().items()
+    return frozenset(suffix for suffix, kind in known if kind in Image.OPEN)
+
+
+def walk(root: str) -> list[Folder]:
+    """A folder and all below it, each before its sub-folders, those by name; none hidden.
+
+    Links are followed, but not to a folder that they lie in.
+    """
+    start, found = time.monotonic(), dict[str, Folder]()
+    suffixes()
+    with ThreadPoolExecutor(THREADS) as pool:
+        level = [Folder(root)]
+        while level:
+            for folder in pool.map(_look, level):
+                found[folder.path] = folder
+            level = [
+                Folder(path, folder.above) for folder in level for path in _paths_inside(folder)
+            ]
+    circles = [link for folder in found.values() for link in folder.circles]
+    if circles and process.is_first():
+        warnings.warn(
+            f"{len(circles)} links lead back to a folder that they lie in and are not followed; "
+            f"first: {min(circles)}",
+            stacklevel=2,
+        )
+    order = _in_order(root, found)
+    _say(root, sum(len(folder.names) for folder in order), time.monotonic() - start)
+    return order
+
+
+def _look(folder: Folder) -> Folder:
+    """Fill in what is in a folder."""
+    seen = os.stat(folder.path)
+    folder.changed = seen.st_mtime_ns
+    folder.above = (*folder.above, (seen.st_dev, seen.st_ino))
+    wanted, images = suffixes(), dict[str, int]()
+    with os.scandir(folder.path) as entries:
+        for entry in entries:
+            folder.entries += 1
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                if entry.is_symlink() and _identity(entry.path) in folder.above:
+                    folder.circles.append(entry.path)
+                else:
+                    folder.inside.append(entry.name)
+            elif os.path.splitext(entry.name)[1].lower() in wanted:
+                images[entry.name] = _size(entry)
+    folder.inside.sort()
+    folder.names = sorted(images)
+    folder.sizes = [images[name] for name in folder.names]
+    return folder
+
+
+def _paths_inside(folder: Folder) -> Iterable[str]:
+    return (os.path.join(folder.path, name) for name in folder.inside)
+
+
+def _identity(path: str) -> Identity:
+    seen = os.stat(path)
+    return seen.st_dev, seen.st_ino
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat().st_size
+    except OSError:  # a link to nothing
+        return -1
+
+
+def _in_order(root: str, found: dict[str, Folder]) -> list[Folder]:
+    """Each folder before its sub-folders, without recursion."""
+    order, waiting = [], [root]
+    while waiting:
+        folder = found[waiting.pop()]
+        order.append(folder)
+        waiting += reversed(list(_paths_inside(folder)))
+    return order
+
+
+def _say(root: str, images: int, seconds: float) -> None:
+    if seconds > SLOW and process.is_first():
+        print(f"{root}: {images:,} images listed in {seconds:.0f} s, once", file=sys.stderr)
