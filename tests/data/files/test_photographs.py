@@ -16,7 +16,7 @@ from genlab.contracts import Batch
 from genlab.data.shards.packing import Packing, pack
 from genlab.methods import SimCLR
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # 24 commands
 SETTINGS = [
     "data.image_size=224", "data.crop_ratio=0.875", "data.batch_size=8", "data.val_size=0.1",
     "data.unlabeled=true", "trainer.precision=32-true", "trainer.sync_batchnorm=false",
