@@ -151,6 +151,7 @@ def test_a_recipes_name_means_its_newest_usable_run(tmp_path: Path) -> None:
             (run / "recipe.yaml").write_text("{}")
         with zipfile.ZipFile(good / "checkpoints" / "last.ckpt", "w") as archive:
             archive.writestr("data", "x")
+        (good / "metrics.json").write_text("{}")  # a run that has ended
         assert runs.checkpoint("a/b").parent.parent.name == "one"
         with pytest.raises(RunError, match="two has no whole checkpoint"):
             runs.checkpoint(dead)

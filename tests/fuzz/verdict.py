@@ -152,7 +152,7 @@ def _cut_short() -> Iterator[None]:
         return fit(trainer, *given, **more)
 
     def guarded(process: Any, command: Any, *given: Any, **more: Any) -> None:
-        if "genlab" in str(command) or str(sys.argv[0]) in command:
+        if sys.executable in command:
             raise Started
         start(process, command, *given, **more)
 

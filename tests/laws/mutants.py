@@ -102,8 +102,8 @@ SLIPS: dict[str, tuple[str, dict[str, Edits]]] = {  # with the law that is to fi
         ),
         "WGANGP": (
             ("", "        self.generator_ema.update(self.generator, self.global_step)\n", ""),
-            ("", "        self.critic_steps += 1\n", "        self.critic_steps += 1\n"
-                "        self.generator_ema.update(self.generator, self.global_step)\n"),
+            ("", "        self.critic_steps += 1", "        self.generator_ema.update("
+                "self.generator, self.global_step)\n        self.critic_steps += 1"),
         ),
     }),
     "SumForMean": ("repeat", _in_five((LOSS, f"{LOSS}len(view1) * "))),

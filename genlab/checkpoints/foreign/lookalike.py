@@ -30,7 +30,7 @@ def looks_like(places: dict[str, Tensors]) -> str | None:
 
 
 def fits_exactly(state: Tensors, name: str) -> list[str]:
-    """Of the timm networks with the nearest names, those whose tensors a state holds, all of them.
+    """Names of the nearest timm networks all of whose tensors a state holds.
 
     Args:
         state: a backbone's tensors under timm's names.

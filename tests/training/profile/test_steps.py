@@ -132,7 +132,7 @@ def test_the_command_prints_a_table_or_json(
         (["--steps", "1"], "--steps 1 must be at least 2"),
         (["--warmup", "0"], "--warmup 0 must be at least 1"),
         (["trainer.max_steps=5"], "bench sets trainer.max_steps itself"),
-        (["trainer.limit_train_batches=0"], "no step was measured"),
+        (["trainer.limit_train_batches=0"], "limit_train_batches must be above 0"),
         (["trainer.accumulate_grad_batches=2"], "trainer.accumulate_grad_batches=1"),
         (["trainer.precision=bf16-true"], "did you mean bf16-mixed"),
     ],
