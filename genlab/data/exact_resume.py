@@ -6,7 +6,7 @@ from typing import Any
 
 import lightning as L
 
-from genlab.internals import lightning_parts
+from genlab.internals import lightning_loops, lightning_parts, lightning_state
 
 
 class ExactResume(L.Callback):
@@ -39,25 +39,25 @@ class ExactResume(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Make the epoch counters agree with where the loader was."""
-        states = lightning_parts.loader_states(checkpoint)
+        states = lightning_state.loader_states(checkpoint)
         if not states:
             return
-        epochs, batches = lightning_parts.epoch_counters(checkpoint)
+        epochs, batches = lightning_state.epoch_counters(checkpoint)
         ended = 0 <= trainer.max_steps <= checkpoint["global_step"]  # nothing goes on
         if epochs["current"]["processed"] == states[0]["epoch"] + 1 and not ended:
-            self._logged_step = lightning_parts.logged_step(checkpoint)
+            self._logged_step = lightning_state.logged_step(checkpoint)
             _correct(epochs, batches)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Load the states that are still waiting; the first batch has not been asked for yet."""
-        lightning_parts.load_waiting_loader_states(trainer)
+        lightning_state.load_waiting_loader_states(trainer)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Count the steps that were taken."""
         if self._logged_step is not None:
-            lightning_parts.set_logged_step(trainer, self._logged_step)
+            lightning_loops.set_logged_step(trainer, self._logged_step)
         self._logged_step = None
 
 

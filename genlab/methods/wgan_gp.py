@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from genlab import distributed, losses, networks, optim
 from genlab.contracts import Batch
 from genlab.errors import nearest
-from genlab.internals import lightning_parts
+from genlab.internals import lightning_loops
 from genlab.metrics import log_steps
 
 CONSTRAINTS = ("penalty", "one_sided_penalty", "clip", "spectral_norm", "none")
@@ -204,7 +204,7 @@ class WGANGP(L.LightningModule):
             figures.update(self._backward(self.critic, self.critic_loss, real, label, *drawn))
             return figures["loss"]
 
-        lightning_parts.step_uncounted(self.trainer, optimizer, closure, self)
+        lightning_loops.step_uncounted(self.trainer, optimizer, closure, self)
         if self.hparams["constraint"] == "clip":
             networks.clip_weights(self.critic, self.hparams["clip_value"])
         return figures
@@ -247,7 +247,7 @@ class WGANGP(L.LightningModule):
 
     def on_train_batch_end(self, *args: Any) -> None:
         """Set the logged step to the generator's steps: Lightning counts batches."""
-        lightning_parts.set_logged_step(self.trainer, max(0, self.global_step - 1))
+        lightning_loops.set_logged_step(self.trainer, max(0, self.global_step - 1))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Critic's estimate and mean steepness on held-out images; all norms go to callbacks."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genlab import distributed
-from genlab.internals import lightning_parts, torch_parts
+from genlab.internals import lightning_loops, torch_parts
 
 
 class StepMetrics(L.Callback):
@@ -72,7 +72,7 @@ class StepMetrics(L.Callback):
                 self._write(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if lightning_parts.batches_of_epoch(trainer) < self._every:
+        if lightning_loops.batches_of_epoch(trainer) < self._every:
             self._write(trainer)  # an epoch shorter than the interval still leaves its line
 
     def on_validation_batch_end(

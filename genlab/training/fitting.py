@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from genlab import process, recipes, runs
 from genlab.cluster import launch, signals, slurm
 from genlab.errors import RecipeError, RunError
-from genlab.internals import lightning_parts
+from genlab.internals import lightning_state
 from genlab.recipes import Recipe
 from genlab.training import changes, continuing, record
 from genlab.training.changes import Change
@@ -165,7 +165,7 @@ def _prepare(lab: Lab, run: Path | None, checkpoint: Path | None, changed: list[
             changes.refuse_lost_average(lab, content)
             with changes.shapes(changed):
                 restore(lab.model, content, checkpoint).train()
-            for one in lightning_parts.loader_states(content):
+            for one in lightning_state.loader_states(content):
                 loader.check_state(one)
     class_names.pin(lab)
     _say_notes(lab.recipe)

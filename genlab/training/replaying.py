@@ -14,7 +14,7 @@ from torch import Tensor
 from genlab import distributed, recipes
 from genlab.cluster import launch
 from genlab.errors import RunError
-from genlab.internals import lightning_parts
+from genlab.internals import lightning_loops
 from genlab.training import continuing
 from genlab.training.endings import input_errors
 from genlab.training.engine import capture
@@ -114,7 +114,7 @@ class Rehearsal(FiniteGuard):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
-        lightning_parts.pass_over_steps(trainer, int(self.facts.get("done", 0)))
+        lightning_loops.pass_over_steps(trainer, int(self.facts.get("done", 0)))
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)

@@ -27,6 +27,7 @@ def test_every_part_has_a_test(name: str) -> None:
         if inspect.isfunction(value) and value.__module__ == module.__name__
     }
     text = Path(__file__).with_name(f"test_{name}.py").read_text()
+    text += Path(__file__).with_name("line.py").read_text().replace(f"{name}.", "parts.")
     asked = set(re.findall(r"\b(?:parts|messages)\.(\w+)", text)) | set(
         re.findall(r'^ +"(foreach_\w+)":', text, re.MULTILINE)
     )

@@ -11,8 +11,8 @@ import lightning as L
 
 from genlab import runs
 from genlab.files import replacing
-from genlab.internals import lightning_parts
-from genlab.internals.lightning_parts import Position
+from genlab.internals import lightning_loops
+from genlab.internals.lightning_loops import Position
 
 FOLDER, BEFORE, FACTS = "nonfinite", "before.ckpt", "step.json"
 
@@ -30,7 +30,7 @@ def write(trainer: L.Trainer, at: Position | None, facts: dict[str, Any], finite
         finite: True if the weights are.
     """
     run = Path(trainer.default_root_dir)
-    checkpoint = lightning_parts.checkpoint_at(trainer, at)
+    checkpoint = lightning_loops.checkpoint_at(trainer, at)
     try:
         (run / FOLDER).mkdir(parents=True, exist_ok=True)
         trainer.strategy.save_checkpoint(checkpoint, run / FOLDER / BEFORE)

@@ -11,7 +11,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 
 from genlab.errors import nearest
-from genlab.internals import lightning_parts
+from genlab.internals import lightning_loops
 
 LOOK_EVERY = 5.0  # seconds between two looks at the clock when several ranks must agree
 MOST_STEPS = 50  # between them
@@ -213,8 +213,8 @@ def validation_follows(trainer: L.Trainer, batch_idx: int) -> bool:
     every = trainer.check_val_every_n_epoch
     if every is not None and (trainer.current_epoch + 1) % every:
         return False
-    interval = lightning_parts.batches_per_validation(trainer)
+    interval = lightning_loops.batches_per_validation(trainer)
     if trainer.is_last_batch and interval == math.inf:
         return True
-    done = batch_idx + 1 if every is not None else lightning_parts.batches_of_run(trainer)
+    done = batch_idx + 1 if every is not None else lightning_loops.batches_of_run(trainer)
     return bool(interval and done % interval == 0)

@@ -8,7 +8,7 @@ import lightning as L
 from torch import Tensor
 
 from genlab import distributed
-from genlab.internals import lightning_parts, metric_parts
+from genlab.internals import lightning_state, metric_parts
 from genlab.training.tracking.csv_log import CSVLog
 
 KEY = "epoch_metrics"  # of a checkpoint
@@ -31,15 +31,15 @@ class EpochMetrics(L.Callback):
     ) -> None:
         if trainer.state.fn != "fit":
             return
-        of_validation = lightning_parts.metrics_of_validation(trainer)
+        of_validation = lightning_state.metrics_of_validation(trainer)
         mine = {
             "metrics": metric_parts.states(pl_module, of_validation),
-            "results": lightning_parts.epoch_results(trainer),
+            "results": lightning_state.epoch_results(trainer),
         }
         checkpoint[KEY] = {
             "ranks": distributed.gather_objects(mine),
             "last": {k: v.detach().cpu() for k, v in trainer.callback_metrics.items()},
-            "waiting": lightning_parts.waiting_row(trainer),
+            "waiting": lightning_state.waiting_row(trainer),
             "rows": sum(log.count for log in trainer.loggers if isinstance(log, CSVLog)),
         }
 
@@ -57,7 +57,7 @@ class EpochMetrics(L.Callback):
         if len(ranks) == distributed.world_size():
             mine = ranks[distributed.rank()]
             metric_parts.restore(pl_module, mine["metrics"])
-            lightning_parts.restore_epoch_results(trainer, mine["results"])
+            lightning_state.restore_epoch_results(trainer, mine["results"])
         if row := self._kept.get("waiting"):
             for logger in trainer.loggers:
                 logger.log_metrics(row["values"] | {"epoch": row["epoch"]}, row["step"])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from genlab import distributed
-from genlab.internals.lightning_parts import Position
+from genlab.internals.lightning_loops import Position
 
 NAN = "7fc00000"
 

@@ -13,8 +13,8 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 
 from genlab import distributed
-from genlab.internals import lightning_parts, torch_parts
-from genlab.internals.lightning_parts import Position
+from genlab.internals import lightning_loops, torch_parts
+from genlab.internals.lightning_loops import Position
 from genlab.metrics.step_metrics import StepMetrics
 from genlab.optim.finiteness import gradients_finite, is_finite
 from genlab.training.engine import capture
@@ -84,9 +84,9 @@ class FiniteGuard(L.Callback):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if stage == "fit" and self._trainer is None:
-            lightning_parts.around_steps(trainer, self._around)
-            lightning_parts.after_gradients(trainer, self._check)
-            lightning_parts.hold_schedulers(trainer, lambda: self._held)
+            lightning_loops.around_steps(trainer, self._around)
+            lightning_loops.after_gradients(trainer, self._check)
+            lightning_loops.hold_schedulers(trainer, lambda: self._held)
             self._trainer = trainer
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -162,7 +162,7 @@ class FiniteGuard(L.Callback):
         except GiveUpError as error:
             self._opening = True
             return self._undo(error.failure)
-        if lightning_parts.accumulates(self._trainer):
+        if lightning_loops.accumulates(self._trainer):
             bad = self.nonfinite == "skip" and first_bad(self._losses) is not None
             return {} if bad else outputs  # for the mean of the losses
         self._opening = True
@@ -175,7 +175,7 @@ class FiniteGuard(L.Callback):
 
     def _begin(self, trainer: L.Trainer) -> None:
         """Remember everything before the first batch of a window."""
-        self._at = lightning_parts.position(trainer)
+        self._at = lightning_loops.position(trainer)
         self._losses, self._indices, self._done = [], [], 0
         self._remember(trainer)
 
@@ -248,7 +248,7 @@ class FiniteGuard(L.Callback):
             for group, old in zip(optimizer.param_groups, before, strict=True):
                 group.update(old)
             optimizer.zero_grad()
-        lightning_parts.uncount_step(self._trainer)
+        lightning_loops.uncount_step(self._trainer)
         self._row += 1
         if self._scaled:
             self._trainer.precision_plugin.scaler.update()  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ import torch
 
 from genlab import distributed
 from genlab.cluster import signals, slurm
-from genlab.internals import lightning_parts
+from genlab.internals import lightning_loops
 from genlab.training.engine.checkpointing import Checkpoints, validation_follows
 
 NAMES = ("", "SIGTERM", "SIGUSR1", "Ctrl-C")
@@ -81,7 +81,7 @@ class SafeRequeue(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         _listen()
         self._trained = True  # a test of its own is interrupted as any command is
-        lightning_parts.spare_sigterm_broadcast(trainer)  # ranks agree by themselves
+        lightning_loops.spare_sigterm_broadcast(trainer)  # ranks agree by themselves
         self._require_one_step(trainer)
         self._step = self._next = trainer.global_step
         if self._agreed(trainer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genlab.internals.lightning_parts import Position
+from genlab.internals.lightning_loops import Position
 from genlab.optim.finiteness import all_finite
 
 Place = tuple[Position, list[Tensor | None]]  # of a window's first batch; its images

@@ -15,7 +15,7 @@ import genlab
 from genlab import cli, recipes, runs
 from genlab.checkpoints import read
 from genlab.errors import RunError
-from genlab.internals import lightning_parts
+from genlab.internals import lightning_loops
 from genlab.methods import VAE
 from genlab.testing.ranks import Ranks
 from genlab.training import building
@@ -190,14 +190,14 @@ def test_skipped_updates_are_as_if_they_had_never_been(
     windows = {place // accumulated for place in (1, 4, 5)}
 
     def passing(run: Any, batch: Any) -> Any:
-        if lightning_parts.batches_of_epoch(without.trainer) - 1 in {
+        if lightning_loops.batches_of_epoch(without.trainer) - 1 in {
             w * accumulated + i for w in windows for i in range(accumulated)
         }:
             return {}
         return run()
 
     guard_of(without).setup(without.trainer, without.model, "fit")  # what follows is outside
-    lightning_parts.around_steps(without.trainer, passing)
+    lightning_loops.around_steps(without.trainer, passing)
     without.trainer.fit(without.model, datamodule=without.data)
     assert guard_of(skipping).skipped == len(windows)
     ours, theirs = tensors(skipping), tensors(without)
