@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import os
 import pickletools
@@ -11,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO
+
+from genlab.errors import RunError, first_line, reason
 
 MOST_TEXT = 64 * 2**20  # bytes of a file of settings or figures that are read
 
@@ -161,3 +164,34 @@ def _number(operations: Iterable[tuple[Any, Any, Any]]) -> int:
             return argument
         found = found or argument == "global_step"
     return -1
+
+
+def rows_of(file: Path) -> list[dict[str, str]]:
+    """The complete rows of a metrics.csv, as text; none where there is no file, or no header.
+
+    A row that was being written when its program was killed has no end of line.
+
+    Raises:
+        RunError: not a table of text.
+    """
+    try:
+        text = text_of(file) if file.exists() else ""
+        lines = text[: text.rfind("\n") + 1].splitlines()
+        rows = list(csv.DictReader(lines))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        why = reason(error) if isinstance(error, OSError) else first_line(error)
+        raise RunError(f"{file} is damaged: {why}") from None
+    if rows and "step" not in rows[0]:
+        raise RunError(f"{file} is damaged: its first line names no column step")
+    if wide := [number for number, row in enumerate(rows, 2) if None in row]:
+        raise RunError(f"{file}, line {wide[0]}: more cells than columns")
+    return [row for row in rows if None not in row.values()]
+
+
+def shown_path(path: Path) -> str:
+    """A path in a message: relative to the current folder if it lies below it, and that exists."""
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        return str(path)
+    return os.path.relpath(path, here) if path.absolute().is_relative_to(here) else str(path)

@@ -278,6 +278,11 @@ def write_json(file: Path, content: dict[str, Any]) -> None:
         draft.write_text(json.dumps(content, indent=2) + "\n")
 
 
+def whole_number(value: Any, default: int = 0) -> int:
+    """A number out of a file that anybody may have edited."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else default
+
+
 def read_json(file: Path) -> dict[str, Any]:
     """The content of a JSON file, empty when there is none or it is damaged."""
     try:

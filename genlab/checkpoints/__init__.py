@@ -11,6 +11,7 @@ from genlab.checkpoints.foreign.report import Report
 from genlab.checkpoints.identity import chosen, identify, in_words, parents
 from genlab.checkpoints.loading import (
     build,
+    check_finite,
     described,
     load,
     read,
@@ -28,6 +29,7 @@ __all__ = [
     "Report",
     "backbone_of",
     "build",
+    "check_finite",
     "chosen",
     "described",
     "identify",

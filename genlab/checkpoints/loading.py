@@ -16,6 +16,12 @@ from genlab.checkpoints.safe_read import content as content_of
 from genlab.errors import CheckpointError, RecipeError, RunError
 from genlab.internals import lightning_parts, messages
 
+PARTS: dict[str, type] = {
+    "state_dict": dict, "optimizer_states": list, "lr_schedulers": list, "loops": dict,
+    "callbacks": dict, "hyper_parameters": dict, "genlab": dict, "global_step": int, "epoch": int,
+    "pytorch-lightning_version": str,
+}  # fmt: skip
+MOST_STEPS = 2**62
 FROM_RUNS = ("tokenizer",)  # arguments that name a run or checkpoint of genlab
 
 
@@ -40,7 +46,20 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     content = content_of(file)
     if not isinstance(content, dict) or "state_dict" not in content:
         raise CheckpointError(f"{file} is not a Lightning checkpoint (no state_dict)")
+    _check_parts(content, file)
     return content
+
+
+def _check_parts(content: dict[str, Any], file: Path) -> None:
+    """Refuse a checkpoint whose parts are not what Lightning writes."""
+    for name, kind in PARTS.items():
+        if name in content and not isinstance(content[name], kind):
+            found = type(content[name]).__name__
+            raise CheckpointError(f"{file} is damaged: {name} is a {found}, not a {kind.__name__}")
+    wrong = [k for k, v in content["state_dict"].items() if not _is_word(k)]
+    if wrong or not 0 <= content.get("global_step", 0) < MOST_STEPS:
+        what = f"a weight is named {wrong[0]!r}" if wrong else "its step is out of range"
+        raise CheckpointError(f"{file} is damaged: {what}")
 
 
 def load(path: str | os.PathLike[str], trust: Collection[str] = ()) -> L.LightningModule:
@@ -137,6 +156,21 @@ def restore(
         why, kind = messages.mismatch(error), type(method).__name__
         raise CheckpointError(f"{path} does not fit {kind}: {why}") from None
     return method.eval()
+
+
+def check_finite(method: L.LightningModule, path: str | Path) -> None:
+    """Refuse weights of a training that has diverged.
+
+    Raises:
+        CheckpointError: a parameter that is not finite, by name.
+    """
+    named = dict(method.named_parameters())
+    wrong = [name for name, value in named.items() if not value.isfinite().all()]
+    if wrong:
+        raise CheckpointError(
+            f"{path} holds weights that are not finite, "
+            f"{len(wrong)} of {len(named)} tensors, first {wrong[0]}: its training has diverged"
+        )
 
 
 def spec(method: L.LightningModule) -> dict[str, Any]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json as json_format
 import os
+import sys
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from genlab import runs as run_directories
-from genlab.errors import RecipeError, nearest
+from genlab.drawing.may_fail import may_fail
+from genlab.errors import RecipeError, RunError, nearest
 from genlab.experiments.comparison import Group, Run, chosen, differing, grouped, ranked, shown
+from genlab.files import shown_path
 
 MOST_FIGURES, MOST_PANELS, MOST_SETTINGS = 6, 4, 8  # shown by default in tables and plots
 
@@ -38,7 +40,7 @@ def compare(
     """Print a table of runs, best first, and draw their curves."""
     if out is not None and Path(out).suffix.lower() != ".png":
         raise RecipeError(f"--out {out} must end in .png")
-    found = chosen(runs, root)
+    found = _readable(chosen(runs, root))
     asked = metric.split(",") if metric else []
     by = group_by.split(",") if group_by else []
     _check("--group-by: no run has the setting", by, (key for run in found for key in run.settings))
@@ -50,14 +52,32 @@ def compare(
     order = ranked(groups, first, mode) if selected and same_noun else groups
     columns = asked or _usual(found, selected)
     target = Path(out) if out else _beside(found, runs, root)
-    drawn = _draw(order, _panels(found, selected, asked), target, _title(found, runs))
+    if not json:
+        _print(order, columns)
+        _remarks(found, twice, [] if asked else columns)
+    drawn: list[str] = []
+    with may_fail(shown_path(target)):
+        drawn = _draw(order, _panels(found, selected, asked), target, _title(found, runs))
     if json:
         table = as_json(order, found, columns, target if drawn else None)
         print(json_format.dumps(table, indent=2))
         return
-    _print(order, columns)
-    _remarks(found, twice, [] if asked else columns)
-    print(f"curves  {_short(target)}" if drawn else "no curves: metrics.csv has none of these")
+    print(f"curves  {shown_path(target)}" if drawn else "no curves: metrics.csv has none of these")
+
+
+def _readable(found: Sequence[Run]) -> list[Run]:
+    """The runs whose files can be read; of the others a line each.
+
+    Raises:
+        RunError: none of them can be.
+    """
+    for run in found:
+        if run.damage:
+            print(f"left out: {run.damage}", file=sys.stderr)
+    kept = [run for run in found if not run.damage]
+    if not kept:
+        raise RunError("no run to compare: the files of all are damaged")
+    return kept
 
 
 def _check(what: str, asked: Sequence[str], known: Iterable[str]) -> None:
@@ -70,10 +90,10 @@ def _check(what: str, asked: Sequence[str], known: Iterable[str]) -> None:
 def _remarks(found: Sequence[Run], twice: Sequence[Run], columns: Sequence[str]) -> None:
     """Notes below the table: runs left out or not finished, metrics left out."""
     for run in twice:
-        print(f"not counted, the same seed and settings again: {_short(run.path)}")
+        print(f"not counted, the same seed and settings again: {shown_path(run.path)}")
     for run in found:
         if run.state != "finished":
-            print(f"{run.state} at step {run.step:,}: {_short(run.path)}")
+            print(f"{run.state} at step {run.step:,}: {shown_path(run.path)}")
     others = {key for run in found for key in run.figures if key.startswith("val/")}
     if columns and (left := sorted(others - {*columns})):
         print(f"more with --metric: {', '.join(left)}")
@@ -118,10 +138,7 @@ def _title(found: Sequence[Run], words: Sequence[str]) -> str:
 def _draw(groups: Sequence[Group], panels: Sequence[str], target: Path, title: str) -> list[str]:
     from genlab.experiments.curves import draw
 
-    try:
-        return draw(groups, panels, target, title)
-    except OSError as error:
-        raise run_directories.RunError(f"cannot write {target}: {error.strerror}") from None
+    return draw(groups, panels, target, title)
 
 
 def cell(group: Group, metric: str) -> str:
@@ -188,8 +205,3 @@ def as_json(
             for group in groups
         ],
     }
-
-
-def _short(path: Path) -> str:
-    near = path.absolute().is_relative_to(Path.cwd())
-    return os.path.relpath(path) if near else str(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from argparse import ArgumentParser
 from typing import Literal
 
@@ -11,6 +10,7 @@ from genlab.cli.arguments import split_words
 from genlab.cli.text import report
 from genlab.contracts import Samples
 from genlab.errors import RecipeError
+from genlab.files import shown_path
 
 
 def evaluate_options(parser: ArgumentParser) -> None:
@@ -72,7 +72,7 @@ def evaluate(
     if json:
         return
     for picture in found.pictures:
-        print(f"image {os.path.relpath(picture)}")
+        print(f"image {shown_path(picture)}")
     lab = found.lab
     if not judge and isinstance(lab.model, Samples) and getattr(lab.data, "image_size", 1) > 1:
         print("samples are judged with --judge RUN, --judge inception or an encoder's name")

@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genlab import __version__, recipes, runs
-from genlab.errors import CheckpointError, RecipeError, RunError, first_line
+from genlab.errors import (
+    CheckpointError,
+    RecipeError,
+    RunError,
+    cannot_write,
+    fault_of,
+    first_line,
+)
+from genlab.internals import messages
 
 if TYPE_CHECKING:
     from genlab.checkpoints.export.model_card import Origin
@@ -83,6 +91,11 @@ def _check(
         raise RecipeError(f"--out {target} is a file; name a folder")
     if os.path.isdir(target) and any(target.iterdir()) and not force:
         raise RecipeError(f"--out {target} is not empty; --force replaces an export in it")
+    foreign = [file.name for file in _exported(target) if file.suffix in (".md", ".json")]
+    if foreign and not any((target / name).is_file() for name in FILES[2:]):
+        raise RecipeError(
+            f"--out {target} holds {' and '.join(foreign)} of something that is not an export"
+        )
     if format == "onnx":
         from genlab.checkpoints.export.programs import check_onnx
         from genlab.errors import CheckpointError
@@ -100,7 +113,7 @@ def _folder(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:
-        raise RunError(f"cannot write {target}: {error.strerror}") from None
+        raise cannot_write(target, error) from None
     try:
         yield folder
         for path in (folder, *folder.iterdir()):  # made private by those who wrote them
@@ -112,6 +125,11 @@ def _folder(target: Path) -> Iterator[Path]:
             old.unlink()
         for new in folder.iterdir():
             os.replace(new, target / new.name)
+    except Exception as error:
+        fault = fault_of(error) or messages.disk_error(error)
+        if fault is None:
+            raise
+        raise cannot_write(target, fault) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -131,7 +149,9 @@ def _method(content: dict[str, Any], file: Path) -> Any:
         kept = {key: value for key, value in kwargs.items() if key not in TRAINING_ONLY}
         spec["init_args"]["encoder_kwargs"] = kept
     method = checkpoints.build(spec, recipes.trust.of(file))
-    return checkpoints.restore(method, content, file)
+    checkpoints.restore(method, content, file)
+    checkpoints.check_finite(method, file)
+    return method
 
 
 def _classes(content: dict[str, Any]) -> list[str]:

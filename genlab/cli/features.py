@@ -8,8 +8,8 @@ from pathlib import Path
 
 from genlab import runs
 from genlab.cli.arguments import split_words
-from genlab.errors import RecipeError, RunError, reason, refusals
-from genlab.files import replacing
+from genlab.errors import RecipeError, cannot_write, refusals
+from genlab.files import rewriting
 from genlab.training.opened import open_run
 
 
@@ -39,10 +39,10 @@ def _arrays(words: list[str], out: str | None, split: str, name: str) -> None:
     target = Path(out) if out else (run if runs.is_run(run) else file.parent) / f"{name}.npz"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(target) as draft, draft.open("wb") as opened:
+        with rewriting(target) as opened:
             np.savez_compressed(opened, **arrays)  # type: ignore[arg-type]
     except OSError as error:
-        raise RunError(f"cannot write {target}: {reason(error)}") from None
+        raise cannot_write(target, error) from None
     shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items())
     print(f"{target}: {shapes} from {file}")
 

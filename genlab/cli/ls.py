@@ -9,7 +9,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from genlab import recipes
-from genlab.errors import RecipeError, RunError, nearest, reason
+from genlab.errors import RecipeError, cannot_write, nearest
 from genlab.files import replacing
 
 
@@ -83,5 +83,5 @@ def cp(recipe: str, dest: str) -> None:
         with replacing(target) as draft:
             draft.write_text(text)
     except OSError as error:
-        raise RunError(f"cannot write {target}: {reason(error)}") from None
+        raise cannot_write(target, error) from None
     print(f"{target}: edit it, then run\n  genlab fit {target}")

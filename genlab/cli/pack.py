@@ -9,7 +9,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from genlab.errors import RecipeError, RunError, reason, told
+from genlab.errors import FAULTS, DiskError, RecipeError, RunError, reason, told
 
 PARTS = ("train", "val", "test")
 
@@ -60,10 +60,11 @@ def pack(
         if shards is None:
             raise RunError(f"cannot check {folder}: {told(error)}") from None
         where = f"{error.filename}: " if error.filename else ""
-        raise RunError(
-            f"cannot pack into {shards}: {where}{reason(error)}\n"
-            "the same command goes on after the last whole shard"
-        ) from None
+        what = f"cannot pack into {shards}: {where}{reason(error)}"
+        again = "the same command goes on after the last whole shard"
+        if error.errno in FAULTS:
+            raise DiskError(f"{what}; {again}") from None
+        raise RunError(f"{what}\n{again}") from None
     line.end()
     _say(found, shards)
 

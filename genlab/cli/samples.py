@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
 from genlab.cli.text import target_of
-from genlab.errors import CheckpointError, RecipeError, RunError, nearest, reason, refusals
+from genlab.errors import CheckpointError, RecipeError, RunError, cannot_write, nearest, refusals
+from genlab.files import shown_path
 from genlab.training.opened import open_run
 
 
@@ -59,8 +59,8 @@ def _write(images: Any, target: Path, columns: int | None) -> None:
     try:
         grid.save(images, target, columns)
     except OSError as error:
-        raise RunError(f"cannot write {target}: {reason(error)}") from None
-    print(os.path.relpath(target) if target.is_absolute() else target)
+        raise cannot_write(target, error) from None
+    print(shown_path(target))
 
 
 MOST = 100_000  # images of one picture

@@ -16,10 +16,11 @@ from typing import Any
 
 from genlab import process, recipes, runs
 from genlab.cli.arguments import job_options, split_words
-from genlab.errors import RecipeError, RunError, nearest
+from genlab.errors import RecipeError, RunError, cannot_write, nearest
 from genlab.experiments import axes
 from genlab.experiments.comparison import SWEEP, Run
 from genlab.experiments.pool import Task, run_all
+from genlab.files import shown_path
 from genlab.recipes import COMMAND_LINE, Recipe
 
 
@@ -161,12 +162,23 @@ def opened(word: str, root: str) -> tuple[Path, list[Trial]]:
         hint = nearest(word, names) or f"there are no sweeps under {root}/"
         raise RunError(f"{word} is not a sweep\n{hint}")
     content = runs.read_json(folder / SWEEP)
+    _check_form(content, folder / SWEEP)
     if any(Path(name).name != name for name in content["runs"]):
         raise RunError(f"{folder / SWEEP} names a run outside the sweep's folder")
     words = [*content["fixed"], *(word for own in content["trials"] for word in own)]
     recipes.check_words(words, recipes.trust.of(folder))
     pairs = zip(content["runs"], content["trials"], strict=True)
     return folder, [Trial(folder.parent / name, own, content["fixed"]) for name, own in pairs]
+
+
+def _check_form(content: dict[str, Any], file: Path) -> None:
+    """Refuse what `_write` does not write."""
+    lists = [content.get(key) for key in ("fixed", "runs", "trials")]
+    trials = lists[2] if isinstance(lists[2], list) else [None]
+    right = all(isinstance(one, list) for one in (*lists, *trials))
+    words = [word for one in (*lists[:2], *trials) for word in one or ()] if right else [None]
+    if not all(isinstance(word, str) for word in words) or len(trials) != len(lists[1] or ()):
+        raise RunError(f"{file} is damaged: it lists no runs with the arguments of each")
 
 
 def _absolute(word: str) -> str:
@@ -217,9 +229,7 @@ def _write(folder: Path, found: Sequence[Trial]) -> None:
         words = [*found[0].fixed, *(word for trial in found for word in trial.words)]
         recipes.trust.keep(folder, recipes.foreign_words(words))
     except OSError as error:
-        raise RunError(
-            f"cannot write {folder}: {error.strerror}\nchoose another place with track.runs=DIR"
-        ) from None
+        raise cannot_write(folder, error, "choose another place with track.runs=DIR") from None
 
 
 def _train(folder: Path, found: Sequence[Trial], parallel: int) -> int:
@@ -254,7 +264,7 @@ def _train(folder: Path, found: Sequence[Trial], parallel: int) -> int:
 
 
 def _shown(folder: Path) -> str:
-    return os.path.relpath(folder) if folder.is_relative_to(Path.cwd()) else str(folder)
+    return shown_path(folder)
 
 
 def _job(folder: Path, found: Sequence[Trial], wish: dict[str, Any]) -> Any:

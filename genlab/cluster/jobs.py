@@ -91,7 +91,8 @@ def _run_of(job: str, log: Path, place: Path) -> Path | None:
         return whole[0]
     for folder in dict.fromkeys(folders):  # a run that a sweep has named
         for facts in folder.glob("*/run.json"):
-            if _job_in(runs.read_json(facts).get("slurm", {})) == job:
+            slurm = runs.read_json(facts).get("slurm")
+            if isinstance(slurm, dict) and _job_in(slurm) == job:
                 return facts.parent
     return None
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import fnmatch
 import math
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,10 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from genlab import recipes, runs
+from genlab import runs
+from genlab.errors import InputError, RunError, first_line
+from genlab.files import rows_of
+from genlab.recipes.files import read
 
 MISSING = "-"  # what a run that lacks a setting shows
 ASIDE = ("track.", "seed_everything")  # where a run is kept and its seed do not change what it is
@@ -35,7 +38,8 @@ class Run:
     @cached_property
     def seed(self) -> int:
         """The seed."""
-        return int(self._recipe.get("seed_everything") or self.facts.get("seed") or 0)
+        written = self._recipe.get("seed_everything")
+        return runs.whole_number(written or self.facts.get("seed"))
 
     @cached_property
     def recipe(self) -> str:
@@ -45,7 +49,8 @@ class Run:
     @cached_property
     def monitor(self) -> tuple[str, str]:
         """The metric that selects the checkpoint, empty for none, and ``min`` or ``max``."""
-        group = self._recipe.get("checkpoint") or {}
+        group = self._recipe.get("checkpoint")
+        group = group if isinstance(group, dict) else {}
         return str(group.get("monitor", "val/loss") or ""), str(group.get("mode", "min"))
 
     @cached_property
@@ -59,7 +64,7 @@ class Run:
         if runs.held(self.path):
             return "running"
         final = runs.read_json(self.path / "metrics.json")
-        done = bool(final) and int(final.get("step", 0)) >= self.step
+        done = bool(final) and runs.whole_number(final.get("step")) >= self.step
         return "finished" if done else "stopped"
 
     @cached_property
@@ -79,18 +84,30 @@ class Run:
     def curves(self) -> dict[str, list[tuple[int, float]]]:
         """Per metric, (step, value) in the order of metrics.csv; a torn last row is left out."""
         file = self.path / "metrics.csv"
-        text = file.read_text() if file.is_file() else ""
         found: dict[str, list[tuple[int, float]]] = defaultdict(list)
-        for row in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()):
+        for number, row in enumerate(rows_of(file), 2):
+            step = row.pop("step")
             for key, value in row.items():
-                if key != "step" and value and row["step"]:
-                    found[key].append((int(row["step"]), float(value)))
+                try:
+                    if value and step:
+                        found[key].append((int(step), float(value)))
+                except ValueError:
+                    what = f"{value[:40]!r} at step {step[:40]!r} is not a figure"
+                    raise RunError(f"{file}, line {number}: {key} {what}") from None
         return dict(found)
 
     @cached_property
+    def damage(self) -> str:
+        """The reason why the run's files cannot be read; empty if they can."""
+        try:
+            _ = self.settings, self.monitor, self.figures
+        except (InputError, OSError) as error:
+            return first_line(error)
+        return ""
+
+    @cached_property
     def _recipe(self) -> dict[str, Any]:
-        file = self.path / "recipe.yaml"
-        return dict(recipes.parse(file.read_text(), str(file)))
+        return read(self.path / "recipe.yaml")
 
 
 @dataclass
@@ -136,7 +153,9 @@ def _number(value: Any) -> float | None:
     """A value of metrics.json, where NaN is written as its name."""
     if value in ("nan", "inf", "-inf"):
         return float(value)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if abs(value) <= sys.float_info.max or value != value else None
 
 
 def shown(value: Any) -> str:
@@ -177,8 +196,9 @@ def _meant(word: str, known: list[Path], root: Path) -> list[Path]:
     path = Path(word)
     sweeps = [path] if os.path.isfile(path / SWEEP) else _folders(root, word)
     if sweeps:
-        names = runs.read_json(sweeps[0] / SWEEP).get("runs", [])
-        return [trial for name in names if runs.is_run(trial := sweeps[0].parent / name)]
+        names = runs.read_json(sweeps[0] / SWEEP).get("runs")
+        named = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+        return [trial for name in named if runs.is_run(trial := sweeps[0].parent / name)]
     if runs.is_run(path):
         return [path]
     if os.path.isdir(path):

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from genlab import runs
 from genlab.contracts import Samples
-from genlab.errors import RecipeError, RunError, refusals
+from genlab.drawing.may_fail import may_fail
+from genlab.errors import CheckpointError, RecipeError, RunError, refusals
 from genlab.training.opened import figures_of, open_run
 from genlab.training.record import finite
 from genlab.training.session import Settings, as_words
@@ -98,13 +99,17 @@ def examine(
     Raises:
         InputError: no such run, or an option that does not suit the method.
     """
-    from genlab.checkpoints import in_words
+    from genlab.checkpoints import check_finite, in_words
     from genlab.evaluation.feature_quality import representation
     from genlab.evaluation.judges import open_judge
 
     if samples < 10:
         raise RecipeError(f"--samples {samples} must be at least 10")
     lab, file = open_run(files, overrides)
+    try:
+        check_finite(lab.model, file)
+    except CheckpointError as error:
+        raise RunError(str(error)) from None
     device = lab.trainer.strategy.root_device
     if judge and not isinstance(lab.model, Samples):
         raise RecipeError(f"{type(lab.model).__name__} does not sample; --judge requires samples")
@@ -121,13 +126,13 @@ def examine(
         shown = list(shots) if shots is not None else None
         metrics, features = representation(lab.model, lab.data, k, temperature, shown)
         found.metrics |= {key: finite(value) for key, value in metrics.items()}
-        found.pictures.append(_draw(found, features, tsne))
+        _draw(found, features, tsne)
         if by is not None:
             _judge(found, by, samples, reference)
     return found
 
 
-def _draw(found: Evaluation, features: Any, tsne: bool) -> Path:
+def _draw(found: Evaluation, features: Any, tsne: bool) -> None:
     from genlab.evaluation.scatter_plot import scatter
 
     target, title = (
@@ -135,10 +140,8 @@ def _draw(found: Evaluation, features: Any, tsne: bool) -> Path:
         f"{found.lab.recipe.name}: test features",
     )
     names = list(getattr(found.lab.data, "classes", ()))
-    try:
-        return scatter(features, target, title, tsne, names=names)
-    except OSError as error:
-        raise RunError(f"cannot write {target}: {error.strerror}") from None
+    with may_fail(str(target)):
+        found.pictures.append(scatter(features, target, title, tsne, names=names))
 
 
 def _judge(found: Evaluation, by: Any, samples: int, reference: str) -> None:
@@ -152,5 +155,6 @@ def _judge(found: Evaluation, by: Any, samples: int, reference: str) -> None:
         metrics, images = judge(found.lab.model, by, found.lab.data, samples, reference)
     for message in dict.fromkeys(str(one.message) for one in caught):
         print(f"warning: {message}", file=sys.stderr)
-    found.pictures.append(save(images, runs.picture(found.file, "neighbours.png"), COLUMNS))
     found.metrics |= {key: finite(value) for key, value in metrics.items()}
+    with may_fail(str(target := runs.picture(found.file, "neighbours.png"))):
+        found.pictures.append(save(images, target, COLUMNS))

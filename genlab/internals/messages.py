@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 
@@ -43,6 +44,12 @@ def load_reason(error: Exception) -> str:
 def mismatch(error: RuntimeError) -> str:
     """The last of the differences that ``load_state_dict`` lists, without its heading."""
     return str(error).splitlines()[-1].strip()
+
+
+def disk_error(error: BaseException) -> OSError | None:
+    """The system's error that safetensors hands on as text; None for other errors."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
 
 
 def says_not_found(error: Exception) -> bool:

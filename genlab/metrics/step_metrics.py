@@ -33,7 +33,7 @@ class StepMetrics(L.Callback):
         self._sums: list[Tensor] = []
         self._batches = self._images = self._step = 0
         self._since = time.perf_counter()
-        self._restored: dict[str, Any] = {}
+        self._restored: list[tuple[list[str], int, tuple[Tensor, ...]]] = []  # one a rank
 
     def state_dict(self) -> dict[str, Any]:
         """The sums since the last line, of every rank: a continued run writes the same line."""
@@ -42,18 +42,19 @@ class StepMetrics(L.Callback):
         return {"ranks": distributed.gather_objects(mine)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._restored = state_dict
+        self._restored = [
+            (list(mine["keys"]), int(mine["batches"]), mine["sums"].unbind())
+            for mine in state_dict["ranks"]
+        ]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._every = int(trainer.log_every_n_steps)  # type: ignore[attr-defined]
         self._step = trainer.global_step
         self._forget()
-        ranks = self._restored.get("ranks", [])
-        if len(ranks) == distributed.world_size():  # else the first line is of what follows
-            mine = ranks[distributed.rank()]
-            self._keys, self._batches = list(mine["keys"]), mine["batches"]
-            self._sums = list(mine["sums"].to(pl_module.device).unbind())
-        self._restored = {}
+        if len(self._restored) == distributed.world_size():  # else it is of what follows
+            self._keys, self._batches, sums = self._restored[distributed.rank()]
+            self._sums = [one.to(pl_module.device) for one in sums]
+        self._restored = []
 
     def on_train_batch_end(
         self,

@@ -167,6 +167,8 @@ def old_splits(run: Path) -> dict[str, Any]:
     """The arrays of splits.npz; empty where there is none, or a torn one."""
     import numpy as np
 
+    if not runs.whole(run / "splits.npz"):
+        return {}
     try:
         with np.load(run / "splits.npz") as file:
             return {name: file[name] for name in file.files}

@@ -13,7 +13,7 @@ from genlab.internals import lightning_parts
 from genlab.recipes import Recipe
 from genlab.training import changes, record
 from genlab.training.changes import Change
-from genlab.training.endings import early_refusals
+from genlab.training.endings import early_refusals, restoring
 
 if TYPE_CHECKING:
     from genlab.training.building import Lab
@@ -104,20 +104,25 @@ def go_on(lab: Lab, run: Path, checkpoint: Path | None, changed: list[Change]) -
     record.open_loggers(lab, run, facts)
     ended = runs.read_json(run / "metrics.json").get("step") == found["global_step"]
     _cut_back(lab, found, ended)
-    stopped = [s for s in found.get("callbacks", {}).values() if s.get("stopped_epoch")]
-    lab.checkpoints.has_stopped = bool(stopped) and not ended  # it was killed in its test
+    lab.checkpoints.has_stopped = _stopped_early(found) and not ended  # it was killed in its test
     _say_changes(lab, run, checkpoint, found["global_step"], changed)
     writing = record.FirstStep(lambda: record.write(lab, run, facts))
     lightning_parts.add_before(lab.trainer, writing, lab.checkpoints)
     _add_changes(lab, changed)
     try:
-        with early_refusals(lab, run, new=False):
+        with restoring(checkpoint), early_refusals(lab, run, new=False):
             lab.trainer.fit(lab.model, datamodule=lab.data, ckpt_path=checkpoint, weights_only=True)
     except BaseException:
         if process.is_first() and lab.checkpoints.newest is None:
             former.put_back()
         raise
     writing.write()
+
+
+def _stopped_early(found: dict[str, Any]) -> bool:
+    """True if a checkpoint is of a training that early stopping has ended."""
+    states = found.get("callbacks", {}).values()
+    return any(isinstance(state, dict) and state.get("stopped_epoch") for state in states)
 
 
 def _cut_back(lab: Lab, content: dict[str, Any], ended: bool) -> None:

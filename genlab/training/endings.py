@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import genlab
 from genlab import process, runs
 from genlab.cluster import slurm
-from genlab.errors import RecipeError, fault_of, first_line, told
+from genlab.errors import InputError, RecipeError, RunError, fault_of, first_line, told
 from genlab.internals import lightning_parts
 from genlab.recipes import Recipe
 
@@ -106,6 +106,31 @@ def _unfit(error: Exception) -> str | None:
     kind = type(found[1])
     named = kind.__module__.startswith(("genlab.callbacks.", "lightning.pytorch.callbacks."))
     return kind.__name__ if named and not isinstance(error, ValueError) else None
+
+
+RESTORING = {"load_state_dict", "on_load_checkpoint", "check_state", "loader_states"}  # functions
+
+
+@contextmanager
+def restoring(checkpoint: Path | None) -> Iterator[None]:
+    """Turn what a damaged checkpoint makes its readers stumble over into an input error.
+
+    Raises:
+        RunError: names the checkpoint and what is wrong.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        reads = any(f.name in RESTORING or "checkpoint_connector" in f.filename for f in frames)
+        if checkpoint is None or not reads:
+            raise
+        why = f"{type(error).__name__}: {first_line(error)}"
+        raise RunError(
+            f"{checkpoint} cannot be continued from: damaged, or foreign\n{why}"
+        ) from error
 
 
 def _lines(error: Exception) -> list[str]:

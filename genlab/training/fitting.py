@@ -23,6 +23,7 @@ from genlab.training.endings import (
     input_errors,
     leave,
     leave_failed,
+    restoring,
 )
 
 if TYPE_CHECKING:
@@ -124,8 +125,8 @@ def _open(
 
 def _requeued(folder: Path) -> bool:
     """True if this very Slurm job began the run in ``folder`` before it was requeued."""
-    facts = runs.read_json(folder / "run.json").get("slurm", {})
-    same = facts.get("SLURM_JOB_ID") == os.environ.get("SLURM_JOB_ID")
+    facts = runs.read_json(folder / "run.json").get("slurm")
+    same = isinstance(facts, dict) and facts.get("SLURM_JOB_ID") == os.environ.get("SLURM_JOB_ID")
     return slurm.inside() and slurm.restarts() > 0 and runs.is_run(folder) and same
 
 
@@ -150,7 +151,7 @@ def _prepare(lab: Lab, run: Path | None, checkpoint: Path | None, changed: list[
     from genlab.training import class_names
 
     lab.data.trainer = lab.trainer
-    with input_errors(lab.recipe):
+    with input_errors(lab.recipe), restoring(checkpoint):
         lab.data.prepare_data()
         lab.data.setup("fit")
         if run:

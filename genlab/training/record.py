@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import lightning as L
 
 from genlab import recipes, runs
-from genlab.files import replacing, rewriting
+from genlab.files import replacing, rewriting, shown_path
 from genlab.internals import lightning_parts
 from genlab.training.changes import Change
 
@@ -54,7 +55,7 @@ def facts(
         "wandb_id": old.get("wandb_id") or wandb_identity(run),
         "seed": lab.config.get("seed_everything", 0),
         "started": old.get("started", now),
-        "starts": int(old.get("starts", 0)) + 1,
+        "starts": runs.whole_number(old.get("starts")) + 1,
         "resumed_from": str(checkpoint.relative_to(run)) if checkpoint else None,
         "command": sys.argv[1:],
         "history": [
@@ -213,7 +214,10 @@ def last_validation(run: Path) -> dict[str, float]:
 
     found = dict[str, float]()
     for row in CSVLog(run / "metrics.csv").rows():
-        values = {k: float(v) for k, v in row.items() if k.startswith("val/") and v}
+        values = dict[str, float]()
+        for key, value in row.items():
+            with suppress(ValueError):  # empty, or edited by hand
+                values |= {key: float(value)} if key.startswith("val/") else {}
         found |= values | ({"val_step": int(row["step"]) + 1} if values else {})
     return found
 
@@ -239,7 +243,7 @@ def summary(run: Path, final: dict[str, Any], limit: str) -> None:
         row = [final.get(f"{kind}/{noun}") for kind in ("val", "best/val", "test")]
         table.add_row(noun, *("" if v is None else f"{v:.4g}" for v in row))
     Console().print(table)
-    shown = os.path.relpath(run) if run.is_relative_to(Path.cwd()) else str(run)
+    shown = shown_path(run)
     shown = shlex.quote(shown)
     print(f"run       {shown}\nfigures   {shown}/metrics.json, metrics.csv")
     if any((run / "pictures").glob("*.png")):

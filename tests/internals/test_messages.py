@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import pickle
 from io import BytesIO
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import nn
 from torchvision import datasets
 
@@ -96,3 +99,12 @@ def test_without_stream() -> None:
     error = call(Image.open, BytesIO(b"no picture"))
     assert "BytesIO" in str(error)
     assert messages.without_stream(error) == "cannot identify image file"
+
+
+def test_disk_error_of_safetensors(tmp_path: Path) -> None:
+    with pytest.raises(SafetensorError) as error:
+        save_file({"w": torch.ones(3)}, tmp_path / "nowhere" / "model.safetensors")
+    found = messages.disk_error(error.value)
+    assert found is not None
+    assert found.errno == errno.ENOENT
+    assert messages.disk_error(ValueError("no number")) is None

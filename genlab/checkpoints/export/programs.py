@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from genlab.checkpoints.export.timm_folder import Parts
 from genlab.errors import CheckpointError
+from genlab.files import rewriting
 
 TOLERANCE = 1e-4  # between torch and onnxruntime, relative and absolute
 ONNX_NEEDS = ("onnx", "onnxscript")
@@ -58,7 +59,9 @@ def write_torch(parts: Parts, folder: Path, program: Program) -> None:
     if parts.head is not None:
         save_file(_tensors(parts.head), folder / "head.safetensors")
     with _quiet():
-        torch.export.save(_traced(parts, program), folder / "model.pt2")
+        made = _traced(parts, program)
+        with rewriting(folder / "model.pt2") as file:
+            torch.export.save(made, file)
     _write_config(parts, folder)
 
 

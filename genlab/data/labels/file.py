@@ -11,6 +11,7 @@ import numpy as np
 
 from genlab.data.loader import Source
 from genlab.data.splits import Rows
+from genlab.files import text_of
 
 FILE = "labels.json"  # in a run directory
 
@@ -51,11 +52,13 @@ def rows_of(file: Path, name: str, source: Source, rows: Rows) -> Rows:
     if file.is_dir():
         file /= FILE
     try:
-        content = json.loads(file.read_text())
-        index = np.array(content["indices"], dtype=np.int64)
+        content = json.loads(text_of(file))
+        index = np.array(content["indices"], dtype=np.int64).reshape(-1)
+        if not all(type(one) is int for one in content["indices"]):
+            raise TypeError("an index is a whole number")
     except FileNotFoundError:
         raise ValueError(f"labels: no file {file}") from None
-    except (ValueError, KeyError, TypeError, OSError):
+    except (ValueError, LookupError, TypeError, OSError, OverflowError, RecursionError):
         raise ValueError(f"labels: {file} is not a JSON object with a list of indices") from None
     found = {"data": name, "images": len(source), "data_sha256": fingerprint(source)}
     for key, value in found.items():

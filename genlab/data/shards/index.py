@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genlab.data.errors import BrokenDataError, MissingDataError
+from genlab.files import text_of
 
 FORMAT = "genlab shards 1"
 INDEX = "index.json"
@@ -65,15 +66,15 @@ def read_index(folder: Path) -> tuple[dict[str, Any], dict[str, Part]]:
             "genlab pack FOLDER SHARDS makes one of a folder of images"
         )
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(text_of(file))
         if content["format"] != FORMAT:
             raise BrokenDataError(f"{file} has format {content['format']!r}, this reads {FORMAT!r}")
+        _check_names(content["classes"])
         parts = {name: _part(folder, part) for name, part in content["parts"].items()}
-    except BrokenDataError:
+    except (BrokenDataError, MissingDataError):
         raise
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, MissingDataError):
-            raise
+    except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError,
+            RecursionError):  # fmt: skip
         raise BrokenDataError(f"{file} is not an index of shards, or is damaged") from None
     return content, parts
 
@@ -92,7 +93,16 @@ def _part(folder: Path, part: dict[str, Any]) -> Part:
         raise MissingDataError(f"table {table} is missing; {INDEX} names it")
     if sha256(table) != part["sha256"]:
         raise BrokenDataError(f"table {table} is damaged or of other shards: not {INDEX}'s SHA-256")
-    return Part(shards, np.load(table))
+    entries = np.load(table)
+    if entries.dtype != ENTRY or entries.ndim != 1 or (entries["shard"] >= len(shards)).any():
+        raise BrokenDataError(f"table {table} is not one of {len(shards)} shards")
+    return Part(shards, entries)
+
+
+def _check_names(classes: Any) -> None:
+    """Refuse class names that are not a list of texts."""
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise TypeError("classes are not names")
 
 
 def check(folder: Path) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from genlab.files import replacing
+from genlab.files import replacing, rows_of
 
 
 class CSVLog(Logger):
@@ -77,7 +77,7 @@ class CSVLog(Logger):
             return rows
         count, step, tests = self._kept
         if count is None:
-            return [row for row in rows if row["step"] and int(row["step"]) < step]
+            return [row for row in rows if row["step"].isdecimal() and int(row["step"]) < step]
         return rows[:count] + [row for row in rows[count:] if tests and _is_test(row)]
 
     def _open(self) -> list[str]:
@@ -92,11 +92,7 @@ class CSVLog(Logger):
 
     def rows(self) -> list[dict[str, str]]:
         """The complete rows of the file, as text."""
-        if not self.file.is_file():
-            return []
-        text = self.file.read_text()
-        lines = text[: text.rfind("\n") + 1].splitlines()
-        return [row for row in csv.DictReader(lines) if None not in row.values()]
+        return rows_of(self.file)
 
     def _replace(self, rows: list[dict[str, str]]) -> None:
         with replacing(self.file) as draft, draft.open("w", newline="") as file:

@@ -146,6 +146,7 @@ def test_a_folder_without_labels_beside_one_with(tmp_path: Path, in_memory: bool
         labels=6,
         unlabeled_ratio=3,
         steps_per_epoch=30,
+        seed=0,
         in_memory=in_memory,
         workers=0,
         val_size=9,
