@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,14 @@ FIT = (
     "data.val_size=40", "data.batch_size=16", "checkpoint.every_n_steps=2", "track.wandb=off",
 )  # fmt: skip
 Change = Callable[[Path], Any]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_seed() -> Iterator[None]:
+    """Trainings in this process leave their seed in its environment; later tests have none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PL_GLOBAL_SEED", "0")  # so that it is taken back
+        yield
 
 
 def text(name: str, content: str | bytes) -> Change:
