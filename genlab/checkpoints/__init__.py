@@ -6,6 +6,7 @@ atomically. `foreign` loads others' weights into a backbone, `export` writes wei
 programs.
 """
 
+from genlab.checkpoints.foreign.heads import load_head
 from genlab.checkpoints.foreign.pretrained import backbone_of, load_backbone
 from genlab.checkpoints.foreign.report import Report
 from genlab.checkpoints.identity import chosen, identify, in_words, parents
@@ -36,6 +37,7 @@ __all__ = [
     "in_words",
     "load",
     "load_backbone",
+    "load_head",
     "parents",
     "read",
     "refuse_files",

@@ -107,6 +107,8 @@ def without_download(arguments: dict[str, Any]) -> dict[str, Any]:
     for name, value in arguments.items():
         if name == "pretrained" and value:
             value = False
+        elif name == "head" and value == "file":
+            value = "new"
         elif name.endswith("_kwargs"):
             value = _without_files(value)
         kept[name] = value

@@ -49,3 +49,10 @@ def is_sync_batch_norm_act(module: nn.Module) -> bool:
     from timm.layers.norm_act import SyncBatchNormAct
 
     return isinstance(module, SyncBatchNormAct)
+
+
+def present_name(name: str) -> str:
+    """The name under which timm knows a model now, of one that it had in former versions."""
+    from timm.models import _registry
+
+    return _registry._deprecated_models.get(name) or name

@@ -16,7 +16,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from genlab import distributed, losses, networks, optim
+from genlab import checkpoints, distributed, losses, networks, optim
 from genlab.augment import Mixing
 from genlab.contracts import Batch, CountsClasses, data_of
 from genlab.internals import lightning_parts
@@ -29,6 +29,11 @@ HIGHEST = {
     "label_smoothing": 1,
     "flooding": math.inf,
     "mix_prob": 1,
+}
+CHOICES: dict[str, Any] = {
+    "loss": losses.CLASS_LOSSES,
+    "tta": ("none", "hflip"),
+    "head": ("new", "file"),
 }
 PRIOR = 0.01  # of every class at the start of binary focal loss: Lin et al. 2017, section 4.1
 
@@ -45,6 +50,8 @@ class Classifier(L.LightningModule):
         encoder_kwargs: arguments of the encoder (``stem``, ``width``, ``drop_path_rate`` ...).
         pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
         pretrained_options: options for loading them.
+        head: ``new``, or ``file`` for that of the ``pretrained`` file, of as many classes, whose
+            order the data must have.
         freeze: the encoder's first stages that are not trained, a number or ``all``.
         dropout: probability that a feature is dropped before the head.
         loss: ``cross_entropy``, ``focal`` (softmax) or ``binary_focal`` (one sigmoid a class).
@@ -80,6 +87,7 @@ class Classifier(L.LightningModule):
         encoder_kwargs: dict[str, Any] | None = None,
         pretrained: bool | str = False,
         pretrained_options: dict[str, Any] | None = None,
+        head: str = "new",
         freeze: int | str = 0,
         dropout: float = 0.0,
         loss: str = "cross_entropy",
@@ -103,6 +111,8 @@ class Classifier(L.LightningModule):
         self.encoder.freeze(freeze)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.encoder.out_dim, num_classes)
+        if head == "file":
+            checkpoints.load_head(self.head, self.encoder.report)
         if prior_bias and loss == "binary_focal":
             nn.init.constant_(self.head.bias, -math.log((1 - PRIOR) / PRIOR))
         weights = None if class_weights == "none" else torch.ones(num_classes)
@@ -215,9 +225,11 @@ def _check(given: dict[str, Any]) -> None:
     classes, weights = given["num_classes"], given["class_weights"]
     if classes < 2:
         raise ValueError(f"num_classes must be at least 2, got {classes}")
-    for name, allowed in {"loss": losses.CLASS_LOSSES, "tta": ("none", "hflip")}.items():
+    for name, allowed in CHOICES.items():
         if given[name] not in allowed:
             raise ValueError(f"unknown {name} {given[name]!r}; choose from {', '.join(allowed)}")
+    if given["head"] == "file" and given["prior_bias"]:
+        raise ValueError("head=file cannot be combined with prior_bias, which sets the head's bias")
     for name, highest in HIGHEST.items():
         if not 0 <= given[name] <= highest:
             raise ValueError(f"{name} must be in 0 ... {highest}, got {given[name]}")

@@ -44,3 +44,11 @@ def test_is_sync_batch_norm_act() -> None:
     assert parts.is_sync_batch_norm_act(synced)
     assert not parts.is_sync_batch_norm_act(BatchNormAct2d(4))
     assert not parts.is_sync_batch_norm_act(nn.SyncBatchNorm(4))
+
+
+def test_present_name() -> None:
+    assert (
+        parts.present_name("vit_base_patch32_224_clip_laion2b")
+        == "vit_base_patch32_clip_224.laion2b"
+    )
+    assert parts.present_name("resnet50") == "resnet50"

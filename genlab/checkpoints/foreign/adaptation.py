@@ -41,11 +41,13 @@ def resized(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         model: model of the wanted geometry.
     """
     state = _without_distillation(state, model)
+    own_filter = getattr(model, "adapted", None)  # of a network of genlab
+    state = own_filter(state) if own_filter is not None else state
     rename = timm_parts.state_dict_filter(model)
     if rename is not None:  # a family's own conversion stumbles over another family's names
-        with suppress(*_STUMBLES), _quiet():
+        with suppress(*_STUMBLES), quiet():
             state = rename(dict(state), model)
-    with suppress(*_STUMBLES), _quiet():
+    with suppress(*_STUMBLES), quiet():
         state = state | dict(_first_convolutions(state, model))
     return state
 
@@ -116,7 +118,7 @@ def _cfg(model: nn.Module) -> dict[str, Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Suppress timm's log of each resampled tensor and the warnings of its indexing."""
     logger = logging.getLogger("timm")
     level = logger.level

@@ -149,6 +149,19 @@ def layout(content: Any) -> tuple[str, bool, bool]:
     return "Lightning" if lightning else "plain", False, False
 
 
+def is_solo_learn(content: Any) -> bool:
+    """True of a checkpoint of solo-learn: Lightning's, of its own parts' names."""
+    if not isinstance(content, Mapping) or "pytorch-lightning_version" not in content:
+        return False
+    tops = {str(name).partition(".")[0] for name in content.get("state_dict", ())}
+    parts = any(re.fullmatch(r"(momentum_)?projector|predictor|prototypes", top) for top in tops)
+    return (
+        "genlab" not in content
+        and bool(tops & {"backbone", "encoder"})
+        and ("classifier" in tops and parts)
+    )
+
+
 def candidates(places: dict[str, Tensors], shapes: Shapes) -> list[Candidate]:
     """Candidates for the weights of a model with these names and shapes, best matches first."""
     prefixes = {prefix for tensors in places.values() for prefix in _prefixes(tensors, shapes)}

@@ -22,7 +22,7 @@ def looks_like(places: dict[str, Tensors]) -> str | None:
     """The largest of the known networks of which the file holds nine tenths of the tensors."""
     best: tuple[int, str | None] = (0, None)
     for name in _KNOWN.split():
-        shapes = _shapes(name)
+        shapes = shapes_of_timm(name)
         found = layouts.candidates(places, shapes)
         if found and found[0].matched[0] >= 0.9 * len(shapes):
             best = max(best, (found[0].matched[1], name), key=lambda one: one[0])
@@ -37,7 +37,7 @@ def fits_exactly(state: Tensors, name: str) -> list[str]:
         name: the network that they do not fit.
     """
     near = difflib.get_close_matches(name, timm.list_models(), n=6, cutoff=0.5)
-    shapes = {other: _shapes(other) for other in near if other != name}
+    shapes = {other: shapes_of_timm(other) for other in near if other != name}
     heads = ("head.", "fc.", "classifier.")
     held = {n for n in state if not n.startswith(heads)}
     fitting = [
@@ -50,7 +50,7 @@ def fits_exactly(state: Tensors, name: str) -> list[str]:
 
 
 @cache
-def _shapes(name: str) -> Shapes:
+def shapes_of_timm(name: str) -> Shapes:
     """Shapes of a network built without memory for its weights, on torch's meta device."""
     with torch.device("meta"):
         return layouts.shapes_of(timm.create_model(name, num_classes=0))

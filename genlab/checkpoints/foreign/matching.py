@@ -37,6 +37,7 @@ class Fit:
     Attributes:
         candidate: source of the tensors.
         values: tensors to copy, by the model's names.
+        state: the file's tensors under the model's names, resized, its classifier among them.
         report: the names; its share is what would load.
         classes: number of classes of the file's classifier; 0 without one.
         used: share of the file's values that have a place in the model, among parts that it has.
@@ -49,6 +50,7 @@ class Fit:
 
     candidate: Candidate
     values: dict[str, Tensor] = field(default_factory=dict)
+    state: dict[str, Tensor] = field(default_factory=dict)
     report: Report = field(default_factory=lambda: Report(""))
     classes: int = 0
     used: float = 0.0
@@ -76,7 +78,7 @@ def fit(model: nn.Module, candidate: Candidate, heads_too: bool) -> Fit:
     tops = {name.partition(".")[0] for name in own}
     heads = tuple(f"{name}." for name in classifiers(model))
     as_they_are = {id(tensor) for tensor in candidate.state.values()}
-    found = Fit(candidate)
+    found = Fit(candidate, state=state)
     report = found.report
     for name, value in state.items():
         if name.startswith(heads) and not (heads_too and _same_shape(name, value, own)):

@@ -10,7 +10,8 @@ from typing import Any
 from torch import nn
 
 from genlab import process
-from genlab.checkpoints.foreign import layouts
+from genlab.checkpoints.foreign import architecture as architectures
+from genlab.checkpoints.foreign import heads, layouts
 from genlab.checkpoints.foreign.fetching import fetch, fetch_timm
 from genlab.checkpoints.foreign.layouts import Candidate, Tensors
 from genlab.checkpoints.foreign.matching import Fit, copy, fit
@@ -19,6 +20,7 @@ from genlab.checkpoints.foreign.refusals import (
     refuse_equals,
     refuse_neighbour,
     refuse_noise,
+    refuse_stem,
     refuse_too_little,
 )
 from genlab.checkpoints.foreign.report import Report
@@ -40,6 +42,7 @@ def load_backbone(
     take: str | None = None,
     prefix: str | None = None,
     at_least: float = AT_LEAST,
+    architecture: str | None = None,
     unsafe_pickle: bool = False,
 ) -> Report:
     """Load weights into a bare network, adapting head, channels, image size and patch size.
@@ -59,19 +62,23 @@ def load_backbone(
             parts that the model has too (a deeper network's file has all names of a shallower).
             Not below .9, every tensor inside the backbone must fit too, on both sides, and batch
             norm's statistics; but a 7x7 stem's file leaves a 3x3 one fresh, and that is warned of.
+        architecture: timm's name of the file's network, where the file does not say it and several
+            of timm's hold its tensors.
         unsafe_pickle: let a pickle run code; for files whose maker you trust.
 
     Returns:
         What was done; its text is for people.
 
     Raises:
-        CheckpointError: nothing there, unreadable, unsafe, too little fits, or several networks do.
-        ValueError: ``take`` or ``at_least`` out of range.
+        CheckpointError: nothing there, unreadable, unsafe, too little fits, several networks do, or
+            the file is of an architecture with other features.
+        ValueError: ``take`` or ``at_least`` out of range, unknown ``architecture``.
     """
     if take is not None and take not in layouts.TAKES:
         raise ValueError(f"take must be one of {', '.join(layouts.TAKES)}, got {take!r}")
     if not 0 <= at_least <= 1:
         raise ValueError(f"at_least must be in [0, 1], got {at_least}")
+    named = architectures.known(architecture) if architecture else None
     timm = source is True or source == "timm"
     cfg = getattr(model, "pretrained_cfg", None) or {}
     found = fetch_timm(cfg) if timm else fetch(str(source))
@@ -91,18 +98,25 @@ def load_backbone(
     refuse_too_little(best, model, places, at_least)
     refuse_equals(best, equals, shown)
     report.waived = at_least < AT_LEAST
+    own_run = isinstance(held, Mapping) and "genlab" in held
     if not report.waived:
+        said = named or (None if timm else architectures.told(found, held))
+        architectures.refuse_other(said, model, shown)
         refuse_noise(best, model)
         refuse_neighbour(best, model)
+        refuse_stem(best, model, held)
+        if not (said or timm or own_run or self_supervised):
+            architectures.warn_of_alike(model, found, shown)
     copy(model, best)
+    if not self_supervised:
+        report.head = heads.of(best, places, model, own_run)
     if report.fresh and process.is_first():
         warnings.warn(f"{shown}: {report.noise()}", UserWarning, 2)
-    named = cfg if timm else _config(found.config)
-    own_run = isinstance(held, Mapping) and "genlab" in held
+    config = cfg if timm else _config(found.config)
     known = not self_supervised and best.classes == cfg.get("num_classes")
     report.mean, report.std, report.told_by = (
         _own_statistics(places, candidate, own_run)
-        or _statistics(named, "timm's configuration" if timm else "its config.json")
+        or _statistics(config, "timm's configuration" if timm else "its config.json")
         or _statistics(_IMAGENET if imagenet else {}, f"ImageNet's, as {kind} uses")
         or _statistics(cfg if known else {}, "timm's for the name")
         or (None, None, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from torch import nn
 
@@ -81,6 +82,23 @@ def refuse_neighbour(best: Fit, model: nn.Module) -> None:
         f"{report.source} is of another network than {name}, whose features would be wrong\n"
         f"{name} has {'; and '.join(lists)}\n{hint}at_least below {AT_LEAST} lets it pass"
     )
+
+
+def refuse_stem(best: Fit, model: nn.Module, held: Any) -> None:
+    """Refuse solo-learn's 3x3 stem, which pads an image by two pixels, for one that pads by one.
+
+    Raises:
+        CheckpointError: such a file and such a model.
+    """
+    stem = getattr(model, "conv1", None)
+    if not isinstance(stem, nn.Conv2d) or stem.kernel_size != (3, 3) or stem.stride != (1, 1):
+        return
+    if "conv1.weight" in best.values and stem.padding == (1, 1) and layouts.is_solo_learn(held):
+        raise CheckpointError(
+            f"{best.report.source} is solo-learn's, whose 3x3 stem pads by 2 pixels, not by 1\n"
+            f"ask for it: model.encoder_kwargs.stem=cifar_pad2; at_least below {AT_LEAST} lets it "
+            "pass"
+        )
 
 
 def refuse_equals(best: Fit, others: list[Fit], source: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 Normalisation = tuple[float, ...]
 
 
@@ -29,6 +31,8 @@ class Report:
         mean: mean of the training images of the weights, a value per channel, where known.
         std: likewise their standard deviation.
         told_by: source of these statistics.
+        head: the file's linear classifier on the backbone's features, ``weight`` (K, F) and maybe
+            ``bias`` (K,); empty where the file has none.
     """
 
     source: str
@@ -48,6 +52,7 @@ class Report:
     mean: Normalisation | None = None
     std: Normalisation | None = None
     told_by: str = ""
+    head: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def __str__(self) -> str:
         share = percent(self.share)

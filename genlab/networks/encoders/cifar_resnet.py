@@ -5,8 +5,10 @@ He, Zhang, Ren, Sun 2015, arXiv:1512.03385, section 4.2.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from timm.layers import DropPath
 from timm.models import checkpoint_seq
@@ -84,6 +86,43 @@ class CIFARResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, 64)."""
         return self.forward_features(x).mean((2, 3))
+
+    def adapted(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A state of akamaster's pytorch_resnet_cifar10 under this network's names and channels.
+
+        Its shortcut puts half of the new channels before the old ones, half after: the channels of
+        the second and third stage are in another order. Any other state is returned as it is; the
+        marks are `layer1.0.conv1` of 16 channels and a head called `linear`.
+        """
+        first, head = state.get("layer1.0.conv1.weight"), state.get("linear.weight")
+        if first is None or head is None or first.shape[:2] != (16, 16) or head.shape[1:] != (64,):
+            return state
+        old = torch.arange(16)  # where our channels are in theirs, of stages 1, 2, 3
+        orders = [old]
+        for new in (16, 32):
+            old = torch.cat(
+                [
+                    old + new // 2,
+                    torch.arange(new // 2),
+                    torch.arange(new // 2) + len(old) + new // 2,
+                ]
+            )
+            orders.append(old)
+        made = {}
+        for name, value in state.items():
+            if stage := re.match(r"layer([123])\.(\d+)\.(\w+)\.", name):
+                s, part = int(stage[1]) - 1, stage[3]
+                if part == "conv1":  # the block's input
+                    before = orders[max(s - 1, 0)] if stage[2] == "0" else orders[s]
+                    value = value[:, before] if value.shape[1] == len(before) else value
+                elif part in ("conv2", "bn2") and value.ndim:  # its output
+                    value = value[orders[s]]
+                name = f"stages.{s}.{name.partition('.')[2]}"
+            elif name.startswith("linear."):
+                name = name.replace("linear.", "head.")
+                value = value[:, orders[2]] if value.ndim == 2 else value
+            made[name] = value
+        return made
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Stages (coarse) or blocks in order, as timm's networks tell them."""

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 SMALL = 64  # px; up to here patches are cut smaller than the network's name says
 
+STEMS = {"cifar": 1, "cifar_pad2": 2}  # name -> padding of the 3x3 convolution
+
 
 def small_patches(network: Any, image_size: int) -> dict[str, int]:
     """Constructor arguments with which a network sees a small image as more than a few patches.
@@ -62,17 +64,23 @@ def repatch(network: Any, patch: int, image_size: int) -> None:
 def replace_stem(network: Any, name: str, stem: str, in_chans: int) -> None:
     """3x3 at stride 1 for the stem's convolution, and no max-pool (SimCLR's appendix B.9).
 
+    Args:
+        network: network to change.
+        name: its name.
+        stem: ``cifar``; ``cifar_pad2`` as in solo-learn, whose maps are two pixels larger.
+        in_chans: number of image channels.
+
     Raises:
         ValueError: unknown stem, or no ResNet with one stem convolution.
     """
-    if stem != "cifar":
-        raise ValueError(f"unknown stem {stem!r}; choose from cifar")
+    if stem not in STEMS:
+        raise ValueError(f"unknown stem {stem!r}; choose from {', '.join(STEMS)}")
     nested = hasattr(getattr(network, "stem", None), "conv")  # ResNet v2
     owner, conv, pool = (network.stem, "conv", "pool") if nested else (network, "conv1", "maxpool")
     first = getattr(owner, conv, None)
     if not isinstance(first, nn.Conv2d) or not hasattr(owner, pool):
-        raise ValueError(f"stem 'cifar' is for ResNets with one stem convolution, not {name}")
-    fresh = type(first)(in_chans, first.out_channels, 3, padding=1, bias=False)
+        raise ValueError(f"stem {stem!r} is for ResNets with one stem convolution, not {name}")
+    fresh = type(first)(in_chans, first.out_channels, 3, padding=STEMS[stem], bias=False)
     nn.init.kaiming_normal_(fresh.weight, mode="fan_out", nonlinearity="relu")
     setattr(owner, conv, fresh)
     setattr(owner, pool, nn.Identity())

@@ -16,6 +16,8 @@ from genlab.checkpoints import load_backbone
 from genlab.errors import CheckpointError
 from tests.checkpoints.foreign import layouts_made as made
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not say which network it is of")
+
 VIT: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 64, "depth": 3, "num_heads": 4}
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet18": lambda **k: timm.create_model("resnet18", **k),

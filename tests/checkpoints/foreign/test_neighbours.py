@@ -30,13 +30,17 @@ NEIGHBOURS = [
 ]
 
 
-def made(name: str, seed: int = 0, **options: Any) -> Any:
+def made(name: str, shake: bool = True, **options: Any) -> Any:
+    model = timm.create_model(name, **options).eval()
+    return shaken(model) if shake else model
+
+
+def shaken(model: Any, seed: int = 0) -> Any:
     """A network whose every value matters: none is zero or one, as constructors leave many."""
-    model = timm.create_model(name, **options)
     generator = torch.Generator().manual_seed(seed)
     for value in model.state_dict().values():
         if value.is_floating_point():
-            value += torch.rand(value.shape, generator=generator) * 0.1 + 0.01
+            value += torch.rand(value.shape, generator=generator) * 0.05 + 0.01
     return model.eval()
 
 

@@ -15,6 +15,8 @@ from genlab.checkpoints import load_backbone
 from genlab.errors import CheckpointError
 from genlab.networks import encoder
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not say which network it is of")
+
 VIT: dict[str, Any] = {"embed_dim": 32, "depth": 6, "num_heads": 2}
 NAME = "vit_tiny_patch16_224"
 

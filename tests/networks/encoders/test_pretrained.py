@@ -11,6 +11,8 @@ import torch
 
 from genlab.networks import encoder
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not say which network it is of")
+
 LITE0 = "tf_efficientnet_lite0"
 
 

@@ -1,0 +1,64 @@
+"""The linear classifier of a weights file, for a head of as many classes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from genlab.checkpoints.foreign.adaptation import classifiers
+from genlab.checkpoints.foreign.layouts import Tensors
+from genlab.checkpoints.foreign.matching import Fit
+from genlab.checkpoints.foreign.report import Report
+from genlab.errors import CheckpointError
+
+_USUAL = ("head", "fc", "classifier", "linear")
+
+
+def of(best: Fit, places: dict[str, Tensors], model: nn.Module, own_run: bool) -> dict[str, Tensor]:
+    """The file's classifier as ``weight`` and ``bias``; empty where it has none, or no linear one.
+
+    Args:
+        best: match of the backbone.
+        places: every mapping of tensors in the file.
+        model: model that was filled.
+        own_run: True of a checkpoint of genlab, whose classifier is next to the encoder.
+    """
+    state, names = best.state, classifiers(model) or _USUAL
+    if own_run:
+        state, names = places.get(best.candidate.place, {}), ("head",)
+    starts = [f"{name}." for name in names]
+    found = [{n.removeprefix(s): v for n, v in state.items() if n.startswith(s)} for s in starts]
+    held = [parts for parts in found if parts]
+    if len(held) != 1 or not {"weight"} <= held[0].keys() <= {"weight", "bias"}:
+        return {}  # none; two, as a distilled network's; or with a norm of its own
+    weight = held[0]["weight"].flatten(1)  # also of a 1x1 convolution
+    return held[0] | {"weight": weight}
+
+
+def load_head(head: nn.Linear, report: Report | None) -> None:
+    """Fill a classifier's head with that of the file its encoder was loaded from.
+
+    Args:
+        head: head to fill.
+        report: report on the encoder; None where nothing was loaded.
+
+    Raises:
+        ValueError: there is no file.
+        CheckpointError: the file has no linear classifier, or one of other classes or features.
+    """
+    if report is None:
+        raise ValueError("head=file requires pretrained")
+    if not report.head:
+        raise CheckpointError(
+            f"{report.source} has no linear classifier for head=file: it was left out, or is a "
+            "projector\nwithout it: model.head=new"
+        )
+    theirs, own = tuple(report.head["weight"].shape), tuple(head.weight.shape)
+    if theirs != own:
+        raise CheckpointError(
+            f"{report.source} classifies {theirs[0]} classes by {theirs[1]} features, here are "
+            f"{own[0]} by {own[1]}\nhead=file requires as many: model.head=new trains a new head"
+        )
+    with torch.no_grad():
+        head.weight.copy_(report.head["weight"])
+        head.bias.copy_(report.head.get("bias", torch.zeros(len(head.weight))))
