@@ -6,7 +6,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ import genlab
 from genlab import process, runs
 from genlab.cluster import slurm
 from genlab.errors import InputError, RecipeError, RunError, fault_of, first_line, told
+from genlab.files import step_of
 from genlab.internals import lightning_parts
 from genlab.recipes import Recipe
 
@@ -182,40 +183,69 @@ def leave(lab: Lab, run: Path, stop: Stopped) -> None:
 
 
 def leave_failed(lab: Lab, run: Path, failure: Failure) -> str:
-    """Leave after a step that was not finite: tell W&B, run.json and Slurm; returns three lines."""
+    """Leave after a step that was not finite: tell Slurm, run.json and W&B; returns three lines.
+
+    The step is run again last: a process that is killed meanwhile has told what happened.
+    """
     from genlab.training.tracking.wandb_run import WandbRun
 
-    if not failure.first:
-        _find_first_tensor(lab, run, failure)
-    lines = [f"{failure}" + (f"; first: {failure.first}" if failure.first else "")]
-    lines.append(f"{_kept(run)}; genlab replay {shlex.quote(str(run))} runs the step again")
-    lines.append("try a lower learning rate, trainer.gradient_clip_val=1 or track.nonfinite=skip")
+    if process.is_first():
+        slurm.note_failed()
+        _note_failed(run, str(failure))
     for logger in lab.trainer.loggers:
         if isinstance(logger, WandbRun):
-            logger.fail(lines[0])
+            logger.fail(str(failure))
+    if not failure.first:
+        _find_first_tensor(lab, run, failure)
+    lines = _lines_of(lab, run, failure)
     if process.is_first():
-        facts = runs.read_json(run / "run.json")
-        runs.write_json(run / "run.json", facts | {"failed": lines[0]})
-        slurm.note_failed()
         print("genlab: " + "\n  ".join(lines), file=sys.stderr, flush=True)
+        _note_failed(run, lines[0])
     return "\n".join(lines)
 
 
-def _kept(run: Path) -> str:
-    from genlab.checkpoints import read
+def _lines_of(lab: Lab, run: Path, failure: Failure) -> list[str]:
+    """What failed and where, what is kept, what to try."""
+    from genlab.training.engine import capture
 
+    again = f"; genlab replay {shlex.quote(str(run))} runs the step again"
+    skip = "track.nonfinite=skip"
+    if lab.tracking.nonfinite == "skip":
+        limit = lab.tracking.nonfinite_limit
+        skip = f"a higher track.nonfinite_limit: {limit} steps in a row were skipped"
+    return [
+        f"{failure}" + (f"; first: {failure.first}" if failure.first else ""),
+        _kept(run) + (again if capture.read(run) else ""),
+        f"try again with a lower learning rate, trainer.gradient_clip_val=1 or {skip}",
+    ]
+
+
+def _note_failed(run: Path, what: str) -> None:
+    """Say in run.json why the run failed; a full disk does not hide it from the user."""
+    with suppress(OSError):
+        facts = runs.read_json(run / "run.json")
+        runs.write_json(run / "run.json", facts | {"failed": what})
+
+
+def _kept(run: Path) -> str:
     kept = runs.newest(run)
     if kept is None:
         return "no checkpoint was written"
-    return f"{kept.relative_to(run)} of step {read(kept)['global_step']:,} is kept"
+    step = step_of(kept)
+    return f"{kept.relative_to(run)}{f' of step {step:,}' if step >= 0 else ''} is kept"
 
 
 def _find_first_tensor(lab: Lab, run: Path, failure: Failure) -> None:
-    """Complete a failure by running its step again, if that succeeds on all ranks."""
+    """Complete a failure by running its step again, if that succeeds on all ranks.
+
+    Several ranks on devices do without: one that runs out of memory leaves the others waiting.
+    """
     from genlab import distributed
     from genlab.training.engine import capture
     from genlab.training.replaying import replay
 
+    if lab.trainer.world_size > 1 and lab.trainer.strategy.root_device.type != "cpu":
+        return
     if not all(distributed.gather_objects(bool(capture.read(run)))):  # a rank would wait for ever
         return
     try:

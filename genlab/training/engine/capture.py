@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 
 from genlab import runs
+from genlab.errors import first_line
 from genlab.files import replacing
 from genlab.internals import lightning_loops
 from genlab.internals.lightning_loops import Position
@@ -20,8 +22,8 @@ FOLDER, BEFORE, FACTS = "nonfinite", "before.ckpt", "step.json"
 def write(trainer: L.Trainer, at: Position | None, facts: dict[str, Any], finite: bool) -> None:
     """Write the checkpoint before a step and the step's facts; on all ranks, rank zero's files.
 
-    A run that has no last.ckpt yet gets this one if it is finite. A full disk is left for the error
-    that is being reported.
+    A run that has no last.ckpt yet gets this one if it is finite. Where it cannot be written, one
+    line says so.
 
     Args:
         trainer: with every tensor as it was before the step.
@@ -30,17 +32,21 @@ def write(trainer: L.Trainer, at: Position | None, facts: dict[str, Any], finite
         finite: True if the weights are.
     """
     run = Path(trainer.default_root_dir)
-    checkpoint = lightning_loops.checkpoint_at(trainer, at)
+    folder, last = run / FOLDER, run / "checkpoints" / "last.ckpt"
     try:
-        (run / FOLDER).mkdir(parents=True, exist_ok=True)
-        trainer.strategy.save_checkpoint(checkpoint, run / FOLDER / BEFORE)
-        last = run / "checkpoints" / "last.ckpt"
+        if trainer.is_global_zero:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / FACTS).unlink(missing_ok=True)  # of an earlier step, not of this state
+        checkpoint = lightning_loops.checkpoint_at(trainer, at)
+        trainer.strategy.save_checkpoint(checkpoint, folder / BEFORE)
         if finite and not last.exists():
             trainer.strategy.save_checkpoint(checkpoint, last)
         if trainer.is_global_zero:
             note(run, facts)
-    except (OSError, RuntimeError):
-        shutil.rmtree(run / FOLDER, ignore_errors=True)
+    except Exception as error:  # the failure itself is what must be told, by all ranks
+        if trainer.is_global_zero:
+            shutil.rmtree(folder, ignore_errors=True)
+            print(f"the state before it is not kept: {first_line(error)}", file=sys.stderr)
     trainer.strategy.barrier("capture")
 
 

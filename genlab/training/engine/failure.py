@@ -82,7 +82,7 @@ def bits_of(losses: list[Tensor]) -> list[str]:
     """
     return [
         f"{struct.unpack('>I', struct.pack('>f', loss))[0]:08x}" if not math.isnan(loss) else NAN
-        for loss in map(float, losses)
+        for loss in (float(loss.detach().float()) for loss in losses)
     ]
 
 
