@@ -248,10 +248,7 @@ def _finished(name: Path, folder: Path, unfit: Callable[[Path, str], str]) -> li
         RunError: none.
     """
     known = [run for run in reversed(every()) if run.parent == folder]
-    reasons = {
-        run: unfit(run, name.as_posix()) if (run / "metrics.json").is_file() else "is not finished"
-        for run in known
-    }
+    reasons = {run: _unfinished(run) or unfit(run, name.as_posix()) for run in known}
     found = [run for run, reason in reasons.items() if not reason]
     if not found:
         raise RunError(
@@ -259,6 +256,15 @@ def _finished(name: Path, folder: Path, unfit: Callable[[Path, str], str]) -> li
             f"{reasons[known[0]]}\nname it by its path to use it: {known[0]}"
         )
     return found
+
+
+def _unfinished(run: Path) -> str:
+    """Why a run has not come to its end, or does not stand there now; empty if it does."""
+    if not (run / "metrics.json").is_file():
+        return "is not finished"
+    if held(run):
+        return "is being trained"
+    return "has failed" if read_json(run / "run.json").get("failed") else ""
 
 
 def picture(checkpoint: Path, name: str) -> Path:

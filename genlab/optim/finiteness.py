@@ -27,7 +27,10 @@ def gradients_finite(gradients: list[Tensor], norm: Tensor | None = None) -> boo
 
 def all_finite(tensors: list[Tensor]) -> Tensor:
     """() bool: True if all elements of all tensors are finite; nothing overflows."""
-    most = torch_parts.foreach_norm(tensors, math.inf)
+    filled = [tensor for tensor in tensors if tensor.numel()]  # the norm of nothing is an error
+    if not filled:
+        return torch.ones((), dtype=torch.bool)
+    most = torch_parts.foreach_norm(filled, math.inf)
     return torch.stack([m.float() for m in most]).isfinite().all()
 
 

@@ -187,6 +187,11 @@ def _apart(old: dict[str, Any], new: dict[str, Any]) -> str:
         seen = int(np.isin(new["val"], old["train"]).sum())
         if seen and len(new["val"]):
             return f"{seen:,} of {len(new['val']):,} validation images were trained on"
+    if all(len(old[k]) == len(new[k]) for k in shared) and old.keys() == new.keys():
+        others = {k: int((~np.isin(new[k], old[k])).sum()) for k in new}
+        counts = [f"{count:,} of {len(new[k]):,} {k}" for k, count in others.items() if count]
+        told = ", ".join(counts)
+        return f"{told} images are others" if told else "the images are in another order"
     sizes = [", ".join(f"{k} {len(v):,}" for k, v in part.items()) for part in (old, new)]
     return f"they were {sizes[0]} images and are {sizes[1]}"
 

@@ -153,6 +153,9 @@ def test_a_recipes_name_means_its_newest_usable_run(tmp_path: Path) -> None:
             archive.writestr("data", "x")
         (good / "metrics.json").write_text("{}")  # a run that has ended
         assert runs.checkpoint("a/b").parent.parent.name == "one"
+        (good / "run.json").write_text('{"failed": "loss of step 3 is not finite (nan)"}')
+        with pytest.raises(RunError, match=r"no finished run .*; the newest run is not finished"):
+            runs.checkpoint("a/b")
         with pytest.raises(RunError, match="two has no whole checkpoint"):
             runs.checkpoint(dead)
         with pytest.raises(RunError, match="did you mean a/b"):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
 
@@ -241,3 +242,17 @@ def test_between_names_keys_as_typed() -> None:
     taken = changes.arguments(found[1:], "model", new.config)
     assert taken == {"x": ({"lr": 1.0, "b": 2}, {"lr": 1.0, "c": None})}
     json.dumps([c.new for c in found])
+
+
+@pytest.mark.parametrize(
+    ("new", "told"),
+    [
+        ([0, 1, 2], ""),
+        ([0, 1, 7], "1 of 3 train images are others"),
+        ([2, 1, 0], "the images are in another order"),
+        ([0, 1], "they were train 3, test 1 images and are train 2, test 1"),
+    ],
+)
+def test_how_splits_differ_is_told(new: list[int], told: str) -> None:
+    old = {"train": np.arange(3), "test": np.array([9])}
+    assert changes._apart(old, old | {"train": np.array(new)}) == told
