@@ -12,6 +12,7 @@ import yaml
 
 from genlab.errors import RecipeError, nearest
 from genlab.recipes import plugins
+from genlab.recipes.files import MOST_VALUES
 
 PACKAGES = {"model": "methods", "data": "data"}
 ROOTS = {
@@ -139,32 +140,53 @@ def named(node: Any) -> set[str]:
     """Class names anywhere in a recipe's mapping: in long and in short form, and inside strings.
 
     The parser of arguments reads strings as YAML, so a string may hold a mapping.
+
+    Raises:
+        RecipeError: a string holds aliases in a circle, or more values than a recipe may have.
     """
     found: set[str] = set()
-    if isinstance(node, str):
-        return named(_written(node))
-    if isinstance(node, list | tuple):
-        return found.union(*(named(item) for item in node))
-    if isinstance(node, dict):
-        found |= {str(node["class_path"])} if node.get("class_path") is not None else set()
-        for key, value in node.items():
-            found |= named(value)
-            items = value if isinstance(value, list) else [value]
-            if str(key).rstrip("+") in ("callbacks", "plugins"):
-                found |= {item for item in items if isinstance(item, str)}
-            if str(key) in ("profiler", "logger", "strategy", "accelerator"):
-                found |= {item for item in items if isinstance(item, str) and "." in item}
+    waiting, seen = [node], 0
+    while waiting:
+        one, seen = waiting.pop(), seen + 1
+        if seen > MOST_VALUES:
+            raise RecipeError(f"aliases in a circle, or more than {MOST_VALUES:,} values")
+        if isinstance(one, str):
+            written = _written(one)
+            waiting += [] if written is None else [written]
+        elif isinstance(one, list | tuple):
+            waiting += one
+        elif isinstance(one, dict):
+            found |= _named_in(one)
+            waiting += one.values()
+    return found
+
+
+def _named_in(node: dict[Any, Any]) -> set[str]:
+    """Class names among a mapping's own values."""
+    found = {str(node["class_path"])} if node.get("class_path") is not None else set()
+    for key, value in node.items():
+        texts = [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, str)]
+        if str(key).rstrip("+") in ("callbacks", "plugins"):
+            found |= set(texts)
+        if str(key) in ("profiler", "logger", "strategy", "accelerator"):
+            found |= {item for item in texts if "." in item}
     return found
 
 
 def _written(text: str) -> Any:
-    """The mapping or list that a string holds; None for any other string."""
+    """The mapping or list that a string holds; None for any other string.
+
+    Raises:
+        RecipeError: it is nested so deeply that nobody can tell.
+    """
     if ":" not in text:  # no mapping without one
         return None
     for read in (yaml.safe_load, json.loads):
         try:
             content = read(text)
-        except (ValueError, RecursionError, yaml.YAMLError, AttributeError, TypeError):
+        except RecursionError:
+            raise RecipeError(f"nested too deeply: {text[:40]} ...") from None
+        except (ValueError, LookupError, yaml.YAMLError, AttributeError, TypeError):
             continue
         if isinstance(content, dict | list):
             return content

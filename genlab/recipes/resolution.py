@@ -18,7 +18,7 @@ import yaml
 
 from genlab.errors import RecipeError, nearest
 from genlab.recipes import doors, trust
-from genlab.recipes.class_names import PACKAGES, class_path, current, parameters, short
+from genlab.recipes.class_names import PACKAGES, class_path, current, named, parameters, short
 from genlab.recipes.class_names import classes as classes_of
 from genlab.recipes.files import find, header, name_of, parse, read, shipped
 from genlab.recipes.switching import carry_over
@@ -163,6 +163,7 @@ def resolve(words: Iterable[str | Path], overrides: Iterable[str] = ()) -> Recip
     carry_over(recipe, before)
     expand_callbacks(recipe)
     _hand_to_optimizer(recipe)
+    named(recipe.config)  # strings too, which the parser of arguments reads as YAML
     return recipe
 
 

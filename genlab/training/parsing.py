@@ -68,6 +68,9 @@ def parse(kind: type, group: str, given: dict[str, Any], recipe: Recipe) -> Argu
         parsed = parser.parse_object({group: copy.deepcopy(given)})  # parsing changes it
     except argparse.ArgumentError as error:
         raise _explained(error, kind, group, given, recipe) from None
+    except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
+        what = f"{group}: a value cannot be read: {first_line(error)}"  # of a string's YAML tag
+        raise RecipeError(what, recipe.name) from None
     found = plain(parsed.get(group) or {})  # a constructor may have no arguments
     check(found, recipe.trusted)  # again: parsing turns strings into mappings
     return Arguments(group, found, parser, parsed)

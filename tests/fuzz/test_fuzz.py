@@ -10,6 +10,11 @@ from tests.fuzz import lines
 from tests.fuzz.mutants import BOMB, mutant
 from tests.fuzz.verdict import judge
 
+BOMB_IN_A_STRING = (  # nine levels of nine
+    "{a: &a [x,x,x,x,x,x,x,x,x], "
+    + ", ".join(f"{n}: &{n} [{','.join(9 * ['*' + chr(ord(n) - 1)])}]" for n in "bcdefghi")
+    + "}"
+)
 WRONG = {  # lines of a recipe: a part of what is said about them
     "1: 2": "unknown key 1",
     "null: 2": "None is not a key",
@@ -49,6 +54,10 @@ WRONG = {  # lines of a recipe: a part of what is said about them
     "trainer: {max_time: {x: 1}}": "no unit x",
     "model: lightning.pytorch.demos.boring_classes.BoringModel": "demo of Lightning",
     "data: Images": "Images",
+    "trainer: {accelerator: '&a {x: *a}'}": "aliases in a circle",
+    f"model: {{latent_dim: '{BOMB_IN_A_STRING}'}}": "aliases in a circle",
+    "model: {latent_dim: '!!timestamp x:'}": "cannot be read",
+    "model: {latent_dim: '" + 2000 * "[" + ":'}": "nested too deeply",
 }
 MANY = f"trainer.callbacks+=[{', '.join(['Pictures'] * 40)}]"
 LINES = {  # a command line: a part of what is said about it
