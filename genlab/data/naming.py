@@ -76,7 +76,7 @@ class Naming:
                 f"{place(data)}: unknown {_listed('class', unknown)}; "
                 f"{nearest(unknown[0], self.asked)}\n"
                 f"classes must be among these {len(self.asked)}; "
-                "data.classes=null takes the data's own"
+                "rename or remove the others; for a new training data.classes=null takes them"
             )
         self.table = torch.tensor([*(list(self.asked).index(name) for name in self.own), -1])
 

@@ -45,6 +45,8 @@ def find(word: str | Path) -> Path:
         RecipeError: there is none.
     """
     path = Path(word)
+    if not str(word):
+        raise RecipeError("the recipe's name is empty", hint="genlab ls lists what there is")
     if os.path.isfile(path / "recipe.yaml"):
         return path / "recipe.yaml"
     if os.path.isfile(path):

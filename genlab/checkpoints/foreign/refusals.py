@@ -47,7 +47,7 @@ def refuse_noise(best: Fit, model: nn.Module) -> None:
         CheckpointError: there is one.
     """
     report, name = best.report, _name(model)
-    waiver = f"at_least below {AT_LEAST} lets it pass"
+    waiver = f"model.pretrained_options.at_least below {AT_LEAST} lets it pass"
     if best.noise:
         first = best.noise[0]
         why = report.mismatched.get(first, "is not in the file")
@@ -80,7 +80,8 @@ def refuse_neighbour(best: Fit, model: nn.Module) -> None:
     hint = f"it fits {' and '.join(fitting)}; " if fitting else ""
     raise CheckpointError(
         f"{report.source} is of another network than {name}, whose features would be wrong\n"
-        f"{name} has {'; and '.join(lists)}\n{hint}at_least below {AT_LEAST} lets it pass"
+        f"{name} has {'; and '.join(lists)}\n"
+        f"{hint}model.pretrained_options.at_least below {AT_LEAST} lets it pass"
     )
 
 
@@ -96,8 +97,7 @@ def refuse_stem(best: Fit, model: nn.Module, held: Any) -> None:
     if "conv1.weight" in best.values and stem.padding == (1, 1) and layouts.is_solo_learn(held):
         raise CheckpointError(
             f"{best.report.source} is solo-learn's, whose 3x3 stem pads by 2 pixels, not by 1\n"
-            f"ask for it: model.encoder_kwargs.stem=cifar_pad2; at_least below {AT_LEAST} lets it "
-            "pass"
+            "ask for it: model.encoder_kwargs.stem=cifar_pad2"
         )
 
 
