@@ -87,7 +87,7 @@ FILES: dict[str, tuple[Change, str | None, str | None]] = {
     "csv: byte order mark": (table(lambda b: b"\xef\xbb\xbf" + b), None, None),
     "csv: a word": (table(lambda b: b.replace(b".", b"x")), "is not a figure", None),
     "csv: a step": (table(lambda b: b.replace(b"\n1,", b"\nabc,", 1)), "is not a figure", None),
-    "csv: long step": (table(lambda b: LINE.sub(b"\n" + b"1" * 5000, b, 1)), "figure", None),
+    "csv: long step": (table(lambda b: LINE.sub(b"\n" + b"1" * 5000, b, 1)), "line 2", None),
     "csv: no header": (table(lambda b: b.split(b"\n", 1)[1]), "no column step", "no column step"),
     "csv: a pipe": (pipe("metrics.csv"), "it is a pipe", "it is a pipe"),
     "csv: empty": (text("metrics.csv", ""), None, None),

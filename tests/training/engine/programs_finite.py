@@ -25,8 +25,8 @@ def ends(rank: int, world: int, folder: str, recipe: str, *words: str) -> dict[s
         fitting.fit([recipe], [*fixed, *words])
     except EarlyEnd as end:
         lines, code = str(end).splitlines(), end.code
-    facts = capture.read(Path(run))
     found = replay(Path(run))
+    facts = capture.read(Path(run))  # after it: rank zero has noted the first tensor by then
     last = read(Path(run) / "checkpoints" / "last.ckpt")
     fine = all(bool(t.isfinite().all()) for t in last["state_dict"].values())
     return {
