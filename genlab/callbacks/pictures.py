@@ -8,7 +8,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from genlab.contracts import Reconstructs, Samples, SwapsStyles
+from genlab.contracts import DataModule, Reconstructs, Samples, SwapsStyles, data_of
 from genlab.drawing.grid import class_rows, grid, pairs, publish
 from genlab.drawing.may_fail import may_fail
 from genlab.networks.modes import still
@@ -41,9 +41,8 @@ class Pictures(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if batch_idx == 0 and isinstance(batch, dict) and "image" in batch:
-            self._images = batch["image"][: self.count // 2]
-            self._labels = batch["label"][: self.count // 2]
+        if batch_idx == 0:
+            self._take(batch)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         epoch = trainer.current_epoch + 1
@@ -52,7 +51,22 @@ class Pictures(L.Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._drawn_at != trainer.global_step:
+            self._look(trainer, pl_module)
             self._draw(trainer, pl_module)
+
+    def _take(self, batch: Any) -> None:
+        if isinstance(batch, dict) and "image" in batch:
+            self._images = batch["image"][: self.count // 2]
+            self._labels = batch["label"][: self.count // 2]
+
+    def _look(self, trainer: L.Trainer, method: L.LightningModule) -> None:
+        """Take the first validation images in a process that has not validated."""
+        data = data_of(trainer)
+        if self._images is not None or not isinstance(data, DataModule):
+            return
+        loader = data.val_dataloader()
+        if len(loader):
+            self._take(data.to_device(next(iter(loader)), method.device))
 
     def _draw(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._drawn_at = trainer.global_step
