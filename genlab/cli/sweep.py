@@ -246,7 +246,7 @@ def _train(folder: Path, found: Sequence[Trial], parallel: int) -> int:
         for trial in waiting
     ]
     codes = run_all(tasks, parallel)
-    again = f"genlab sweep --resume {shlex.quote(_shown(folder))}"
+    again = f"genlab sweep --resume {shlex.quote(shown_path(folder))}"
     if any(code < 0 or code == 130 for code in codes):  # a signal: ours or someone's
         print(f"stopped; go on with: {again}", file=sys.stderr)
         return 130
@@ -263,17 +263,12 @@ def _train(folder: Path, found: Sequence[Trial], parallel: int) -> int:
     return int(bool(failed))
 
 
-def _shown(folder: Path) -> str:
-    return shown_path(folder)
-
-
 def _job(folder: Path, found: Sequence[Trial], wish: dict[str, Any]) -> Any:
     from genlab.cluster.submission import Job
 
-    name = folder.parent
     files, overrides = split_words(found[0].fixed)
     recipe = recipes.resolve(files, overrides)
-    root = name.parents[len(Path(recipe.name).parts) - 1]
+    root = folder.parent.parents[len(Path(recipe.name).parts) - 1]
     return Job(recipe=recipe.name, root=root, options=wish.pop("sbatch"), **wish)
 
 
@@ -295,7 +290,7 @@ def _submit(folder: Path, found: Sequence[Trial], job: Any, parallel: int, new: 
         if new:
             shutil.rmtree(folder)
         raise
-    print(f"job    {answer}, an array of {len(waiting)}\nsweep  {_shown(folder)}")
+    print(f"job    {answer}, an array of {len(waiting)}\nsweep  {shown_path(folder)}")
     print(f"next   genlab jobs, genlab compare {folder.name}, genlab cancel {answer}")
     return 0
 
