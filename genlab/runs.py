@@ -71,10 +71,10 @@ def _make_folder(folder: Path) -> None:
 
 def drop_empty(path: Path) -> None:
     """Remove a run directory in which nothing is, and the folders above it that are then empty."""
-    _drop_empty([*(path / folder for folder in FOLDERS), path, *path.parents[:3]])
+    drop_empty_folders([*(path / folder for folder in FOLDERS), path, *path.parents[:3]])
 
 
-def _drop_empty(folders: Iterable[Path]) -> None:
+def drop_empty_folders(folders: Iterable[Path]) -> None:
     """Remove folders, innermost first, up to the first one that holds something."""
     for folder in folders:
         try:
@@ -88,7 +88,7 @@ def _drop_empty(folders: Iterable[Path]) -> None:
 def remove(path: Path) -> None:
     """Remove a refused run, and the folders above it that are then empty."""
     shutil.rmtree(path)
-    _drop_empty(path.parents[:3])  # of the data, of the method, and of all runs
+    drop_empty_folders(path.parents[:3])  # of the data, of the method, and of all runs
 
 
 def lock(path: Path) -> TextIO:

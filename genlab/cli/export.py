@@ -109,10 +109,12 @@ def _check(
 @contextmanager
 def _folder(target: Path) -> Iterator[Path]:
     """A new folder that takes its place, or puts its files there, when all of it is written."""
+    made = [above for above in target.parents if not above.exists()]  # innermost first
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:
+        runs.drop_empty_folders(made)
         raise cannot_write(target, error) from None
     try:
         yield folder
@@ -132,6 +134,7 @@ def _folder(target: Path) -> Iterator[Path]:
         raise cannot_write(target, fault) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        runs.drop_empty_folders(made)
 
 
 def _exported(folder: Path) -> list[Path]:

@@ -123,7 +123,7 @@ def test_wrong_words_are_refused_before_anything(
 )
 def test_what_cannot_be_exported_leaves_nothing(here: Here, method: Any, why: str) -> None:
     file = save(method(), here.folder / "in" / "x.ckpt")
-    _, err = here("export", str(file), "--out", "x", code=2)
+    _, err = here("export", str(file), "--out", "new/x", code=2)
     assert len(err.strip().splitlines()) <= 3
     assert why.partition(".*")[0] in err
     assert why.rpartition(".*")[2] in err
