@@ -32,7 +32,14 @@ from genlab.recipes.resolution import (
     resolve,
 )
 from genlab.recipes.same_data import described, foreign_images, same_images
-from genlab.recipes.stored import check_words, foreign_words, from_config, of_run, trusting
+from genlab.recipes.stored import (
+    check_words,
+    foreign_words,
+    from_config,
+    of_checkpoint,
+    of_run,
+    trusting,
+)
 
 __all__ = [
     "COMMAND_LINE",
@@ -60,6 +67,7 @@ __all__ = [
     "load_named",
     "merge",
     "name_of",
+    "of_checkpoint",
     "of_run",
     "parameters",
     "parse",

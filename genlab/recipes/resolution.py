@@ -269,18 +269,18 @@ def dump(recipe: Recipe, config: dict[str, Any] | None = None) -> str:
         *(f"# {line}".rstrip() for line in recipe.header.splitlines()),
     ]
     body = yaml.safe_dump(
-        _shortened(config or recipe.config), sort_keys=False, default_flow_style=None, width=100
+        shortened(config or recipe.config), sort_keys=False, default_flow_style=None, width=100
     )
     return "\n".join(lines) + "\n" + body
 
 
-def _shortened(node: Any) -> Any:
+def shortened(node: Any) -> Any:
     """A copy with short names for genlab's and plugins' classes, which no move breaks."""
     if isinstance(node, list):
-        return [_shortened(item) for item in node]
+        return [shortened(item) for item in node]
     if not isinstance(node, dict):
         return node
-    plain = {key: _shortened(value) for key, value in node.items()}
+    plain = {key: shortened(value) for key, value in node.items()}
     if isinstance(node.get("class_path"), str):
         plain["class_path"] = short(node["class_path"])
     return plain

@@ -17,6 +17,7 @@ from genlab.recipes.resolution import (
     expand_callbacks,
     lay,
     resolve,
+    shortened,
     word_to_mapping,
 )
 
@@ -37,6 +38,25 @@ def of_run(run: Path, overrides: Iterable[str] = ()) -> Recipe:
     recipe = resolve([file], words)
     recipe.trusted = trust.of(run) | _typed(words)
     doors.check(recipe.config, recipe.trusted)
+    return recipe
+
+
+def of_checkpoint(stamp: Any, where: str) -> Recipe | None:
+    """The recipe that a checkpoint was written under, as it would lie in its run, to compare with.
+
+    Args:
+        stamp: description of the run in the checkpoint.
+        where: name of the checkpoint for messages.
+
+    Returns:
+        None if the checkpoint holds none.
+    """
+    stored = stamp.get("recipe") if isinstance(stamp, dict) else None
+    if not isinstance(stored, dict):
+        return None
+    recipe = Recipe(str(stamp.get("name", "recipe")), "", {})
+    lay(recipe, shortened(stored), where)
+    expand_callbacks(recipe)
     return recipe
 
 

@@ -96,7 +96,7 @@ def _put(node: dict[str, Any], path: list[str], value: Any) -> None:
         node[last] = value
 
 
-def refuse_fixed(changes: list[Change], run: Path | None) -> None:
+def refuse_fixed(changes: list[Change], where: str) -> None:
     """Refuse changes that a run which has begun cannot take.
 
     Raises:
@@ -107,7 +107,7 @@ def refuse_fixed(changes: list[Change], run: Path | None) -> None:
         why = FIXED.get(change.key) or next((FIXED[k] for k in names), None)
         if why:
             what = f"{change.key} {_shown(change.old)} cannot become {_shown(change.new)}: {why}"
-            raise RecipeError(what, f"--resume {run}", NEW_RUN)
+            raise RecipeError(what, where, NEW_RUN)
 
 
 def refuse_other_data(lab: Lab, run: Path, changes: list[Change]) -> None:

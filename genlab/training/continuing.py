@@ -49,8 +49,37 @@ def content(checkpoint: Path) -> dict[str, Any]:
     return found
 
 
-def take_from(checkpoint: Path, recipe: Recipe) -> dict[str, Any]:
+def changes_of(
+    run: Path, recipe: Recipe, found: dict[str, Any] | None, typed: bool
+) -> list[Change]:
+    """The settings that were others when the newest checkpoint was written.
+
+    A former start that changed some may have been killed before its first checkpoint; recipe.yaml
+    has them already, or has been edited. Where the checkpoint holds no recipe it is compared with
+    recipe.yaml.
+
+    Args:
+        run: the run that is continued.
+        recipe: its recipe, with the arguments of the command line.
+        found: content of the checkpoint to go on from.
+        typed: True if there are such arguments.
+
+    Raises:
+        RecipeError: one that cannot change.
+    """
+    stamp = (found or {}).get("genlab")
+    former = recipes.of_checkpoint(stamp, f"a checkpoint of {run}") or recipes.of_run(run)
+    changed = changes.between(former, recipe)
+    changes.refuse_fixed(changed, f"--resume {run}" if typed else str(run / "recipe.yaml"))
+    return changed
+
+
+def take_from(found: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
     """Let a continued run take inner models and weights from its own checkpoint, not from afar.
+
+    Args:
+        found: content of the checkpoint.
+        recipe: its model's arguments are changed in place.
 
     Returns:
         The arguments as they were, for recipe.yaml: a run from the beginning needs them.
@@ -58,7 +87,7 @@ def take_from(checkpoint: Path, recipe: Recipe) -> dict[str, Any]:
     from genlab.checkpoints import without_download
     from genlab.training.sources import FROM_RUNS
 
-    arguments, old = recipe.arguments("model"), content(checkpoint).get("hyper_parameters", {})
+    arguments, old = recipe.arguments("model"), found.get("hyper_parameters", {})
     own = without_download(arguments)
     taken = {name: arguments[name] for name in own if own[name] != arguments[name]}
     arguments |= own

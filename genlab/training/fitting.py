@@ -102,12 +102,13 @@ def _open(
         raise RecipeError(f"--resume takes a run, not a file: genlab fit --resume {run}")
     recipe = recipes.of_run(run, overrides) if run else recipes.resolve(files, overrides)
     recipes.check_keys(recipe)
-    changed = changes.between(recipes.of_run(run), recipe) if run and overrides else []
-    changes.refuse_fixed(changed, run)
     root = str((recipe.config.get("track") or {}).get("runs", "runs"))
     folder = run or runs.directory(root, recipe.name)
     if run is None and _requeued(folder):
-        run, recipe = folder, recipes.of_run(folder)
+        run, recipe, overrides = folder, recipes.of_run(folder), []
+    checkpoint = continuing.newest(run) if run else None
+    found = continuing.content(checkpoint) if checkpoint else None
+    changed = continuing.changes_of(run, recipe, found, bool(overrides)) if run else []
     trainer = recipe.config.setdefault("trainer", {})
     before = launch.arrange(trainer, *launch.shape())
     if one_device and trainer.get("devices", "auto") in (None, "auto"):
@@ -115,8 +116,7 @@ def _open(
 
     from genlab.training.building import build
 
-    checkpoint = continuing.newest(run) if run else None
-    taken = continuing.take_from(checkpoint, recipe) if checkpoint else {}
+    taken = continuing.take_from(found, recipe) if found else {}
     lab = build(recipe, folder)
     lab.config["model"]["init_args"] |= taken
     lab.config["trainer"] |= before  # how many processes is this job's affair

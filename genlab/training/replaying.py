@@ -86,7 +86,7 @@ def _lab(run: Path, before: Path, folder: Path, devices: int | None) -> Lab:
     launch.arrange(trainer, *launch.shape())
     if devices is not None:
         trainer["devices"] = devices
-    continuing.take_from(before, recipe)
+    continuing.take_from(continuing.content(before), recipe)
     return build(recipe, folder)
 
 

@@ -100,13 +100,13 @@ def test_a_trainer_in_a_runs_recipe(
 def test_a_tokenizers_description_taken_on_resume(
     stranger: Stranger, trained: dict[str, Path]
 ) -> None:
-    from genlab.training.continuing import take_from
+    from genlab.training.continuing import content, take_from
 
     recipe = recipes.from_config({"recipe": {"data": {"class_path": "Digits"}}, "name": "x"}, "x")
     recipe.config["model"] = {"class_path": "VQPrior", "init_args": {"tokenizer": "elsewhere"}}
     file = stranger.forge(trained["vae"], _argument("tokenizer_spec", PLAIN))
     with pytest.raises(InputError, match=r"evil\.Data is refused"):
-        take_from(stranger.folder / file, recipe)
+        take_from(content(stranger.folder / file), recipe)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,57 @@ def test_a_new_rate_is_the_rate_from_there_on(run: Path, here: Here) -> None:
     assert history[1]["changes"]["model.optimizer.lr"] == [0.01, 1e-5]
     assert history[0]["command"][1] == "vae/digits"
     assert "lr: 1.0e-05" in (run / "recipe.yaml").read_text()
+
+
+def test_a_new_rate_outlives_a_kill_before_the_next_checkpoint(
+    run: Path, shell: Shell, here: Here
+) -> None:
+    words = ("trainer.max_steps=16", "model.optimizer.lr=1e-5",
+             "trainer.callbacks+=[tests.training.test_changes.KilledOnce]")  # fmt: skip
+    place = str(Path(__file__).parents[2])
+    shell("fit", "--resume", str(run), *words, code=-9, PYTHONPATH=place)
+    assert "lr: 1.0e-05" in (run / "recipe.yaml").read_text()
+    assert group(run)["lr"] == 0.01
+    _, err = here("fit", "--resume", str(run))
+    assert "model.optimizer.lr: 0.01 -> 1e-05 from step 12" in err
+    assert group(run)["lr"] == 1e-5
+    assert step_of(run / "checkpoints/last.ckpt") == 16
+
+
+class KilledOnce(L.Callback):
+    """Kills its process, once, when the files of a continued run have been written."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        mark = Path(trainer.default_root_dir) / "killed"
+        if trainer.global_step == 14 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def edit(run: Path, old: str, new: str) -> None:
+    text = (run / "recipe.yaml").read_text()
+    assert text.count(old) == 1
+    (run / "recipe.yaml").write_text(text.replace(old, new))
+
+
+def test_a_recipe_edited_by_hand_is_applied_and_told(run: Path, here: Here) -> None:
+    edit(run, "lr: 0.01,", "lr: 1.0e-05,")
+    _, err = here("fit", "--resume", str(run), "trainer.max_steps=13")
+    assert "model.optimizer.lr: 0.01 -> 1e-05 from step 12" in err
+    assert group(run)["lr"] == 1e-5
+    assert runs.read_json(run / "run.json")["history"][1]["changes"]["model.optimizer.lr"]
+
+
+@pytest.mark.parametrize("words", [(), ("trainer.max_steps=13",)])
+def test_a_recipe_edited_by_hand_is_refused_where_a_run_is_fixed(
+    run: Path, here: Here, words: tuple[str, ...]
+) -> None:
+    edit(run, "seed_everything: 0", "seed_everything: 1")
+    before = contents(run)
+    _, err = here("fit", "--resume", str(run), *words, code=2)
+    assert "seed_everything 0 cannot become 1" in err
+    assert (f"{run}/recipe.yaml" in err) == (not words)
+    assert contents(run) == before
 
 
 def test_the_weights_move_as_at_that_rate(run: Path, here: Here) -> None:
