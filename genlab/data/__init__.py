@@ -2,10 +2,10 @@
 
 A batch becomes views on the device, in `on_device` (and `images`, which calls it); `augment.views`
 draws them. `images` is the common base of `digits`, `torchvision_sets`, `toys`, `arrays` and of
-`encoded_images`, the base of `image_folder` and `image_table`. `loader` batches indices, `sampling`
-orders them, `splits` divides them, `in_memory` stores images, `naming` numbers classes by their
-names. `exact_resume` corrects Lightning's counters, `errors` are the data's. Folders: `files`
-(images in folders), `shards` (tar files), `labels` (few labels).
+`encoded_images`, the base of `image_folder`, `image_table` and `hugging_face`. `loader` batches
+indices, `sampling` orders them, `splits` divides them, `in_memory` stores images, `naming` numbers
+classes by their names. `exact_resume` corrects Lightning's counters, `errors` are the data's.
+Folders: `files` (images in files), `shards` (tar files), `labels` (few labels).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # for type checkers; the files are the list
     from genlab.data.encoded_images import EncodedImages as EncodedImages
     from genlab.data.errors import BrokenDataError as BrokenDataError
     from genlab.data.errors import MissingDataError as MissingDataError
+    from genlab.data.hugging_face import HuggingFace as HuggingFace
     from genlab.data.image_folder import ImageFolder as ImageFolder
     from genlab.data.image_table import ImageTable as ImageTable
     from genlab.data.images import Images as Images

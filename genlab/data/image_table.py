@@ -13,7 +13,7 @@ from genlab.data.encoded_images import EncodedImages
 from genlab.data.errors import BrokenDataError
 from genlab.data.files.file_names import FileNames
 from genlab.data.files.folder_scan import PARTS, Listing
-from genlab.data.files.table import Row, read_table
+from genlab.data.files.table import Row, in_order, read_table
 from genlab.errors import nearest
 
 JOIN = " / "  # between the names of a class that several columns give
@@ -63,7 +63,7 @@ class ImageTable(EncodedImages):
             parts.setdefault(part, []).append((self._path(row[image], number), self._class(row)))
         if "train" not in parts:
             raise BrokenDataError(f"{self.table}: no row of column {split!r} is train")
-        classes = _sorted({name for _, name in parts["train"] if name})
+        classes = in_order({name for _, name in parts["train"] if name})
         return classes, {part: self._listed_as(found, classes) for part, found in parts.items()}
 
     def _part(self, row: Row, split: str, number: int) -> str:
@@ -96,11 +96,3 @@ class ImageTable(EncodedImages):
                 )
         labels = np.array([number.get(name, -1) for _, name in found], dtype=np.int64)
         return Listing(FileNames.of(path for path, _ in found), labels)
-
-
-def _sorted(names: set[str]) -> list[str]:
-    """In the order of the numbers that the names are, else of the alphabet."""
-    try:
-        return sorted(names, key=int)
-    except ValueError:
-        return sorted(names)

@@ -13,7 +13,14 @@ from genlab.recipes.files import read, shipped
 from genlab.recipes.resolution import resolve
 
 # settings that define the images of genlab's classes; those of other classes are the class itself
-DEFINING = {"ImageFolder": ("root",), "Toys": ("kind", "noise")}
+DEFINING = {
+    "Arrays": ("images", "key"),
+    "HuggingFace": ("root", "image"),
+    "ImageFolder": ("root",),
+    "ImageTable": ("table", "image", "split"),
+    "Toys": ("kind", "noise"),
+}
+PLACES = {"images", "root", "table"}  # settings that are paths
 FORM = {"image_size", "channels", "workers", "in_memory"}  # of the same images
 LIMITS = ("limit_train_batches", "overfit_batches", "fast_dev_run")  # of a trial of the trainer
 
@@ -31,8 +38,9 @@ def images_of(data: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         shared = parameters("data", own["Images"]) or set()
         keys = (set(given) - shared - FORM) | {"root"}
     found = {key: given[key] for key in sorted(keys & set(given)) if given[key] is not None}
-    if "root" in found:
-        found["root"] = _place(str(found["root"]))
+    for key in PLACES & found.keys():
+        if isinstance(found[key], str):
+            found[key] = _place(found[key])
     return name, found
 
 

@@ -1,7 +1,8 @@
 """Images in files.
 
 `folder_scan` finds classes and parts, `folder_walk` walks a folder, `folder_index` keeps its list,
-`table` reads others, `file_names` are paths in little memory.
+`table` reads others, `file_names` are paths in little memory, `cache` says where lists are kept.
+`dataset_folder` finds the Arrow and Parquet files of a data set, `arrow` the images in them.
 `reader` reads batches, made by `workers`: whole images by `decoding`, random crops by `cuts` out of
 the `encoded` original.
 `download` fetches data sets, `cifar` reads CIFAR's pickles by a restricted unpickler.

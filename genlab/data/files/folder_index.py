@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from genlab.data.files.cache import alone, kept_at
 from genlab.data.files.file_names import FileNames, Numbers
 from genlab.data.files.folder_walk import THREADS, Folder, walk
 from genlab.files import replacing
@@ -138,10 +136,10 @@ def index_of(root: Path, anew: bool = False) -> FolderIndex:
         root: absolute path.
         anew: True to walk in any case.
     """
-    file = _file(root)
+    file = kept_at("folders", root)
     if not anew and (kept := _read(file, str(root))) is not None:
         return kept
-    with _alone(file):
+    with alone(file):
         if not anew and (kept := _read(file, str(root))) is not None:  # another has just walked
             return kept
         began = time.time_ns()
@@ -150,13 +148,6 @@ def index_of(root: Path, anew: bool = False) -> FolderIndex:
         if len(found) >= KEPT_FROM and bool((found.changed < settled).all()):
             _keep(found, file)
     return found
-
-
-def _file(root: Path) -> Path:
-    """Path of a folder's index in the user's cache."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    name = hashlib.sha256(os.fsencode(root)).hexdigest()[:24]
-    return Path(home, "genlab", "folders", f"{name}.npz")
 
 
 def _read(file: Path, root: str) -> FolderIndex | None:
@@ -191,22 +182,3 @@ def _keep(found: FolderIndex, file: Path) -> None:
     }
     with suppress(OSError), replacing(file) as draft, draft.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)
-
-
-@contextmanager
-def _alone(file: Path) -> Iterator[None]:
-    """Wait for other processes that walk the same folder; where there are no locks, all walk."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(f"{file}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    except OSError:
-        yield
-        return
-    try:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        if not file.exists():  # a small folder leaves nothing behind
-            Path(f"{file}.lock").unlink(missing_ok=True)
-        os.close(handle)

@@ -1,1 +1,1 @@
-"""Images in tar shards: `packing`, their `index`, and the `reader`."""
+"""Images in tar shards: `packing`, their `index`, and the `reader`; `pieces` of other files."""

@@ -161,13 +161,7 @@ class Shelf:
         """
         file, length = self.shards[int(entry["shard"])], int(entry["length"])
         start = int(entry["offset"]) - HEADER
-        try:
-            with self._lock:
-                block = os.pread(self._descriptor(int(entry["shard"])), HEADER + length, start)
-        except FileNotFoundError:
-            raise MissingDataError(f"shard {file} is missing") from None
-        except OSError as error:
-            raise BrokenDataError(f"shard {file} cannot be read: {error.strerror}") from None
+        block = self.piece(int(entry["shard"]), start, HEADER + length)
         if len(block) < HEADER + length:
             raise BrokenDataError(f"shard {file} ends within image {member(entry['index'])}")
         name, size = block[:100].split(b".")[0], block[124:135]
@@ -178,6 +172,22 @@ class Shelf:
             )
         return block[HEADER:]
 
+    def piece(self, shard: int, start: int, length: int) -> bytes:
+        """Bytes of a shard from a place on; fewer where it ends.
+
+        Raises:
+            MissingDataError: the shard is gone.
+            BrokenDataError: it cannot be read.
+        """
+        file = self.shards[shard]
+        try:
+            with self._lock:
+                return os.pread(self._descriptor(shard), length, start)
+        except FileNotFoundError:
+            raise MissingDataError(f"shard {file} is missing") from None
+        except OSError as error:
+            raise BrokenDataError(f"shard {file} cannot be read: {error.strerror}") from None
+
     def expect(self, entries: Entries, block: int = 1) -> None:
         """Tell the system which images are about to be read, so that it fetches them together.
 
@@ -187,7 +197,7 @@ class Shelf:
         """
         if not hasattr(os, "posix_fadvise"):
             return
-        first = (entries["offset"].astype(np.int64) - HEADER) // block
+        first = (entries["offset"].astype(np.int64) - HEADER).clip(0) // block
         last = (entries["offset"].astype(np.int64) + entries["length"] - 1) // block
         spans = set(zip(entries["shard"].tolist(), first.tolist(), last.tolist(), strict=True))
         for shard, a, b in sorted(spans - self._asked.keys()):

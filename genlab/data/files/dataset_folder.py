@@ -1,0 +1,145 @@
+"""Files of each part of a data set in a folder of Hugging Face's datasets library."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from genlab.data.errors import BrokenDataError, MissingDataError
+from genlab.data.files.folder_scan import PARTS
+from genlab.files import text_of
+
+SPLITS, STATE = "dataset_dict.json", "state.json"
+SUFFIXES = (".parquet", ".arrow")
+INDICES = ("_indices_data_files", "_indices_files")  # of versions before 1.6: an order of the rows
+
+
+def files_of_parts(root: Path) -> dict[str, list[Path]]:
+    """The Arrow or Parquet files of ``train``, and of ``val`` and ``test`` if given, in order.
+
+    Three layouts: what ``DatasetDict.save_to_disk`` writes, what ``Dataset.save_to_disk`` writes,
+    which is all ``train``; or files below the folder, at any depth, whose names or folders say the
+    part: ``data/train-00000-of-00002.parquet``, ``default/test/0000.parquet``. Where none says it
+    all are ``train``; other splits are not read.
+
+    Args:
+        root: the folder.
+
+    Raises:
+        MissingDataError: no such folder, or no such files in it.
+        BrokenDataError: a damaged list, no ``train``, or files of several data sets.
+    """
+    if not root.is_dir():
+        raise MissingDataError(
+            f"no folder {root}; data.root must be what save_to_disk wrote, or a copy of a data set "
+            "of the hub with its Parquet files"
+        )
+    if (root / SPLITS).is_file():
+        return _saved_splits(root)
+    if (root / STATE).is_file():
+        return {"train": _saved(root)}
+    found = _named(root)
+    if not found:
+        raise MissingDataError(f"no {STATE} and no Parquet or Arrow files in {root}")
+    return found
+
+
+def part_of(name: str) -> str | None:
+    """The part that a split's name, or a word of a file's name, means; None for another split."""
+    return next((part for part, names in PARTS.items() if name.lower() in names), None)
+
+
+def _saved_splits(root: Path) -> dict[str, list[Path]]:
+    splits = _json(root / SPLITS).get("splits")
+    if not isinstance(splits, list) or not all(isinstance(name, str) for name in splits):
+        raise BrokenDataError(f"{root / SPLITS} names no splits")
+    found: dict[str, list[Path]] = {}
+    for name in splits:
+        part = part_of(name)
+        if part in found:
+            raise BrokenDataError(f"{root / SPLITS} has two splits that are {part}")
+        if part is not None:
+            found[part] = _saved(root / _plain(name, root / SPLITS))
+    if "train" not in found:
+        raise BrokenDataError(f"{root} has no split train; there are: {', '.join(splits)}")
+    return found
+
+
+def _saved(folder: Path) -> list[Path]:
+    """The files of one saved data set."""
+    state = _json(folder / STATE)
+    if any(state.get(key) for key in INDICES):
+        raise BrokenDataError(f"{folder} keeps an order of its rows apart; save it again")
+    try:
+        names = [entry["filename"] for entry in state["_data_files"]]
+        files = [folder / _plain(name, folder / STATE) for name in names]
+    except (LookupError, TypeError):
+        raise BrokenDataError(f"{folder / STATE} lists no data files") from None
+    if not files:
+        raise BrokenDataError(f"{folder / STATE} lists no data files")
+    return files
+
+
+def _plain(name: Any, where: Path) -> str:
+    """A name that leads to no other folder."""
+    if not isinstance(name, str) or name in ("", ".", "..") or re.search(r"[/\\\0]", name):
+        raise BrokenDataError(f"{where}: {name!r} is not the name of a file next to it")
+    return name
+
+
+def _json(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        raise MissingDataError(f"no file {file}")
+    try:
+        content = json.loads(text_of(file))
+    except (OSError, ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise BrokenDataError(f"{file} is not what save_to_disk writes, or is damaged")
+    return content
+
+
+def _named(root: Path) -> dict[str, list[Path]]:
+    """Files by the part that their names say."""
+    parts: dict[str | None, list[Path]] = {}
+    sets = set()
+    for file in _below(root):
+        path = file.relative_to(root)
+        words = [
+            re.split(r"[-_.]", path.stem),
+            *(re.split(r"[-_.]", p) for p in path.parts[-2::-1]),
+        ]
+        depth = next((k for k, names in enumerate(words) if any(map(part_of, names))), None)
+        part = None
+        if depth is not None:
+            part = next(word for name in words[depth] if (word := part_of(name)))
+            sets.add(path.parents[depth])
+        parts.setdefault(part, []).append(file)
+    if len(sets) > 1:
+        names = ", ".join(str(name) for name in sorted(sets)[:5])
+        raise BrokenDataError(f"{root} contains several data sets: {names}; name one in data.root")
+    if parts.keys() == {None}:
+        return {"train": parts[None]}
+    found = {part: files for part, files in parts.items() if part is not None}
+    if found and "train" not in found:
+        raise BrokenDataError(f"{root} has no split train; there are: {', '.join(found)}")
+    return found
+
+
+def _below(root: Path) -> list[Path]:
+    """Arrow or Parquet files below a folder, none hidden, sorted by path."""
+    found = []
+    for place, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [
+            Path(place, name)
+            for name in names
+            if not name.startswith(".") and name.lower().endswith(SUFFIXES)
+        ]
+    kinds = {file.suffix.lower() for file in found}
+    if len(kinds) > 1:
+        raise BrokenDataError(f"{root} contains both Parquet and Arrow files; name one's folder")
+    return sorted(found)
