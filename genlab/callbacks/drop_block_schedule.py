@@ -10,6 +10,8 @@ import timm.layers
 import torchvision.ops
 from torch import nn
 
+from genlab import optim
+
 
 class DropBlockSchedule(L.Callback):
     """Raise the drop probability of every DropBlock layer linearly over the optimiser steps.
@@ -43,7 +45,7 @@ class DropBlockSchedule(L.Callback):
         if not self._layers:
             kind = type(pl_module).__name__
             raise ValueError(f"{kind} has no DropBlock layer: set encoder_kwargs.drop_block_rate")
-        total = self.steps or trainer.estimated_stepping_batches
+        total = self.steps or optim.total_steps(pl_module)
         if not math.isfinite(total):
             raise ValueError(
                 "DropBlockSchedule requires trainer.max_epochs, trainer.max_steps or its own steps"

@@ -105,7 +105,7 @@ class BYOL(L.LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """The target moves once per optimiser step, whatever the gradient accumulation."""
         super().optimizer_step(*args, **kwargs)
-        self.after_step(self.global_step, self.trainer.estimated_stepping_batches)
+        self.after_step(self.global_step, optim.total_steps(self))
 
     def after_step(self, step: int, total: float) -> None:
         """Move the target after optimiser step ``step`` (from 0) of ``total``."""

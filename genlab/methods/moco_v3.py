@@ -126,7 +126,7 @@ class MoCoV3(L.LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """The momentum encoder moves once per optimiser step."""
         super().optimizer_step(*args, **kwargs)
-        self.after_step(self.global_step, self.trainer.estimated_stepping_batches)
+        self.after_step(self.global_step, optim.total_steps(self))
 
     def after_step(self, step: int, total: float) -> None:
         """Move the momentum encoder after optimiser step ``step`` (from 0) of ``total``."""

@@ -25,7 +25,7 @@ from genlab.cluster import launch
 from genlab.errors import CheckpointError, RecipeError, first_line
 from genlab.internals import lightning_parts
 from genlab.metrics.step_metrics import StepMetrics
-from genlab.optim import check
+from genlab.optim import StepPlan, check
 from genlab.recipes import TOP_KEYS, Recipe, load_class, load_named, trusting
 from genlab.training import changed_encoder, sources
 from genlab.training.engine.checkpointing import Checkpoints
@@ -165,9 +165,9 @@ def _trainer(
         plugins.append(SyncBatchNorm())
     if not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
         plugins += launch.plugins()
-    callbacks = [guard, checkpoints, Reseed(), StepMetrics(), EpochMetrics(), ProgressReport()]
+    watching = [Reseed(), StepPlan(), StepMetrics(), EpochMetrics(), ProgressReport()]
     given |= {
-        "callbacks": [*_listed(given.get("callbacks")), *callbacks],
+        "callbacks": [*_listed(given.get("callbacks")), guard, checkpoints, *watching],
         "plugins": [*plugins, AtomicCheckpointIO()],
         "default_root_dir": str(run),
         "logger": False,
@@ -178,8 +178,8 @@ def _trainer(
         raise ValueError("trainer.sync_batchnorm requires GPUs: set it to false on CPUs")
     for stopper in trainer.early_stopping_callbacks:
         lightning_parts.stop_after_validations(stopper)
-    watching: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    watching.append(SafeRequeue(checkpoints))  # last: others have seen the batch
+    all_callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    all_callbacks.append(SafeRequeue(checkpoints))  # last: others have seen the batch
     lean(trainer)
     return trainer
 

@@ -34,7 +34,7 @@ HIDDEN = COPIES.replace(
 )
 WANTED: Edits = ((EMA, "copy.deepcopy(module).requires_grad_(False)\n", "copy.deepcopy(module)\n"),)
 KEY, TARGET = "    @torch.no_grad()\n    def key", "    @torch.no_grad()\n    def target"
-AFTER = "self.after_step(self.global_step, self.trainer.estimated_stepping_batches)"
+AFTER = "self.after_step(self.global_step, optim.total_steps(self))"
 PAIR = "view1, view2 = pair(batch)"
 STEPS = "        super().optimizer_step(*args, **kwargs)\n"
 

@@ -148,6 +148,27 @@ def test_a_schedule_is_planned_anew_from_the_present_step(run: Path, here: Here)
         assert found[step] == pytest.approx(0.01 * lr_factor(step, 20, 4, "cosine", 0.0))
 
 
+@pytest.mark.parametrize("word", ["data.batch_size=64", "trainer.limit_train_batches=10"])
+def test_a_schedule_knows_the_steps_of_the_epochs_before(
+    shell: Shell, here: Here, word: str
+) -> None:
+    """20 steps done and 2 epochs of 10 left are 40, in two starts as in one."""
+    from genlab.optim.schedules import lr_factor
+
+    words = ("model.optimizer.schedule=cosine", "model.optimizer.warmup_epochs=0.5",
+             "model.optimizer.warmup_steps=0", "model.optimizer.lr=0.01")  # fmt: skip
+    shell("fit", "vae/digits", *SHORT, *words, "trainer.max_epochs=1",
+          "trainer.log_every_n_steps=1")  # fmt: skip
+    (run,) = shell.runs()
+    here("fit", "--resume", str(run), word, "trainer.max_epochs=2")
+    assert rates(run)[29] == pytest.approx(0.01 * lr_factor(29, 30, 10, "cosine", 0.0))
+    here("fit", "--resume", str(run), "trainer.max_epochs=3")
+    found = rates(run)
+    assert max(found) == 39
+    for step in range(30, 40):
+        assert found[step] == pytest.approx(0.01 * lr_factor(step, 40, 10, "cosine", 0.0))
+
+
 def test_parameters_that_move_to_another_group_keep_their_moments(run: Path, here: Here) -> None:
     before = checkpoints.read(run / "checkpoints/last.ckpt")["optimizer_states"][0]
     words = ("trainer.max_steps=13", "model.optimizer.lr_scale={encoder: 0.1}")
