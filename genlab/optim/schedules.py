@@ -10,6 +10,7 @@ import lightning as L
 import torch
 
 from genlab.internals import lightning_parts
+from genlab.optim.step_plan import StepPlan
 
 FALLING: dict[str, Callable[[float], float]] = {  # from 1 at the start of a run to its end
     "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
@@ -118,7 +119,16 @@ def _milestones(module: L.LightningModule, options: dict[str, Any], total: int) 
         raise ValueError(
             "milestones in epochs require trainer.max_epochs; use fractions of the run"
         )
-    return [round(m * total / epochs) for m in given]
+    return [_step_at(m, module, total) for m in given]
+
+
+def _step_at(epoch: float, module: L.LightningModule, total: int) -> int:
+    """The optimiser step after ``epoch`` epochs of a run of ``total`` steps."""
+    trainer = module.trainer
+    planned = StepPlan.of(trainer)
+    if planned and planned.changed:
+        return round(planned.step_at(epoch))
+    return round(epoch * total / (trainer.max_epochs or 1))
 
 
 def _set_momentum(group: dict[str, Any], momentum: float) -> None:
@@ -139,7 +149,7 @@ def _steps(module: L.LightningModule, options: dict[str, Any]) -> tuple[int, int
     if warmup_epochs:
         if trainer.max_epochs is None or trainer.max_epochs < 1:
             raise ValueError("warmup_epochs requires trainer.max_epochs; use warmup_steps")
-        warmup_steps = round(warmup_epochs * total / trainer.max_epochs)
+        warmup_steps = _step_at(warmup_epochs, module, total)
     return total, warmup_steps
 
 
@@ -147,10 +157,17 @@ def total_steps(module: L.LightningModule) -> float:
     """Optimiser steps of the run that the module is in, by which ``global_step`` counts.
 
     A method whose step takes several batches (a GAN's generator) says how many in
-    ``batches_per_step``; Lightning's estimate knows of gradient accumulation only.
+    ``batches_per_step``; Lightning's estimate knows of gradient accumulation only. It takes all
+    epochs for equal; `StepPlan` knows those before another batch size.
     """
     trainer, batches = module.trainer, getattr(module, "batches_per_step", 1)
     steps = trainer.estimated_stepping_batches
     if batches > 1 and trainer.max_epochs not in (None, -1):
         steps = min(steps, trainer.num_training_batches * trainer.max_epochs // batches)
+    planned = StepPlan.of(trainer)
+    if planned:
+        planned.follow(trainer, batches)
+        if planned.changed and trainer.max_epochs not in (None, -1):
+            steps = round(planned.step_at(trainer.max_epochs))
+            return min(steps, trainer.max_steps) if trainer.max_steps >= 0 else steps
     return steps
