@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torchvision import models
+from torchvision.models.resnet import BasicBlock
 
 import genlab.checkpoints
 from genlab.errors import CheckpointError
 from genlab.methods import Classifier
 from tests.checkpoints.foreign import layouts_made
-from tests.checkpoints.foreign.test_neighbours import NEXT, RES, VIT, made
+from tests.checkpoints.foreign.test_neighbours import NEXT, RES, VIT, made, shaken
 
 PLAIN = {"normalize": {"mean": [0.0] * 3, "std": [1.0] * 3}}
 SMALL = {
@@ -23,12 +27,37 @@ SMALL = {
     "mobilenetv3_small_050": {},
 }
 
+DENSE: dict[str, Any] = {"growth_rate": 8, "block_config": (1, 1, 1, 1)}
+
+# torchvision's network, the name of its classifier, the encoder to load it, small ones' arguments
+TORCHVISION: list[tuple[Callable[[], nn.Module], str, str, dict[str, Any]]] = [
+    (lambda: models.ResNet(BasicBlock, [1, 1, 1, 1], 7), "fc", "resnet18", RES),
+    (
+        lambda: models.DenseNet(8, (1, 1, 1, 1), 16, num_classes=7),
+        "classifier",
+        "densenet121",
+        DENSE,
+    ),
+    (lambda: models.regnet_y_400mf(num_classes=7), "fc", "regnety_004", {}),
+    (
+        lambda: models.VisionTransformer(32, 8, 2, 2, 32, 128, num_classes=7),
+        "heads.head",
+        "vit_tiny_patch16_224",
+        VIT,
+    ),
+]
+LARGE: list[tuple[Callable[[], nn.Module], str, str, int]] = [
+    (lambda: models.vgg11(num_classes=7), "classifier.6", "vgg11", 224),
+    (lambda: models.vgg11_bn(num_classes=7), "classifier.6", "vgg11_bn", 224),
+    (lambda: models.inception_v3(num_classes=7, init_weights=False), "fc", "inception_v3", 299),
+]
+
 
 def classifier(name: str, file: Path, **options: Any) -> Classifier:
     kwargs = {k: v for k, v in options.pop("kwargs", {}).items() if k != "img_size"}
     classes, options = options.pop("num_classes", 7), {"head": "file"} | options
     where: dict[str, Any] = {"pretrained": str(file), "encoder_kwargs": kwargs | PLAIN}
-    return Classifier(classes, 3, 32, name, **where, **options).eval()
+    return Classifier(classes, 3, options.pop("size", 32), name, **where, **options).eval()
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -39,6 +68,37 @@ def test_logits_are_the_files(name: str, tmp_path: Path) -> None:
     found = classifier(name, tmp_path / f"{name}.pth", kwargs=SMALL[name])
     with torch.no_grad():
         torch.testing.assert_close(found.logits(image), source(image))
+
+
+def assert_torchvisions(
+    source: nn.Module, head: str, name: str, folder: Path, size: int, kwargs: dict[str, Any]
+) -> None:
+    assert {f"{head}.weight", f"{head}.bias"} <= source.state_dict().keys()
+    torch.save(source.state_dict(), folder / "weights.pth")
+    image = torch.rand(2, 3, size, size)
+    found = classifier(name, folder / "weights.pth", kwargs=kwargs, size=size)
+    with torch.no_grad():
+        torch.testing.assert_close(found.logits(image), source(image))
+
+
+@pytest.mark.filterwarnings("ignore:.*does not say which network")
+@pytest.mark.parametrize(
+    ("make", "head", "name", "kwargs"), TORCHVISION, ids=[name for _, _, name, _ in TORCHVISION]
+)
+def test_logits_are_torchvisions(
+    make: Callable[[], nn.Module], head: str, name: str, kwargs: dict[str, Any], tmp_path: Path
+) -> None:
+    assert_torchvisions(shaken(make()), head, name, tmp_path, 32, kwargs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("make", "head", "name", "size"), LARGE, ids=[name for _, _, name, _ in LARGE]
+)
+def test_logits_are_a_large_torchvisions(
+    make: Callable[[], nn.Module], head: str, name: str, size: int, tmp_path: Path
+) -> None:
+    assert_torchvisions(make().eval(), head, name, tmp_path, size, {})
 
 
 def test_a_run_of_genlab_is_a_file_too_and_needs_it_no_more(tmp_path: Path) -> None:
