@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import lightning as L
 import torch
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 
 from genlab import distributed
@@ -31,12 +30,14 @@ from genlab.training.engine.failure import (
 from genlab.training.engine.snapshot import Snapshot
 from genlab.training.engine.verdict import Verdict
 
+LONGEST = 1000  # batches without a step of a method that steps by itself
+
 
 class FiniteGuard(L.Callback):
     """Masks the update of a step whose loss or gradient is not finite on any rank.
 
-    Weights, optimiser, averages, queues and buffers stay as they were. A rank's loss that is not
-    finite makes its gradient so, and the mean of gradients tells all ranks: no collective is added.
+    Weights, optimiser, averages, queues and buffers stay as they were. Ranks agree by one number
+    before every step: a loss may be infinite where its gradient is finite.
 
     A CPU reads the verdict before the optimiser's arithmetic, and so does every device under
     ``skip`` or with a gradient scaler, which reads one of its own. Elsewhere the update is undone
@@ -66,13 +67,10 @@ class FiniteGuard(L.Callback):
         self._odd: set[str] = set()
         self._at: Position | None = None  # of the first batch since the last step
         self._opening, self._held, self._writing = True, False, False
-        self._scaled, self._whole = False, False
+        self._scaled, self._whole, self._checked = False, False, False
         self._losses: list[Tensor] = []
         self._indices: list[Tensor | None] = []
         self._done = 0
-        self._places: list[
-            tuple[Position, list[Tensor | None]]
-        ] = []  # since the host has last looked
         self._verdict: Verdict | None = None  # where an update is undone on the device
 
     def state_dict(self) -> dict[str, Any]:
@@ -110,10 +108,7 @@ class FiniteGuard(L.Callback):
     def on_before_backward(
         self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor
     ) -> None:
-        self._losses.append(loss.detach())
-        if trainer.world_size > 1 and loss.requires_grad:  # the mean of gradients tells the others
-            factor = torch.where(loss.detach().isfinite(), 1.0, math.nan).to(loss.dtype)
-            loss.register_hook(lambda gradient: gradient * factor)
+        self._losses.append(loss.detach() if loss.ndim == 0 else loss.detach().float().sum())
 
     def on_train_batch_end(
         self,
@@ -162,8 +157,8 @@ class FiniteGuard(L.Callback):
         except GiveUpError as error:
             self._opening = True
             return self._undo(error.failure)
-        if lightning_loops.accumulates(self._trainer):
-            bad = self.nonfinite == "skip" and first_bad(self._losses) is not None
+        if self._continues(self._trainer):
+            bad = self.nonfinite == "skip" and self._any_rank(first_bad(self._losses) is not None)
             return {} if bad else outputs  # for the mean of the losses
         self._opening = True
         if self._verdict is not None and self._at is not None:
@@ -173,10 +168,17 @@ class FiniteGuard(L.Callback):
             self._row = 0
         return outputs
 
+    def _continues(self, trainer: L.Trainer) -> bool:
+        """True if the window goes on after this batch: gradients wait for a step."""
+        if trainer.lightning_module.automatic_optimization:
+            return lightning_loops.accumulates(trainer)
+        waits = bool(self._losses) and not self._checked
+        return waits and len(self._indices) < LONGEST
+
     def _begin(self, trainer: L.Trainer) -> None:
         """Remember everything before the first batch of a window."""
         self._at = lightning_loops.position(trainer)
-        self._losses, self._indices, self._done = [], [], 0
+        self._losses, self._indices, self._done, self._checked = [], [], 0, False
         self._remember(trainer)
 
     def _remember(self, trainer: L.Trainer) -> None:
@@ -209,13 +211,12 @@ class FiniteGuard(L.Callback):
         assert self._trainer is not None
         own = (p.grad for group in optimizer.param_groups for p in group["params"])
         gradients = [gradient for gradient in own if gradient is not None]
+        self._checked = True
         if self._verdict is not None:
             self._verdict.note(self._losses, gradients)
             return
         loss = first_bad(self._losses)
-        fine = loss is None and gradients_finite(gradients, norm)
-        if not isinstance(self._trainer.strategy, SingleDeviceStrategy | DDPStrategy):  # shards
-            fine = not self._any_rank(not fine)
+        fine = not self._any_rank(loss is not None or not gradients_finite(gradients, norm))
         if fine:
             self._done += 1
             self._row = 0 if self._scaled else self._row
@@ -229,6 +230,8 @@ class FiniteGuard(L.Callback):
 
     def _any_rank(self, mine: bool) -> bool:
         assert self._trainer is not None
+        if not distributed.active():
+            return mine
         flag = torch.tensor(float(mine), device=self._trainer.strategy.root_device)
         return bool(distributed.all_reduce_max(flag))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from genlab import distributed
 from genlab.internals.lightning_loops import Position
 from genlab.optim.finiteness import all_finite
 
@@ -32,9 +33,14 @@ class Verdict:
         return self._found[0] >= 0
 
     def note(self, losses: list[Tensor], gradients: list[Tensor]) -> None:
-        """Look at the losses and the gradient of the window under way; the first at fault stays."""
-        kept = torch.stack([loss.float() for loss in losses])
-        bad = ~(kept.isfinite().all() & all_finite(gradients))
+        """Look at the losses and the gradient of the window under way; the first at fault stays.
+
+        A window is at fault on all ranks or on none.
+        """
+        kept = torch.stack([self._found.new_zeros(()), *(loss.float() for loss in losses)])
+        bad = ~(kept.isfinite().all() & all_finite(gradients).to(kept.device))
+        if distributed.active():
+            bad = distributed.all_reduce_max(bad.float()) > 0
         now = torch.stack([torch.full_like(kept[0], len(self._places)), kept.sum()])
         self._found = torch.where(~self.at_fault & bad, now, self._found)
 

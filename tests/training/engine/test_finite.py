@@ -152,6 +152,47 @@ def test_two_ranks_end_together_where_one_sees_it(
     assert first["differs"] == ""
 
 
+SHUT = "tests.training.engine.shut_losses"
+UNUSED = "trainer.strategy=ddp_find_unused_parameters_true"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [f"model={SHUT}.Plain"],
+        [f"model={SHUT}.Plain", "trainer.accumulate_grad_batches=2"],
+        [f"model={SHUT}.Pair", UNUSED],
+        [f"model={SHUT}.Pair", UNUSED, "model.every=2", "model.both=false"],
+        [f"model={SHUT}.Pair", UNUSED, "model.every=2"],
+    ],
+    ids=["automatic", "accumulated", "both gradients first", "own accumulation", "one of two"],
+)
+def test_two_ranks_agree_where_no_gradient_shows_it(
+    words: list[str], ranks: Ranks, tmp_path: Path
+) -> None:
+    """The square of 2e19 overflows, its share of the gradient does not: there is none."""
+    words = ["data.rank=1", "data.value=2e19", "data.bad=[2]", *words]
+    program = "tests.training.engine.programs_finite"
+    (tmp_path / "ends").mkdir()
+    first, second = ranks.run(f"{program}:ends", 2, str(tmp_path / "ends"), RECIPE, *words)
+    assert first == second
+    assert (first["code"], len(first["lines"])) == (1, 3)
+    assert f"is not finite (inf) on rank 1; first: {first['first']}" in first["lines"][0]
+    assert first["first"] in ("loss", "Plain: output")
+    assert (first["fine"], first["differs"]) == (True, "")
+    (tmp_path / "skips").mkdir()
+    first, second = ranks.run(f"{program}:skips", 2, str(tmp_path / "skips"), RECIPE, *words)
+    assert first == second
+    assert first["skipped"] == 1
+    one, other = ranks.run(f"{program}:masked", 2, str(tmp_path / "masked"), RECIPE, *words)
+    assert one["weights"] == other["weights"]
+    assert one["failure"] == other["failure"]
+    assert "is not finite (inf) on rank 1" in one["failure"]
+
+
+RECIPE = "classifier/digits"
+
+
 def lab(recipe: str, folder: str, **settings: Any) -> Lab:
     words = {"trainer.max_epochs": 1, "trainer.callbacks": "[]", "data": f"{HERE}.Poisoned"}
     words |= {"trainer.log_every_n_steps": 5, "trainer.limit_val_batches": 0}
