@@ -75,6 +75,9 @@ def test_twins_are_told_by_their_features() -> None:
     assert architecture.same_features("deit_tiny_patch16_224", "vit_tiny_patch16_224")
     assert not architecture.same_features("resnet18", "resnetblur18")
     assert not architecture.same_features("resnet18", "resnet34")
+    # activations that saturate, or values that are not finite, tell nothing
+    assert not architecture.same_features("efficientnet_lite0", "tf_efficientnet_lite0")
+    assert not architecture.same_features("test_efficientnet_gn", "test_efficientnet_ln")
 
 
 def test_where_nothing_says_it_the_others_are_named(tmp_path: Path) -> None:
