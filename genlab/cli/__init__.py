@@ -148,6 +148,7 @@ def run(words: Sequence[str]) -> int:
 def main(words: Sequence[str] | None = None) -> NoReturn:
     """The console command."""
     given = sys.argv[1:] if words is None else words
+    streams.print_anything()
     try:
         with streams.lasting() if given[:1] and given[0] in LONG else nullcontext():
             code = run(given)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell reports `yes | head`
@@ -26,6 +27,26 @@ class _Lasting(io.FileIO):
                 raise
         drop(self.fileno())
         return len(memoryview(data).cast("B"))
+
+
+def _spelt(error: UnicodeError) -> tuple[str | bytes, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end].replace("±", "+-")
+    try:
+        return text.encode("ascii", "surrogateescape"), error.end  # bytes of a file's name
+    except UnicodeEncodeError:
+        return text.encode("ascii", "backslashreplace").decode(), error.end
+
+
+codecs.register_error("genlab.spelt", _spelt)
+
+
+def print_anything() -> None:
+    """Spell what the terminal's encoding lacks, such as ± in ASCII, where print would fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            with suppress(OSError):  # closed, or another file by now
+                stream.reconfigure(errors="genlab.spelt")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import select
 import sys
@@ -10,7 +11,7 @@ from threading import Thread
 import pytest
 
 from genlab import runs
-from genlab.cli import streams
+from genlab.cli import main, streams
 from tests import forks
 from tests.conftest import Shell
 
@@ -63,3 +64,18 @@ def test_a_closed_pipe_leads_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
             for _ in range(3):
                 print("not seen")
         print("nor this", file=stream, flush=True)
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_what_a_terminal_cannot_show_is_spelt(monkeypatch: pytest.MonkeyPatch, errors: str) -> None:
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, "ascii", errors))
+    with pytest.raises(SystemExit):
+        main(["ls", "no such recipe"])
+    print("0.97 ± 0.01 → \udcff", flush=True)
+    assert shown.getvalue().splitlines()[-1] == b"0.97 +- 0.01 \\u2192 \xff"
+
+
+def test_help_is_printed_on_an_ascii_terminal(shell: Shell) -> None:
+    out, _ = shell.anew("--help", PYTHONIOENCODING="ascii")
+    assert "mean +- sd" in out
