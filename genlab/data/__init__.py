@@ -2,10 +2,10 @@
 
 A batch becomes views on the device, in `on_device` (and `images`, which calls it); `augment.views`
 draws them. `images` is the common base of `digits`, `torchvision_sets`, `toys`, `arrays` and of
-`encoded_images`, the base of `image_folder`, `image_table` and `hugging_face`. `loader` batches
-indices, `sampling` orders them, `splits` divides them, `in_memory` stores images, `naming` numbers
-classes by their names. `exact_resume` corrects Lightning's counters, `errors` are the data's.
-Folders: `files` (images in files), `shards` (tar files), `labels` (few labels).
+`encoded_images`, the base of `image_folder`, `image_table`, `hugging_face` and `web_dataset`.
+`loader` batches indices, `sampling` orders them, `splits` divides them, `in_memory` stores images,
+`naming` numbers classes by their names. `exact_resume` corrects Lightning's counters, `errors` are
+the data's. Folders: `files` (images in files), `shards` (tar files), `labels` (few labels).
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # for type checkers; the files are the list
     from genlab.data.torchvision_sets import FashionMNIST as FashionMNIST
     from genlab.data.torchvision_sets import TorchvisionImages as TorchvisionImages
     from genlab.data.toys import Toys as Toys
+    from genlab.data.web_dataset import WebDataset as WebDataset
 
 
 def __getattr__(name: str) -> Any:

@@ -14,10 +14,9 @@ from genlab.data.errors import BrokenDataError
 from genlab.data.files.arrow import Columns
 from genlab.data.files.dataset_folder import files_of_parts
 from genlab.data.files.folder_scan import Listing
-from genlab.data.files.table import in_order
+from genlab.data.files.label_names import in_order, numbers_of
 from genlab.data.shards.pieces import PLACE, Pieces, numbered
 from genlab.data.splits import Rows
-from genlab.errors import nearest
 
 
 class HuggingFace(EncodedImages):
@@ -54,7 +53,7 @@ class HuggingFace(EncodedImages):
         names = {part: self._names(tables) for part, tables in parts.items()}
         classes = self._classes(parts["train"], names["train"])
         return classes, {
-            part: self._pieces(tables, _numbers(names[part], classes, tables[0].file))
+            part: self._pieces(tables, numbers_of(names[part], classes, tables[0].file))
             for part, tables in parts.items()
         }
 
@@ -93,16 +92,3 @@ class HuggingFace(EncodedImages):
             raise BrokenDataError(f"{tables[0].file} has no rows")
         names = numbered([str(table.file) for table in tables], counts)
         return Pieces(names, labels, [part.file for part in held], places)
-
-
-def _numbers(names: list[str], classes: list[str], file: Path) -> Rows:
-    """(N,) the number of each name among the classes, -1 where empty."""
-    number = {name: k for k, name in enumerate(classes)} | {"": -1}
-    if len(number) <= len(classes):
-        raise BrokenDataError(f"{file}: two of its {len(classes)} classes have the same name")
-    unknown = next((name for name in names if name not in number), None)
-    if unknown is not None:
-        raise BrokenDataError(
-            f"{file}: class {unknown!r}, which no training image has; {nearest(unknown, classes)}"
-        )
-    return np.array([number[name] for name in names], dtype=np.int64)

@@ -13,7 +13,8 @@ from genlab.data.encoded_images import EncodedImages
 from genlab.data.errors import BrokenDataError
 from genlab.data.files.file_names import FileNames
 from genlab.data.files.folder_scan import PARTS, Listing
-from genlab.data.files.table import Row, in_order, read_table
+from genlab.data.files.label_names import in_order
+from genlab.data.files.table import Row, read_table
 from genlab.errors import nearest
 
 JOIN = " / "  # between the names of a class that several columns give

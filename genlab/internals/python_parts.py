@@ -36,7 +36,7 @@ def end_of_archive(tar: tarfile.TarFile) -> int:
 
 
 def forget_members(tar: tarfile.TarFile) -> None:
-    """Free the headers that tarfile keeps of every member it has written."""
+    """Free the headers that tarfile keeps of every member it has written or read."""
     tar.members = []  # type: ignore[attr-defined]
 
 

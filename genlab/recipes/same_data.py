@@ -19,6 +19,7 @@ DEFINING = {
     "ImageFolder": ("root",),
     "ImageTable": ("table", "image", "split"),
     "Toys": ("kind", "noise"),
+    "WebDataset": ("root", "image"),
 }
 PLACES = {"images", "root", "table"}  # settings that are paths
 FORM = {"image_size", "channels", "workers", "in_memory"}  # of the same images

@@ -229,7 +229,7 @@ def _joined(pieces: list[Numbers]) -> Numbers:
 def _kept(table: Path, blob: Path, head: str) -> Numbers | None:
     """Lengths of the images that are in the cache; None where they are not, or are of others."""
     try:
-        with np.load(table, allow_pickle=False) as kept:
+        with table.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
             if kept["head"].tobytes().decode() != head:
                 return None
             lengths: Numbers = kept["lengths"]

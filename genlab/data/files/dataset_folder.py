@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 from genlab.data.errors import BrokenDataError, MissingDataError
-from genlab.data.files.folder_scan import PARTS
+from genlab.data.files.named_parts import files_by_part, part_of
 from genlab.files import text_of
 
 SPLITS, STATE = "dataset_dict.json", "state.json"
@@ -41,15 +40,12 @@ def files_of_parts(root: Path) -> dict[str, list[Path]]:
         return _saved_splits(root)
     if (root / STATE).is_file():
         return {"train": _saved(root)}
-    found = _named(root)
+    found = files_by_part(root, SUFFIXES)
+    if len({file.suffix.lower() for files in found.values() for file in files}) > 1:
+        raise BrokenDataError(f"{root} contains both Parquet and Arrow files; name one's folder")
     if not found:
         raise MissingDataError(f"no {STATE} and no Parquet or Arrow files in {root}")
     return found
-
-
-def part_of(name: str) -> str | None:
-    """The part that a split's name, or a word of a file's name, means; None for another split."""
-    return next((part for part, names in PARTS.items() if name.lower() in names), None)
 
 
 def _saved_splits(root: Path) -> dict[str, list[Path]]:
@@ -100,46 +96,3 @@ def _json(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise BrokenDataError(f"{file} is not what save_to_disk writes, or is damaged")
     return content
-
-
-def _named(root: Path) -> dict[str, list[Path]]:
-    """Files by the part that their names say."""
-    parts: dict[str | None, list[Path]] = {}
-    sets = set()
-    for file in _below(root):
-        path = file.relative_to(root)
-        words = [
-            re.split(r"[-_.]", path.stem),
-            *(re.split(r"[-_.]", p) for p in path.parts[-2::-1]),
-        ]
-        depth = next((k for k, names in enumerate(words) if any(map(part_of, names))), None)
-        part = None
-        if depth is not None:
-            part = next(word for name in words[depth] if (word := part_of(name)))
-            sets.add(path.parents[depth])
-        parts.setdefault(part, []).append(file)
-    if len(sets) > 1:
-        names = ", ".join(str(name) for name in sorted(sets)[:5])
-        raise BrokenDataError(f"{root} contains several data sets: {names}; name one in data.root")
-    if parts.keys() == {None}:
-        return {"train": parts[None]}
-    found = {part: files for part, files in parts.items() if part is not None}
-    if found and "train" not in found:
-        raise BrokenDataError(f"{root} has no split train; there are: {', '.join(found)}")
-    return found
-
-
-def _below(root: Path) -> list[Path]:
-    """Arrow or Parquet files below a folder, none hidden, sorted by path."""
-    found = []
-    for place, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            Path(place, name)
-            for name in names
-            if not name.startswith(".") and name.lower().endswith(SUFFIXES)
-        ]
-    kinds = {file.suffix.lower() for file in found}
-    if len(kinds) > 1:
-        raise BrokenDataError(f"{root} contains both Parquet and Arrow files; name one's folder")
-    return sorted(found)

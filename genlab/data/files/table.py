@@ -50,14 +50,6 @@ def read_table(file: Path, columns: list[str]) -> list[Row]:
     return rows
 
 
-def in_order(names: set[str]) -> list[str]:
-    """Names of classes in the order of the numbers that they are, else of the alphabet."""
-    try:
-        return sorted(names, key=int)
-    except ValueError:
-        return sorted(names)
-
-
 def _lines(file: Path, kind: str) -> Iterator[Row]:
     with file.open(encoding="utf-8-sig", newline="") as stream:
         if kind in (".csv", ".tsv"):

@@ -1,1 +1,4 @@
-"""Images in tar shards: `packing`, their `index`, and the `reader`; `pieces` of other files."""
+"""Images in tar shards: `packing`, their `index`, and the `reader`.
+
+`foreign` lists tar files of others, `pieces` reads images inside files of any kind.
+"""
