@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import zipfile
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from genlab.training.building import Lab
 
 UNSET = "unset"  # of a key that the recipe did not have, or has no longer
+SPLITS = "splits_sha256"  # in a run's facts and its checkpoints
 NEW_RUN = "start a new run for it, without --resume"
 FIXED = {  # key, or key and everything below it: why a continued run keeps its value
     "seed_everything": "what the run has drawn so far follows from its seed",
@@ -110,8 +112,16 @@ def refuse_fixed(changes: list[Change], where: str) -> None:
             raise RecipeError(what, where, NEW_RUN)
 
 
-def refuse_other_data(lab: Lab, run: Path, changes: list[Change]) -> None:
+def refuse_other_data(lab: Lab, run: Path, changes: list[Change], stamp: dict[str, Any]) -> None:
     """Compare the splits and labels that the data give now with those of the run.
+
+    Labels whose file is damaged are compared by the loader, see `SemiLoader.check_state`.
+
+    Args:
+        lab: objects of the recipe, its data set up.
+        run: the run directory.
+        changes: settings that are others than before.
+        stamp: description of the run in its checkpoint; empty if it has none yet.
 
     Raises:
         RecipeError: they differ; says how many validation images were trained on.
@@ -121,15 +131,36 @@ def refuse_other_data(lab: Lab, run: Path, changes: list[Change]) -> None:
     hint = "continue with " + ", ".join(
         f"{c.key}={_shown(c.old)}" for c in changes if c.key in keys and c.old != UNSET
     )
-    splits, old = getattr(lab.data, "splits", None), old_splits(run)
-    if splits is not None and old:
-        told = _apart(old, splits())
+    splits = getattr(lab.data, "splits", None)
+    if splits is not None:
+        told = _other_splits(splits(), run, stamp, bool(keys))
         if told:
             raise RecipeError(f"the splits are not the run's: {told}", where, hint if keys else "")
     record, labels = getattr(lab.data, "label_record", None), runs.read_json(run / "labels.json")
     if record is not None and labels and json.loads(json.dumps(record)) != labels:
         what = "the labelled images are not the run's"
         raise RecipeError(what, where, hint if keys else "")
+
+
+def _other_splits(splits: dict[str, Any], run: Path, stamp: dict[str, Any], changed: bool) -> str:
+    """Description of how splits differ from those of a run; empty if they do not."""
+    old, known = old_splits(run), stamp.get(SPLITS)
+    told = _apart(old, splits) if old else ""
+    if not told and known is not None and known != digest(splits):
+        told = f"they are others than those of its checkpoint, and {run}/splits.npz"
+        told += " is not the checkpoint's" if old else " cannot be read"
+    if not told and known is None and stamp and changed and not old:
+        told = f"{run}/splits.npz cannot be read, so that nobody can tell"
+    return told
+
+
+def digest(splits: dict[str, Any]) -> str:
+    """SHA-256 of the names and arrays of splits."""
+    found = hashlib.sha256()
+    for name in sorted(splits):
+        found.update(f"{name} {len(splits[name])} ".encode())
+        found.update(splits[name].astype("<i8").tobytes())
+    return found.hexdigest()
 
 
 @contextmanager

@@ -148,21 +148,21 @@ def _say_early_stop(lab: Lab) -> None:
 
 def _prepare(lab: Lab, run: Path | None, checkpoint: Path | None, changed: list[Change]) -> None:
     """Load the data and try the batches, so that errors are reported before a run begins."""
+    from genlab.checkpoints import read, restore
     from genlab.training import class_names
 
     lab.data.trainer = lab.trainer
+    content = read(checkpoint) if checkpoint else {}
     with input_errors(lab.recipe), restoring(checkpoint):
         lab.data.prepare_data()
         lab.data.setup("fit")
         if run:
-            changes.refuse_other_data(lab, run, changed)
+            stamp = content.get("genlab")
+            changes.refuse_other_data(lab, run, changed, stamp if isinstance(stamp, dict) else {})
         loader = lab.data.train_dataloader()
         if not hasattr(loader, "check_state"):  # of a plain LightningDataModule
             _check_batch(next(iter(loader)), type(lab.data).__name__)
         if checkpoint is not None and hasattr(loader, "check_state"):
-            from genlab.checkpoints import read, restore
-
-            content = read(checkpoint)
             changes.refuse_lost_average(lab, content)
             with changes.shapes(changed):
                 restore(lab.model, content, checkpoint).train()

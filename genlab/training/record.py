@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import lightning as L
 
-from genlab import recipes, runs
+from genlab import process, recipes, runs
 from genlab.files import replacing, rewriting, shown_path
 from genlab.internals import lightning_parts
-from genlab.training.changes import Change
+from genlab.training.changes import SPLITS, Change, digest, old_splits
 
 if TYPE_CHECKING:
     from genlab.training.building import Lab
@@ -69,7 +69,7 @@ def facts(
         "versions": versions(),
         "slurm": {k: v for k, v in os.environ.items() if k in SLURM_FACTS},
     }
-    return found | kept(lab) | _parents(lab, old)
+    return found | kept(lab) | _splits(lab) | _parents(lab, old)
 
 
 def history(old: dict[str, Any]) -> list[Any]:
@@ -167,20 +167,26 @@ def _parents(lab: Lab, old: dict[str, Any]) -> dict[str, Any]:
     return {"parents": found} if found else {}
 
 
-STAMPED = ("classes", "num_classes", "parents")  # facts that checkpoints hold too
+def _splits(lab: Lab) -> dict[str, str]:
+    """The fingerprint of the splits, on the process that has set up the data and writes files."""
+    splits = getattr(lab.data, "splits", None)
+    return {SPLITS: digest(splits())} if splits is not None and process.is_first() else {}
+
+
+STAMPED = ("classes", "num_classes", "parents", SPLITS)  # facts that checkpoints hold too
 SLURM_FACTS = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_JOB_NODELIST",
                "SLURM_RESTART_COUNT")  # fmt: skip
 
 
 def _write_splits(lab: Lab, run: Path) -> None:
     splits = getattr(lab.data, "splits", None)
-    if splits is not None and not runs.whole(run / "splits.npz"):
+    if splits is not None and not old_splits(run):
         import numpy as np
 
         with rewriting(run / "splits.npz") as file:
             np.savez_compressed(file, **splits())
     labels = getattr(lab.data, "label_record", None)
-    if labels is not None and not (run / "labels.json").exists():
+    if labels is not None and not runs.read_json(run / "labels.json"):
         runs.write_json(run / "labels.json", labels)
 
 

@@ -41,6 +41,10 @@ def test_a_run_leaves_its_labels_and_its_report(here: Here) -> None:
         assert sum(bool(row[f"train/{key}"]) for row in rows) == 6
     state = checkpoints.read(run / "checkpoints" / "last.ckpt")["callbacks"]["LearnedAugment"]
     assert 0 < (state["rates"] < 1).sum() < state["rates"].numel()
+    (run / "labels.json").write_text("torn")  # written again if the labels are the checkpoint's
+    other = ("trainer.max_epochs=3", "data.labels_seed=8")
+    _, err = here("fit", "--resume", str(run), *other, code=2)
+    assert "the checkpoint was trained with other labels" in err
     here("fit", "--resume", str(run), "trainer.max_epochs=3")
     assert json.loads((run / "labels.json").read_text()) == labels
     later = checkpoints.read(run / "checkpoints" / "last.ckpt")["callbacks"]["LearnedAugment"]

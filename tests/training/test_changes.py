@@ -226,6 +226,24 @@ def test_data_that_changed_on_disk_are_refused(run: Path, here: Here) -> None:
         assert all(np.array_equal(file[name], old[name]) for name in old)
 
 
+@pytest.mark.parametrize("word", ["data.split_seed=7", "data.val_size=320"])
+@pytest.mark.parametrize("damage", ["torn", "gone", "of an older version"])
+def test_damaged_splits_let_no_others_pass(run: Path, here: Here, word: str, damage: str) -> None:
+    (run / "splits.npz").write_bytes(b"torn")
+    if damage == "gone":
+        (run / "splits.npz").unlink()
+    elif damage == "of an older version":
+        for file in (run / "checkpoints").iterdir():
+            content = checkpoints.read(file)
+            del content["genlab"]["splits_sha256"]
+            torch.save(content, file)
+    before = contents(run)
+    _, err = here("fit", "--resume", str(run), "trainer.max_steps=13", word, code=2)
+    assert "the splits are not the run's" in err
+    assert "splits.npz cannot be read" in err
+    assert contents(run) == before
+
+
 def test_nothing_left_to_do_leaves_every_byte(run: Path, here: Here) -> None:
     before = contents(run)
     out, _ = here("fit", "--resume", str(run))
