@@ -140,7 +140,10 @@ def run(words: Sequence[str]) -> int:
             "--trust", action="append", metavar="NAME",
             help="class or package that the run or checkpoint may name besides genlab's",
         )  # fmt: skip
-    given: dict[str, Any] = vars(parser.parse_intermixed_args(join_pairs(words[1:])))
+    rest = join_pairs(words[1:])
+    if bare := [word for word in rest if word.startswith("--") and word.endswith("=--")]:
+        raise RecipeError(f"{bare[0]} has no value")  # argparse makes an empty list of it
+    given: dict[str, Any] = vars(parser.parse_intermixed_args(rest))
     with recipes.allow(given.pop("trust", None) or ()):
         return int(getattr(module, name)(**given) or 0)
 

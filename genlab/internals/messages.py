@@ -22,7 +22,9 @@ def unknown_argument(error: Exception) -> tuple[str, bool] | None:
 def unknown_option(message: str) -> str | None:
     """The first option that argparse does not know, of its ``error`` message; None for others."""
     head, _, rest = message.partition("unrecognized arguments: ")
-    return rest.split()[0].partition("=")[0] if rest and not head else None
+    if not rest or head:
+        return None
+    return (rest.split() or [repr(rest)])[0].partition("=")[0]  # a word may be a space
 
 
 def refused_global(error: Exception) -> str | None:
@@ -50,6 +52,17 @@ def disk_error(error: BaseException) -> OSError | None:
     """The system's error that safetensors hands on as text; None for other errors."""
     found = re.search(r"\(os error (\d+)\)", str(error))
     return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
+
+
+def out_of_memory(error: BaseException) -> str | None:
+    """The sentence of torch's or Python's that says how much memory was missing; None for others.
+
+    That of a CPU is a RuntimeError as any other.
+    """
+    if isinstance(error, MemoryError):
+        return first_line(error)
+    found = re.search(r"(CUDA out of|can't allocate) memory.*", str(error))
+    return found[0] if found and isinstance(error, RuntimeError) else None
 
 
 def says_not_found(error: Exception) -> bool:

@@ -113,14 +113,20 @@ def _check_construction(name: str, options: dict[str, Any]) -> None:
         accepted = names.accepted(name)
         for key in extra:
             if key not in accepted:
-                raise ValueError(
-                    f"unknown argument {key}; {nearest(key, accepted | set(DEFAULTS))}"
-                )
+                hint = nearest(key, {*accepted, *DEFAULTS})
+                raise ValueError(f"unknown argument {key}; {hint}")
+            _check_length(key, extra[key], accepted[key])
         if options["weight_decay"] and "weight_decay" not in accepted:
             raise ValueError("it has no weight_decay")
         names.create(name, [nn.Parameter(torch.zeros(2, 2))], 1e-3, extra)
     except (TypeError, ValueError, ImportError, AssertionError) as error:
         raise ValueError(f"optimizer {name}: {error}") from None
+
+
+def _check_length(key: str, value: Any, default: Any) -> None:
+    """Refuse a list that is not as long as the optimiser's own, such as one beta for Adam."""
+    if isinstance(default, tuple) and isinstance(value, tuple) and len(value) != len(default):
+        raise ValueError(f"{key} must be a list of {len(default)} numbers, got {list(value)}")
 
 
 def _check_numbers(options: dict[str, Any]) -> None:

@@ -48,13 +48,14 @@ def create(name: str, groups: list[Any], lr: float, extra: dict[str, Any]) -> to
     return timm.optim.create_optimizer_v2(groups, opt=name, lr=lr, **extra)
 
 
-def accepted(name: str) -> set[str]:
-    """Names of the arguments of an optimiser, its parameters apart."""
+def accepted(name: str) -> dict[str, Any]:
+    """The arguments of an optimiser with their defaults, its parameters apart."""
     cls: Any = _of_torch(name)
     if cls is None:
         bare = name.removeprefix("lookahead_")
         cls = OURS.get(bare) or timm.optim.get_optimizer_class(bare, bind_defaults=False)
-    return set(inspect.signature(cls).parameters) - {"params"}
+    given = inspect.signature(cls).parameters
+    return {key: one.default for key, one in given.items() if key != "params"}
 
 
 def second_order(name: str) -> bool:

@@ -15,7 +15,7 @@ from genlab import process, runs
 from genlab.cluster import slurm
 from genlab.errors import InputError, RecipeError, RunError, fault_of, first_line, told
 from genlab.files import step_of
-from genlab.internals import lightning_parts
+from genlab.internals import lightning_parts, messages
 from genlab.recipes import Recipe
 
 INTERRUPTED = 130  # 128 + SIGINT
@@ -141,16 +141,27 @@ def _lines(error: Exception) -> list[str]:
 
 @contextmanager
 def faults(lab: Lab, run: Path) -> Iterator[None]:
-    """Turn a full or failing disk into an early end: what happened, what is kept, how to go on."""
+    """Turn a full disk or memory into an early end: what happened, what is kept, how to go on."""
     try:
         yield
     except Exception as error:
-        fault = fault_of(error)
-        if fault is None and (run.is_dir() or not isinstance(error, OSError)):
+        what = _fault(error, run)
+        if what is None:
             raise
-        what = told(fault) if fault is not None else f"{run} is gone: it was moved or deleted"
         _say_stopped(lab, run, what)
         raise EarlyEnd(what, 1) from error
+
+
+def _fault(error: Exception, run: Path) -> str | None:
+    """The machine's fault behind an error, in a line; None where it is none."""
+    fault, missing = fault_of(error), messages.out_of_memory(error)
+    if fault is not None:
+        return told(fault)
+    if missing is not None:
+        return f"{missing}; a smaller data.batch_size or network needs less"
+    if isinstance(error, OSError) and not run.is_dir():
+        return f"{run} is gone: it was moved or deleted"
+    return None
 
 
 def _say_stopped(lab: Lab, run: Path, what: str) -> None:

@@ -53,3 +53,11 @@ def test_wrong_words_start_nothing(here: Here, words: tuple[str, ...], said: str
     assert said in err
     assert len(err.strip().splitlines()) <= 3
     assert not (here.folder / "runs").exists()
+
+
+def test_a_folder_of_runs_that_is_null_is_for_the_first_fold_to_refuse(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genlab.cli.crossval._fit", lambda words, identity: 2)
+    _, err = here("crossval", "classifier/digits", "track.runs=null", code=2)
+    assert err == "fold 1 of 5\n"

@@ -44,6 +44,15 @@ def test_unknown_option() -> None:
     parser.add_argument("--steps", type=int)
     assert messages.unknown_option(str(call(parser.parse_args, ["--stps=3", "x"]))) == "--stps"
     assert messages.unknown_option(str(call(parser.parse_args, ["--steps", "x"]))) is None
+    assert messages.unknown_option(str(call(parser.parse_args, [" "]))) == "' '"
+
+
+def test_out_of_memory() -> None:
+    found = messages.out_of_memory(call(torch.zeros, 10**15))
+    assert found is not None
+    assert found.startswith("can't allocate memory: you tried to allocate 4000000000000000 bytes")
+    assert messages.out_of_memory(MemoryError("no room")) == "no room"
+    assert messages.out_of_memory(call(torch.zeros, -1)) is None
 
 
 class Trick:

@@ -76,7 +76,7 @@ def test_no_setting_has_the_name_of_an_optimisers_argument() -> None:
     taken: set[str] = set()
     for name in names.known():
         if not name.startswith(ELSEWHERE):
-            taken |= names.accepted(name)
+            taken |= names.accepted(name).keys()
     assert taken & set(DEFAULTS) == {"lr", "weight_decay"}
 
 
@@ -117,6 +117,8 @@ def test_the_groups_of_old_checkpoints_are_those_of_new_ones() -> None:
         ({"sma": 1}, "unknown argument sma; did you mean sam?"),
         ({"name": "torch.sgd", "betas": [0.9, 0.99]}, "unknown argument betas"),
         ({"betas": [2, 3]}, "beta"),
+        ({"name": "adam", "betas": [0.9]}, "betas must be a list of 2 numbers, got [0.9]"),
+        ({"name": "torch.adam", "betas": [0.9] * 3}, "betas must be a list of 2 numbers"),
         ({"lr": -1}, "lr must be a number >= 0, got -1"),
         ({"warmup_steps": "x"}, "warmup_steps must be"),
         ({"agc": 0}, "agc must be a number > 0"),

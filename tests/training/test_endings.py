@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from genlab import checkpoints, runs
-from genlab.training.endings import early_refusals
+from genlab.training.endings import EarlyEnd, early_refusals, faults
 from tests.cli.test_wandb import records
 from tests.conftest import Shell
 from tests.fake_data import write_pictures
@@ -171,3 +171,19 @@ def test_w_and_b_has_every_step_though_its_service_was_terminated_too(shell: She
     shell.anew("fit", "--resume", str(run), WANDB_MODE="offline", PYTHONPATH=place)
     assert steps_in(run) == list(range(200))
     assert runs.read_json(run / "run.json").get("wandb_kept") is None
+
+
+def test_memory_that_does_not_suffice_ends_in_two_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = runs.make(tmp_path / "run")
+    (run / "recipe.yaml").write_text("")
+    lab: Any = SimpleNamespace(
+        recipe=SimpleNamespace(name="a/b"), trainer=SimpleNamespace(global_step=7)
+    )
+    with pytest.raises(EarlyEnd) as end, faults(lab, run):
+        torch.zeros(10**15)
+    assert end.value.code == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("genlab: a/b stopped after step 7: can't allocate memory")
+    assert f"genlab fit --resume {run}" in second
