@@ -64,6 +64,8 @@ def fault_of(error: BaseException | None) -> OSError | None:
 
 def told(error: OSError) -> str:
     """A fault in one line: what the system says, and of which file."""
+    if isinstance(error, DiskError):
+        return str(error)
     return reason(error) + (f": {error.filename}" if error.filename else "")
 
 

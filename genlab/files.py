@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import io
 import os
 import pickletools
 import stat
@@ -99,6 +100,10 @@ class _Noted:
         except OSError as error:
             self.error = self.error or error
             raise
+
+    def fileno(self) -> int:
+        """Refuse: Pillow writes to a number once, and takes half a JPEG on a full disk for one."""
+        raise io.UnsupportedOperation("fileno")
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.file, name)

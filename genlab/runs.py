@@ -120,8 +120,8 @@ def lock(path: Path) -> TextIO:
     except OSError:  # a file system without locks: the directory's own id is the protection left
         return handle
     handle.truncate(0)
-    handle.write(f"process {os.getpid()} on {os.uname().nodename}\n")
-    handle.flush()
+    with suppress(OSError):  # a full disk: the name of the owner is for messages only
+        os.write(handle.fileno(), f"process {os.getpid()} on {os.uname().nodename}\n".encode())
     return handle
 
 

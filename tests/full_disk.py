@@ -34,7 +34,7 @@ class FullDisk:
 
     def check(self, kind: str, path: Any) -> None:
         """Count one write, and fail if it is its turn."""
-        if not str(path).startswith(self.folder):
+        if not os.path.abspath(path).startswith(self.folder):
             return
         self.count += 1
         self.kinds.append(f"{kind} {Path(str(path)).name}")

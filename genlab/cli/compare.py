@@ -55,14 +55,16 @@ def compare(
     if not json:
         _print(order, columns)
         _remarks(found, twice, [] if asked else columns)
-    drawn: list[str] = []
+    drawn: list[str] | None = None
     with may_fail(shown_path(target)):
         drawn = _draw(order, _panels(found, selected, asked), target, _title(found, runs))
     if json:
         table = as_json(order, found, columns, target if drawn else None)
         print(json_format.dumps(table, indent=2))
         return
-    print(f"curves  {shown_path(target)}" if drawn else "no curves: metrics.csv has none of these")
+    if drawn is not None:  # else its warning says why
+        none = "no curves: metrics.csv has none of these"
+        print(f"curves  {shown_path(target)}" if drawn else none)
 
 
 def _readable(found: Sequence[Run]) -> list[Run]:

@@ -112,7 +112,8 @@ def _folder(target: Path) -> Iterator[Path]:
     made = [above for above in target.parents if not above.exists()]  # innermost first
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        place = target if target.is_dir() else target.parent  # on the same disk
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=place))
     except OSError as error:
         runs.drop_empty_folders(made)
         raise cannot_write(target, error) from None
@@ -120,13 +121,10 @@ def _folder(target: Path) -> Iterator[Path]:
         yield folder
         for path in (folder, *folder.iterdir()):  # made private by those who wrote them
             path.chmod(0o755 if path.is_dir() else 0o644)
-        if not target.exists():
+        if target.exists():
+            _replace(target, folder)
+        else:
             os.replace(folder, target)
-            return
-        for old in _exported(target):
-            old.unlink()
-        for new in folder.iterdir():
-            os.replace(new, target / new.name)
     except Exception as error:
         fault = fault_of(error) or messages.disk_error(error)
         if fault is None:
@@ -135,6 +133,25 @@ def _folder(target: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         runs.drop_empty_folders(made)
+
+
+def _replace(target: Path, folder: Path) -> None:
+    """Put new files in the place of an export's; if one cannot be put there, all old ones stay."""
+    new, old = list(folder.iterdir()), _exported(target)
+    former = folder / ".former"
+    former.mkdir()
+    try:
+        for file in old:
+            os.replace(file, former / file.name)
+        for file in new:
+            os.replace(file, target / file.name)
+    except OSError:
+        for file in new:
+            if file.name not in {one.name for one in old}:
+                (target / file.name).unlink(missing_ok=True)
+        for file in former.iterdir():
+            os.replace(file, target / file.name)
+        raise
 
 
 def _exported(folder: Path) -> list[Path]:

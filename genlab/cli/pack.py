@@ -9,7 +9,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from genlab.errors import FAULTS, DiskError, RecipeError, RunError, reason, told
+from genlab.errors import DiskError, RecipeError, RunError, fault_of, reason, told
 
 PARTS = ("train", "val", "test")
 
@@ -62,7 +62,7 @@ def pack(
         where = f"{error.filename}: " if error.filename else ""
         what = f"cannot pack into {shards}: {where}{reason(error)}"
         again = "the same command goes on after the last whole shard"
-        if error.errno in FAULTS:
+        if fault_of(error) is not None:
             raise DiskError(f"{what}; {again}") from None
         raise RunError(f"{what}\n{again}") from None
     line.end()
