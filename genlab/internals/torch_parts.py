@@ -11,6 +11,18 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.utils.flop_counter import FlopCounterMode
 
+
+def shared(rows: int, length: int) -> Tensor:
+    """(rows, length) bytes of shared memory, none of them touched.
+
+    `Tensor.share_memory_` copies into it: every page of both is filled once.
+    """
+    import torch
+
+    storage = torch.UntypedStorage._new_shared(rows * length)
+    return torch.empty(0, dtype=torch.uint8).set_(storage, 0, (rows, length))
+
+
 # One kernel for a list of tensors in place of one each: torch's optimisers use them (foreach=True),
 # and have no public name for them.
 

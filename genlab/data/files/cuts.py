@@ -36,7 +36,7 @@ class Cut(Protocol):
         ...
 
     def of(self, pixels: Tensor, box: Box, scale: int, drawn: Numbers) -> Tensor:
-        """(size, size, C) bytes out of pixels (h, w, C) decoded at 1 / ``scale``."""
+        """(C, size, size) bytes out of pixels (h, w, C) decoded at 1 / ``scale``."""
         ...
 
 
@@ -97,12 +97,12 @@ class Shift:
         height, width = pixels.shape[:2]
         grown = self.size / min(height, width)
         height, width = (max(self.size, round(side * grown)) for side in (height, width))
-        image = resized(pixels, height, width).permute(2, 0, 1)[None].float()
+        image = resized(pixels, height, width)[None].float()
         mode = "reflect" if self.padding == "reflect" else "constant"
-        image = F.pad(image, (self.most,) * 4, mode=mode)[0].byte().permute(1, 2, 0)
+        image = F.pad(image, (self.most,) * 4, mode=mode)[0].byte()
         down, right = (int(u * (2 * self.most + 1)) for u in drawn[:2])
         top, left = (height - self.size) // 2 + down, (width - self.size) // 2 + right
-        return image[top : top + self.size, left : left + self.size]
+        return image[:, top : top + self.size, left : left + self.size]
 
 
 def cut_out(encoded: Encoded, cuts: Sequence[Cut], drawn: Numbers) -> list[Tensor]:
@@ -114,7 +114,7 @@ def cut_out(encoded: Encoded, cuts: Sequence[Cut], drawn: Numbers) -> list[Tenso
         drawn: (V, `COUNT`) numbers in [0, 1).
 
     Returns:
-        One (size, size, C) tensor of bytes a cut.
+        One (C, size, size) tensor of bytes a cut.
     """
     boxes = [
         cut.box(encoded.height, encoded.width, numbers)
@@ -135,10 +135,9 @@ def snapped(box: Box, scale: int, height: int, width: int) -> Box:
 
 
 def resized(pixels: Tensor, height: int, width: int) -> Tensor:
-    """(h, w, C) bytes -> (height, width, C), bilinear with antialias; equal to Pillow's."""
+    """(h, w, C) bytes -> (C, height, width), bilinear with antialias; equal to Pillow's."""
     image = pixels.permute(2, 0, 1)[None]
-    image = F.interpolate(image, (height, width), mode="bilinear", antialias=True)
-    return image[0].permute(1, 2, 0)
+    return F.interpolate(image, (height, width), mode="bilinear", antialias=True)[0]
 
 
 def numbers(seed: int, rows: NDArray[np.int64], stream: int) -> Numbers:

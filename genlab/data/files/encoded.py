@@ -17,7 +17,8 @@ from genlab.files import check_regular
 Pixels = NDArray[np.uint8]
 JPEG = b"\xff\xd8\xff"
 SCALES = (8, 4, 2, 1)  # by which a JPEG is decoded smaller at a fraction of the cost
-HEADER = 65536  # bytes in which EXIF data begins
+APP1 = 0xE1  # marker of the segment that holds EXIF data
+SCAN = 0xDA  # of the segment behind which the pixels begin
 ORIENTATION = 0x0112  # EXIF's tag
 COLOURS = ("Gray", "YCbCr", "RGB")  # of a JPEG that is not meant for print
 
@@ -101,7 +102,7 @@ class Encoded:
 
 def _orientation(data: bytes) -> int:
     """EXIF's orientation, 1 to 8; 1 is upright."""
-    if data.find(b"Exif\0\0", 0, HEADER) < 0 and data.startswith(JPEG):
+    if data.startswith(JPEG) and not _has_exif(data):
         return 1
     try:
         with Image.open(BytesIO(data)) as picture:
@@ -109,6 +110,16 @@ def _orientation(data: bytes) -> int:
     except Exception:  # damaged metadata make Pillow raise nearly anything
         return 1
     return turn if turn in range(1, 9) else 1
+
+
+def _has_exif(data: bytes) -> bool:
+    """True if one of a JPEG's segments before its pixels holds EXIF data."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != SCAN:
+        if data[at + 1] == APP1 and data[at + 4 : at + 10] == b"Exif\0\0":
+            return True
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return False
 
 
 def _upright(pixels: Pixels, turn: int) -> Pixels:

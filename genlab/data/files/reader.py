@@ -97,10 +97,9 @@ class Files:
         return str(self.paths[row])
 
     def shapes(self, wanted: Wanted) -> list[Shape]:
-        """Shape of an image in each tensor of a batch: (C, H, W), or of a crop (H, W, C)."""
-        channels, size = self.form.channels, self.form.size
-        cuts = self._cuts(wanted)
-        return [(cut.size, cut.size, channels) for cut in cuts] or [(channels, size, size)]
+        """Shape of an image, or a crop, in each tensor of a batch: (C, H, W)."""
+        sizes = [cut.size for cut in self._cuts(wanted)] or [self.form.size]
+        return [(self.form.channels, size, size) for size in sizes]
 
     def fill(self, wanted: Wanted, batch: list[Tensor]) -> Filled:
         """Write a batch: images, or their random parts."""
@@ -130,7 +129,7 @@ class Files:
             yield row, partial(self._crops, cuts=cuts, drawn=numbers_)
 
     def _crops(self, picture: Path | IO[bytes], cuts: list[Cut], drawn: Numbers) -> list[Tensor]:
-        """Random parts of the image, (size, size, C) each."""
+        """Random parts of the image, (C, size, size) each."""
         return cut_out(Encoded(picture, self.form.channels), cuts, drawn)
 
     def _readable(self, row: int, look: Look, broken: dict[int, str]) -> tuple[list[Tensor], int]:
@@ -139,7 +138,7 @@ class Files:
             if not isinstance(found, str):
                 return found, candidate
             broken[candidate] = found
-        raise BrokenDataError(f"none of {len(self)} images can be read; first: {self.name(0)}")
+        raise BrokenDataError(f"none of {len(self)} images can be read; first: {broken[row]}")
 
     def read(self, batches: Iterable[Tensor]) -> Iterator[Batch]:
         """For each tensor of rows, the batch ``image label index``."""
@@ -157,9 +156,8 @@ class Files:
             for parts, filled in make(self, wanted, self.workers):
                 self._report(filled)
                 rows = torch.tensor(filled.rows)
-                crops = [part.permute(0, 3, 1, 2) for part in parts] if cut else []
-                images = {"crops": crops} if cut else {"image": parts[0]}
-                del parts, crops
+                images = {"crops": parts} if cut else {"image": parts[0]}
+                del parts
                 yield images | {"label": self.labels[rows], "index": self.index[rows]}
                 del images
         except (BrokenDataError, MissingDataError) as error:  # of a worker: after its traceback

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from genlab.internals import torch_parts
+
 AHEAD = 2  # batches that each worker is asked for in advance
 HELD = 3  # batches that the reader may keep at a time without new memory
 SHARE = 0.5  # of the shared memory that is free
@@ -44,7 +46,7 @@ class Maker(Protocol):
     """Maker of batches of images."""
 
     def shapes(self, wanted: Wanted) -> list[Shape]:
-        """Shape of an image in each tensor of the batch: (C, H, W), or (H, W, C) of crops."""
+        """Shape of an image in each tensor of the batch: (C, H, W)."""
         ...
 
     def fill(self, wanted: Wanted, batch: list[Tensor]) -> Filled:
@@ -62,7 +64,7 @@ class Slots:
 
     def __init__(self, count: int, size: int) -> None:
         self.size = size
-        self.memory = torch.empty(count, size, dtype=torch.uint8).share_memory_()
+        self.memory = torch_parts.shared(count, size)
         self.free = list(range(count))
 
     def take(self, size: int) -> int | None:
