@@ -26,6 +26,7 @@ from genlab.data import ImageFolder
 from genlab.data.files.cuts import RandomCrop, cut_out, numbers
 from genlab.data.files.encoded import Encoded
 from genlab.data.shards.packing import Packing, pack
+from genlab.training.engine.memory import keep_freed_memory
 
 pytestmark = [pytest.mark.benchmarks, pytest.mark.filterwarnings("default")]
 COUNT, BATCH, SIZE, ROUNDS, AREA = 1024, 64, 224, 5, (0.08, 1.0)
@@ -104,6 +105,7 @@ def cpu() -> float:
 def ratio(name: str, slow: Callable[[], None], fast: Callable[[], None]) -> float:
     """Median over `ROUNDS` turns of how many times as long ``slow`` takes."""
     torch.set_num_threads(1)
+    keep_freed_memory()  # as fit does, for both
     pairs = []
     for _ in range(ROUNDS + 1):
         times = []

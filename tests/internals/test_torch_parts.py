@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,21 @@ def test_the_test_anew_fails_where_a_name_is_gone(
     monkeypatch.delattr(torch, name)
     with pytest.raises(AttributeError, match=name):
         test_foreach_anew()
+
+
+def test_shared_memory_is_shared_and_not_touched() -> None:
+    rows, length = 3, 1 << 24
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    memory = parts.shared(rows, length)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < rows * length / 4096 / 4
+    assert memory.shape == (rows, length) and memory.dtype == torch.uint8
+    assert memory.is_shared() and memory[2, -1] == 0
+    child = os.fork()
+    if not child:
+        memory[1, 7] = 42
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert memory[1, 7] == 42
 
 
 def test_assert_on_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,7 @@ def test_a_crop_is_pillows(size: int) -> None:
     for one in drawn:
         (found,) = cut_out(encoded, [cut], one[None])
         expected = _by_pillow(picture, cut.box(120, 160, one), size)
-        assert np.abs(found.numpy() - expected).mean() < 0.25
+        assert np.abs(found.permute(1, 2, 0).numpy() - expected).mean() < 0.25
 
 
 def _high(pixels: np.ndarray) -> float:
@@ -88,8 +88,8 @@ def test_decoding_at_a_smaller_scale_is_as_sharp() -> None:
         scale = encoded.scale_for(min(box[2:]) / 64)
         top, left, tall, wide = (round(side / scale) * scale for side in box)
         expected = _by_pillow(whole, (top, left, tall, wide), 64)
-        errors.append(np.abs(found.numpy() - expected).mean())
-        energies.append(_high(found.numpy().astype(float)) / _high(expected))
+        errors.append(np.abs(found.permute(1, 2, 0).numpy() - expected).mean())
+        energies.append(_high(found.permute(1, 2, 0).numpy().astype(float)) / _high(expected))
         used.add(scale)
     assert used >= {4, 8}
     assert np.mean(errors) < 3
@@ -104,7 +104,7 @@ def test_detail_outside_the_centre_square_appears_at_full_sharpness(tmp_path: Pa
     Image.fromarray(pixels).save(file)
     cut = RandomCrop(64, (0.016, 0.02))  # about 64 pixels a side
     crops = [cut_out(Encoded(file, 3), [cut], d[None])[0] for d in numbers(0, np.arange(60), 0)]
-    contrast = [float(crop.float().diff(dim=1).abs().mean()) for crop in crops]
+    contrast = [float(crop.float().diff(dim=2).abs().mean()) for crop in crops]
     assert max(contrast) > 120  # neighbours differ by half of full scale and more
     assert sum(c > 30 for c in contrast) > 12  # a third of the places show stripes
 
@@ -115,7 +115,7 @@ def test_small_views_do_not_spoil_large_ones() -> None:
     large, small = RandomCrop(128, (0.9, 1.0)), RandomCrop(8, (0.9, 1.0))
     drawn = np.stack([numbers(0, np.arange(1), k)[0] for k in range(2)])
     one, other = cut_out(encoded, [large, small], drawn)
-    assert (one.shape, other.shape) == ((128, 128, 3), (8, 8, 3))
+    assert (one.shape, other.shape) == ((3, 128, 128), (3, 8, 8))
     alone = cut_out(encoded, [large], drawn[:1])[0]
     assert torch.equal(one, alone)
 
@@ -128,12 +128,13 @@ def test_a_shift_moves_whole_pixels_and_shows_what_lies_beside_the_centre(paddin
     for drawn in numbers(3, np.arange(200), 0):
         down, right = (int(u * 9) - 4 for u in drawn[:2])
         (found,) = cut_out(encoded, [cut], drawn[None])
+        shown = found.permute(1, 2, 0).numpy()
         seen.add((down, right))
-        inside = found.numpy()[max(0, -down) : 40 - max(0, down)]
+        inside = shown[max(0, -down) : 40 - max(0, down)]
         rows = slice(max(0, down), 40 + min(0, down))
         assert np.array_equal(inside, pixels[rows, 20 + right : 60 + right])
         if down > 0:
-            beyond = found.numpy()[40 - down :]
+            beyond = shown[40 - down :]
             mirrored = pixels[38 : 38 - down : -1, 20 + right : 60 + right]
             assert np.array_equal(beyond, mirrored if padding == "reflect" else 0 * beyond)
     assert len(seen) > 70
