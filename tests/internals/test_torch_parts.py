@@ -71,8 +71,10 @@ def test_shared_memory_is_shared_and_not_touched() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     memory = parts.shared(rows, length)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < rows * length / 4096 / 4
-    assert memory.shape == (rows, length) and memory.dtype == torch.uint8
-    assert memory.is_shared() and memory[2, -1] == 0
+    assert memory.shape == (rows, length)
+    assert memory.dtype == torch.uint8
+    assert memory.is_shared()
+    assert memory[2, -1] == 0
     child = os.fork()
     if not child:
         memory[1, 7] = 42
