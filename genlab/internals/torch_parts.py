@@ -19,8 +19,8 @@ def shared(rows: int, length: int) -> Tensor:
     """
     import torch
 
-    storage = torch.UntypedStorage._new_shared(rows * length)
-    return torch.empty(0, dtype=torch.uint8).set_(storage, 0, (rows, length))
+    storage: torch.UntypedStorage = torch.UntypedStorage._new_shared(rows * length)
+    return torch.empty(0, dtype=torch.uint8).set_(storage).view(rows, length)
 
 
 # One kernel for a list of tensors in place of one each: torch's optimisers use them (foreach=True),
