@@ -29,6 +29,7 @@ from genlab.optim import StepPlan, check
 from genlab.recipes import TOP_KEYS, Recipe, load_class, load_named, trusting
 from genlab.training import changed_encoder, sources
 from genlab.training.engine.checkpointing import Checkpoints
+from genlab.training.engine.early_stops import EarlyStops
 from genlab.training.engine.epoch_metrics import EpochMetrics
 from genlab.training.engine.finite import FiniteGuard
 from genlab.training.engine.progress import ProgressReport
@@ -179,6 +180,7 @@ def _trainer(
     for stopper in trainer.early_stopping_callbacks:
         lightning_parts.stop_after_validations(stopper)
     all_callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    all_callbacks.append(EarlyStops(trainer.early_stopping_callbacks))
     all_callbacks.append(SafeRequeue(checkpoints))  # last: others have seen the batch
     lean(trainer)
     return trainer

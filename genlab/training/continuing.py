@@ -151,7 +151,8 @@ def go_on(lab: Lab, run: Path, checkpoint: Path | None, changed: list[Change]) -
 def _stopped_early(found: dict[str, Any]) -> bool:
     """True if a checkpoint is of a training that early stopping has ended."""
     states = found.get("callbacks", {}).values()
-    return any(isinstance(state, dict) and state.get("stopped_epoch") for state in states)
+    keys = ("stopped_epoch", "stopping_reason_message")  # the message alone in epoch 0
+    return any(isinstance(state, dict) and any(map(state.get, keys)) for state in states)
 
 
 def _cut_back(lab: Lab, content: dict[str, Any], ended: bool) -> None:

@@ -140,9 +140,10 @@ def _begin(lab: Lab, run: Path) -> None:
 
 
 def _say_early_stop(lab: Lab) -> None:
-    for stopper in lab.trainer.early_stopping_callbacks:
-        if stopper.stopped_epoch:
-            why = f"{stopper.monitor} has not improved for {stopper.wait_count} validations"
+    from genlab.training.engine.early_stops import why_stopped
+
+    for stopper in lab.trainer.early_stopping_callbacks if process.is_first() else []:
+        if why := why_stopped(stopper):
             print(f"stopped early in epoch {stopper.stopped_epoch + 1}: {why}", file=sys.stderr)
 
 

@@ -6,10 +6,12 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import pytest
 
 import genlab
 from genlab import checkpoints
+from genlab.training import continuing
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_early_stopping_ends_a_run_as_max_epochs_would(
     fit: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stopping = {
+    stopping: dict[str, Any] = {
         "class_path": "EarlyStopping",
         "init_args": {"monitor": "val/loss", "patience": 2, "min_delta": 100.0},  # never better
     }
@@ -40,6 +42,35 @@ def test_early_stopping_ends_a_run_as_max_epochs_would(
     assert run.metrics["test_checkpoint"] == "best.ckpt"
     assert run.metrics["test/accuracy"] > 0.5
     assert checkpoints.read(run.path / "checkpoints" / "last.ckpt")["global_step"] == 60
+    longer = stopping | {"init_args": stopping["init_args"] | {"patience": 4}}
+    run = genlab.fit(resume=run.path, settings={"trainer.callbacks": [longer]})
+    assert "stopped early in epoch 5: val/loss has not improved" in capsys.readouterr().err
+    assert run.metrics["step"] == 100
+
+
+@pytest.mark.parametrize(
+    ("monitor", "option", "why"),
+    [
+        ("val/loss", {"stopping_threshold": 1e9}, "val/loss has reached 1000000000.0"),
+        ("val/loss", {"divergence_threshold": 1e-9}, "val/loss has diverged beyond 1e-09"),
+        ("val/odd", {}, "val/odd is not finite"),
+    ],
+)
+def test_early_stopping_says_why_also_in_the_first_epoch(
+    fit: Any, capsys: pytest.CaptureFixture[str], monitor: str, option: dict[str, float], why: str
+) -> None:
+    stopping = {"class_path": "EarlyStopping", "init_args": {"monitor": monitor} | option}
+    both = [{"class_path": f"{__name__}.Odd"}, stopping]
+    run = fit("vae/digits", **{"trainer.callbacks+": both}, data__limit=640, data__batch_size=64)
+    assert f"stopped early in epoch 1: {why}" in capsys.readouterr().err
+    assert continuing._stopped_early(continuing.content(run.path / "checkpoints/last.ckpt"))
+
+
+class Odd(L.Callback):
+    """Logs a figure that is not finite."""
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        pl_module.log("val/odd", float("nan"))
 
 
 @pytest.mark.parametrize("recipe", ["classifier/digits", "vae/digits", "fixmatch/digits"])

@@ -1,0 +1,42 @@
+"""Early stopping as a start asks for it, and why it has stopped."""
+
+from __future__ import annotations
+
+import lightning as L
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason as Reason
+
+
+class EarlyStops(L.Callback):
+    """Let a continued run wait as long as its recipe says now, and forget a former start's stop.
+
+    A checkpoint holds both: restored as they are, they would undo a change of ``patience`` and tell
+    of a stop where training went on.
+
+    Args:
+        stoppers: the trainer's.
+    """
+
+    def __init__(self, stoppers: list[EarlyStopping]) -> None:
+        self._patience = [(stopper, stopper.patience) for stopper in stoppers]
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        for stopper, patience in self._patience:
+            stopper.patience = patience
+            if not trainer.should_stop:  # else it was killed in its test
+                stopper.stopped_epoch = 0
+                stopper.stopping_reason = Reason.NOT_STOPPED
+                stopper.stopping_reason_message = None
+
+
+def why_stopped(stopper: EarlyStopping) -> str:
+    """The reason for which early stopping has ended training; empty if it has not."""
+    told = {
+        Reason.NON_FINITE_METRIC: "is not finite",
+        Reason.STOPPING_THRESHOLD: f"has reached {stopper.stopping_threshold}",
+        Reason.DIVERGENCE_THRESHOLD: f"has diverged beyond {stopper.divergence_threshold}",
+        Reason.PATIENCE_EXHAUSTED: f"has not improved for {stopper.wait_count} validations",
+    }
+    if stopper.stopping_reason in told:
+        return f"{stopper.monitor} {told[stopper.stopping_reason]}"
+    return f"{stopper.monitor} on another process" if stopper.stopped_epoch else ""
