@@ -6,7 +6,7 @@ atomically. `foreign` loads others' weights into a backbone, `export` writes wei
 programs.
 """
 
-from genlab.checkpoints.foreign.heads import load_head
+from genlab.checkpoints.foreign.heads import class_names_of, load_head
 from genlab.checkpoints.foreign.pretrained import backbone_of, load_backbone
 from genlab.checkpoints.foreign.report import Report
 from genlab.checkpoints.identity import chosen, identify, in_words, parents
@@ -32,6 +32,7 @@ __all__ = [
     "build",
     "check_finite",
     "chosen",
+    "class_names_of",
     "described",
     "identify",
     "in_words",

@@ -27,7 +27,7 @@ from genlab.internals import lightning_parts
 from genlab.metrics.step_metrics import StepMetrics
 from genlab.optim import StepPlan, check
 from genlab.recipes import TOP_KEYS, Recipe, load_class, load_named, trusting
-from genlab.training import changed_encoder, sources
+from genlab.training import changed_encoder, file_head, sources
 from genlab.training.engine.checkpointing import Checkpoints
 from genlab.training.engine.early_stops import EarlyStops
 from genlab.training.engine.epoch_metrics import EpochMetrics
@@ -89,6 +89,7 @@ def build(recipe: Recipe, run: Path) -> Lab:
     }
     data_class = _class_of("data", L.LightningDataModule, recipe)
     model_class = _class_of("model", L.LightningModule, recipe)
+    class_names = file_head.take_classes(recipe)
     given = parse(data_class, "data", recipe.arguments("data"), recipe)
     _seed(recipe)
     with _refusals(recipe, data_class):
@@ -105,6 +106,7 @@ def build(recipe: Recipe, run: Path) -> Lab:
         guard = FiniteGuard(tracking.nonfinite, tracking.nonfinite_limit)
         trainer = _trainer(settings["trainer"], checkpoints, guard, run)
         check(model.hparams.get("optimizer"), model, trainer)
+    file_head.say(recipe, model, class_names)
     config = merged_config(recipe, given, taken)
     return Lab(recipe, config, model, data, trainer, checkpoints, tracking)
 

@@ -21,12 +21,36 @@ def open_run(files: list[str], overrides: list[str], ckpt: str | None = None) ->
     """Method and data of a run, a checkpoint, or a recipe with a checkpoint of its own.
 
     Method, weights, data and seed come from the checkpoint, or the data from a recipe that is named
-    with it. The trainer is genlab's own, or that recipe's: a file chooses no trainer.
+    with it. The trainer is genlab's own, or that recipe's: a file chooses no trainer. A recipe with
+    ``model.head=file`` needs no run: encoder and classifier are those of ``model.pretrained``.
     """
     if len(files) != 1:
         raise RecipeError("name one run, checkpoint or recipe")
     from genlab import checkpoints
-    from genlab.training import class_names
+    from genlab.training import class_names, file_head
+
+    untrained = None if ckpt else file_head.recipe_of(files[0], overrides)
+    if untrained:
+        lab, file = file_head.open_file(untrained)
+        known = class_names.classes_of({}, checkpoints.spec(lab.model))
+    else:
+        lab, file, known = _open_checkpoint(files, overrides, ckpt)
+    lab.data.trainer = lab.trainer
+    with input_errors(lab.recipe):
+        lab.data.prepare_data()
+        lab.data.setup("test")
+    class_names.compare(lab.data, known, file.name)
+    for name, facts in lab.parents.items():
+        print(f"{name}: {checkpoints.in_words(facts)}", file=sys.stderr)
+    return lab, file
+
+
+def _open_checkpoint(
+    files: list[str], overrides: list[str], ckpt: str | None
+) -> tuple[Lab, Path, dict[str, Any]]:
+    """Method with weights and data, the checkpoint, and the classes that it tells apart."""
+    from genlab import checkpoints
+    from genlab.training import class_names, file_head
     from genlab.training.building import build
 
     file = Path(ckpt) if ckpt else checkpoints.chosen(files[0])
@@ -37,6 +61,7 @@ def open_run(files: list[str], overrides: list[str], ckpt: str | None = None) ->
         recipes.check(spec, recipe.trusted)
         checkpoints.refuse_files(spec["init_args"])
         _take_method(recipe, spec)
+        file_head.refuse_typed(recipe, file)
         known = class_names.classes_of(content.get("genlab"), spec)
         class_names.take(recipe, known)
         recipes.check_keys(recipe)
@@ -45,14 +70,7 @@ def open_run(files: list[str], overrides: list[str], ckpt: str | None = None) ->
         lab.parents = _parents(content.get("genlab"), file)
     except CheckpointError as error:
         raise RunError(str(error)) from None
-    lab.data.trainer = lab.trainer
-    with input_errors(recipe):
-        lab.data.prepare_data()
-        lab.data.setup("test")
-    class_names.compare(lab.data, known, file.name)
-    for name, facts in lab.parents.items():
-        print(f"{name}: {checkpoints.in_words(facts)}", file=sys.stderr)
-    return lab, file
+    return lab, file, known
 
 
 def _parents(stamp: Any, file: Path) -> dict[str, Any]:

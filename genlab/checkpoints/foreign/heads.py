@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
 from genlab.checkpoints.foreign.adaptation import classifiers
+from genlab.checkpoints.foreign.fetching import fetch
 from genlab.checkpoints.foreign.layouts import Tensors
 from genlab.checkpoints.foreign.matching import Fit
 from genlab.checkpoints.foreign.report import Report
+from genlab.checkpoints.safe_read import content
 from genlab.errors import CheckpointError
 
 _USUAL = ("head", "fc", "classifier", "linear")
@@ -33,6 +38,39 @@ def of(best: Fit, places: dict[str, Tensors], model: nn.Module, own_run: bool) -
         return {}  # none; two, as a distilled network's; or with a norm of its own
     weight = held[0]["weight"].flatten(1)  # also of a 1x1 convolution
     return held[0] | {"weight": weight}
+
+
+def class_names_of(source: str | bool | Path, unsafe_pickle: bool = False) -> list[str]:
+    """Names of the classes of a file's classifier, in the order of its outputs; empty if unknown.
+
+    A checkpoint of genlab has them, and so may an export's or timm's config.json
+    (``label_names``).
+
+    Args:
+        source: address, as for `load_backbone`.
+        unsafe_pickle: likewise.
+
+    Raises:
+        CheckpointError: nothing there, or unreadable.
+    """
+    if source is True or source == "timm":
+        return []
+    found = fetch(str(source))
+    for told in (found.config, found.config.get("pretrained_cfg")):
+        if isinstance(told, Mapping) and (names := _names(told.get("label_names"))):
+            return names
+    if found.file.suffix == ".safetensors":
+        return []
+    held = content(found.file, unsafe_pickle)
+    stamp = held.get("genlab") if isinstance(held, Mapping) else None
+    return _names(stamp.get("classes")) if isinstance(stamp, Mapping) else []
+
+
+def _names(given: object) -> list[str]:
+    """Names from a file, where they are a list of different strings; else an empty list."""
+    if not isinstance(given, list | tuple) or not all(isinstance(name, str) for name in given):
+        return []
+    return list(given) if len(set(given)) == len(given) else []
 
 
 def load_head(head: nn.Linear, report: Report | None) -> None:

@@ -1,0 +1,122 @@
+"""The classifier of a weights file, ``model.head=file``: its classes, and how to measure it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genlab import process, recipes
+from genlab.data.naming import SHOWN
+from genlab.errors import CheckpointError, RecipeError
+from genlab.recipes import COMMAND_LINE, Recipe
+from genlab.training.class_names import KEY
+
+if TYPE_CHECKING:
+    from genlab.training.building import Lab
+
+HOW = "genlab test RECIPE model.encoder=NAME model.pretrained=FILE model.head=file measures a file"
+
+
+def asked(recipe: Recipe) -> bool:
+    """True if a recipe's method takes its classifier from a file."""
+    given = (recipe.config.get("model") or {}).get("init_args")
+    return isinstance(given, dict) and given.get("head") == "file" and bool(given.get("pretrained"))
+
+
+def recipe_of(word: str, overrides: list[str]) -> Recipe | None:
+    """The recipe that a word names, if it takes a file's classifier; None for runs and others."""
+    is_file = os.path.isfile(word) and Path(word).suffix in (".yaml", ".yml")
+    if not is_file and (word not in recipes.shipped() or not any("head" in w for w in overrides)):
+        return None
+    found = recipes.resolve([word], overrides)
+    return found if asked(found) else None
+
+
+def take_classes(recipe: Recipe) -> Sequence[str]:
+    """Number the data's labels by the class names of the file whose classifier is taken.
+
+    Args:
+        recipe: its data's arguments are changed in place.
+
+    Returns:
+        The names; empty where the file has none, nobody asked, or ``data.classes=null`` is typed.
+
+    Raises:
+        RecipeError: ``data.classes`` says others, or the file cannot be read.
+    """
+    if not asked(recipe):
+        return ()
+    from genlab.checkpoints import class_names_of
+
+    given, data = recipe.arguments("model"), recipe.arguments("data")
+    unsafe = bool((given.get("pretrained_options") or {}).get("unsafe_pickle"))
+    try:
+        names = class_names_of(given["pretrained"], unsafe)
+    except CheckpointError as error:
+        raise RecipeError(str(error)) from None
+    typed = recipe.origins.get(KEY) == COMMAND_LINE
+    path = str(recipe.config["data"]["class_path"])
+    takes = recipes.parameters("data", path)
+    if not names or (takes is not None and "classes" not in takes):
+        return ()
+    if data.get("classes") is None:
+        if typed:
+            return ()
+        recipe.config["data"].setdefault("init_args", {})["classes"] = names
+        recipe.origins[KEY] = str(given["pretrained"])
+    elif list(data["classes"]) != names:
+        raise RecipeError(
+            f"data.classes differ from those of {given['pretrained']}: {_shown(names)}",
+            f"{recipe.origin(KEY)}, data.classes",
+            "leave data.classes out, or null to number labels as the data does",
+        )
+    return names
+
+
+def say(recipe: Recipe, method: Any, names: Sequence[str]) -> None:
+    """Print how the classes of a file's classifier and those of the data are matched."""
+    if not asked(recipe) or not process.is_first():
+        return
+    source, count = recipe.arguments("model")["pretrained"], method.hparams["num_classes"]
+    if names:
+        line = f"{source} names its classes: labels are numbered by these {count}, {_shown(names)}"
+    else:
+        line = f"{source}: its {count} classes by number, not by name: label 0 is its first"
+    print(line, file=sys.stderr)
+
+
+def open_file(recipe: Recipe) -> tuple[Lab, Path]:
+    """Method and data of a recipe whose encoder and classifier are a file's; nothing is trained."""
+    from genlab import checkpoints
+    from genlab.checkpoints.foreign.fetching import fetch
+    from genlab.training.building import build
+
+    recipes.check_keys(recipe)
+    lab = build(recipe, Path.cwd())
+    given = recipe.arguments("model")
+    source = given["pretrained"]
+    lab.parents = checkpoints.parents(given)
+    if source is True or source == "timm":
+        return lab, Path(lab.parents["pretrained"]["file"])
+    return lab, fetch(source).file
+
+
+def refuse_typed(recipe: Recipe, file: Path) -> None:
+    """Refuse weights from elsewhere that are typed for a checkpoint, which holds its own.
+
+    Raises:
+        RecipeError: ``model.pretrained`` or ``model.head=file`` is typed.
+    """
+    given = recipe.arguments("model")
+    for name, none in (("head", "new"), ("pretrained", False)):
+        key = f"model.init_args.{name}"
+        if recipe.origins.get(key) == COMMAND_LINE and given.get(name) not in (none, None):
+            what = f"model.{name} has no meaning for {file}, which holds its own weights"
+            raise RecipeError(what, COMMAND_LINE, HOW)
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:SHOWN])) + (" ..." if len(names) > SHOWN else "")
