@@ -36,7 +36,7 @@ def fits_exactly(state: Tensors, name: str) -> list[str]:
         state: a backbone's tensors under timm's names.
         name: the network that they do not fit.
     """
-    near = difflib.get_close_matches(name, timm.list_models(), n=6, cutoff=0.5)
+    near = difflib.get_close_matches(name, timm.list_models(), n=12, cutoff=0.5)
     shapes = {other: shapes_of_timm(other) for other in near if other != name}
     heads = ("head.", "fc.", "classifier.")
     held = {n for n in state if not n.startswith(heads)}

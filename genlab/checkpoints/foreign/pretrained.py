@@ -95,13 +95,14 @@ def load_backbone(
     report, candidate = best.report, best.candidate
     report.source, report.prefix, report.revision = shown, candidate.path, found.revision
     report.layout = f"{kind}, {candidate.copy}"
+    report.waived = at_least < AT_LEAST
+    said = named or (None if timm else architectures.told(found, held))
+    if not report.waived:
+        architectures.refuse_other(said, model, shown)
     refuse_too_little(best, model, places, at_least)
     refuse_equals(best, equals, shown)
-    report.waived = at_least < AT_LEAST
     own_run = isinstance(held, Mapping) and "genlab" in held
     if not report.waived:
-        said = named or (None if timm else architectures.told(found, held))
-        architectures.refuse_other(said, model, shown)
         refuse_noise(best, model)
         refuse_neighbour(best, model)
         refuse_stem(best, model, held)

@@ -47,18 +47,17 @@ def refuse_noise(best: Fit, model: nn.Module) -> None:
         CheckpointError: there is one.
     """
     report, name = best.report, _name(model)
-    waiver = f"model.pretrained_options.at_least below {AT_LEAST} lets it pass"
     if best.noise:
         first = best.noise[0]
         why = report.mismatched.get(first, "is not in the file")
         raise CheckpointError(
             f"{report.source} fits {percent(report.share)} of {name}, but {first} {why}: "
-            f"what follows would see noise; {waiver}"
+            f"what follows would see noise\n{_ways(best, name)}"
         )
     if best.no_statistics:
         raise CheckpointError(
             f"{report.source} lacks batch norm's statistics ({some(best.no_statistics, 1)}): "
-            f"the weights are useless without them; {waiver}"
+            f"the weights are useless without them\n{_ways(best, name)}"
         )
 
 
@@ -76,13 +75,21 @@ def refuse_neighbour(best: Fit, model: nn.Module) -> None:
     report, name = best.report, _name(model)
     parts = {"no place for": best.without_place, "nothing of the file's for": best.without_value}
     lists = [f"{word} {some(names, 2)}" for word, names in parts.items() if names]
-    fitting = fits_exactly(best.candidate.state, name)
-    hint = f"it fits {' and '.join(fitting)}; " if fitting else ""
     raise CheckpointError(
         f"{report.source} is of another network than {name}, whose features would be wrong\n"
-        f"{name} has {'; and '.join(lists)}\n"
-        f"{hint}model.pretrained_options.at_least below {AT_LEAST} lets it pass"
+        f"{name} has {'; and '.join(lists)}\n{_ways(best, name)}"
     )
+
+
+def _ways(best: Fit, name: str) -> str:
+    """What a user may ask for instead: the network that fits, layer scale, less of a check."""
+    fitting = fits_exactly(best.candidate.state, name)
+    ways = [f"it fits {' and '.join(fitting)}"] if fitting else []
+    lacking = best.without_place
+    if lacking and all(re.fullmatch(r"blocks\.\d+\.ls[12]\.gamma", one) for one in lacking):
+        ways.append("model.encoder_kwargs.init_values=1e-5 adds layer scale")
+    ways.append(f"model.pretrained_options.at_least below {AT_LEAST} lets it pass")
+    return "; ".join(ways)
 
 
 def refuse_stem(best: Fit, model: nn.Module, held: Any) -> None:

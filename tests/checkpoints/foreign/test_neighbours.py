@@ -70,3 +70,25 @@ def test_a_refusal_names_the_network_that_fits(tmp_path: Path) -> None:
     torch.save(timm.create_model("seresnet18").state_dict(), tmp_path / "weights.pth")
     with pytest.raises(CheckpointError, match="it fits seresnet18; model"):
         load_backbone(timm.create_model("resnet18", num_classes=0), tmp_path / "weights.pth")
+
+
+def test_a_refusal_names_the_option_that_adds_layer_scale(tmp_path: Path) -> None:
+    held, asked, options, _ = next(one for one in NEIGHBOURS if "ls1" in one[3])
+    source = made(held, num_classes=0, **options)
+    torch.save(source.state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(CheckpointError, match=r"encoder_kwargs\.init_values=1e-5 adds layer scale"):
+        load_backbone(timm.create_model(asked, num_classes=0, **options), tmp_path / "weights.pth")
+    scaled: Any = timm.create_model(asked, num_classes=0, init_values=1e-5, **options).eval()
+    assert load_backbone(scaled, tmp_path / "weights.pth").share == 1
+    assert torch.equal(scaled(image := torch.rand(2, 3, 32, 32)), source(image))
+
+
+def test_a_refusal_of_noise_names_the_network_that_fits(tmp_path: Path) -> None:
+    torch.save(timm.create_model("convnext_atto_ols").state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(CheckpointError, match="would see noise\nit fits convnext_atto_ols; "):
+        load_backbone(timm.create_model("convnext_atto", num_classes=0), tmp_path / "weights.pth")
+    torch.save(timm.create_model("test_efficientnet_gn").state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(CheckpointError, match=r"without them\nit fits .*test_efficientnet_gn"):
+        load_backbone(
+            timm.create_model("test_efficientnet", num_classes=0), tmp_path / "weights.pth"
+        )
