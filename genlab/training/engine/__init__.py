@@ -3,7 +3,7 @@
 `safe_requeue` stops at Slurm's signals, `checkpointing` writes checkpoints, `reseed` fixes random
 numbers, `epoch_metrics` keeps sums over a kill, `changed_optimizers` applies new settings to old
 states, `early_stops` a new patience, `progress` reports. `finite` stops at steps that are not
-finite: a `snapshot` undoes them, a `verdict` waits on the device, a `failure` is what is known, a
-`capture` what is written, `first_tensor` looks for the cause. `sync_batch_norm`, `trimming` and
-`memory` adapt Lightning and malloc.
+finite: `before_window` undoes them by a `snapshot`, a `verdict` waits on the device, a `failure` is
+what is known, a `capture` what is written, `first_tensor` looks for the cause. `sync_batch_norm`,
+`trimming` and `memory` adapt Lightning and malloc.
 """

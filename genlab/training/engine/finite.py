@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal
 
 import lightning as L
@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from genlab import distributed
-from genlab.internals import lightning_loops, torch_parts
+from genlab.internals import lightning_loops
 from genlab.internals.lightning_loops import Position
 from genlab.metrics.step_metrics import StepMetrics
 from genlab.optim.finiteness import gradients_finite, is_finite
 from genlab.training.engine import capture
+from genlab.training.engine.before_window import BeforeWindow
 from genlab.training.engine.checkpointing import validation_follows
 from genlab.training.engine.failure import (
     Failure,
@@ -27,8 +28,7 @@ from genlab.training.engine.failure import (
     index_of,
     lists,
 )
-from genlab.training.engine.snapshot import Snapshot
-from genlab.training.engine.verdict import Verdict
+from genlab.training.engine.verdict import Place, Verdict
 
 LONGEST = 1000  # batches without a step of a method that steps by itself
 
@@ -61,17 +61,16 @@ class FiniteGuard(L.Callback):
         self._trainer: L.Trainer | None = None
         self._method: L.LightningModule | None = None
         self._figures: StepMetrics | None = None
-        self._snapshot = Snapshot()
-        self._buffers: list[tuple[nn.Module, str]] = []
-        self._groups: dict[int, list[dict[str, Any]]] = {}  # of each optimiser, without tensors
+        self._before: BeforeWindow | None = None
         self._odd: set[str] = set()
         self._at: Position | None = None  # of the first batch since the last step
         self._opening, self._held, self._writing = True, False, False
-        self._scaled, self._whole, self._checked = False, False, False
+        self._scaled, self._checked = False, False
         self._losses: list[Tensor] = []
         self._indices: list[Tensor | None] = []
         self._done = 0
         self._verdict: Verdict | None = None  # where an update is undone on the device
+        self._stepped: dict[int, int] = {}  # most gradients that each optimiser has applied
 
     def state_dict(self) -> dict[str, Any]:
         """The number of skipped steps."""
@@ -92,17 +91,13 @@ class FiniteGuard(L.Callback):
         self._scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
         if self.late is None:
             self.late = device.type != "cpu" and self.nonfinite == "stop" and not self._scaled
-        self._whole = self.late or any(isinstance(o, torch.optim.LBFGS) for o in trainer.optimizers)
-        self._buffers = [
-            (part, name)
-            for part in pl_module.modules()
-            for name, _ in part.named_buffers(recurse=False)
-        ]
+        whole = self.late or any(isinstance(o, torch.optim.LBFGS) for o in trainer.optimizers)
+        self._before = BeforeWindow(trainer, pl_module, whole)
         self._odd = {name for name, b in pl_module.named_buffers() if not is_finite(b)}
         self._verdict = Verdict(device) if self.late else None
         found = [c for c in trainer.callbacks if isinstance(c, StepMetrics)]  # type: ignore[attr-defined]
         self._figures = found[0] if found else None
-        self._opening, self._row = True, 0
+        self._opening, self._row, self._stepped = True, 0, {}
         self._count()
 
     def on_before_backward(
@@ -148,6 +143,7 @@ class FiniteGuard(L.Callback):
     def _around(self, run: Callable[[], Any], batch: Any) -> Any:
         """One batch's loss, gradient and, at the end of a window of batches, update."""
         assert self._trainer is not None
+        assert self._before is not None
         if self._opening:
             self._begin(self._trainer)
         self._held, self._opening = False, False
@@ -162,8 +158,8 @@ class FiniteGuard(L.Callback):
             return {} if bad else outputs  # for the mean of the losses
         self._opening = True
         if self._verdict is not None and self._at is not None:
-            self._verdict.close((self._at, self._indices))
-            self._snapshot.put_back_where(self._verdict.at_fault)
+            self._verdict.close(Place(self._at, self._indices, self._before.settings))
+            self._before.put_back_where(self._verdict.at_fault)
         elif not self._scaled:
             self._row = 0
         return outputs
@@ -179,28 +175,8 @@ class FiniteGuard(L.Callback):
         """Remember everything before the first batch of a window."""
         self._at = lightning_loops.position(trainer)
         self._losses, self._indices, self._done, self._checked = [], [], 0, False
-        self._remember(trainer)
-
-    def _remember(self, trainer: L.Trainer) -> None:
-        self._groups = {
-            id(o): [{k: v for k, v in group.items() if k != "params"} for group in o.param_groups]
-            for o in trainer.optimizers
-        }
-        self._snapshot.take(self._tensors(trainer))
-
-    def _tensors(self, trainer: L.Trainer) -> Iterator[Tensor]:
-        """What a window may change: buffers by the forward pass; all, where a step is undone."""
-        assert self._method is not None
-        for part, name in self._buffers:
-            if (buffer := getattr(part, name)) is not None:
-                yield buffer
-        if self._whole:
-            device = trainer.strategy.root_device
-            yield from self._method.parameters()
-            for optimizer in trainer.optimizers:
-                for state in optimizer.state.values():
-                    found = (t for t in torch_parts.tree_leaves(state) if isinstance(t, Tensor))
-                    yield from (t for t in found if t.device == device)
+        if self._before is not None:
+            self._before.remember()
 
     def _check(self, optimizer: torch.optim.Optimizer, norm: Tensor | None) -> None:
         """The verdict on a gradient that is about to be applied.
@@ -209,24 +185,35 @@ class FiniteGuard(L.Callback):
             GiveUpError: it or a loss before it is not finite.
         """
         assert self._trainer is not None
+        assert self._before is not None
         own = (p.grad for group in optimizer.param_groups for p in group["params"])
         gradients = [gradient for gradient in own if gradient is not None]
         self._checked = True
         if self._verdict is not None:
-            self._verdict.note(self._losses, gradients)
-            return
+            if not self._makes_state(optimizer, len(gradients)):
+                self._verdict.note(self._losses, gradients)
+                return
+            if (earlier := self._found()) is not None:
+                raise GiveUpError(earlier)
         loss = first_bad(self._losses)
         fine = not self._any_rank(loss is not None or not gradients_finite(gradients, norm))
         if fine:
-            self._done += 1
             self._row = 0 if self._scaled else self._row
-            if not self._trainer.lightning_module.automatic_optimization:
-                self._remember(self._trainer)  # a later step of the same batch leaves this one be
+            if self._verdict is None:
+                self._done += 1
+                if not self._trainer.lightning_module.automatic_optimization:
+                    self._before.remember()  # a later step of the same batch leaves this one be
             return
         if self._scaled and self._row + 1 < self.most and not self._any_rank(loss is not None):
             self._row += 1  # the scaler passes over the step and lowers its factor
             return
         raise GiveUpError(self._failure(self._at, loss, self._done))
+
+    def _makes_state(self, optimizer: torch.optim.Optimizer, count: int) -> bool:
+        """True if the step makes moments of which there is no earlier value to go back to."""
+        before = self._stepped.get(id(optimizer), 0)
+        self._stepped[id(optimizer)] = max(before, count)
+        return count > before
 
     def _any_rank(self, mine: bool) -> bool:
         assert self._trainer is not None
@@ -243,14 +230,10 @@ class FiniteGuard(L.Callback):
     def _undo(self, failure: Failure) -> dict[str, Any]:
         """Set everything back to before the window; go on under ``skip``."""
         assert self._trainer is not None
-        assert self._at is not None
-        failure.bits, failure.indices = bits_of(self._losses), lists(self._indices)
-        self._snapshot.put_back()
-        for optimizer in self._trainer.optimizers:
-            before = self._groups[id(optimizer)]
-            for group, old in zip(optimizer.param_groups, before, strict=True):
-                group.update(old)
-            optimizer.zero_grad()
+        assert self._before is not None
+        if failure.at is self._at:  # not one of those before, which the device has masked
+            failure.bits, failure.indices = bits_of(self._losses), lists(self._indices)
+        self._before.put_back()
         lightning_loops.uncount_step(self._trainer)
         self._row += 1
         if self._scaled:
@@ -268,13 +251,21 @@ class FiniteGuard(L.Callback):
         if self._figures is not None and (self.nonfinite == "skip" or self.skipped):
             self._figures.counts["skipped_steps"] = self.skipped
 
+    def _found(self) -> Failure | None:
+        """The first window at fault that the device has masked, in the one transfer of many."""
+        if self._verdict is None or self._before is None or self._at is None:
+            return None
+        now = Place(self._at, self._indices, self._before.settings)
+        if (found := self._verdict.read(now)) is None:
+            return None
+        place, loss = found
+        self._before.put_settings_back(place.settings)
+        failure = self._failure(place.at, None if math.isfinite(loss) else loss)
+        failure.indices = lists(place.indices)
+        return failure
+
     def _learn(self) -> None:
-        """Read the verdict, in the one transfer of many steps."""
-        found = self._verdict.read() if self._verdict else None
-        if found is not None:
-            (at, indices), loss = found
-            failure = self._failure(at, None if math.isfinite(loss) else loss)
-            failure.indices = lists(indices)
+        if (failure := self._found()) is not None:
             self._end(failure)
 
     def _end(self, failure: Failure) -> None:

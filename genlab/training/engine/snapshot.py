@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 import torch
@@ -23,19 +23,25 @@ class Snapshot:
     def __init__(self) -> None:
         self._key: tuple[object, ...] = ()
         self._groups: list[tuple[list[Tensor], list[Tensor]]] = []  # now, then
+        self._views: list[tuple[list[Tensor], list[Tensor]]] = []  # the same of shared memory
 
     def take(self, tensors: Iterable[Tensor]) -> None:
         """Keep the present values."""
         found = [t.detach() for t in tensors if t.numel()]
         key = tuple((t.data_ptr(), t.dtype, t.shape, t.stride()) for t in found)
         if key != self._key:
-            self._key, self._groups = key, _grouped(found)
-        for now, then in self._groups:
+            memory = [t.untyped_storage().data_ptr() for t in found]
+            shared = {address for address, count in Counter(memory).items() if count > 1}
+            of_own = [address not in shared for address in memory]
+            self._key = key
+            self._groups = _grouped([t for t, own in zip(found, of_own, strict=True) if own])
+            self._views = _grouped([t for t, own in zip(found, of_own, strict=True) if not own])
+        for now, then in (*self._groups, *self._views):
             torch_parts.foreach_copy_(then, now)
 
     def put_back(self) -> None:
         """Set the tensors to the values that were kept."""
-        for now, then in self._groups:
+        for now, then in (*self._groups, *self._views):
             torch_parts.foreach_copy_(now, then)
 
     def put_back_where(self, flag: Tensor) -> None:
@@ -45,12 +51,16 @@ class Snapshot:
             torch_parts.foreach_mul_(now, 1 - back)
             torch_parts.foreach_mul_(then, back)
             torch_parts.foreach_add_(now, then)
+        for now, then in self._views:  # one by one: a sum would be taken twice
+            for tensor, old in zip(now, then, strict=True):
+                tensor.copy_(torch.where(flag, old, tensor))
 
 
 def _grouped(tensors: list[Tensor]) -> list[tuple[list[Tensor], list[Tensor]]]:
     by_width = defaultdict[tuple[torch.device, int], list[Tensor]](list)
     for tensor in tensors:
-        by_width[tensor.device, tensor.element_size()].append(tensor)
+        real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+        by_width[real.device, real.element_size()].append(real)
     return [
         ([t.view(BITS[width]) for t in some], [torch.empty_like(t.view(BITS[width])) for t in some])
         for (_, width), some in by_width.items()

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from genlab import distributed
 from genlab.internals.lightning_loops import Position
 from genlab.optim.finiteness import all_finite
+from genlab.training.engine.before_window import Settings
 
-Place = tuple[Position, list[Tensor | None]]  # of a window's first batch; its images
+
+class Place(NamedTuple):
+    """Start of a window, its images, and the optimisers' settings before it."""
+
+    at: Position
+    indices: list[Tensor | None]
+    settings: Settings
 
 
 class Verdict:
@@ -48,8 +57,14 @@ class Verdict:
         """The window under way is over."""
         self._places.append(place)
 
-    def read(self) -> tuple[Place, float] | None:
-        """The first window at fault and the sum of its losses; forgets the others."""
+    def read(self, under_way: Place) -> tuple[Place, float] | None:
+        """The first window at fault and the sum of its losses; forgets the others.
+
+        Args:
+            under_way: place of the last window, which may be open.
+        """
         number, loss = self._found.tolist()
         places, self._places = self._places, []
-        return (places[int(number)], loss) if number >= 0 else None
+        if number < 0:
+            return None
+        return [*places, under_way][int(number)], loss

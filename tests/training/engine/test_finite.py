@@ -302,6 +302,35 @@ def test_a_device_masks_all_updates_until_the_host_looks() -> None:
     assert (before["global_step"], before["epoch"]) == (2, 0)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "bad", "settings"),
+    [
+        ("classifier/digits", 0, {}),
+        ("wgan_gp/digits", 2, {"model__n_critic": 5}),
+        ("wgan_gp/digits", 4, {"model__n_critic": 5}),
+    ],
+    ids=["first step", "before another optimiser's first", "in the same batch"],
+)
+def test_moments_that_a_masked_step_made_are_not_kept(
+    recipe: str, bad: int, settings: dict[str, Any]
+) -> None:
+    """The generator's optimiser steps at the fifth batch for the first time."""
+    kept = {}
+    for late in (False, True):
+        words = settings | {"data__bad": [bad], "trainer__log_every_n_steps": 50}
+        made = lab(recipe, f"late={late}", **words)
+        guard_of(made).late = late
+        with pytest.raises(NotFiniteError, match="loss of step 1 is not finite") as error:
+            made.trainer.fit(made.model, datamodule=made.data)
+        assert error.value.failure.at is not None
+        assert error.value.failure.at.batch == bad
+        for file in ("nonfinite/before.ckpt", "checkpoints/last.ckpt"):
+            found = read(Path(f"late={late}") / file)
+            kept[late, file] = found["state_dict"], found["optimizer_states"], found["global_step"]
+    for file in ("nonfinite/before.ckpt", "checkpoints/last.ckpt"):
+        torch.testing.assert_close(kept[True, file], kept[False, file], rtol=0, atol=0)
+
+
 def test_weights_that_overflow_are_never_written() -> None:
     made = lab("vae/digits", "x", checkpoint__every_n_steps=1)
 

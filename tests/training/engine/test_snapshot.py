@@ -11,7 +11,13 @@ from genlab.training.engine.snapshot import Snapshot
 @pytest.mark.parametrize("way", ["put_back", "where", "where not"])
 def test_all_types_and_layouts_come_back(way: str) -> None:
     torch.manual_seed(0)
+    whole = torch.randn(2, 6)
     tensors = [
+        whole,
+        whole[1:, ::2],
+        whole.flatten(),
+        torch.randn(3, dtype=torch.complex64),
+        torch.tensor(complex(1, torch.nan), dtype=torch.complex128),
         torch.randn(4, 3, 5, 5).to(memory_format=torch.channels_last),
         torch.tensor([torch.nan, -torch.inf, 1e-45]),
         torch.tensor(3),
