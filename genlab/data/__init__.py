@@ -2,10 +2,11 @@
 
 A batch becomes views on the device, in `on_device` (and `images`, which calls it); `augment.views`
 draws them. `images` is the common base of `digits`, `torchvision_sets`, `toys`, `arrays` and of
-`encoded_images`, the base of `image_folder`, `image_table`, `hugging_face` and `web_dataset`.
-`loader` batches indices, `sampling` orders them, `splits` divides them, `in_memory` stores images,
-`naming` numbers classes by their names. `exact_resume` corrects Lightning's counters, `errors` are
-the data's. Folders: `files` (images in files), `shards` (tar files), `labels` (few labels).
+`encoded_images`, the base of `image_folder`, `imagenet_sets`, `image_table`, `hugging_face` and
+`web_dataset`. `loader` batches indices, `sampling` orders them, `splits` divides them, `in_memory`
+stores images, `naming` numbers classes by their names. `exact_resume` corrects Lightning's
+counters, `errors` are the data's. Folders: `files` (images in files), `shards` (tar files),
+`labels` (few labels).
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ if TYPE_CHECKING:  # for type checkers; the files are the list
     from genlab.data.hugging_face import HuggingFace as HuggingFace
     from genlab.data.image_folder import ImageFolder as ImageFolder
     from genlab.data.image_table import ImageTable as ImageTable
+    from genlab.data.imagenet_sets import ImageNet as ImageNet
+    from genlab.data.imagenet_sets import TinyImageNet as TinyImageNet
     from genlab.data.images import Images as Images
     from genlab.data.torchvision_sets import CIFAR10 as CIFAR10
     from genlab.data.torchvision_sets import CIFAR100 as CIFAR100

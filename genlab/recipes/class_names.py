@@ -111,6 +111,12 @@ def class_path(group: str, name: str) -> str:
     raise RecipeError(f"{group}: no class {name}", hint=nearest(name.rpartition(".")[2], known))
 
 
+def descends(group: str, path: str, base: str) -> bool:
+    """True if a class is, or descends from, genlab's class of a short name."""
+    package, name = PACKAGES[group], path.rpartition(".")[2]
+    return classes(package).get(name) == path and base in (name, *_bases(package, name))
+
+
 def parameters(group: str, path: str) -> set[str] | None:
     """Names of the constructor's parameters, None when they cannot be told without importing."""
     package, name = PACKAGES[group], path.rpartition(".")[2]

@@ -17,7 +17,9 @@ DEFINING = {
     "Arrays": ("images", "key"),
     "HuggingFace": ("root", "image"),
     "ImageFolder": ("root",),
+    "ImageNet": ("root",),
     "ImageTable": ("table", "image", "split"),
+    "TinyImageNet": ("root",),
     "Toys": ("kind", "noise"),
     "WebDataset": ("root", "image"),
 }

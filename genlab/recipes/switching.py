@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from genlab.recipes.class_names import PACKAGES, parameters
+from genlab.recipes.class_names import PACKAGES, descends, parameters
 
 if TYPE_CHECKING:
     from genlab.recipes.resolution import Recipe
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 ANY_DATA = (
     "batch_size", "eval_batch_size", "views", "sampling", "seed", "labels", "labels_seed",
     "unlabeled_ratio", "strong", "exclude_labeled", "steps_per_epoch",
+)  # fmt: skip
+# and those meant for any images in files, however they are stored
+IN_FILES = (
+    "image_size", "channels", "crop_ratio", "augment", "in_memory", "workers", "val_size",
+    "test_size",
 )  # fmt: skip
 
 
@@ -31,7 +36,10 @@ def carry_over(recipe: Recipe, before: Mapping[str, Any]) -> None:
         former, present = dict(old.get("init_args") or {}), new.setdefault("init_args", {})
         takes = parameters(group, str(new["class_path"])) or set()
         if group == "data":
-            kept = {k: v for k, v in former.items() if k in ANY_DATA and k in takes}
+            paths = str(old["class_path"]), str(new["class_path"])
+            files = all(descends(group, path, "EncodedImages") for path in paths)
+            meant = ANY_DATA + IN_FILES if files else ANY_DATA
+            kept = {k: v for k, v in former.items() if k in meant and k in takes}
             new["init_args"] = present = kept | present
         lost = [f"{key} {value}" for key, value in former.items() if key not in present]
         if lost:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from genlab import recipes
 from tests.conftest import Here
 
@@ -18,6 +20,19 @@ def test_what_is_meant_for_any_data_survives_where_the_new_class_takes_it() -> N
     toys = recipes.resolve(["simclr/digits"], ["data=Toys", "data.batch_size=7"])
     recipes.check_keys(toys)
     assert toys.config["data"]["init_args"]["batch_size"] == 7
+
+
+@pytest.mark.parametrize("name", ["ImageNet", "WebDataset", "HuggingFace", "ImageTable"])
+def test_images_in_other_files_keep_their_crops(name: str) -> None:
+    plain = recipes.resolve(["classifier/imagenet_resnet50"]).config["data"]["init_args"]
+    words = [f"data={name}", f"data.{'table' if name == 'ImageTable' else 'root'}=x"]
+    recipe = recipes.resolve(["classifier/imagenet_resnet50"], words)
+    recipes.check_keys(recipe)
+    kept = recipe.config["data"]["init_args"]
+    assert {key: kept[key] for key in plain if key != "root"} == {
+        key: value for key, value in plain.items() if key != "root"
+    }
+    assert all("no longer" not in note or "root data/imagenet" in note for note in recipe.notes)
 
 
 def test_what_no_longer_applies_is_said_once() -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 PARTS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
+TINY = "val_annotations.txt"  # in ``val`` of TinyImageNet
+
 
 @dataclass
 class Listing:
@@ -76,7 +78,7 @@ def scan(
             places |= {part: found[0]} if found else {}
     indices = {part: index_of(place, anew) for part, place in places.items()}
     classes = [] if unlabeled else indices["train"].classes(str(places["train"]))
-    parts = {part: _list(index, classes, unlabeled) for part, index in indices.items()}
+    parts = {part: listed(index, classes, unlabeled) for part, index in indices.items()}
     for part, listing in parts.items():
         if not listing.files:
             raise MissingDataError(
@@ -86,7 +88,17 @@ def scan(
     return classes, parts
 
 
-def _list(index: FolderIndex, classes: list[str], unlabeled: bool) -> Listing:
+def listed(index: FolderIndex, classes: list[str], unlabeled: bool) -> Listing:
+    """Images of a folder, with the numbers of its sub-folders among the classes as labels.
+
+    Args:
+        index: the folder's images.
+        classes: names in the order of their labels.
+        unlabeled: True to give every image the label -1.
+
+    Raises:
+        BrokenDataError: a sub-folder that is not a class.
+    """
     root = index.root
     if unlabeled:
         files = index.pictures(root)
@@ -95,6 +107,8 @@ def _list(index: FolderIndex, classes: list[str], unlabeled: bool) -> Listing:
     if unknown:
         near = difflib.get_close_matches(unknown[0], classes, 1)
         hint = f"; nearest is {near[0]!r}" if near else ""
+        if os.path.isfile(os.path.join(root, TINY)):
+            hint = "; for this layout there is data=TinyImageNet"
         place = os.path.join(root, unknown[0])
         raise BrokenDataError(f"{place} is not a class of the training images{hint}")
     labels = np.full(len(index), -1, dtype=np.int64)
