@@ -19,6 +19,7 @@ from genlab.data.in_memory import Pictures
 from genlab.data.loader import Source
 from genlab.internals import messages
 
+DAMAGE = (RuntimeError, ValueError, TypeError, AssertionError, EOFError, OSError, LookupError)
 CIFAR100_CLASSES = """
 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly
 camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup
@@ -95,7 +96,7 @@ class TorchvisionImages(Images):
         """
         try:
             return self.pictures(self.open(self.root, part, False))
-        except (RuntimeError, ValueError, AssertionError, EOFError, OSError, LookupError) as error:
+        except DAMAGE as error:
             if messages.says_not_found(error):
                 raise self.missing() from None
             raise BrokenDataError(

@@ -101,10 +101,12 @@ def flatten(picture: Image.Image) -> Image.Image:
         return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if picture.mode in ("I", "F"):  # PIL's own conversion cuts at 255
         values = np.asarray(picture)
-        top = 65535 if values.max() > 255 else 255 if values.max() > 1 else 1
+        most = np.fmax.reduce(values, axis=None)  # of those that are numbers; others become 0
+        top = 65535 if most > 255 else 255 if most > 1 else 1
         bytes_ = np.empty(values.shape, np.uint8)
         for row, line in enumerate(values):  # a line at a time: float64 takes eight bytes
-            bytes_[row] = (line.astype(np.float64).clip(0, top) * (255 / top)).round()
+            known = np.nan_to_num(line.astype(np.float64), posinf=top)
+            bytes_[row] = (known.clip(0, top) * (255 / top)).round()
         return Image.fromarray(bytes_)
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         return _on_white(picture)

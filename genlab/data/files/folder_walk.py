@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -92,7 +93,7 @@ def _look(folder: Folder) -> Folder:
             folder.entries += 1
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 if entry.is_symlink() and _identity(entry.path) in folder.above:
                     folder.circles.append(entry.path)
                 else:
@@ -107,6 +108,15 @@ def _look(folder: Folder) -> Folder:
 
 def _paths_inside(folder: Folder) -> Iterable[str]:
     return (os.path.join(folder.path, name) for name in folder.inside)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno != errno.ELOOP:  # a link to itself
+            raise
+        return False
 
 
 def _identity(path: str) -> Identity:
