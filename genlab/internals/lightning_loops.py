@@ -129,6 +129,27 @@ def pass_over_steps(trainer: L.Trainer, count: int) -> None:
     strategy.optimizer_step = passed  # type: ignore[method-assign]
 
 
+def stop_where_stopped(trainer: L.Trainer, checkpoint: dict[str, Any]) -> None:
+    """Train no batch after a checkpoint, but end the epoch in whose middle it was written.
+
+    Lightning keeps no request to stop in a checkpoint.
+    """
+    loop = trainer.fit_loop
+    epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
+    if epochs["completed"] == epochs["ready"]:
+        trainer.should_stop = True
+        return
+    begin = loop.on_advance_start
+
+    def begin_and_stop() -> None:
+        loop.on_advance_start = begin  # type: ignore[method-assign]
+        begin()
+        loop.epoch_loop._batches_that_stepped += 1  # else it does so behind the validation
+        trainer.should_stop = True
+
+    loop.on_advance_start = begin_and_stop  # type: ignore[method-assign]
+
+
 def hold_schedulers(trainer: L.Trainer, held: Callable[[], bool]) -> None:
     """Let Lightning's schedulers that go by steps stand still where ``held()`` is true."""
     loop = trainer.fit_loop.epoch_loop

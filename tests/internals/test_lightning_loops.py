@@ -94,6 +94,29 @@ def test_hold_schedulers_and_uncount_step_and_position() -> None:
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.1 / 8)
 
 
+def test_stop_where_stopped_ends_the_epoch_and_trains_no_batch(tmp_path: Path) -> None:
+    def save(name: str) -> Any:
+        return lambda trainer, *_: trainer.save_checkpoint(tmp_path / name)
+
+    saves = {"on_validation_end": save("middle"), "on_train_end": save("end")}
+    straight = quiet(max_epochs=1, val_check_interval=1.0, callbacks=[LambdaCallback(**saves)])
+    fit(straight)
+    for name, ends in (("middle", 1), ("end", 0)):
+        hooks = list[str]()
+        watch = LambdaCallback(
+            on_load_checkpoint=lambda t, m, found: parts.stop_where_stopped(t, found),
+            on_train_batch_start=lambda *_, to=hooks: to.append("batch"),
+            on_train_epoch_end=lambda *_, to=hooks: to.append("epoch"),
+            on_train_end=lambda *_, to=hooks: to.append("end"),
+        )
+        trainer = quiet(max_epochs=5, val_check_interval=1.0, callbacks=[watch])
+        fit(trainer, ckpt_path=tmp_path / name)
+        assert hooks == ["epoch", "end"] * ends
+        assert (trainer.current_epoch, trainer.global_step) == (1, 6)
+        loop, wanted = (one.fit_loop.epoch_loop for one in (trainer, straight))
+        assert loop._batches_that_stepped == wanted._batches_that_stepped
+
+
 def test_accumulates() -> None:
     trainer, seen = quiet(max_epochs=1, accumulate_grad_batches=4), list[bool]()
 

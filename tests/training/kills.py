@@ -102,8 +102,11 @@ def train(folder: Path, words: Iterable[str], kills: Iterable[Kill] = ()) -> tup
     """
     killed, start = 0, ("fit", *words, *SILENT)
     for kill in kills:
-        killed += command(folder, *_next(folder, start), kill=kill, code=None) != 0
-    command(folder, *_next(folder, start))
+        if command(folder, *_next(folder, start), kill=kill, code=None) == 0:
+            break
+        killed += 1
+    else:
+        command(folder, *_next(folder, start))
     return next((folder / "runs").glob("**/recipe.yaml")).parent, killed
 
 

@@ -57,7 +57,10 @@ ALWAYS = {  # at the places where it is hardest, one family each
         Kill("on_train_epoch_end", 1, last=True), Kill("on_train_batch_end", 9),
         Kill("on_validation_end", 2, last=True),
     ],
-    "classifier_stopping": [Kill("on_test_start")],
+    "classifier_stopping": [
+        Kill("on_validation_end", 2, last=True), Kill("on_train_epoch_end", 1, last=True),
+        Kill("on_test_start"),
+    ],
     "vae_accumulating": [Kill("on_save_checkpoint", 2, last=True), Kill("on_test_epoch_end")],
 }  # fmt: skip
 IN_CI = ("autoencoder", "vqvae_ema", "classifier", "wgan_gp", "glow", "moco", "byol",

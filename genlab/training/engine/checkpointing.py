@@ -78,7 +78,7 @@ class Checkpoints(Checkpoint):
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         if self.has_stopped and trainer.state.fn == "fit":
-            trainer.should_stop = True
+            lightning_loops.stop_where_stopped(trainer, checkpoint)
 
     @property
     def seconds(self) -> float:
