@@ -220,15 +220,26 @@ def _lines_of(lab: Lab, run: Path, failure: Failure) -> list[str]:
     from genlab.training.engine import capture
 
     again = f"; genlab replay {shlex.quote(str(run))} runs the step again"
-    skip = "track.nonfinite=skip"
-    if lab.tracking.nonfinite == "skip":
-        limit = lab.tracking.nonfinite_limit
-        skip = f"a higher track.nonfinite_limit: {limit} steps in a row were skipped"
     return [
         f"{failure}" + (f"; first: {failure.first}" if failure.first else ""),
         _kept(run) + (again if capture.read(run) else ""),
-        f"try again with a lower learning rate, trainer.gradient_clip_val=1 or {skip}",
+        _advice(lab, run, failure),
     ]
+
+
+def _advice(lab: Lab, run: Path, failure: Failure) -> str:
+    """What to try: behind the checkpoint that precedes the step no other rate helps."""
+    skip = "track.nonfinite=skip"
+    if lab.tracking.nonfinite == "skip":
+        limit = lab.tracking.nonfinite_limit
+        skip = f"a higher track.nonfinite_limit ({limit} steps in a row were skipped)"
+    kept = runs.newest(run)
+    begin = "begin again with a lower learning rate or trainer.gradient_clip_val=1"
+    if kept is None:
+        return f"{begin}, or with {skip}"
+    if failure.what != "weights" and step_of(kept) >= failure.step - 1:
+        return f"{begin}; a resume meets the same step again, and needs {skip}"
+    return f"go on from there with a lower learning rate (--resume) or {skip}, or {begin}"
 
 
 def _note_failed(run: Path, what: str) -> None:

@@ -55,7 +55,8 @@ def replay(run: Path, devices: int | None = None) -> Replay:
         devices: number of devices; None for the recipe's.
 
     Raises:
-        RunError: there is no such step.
+        RunError: there is no such step, its record is damaged, or it had another number of
+            processes.
     """
     facts = capture.read(run)
     before = run / capture.FOLDER / capture.BEFORE
@@ -65,6 +66,12 @@ def replay(run: Path, devices: int | None = None) -> Replay:
         )
     with tempfile.TemporaryDirectory() as folder:
         lab = _lab(run, before, Path(folder), devices)
+        ran, run_now = len(facts["ranks"]), lab.trainer.world_size
+        if ran != run_now:
+            raise RunError(
+                f"a replay requires as many processes as its step had: {ran}, not {run_now}\n"
+                f"in {run}: trainer.devices of recipe.yaml, or the job's tasks"
+            )
         guard = Rehearsal(lab.model, facts)
         callbacks: list[L.Callback] = lab.trainer.callbacks  # type: ignore[attr-defined]
         callbacks[:] = [guard if isinstance(c, FiniteGuard) else c for c in callbacks]
@@ -150,7 +157,7 @@ class Rehearsal(FiniteGuard):
         self._finish()
 
     def _finish(self) -> None:
-        """Agree on what the ranks have seen; a gradient has what is wrong from any of them.
+        """Agree on the rank that saw it first; a gradient has the fault of any rank's loss.
 
         Raises:
             _DoneError: always.

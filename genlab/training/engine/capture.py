@@ -11,7 +11,7 @@ from typing import Any
 import lightning as L
 
 from genlab import runs
-from genlab.errors import first_line
+from genlab.errors import RunError, first_line
 from genlab.files import replacing
 from genlab.internals import lightning_loops
 from genlab.internals.lightning_loops import Position
@@ -51,8 +51,38 @@ def write(trainer: L.Trainer, at: Position | None, facts: dict[str, Any], finite
 
 
 def read(run: Path) -> dict[str, Any]:
-    """The facts of the step that ended a run; empty if none did."""
-    return runs.read_json(run / FOLDER / FACTS)
+    """The facts of the step that ended a run; empty if none did.
+
+    Raises:
+        RunError: the file is damaged, or not of this shape.
+    """
+    file = run / FOLDER / FACTS
+    facts = runs.read_json(file)
+    if file.is_file() and not _are_facts(facts):
+        raise RunError(f"{file} is not the record of a step: damaged, or changed by hand")
+    return facts
+
+
+def _are_facts(facts: dict[str, Any]) -> bool:
+    ranks = facts.get("ranks")
+    if not _list_of(dict, ranks) or not ranks:
+        return False
+    return (
+        all(isinstance(facts.get(key), str) for key in ("what", "value", "first"))
+        and all(type(facts.get(key)) is int and facts[key] >= 0 for key in ("step", "done", "rank"))
+        and facts["rank"] < len(ranks)
+        and _list_of(str, facts.get("odd"))
+        and all(_list_of(str, one.get("bits")) for one in ranks)
+        and all(
+            _list_of(list, one.get("indices"))
+            and all(_list_of(int, images) for images in one["indices"])
+            for one in ranks
+        )
+    )
+
+
+def _list_of(kind: type, found: Any) -> bool:
+    return isinstance(found, list) and all(type(one) is kind for one in found)
 
 
 def note(run: Path, facts: dict[str, Any]) -> None:

@@ -64,12 +64,52 @@ def test_a_flow_that_diverges_stops_says_where_and_is_replayed() -> None:
     assert len(lines) == 3
     assert lines[0].startswith("loss of step 22 is not finite (nan); first: flow.layers.")
     assert "checkpoints/last.ckpt of step 21 is kept; genlab replay" in lines[1]
-    assert "track.nonfinite=skip" in lines[2]
+    assert lines[2].startswith("begin again with a lower learning rate or ")
+    assert lines[2].endswith("a resume meets the same step again, and needs track.nonfinite=skip")
     assert runs.read_json(run / "run.json")["failed"] == lines[0]
     assert finite(run / "checkpoints" / "last.ckpt")
     assert not (run / "metrics.json").exists()
     facts = assert_replays(run)
     assert len(facts["ranks"][0]["indices"][0]) == 512
+
+
+@pytest.mark.parametrize("every", [0, 8], ids=["the step before", "an earlier step"])
+def test_the_advice_works(every: int) -> None:
+    lines, run = fails("glow/two_moons", model__lr=50, checkpoint__every_n_steps=every or 1000)
+    lower = {"model.lr": 1e-3, "trainer.max_steps": 30}
+    if every:
+        assert "checkpoints/last.ckpt of step 16 is kept" in lines[1]
+        assert lines[2].startswith("go on from there with a lower learning rate (--resume) or ")
+        genlab.fit(None, lower, resume=run)
+    else:
+        with pytest.raises(EarlyEnd, match="step 22 is not finite"):
+            genlab.fit(None, lower, resume=run)
+        genlab.fit("glow/two_moons", QUIET | lower)
+
+
+TAMPERED: list[Any] = [
+    [], {"ranks": []}, {"ranks": 3}, {"ranks": [{}]}, {"rank": 1}, {"rank": "0"}, {"rank": -1},
+    {"done": None}, {"done": -1}, {"step": "many"}, {"odd": 1}, {"odd": [1]}, {"first": None},
+    {"ranks": [{"bits": "7fc00000", "indices": []}]}, {"ranks": [{"bits": [], "indices": [["a"]]}]},
+]  # fmt: skip
+
+
+def test_a_step_is_replayed_by_as_many_processes_from_a_whole_record(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _, run = fails("vae/digits", **POISON, data__bad=[0])
+    file = run / "nonfinite" / "step.json"
+    facts = json.loads(file.read_text())
+    file.write_text(json.dumps(facts | {"ranks": facts["ranks"] * 2}))
+    with pytest.raises(RunError, match="requires as many processes as its step had: 2, not 1"):
+        cli.run(["replay", str(run)])
+    for wrong in TAMPERED:
+        file.write_text(json.dumps(facts | wrong if wrong else wrong))
+        with pytest.raises(RunError, match="is not the record of a step"):
+            cli.run(["replay", str(run)])
+    file.write_text(file.read_text()[:-3])
+    with pytest.raises(RunError, match="is not the record of a step"):
+        cli.run(["replay", str(run)])
 
 
 def test_the_command_names_the_first_tensor_again(capsys: pytest.CaptureFixture[str]) -> None:
