@@ -14,6 +14,7 @@ import torch
 
 from genlab.data import BrokenDataError, HuggingFace, ImageFolder, MissingDataError
 from genlab.data.files.dataset_folder import files_of_parts
+from genlab.errors import DiskError
 from tests.conftest import Here
 from tests.data.sources import (
     NAMES,
@@ -24,6 +25,7 @@ from tests.data.sources import (
     batches,
     examples,
 )
+from tests.full_disk import FullDisk
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -275,6 +277,51 @@ def test_the_cache_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyP
     root = hub(tmp_path / "set", train=table(examples(6)))
     with pytest.raises(ValueError, match=r"cannot write .*\nXDG_CACHE_HOME names another cache"):
         source(root).setup()
+
+
+def test_a_full_disk_ends_in_one_line_and_a_later_start_goes_on(tmp_path: Path) -> None:
+    root = hub(tmp_path / "set", train=table(examples(12)))
+    plain = batches(source(root))
+    disk = FullDisk(tmp_path / "counted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path / "counted"))
+        with disk.mounted():
+            batches(source(root))
+    assert disk.count > 8
+    said = []
+    for k in range(1, disk.count + 1):
+        cache = tmp_path / f"cache{k}"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("XDG_CACHE_HOME", str(cache))
+            with FullDisk(cache, fails=k).mounted():
+                try:
+                    assert_equal(batches(source(root)), plain)  # only the lock was not made
+                except DiskError as error:
+                    said.append(str(error))
+            assert_equal(batches(source(root)), plain)
+    assert len(said) >= disk.count - 2
+    assert all("No space left" in text and len(text.splitlines()) == 1 for text in said)
+
+
+def test_the_command_says_that_the_disk_is_full(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = hub(tmp_path / "set", train=table(examples(12)))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "full"))
+    with FullDisk(tmp_path / "full", fails=3, stays=True).mounted():
+        _, err = here("fit", "classifier/digits", "data=HuggingFace", f"data.root={root}",
+                      "track.wandb=off", code=1)  # fmt: skip
+    assert "cannot write" in err.splitlines()[-1]
+    assert "No space left" in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+def test_few_labels(tmp_path: Path) -> None:
+    root = save_to_disk(tmp_path / "set", [table(examples(24))])
+    data = source(root, labels=3, unlabeled_ratio=2, steps_per_epoch=2, augment={"flip": True,
+                  "translate": 2})  # fmt: skip
+    batch = next(data.batches("train"))
+    assert batch["unlabeled"]["views"][0].shape == (8, 3, 16, 16)
 
 
 def test_a_class_that_no_training_image_has(tmp_path: Path) -> None:

@@ -231,6 +231,17 @@ def test_places_without_tar_files(tmp_path: Path) -> None:
         source(tmp_path / "shards").setup()
 
 
+def test_few_labels_and_a_cache_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    file = write(tmp_path / "0.tar", members(examples(24)))
+    data = source(file, labels=3, unlabeled_ratio=2, steps_per_epoch=2)
+    batch = next(data.batches("train"))
+    assert batch["unlabeled"]["views"][0].shape == (8, 3, 16, 16)
+
+
 def test_a_class_that_no_training_image_has(tmp_path: Path) -> None:
     write(tmp_path / "train.tar", members([pair for pair in examples(12) if pair[1] < 2]))
     write(tmp_path / "test.tar", members(examples(12)))
