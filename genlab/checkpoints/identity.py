@@ -98,7 +98,7 @@ def parents(arguments: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             try:
                 found[name] = identify(fetch(source).file)
             except (CheckpointError, OSError):  # loaded a moment ago; only its identity is unknown
-                found[name] = {"file": source}
+                found[name] = {"file": recipes.without_credentials(source)}
     return found
 
 

@@ -4,11 +4,12 @@ The meaning of a setting is in the docstring of its class, which `class_names` f
 without an import and `doors` imports. `files` finds and reads recipes, `resolution` merges them,
 `switching` keeps arguments when a class changes, `plugins` finds the user's own packages; `stored`
 reads the recipe inside a file, `trust` keeps a run's trust list, `same_data` compares recipes by
-their images.
+their images, `credentials` takes passwords and tokens out of addresses.
 """
 
 from genlab.recipes import trust
 from genlab.recipes.class_names import class_path, classes, parameters, short
+from genlab.recipes.credentials import without_credentials
 from genlab.recipes.doors import (
     allow,
     allowed_now,
@@ -81,4 +82,5 @@ __all__ = [
     "trust",
     "trusted_now",
     "trusting",
+    "without_credentials",
 ]

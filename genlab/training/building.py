@@ -26,7 +26,14 @@ from genlab.errors import CheckpointError, RecipeError, first_line
 from genlab.internals import lightning_parts
 from genlab.metrics.step_metrics import StepMetrics
 from genlab.optim import StepPlan, check
-from genlab.recipes import TOP_KEYS, Recipe, load_class, load_named, trusting
+from genlab.recipes import (
+    TOP_KEYS,
+    Recipe,
+    load_class,
+    load_named,
+    trusting,
+    without_credentials,
+)
 from genlab.training import changed_encoder, file_head, sources
 from genlab.training.engine.checkpointing import Checkpoints
 from genlab.training.engine.early_stops import EarlyStops
@@ -143,7 +150,7 @@ def _class_of(group: str, root: type[Kind], recipe: Recipe) -> type[Kind]:
 def _make(kind: type[Kind], arguments: Arguments) -> Kind:
     """An object whose hyper-parameters are the recipe's plain values, for a checkpoint."""
     own = {"_class_path": f"{kind.__module__}.{kind.__qualname__}"} | arguments.plain
-    with lightning_parts.constructing(own):
+    with lightning_parts.constructing(without_credentials(own)):
         return kind(**arguments.made())
 
 
@@ -252,7 +259,7 @@ def merged_config(recipe: Recipe, data: Arguments, model: Arguments) -> dict[str
     for arguments in (model, data):
         path = recipe.config[arguments.group]["class_path"]
         config[arguments.group] = {"class_path": path, "init_args": arguments.plain}
-    return dict(plain(config))
+    return dict(without_credentials(plain(config)))
 
 
 def all_settings(lab: Lab) -> str:

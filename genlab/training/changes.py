@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genlab import runs
+from genlab import recipes, runs
 from genlab.errors import CheckpointError, RecipeError
 from genlab.recipes import Recipe
 
@@ -64,7 +64,7 @@ class Change:
 
 def between(old: Recipe, new: Recipe) -> list[Change]:
     """The settings in which two resolved recipes differ, in the order of the first."""
-    before, now = _leaves(old.config), _leaves(new.config)
+    before, now = (_leaves(recipes.without_credentials(one.config)) for one in (old, new))
     keys = dict.fromkeys([*before, *now])
     found = [Change(k, before.get(k, UNSET), now.get(k, UNSET)) for k in keys]
     return [c for c in found if c.old != c.new or _is_bool(c.old) != _is_bool(c.new)]

@@ -97,7 +97,7 @@ def take_from(found: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
             taken |= {name: arguments.pop(name), spec: None}
             recipes.check(old[spec], recipe.trusted or ())
             arguments[spec] = old[spec]
-    return taken
+    return dict(recipes.without_credentials(taken))
 
 
 def is_done(lab: Lab, run: Path, checkpoint: Path, changed: list[Change]) -> bool:

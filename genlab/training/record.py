@@ -48,7 +48,8 @@ def facts(
 
     old = runs.read_json(run / "run.json")
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    start = {"time": now, "step": step, "command": sys.argv[1:]}
+    command = recipes.without_credentials(sys.argv[1:])
+    start = {"time": now, "step": step, "command": command}
     found = {
         "recipe": lab.recipe.name,
         "id": run.name,
@@ -57,7 +58,7 @@ def facts(
         "started": old.get("started", now),
         "starts": runs.whole_number(old.get("starts")) + 1,
         "resumed_from": str(checkpoint.relative_to(run)) if checkpoint else None,
-        "command": sys.argv[1:],
+        "command": command,
         "history": [
             *history(old),
             start | {"changes": {c.key: [c.old, c.new] for c in changes}},
@@ -161,7 +162,8 @@ def _parents(lab: Lab, old: dict[str, Any]) -> dict[str, Any]:
         return {"parents": old["parents"]} if "parents" in old else {}
     if not lab.trainer.is_global_zero:
         return {}
-    found = checkpoints.parents(lab.config["model"]["init_args"])
+    settings = lab.config["model"]["init_args"] | lab.recipe.arguments("model")  # whole addresses
+    found = checkpoints.parents(settings)
     for name, facts in found.items():
         print(f"{name}: {checkpoints.in_words(facts)}", file=sys.stderr)
     return {"parents": found} if found else {}

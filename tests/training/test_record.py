@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any, TextIO
 
 import numpy as np
 import pytest
+import timm
+import torch
 
 from genlab import runs
 from genlab.training import record
-from tests.conftest import Here
+from tests.conftest import Here, Shell
+
+TOKEN = "hf5ecret0f1his2ser"
 
 
 def test_the_last_validation_is_found_though_the_last_row_is_torn(tmp_path: Path) -> None:
@@ -52,3 +60,40 @@ def test_of_two_starts_with_one_name_one_trains(
     _, said = here("fit", "vae/digits", "trainer.max_steps=1", "track.wandb=off", code=2)
     assert "mine contains a run already; continue it with --resume" in said
     assert (here.folder / "runs/vae/digits/mine/recipe.yaml").read_text().count("\n") == 1
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """The address of weights on a server, with a token."""
+    place = tmp_path / "served"
+    place.mkdir()
+    torch.save(timm.create_model("resnet10t", in_chans=1).state_dict(), place / "weights.pth")
+    serve = partial(SimpleHTTPRequestHandler, directory=str(place))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), serve)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/weights.pth?token={TOKEN}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("wandb", ["off", pytest.param("offline", marks=pytest.mark.slow)])
+def test_tokens_in_addresses_are_nowhere_in_a_run(shell: Shell, address: str, wandb: str) -> None:
+    words = ("track.test_after_fit=false", "trainer.max_steps=2", "data.limit=100")
+    given = ("model.encoder=resnet10t", f"model.pretrained={address}")
+    start = shell if wandb == "off" else shell.anew
+    home = str(shell.folder / "torch")
+    _, said = start("fit", "linear/digits", *given, *words, f"track.wandb={wandb}", TORCH_HOME=home)
+    (run,) = shell.runs()
+    files = [file for file in run.rglob("*") if file.is_file()]
+    assert bool(list(run.glob("wandb/**/*.wandb"))) == (wandb == "offline")
+    assert (run / "checkpoints" / "last.ckpt") in files
+    assert not [file for file in files if TOKEN.encode() in file.read_bytes()]
+    assert TOKEN not in said
+    facts = runs.read_json(run / "run.json")
+    assert f"model.pretrained={address.partition('?')[0]}" in facts["command"]
+    assert "sha256" in facts["parents"]["pretrained"]
+    (shell.folder / "served" / "weights.pth").unlink()
+    again = f"model.pretrained={address}"
+    shell("fit", "--resume", str(run), "trainer.max_steps=4", again, "track.wandb=off")
+    assert runs.read_json(run / "metrics.json")["step"] == 4
+    assert TOKEN not in (run / "recipe.yaml").read_text() + (run / "run.json").read_text()

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from genlab import runs
+from genlab import recipes, runs
 from genlab.checkpoints.foreign.download import download, is_page, locked
 from genlab.checkpoints.identity import chosen
 from genlab.errors import CheckpointError, RunError, fault_of, first_line
@@ -150,11 +150,12 @@ def _from_web(url: str) -> Path:
     name = Path(url.partition("?")[0]).name or "weights"
     digest = re.search(r"-([0-9a-f]{8,64})\.", name)  # torch's and timm's convention
     folder = Path(torch.hub.get_dir()) / "checkpoints"
-    target = folder / (name if digest else f"{_hash(url)}-{name}")
+    shown = recipes.without_credentials(url)  # also of the file: a new token fetches no other
+    target = folder / (name if digest else f"{_hash(shown)}-{name}")
     with locked(target):
         if not target.exists() or is_page(target):
             if not _reach(url):
-                raise CheckpointError(f"{url} cannot be reached; {_OFFLINE}")
+                raise CheckpointError(f"{shown} cannot be reached; {_OFFLINE}")
             try:
                 download(url, target, digest[1] if digest else "")
             except (OSError, HTTPException, ValueError) as error:
@@ -162,7 +163,7 @@ def _from_web(url: str) -> Path:
                     error.close()
                 if fault_of(error) is not None:
                     raise
-                raise CheckpointError(f"{url}: {first_line(error)}; {_OFFLINE}") from None
+                raise CheckpointError(f"{shown}: {first_line(error)}; {_OFFLINE}") from None
     return target
 
 
@@ -177,7 +178,8 @@ def _from_fsspec(url: str) -> Path:
                 with replacing(target) as partial:
                     files.get_file(path, str(partial))
     except Exception as error:  # every driver has its own
-        raise CheckpointError(f"{url}: {first_line(error)}; {_OFFLINE}") from None
+        shown, why = map(recipes.without_credentials, (url, first_line(error)))
+        raise CheckpointError(f"{shown}: {why}; {_OFFLINE}") from None
     return target
 
 

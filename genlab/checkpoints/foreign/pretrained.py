@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from genlab import process
+from genlab import process, recipes
 from genlab.checkpoints.foreign import architecture as architectures
 from genlab.checkpoints.foreign import heads, layouts
 from genlab.checkpoints.foreign.fetching import fetch, fetch_timm
@@ -82,7 +82,8 @@ def load_backbone(
     timm = source is True or source == "timm"
     cfg = getattr(model, "pretrained_cfg", None) or {}
     found = fetch_timm(cfg) if timm else fetch(str(source))
-    shown = f"timm's {cfg.get('architecture')}.{cfg.get('tag')}" if timm else str(source)
+    timms = f"timm's {cfg.get('architecture')}.{cfg.get('tag')}"
+    shown = timms if timm else recipes.without_credentials(str(source))
     held = content(found.file, unsafe_pickle)
     places = layouts.unwrap(held)
     if not places:

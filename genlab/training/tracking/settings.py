@@ -9,6 +9,7 @@ import secrets
 import shlex
 import shutil
 import socket
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from urllib.parse import urlparse
 
 from lightning.pytorch.loggers import Logger
 
-from genlab import runs
+from genlab import recipes, runs
 from genlab.training.tracking.csv_log import CSVLog
 from genlab.training.tracking.wandb_run import FLUSH_SECONDS, WandbRun, reason, say
 
@@ -98,6 +99,8 @@ class Tracking:
 
         limits: dict[str, Any] = {"init_timeout": INIT_SECONDS, "finish_timeout": FINISH_SECONDS}
         limits |= {"finish_timeout_raises": True, "x_transaction_log_flush_interval": FLUSH_SECONDS}
+        secret = sys.argv != recipes.without_credentials(sys.argv)
+        limits |= {"x_disable_meta": secret}  # W&B keeps the command line
         known = wandb.Settings.model_fields.keys()  # older versions wait for ever
         tags = [config[group]["class_path"].rpartition(".")[2] for group in ("model", "data")]
         array = os.environ.get("SLURM_ARRAY_JOB_ID")

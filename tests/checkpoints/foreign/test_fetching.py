@@ -176,6 +176,13 @@ def test_web_once_for_all_processes(server: str, source: Any) -> None:
     assert len(Server.gets) == 1
 
 
+def test_a_token_is_neither_part_of_the_file_nor_of_a_message(server: str, source: Any) -> None:
+    first = fetching.fetch(f"{server}/weights.pth?token=one").file
+    assert fetching.fetch(f"{server}/weights.pth?token=two").file == first
+    assert Server.gets == ["/weights.pth?token=one"]
+    assert "three" not in refused(f"{server}/none.pth?token=three")
+
+
 def test_web_hash_in_the_name(server: str, file: Path, source: Any) -> None:
     digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
     shutil.copy(file, file.with_name(f"good-{digest}.pth"))
