@@ -22,7 +22,7 @@ from genlab.evaluation.inception import CLASSES, DIM, Inception
 
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
 INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION}"
-WAYS = "a judge is a run, inception, or a pretrained encoder's name"
+WAYS = "a judge is a run, inception, a pretrained encoder's name, or a recipe with model.head: file"
 PIXELS = 2**22  # of a batch, after resizing
 
 

@@ -87,7 +87,8 @@ def examine(
     Args:
         files: one run or checkpoint.
         overrides: ``key=value`` settings.
-        judge: run, ``inception`` or encoder in whose features samples are measured.
+        judge: run, ``inception``, encoder, or recipe file with ``model.head=file``, in whose
+            features samples are measured.
         samples: number of samples for ``judge``.
         reference: split of real images that samples are compared with.
         k: neighbours of the kNN.
@@ -101,7 +102,6 @@ def examine(
     """
     from genlab.checkpoints import check_finite, in_words
     from genlab.evaluation.feature_quality import representation
-    from genlab.evaluation.judges import open_judge
 
     if samples < 10:
         raise RecipeError(f"--samples {samples} must be at least 10")
@@ -115,7 +115,7 @@ def examine(
         raise RecipeError(f"{type(lab.model).__name__} does not sample; --judge requires samples")
     found = Evaluation(lab, file)
     with refusals():
-        by = open_judge(judge, device) if judge else None
+        by = _open_judge(judge, device) if judge else None
         if by is not None and not judge_of_other_data:
             by.refuse_other_data(lab.config["data"])
     if by is not None:
@@ -129,6 +129,23 @@ def examine(
         _draw(found, features, tsne)
         if by is not None:
             _judge(found, by, samples, reference)
+    return found
+
+
+def _open_judge(word: str, device: Any) -> Any:
+    """The feature extractor that a name means, or that a recipe file takes from a weights file."""
+    from genlab.checkpoints import identify
+    from genlab.evaluation.judges import of_method, open_judge
+    from genlab.training import file_head
+
+    recipe = file_head.recipe_of(word, [])
+    if recipe is None:
+        return open_judge(word, device)
+    recipe.config["seed_everything"] = False
+    lab, file = file_head.open_file(recipe)
+    found = of_method(lab.model.eval().to(device), word)
+    found.identity = identify(file) if file.exists() else {"file": str(file)}
+    found.names = [str(name) for name in getattr(lab.data, "classes", ())]
     return found
 
 

@@ -114,6 +114,33 @@ def test_classes_that_have_names_are_matched_by_them(folder: Folder) -> None:
     assert len(error_of(err)) <= 3
 
 
+def test_a_recipe_of_a_file_is_a_judge(folder: Folder) -> None:
+    here, net, image, label = folder
+    written(here.folder / "named", net, ["fox", "cat", "dog"])
+    recipe = {
+        "config": "finetune/cifar10",
+        "data": {"class_path": "ImageFolder", "root": "images", "image_size": 32, "channels": 3},
+        "model": {
+            "encoder": "resnet18",
+            "encoder_kwargs": {"layers": [1, 1, 1, 1], "normalize": {"mean": [0.0], "std": [1.0]}},
+            "pretrained": "named",
+            "head": "file",
+        },
+    }
+    (here.folder / "net.yaml").write_text(json.dumps(recipe))
+    out, _ = here("test", "net.yaml", "data.augment=null", "--json")
+    assert json.loads(out)["test/accuracy"] == pytest.approx(plain(net, image, label))
+    short = ("trainer.max_steps=1", "track.test_after_fit=false", "data.batch_size=8")
+    here("fit", "cvae/digits", *PIXELS, *short, "data.val_size=8")
+    (run,) = here.runs()
+    words = ("--judge", "net.yaml", "--samples", "30", "--json")
+    out, err = here("evaluate", str(run), *words)
+    found = json.loads(out)
+    assert found["judge/accuracy_real"] == pytest.approx(plain(net, image, label))
+    assert found["judge/network_sha256"] in err
+    assert found["judge/features"] == "resnet18, 512 numbers: Classifier net.yaml"
+
+
 def test_what_cannot_be_meant_is_refused(folder: Folder) -> None:
     here, *_ = folder
     kept = [word for word in WORDS if word != "model.head=file"]
