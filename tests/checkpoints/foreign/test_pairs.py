@@ -109,17 +109,18 @@ def cases(table: str) -> list[Any]:
     return found
 
 
-def made(name: str, size: int) -> Any:
+def made(name: str, size: int, **options: Any) -> Any:
+    options = {"num_classes": 0} | options
     try:
-        return timm.create_model(name, num_classes=0, img_size=size).eval()
+        return timm.create_model(name, img_size=size, **options).eval()
     except TypeError:
-        return timm.create_model(name, num_classes=0).eval()
+        return timm.create_model(name, **options).eval()
 
 
-def filled(name: str, size: int) -> Any:
+def filled(name: str, size: int, **options: Any) -> Any:
     """A network every value of which matters: none is zero or one, as constructors leave many."""
     torch.manual_seed(0)
-    model = made(name, size)
+    model = made(name, size, **options)
     for key, value in model.state_dict().items():
         if key.endswith(("running_var", "gamma", "weight")) and value.ndim == 1:
             value += 0.3 * torch.rand_like(value)
@@ -129,9 +130,12 @@ def filled(name: str, size: int) -> Any:
 
 
 @torch.no_grad()
-def features(model: Any, size: int) -> Tensor:
+def features(model: Any, size: int, channels: int = 3, grey: bool = False) -> Tensor:
     image = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-    return model(image * torch.tensor([1.0, 0.2])[:, None, None, None])
+    image *= torch.tensor([1.0, 0.2])[:, None, None, None]
+    if grey or channels == 1:
+        image = image[:, :1].expand(-1, channels, -1, -1)
+    return model(image)
 
 
 def same(one: Tensor, other: Tensor) -> bool:
