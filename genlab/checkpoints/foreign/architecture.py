@@ -115,8 +115,8 @@ def warn_of_alike(model: nn.Module, found: Fetched, source: str) -> None:
         *some, last = difflib.get_close_matches(str(asked), others, n=3, cutoff=0)
         names = f"{', '.join(some)} and {last}" if some else last
         warnings.warn(
-            f"{source} does not say which network it is of: {names} would also fit {asked}'s "
-            "tensors, with other features; pretrained_options.architecture says which it is",
+            f"{source} does not say which network it is of, and {names} would fit too, with other "
+            f"features; if it is {asked}, model.pretrained_options.architecture={asked} says so",
             UserWarning,
             2,
         )

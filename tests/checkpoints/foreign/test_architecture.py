@@ -86,7 +86,11 @@ def test_where_nothing_says_it_the_others_are_named(tmp_path: Path) -> None:
         UserWarning, match=r"does not say .*resnet\w*50 .*pretrained_options"
     ) as seen:
         load_backbone(wanted(), file)
-    assert str(seen[0].message).count("50") >= 3
+    said = str(seen[0].message).removeprefix(str(file))
+    assert said.count("50") >= 3
+    assert len(said) < 200
+    assert said.endswith("model.pretrained_options.architecture=resnet50 says so")
+    assert load_backbone(wanted(), file, architecture="resnet50").share == 1  # no warning
     (tmp_path / "weights.pth").rename(tmp_path / "resnet50-0676ba61.pth")
     assert load_backbone(wanted(), tmp_path / "resnet50-0676ba61.pth").share == 1  # no warning
     (tmp_path / "resnet50-0676ba61.pth").rename(tmp_path / "resnet50_blur.pth")

@@ -60,8 +60,6 @@ convmixer_768_32
 inception_v3 96
 """
 SIZED = ("deit3_small_patch16_224", "vit_tiny_patch16_384", "vit_base_patch32_clip_224")
-    "vit_tiny_patch16_224 deit3_small_patch16_224 vit_base_patch32_clip_224 vit_tiny_patch16_384"
-)
 QUICK = ("resnet10t", "convnextv2_atto", "vit_tiny_patch16_224", "regnety_002")
 FILES = ("as it is", "without a head", "other classes", "one channel", "DDP")
 
