@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from genlab import recipes
 from genlab.errors import RecipeError
+from tests.conftest import Here
 
 
 def write(folder: Path, **files: str) -> None:
@@ -162,3 +164,15 @@ def test_headers_are_lab_records(name: str) -> None:
     assert facts["title"]
     assert {"cost", "run", "measured"} <= set(facts), facts
     assert name in facts["run"]
+
+
+def test_the_folder_of_runs(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(here.folder / "home"))
+    for place, found in (("~/mine", here.folder / "home" / "mine"), ("a", Path("a"))):
+        assert recipes.resolve(["vae/digits"], [f"track.runs={place}"]).runs == found
+    for command in (["fit"], ["sweep", "seed_everything=0,1"], ["crossval"], ["submit"]):
+        for place in ("null", "''", "3"):
+            words = [command[0], "classifier/digits", *command[1:], f"track.runs={place}"]
+            _, said = here(*words, code=2)
+            assert "track.runs" in said
+    assert not os.listdir(here.folder)

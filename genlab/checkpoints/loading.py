@@ -202,5 +202,7 @@ def build(spec: dict[str, Any], trusted: Collection[str] | None = None) -> L.Lig
         raise CheckpointError(str(error)) from None
     except CheckpointError:
         raise
+    except RecursionError:
+        raise CheckpointError(f"{spec['class_path']}: arguments are nested too deep") from None
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{spec['class_path']}: {error}") from None

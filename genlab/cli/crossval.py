@@ -39,7 +39,7 @@ def crossval(words: list[str], folds: int, json: bool) -> int:
             raise RecipeError(f"{word}: crossval goes through all folds; use --folds", COMMAND_LINE)
     recipe = recipes.resolve(files, [*overrides, f"data.folds={folds}", "data.fold=0"])
     recipes.check_keys(recipe)
-    root = Path(str((recipe.config.get("track") or {}).get("runs", "runs")))
+    root = recipe.runs
     name, identity = recipe.name, f"{process.new_id()}-crossval"
     done = []
     for fold in range(folds):

@@ -55,7 +55,7 @@ def submit(
     if array_of_seeds:
         check_array(array_of_seeds)
         _require_free_seed(overrides)
-    root = Path(str((recipe.config.get("track") or {}).get("runs", "runs")))
+    root = recipe.runs
     job = Job(
         recipe=recipe.name,
         root=root,

@@ -115,7 +115,7 @@ def planned(
     if name is not None and not re.fullmatch(r"[\w.-]+", name):
         raise RecipeError(f"--name {name} may contain letters, digits, - _ .", COMMAND_LINE)
     identity = name or f"{process.new_id()}-sweep"
-    root = Path((recipe.config.get("track") or {}).get("runs", "runs")).absolute()
+    root = recipe.runs.absolute()
     folder = root / recipe.name / identity
     if os.path.lexists(folder):
         raise RecipeError(f"{folder} exists: genlab sweep --resume {identity}", COMMAND_LINE)

@@ -58,6 +58,18 @@ class Recipe:
         found = self.config[group].get("init_args")
         return found if isinstance(found, dict) else {}
 
+    @property
+    def runs(self) -> Path:
+        """The folder of all runs, ``track.runs``; ``~`` is the user's home.
+
+        Raises:
+            RecipeError: not a path.
+        """
+        place = (self.config.get("track") or {}).get("runs", "runs")
+        if not isinstance(place, str) or not place:
+            raise RecipeError("track.runs is not a folder", self.origin("track.runs"))
+        return Path(os.path.expanduser(place))
+
 
 def _lineage(file: Path, below: tuple[Path, ...] = ()) -> list[tuple[Path, dict[str, Any]]]:
     """A file and all that it extends, the most basic first."""

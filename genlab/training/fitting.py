@@ -102,8 +102,7 @@ def _open(
         raise RecipeError(f"--resume takes a run, not a file: genlab fit --resume {run}")
     recipe = recipes.of_run(run, overrides) if run else recipes.resolve(files, overrides)
     recipes.check_keys(recipe)
-    root = str((recipe.config.get("track") or {}).get("runs", "runs"))
-    folder = run or runs.directory(root, recipe.name)
+    folder = run or runs.directory(recipe.runs, recipe.name)
     if run is None and _requeued(folder):
         run, recipe, overrides = folder, recipes.of_run(folder), []
     checkpoint = continuing.newest(run) if run else None

@@ -55,9 +55,6 @@ def test_wrong_words_start_nothing(here: Here, words: tuple[str, ...], said: str
     assert not (here.folder / "runs").exists()
 
 
-def test_a_folder_of_runs_that_is_null_is_for_the_first_fold_to_refuse(
-    here: Here, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("genlab.cli.crossval._fit", lambda words, identity: 2)
+def test_a_folder_of_runs_that_is_null_is_refused_before_the_first_fold(here: Here) -> None:
     _, err = here("crossval", "classifier/digits", "track.runs=null", code=2)
-    assert err == "fold 1 of 5\n"
+    assert err == "genlab: track.runs is not a folder\n  in the command line\n"

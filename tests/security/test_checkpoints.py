@@ -187,6 +187,25 @@ def test_a_tokenizers_description_in_a_priors_checkpoint(
     assert "a checkpoint holds its own weights" in stranger.refused("sample", "x.ckpt")
 
 
+def test_tokenizers_of_tokenizers_without_end(
+    tmp_path: Path,
+) -> None:
+    """A file that names itself, and one that describes a prior of a prior of ..."""
+    name, file = "genlab.methods.vq_prior.VQPrior", tmp_path / "x.ckpt"
+    deep: dict[str, Any] = {"class_path": name, "init_args": {}}
+    for _ in range(400):
+        deep = {"class_path": name, "init_args": {"tokenizer_spec": deep}}
+    limit = sys.getrecursionlimit()
+    for given in ({"tokenizer": str(file)}, {"tokenizer_spec": deep}):
+        content = {"state_dict": {}, "hyper_parameters": {"_class_path": name, **given}}
+        sys.setrecursionlimit(50_000)
+        torch.save(content, file)
+        sys.setrecursionlimit(limit)
+        with pytest.raises(InputError, match=r"is refused|nested too deep") as refused:
+            genlab.load(file)
+        assert len(str(refused.value).splitlines()) == 1
+
+
 def test_a_judge(stranger: Stranger, trained: dict[str, Path]) -> None:
     file = stranger.forge(trained["classifier"], _class("evil.Method"))
     stranger.refused("evaluate", str(trained["vae"]), "--judge", file, *LIGHT, name="evil.Method")

@@ -50,9 +50,11 @@ class CSVLog(Logger):
         """Append a row; a metric not seen before becomes a new column."""
         row = {"step": step} | {k: float(v) for k, v in metrics.items()}
         columns = self._open()
-        if new := [key for key in row if key not in columns]:
+        new = [key for key in row if key not in columns]
+        if new or not self.file.exists():
             rows = self.rows()
             columns += new
+            self.count = len(rows)  # fewer if the file was deleted
             self._replace(rows)
         with self.file.open("a", newline="") as file:
             csv.DictWriter(file, columns).writerow(row)

@@ -63,3 +63,14 @@ def test_rows_are_kept_by_their_number_and_tests_behind_them_if_wanted(tmp_path:
     assert (tmp_path / "m.csv").read_bytes() == before  # nothing is dropped before there is a row
     again.log_metrics({"val/loss": 1.0}, 9)
     assert [row["val/loss"] for row in again.rows()] == ["3.0", "", "1.0"]
+
+
+def test_a_file_that_is_deleted_under_a_run_begins_anew(tmp_path: Path) -> None:
+    log = CSVLog(tmp_path / "m.csv")
+    for step in range(3):
+        log.log_metrics({"a": float(step)}, step)
+    log.file.unlink()
+    log.log_metrics({"a": 3.0}, 3)
+    log.log_metrics({"a": 4.0, "b": 5.0}, 4)
+    assert steps(CSVLog(log.file)) == ["3", "4"]
+    assert log.count == 2
