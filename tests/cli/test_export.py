@@ -196,3 +196,14 @@ def test_a_method_that_is_loaded_for_use_is_not_compiled(run: Path) -> None:
     method: Any = checkpoints.load(run)
     assert checkpoints.read(run)["hyper_parameters"]["encoder_kwargs"] == {"compile": True}
     assert not method.encoder.compiled
+
+
+def test_weights_that_are_not_finite_are_not_exported(here: Here) -> None:
+    method = Classifier(5, 1, 16, "small_cnn")
+    with torch.no_grad():
+        next(method.encoder.parameters()).fill_(float("nan"))
+    file = save(method, here.folder / "x.ckpt")
+    _, err = here("export", str(file), "--out", "out", "--format", "torch", code=2)
+    assert "holds weights that are not finite" in err
+    assert len(err.splitlines()) <= 3
+    assert [path.name for path in here.folder.iterdir()] == ["x.ckpt"]
