@@ -23,7 +23,7 @@ HOW = "genlab test RECIPE model.encoder=NAME model.pretrained=FILE model.head=fi
 def asked(recipe: Recipe) -> bool:
     """True if a recipe's method takes its classifier from a file."""
     given = (recipe.config.get("model") or {}).get("init_args")
-    return isinstance(given, dict) and given.get("head") == "file" and bool(given.get("pretrained"))
+    return isinstance(given, dict) and given.get("head") == "file"
 
 
 def recipe_of(word: str, overrides: list[str]) -> Recipe | None:
@@ -47,7 +47,7 @@ def take_classes(recipe: Recipe) -> Sequence[str]:
     Raises:
         RecipeError: ``data.classes`` says others, or the file cannot be read.
     """
-    if not asked(recipe):
+    if not (asked(recipe) and recipe.arguments("model").get("pretrained")):
         return ()
     from genlab.checkpoints import class_names_of
 

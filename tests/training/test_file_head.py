@@ -156,6 +156,23 @@ def test_what_cannot_be_meant_is_refused(folder: Folder) -> None:
     assert "LinearProbe has no argument head" in err
     _, err = here("test", *WORDS, "model.pretrained=net.pth", "data=CIFAR100", code=2)
     assert len(error_of(err)) <= 3
+    _, err = here("test", *WORDS, code=2)
+    assert "head=file requires pretrained" in err
+    _, err = here("test", *WORDS, "model.pretrained=nowhere.pth", code=2)
+    assert "nowhere.pth" in err
+
+
+def test_runs_and_exports_say_their_classes(folder: Folder) -> None:
+    here, *_ = folder
+    words = [*WORDS, "model.pretrained=net.pth", "trainer.max_steps=1", "data.batch_size=8"]
+    here("fit", *words, "data.val_size=8", "model.lr=0.01", "track.test_after_fit=false")
+    (run,) = here.runs()
+    here("export", str(run), "--out", "export")
+    expected = json.loads(here("test", str(run), "--json")[0])["test/loss"]
+    for source in (str(run), "export"):
+        out, err = here("test", *WORDS, f"model.pretrained={source}", "--json")
+        assert json.loads(out)["test/loss"] == pytest.approx(expected, rel=1e-5)
+        assert "names its classes: labels are numbered by these 3, 'cat', 'dog', 'fox'" in err
 
 
 def test_a_file_is_fine_tuned_from_its_own_classifier_and_resumed(folder: Folder) -> None:
