@@ -19,6 +19,17 @@ def unknown_argument(error: Exception) -> tuple[str, bool] | None:
     return (found[2], found[1] != "unexpected") if found else None
 
 
+def union_reason(error: Exception) -> str | None:
+    """The reason of a class that jsonargparse made for an argument of several types, or None.
+
+    It lists the refusals of all types; most of them are about the type.
+    """
+    if not str(error).startswith("Does not validate against any of the Union"):
+        return None
+    listed = re.findall(r"^  - (?!Not a valid |Expected )(.+)", str(error), re.M)
+    return listed[0] if listed else None
+
+
 def unknown_option(message: str) -> str | None:
     """The first option that argparse does not know, of its ``error`` message; None for others."""
     head, _, rest = message.partition("unrecognized arguments: ")

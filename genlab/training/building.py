@@ -23,7 +23,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from genlab.checkpoints import AtomicCheckpointIO
 from genlab.cluster import launch
 from genlab.errors import CheckpointError, RecipeError, first_line
-from genlab.internals import lightning_parts
+from genlab.internals import lightning_parts, messages
 from genlab.metrics.step_metrics import StepMetrics
 from genlab.optim import StepPlan, check
 from genlab.recipes import (
@@ -215,8 +215,10 @@ def _refusals(recipe: Recipe, kind: type) -> Iterator[None]:
         foreign = not kind.__module__.startswith("genlab.") and at == inspect.getsourcefile(kind)
         if foreign and isinstance(error, TypeError | RuntimeError):
             raise
-        what = first_line(error)
-        raise RecipeError(what, place_of(what, recipe)) from error
+        inner = messages.union_reason(error)
+        what = inner or first_line(error)
+        where = place(recipe, "trainer", "callbacks") if inner else place_of(what, recipe)
+        raise RecipeError(what, where) from error
 
 
 def _quieten() -> None:

@@ -113,7 +113,10 @@ def _has_peers() -> bool:
 
 def place_of(message: str, recipe: Recipe) -> str:
     """The file whose argument an error message names, as far as it names one."""
-    words = ["optimizer"] if "optimizer." in message else re.findall(r"\w+", message)
+    if setting := re.search(r"optimizer\.(\w+)", message):
+        path = f"model.init_args.optimizer.{setting[1]}"
+        return f"{recipe.origin(path)}, model.optimizer.{setting[1]}"
+    words = re.findall(r"\w+", message)
     places: dict[str, str] = {}
     for group in ("checkpoint", "data", "model"):  # the last one counts where two have a key
         given = recipe.config.get(group) or {}

@@ -94,6 +94,11 @@ HEAVIER = [
     (["track.wandb=maybe"], ["wandb", "maybe"]),
     (["model.optimizer.name=adan2"], ["adan2", "adan"]),
     (["model.optimizer.lrr=1"], ["lrr"]),
+    (["model.lr=x"], ["optimizer.lr must be a number >= 0, got 'x'", "in the command line"]),
+    (
+        ["trainer.callbacks=[{class_path: EMAWeights, init_args: {decay: 2}}]"],
+        ["EMAWeights.decay must be in [0, 1), got 2.0", "in the command line, trainer.callbacks"],
+    ),
     (["model.likelihood=bernouli"], ["bernouli", "bernoulli"]),
     (["data=MNIST", "data.root=nothing", "data.download=false"], ["nothing", "MNIST"]),
     (["data=ImageFolder", "data.root=nothing"], ["nothing"]),

@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import jsonargparse
 import pytest
 import torch
 from PIL import Image
@@ -33,6 +34,21 @@ def test_unknown_argument() -> None:
     error = call(lambda **given: nn.Linear(in_features=1, **given), in_features=2)
     assert messages.unknown_argument(error) == ("in_features", True)
     assert messages.unknown_argument(call(nn.Linear)) is None
+
+
+def test_union_reason() -> None:
+    class Refusing:
+        def __init__(self, decay: float) -> None:
+            raise ValueError(f"decay {decay} is too large")
+
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--a", type=Refusing | list[Refusing] | None)
+    given = {"class_path": f"{__name__}.Refusing", "init_args": {"decay": 2.0}}
+    globals()["Refusing"] = Refusing
+    parsed = parser.parse_object({"a": [given]})
+    make = getattr(parser, "instantiate", None) or parser.instantiate_classes
+    assert messages.union_reason(call(make, parsed)) == "decay 2.0 is too large"
+    assert messages.union_reason(ValueError("Errors:\n  - x")) is None
 
 
 def test_unknown_option() -> None:
