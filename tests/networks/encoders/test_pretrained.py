@@ -76,3 +76,29 @@ def test_fresh_weights_have_no_report_and_no_normalisation() -> None:
     assert network.report is None
     assert torch.equal(network.normalize.mean, torch.zeros(3))
     assert torch.equal(network.normalize.std, torch.ones(3))
+
+
+@pytest.mark.parametrize(
+    "options", [{"act_layer": "gelu"}, {"output_stride": 8}, {"global_pool": "max"}]
+)
+def test_an_option_that_changes_features_and_no_shape_is_told(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    state = timm.create_model("resnet10t").state_dict()
+    torch.save({"arch": "resnet10t", "state_dict": state}, tmp_path / "weights.pth")
+    (key,) = options
+    with pytest.warns(UserWarning, match=rf"encoder_kwargs\.{key} gives other features than"):
+        encoder("resnet10t", 3, 64, pretrained=str(tmp_path / "weights.pth"), **options)
+
+
+def test_an_option_that_changes_nothing_or_that_the_file_was_trained_with_is_not_told(
+    tmp_path: Path,
+) -> None:
+    state = timm.create_model("resnet10t").state_dict()
+    torch.save({"arch": "resnet10t", "state_dict": state}, tmp_path / "weights.pth")
+    encoder("resnet10t", 3, 64, pretrained=str(tmp_path / "weights.pth"), global_pool="avg")
+    state = {f"encoder.backbone.{name}": value for name, value in state.items() if "fc" not in name}
+    told = {"encoder": "resnet10t", "encoder_kwargs": {"act_layer": "gelu"}}
+    run = {"state_dict": state, "genlab": {}, "hyper_parameters": told}
+    torch.save(run, tmp_path / "run.ckpt")
+    encoder("resnet10t", 3, 64, pretrained=str(tmp_path / "run.ckpt"), act_layer="gelu")
