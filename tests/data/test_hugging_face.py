@@ -182,7 +182,10 @@ def test_missing_and_damaged_images_are_counted_and_replaced(tmp_path: Path) -> 
     pictures[3] = (None, 0)  # type: ignore[assignment]
     pictures[5] = (b"no image", 2)
     root = save_to_disk(tmp_path / "set", [table(pictures)])
-    with pytest.warns(UserWarning, match=r"2 of 24 images cannot be read.*arrow/image 3"):
+    with pytest.warns(
+        UserWarning,
+        match=r"2 of 24 images cannot be read.*arrow/image 3: cannot identify image file$",
+    ):
         source(root, in_memory=True).setup()
     data = source(hub(tmp_path / "hub", train=table(pictures)), in_memory=False)
     with pytest.warns(UserWarning, match="images so far cannot be read and are replaced"):
@@ -269,6 +272,18 @@ def test_parquet_that_is_none(tmp_path: Path) -> None:
     file.write_bytes(bytes(middle))
     with pytest.raises(BrokenDataError, match="is not a Parquet table"):
         source(root).setup()
+
+
+def test_a_column_that_only_names_files(tmp_path: Path) -> None:
+    named: Any = [(None, label) for _, label in examples(6)]
+    for root in (
+        hub(tmp_path / "hub", train=table(named)),
+        save_to_disk(tmp_path / "s", [table(named)]),
+    ):
+        with pytest.raises(
+            BrokenDataError, match="'image' contains no images, at most their paths"
+        ):
+            source(root).setup()
 
 
 def test_the_cache_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

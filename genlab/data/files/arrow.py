@@ -128,9 +128,20 @@ class Columns:
             return Column(table.column(name).to_pylist(), self._names(name))
 
     def images(self, name: str) -> Held:
-        """Places of the images of a column; those of Parquet are unpacked into the cache first."""
-        if self.parquet:
-            return self._unpacked(name)
+        """Places of the images of a column; those of Parquet are unpacked into the cache first.
+
+        Raises:
+            BrokenDataError: compressed Arrow, or a column that only names files.
+        """
+        held = self._unpacked(name) if self.parquet else self._in_place(name)
+        if len(held.lengths) and not held.lengths.any():
+            raise BrokenDataError(
+                f"{self.file}: column {name!r} contains no images, at most their paths; "
+                "the datasets library's save_to_disk and push_to_hub put them in"
+            )
+        return held
+
+    def _in_place(self, name: str) -> Held:
         offsets, lengths = [], []
         size = self.file.stat().st_size
         with _said(self.file):

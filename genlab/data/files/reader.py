@@ -22,7 +22,7 @@ from genlab.data.files.file_names import FileNames
 from genlab.data.files.workers import Filled, Shape, Wanted, make
 from genlab.data.in_memory import Pictures
 from genlab.data.loader import Batch, Draws
-from genlab.errors import first_line
+from genlab.internals import messages
 
 Look = Callable[[Path | IO[bytes]], list[Tensor]]
 STREAMS = ("image", "labeled", "unlabeled")  # parts of a batch, which draw independently
@@ -77,7 +77,7 @@ class Files:
         try:
             return look(picture)
         except Exception as error:  # damaged files make PIL raise nearly anything
-            return f"{self.name(row)}: {first_line(error)}"
+            return f"{self.name(row)}: {messages.without_stream(error)}"
 
     def open(self, row: int) -> Path | IO[bytes]:
         """The file that the image is decoded from."""
