@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning as L
 from torch import Tensor
+from torchmetrics import Metric
 
 from genlab.internals import torch_parts
 from genlab.training.engine.snapshot import Snapshot
@@ -15,7 +16,7 @@ Settings = dict[int, list[dict[str, Any]]]  # of each optimiser's groups, withou
 
 
 class BeforeWindow:
-    """Buffers and settings of optimisers; where a step is undone, weights and moments as well.
+    """Buffers, sums of metrics, settings of optimisers; for steps that are undone weights, moments.
 
     Args:
         trainer: in training.
@@ -31,6 +32,8 @@ class BeforeWindow:
             for part in method.modules()
             for name, _ in part.named_buffers(recurse=False)
         ]
+        self._metrics = [part for part in method.modules() if isinstance(part, Metric)]
+        self._unused: list[Metric] = []
         self.settings: Settings = {}
         self._stateful: dict[int, int] = {}  # of each optimiser: parameters that have moments
 
@@ -41,12 +44,16 @@ class BeforeWindow:
             for o in self.trainer.optimizers
         }
         self._stateful = {id(o): len(o.state) for o in self.trainer.optimizers}
+        self._unused = [metric for metric in self._metrics if not metric.update_called]
         self._snapshot.take(self._tensors())
 
     def put_back(self) -> None:
         """Set everything to what was kept; no gradient stays, nor moments made since."""
         self._snapshot.put_back()
         self.put_settings_back(self.settings)
+        for metric in self._unused:
+            if metric.update_called:
+                metric.reset()
         for optimizer in self.trainer.optimizers:
             if self.whole:
                 for made in list(optimizer.state)[self._stateful[id(optimizer)] :]:
@@ -69,9 +76,18 @@ class BeforeWindow:
         for part, name in self._buffers:
             if (buffer := getattr(part, name)) is not None:
                 yield buffer
+        device = self.trainer.strategy.root_device
+        for metric in self._metrics:
+            sums = metric.metric_state.values() if metric.update_called else ()
+            for value in sums:  # those of validation may be closed to training
+                if (
+                    isinstance(value, Tensor)
+                    and value.device == device
+                    and not value.is_inference()
+                ):
+                    yield value
         if self.whole:
             yield from self.method.parameters()
-            device = self.trainer.strategy.root_device
             for optimizer in self.trainer.optimizers:
                 for state in optimizer.state.values():
                     found = (t for t in torch_parts.tree_leaves(state) if isinstance(t, Tensor))

@@ -37,6 +37,7 @@ class Poisoned(Digits):
         hit = batch.get("seed") in seeds and self.rank in (None, distributed.rank())
         batch = super().on_after_batch_transfer(batch, dataloader_idx)
         if hit:
-            for image in batch.get("views") or [batch["image"]]:
+            part = batch.get("labeled", batch)
+            for image in part.get("views") or [part["image"]]:
                 image[0, 0, 0, 0] = self.value
         return batch

@@ -29,6 +29,7 @@ from tests.training.engine.poison import HERE
 
 QUIET: dict[str, Any] = {"track.wandb": "off", "trainer.max_epochs": 2, "trainer.callbacks": []}
 MOCO = {"data__batch_size": 128, "data__views": "simclr", "model__queue_size": 512}
+FEW_LABELS = {"data__labels": 40, "data__unlabeled_ratio": 2, "data__batch_size": 16}
 POISON = {"data": f"{HERE}.Poisoned"}
 
 
@@ -258,6 +259,7 @@ EMA = "[{class_path: EMAWeights, init_args: {decay: 0.9}}]"
         ("moco/digits", MOCO),
         ("byol/digits", {"trainer__accumulate_grad_batches": 2, "data__views": "simclr"}),
         ("wgan_gp/digits", {"model__n_critic": 2}),
+        ("fixmatch/digits", {"trainer__limit_train_batches": 8, **FEW_LABELS}),
     ],
 )
 def test_skipped_updates_are_as_if_they_had_never_been(
@@ -283,6 +285,12 @@ def test_skipped_updates_are_as_if_they_had_never_been(
     assert guard_of(skipping).skipped == len(windows)
     ours, theirs = tensors(skipping), tensors(without)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+    pseudo = [
+        {k: v for k, v in one.trainer.callback_metrics.items() if "pseudo" in k}
+        for one in (skipping, without)
+    ]
+    torch.testing.assert_close(*pseudo, rtol=0, atol=0, equal_nan=True)
+    assert bool(pseudo[0]) == recipe.startswith("fixmatch")
 
 
 def guard_of(lab: Lab) -> FiniteGuard:
