@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import enum
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,14 @@ from genlab.recipes import Recipe
 if TYPE_CHECKING:
     from genlab.training.building import Lab
 
-UNSET = "unset"  # of a key that the recipe did not have, or has no longer
+
+class Unset(enum.Enum):
+    """The value of a key that the recipe did not have, or has no longer."""
+
+    UNSET = "unset"
+
+
+UNSET = Unset.UNSET
 SPLITS = "splits_sha256"  # in a run's facts and its checkpoints
 NEW_RUN = "start a new run for it, without --resume"
 FIXED = {  # key, or key and everything below it: why a continued run keeps its value
@@ -57,6 +65,10 @@ class Change:
     old: Any
     new: Any
 
+    def values(self) -> list[Any]:
+        """Both values, for JSON: null for none."""
+        return [None if value is UNSET else value for value in (self.old, self.new)]
+
     def line(self, step: int) -> str:
         """The line for the user: ``model.optimizer.lr: 0.003 -> 1e-05 from step 30``."""
         return f"{self.key}: {_shown(self.old)} -> {_shown(self.new)} from step {step:,}"
@@ -71,31 +83,44 @@ def between(old: Recipe, new: Recipe) -> list[Change]:
 
 
 def arguments(
-    changes: list[Change], group: str, config: dict[str, Any]
+    changes: list[Change], group: str, config: dict[str, Any], defaults: Mapping[str, Any]
 ) -> dict[str, tuple[Any, Any]]:
-    """Former and present values of the changed arguments of ``model`` or ``data``, each whole."""
+    """Former and present values of the changed arguments of ``model`` or ``data``, each whole.
+
+    Args:
+        changes: settings that are others than before.
+        group: ``model`` or ``data``.
+        config: the present settings.
+        defaults: values of the arguments that were not set.
+    """
     now, found = config[group]["init_args"], dict[str, tuple[Any, Any]]()
-    for change in changes:
+    for change in sorted(changes, key=lambda c: c.old is not UNSET):  # what was not there goes
         head, name, *below = change.key.split(".")
-        if head == group and name in now:
-            former = copy.deepcopy(found[name][0] if name in found else now[name])
-            if below:
-                _put(former, below, change.old)
-            else:
-                former = None if change.old == UNSET else change.old
-            found[name] = (former, now[name])
+        if head != group or name not in now:
+            continue
+        former = copy.deepcopy(found[name][0] if name in found else now[name])
+        if below:
+            former = _put(former, below, change.old)
+        else:
+            former = defaults.get(name) if change.old is UNSET else change.old
+        found[name] = (former, now[name])
     return found
 
 
-def _put(node: dict[str, Any], path: list[str], value: Any) -> None:
-    """Set or drop a value deep in nested mappings."""
-    *above, last = path
-    for key in above:
-        node = node.setdefault(key, {})
-    if value == UNSET:
-        node.pop(last, None)
+def _put(node: Any, path: list[str], value: Any) -> Any:
+    """Nested mappings with a value set or dropped deep in them; anything else has none to drop."""
+    key, *below = path
+    if not isinstance(node, dict):
+        if value is UNSET:
+            return node
+        node = {}
+    if below:
+        node[key] = _put(node.get(key), below, value)
+    elif value is UNSET:
+        node.pop(key, None)
     else:
-        node[last] = value
+        node[key] = value
+    return node
 
 
 def refuse_fixed(changes: list[Change], where: str) -> None:
@@ -129,7 +154,7 @@ def refuse_other_data(lab: Lab, run: Path, changes: list[Change], stamp: dict[st
     keys = [c.key for c in changes if c.key.startswith("data.")]
     where = ", ".join(keys) or f"{lab.recipe.name}: the data have changed since the run began"
     hint = "continue with " + ", ".join(
-        f"{c.key}={_shown(c.old)}" for c in changes if c.key in keys and c.old != UNSET
+        f"{c.key}={_shown(c.old)}" for c in changes if c.key in keys and c.old is not UNSET
     )
     splits = getattr(lab.data, "splits", None)
     if splits is not None:
@@ -235,7 +260,7 @@ def _leaves(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         path = prefix if inner else f"{prefix}.{key}".strip(".")
         if isinstance(value, dict) and value:
             found |= _leaves(value, path)
-        else:
+        elif not (inner and value == {}):  # a class without arguments
             found[path] = value
     return found
 
@@ -245,4 +270,6 @@ def _is_bool(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, Unset):
+        return value.value
     return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)

@@ -176,8 +176,13 @@ def _cut_back(lab: Lab, content: dict[str, Any], ended: bool) -> None:
 def _add_changes(lab: Lab, changed: list[Change]) -> None:
     """Let the changed arguments of model and data reach the restored optimisers."""
     from genlab.training.engine.changed_optimizers import ChangedOptimizers
+    from genlab.training.parsing import parameters
 
-    found = [changes.arguments(changed, group, lab.config) for group in ("model", "data")]
+    found = list[dict[str, tuple[Any, Any]]]()
+    for group, owner in (("model", lab.model), ("data", lab.data)):
+        known = parameters(type(owner)).items()
+        defaults = {name: one.default for name, one in known if one.default is not one.empty}
+        found.append(changes.arguments(changed, group, lab.config, defaults))
     if any(found):
         lightning_parts.add_first(lab.trainer, ChangedOptimizers(*found))
 

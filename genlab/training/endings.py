@@ -10,13 +10,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import genlab
 from genlab import process, runs
 from genlab.cluster import slurm
 from genlab.errors import InputError, RecipeError, RunError, fault_of, first_line, told
 from genlab.files import step_of
 from genlab.internals import lightning_parts, messages
 from genlab.recipes import Recipe
+from genlab.training.error_kinds import Kind, kind_of, unfit
 
 INTERRUPTED = 130  # 128 + SIGINT
 
@@ -62,51 +62,28 @@ def early_refusals(lab: Lab, run: Path, new: bool) -> Iterator[None]:
 
     The directory of a ``new`` run goes again; an error from anywhere else keeps its traceback.
     """
-    import lightning
-    from lightning.pytorch.utilities.exceptions import MisconfigurationException
-
-    from genlab.data.errors import BrokenDataError
     from genlab.training.refusals import place
 
     try:
         yield
     except Exception as error:
-        if fault_of(error) is not None or not run.is_dir():  # see `faults`
+        kind = kind_of(error, run, late=lab.checkpoints.newest is not None)
+        if kind is Kind.OTHER:
             raise
-        if (unfit := _unfit(error)) is not None:
-            if new and process.is_first():
-                runs.remove(run)
-            where = place(lab.recipe, "trainer", "callbacks")
-            raise RecipeError(f"{unfit} cannot be used here: {first_line(error)}", where) from error
-        if not isinstance(error, ValueError | RuntimeError | OSError | MisconfigurationException):
-            raise
-        late = lab.checkpoints.newest is not None
-        if late and isinstance(error, OSError | BrokenDataError):
+        if kind is Kind.LOST:
             _say_stopped(lab, run, _lines(error)[-1])
             raise EarlyEnd(_lines(error)[-1], 1) from error
-        frames = traceback.extract_tb(error.__traceback__)
-        homes = [Path(str(module.__file__)).parent for module in (genlab, lightning)]
-        ours = any(Path(frames[-1].filename).is_relative_to(home) for home in homes)
-        if not ours or (late and "early_stopping" not in frames[-1].filename):
-            raise
         if new and process.is_first() and not any((run / "checkpoints").iterdir()):
             runs.remove(run)
+        if kind is Kind.UNFIT:
+            what = f"{unfit(error)} cannot be used here: {first_line(error)}"
+            raise RecipeError(what, place(lab.recipe, "trainer", "callbacks")) from error
         raise RecipeError("\n".join(_lines(error)[:2]), lab.recipe.name) from error
     except SystemExit:
         if lightning_parts.was_interrupted(lab.trainer):
             print(f"stopped; go on with: {_resume(run)}", file=sys.stderr)
             raise EarlyEnd("stopped", INTERRUPTED) from None
         raise
-
-
-def _unfit(error: Exception) -> str | None:
-    """The callback of genlab's or Lightning's that does not suit the method: it cannot begin."""
-    found = lightning_parts.hook_of_callback(error)
-    if found is None or found[0] not in ("setup", "on_fit_start", "on_train_start"):
-        return None
-    kind = type(found[1])
-    named = kind.__module__.startswith(("genlab.callbacks.", "lightning.pytorch.callbacks."))
-    return kind.__name__ if named and not isinstance(error, ValueError) else None
 
 
 RESTORING = {"load_state_dict", "on_load_checkpoint", "check_state", "loader_states"}  # functions

@@ -61,7 +61,7 @@ def facts(
         "command": command,
         "history": [
             *history(old),
-            start | {"changes": {c.key: [c.old, c.new] for c in changes}},
+            start | {"changes": {c.key: c.values() for c in changes}},
         ],
         "git": _git(),
         "host": platform.node(),

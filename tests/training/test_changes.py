@@ -244,6 +244,17 @@ def test_damaged_splits_let_no_others_pass(run: Path, here: Here, word: str, dam
     assert contents(run) == before
 
 
+def test_other_trained_parameters_are_refused_by_name(shell: Shell, here: Here) -> None:
+    shell("fit", "classifier/digits", *SHORT, "trainer.max_steps=3")
+    (run,) = shell.runs()
+    before = contents(run)
+    _, err = here("fit", "--resume", str(run), "trainer.max_steps=4", "model.freeze=all", code=2)
+    told = err[err.index("genlab: ") :].strip()
+    assert told.startswith("genlab: model.freeze: the checkpoint's optimizers are of other")
+    assert len(told.splitlines()) <= 3
+    assert contents(run) == before
+
+
 def test_nothing_left_to_do_leaves_every_byte(run: Path, here: Here) -> None:
     before = contents(run)
     out, _ = here("fit", "--resume", str(run))
@@ -330,9 +341,35 @@ def test_between_names_keys_as_typed() -> None:
         Change("model", "M", "N"), Change("model.x.b", 2, UNSET), Change("model.x.c", UNSET, None),
     ]  # fmt: skip
     assert found[1].line(1200) == "model.x.b: 2 -> unset from step 1,200"
-    taken = changes.arguments(found[1:], "model", new.config)
+    taken = changes.arguments(found[1:], "model", new.config, {})
     assert taken == {"x": ({"lr": 1.0, "b": 2}, {"lr": 1.0, "c": None})}
-    json.dumps([c.new for c in found])
+    assert json.loads(json.dumps([c.values() for c in found])) == [
+        ["M", "N"],
+        [2, None],
+        [None, None],
+    ]
+    plain = Recipe("a", "", {"data": {"class_path": "D", "init_args": {}}})
+    assert changes.between(Recipe("a", "", {}), plain) == [Change("data", UNSET, "D")]
+    word = changes.between(old, Recipe("a", "", {"model": {"init_args": {"x": "unset"}}}))
+    assert word[-1] == Change("model.x", UNSET, "unset")
+
+
+NOTHING: dict[str, Any] = {}
+ARGUMENTS = [
+    ({}, {"x": 2}, 5),  # of the class's default
+    ({"x": None}, {"x": {"lr": 1}}, None),
+    ({"x": {"lr": 1}}, {"x": None}, {"lr": 1}),
+    ({"x": {"lr": 1, "b": {"c": 1}}}, {"x": {"b": {}}}, {"lr": 1, "b": {"c": 1}}),
+    ({"x": {"lr": 1}}, {"x": {"lr": 1, "b": {"c": 1}}}, {"lr": 1, "b": NOTHING}),
+    ({"x": "unset"}, {"x": 2}, "unset"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "former"), ARGUMENTS)
+def test_the_former_value_of_an_argument(old: Any, new: Any, former: Any) -> None:
+    before, now = (Recipe("a", "", {"model": {"init_args": part}}) for part in (old, new))
+    found = changes.arguments(changes.between(before, now), "model", now.config, {"x": 5})
+    assert found == {"x": (former, new["x"])}
 
 
 @pytest.mark.parametrize(

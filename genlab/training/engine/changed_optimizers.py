@@ -27,7 +27,8 @@ class ChangedOptimizers(L.Callback):
         data: those of the data's.
 
     Raises:
-        ValueError: the learning rate is that of a Lightning scheduler, whose state has its own.
+        ValueError: the optimisers are of other parameters; the learning rate is that of a Lightning
+            scheduler, whose state has its own.
     """
 
     def __init__(self, model: Mapping[str, Pair], data: Mapping[str, Pair]) -> None:
@@ -46,6 +47,12 @@ class ChangedOptimizers(L.Callback):
             stack.enter_context(_as_before(pl_module, self.model))
             stack.enter_context(_as_before(trainer.datamodule, self.data))  # type: ignore[attr-defined]
             before = _optimizers(pl_module.configure_optimizers())
+        if not _fit(self._states, before, trainer.optimizers):
+            keys = [f"model.{n}" for n in self.model] + [f"data.{n}" for n in self.data]
+            raise ValueError(
+                f"{', '.join(keys)}: the checkpoint's optimizers are "
+                "of other parameters: it cannot change"
+            )
         for state, old, new in zip(self._states, before, trainer.optimizers, strict=True):
             if carry(state, old, new) and trainer.lr_scheduler_configs:
                 kind = type(pl_module).__name__
@@ -53,6 +60,16 @@ class ChangedOptimizers(L.Callback):
                     f"{kind}'s learning rate is its scheduler's, whose state is the checkpoint's: "
                     "the optimizer's settings cannot be changed"
                 )
+
+
+def _fit(states: list[Any], before: list[Optimizer], now: list[Optimizer]) -> bool:
+    """True if states, former and present optimisers are of the same parameters."""
+    if not len(states) == len(before) == len(now):
+        return False
+    held = [[len(group["params"]) for group in state["param_groups"]] for state in states]
+    were = [[len(group["params"]) for group in optimizer.param_groups] for optimizer in before]
+    ids = [[{id(p) for p in _parameters(o)} for o in some] for some in (before, now)]
+    return held == were and ids[0] == ids[1]
 
 
 def carry(state: dict[str, Any], old: Optimizer, new: Optimizer) -> bool:
@@ -71,6 +88,9 @@ def carry(state: dict[str, Any], old: Optimizer, new: Optimizer) -> bool:
     values: dict[int, Any] = {}
     groups, changed, count = list[dict[str, Any]](), False, 0
     for group in new.param_groups:
+        if not group["params"]:
+            groups.append(group | {"params": []})
+            continue
         at = home[id(group["params"][0])]
         options, differ = _options(state["param_groups"][at], old.param_groups[at], group)
         changed |= differ
