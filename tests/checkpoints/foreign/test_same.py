@@ -23,7 +23,6 @@ ecaresnet26t
 resnet50_gn
 res2net50_26w_4s
 resnetv2_18
-nf_resnet26
 densenet121
 vgg11_bn
 mobilenetv2_100
