@@ -8,7 +8,7 @@ modules or buffers, which ``isinstance`` does not see from Python 3.12 on.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, runtime_checkable
 
 if TYPE_CHECKING:
@@ -105,6 +105,14 @@ class HasProbabilities(Protocol):
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """(B, K) -> (B, K)."""
+
+
+@runtime_checkable
+class HasFileNames(Protocol):
+    """A data module whose images are files."""
+
+    def file_names(self, split: str, index: Sequence[int]) -> list[str]:
+        """Names of the files of a split's images, by their ``index``."""
 
 
 @runtime_checkable

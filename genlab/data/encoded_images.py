@@ -77,6 +77,7 @@ class EncodedImages(Images):
         self.crop_ratio, self.in_memory = crop_ratio, in_memory
         self.workers = min(8, cores()) if workers is None else workers
         self._listed: tuple[list[str], dict[str, Listing]] | None = None
+        self._files_of: dict[str, Files] = {}
 
     def listing(self) -> tuple[list[str], dict[str, Listing]]:
         """Names of the classes; images of ``train``, and of ``val`` and ``test`` where given."""
@@ -105,7 +106,7 @@ class EncodedImages(Images):
 
     def sources(self) -> dict[str, Source]:
         """The images of every part, in memory or as files."""
-        parts = self._parts_of(self._listing()[1])
+        self._files_of = parts = self._parts_of(self._listing()[1])
         count = sum(len(files) for files in parts.values())
         size = count * self.channels * self.image_size**2
         cuts = {} if self.in_memory else self._cuts()
@@ -134,6 +135,13 @@ class EncodedImages(Images):
         source = self._parts["train"][0]
         rows = [int((source.index == at).nonzero()[0]) for at in index.tolist()]
         return next(iter(source.read([torch.tensor(rows)])))
+
+    def file_names(self, split: str, index: Sequence[int]) -> list[str]:
+        """Names of the files of a split's images, by their ``index``."""
+        self.setup()
+        files = self._files_of[split]
+        rows = {at: row for row, at in enumerate(files.index.tolist())}
+        return [files.name(rows[at]) for at in index]
 
     def _cuts(self) -> dict[str, list[Cut]]:
         """Random parts of training images that are cut out of the originals, by part of a batch."""

@@ -240,6 +240,18 @@ class Images(HasClasses, L.LightningDataModule):
         rank, world = (distributed.rank(), distributed.world_size()) if shard else (0, 1)
         return EvalLoader(source, rows, self.eval_batch_size, rank=rank, world=world)
 
+    def every_image(self) -> Iterator[tuple[str, EvalLoader]]:
+        """All images of all splits, each once and never augmented: a name and a loader a source.
+
+        ``limit`` and few labels leave none out. The name is the first split that is of the source.
+        """
+        self.setup()
+        seen: list[Source] = []
+        for name, (source, _) in self._parts.items():
+            if len(source) and not any(source is other for other in seen):
+                seen.append(source)
+                yield name, EvalLoader(source, torch.arange(len(source)), self.eval_batch_size)
+
     def batches(
         self, split: Split = "train", epoch: int = 0, device: torch.device | str = "cpu"
     ) -> Iterator[Batch]:

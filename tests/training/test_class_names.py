@@ -77,7 +77,7 @@ def test_a_subset_of_the_classes_is_measured_by_name(run: Path, home: Path, here
     out, err = here("test", *words, "--json")
     assert f"{home / 'two'}: classes 'dog', 'fox' by name, 2 of 6" in err
     assert json.loads(out)["test/accuracy"] > 0.9
-    here("predict", *words, "--out", "p.npz")
+    here("predict", *words, "--split", "test", "--out", "p.npz")
     found = np.load("p.npz")
     assert list(found["classes"]) == list(NAMES)
     assert found["probabilities"].shape[1] == 6
