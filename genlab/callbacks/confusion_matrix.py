@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from genlab.contracts import data_of
 from genlab.drawing.charts import figure, pixels, plain
 from genlab.drawing.grid import write
 from genlab.drawing.may_fail import may_fail
-from genlab.files import replacing
+from genlab.files import replacing, shown_path
 from genlab.metrics.class_report import class_report_of
 
 MOST_NUMBERS = 30  # classes up to which the counts are written into the cells
@@ -30,10 +32,12 @@ class ConfusionMatrix(L.Callback):
 
     Args:
         folder: folder of the files; null for the run directory, if there is a run.
+        predicted: names of the method's classes, where labels are numbered otherwise; null for the
+            data's names.
     """
 
-    def __init__(self, folder: str | None = None) -> None:
-        self.folder = folder
+    def __init__(self, folder: str | None = None, predicted: list[str] | None = None) -> None:
+        self.folder, self.predicted = folder, predicted
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         report = class_report_of(pl_module)
@@ -46,32 +50,55 @@ class ConfusionMatrix(L.Callback):
             or not (self.folder or runs.is_run(run))
         ):
             return
-        names = [str(name) for name in getattr(data_of(trainer), "classes", None) or []]
-        names += [str(k) for k in range(len(names), len(matrix))]
-        write_table(run / "per_class.csv", names, report.per_class())
+        names = _filled(getattr(data_of(trainer), "classes", None), len(matrix))
+        predicted = _filled(self.predicted, len(matrix)) if self.predicted else names
+        write_table(run / "per_class.csv", names, report.per_class(), predicted)
         with may_fail("pictures/confusion.png"):
-            picture = draw(matrix.numpy(), names)
+            picture = draw(matrix.numpy(), names, predicted)
             write(picture, run / "pictures" / "confusion.png")
             for logger in trainer.loggers:
                 if isinstance(logger, WandbLogger):
                     logger.log_image("pictures/confusion", [picture])
+        if self.folder is not None:
+            print(f"figures by class are in {shown_path(run)}", file=sys.stderr)
 
 
-def write_table(file: Path, names: list[str], columns: dict[str, list[float]]) -> None:
-    """Write a table with one row per class: its name and its values in ``columns``."""
+def _filled(names: Iterable[object] | None, count: int) -> list[str]:
+    """Names of ``count`` classes: numbers where there are none."""
+    known = [str(name) for name in names or []]
+    return known + [str(k) for k in range(len(known), count)]
+
+
+def write_table(
+    file: Path,
+    names: list[str],
+    columns: dict[str, list[float]],
+    predicted: list[str] | None = None,
+) -> None:
+    """Write a table with one row per class: its name and its values in ``columns``.
+
+    Args:
+        file: the table.
+        names: names of the labels.
+        columns: a value for each class.
+        predicted: names of the method's classes; a column where they are others.
+    """
+    named = {} if predicted in (None, names) else {"predicted": predicted}
     file.parent.mkdir(parents=True, exist_ok=True)
     with (
         replacing(file) as draft,
         draft.open("w", newline="", encoding="utf-8", errors="replace") as out,
     ):
         rows = csv.writer(out)
-        rows.writerow(["class", *columns])
-        for name, *values in zip(names, *columns.values(), strict=True):
-            rows.writerow([name, *(f"{value:.6g}" for value in values)])
+        rows.writerow(["class", *named, *columns])
+        numbers = zip(*columns.values(), strict=True)
+        for *said, values in zip(names, *named.values(), numbers, strict=True):
+            rows.writerow([*said, *(f"{value:.6g}" for value in values)])
 
 
-def draw(matrix: np.ndarray, names: list[str]) -> np.ndarray:
+def draw(matrix: np.ndarray, names: list[str], predicted: list[str] | None = None) -> np.ndarray:
     """Draw counts, rows true and columns predicted: (K, K) -> (H, W, 3) bytes."""
+    above = [plain(name) for name in predicted or names]
     share = matrix / matrix.sum(1, keepdims=True).clip(min=1)
     names = [plain(name) for name in names]
     side = min(16.0, 2.5 + 0.5 * len(names))
@@ -81,7 +108,7 @@ def draw(matrix: np.ndarray, names: list[str]) -> np.ndarray:
     every = 1 if len(names) <= MOST_NAMES else len(names) // 20
     ticks = np.arange(0, len(names), every)
     axes.set_xticks(
-        ticks, [names[k] for k in ticks], rotation=90 if max(map(len, names)) > 3 else 0
+        ticks, [above[k] for k in ticks], rotation=90 if max(map(len, above)) > 3 else 0
     )
     axes.set_yticks(ticks, [names[k] for k in ticks])
     right = np.trace(matrix) / max(matrix.sum(), 1)

@@ -32,7 +32,7 @@ from genlab.recipes.resolution import (
     merge,
     resolve,
 )
-from genlab.recipes.same_data import described, foreign_images, same_images
+from genlab.recipes.same_data import described, foreign_images, same_images, same_parts
 from genlab.recipes.stored import (
     check_words,
     foreign_words,
@@ -77,6 +77,7 @@ __all__ = [
     "resolve",
     "root",
     "same_images",
+    "same_parts",
     "shipped",
     "short",
     "trust",

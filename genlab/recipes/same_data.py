@@ -25,6 +25,7 @@ DEFINING = {
 }
 PLACES = {"images", "root", "table"}  # settings that are paths
 FORM = {"image_size", "channels", "workers", "in_memory"}  # of the same images
+SPEED = {"batch_size", "eval_batch_size", "workers", "in_memory", "download", "rescan"}
 LIMITS = ("limit_train_batches", "overfit_batches", "fast_dev_run")  # of a trial of the trainer
 
 
@@ -65,6 +66,16 @@ def same_images(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """True if two recipes' ``data`` mean the same images; a setting that one leaves open fits."""
     (name, first), (other_name, second) = images_of(one), images_of(other)
     return name == other_name and all(first[k] == second[k] for k in first.keys() & second.keys())
+
+
+def same_parts(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """True if two recipes' ``data`` mean the same images, parts and classes.
+
+    A setting that one leaves open fits.
+    """
+    first, second = (data.get("init_args") or {} for data in (one, other))
+    shared = first.keys() & second.keys() - PLACES - SPEED
+    return same_images(one, other) and all(first[key] == second[key] for key in shared)
 
 
 def _agreed(run: Path, held: dict[str, Any], own: dict[str, Any]) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genlab import recipes
@@ -78,6 +81,36 @@ def take(recipe: Recipe, known: dict[str, Any]) -> None:
     takes = recipes.parameters("data", path)
     if known.get("classes") and (takes is None or "classes" in takes):
         recipe.config["data"].setdefault("init_args", {})["classes"] = known["classes"]
+
+
+def set_apart(recipe: Recipe, stamp: Any, known: dict[str, Any], run: Path) -> None:
+    """Let results on other data leave the run's own files.
+
+    Args:
+        recipe: its callbacks' arguments are changed in place.
+        stamp: description of the run in the checkpoint.
+        known: see `classes_of`.
+        run: the run directory.
+    """
+    trainer = recipe.config.get("trainer") or {}
+    own = recipes.of_checkpoint(stamp, str(run))
+    found = [c for c in trainer.get("callbacks") or [] if _draws(c)]
+    if own is None or not found or recipes.same_parts(own.config["data"], recipe.config["data"]):
+        return
+    data = recipe.config["data"]
+    text = json.dumps(data, sort_keys=True, default=str)
+    place = str((data.get("init_args") or {}).get("root") or data["class_path"].rpartition(".")[2])
+    name = "".join(c if c.isalnum() else "_" for c in Path(place).name)
+    folder = run / "other_data" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    for callback in found:
+        given = {"folder": str(folder), "predicted": known.get("classes")}
+        callback["init_args"] = given | (callback.get("init_args") or {})
+
+
+def _draws(callback: Any) -> bool:
+    """True if a recipe's callback writes a table of the classes."""
+    path = callback.get("class_path") if isinstance(callback, dict) else None
+    return path == recipes.classes("callbacks")["ConfusionMatrix"]
 
 
 def compare(data: Any, known: dict[str, Any], checkpoint: str) -> None:

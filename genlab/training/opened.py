@@ -64,6 +64,8 @@ def _open_checkpoint(
         file_head.refuse_typed(recipe, file)
         known = class_names.classes_of(content.get("genlab"), spec)
         class_names.take(recipe, known)
+        if files:
+            class_names.set_apart(recipe, content.get("genlab"), known, file.parent.parent)
         recipes.check_keys(recipe)
         lab = build(recipe, file.parent.parent)
         checkpoints.restore(lab.model, content, file)

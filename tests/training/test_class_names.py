@@ -96,6 +96,24 @@ def test_a_subset_of_the_classes_is_measured_by_name(run: Path, home: Path, here
     assert figures["test/knn_top1"] > 0.9
 
 
+def test_figures_of_other_data_leave_those_of_the_run(run: Path, home: Path, here: Here) -> None:
+    files = [run / "per_class.csv", run / "pictures" / "confusion.png", run / "metrics.json"]
+    before = [file.read_bytes() for file in files]
+    words = (f"data.root={home / 'two'}", "data.test_size=0.9")
+    for classes in ((), ("data.classes=null", "model.num_classes=6")):
+        _, err = here("test", str(run), *words, *classes)
+        (told,) = [line for line in err.splitlines() if "figures by class are in" in line]
+        folder = Path(told.rpartition(" in ")[2])
+        assert folder.parent.samefile(run / "other_data")
+        assert (folder / "pictures" / "confusion.png").is_file()
+    assert [file.read_bytes() for file in files] == before
+    rows = [line.split(",")[:2] for line in (folder / "per_class.csv").read_text().splitlines()]
+    assert rows[:4] == [["class", "predicted"], ["dog", "ant"], ["fox", "bee"], ["2", "cat"]]
+    assert len(list((run / "other_data").iterdir())) == 2
+    _, err = here("test", str(run), "data.eval_batch_size=50")
+    assert "by class are in" not in err
+
+
 def test_another_order_of_the_classes_is_measured_by_name(run: Path, here: Here) -> None:
     content = checkpoints.read(run)
     order = [4, 2, 0, 5, 1, 3]
