@@ -149,8 +149,8 @@ def _as_on_a_gpu() -> Iterator[None]:
         yield
 
 
-class Looking(TorchDispatchMode):
-    """Notes operations whose result depends on values that Python must see.
+class _Noting:
+    """A mode of torch that notes operations.
 
     Args:
         seen: their names are added here.
@@ -159,6 +159,10 @@ class Looking(TorchDispatchMode):
     def __init__(self, seen: list[str]) -> None:
         super().__init__()
         self.seen = seen
+
+
+class Looking(_Noting, TorchDispatchMode):
+    """Notes operations whose result depends on values that Python must see."""
 
     def __torch_dispatch__(
         self,
@@ -176,16 +180,8 @@ class Looking(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-class Fetching(TorchFunctionMode):
-    """Notes copies to the CPU, which do nothing on a CPU and wait elsewhere.
-
-    Args:
-        seen: their names are added here.
-    """
-
-    def __init__(self, seen: list[str]) -> None:
-        super().__init__()
-        self.seen = seen
+class Fetching(_Noting, TorchFunctionMode):
+    """Notes copies to the CPU, which do nothing on a CPU and wait elsewhere."""
 
     def __torch_function__(
         self,
