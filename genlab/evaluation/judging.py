@@ -34,9 +34,10 @@ def judge(
     """Metrics of a generator's samples against real images, in one feature space.
 
     FID, KID, precision, recall, density and coverage, each with its floor, the same metric for as
-    many real images of the other split. The Inception score, if the network classifies. The share
-    of samples that copy training images. If the method samples by class and the network has those
-    classes, the accuracy of the samples.
+    many real images of the other split. KID's ``_sd`` is over subsets of samples and reference,
+    see `metrics.kernel_distance`; ``kid_subsets`` says what is taken whole. The Inception score, if
+    the network classifies. The share of samples that copy training images. If the method samples by
+    class and the network has those classes, the accuracy of the samples.
 
     Args:
         method: method with ``sample(n)`` in [0, 1], perhaps by ``label``; classes are as frequent
@@ -88,12 +89,20 @@ def judge(
         "samples": samples,
         "reference": f"{len(real[reference].label)} {reference} images",
         "floor": f"{len(floor)} {OTHER[reference]} images",
-        "kid_subsets": f"{SUBSETS} of {min(1000, samples, len(real[reference].label))}",
+        "kid_subsets": _subsets(samples, len(real[reference].label)),
         "nearest": f"among {len(real['train'].label)} training images",
     }
     images = torch.cat([image for image, _, _ in drawn])
     picture = neighbours.picture(images, distance, nearest, real["train"], data)
     return {f"judge/{noun}": value for noun, value in (said | named).items()}, picture
+
+
+def _subsets(samples: int, reference: int) -> str:
+    """What KID and its deviation are over: number and size of subsets, and what they leave out."""
+    size = min(1000, samples, reference)
+    sets = {"samples": samples, "reference": reference}
+    whole = " and ".join(name for name, count in sets.items() if count == size)
+    return f"{SUBSETS} of {size}" + (f", {whole} whole in each" if whole else "")
 
 
 def _real(data: Any, split: str, device: Any) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

@@ -36,7 +36,9 @@ def kernel_distance(
         seed: seed of the choice.
 
     Returns:
-        ``kid``, ``kid_sd`` (of one subset's value), and the ``kid_subset_size`` used.
+        ``kid``; ``kid_sd``, the deviation of one subset's value from the mean: subsets are drawn
+        without replacement and overlap, and a set that is taken whole adds nothing to it, so it is
+        0 if both are; and the ``kid_subset_size`` used.
 
     Raises:
         ValueError: fewer than two images a set.

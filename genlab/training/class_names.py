@@ -21,9 +21,12 @@ SWITCHES = ("class_conditional", "conditional", "condition")  # off: a method ta
 
 
 def kept(lab: Lab) -> dict[str, Any]:
-    """Names and number of the data's classes, for a run's facts and its checkpoints."""
+    """Names and number of the data's classes, for a run's facts and its checkpoints.
+
+    Names are None where the classes have none.
+    """
     count = getattr(lab.data, "num_classes", None)
-    return {"classes": [str(name) for name in getattr(lab.data, "classes", ())]} | (
+    return {"classes": [str(name) for name in getattr(lab.data, "classes", ())] or None} | (
         {"num_classes": int(count)} if isinstance(count, int) else {}
     )
 
@@ -59,6 +62,8 @@ def classes_of(stamp: Any, spec: dict[str, Any]) -> dict[str, Any]:
     if not given.get("num_classes") or switched_off or not isinstance(stamp, dict):
         return {}
     names = stamp.get("classes")
+    if names is None and "classes" in stamp:
+        names = []
     known = isinstance(names, list) and all(isinstance(name, str) for name in names)
     count = stamp.get("num_classes") if known else given["num_classes"]
     return {"classes": names if known else None, "num_classes": count}

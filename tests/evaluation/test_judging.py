@@ -146,8 +146,19 @@ def test_the_same_seed_gives_the_same_figures(data: Digits, nearest_mean: Judge)
     assert other["judge/fid_pixels"] != figures(data, nearest_mean, "any")["judge/fid_pixels"]
 
 
+def test_sets_that_kid_takes_whole_are_named_and_add_no_deviation(
+    data: Digits, nearest_mean: Judge
+) -> None:
+    found, _ = judge(Generator(data), nearest_mean, data, samples=300)
+    assert found["judge/reference"] == "300 test images"
+    assert found["judge/kid_subsets"] == "100 of 300, samples and reference whole in each"
+    assert found["judge/kid_pixels_sd"] == pytest.approx(0, abs=1e-12)
+
+
 def test_the_reference_can_be_the_training_images(data: Digits, nearest_mean: Judge) -> None:
     found = figures(data, nearest_mean, "own", reference="train")
+    assert found["judge/kid_subsets"] == "100 of 400, samples whole in each"
+    assert found["judge/kid_pixels_sd"] > 0
     assert found["judge/reference"] == "897 train images"
     assert found["judge/floor"] == "300 test images"
 

@@ -192,10 +192,12 @@ def test_without_names_numbers_of_classes_must_agree(run: Path, home: Path, here
     assert "names" not in err
     _, err = here("test", old, root)
     assert "2 classes, old.ckpt knows 6 and not their names" in err
-    unnamed = older(run, here.folder / "unnamed.ckpt", classes=[], num_classes=6)
-    here("test", unnamed)
-    _, err = here("test", unnamed, root, code=2)
-    assert "2 classes, unnamed.ckpt knows 6" in err
+    nothing: list[str] | None
+    for nothing in ([], None):
+        unnamed = older(run, here.folder / "unnamed.ckpt", classes=nothing, num_classes=6)
+        here("test", unnamed)
+        _, err = here("test", unnamed, root, code=2)
+        assert "2 classes, unnamed.ckpt knows 6" in err
     _, err = here("test", str(run), root, "data.classes=null")
     assert "classes are numbered as asked, not by those of best.ckpt" in err
     here("test", unnamed, root, f"data.classes=[{', '.join(NAMES)}]")
@@ -211,6 +213,13 @@ def test_features_may_be_measured_on_any_classes(home: Path, here: Here) -> None
     out, err = here("evaluate", str(run.path), f"data.root={home / 'unknown'}", "--json")
     assert "test/knn_top1" in json.loads(out)
     assert "by name" not in err
+
+
+def test_the_classes_of_a_density_have_a_number_and_no_names(here: Here) -> None:
+    run = genlab.fit("realnvp/two_moons", {"trainer.max_steps": 2, "track.wandb": "off"})
+    facts = json.loads((run.path / "run.json").read_text())
+    assert (facts["classes"], facts["num_classes"]) == (None, 2)
+    assert checkpoints.read(run.path)["genlab"]["classes"] is None
 
 
 def test_data_that_cannot_be_numbered_must_have_as_many_classes() -> None:
