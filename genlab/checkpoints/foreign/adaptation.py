@@ -11,13 +11,20 @@ from itertools import islice
 from typing import Any
 
 import torch
-from timm.layers import resample_patch_embed
+from timm.layers import (
+    ScaledStdConv2d,
+    ScaledStdConv2dSame,
+    StdConv2d,
+    StdConv2dSame,
+    resample_patch_embed,
+)
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from genlab.internals import timm_parts
 
 _POSITIONS = re.compile(r"pos_emb|position_emb|rel_pos|relative_position_bias_table|attention_bias")
+_STANDARDISING = (StdConv2d, StdConv2dSame, ScaledStdConv2d, ScaledStdConv2dSame)
 _STUMBLES = (KeyError, AttributeError, RuntimeError, ValueError, AssertionError, IndexError)
 
 
@@ -28,13 +35,27 @@ def classifiers(model: nn.Module) -> tuple[str, ...]:
 
 
 def resized(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """A state dict with the model's names, image size, patch size and input channels.
+    """A state dict with the patch size and input channels of the model.
+
+    A first convolution over patches is resampled in every family (FlexiViT's pseudo-inverse, Beyer
+    et al. 2022, arXiv:2212.08013), and a first convolution over other channels follows
+    `timm.models.adapt_input_conv`: one channel gets the sum over the file's, more get them repeated
+    and scaled by old / new.
+
+    Args:
+        state: names as in timm, see `renamed`.
+        model: model of the wanted geometry.
+    """
+    with suppress(*_STUMBLES), quiet():
+        state = state | dict(_first_convolutions(state, model))
+    return state
+
+
+def renamed(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """A state dict with the model's names and image size.
 
     timm's filter of the model's family renames older layouts and resamples position embeddings,
-    patch embeddings and relative position tables (bicubic); a first convolution over patches is
-    resampled in every family (FlexiViT's pseudo-inverse, Beyer et al. 2022, arXiv:2212.08013), and
-    a first convolution over other channels follows `timm.models.adapt_input_conv`: one channel
-    gets the sum over the file's, more get them repeated and scaled by old / new.
+    patch embeddings and relative position tables (bicubic).
 
     Args:
         state: names as in timm or as in the repository that the family comes from.
@@ -47,9 +68,31 @@ def resized(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     if rename is not None:  # a family's own conversion stumbles over another family's names
         with suppress(*_STUMBLES), quiet():
             state = rename(dict(state), model)
-    with suppress(*_STUMBLES), quiet():
-        state = state | dict(_first_convolutions(state, model))
     return state
+
+
+def standardised(state: dict[str, Tensor], model: nn.Module) -> dict[str, tuple[int, int]]:
+    """First convolutions that standardise their kernel, of other channels in a file than here.
+
+    Standardisation divides by the deviation over all channels: of their sum it is another one, so
+    that no kernel of other channels has the same answers.
+
+    Args:
+        state: names as in timm, see `renamed`.
+        model: model of the wanted geometry.
+
+    Returns:
+        Channels in the file and here, by the name of the weights.
+    """
+    own = dict(model.named_parameters())
+    pairs = {
+        name: (state[name].shape[1], own[name].shape[1])
+        for name in _input_weights(model)
+        if isinstance(model.get_submodule(name.rpartition(".")[0]), _STANDARDISING)
+        and name in state
+        and state[name].ndim == 4
+    }
+    return {name: (old, new) for name, (old, new) in pairs.items() if old != new}
 
 
 def sees_image(model: nn.Module) -> list[str]:

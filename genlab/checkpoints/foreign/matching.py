@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from genlab.checkpoints.foreign.adaptation import classifiers, is_small_stem, resized, sees_image
+from genlab.checkpoints.foreign.adaptation import (
+    classifiers,
+    is_small_stem,
+    renamed,
+    resized,
+    sees_image,
+    standardised,
+)
 from genlab.checkpoints.foreign.layouts import Candidate
 from genlab.checkpoints.foreign.report import Report
 from genlab.errors import CheckpointError
@@ -46,6 +53,7 @@ class Fit:
         without_place: the file's tensors that belong to its backbone and not to the model's.
         without_value: the model's parameters that the file has no value for, but for those next to
             the image.
+        standardised: see `adaptation.standardised`.
     """
 
     candidate: Candidate
@@ -58,6 +66,7 @@ class Fit:
     no_statistics: list[str] = field(default_factory=list)
     without_place: list[str] = field(default_factory=list)
     without_value: list[str] = field(default_factory=list)
+    standardised: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def fits(self) -> float:
@@ -74,11 +83,12 @@ def fit(model: nn.Module, candidate: Candidate, heads_too: bool) -> Fit:
         heads_too: True to let a classifier in the file fill the model's; a projector's names
             can be the same.
     """
-    state, own = resized(candidate.state, model), model.state_dict()
+    named, own = renamed(candidate.state, model), model.state_dict()
+    state = resized(named, model)
     tops = {name.partition(".")[0] for name in own}
     heads = tuple(f"{name}." for name in classifiers(model))
     as_they_are = {id(tensor) for tensor in candidate.state.values()}
-    found = Fit(candidate, state=state)
+    found = Fit(candidate, state=state, standardised=standardised(named, model))
     report = found.report
     for name, value in state.items():
         if name.startswith(heads) and not (heads_too and _same_shape(name, value, own)):

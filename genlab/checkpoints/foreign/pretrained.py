@@ -20,6 +20,7 @@ from genlab.checkpoints.foreign.refusals import (
     refuse_equals,
     refuse_neighbour,
     refuse_noise,
+    refuse_standardised,
     refuse_stem,
     refuse_too_little,
 )
@@ -105,6 +106,7 @@ def load_backbone(
     own_run = isinstance(held, Mapping) and "genlab" in held
     if not report.waived:
         refuse_noise(best, model)
+        refuse_standardised(best, model)
         refuse_neighbour(best, model)
         refuse_stem(best, model, held)
         if not (said or timm or own_run or self_supervised):

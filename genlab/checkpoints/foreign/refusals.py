@@ -61,6 +61,23 @@ def refuse_noise(best: Fit, model: nn.Module) -> None:
         )
 
 
+def refuse_standardised(best: Fit, model: nn.Module) -> None:
+    """Refuse other channels than the file's where the first layer standardises its kernel.
+
+    Raises:
+        CheckpointError: there is such a layer.
+    """
+    for layer, (old, new) in best.standardised.items():
+        images = f"images of {old} channel{'s' * (old > 1)}"
+        repeated = f", the grey one {old} times" if new == 1 else ""
+        raise CheckpointError(
+            f"{best.report.source} is for {images}, not of {new}: {_name(model)} standardises "
+            f"{layer},\nand with other channels all features would be others\n"
+            f"take {images}{repeated} (of a folder: data.channels={old}); "
+            f"model.pretrained_options.at_least below {AT_LEAST} lets it pass"
+        )
+
+
 def refuse_neighbour(best: Fit, model: nn.Module) -> None:
     """Refuse the weights of a network that computes other features with almost the same tensors.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 from timm.models.convmixer import ConvMixer
+from timm.models.resnetv2 import ResNetV2
 
 from genlab.checkpoints import load_backbone
 from genlab.errors import CheckpointError
@@ -44,6 +46,42 @@ def test_channels(old: int, new: int, tmp_path: Path) -> None:
         torch.testing.assert_close(weight.sum(1), original.sum(1))
     assert report.adapted == ([] if old == new else ["conv1.0.weight"])
     assert report.share == 1
+
+
+def nf_resnet(**options: Any) -> Any:
+    return timm.create_model("nf_resnet26", depths=(1, 1), channels=(16, 32), **options)
+
+
+def big_transfer(**options: Any) -> Any:
+    """As resnetv2_50x1_bit: standardised kernels and group norm."""
+    return ResNetV2([1, 1], (128, 256), stem_type="fixed", **options)
+
+
+@pytest.mark.parametrize("made_anew", [nf_resnet, big_transfer])
+@pytest.mark.parametrize(("old", "new"), [(3, 1), (3, 5), (4, 3)])
+def test_no_other_channels_where_the_first_kernel_is_standardised(
+    made_anew: Callable[..., Any], old: int, new: int, tmp_path: Path
+) -> None:
+    source, file = made_anew(in_chans=old), tmp_path / "weights.pth"
+    torch.save(source.state_dict(), file)
+    model = made_anew(in_chans=new, num_classes=0).eval()
+    fresh = model.stem.conv.weight.clone()
+    with pytest.raises(CheckpointError) as error:
+        load_backbone(model, file)
+    what, why, way = str(error.value).splitlines()
+    assert f"{old} channel" in what
+    assert f"not of {new}: " in what
+    assert what.endswith("standardises stem.conv.weight,")
+    assert "features" in why
+    assert f"data.channels={old}" in way
+    assert torch.equal(model.stem.conv.weight, fresh)
+    image = torch.rand(2, 1, 64, 64)
+    with torch.no_grad():  # whoever lets it pass gets other features: the check is of use
+        assert load_backbone(model, file, at_least=0.8).share == 1
+        source.reset_classifier(0)
+        expected = source.eval()(image.expand(-1, old, -1, -1))
+        found = model(image.expand(-1, new, -1, -1))
+    assert (found - expected).abs().max() > 0.01 * expected.abs().max()
 
 
 def test_image_and_patch_size_of_a_vit(tmp_path: Path) -> None:
