@@ -30,6 +30,7 @@ _MOVES = re.compile(
 _SIZED = re.compile(r"conv|pool|pad|group_norm")  # integers tell; elsewhere they are image sizes
 _CONSTANTS = re.compile(r"(num_batches_tracked|position_index|coords_table|mask|_idxs|freqs)$")
 _POSITIONS = re.compile(r"pos_emb|position_emb|rel_pos|relative_position_bias_table")
+_TWO_HEADS = ["add []", "div []"]  # their mean, last; without a head the features themselves
 _SIZE = re.compile(r"_\d{3}(?=_|$)|_\d+to\d+|window\d+(to\d+)?")
 
 
@@ -69,7 +70,8 @@ def fingerprint(name: str) -> tuple[str, str]:
         for n, v in sorted(model.state_dict().items())
         if not _CONSTANTS.search(n)
     ]
-    return repr(tensors), repr(operations.done)
+    done = operations.done
+    return repr(tensors), repr(done[:-2] if done[-2:] == _TWO_HEADS else done)
 
 
 def _squareness(positions: torch.Tensor) -> tuple[int, ...]:
