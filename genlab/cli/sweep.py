@@ -218,8 +218,10 @@ def _list(found: Sequence[Trial]) -> None:
 
 
 def _write(folder: Path, found: Sequence[Trial]) -> None:
+    made = False
     try:
         folder.mkdir(parents=True)
+        made = True
         content = {
             "fixed": found[0].fixed,
             "runs": [trial.run.name for trial in found],
@@ -229,6 +231,8 @@ def _write(folder: Path, found: Sequence[Trial]) -> None:
         words = [*found[0].fixed, *(word for trial in found for word in trial.words)]
         recipes.trust.keep(folder, recipes.foreign_words(words))
     except OSError as error:
+        if made:
+            shutil.rmtree(folder, ignore_errors=True)
         raise cannot_write(folder, error, "choose another place with track.runs=DIR") from None
 
 

@@ -18,12 +18,13 @@ import pytest
 
 from genlab import process, recipes, runs
 from genlab.cli import sweep as module
-from genlab.errors import RecipeError
+from genlab.errors import DiskError, RecipeError, RunError
 from genlab.experiments import axes, pool
 from genlab.experiments.pool import Task, run_all
 from tests.cli.test_compare import write_run
 from tests.cli.test_wandb import records
 from tests.conftest import Here, Shell
+from tests.full_disk import FullDisk
 
 
 @pytest.mark.parametrize(
@@ -162,6 +163,18 @@ def test_a_sweep_names_its_runs_skips_the_finished_and_continues_the_rest(
     fits.seen = []
     here("sweep", "--resume", str(folder))
     assert not fits.seen  # nothing left to do
+
+
+def test_a_sweep_that_finds_the_disk_full_leaves_no_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    trials = [module.Trial(tmp_path / "s-0", [], ["classifier/digits"])]
+    with FullDisk(tmp_path, 2).mounted(), pytest.raises(DiskError, match="No space left"):
+        module._write(folder, trials)
+    assert not os.path.lexists(folder)
+    module._write(folder, trials)
+    with pytest.raises(RunError, match="File exists"):
+        module._write(folder, trials)
+    assert (folder / "sweep.json").is_file()
 
 
 def test_a_sweep_over_seeds_alone_is_tested(here: Here) -> None:
