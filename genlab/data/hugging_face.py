@@ -79,7 +79,7 @@ class HuggingFace(EncodedImages):
     def _classes(self, tables: Sequence[Columns], names: list[str]) -> list[str]:
         """Classes in the order of their labels: the file's own, else those of training images."""
         own = None if self.label is None else tables[0].labels(self.label).names
-        return own or in_order({name for name in names if name})
+        return own or in_order({name for name in names if name}, tables[0].file)
 
     def _pieces(self, tables: Sequence[Columns], labels: Rows) -> Pieces:
         held = [table.images(table.image_column(self.image)) for table in tables]

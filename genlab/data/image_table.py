@@ -64,7 +64,7 @@ class ImageTable(EncodedImages):
             parts.setdefault(part, []).append((self._path(row[image], number), self._class(row)))
         if "train" not in parts:
             raise BrokenDataError(f"{self.table}: no row of column {split!r} is train")
-        classes = in_order({name for _, name in parts["train"] if name})
+        classes = in_order({name for _, name in parts["train"] if name}, self.table)
         return classes, {part: self._listed_as(found, classes) for part, found in parts.items()}
 
     def _part(self, row: Row, split: str, number: int) -> str:

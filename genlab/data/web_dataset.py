@@ -66,7 +66,7 @@ class WebDataset(EncodedImages):
         names = {part: [n for s in found for n in s.labels] for part, found in parts.items()}
         if self.choice.label is not None and not any(names["train"]):
             self._refuse_no_label(tars["train"][0], parts["train"])
-        classes = in_order({name for name in names["train"] if name})
+        classes = in_order({name for name in names["train"] if name}, tars["train"][0].parent)
         listings: dict[str, Listing] = {
             part: _pieces(files, parts[part], numbers_of(names[part], classes, files[0].parent))
             for part, files in tars.items()

@@ -14,6 +14,7 @@ import torch
 
 from genlab.data import BrokenDataError, HuggingFace, ImageFolder, MissingDataError
 from genlab.data.files.dataset_folder import files_of_parts
+from genlab.data.shards.pieces import Pieces
 from genlab.errors import DiskError
 from tests.conftest import Here
 from tests.data.sources import (
@@ -151,6 +152,20 @@ def test_parquet_is_unpacked_once_until_it_changes(
     assert_equal(batches(source(root)), first)
     hub(root, train=table(examples(24, 7)))
     assert not torch.equal(batches(source(root))[0]["image"], first[0]["image"])
+
+
+def test_another_column_or_a_changed_file_leaves_the_images_of_who_reads(tmp_path: Path) -> None:
+    """Workers open what is unpacked by its path, during training too."""
+    more = [data for data, _ in examples(12, 30)]
+    root = hub(tmp_path / "set", train=table(examples(12), thumbnail=more))
+    train = source(root, image="image").listing()[1]["train"]
+    assert isinstance(train, Pieces)
+    (unpacked,) = train.holders
+    before = unpacked.read_bytes()
+    source(root, image="thumbnail").listing()
+    hub(root, train=table(examples(12, 60), thumbnail=more))
+    source(root, image="image").listing()
+    assert unpacked.read_bytes() == before
 
 
 def test_labels_that_are_texts_or_numbers_or_missing(tmp_path: Path) -> None:

@@ -184,10 +184,13 @@ class Columns:
         return names
 
     def _unpacked(self, name: str) -> Held:
-        """Images of a Parquet column: compressed there, they are copied once, as they are."""
+        """Images of a Parquet column: compressed there, they are copied once, as they are.
+
+        Another column or a changed file is another copy: who reads one keeps its images.
+        """
         seen = self.file.stat()
         head = json.dumps([VERSION, str(self.file), seen.st_size, seen.st_mtime_ns, name])
-        blob, table = (kept_at("unpacked", self.file, end) for end in (".images", ".npz"))
+        blob, table = (kept_at("unpacked", head, end) for end in (".images", ".npz"))
         with alone(blob):
             if (lengths := _kept(table, blob, head)) is None:
                 try:

@@ -10,12 +10,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
-def kept_at(kind: str, origin: Path, suffix: str = ".npz") -> Path:
+def kept_at(kind: str, origin: Path | str, suffix: str = ".npz") -> Path:
     """Path in the user's cache of what is made of a file or folder.
 
     Args:
         kind: folder of the cache.
-        origin: absolute path of the file or folder.
+        origin: absolute path of the file or folder, or text that says what is made of which file.
         suffix: ending of the name.
     """
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,22 @@ from genlab.data.splits import Rows
 from genlab.errors import nearest
 
 
-def in_order(names: set[str]) -> list[str]:
-    """Names of classes in the order of the numbers that they are, else of the alphabet."""
+def in_order(names: set[str], file: Path) -> list[str]:
+    """Names of classes in the order of the numbers that they are, else of the alphabet.
+
+    Raises:
+        BrokenDataError: two that are the same number, such as 1 and 01; ``file`` is where.
+    """
     try:
-        return sorted(names, key=int)
+        found = sorted(names, key=lambda name: (int(name), name))
     except ValueError:
         return sorted(names)
+    for one, other in pairwise(found):
+        if int(one) == int(other):
+            raise BrokenDataError(
+                f"{file}: classes {one!r} and {other!r} are the same number; write it in one way"
+            )
+    return found
 
 
 def numbers_of(names: list[str], classes: list[str], file: Path) -> Rows:
