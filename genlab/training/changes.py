@@ -6,6 +6,7 @@ import copy
 import enum
 import hashlib
 import json
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -50,6 +51,7 @@ FIXED = {  # key, or key and everything below it: why a continued run keeps its 
     "model.optimizer.centered": "the optimiser's state is of another kind",
 }
 WHOLE = ("model.encoder", "model.pretrained_options")  # also what lies below them
+NETWORK = re.compile(r"model\.\w+_kwargs\.(\w+)")  # an argument of a network's constructor
 
 
 @dataclass(frozen=True)
@@ -131,10 +133,19 @@ def refuse_fixed(changes: list[Change], where: str) -> None:
     """
     for change in changes:
         names = [k for k in WHOLE if change.key.startswith(f"{k}.")]
+        if (found := NETWORK.match(change.key)) and not _only_trains(found[1]):
+            names.append("model.network")
         why = FIXED.get(change.key) or next((FIXED[k] for k in names), None)
         if why:
             what = f"{change.key} {_shown(change.old)} cannot become {_shown(change.new)}: {why}"
             raise RecipeError(what, where, NEW_RUN)
+
+
+def _only_trains(name: str) -> bool:
+    """True of a network's argument that does not change what it computes in eval mode."""
+    from genlab.checkpoints.export.timm_folder import TRAINING_ONLY
+
+    return name in TRAINING_ONLY or "drop" in name
 
 
 def refuse_other_data(lab: Lab, run: Path, changes: list[Change], stamp: dict[str, Any]) -> None:

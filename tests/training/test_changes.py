@@ -16,6 +16,7 @@ import torch
 
 import genlab
 from genlab import checkpoints, runs
+from genlab.errors import RecipeError
 from genlab.files import step_of
 from genlab.recipes import Recipe
 from genlab.training import changes
@@ -352,6 +353,30 @@ def test_between_names_keys_as_typed() -> None:
     assert changes.between(Recipe("a", "", {}), plain) == [Change("data", UNSET, "D")]
     word = changes.between(old, Recipe("a", "", {"model": {"init_args": {"x": "unset"}}}))
     assert word[-1] == Change("model.x", UNSET, "unset")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "refused"),
+    [
+        ({"stem": "cifar_pad2"}, {"stem": "cifar"}, "model.encoder_kwargs.stem"),
+        ({"act_layer": "gelu"}, None, "model.encoder_kwargs.act_layer"),
+        ({}, {"normalize": {"mean": [0]}}, "model.encoder_kwargs.normalize.mean"),
+        (None, {"drop_path_rate": 0.1, "drop_rate": 0.2}, ""),
+        ({"compile": True, "drop_rate": 0.2}, {"grad_checkpointing": True}, ""),
+    ],
+)
+def test_arguments_of_the_network_are_fixed_unless_they_only_train(
+    old: Any, new: Any, refused: str
+) -> None:
+    sides = [{"model": {"init_args": {"encoder_kwargs": part}}} for part in (old, new)]
+    before, now = (Recipe("a", "", side) for side in sides)
+    found = changes.between(before, now)
+    assert found
+    if not refused:
+        changes.refuse_fixed(found, "--resume a")
+        return
+    with pytest.raises(RecipeError, match=rf"{refused} .* cannot become .*another architecture"):
+        changes.refuse_fixed(found, "--resume a")
 
 
 NOTHING: dict[str, Any] = {}
