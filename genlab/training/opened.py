@@ -116,11 +116,24 @@ def _fetch_nothing(recipe: Recipe) -> Recipe:
 
 def _take_method(recipe: Recipe, spec: dict[str, Any]) -> None:
     """The checkpoint's own method and arguments instead of the recipe's; typed ones still win."""
-    group, written = "model.init_args.", recipe.config.get("model", {}).get("init_args") or {}
-    words = {k.removeprefix(group) for k, v in recipe.origins.items() if v == COMMAND_LINE}
-    changed = {k: v for k, v in written.items() if k in words}
+    written = recipe.config.get("model", {}).get("init_args") or {}
+    changed = _typed(written, recipe.origins, "model.init_args")
     path = recipes.class_path("model", str(spec["class_path"]))
-    recipe.config["model"] = {"class_path": path, "init_args": spec["init_args"] | changed}
+    arguments = recipes.merge(spec["init_args"], changed)
+    recipe.config["model"] = {"class_path": path, "init_args": arguments}
+
+
+def _typed(node: dict[str, Any], origins: dict[str, str], group: str) -> dict[str, Any]:
+    """What the command line set of nested settings: ``encoder_kwargs.stem`` without its fellows."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        path = f"{group}.{key}"
+        if isinstance(value, dict) and value:
+            if inner := _typed(value, origins, path):
+                found[key] = inner
+        elif origins.get(path) == COMMAND_LINE:
+            found[key] = value
+    return found
 
 
 def figures_of(lab: Lab, kind: str) -> dict[str, Any]:

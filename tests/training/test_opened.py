@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from genlab import checkpoints
+from genlab import checkpoints, recipes
 from genlab.data.files import download
 from genlab.errors import InputError
+from genlab.training import opened
 from genlab.training.opened import open_run
 
 
@@ -53,3 +54,18 @@ def test_parents_in_a_file_are_facts_of_networks(digits_run: Path, tmp_path: Pat
         file = with_data(digits_run, tmp_path / "x.ckpt", parents=wrong)
         with pytest.raises(InputError, match="is damaged: its parents"):
             open_run([file], [])
+
+
+def test_a_typed_part_of_an_argument_leaves_the_rest_to_the_checkpoint(digits_run: Path) -> None:
+    own: Any = checkpoints.read(digits_run)["hyper_parameters"]
+    typed = ["model.optimizer.lr=0.5", "model.encoder_kwargs={normalize: {mean: 1}}"]
+    found = recipes.resolve([digits_run], typed)
+    found.config["model"]["init_args"]["optimizer"]["weight_decay"] = 7  # that recipe's own
+    theirs = {"optimizer": own["optimizer"], "encoder_kwargs": {"normalize": {"std": 2}, "a": 3}}
+    opened._take_method(found, {"class_path": "VAE", "init_args": theirs})
+    taken = found.arguments("model")
+    assert len(own["optimizer"]) > 1
+    assert taken["optimizer"] == own["optimizer"] | {"lr": 0.5}
+    assert taken["encoder_kwargs"] == {"normalize": {"std": 2, "mean": 1}, "a": 3}
+    lab, _ = open_run([str(digits_run)], typed[:1])
+    assert lab.model.hparams["optimizer"] == own["optimizer"] | {"lr": 0.5}
