@@ -19,8 +19,10 @@ from genlab.errors import CheckpointError
 _USUAL = ("head", "fc", "classifier", "linear")
 
 
-def of(best: Fit, places: dict[str, Tensors], model: nn.Module, own_run: bool) -> dict[str, Tensor]:
-    """The file's classifier as ``weight`` and ``bias``; empty where it has none, or no linear one.
+def of(
+    best: Fit, places: dict[str, Tensors], model: nn.Module, own_run: bool
+) -> tuple[str, dict[str, Tensor]]:
+    """Name of the file's classifier, and its ``weight`` and ``bias``; empty without a linear one.
 
     Args:
         best: match of the backbone.
@@ -31,13 +33,16 @@ def of(best: Fit, places: dict[str, Tensors], model: nn.Module, own_run: bool) -
     state, names = best.state, classifiers(model) or _USUAL
     if own_run:
         state, names = places.get(best.candidate.place, {}), ("head",)
-    starts = [f"{name}." for name in names]
-    found = [{n.removeprefix(s): v for n, v in state.items() if n.startswith(s)} for s in starts]
-    held = [parts for parts in found if parts]
-    if len(held) != 1 or not {"weight"} <= held[0].keys() <= {"weight", "bias"}:
-        return {}  # none; two, as a distilled network's; or with a norm of its own
-    weight = held[0]["weight"].flatten(1)  # also of a 1x1 convolution
-    return held[0] | {"weight": weight}
+    found = {name: _below(state, f"{name}.") for name in names}
+    held = [(name, parts) for name, parts in found.items() if parts]
+    if len(held) != 1 or not {"weight"} <= held[0][1].keys() <= {"weight", "bias"}:
+        return "", {}  # none; two, as a distilled network's; or with a norm of its own
+    name, parts = held[0]
+    return name, parts | {"weight": parts["weight"].flatten(1)}  # also of a 1x1 convolution
+
+
+def _below(state: dict[str, Tensor], start: str) -> dict[str, Tensor]:
+    return {n.removeprefix(start): v for n, v in state.items() if n.startswith(start)}
 
 
 def class_names_of(source: str | bool | Path, unsafe_pickle: bool = False) -> list[str]:

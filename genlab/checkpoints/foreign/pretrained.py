@@ -113,7 +113,7 @@ def load_backbone(
             architectures.warn_of_alike(model, found, shown)
     copy(model, best)
     if not self_supervised:
-        report.head = heads.of(best, places, model, own_run)
+        report.head_name, report.head = heads.of(best, places, model, own_run)
     if report.fresh and process.is_first():
         warnings.warn(f"{shown}: {report.noise()}", UserWarning, 2)
     config = cfg if timm else _config(found.config)

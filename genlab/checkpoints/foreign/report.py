@@ -33,6 +33,7 @@ class Report:
         told_by: source of these statistics.
         head: the file's linear classifier on the backbone's features, ``weight`` (K, F) and maybe
             ``bias`` (K,); empty where the file has none.
+        head_name: name of that classifier in timm's network.
     """
 
     source: str
@@ -53,11 +54,14 @@ class Report:
     std: Normalisation | None = None
     told_by: str = ""
     head: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    head_name: str = ""
 
     def __str__(self) -> str:
         share = percent(self.share)
         under = f", prefix {self.prefix}" if self.prefix else ""
         at = f" at {self.revision}" if self.revision else ""
+        head = [f"{self.head_name}.{part}" for part in self.head]
+        left = [name for name in self.dropped if name not in head]
         lines = [
             f"pretrained weights from {self.source}{at}: {share} of {self.parameters:,} parameters",
             f"  layout      {self.layout}{under}; {len(self.loaded)} tensors as they are",
@@ -67,9 +71,14 @@ class Report:
             "missing": self.missing,
             "unexpected": self.unexpected,
             "mismatched": [f"{name} {shapes}" for name, shapes in self.mismatched.items()],
-            "left out": self.dropped,
+            "left out": left,
         }
         lines += [f"  {what:<11} {some(names)}" for what, names in parts.items() if names]
+        if len(left) < len(self.dropped):
+            classes = len(self.head["weight"])
+            lines += [
+                f"  classifier  {self.head_name}, {classes} classes: model.head=file takes it"
+            ]
         lines += [f"  first layer {self.noise()}"] * bool(self.fresh)
         return "\n".join([*lines, f"  images      {self._images()}"])
 

@@ -101,6 +101,17 @@ def test_logits_are_a_large_torchvisions(
     assert_torchvisions(make().eval(), head, name, tmp_path, size, {})
 
 
+def test_the_report_does_not_say_that_a_classifier_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = made("resnet26", num_classes=7, **RES).state_dict()
+    torch.save(state, tmp_path / "resnet26.pth")
+    classifier("resnet26", tmp_path / "resnet26.pth", kwargs=RES)
+    said = capsys.readouterr().err
+    assert "classifier  fc, 7 classes: model.head=file takes it" in said
+    assert "left out" not in said
+
+
 def test_a_run_of_genlab_is_a_file_too_and_needs_it_no_more(tmp_path: Path) -> None:
     source = Classifier(7, 3, 32, "lenet", encoder_kwargs=PLAIN).eval()
     content = {
