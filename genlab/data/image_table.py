@@ -7,17 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from lightning.pytorch.utilities import rank_zero_warn
 
 from genlab.data.encoded_images import EncodedImages
 from genlab.data.errors import BrokenDataError
 from genlab.data.files.file_names import FileNames
 from genlab.data.files.folder_scan import PARTS, Listing
-from genlab.data.files.label_names import in_order
+from genlab.data.files.label_names import in_order, numbers_of
 from genlab.data.files.table import Row, read_table
 from genlab.errors import nearest
 
 JOIN = " / "  # between the names of a class that several columns give
+MINUS = {"-1", "-1.0"}
+UNKNOWN = MINUS | {""}  # labels, as text, of images without label
 
 
 class ImageTable(EncodedImages):
@@ -31,7 +33,8 @@ class ImageTable(EncodedImages):
         table: file, ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet``.
         image: column of the images' paths.
         label: column of the labels, or several, whose values together are the class; None for
-            none. An empty cell is an image without label.
+            none. An empty cell, NaN or -1 is an image without label; 3.0 in a column of floats
+            is 3.
         split: column of the part: ``train``, ``val`` or ``test``; None where all are ``train``.
         root: folder from which relative paths start; None for the table's own.
         **kwargs: arguments of `EncodedImages`.
@@ -64,8 +67,16 @@ class ImageTable(EncodedImages):
             parts.setdefault(part, []).append((self._path(row[image], number), self._class(row)))
         if "train" not in parts:
             raise BrokenDataError(f"{self.table}: no row of column {split!r} is train")
-        classes = in_order({name for _, name in parts["train"] if name}, self.table)
-        return classes, {part: self._listed_as(found, classes) for part, found in parts.items()}
+        names = {part: [name for _, name in found] for part, found in parts.items()}
+        classes = in_order({name for name in names["train"] if name}, self.table)
+        self._tell_of_one_class(rows, classes)
+        return classes, {
+            part: Listing(
+                FileNames.of(path for path, _ in found),
+                numbers_of(names[part], classes, self.table),
+            )
+            for part, found in parts.items()
+        }
 
     def _part(self, row: Row, split: str, number: int) -> str:
         value = str(row[split])
@@ -84,16 +95,22 @@ class ImageTable(EncodedImages):
         return Path(os.path.abspath(self.root), value)
 
     def _class(self, row: Row) -> str:
-        values = ["" if row[name] is None else str(row[name]) for name in self.label]
-        return JOIN.join(values) if all(values) else ""
+        values = [_text(row[name]) for name in self.label]
+        return "" if UNKNOWN & set(values) else JOIN.join(values)
 
-    def _listed_as(self, found: Sequence[tuple[Path, str]], classes: list[str]) -> Listing:
-        number = {name: k for k, name in enumerate(classes)}
-        for path, name in found:
-            if name and name not in number:
-                raise BrokenDataError(
-                    f"{self.table}: {path} has class {name!r}, which no training image has; "
-                    f"{nearest(name, classes)}"
-                )
-        labels = np.array([number.get(name, -1) for _, name in found], dtype=np.int64)
-        return Listing(FileNames.of(path for path, _ in found), labels)
+    def _tell_of_one_class(self, rows: Sequence[Row], classes: list[str]) -> None:
+        """Warn where -1 is perhaps the other of two classes."""
+        texts = [{_text(row[name]) for name in self.label} for row in rows]
+        if len(classes) == 1 and (without := sum(bool(one & MINUS) for one in texts)):
+            rank_zero_warn(
+                f"{self.table}: {without} of {len(rows)} images have label -1, which is none; "
+                f"{classes[0]} is the only class",
+                stacklevel=2,
+            )
+
+
+def _text(value: Any) -> str:
+    """A label as text; empty where there is none."""
+    if value is None or value != value:  # NaN
+        return ""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)

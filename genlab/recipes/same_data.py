@@ -18,7 +18,7 @@ DEFINING = {
     "HuggingFace": ("root", "image"),
     "ImageFolder": ("root",),
     "ImageNet": ("root",),
-    "ImageTable": ("table", "image", "split"),
+    "ImageTable": ("table", "image", "split", "root"),
     "TinyImageNet": ("root",),
     "Toys": ("kind", "noise"),
     "WebDataset": ("root", "image"),
@@ -38,6 +38,7 @@ def images_of(data: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     own = classes("data")
     if own.get(name, path).startswith("genlab."):
         keys = set(DEFINING.get(name, ()))
+        given = _with_folder(given) if "table" in keys else given
     else:
         shared = parameters("data", own["Images"]) or set()
         keys = (set(given) - shared - FORM) | {"root"}
@@ -46,6 +47,13 @@ def images_of(data: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         if isinstance(found[key], str):
             found[key] = _place(found[key])
     return name, found
+
+
+def _with_folder(given: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a table with the folder that its paths start from: by default its own."""
+    if given.get("root") or not isinstance(table := given.get("table"), str):
+        return given
+    return given | {"root": os.path.dirname(os.path.abspath(os.path.expanduser(table)))}
 
 
 def _place(folder: str) -> str:

@@ -111,6 +111,21 @@ def test_folders_are_compared_by_their_place(tmp_path: Path) -> None:
     assert not recipes.same_images(*kinds)
 
 
+@pytest.mark.parametrize(
+    ("roots", "same"),
+    [(("/a", "/b"), False), ((None, "/b"), False), (("/a", "/a/"), True), ((None, "/t"), True)],
+)
+def test_tables_are_compared_with_the_folder_of_their_images(
+    roots: tuple[str | None, str], same: bool
+) -> None:
+    """A table's paths start from its own folder unless it is given another."""
+    one, other = (
+        {"class_path": "ImageTable", "init_args": {"table": "/t/x.csv", "root": root}}
+        for root in roots
+    )
+    assert recipes.same_images(one, other) == same
+
+
 def test_the_judge_of_a_metric_is_identified(classifier: Path, here: Here) -> None:
     out, err = here("evaluate", "wgan_gp/digits", "--judge", "classifier/digits",
                     "--samples", "100", "--json")  # fmt: skip

@@ -89,6 +89,27 @@ def test_classes_that_are_numbers_are_in_their_order(folder: Path, tmp_path: Pat
     assert list(table(write(tmp_path / "t.jsonl", found), folder).classes) == ["1", "2", "10"]
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_rows_without_label_are_no_class_of_their_own(
+    folder: Path, tmp_path: Path, suffix: str
+) -> None:
+    """A column of whole numbers with gaps is often stored as floats."""
+    kinds: list[Any] = [0, 10, 2, -1] if suffix == ".csv" else [0.0, 10.0, 2.0, -1.0, None]
+    kinds.append("" if suffix == ".csv" else float("nan"))
+    found = [row | {"label": kinds[k % len(kinds)]} for k, row in enumerate(rows(folder))]
+    data = table(write(tmp_path / f"t{suffix}", found), folder, val_size=0, test_size=0)
+    data.setup()
+    assert list(data.classes) == ["0", "2", "10"]
+    assert data.class_counts == [sum(row["label"] == k for row in found) for k in (0, 2, 10)]
+
+
+def test_minus_one_that_may_be_the_other_class_is_told(folder: Path, tmp_path: Path) -> None:
+    found = [row | {"label": (-1, 1)[k % 2]} for k, row in enumerate(rows(folder))]
+    data = table(write(tmp_path / "t.csv", found), folder)
+    with pytest.warns(UserWarning, match="12 of 24 images have label -1, .* 1 is the only class"):
+        assert list(data.classes) == ["1"]
+
+
 def test_missing_images_are_counted_and_replaced(folder: Path, tmp_path: Path) -> None:
     found = rows(folder)
     found[3]["path"] = "gone.jpg"
