@@ -115,7 +115,7 @@ class Arrays(Images):
         """Bytes, or float32 in [0, 1]."""
         if array.dtype == np.uint8:
             return array
-        if array.dtype == np.uint16:
+        if array.dtype.kind == "u" and array.dtype.itemsize == 2:  # in any order of bytes
             return array.astype(np.float32) / np.float32(65535)
         low, high = self.span
         if array.dtype.kind != "f":

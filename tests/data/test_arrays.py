@@ -46,11 +46,23 @@ def data_of(file: str, **kwargs: Any) -> Arrays:
         (LEVELS.transpose(0, 2, 3, 1), LEVELS / 255),
         (LEVELS[:, 0], LEVELS[:, :1] / 255),
         (LEVELS.astype(np.uint16) * 257, LEVELS / 255),
+        ((LEVELS.astype(np.uint16) * 257).astype(">u2"), LEVELS / 255),
+        ((LEVELS / 255).astype(">f4"), LEVELS / 255),
         (LEVELS.astype(np.float64) / 255, LEVELS / 255),
         (LEVELS.astype(np.float32)[:, :1] / 255, LEVELS[:, :1] / 255),
         (np.repeat(LEVELS, 4, 1).transpose(0, 2, 3, 1), np.repeat(LEVELS, 4, 1) / 255),
     ],
-    ids=["bytes", "last", "grey", "16 bits", "doubles", "one channel", "12 channels"],
+    ids=[
+        "bytes",
+        "last",
+        "grey",
+        "16 bits",
+        "big-endian",
+        "big-endian floats",
+        "doubles",
+        "one channel",
+        "12 channels",
+    ],
 )
 def test_what_is_stored_is_what_a_step_gets(tmp_path: Path, stored: Any, expected: Any) -> None:
     for name in ("x.npz", "x.npy"):

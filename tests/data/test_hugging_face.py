@@ -367,7 +367,7 @@ def test_a_class_that_no_training_image_has(tmp_path: Path) -> None:
     [
         (["a.parquet", "b.parquet"], {"train": 2}),
         (["default/train/0000.parquet", "default/validation/0000.parquet"], {"train": 1, "val": 1}),
-        (["data/train-0.parquet", "data/train-1.parquet", "data/extra-0.parquet"], {"train": 2}),
+        (["train/unit-test-0.parquet", "test/train-0.parquet"], {"train": 1, "test": 1}),
         (["default/partial-train/0000.parquet"], {"train": 1}),
         (["train.parquet", ".cache/test.parquet"], {"train": 1}),
         (["a/train.parquet", "b/train.parquet"], "contains several data sets: a, b"),

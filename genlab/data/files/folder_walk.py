@@ -1,4 +1,4 @@
-"""Walk of a folder: its images, their sizes and its sub-folders, by several threads at a time."""
+"""Walk of a folder: its files, their sizes and its sub-folders, by several threads at a time."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 
 from PIL import Image
 
@@ -31,7 +31,7 @@ class Folder:
         above: the folders that it lies in.
         changed: time of change in ns.
         entries: number of all its entries.
-        names: its images, sorted.
+        names: its images, or other wanted files, sorted.
         sizes: bytes of each; -1 for a link to nothing.
         inside: its sub-folders, sorted.
         circles: links that lead back to a folder that they lie in.
@@ -55,17 +55,26 @@ def suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, kind in known if kind in Image.OPEN)
 
 
-def walk(root: str) -> list[Folder]:
+def is_image(name: str) -> bool:
+    """True if a file's name has the suffix of an image."""
+    return os.path.splitext(name)[1].lower() in suffixes()
+
+
+def walk(root: str, wanted: Callable[[str], bool] = is_image) -> list[Folder]:
     """A folder and all below it, each before its sub-folders, those by name; none hidden.
 
     Links are followed, but not to a folder that they lie in.
+
+    Args:
+        root: absolute path.
+        wanted: True for the names of files to list.
     """
     start, found = time.monotonic(), dict[str, Folder]()
-    suffixes()
+    suffixes()  # before the threads
     with ThreadPoolExecutor(THREADS) as pool:
         level = [Folder(root)]
         while level:
-            for folder in pool.map(_look, level):
+            for folder in pool.map(partial(_look, wanted), level):
                 found[folder.path] = folder
             level = [
                 Folder(path, folder.above) for folder in level for path in _paths_inside(folder)
@@ -82,12 +91,12 @@ def walk(root: str) -> list[Folder]:
     return order
 
 
-def _look(folder: Folder) -> Folder:
+def _look(wanted: Callable[[str], bool], folder: Folder) -> Folder:
     """Fill in what is in a folder."""
     seen = os.stat(folder.path)
     folder.changed = seen.st_mtime_ns
     folder.above = (*folder.above, (seen.st_dev, seen.st_ino))
-    wanted, images = suffixes(), dict[str, int]()
+    files = dict[str, int]()
     with os.scandir(folder.path) as entries:
         for entry in entries:
             folder.entries += 1
@@ -98,11 +107,11 @@ def _look(folder: Folder) -> Folder:
                     folder.circles.append(entry.path)
                 else:
                     folder.inside.append(entry.name)
-            elif os.path.splitext(entry.name)[1].lower() in wanted:
-                images[entry.name] = _size(entry)
+            elif wanted(entry.name):
+                files[entry.name] = _size(entry)
     folder.inside.sort()
-    folder.names = sorted(images)
-    folder.sizes = [images[name] for name in folder.names]
+    folder.names = sorted(files)
+    folder.sizes = [files[name] for name in folder.names]
     return folder
 
 
@@ -141,6 +150,6 @@ def _in_order(root: str, found: dict[str, Folder]) -> list[Folder]:
     return order
 
 
-def _say(root: str, images: int, seconds: float) -> None:
+def _say(root: str, files: int, seconds: float) -> None:
     if seconds > SLOW and process.is_first():
-        print(f"{root}: {images:,} images listed in {seconds:.0f} s, once", file=sys.stderr)
+        print(f"{root}: {files:,} files listed in {seconds:.0f} s, once", file=sys.stderr)
