@@ -1,14 +1,19 @@
-"""Identity of this process: inside a Slurm job or step, the first of its launch, its run's id."""
+"""This process: inside a Slurm job or step, the first of its launch, its run's id, its notes."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from genlab.errors import RunError
 
 ID_VARIABLE = "GENLAB_RUN_ID"  # name of a new run, when another program decides
+_HELD: list[list[str]] = []  # notes of each `notes_held` around; all are in the outermost
+_SAID: set[str] = set()
 FIRST_SPECIAL_STEP = 0xFFFFFFF0  # batch script, interactive shell ...: not started by srun
 
 
@@ -61,3 +66,35 @@ def is_first() -> bool:
     if "LOCAL_RANK" in environ:  # Lightning's own processes, inside a Slurm task or not
         return environ["LOCAL_RANK"] == "0" and environ.get("NODE_RANK", "0") == "0"
     return environ.get("SLURM_PROCID", environ.get("NODE_RANK", "0")) == "0"
+
+
+def note(text: str, once: bool = False) -> None:
+    """Print a note on standard error, on the first process; inside `notes_held` at its end.
+
+    Args:
+        text: one line or several.
+        once: False repeats what this process has said before.
+    """
+    if not is_first() or (once and (text in _SAID or (_HELD and text in _HELD[0]))):
+        return
+    if _HELD:
+        _HELD[0].append(text)
+    else:
+        _SAID.add(text)
+        print(text, file=sys.stderr)
+
+
+@contextmanager
+def notes_held() -> Iterator[None]:
+    """Hold notes back until the outermost block ends; where it fails they are dropped.
+
+    A refusal then stands alone.
+    """
+    notes = list[str]()
+    _HELD.append(notes)
+    try:
+        yield
+    finally:
+        _HELD.pop()
+    for text in notes:
+        note(text)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +31,9 @@ def chosen(word: str | os.PathLike[str]) -> Path:
     return file
 
 
-@cache
 def _say(word: str, file: Path) -> None:
-    if process.is_first():
-        data = _images_of_run(file.parents[1])
-        print(f"{word}: {file}" + (f", trained on {data}" if data else ""), file=sys.stderr)
+    data = _images_of_run(file.parents[1])
+    process.note(f"{word}: {file}" + (f", trained on {data}" if data else ""), once=True)
 
 
 def identify(file: Path, stamp: Mapping[str, Any] | None = None) -> dict[str, Any]:

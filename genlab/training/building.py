@@ -20,6 +20,7 @@ from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.strategies import Strategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from genlab import process
 from genlab.checkpoints import AtomicCheckpointIO
 from genlab.cluster import launch
 from genlab.errors import CheckpointError, RecipeError, first_line
@@ -76,6 +77,7 @@ class Lab:
 
 
 @trusting
+@process.notes_held()
 def build(recipe: Recipe, run: Path) -> Lab:
     """Data, model and trainer of a recipe; nothing is written.
 

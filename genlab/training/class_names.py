@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genlab import recipes
+from genlab import process, recipes
 from genlab.data.naming import HasClasses, place
 from genlab.errors import RecipeError
 from genlab.recipes import COMMAND_LINE, Recipe
@@ -47,7 +46,7 @@ def pin(lab: Lab) -> None:
 def say(data: object) -> None:
     """Print a line if labels are numbered otherwise than on disk."""
     if isinstance(data, HasClasses) and (note := data.naming.note(data)):
-        print(note, file=sys.stderr)
+        process.note(note)
 
 
 def classes_of(stamp: Any, spec: dict[str, Any]) -> dict[str, Any]:
@@ -134,7 +133,7 @@ def compare(data: Any, known: dict[str, Any], checkpoint: str) -> None:
     if names and isinstance(data, HasClasses):
         if list(data.classes) != list(names):
             why = "as asked, not by those of"
-            print(f"{place(data)}: classes are numbered {why} {checkpoint}", file=sys.stderr)
+            process.note(f"{place(data)}: classes are numbered {why} {checkpoint}")
         return
     if not count or not own or own == count:
         return
@@ -142,7 +141,7 @@ def compare(data: Any, known: dict[str, Any], checkpoint: str) -> None:
     if names is not None:
         hint = "data.classes=[NAME, ...] names them" if isinstance(data, HasClasses) else ""
         raise RecipeError(f"{what}, and their names do not tell which", hint=hint)
-    print(f"{what} and not their names: labels are numbered as the data's", file=sys.stderr)
+    process.note(f"{what} and not their names: labels are numbered as the data's")
 
 
 def _own_count(data: Any) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,14 +77,14 @@ def take_classes(recipe: Recipe) -> Sequence[str]:
 
 def say(recipe: Recipe, method: Any, names: Sequence[str]) -> None:
     """Print how the classes of a file's classifier and those of the data are matched."""
-    if not asked(recipe) or not process.is_first():
+    if not asked(recipe):
         return
     source, count = recipe.arguments("model")["pretrained"], method.hparams["num_classes"]
     if names:
         line = f"{source} names its classes: labels are numbered by these {count}, {_shown(names)}"
     else:
         line = f"{source}: its {count} classes by number, not by name: label 0 is its first"
-    print(line, file=sys.stderr)
+    process.note(line)
 
 
 def open_file(recipe: Recipe) -> tuple[Lab, Path]:

@@ -50,12 +50,15 @@ def fit(
     from genlab.training.engine.failure import NotFiniteError
     from genlab.training.engine.safe_requeue import Stopped
 
-    lab, folder, run, changed = _open(files, overrides, resume, one_device)
-    checkpoint = continuing.newest(run) if run else None
-    if run and checkpoint and continuing.is_done(lab, run, checkpoint, changed):
-        return folder
+    with process.notes_held():
+        lab, folder, run, changed = _open(files, overrides, resume, one_device)
+        checkpoint = continuing.newest(run) if run else None
+        if run and checkpoint and continuing.is_done(lab, run, checkpoint, changed):
+            return folder
+        if process.is_first():
+            _prepare(lab, run, checkpoint, changed)
     if process.is_first():
-        _prepare(lab, run, checkpoint, changed)
+        _say_start(lab)
         runs.make(folder)
     with _owned(folder, new=run is None), faults(lab, folder):
         try:
@@ -149,7 +152,6 @@ def _say_early_stop(lab: Lab) -> None:
 def _prepare(lab: Lab, run: Path | None, checkpoint: Path | None, changed: list[Change]) -> None:
     """Load the data and try the batches, so that errors are reported before a run begins."""
     from genlab.checkpoints import read, restore
-    from genlab.training import class_names
 
     lab.data.trainer = lab.trainer
     content = read(checkpoint) if checkpoint else {}
@@ -168,6 +170,12 @@ def _prepare(lab: Lab, run: Path | None, checkpoint: Path | None, changed: list[
                 restore(lab.model, content, checkpoint).train()
             for one in lightning_state.loader_states(content):
                 loader.check_state(one)
+
+
+def _say_start(lab: Lab) -> None:
+    """Print what the training that begins is: its classes, changes and sizes."""
+    from genlab.training import class_names
+
     class_names.pin(lab)
     _say_notes(lab.recipe)
     _say_batch(lab)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genlab import recipes
+from genlab import process, recipes
 from genlab.errors import CheckpointError, RecipeError, RunError
 from genlab.recipes import COMMAND_LINE, Recipe
 from genlab.training.endings import input_errors
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from genlab.training.building import Lab
 
 
+@process.notes_held()
 def open_run(files: list[str], overrides: list[str], ckpt: str | None = None) -> tuple[Lab, Path]:
     """Method and data of a run, a checkpoint, or a recipe with a checkpoint of its own.
 
@@ -41,7 +41,7 @@ def open_run(files: list[str], overrides: list[str], ckpt: str | None = None) ->
         lab.data.setup("test")
     class_names.compare(lab.data, known, file.name)
     for name, facts in lab.parents.items():
-        print(f"{name}: {checkpoints.in_words(facts)}", file=sys.stderr)
+        process.note(f"{name}: {checkpoints.in_words(facts)}")
     return lab, file
 
 

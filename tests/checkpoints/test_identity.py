@@ -12,8 +12,7 @@ import pytest
 import torch
 
 import genlab
-from genlab import checkpoints, recipes, runs
-from genlab.checkpoints import identity
+from genlab import checkpoints, process, recipes, runs
 from genlab.errors import RunError
 from tests.conftest import Here, Shell
 
@@ -32,7 +31,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def classifier(home: Path, here: Here, capsys: pytest.CaptureFixture[str]) -> Path:
     """The run of the classifier, copied with the other into the current folder."""
-    identity._say.cache_clear()
+    process._SAID.clear()
     shutil.copytree(home / "runs", here.folder / "runs")
     return next((here.folder / "runs" / "classifier" / "digits").iterdir())
 
@@ -200,3 +199,18 @@ def test_weights_outside_a_run_are_their_file(classifier: Path, tmp_path: Path) 
     facts = checkpoints.identify(Path(lone), stamp)
     assert facts.keys() == {"file", "data", "sha256"}
     assert checkpoints.in_words(facts).startswith(f"{lone}, trained on Digits, sha256 ")
+
+
+@pytest.mark.parametrize("recipe", ["linear/digits", "finetune/digits", "knn/digits"])
+@pytest.mark.parametrize("wrong", ["model.optimizer.name=x", "data.val_size=100000"])
+def test_a_refusal_stands_alone_and_the_report_comes_with_what_is_right(
+    classifier: Path, here: Here, recipe: str, wrong: str
+) -> None:
+    words = ("fit", recipe, "model.pretrained=classifier/digits", OFF)
+    _, err = here(*words, wrong, code=2)
+    assert len(err.splitlines()) <= 3
+    assert "in the command line" in err
+    assert "pretrained weights" not in err
+    _, err = here(*words, "--print_config")
+    assert f"classifier/digits: {classifier.relative_to(here.folder)}" in err
+    assert "pretrained weights from" in err

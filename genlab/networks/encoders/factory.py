@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from typing import Any
 
@@ -192,11 +191,10 @@ def encoder(
 
 
 def _load(made: Encoder, source: bool | str, options: dict[str, Any]) -> checkpoints.Report:
-    """Load pretrained weights; rank zero reports what was loaded."""
+    """Load pretrained weights; a note reports what was loaded."""
     where = True if source is True else str(source)
     report = checkpoints.load_backbone(made.backbone, where, **options)
-    if process.is_first():
-        print(report, file=sys.stderr)
+    process.note(str(report))
     return report
 
 
