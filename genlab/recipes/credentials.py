@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-ADDRESS = re.compile(r"\b([a-z][a-z0-9+.-]*://)([^\s\"'<>\\^`{}|\[\],]+)", re.I)
+# an address ends at white space, at a quote, and where the next of a list or chain begins
+SCHEME = r"[a-z][a-z0-9+.-]{0,30}://"
+ADDRESS = re.compile(rf"\b({SCHEME})((?:(?!(?:,|::){SCHEME})[^\s\"'])+)", re.I)
 SECRET = re.compile("token|secret|passw|pwd|key|signature|^sig$|auth|credential|session|jwt", re.I)
 
 
@@ -13,7 +15,7 @@ def without_credentials(node: Any) -> Any:
     """A copy of plain values, at every depth without credentials in addresses.
 
     ``user:password@`` goes, a user alone where that is a token (http), and every value of a query
-    whose name says token, key, signature ... The rest of the address stays.
+    or fragment whose name says token, key, signature ... The rest of the address stays.
     """
     if isinstance(node, str):
         return ADDRESS.sub(_bare, node)
@@ -25,11 +27,25 @@ def without_credentials(node: Any) -> Any:
 
 
 def _bare(found: re.Match[str]) -> str:
-    scheme, rest = found.groups()
+    scheme, text = found.groups()
+    rest = text.rstrip(",]})")  # of the mapping or list around it
+    rest, _, fragment = _without_user(rest, "http" in scheme.lower()).partition("#")
     place, _, query = rest.partition("?")
-    server, slash, path = place.partition("/")
-    user, at, host = server.rpartition("@")
-    if at and (":" in user or scheme.lower().startswith("http")):
-        server = host
-    kept = [pair for pair in query.split("&") if not SECRET.search(pair.partition("=")[0])]
-    return scheme + server + slash + path + ("?" + "&".join(kept) if any(kept) else "")
+    bare = place + _public("?", query) + _public("#", fragment)
+    return scheme + without_credentials(bare) + text[len(text.rstrip(",]})")) :]
+
+
+def _without_user(rest: str, token: bool) -> str:
+    """An address, from its user on, without user and password; without a mere user if a token."""
+    server = re.split("[/?#]", rest, maxsplit=1)[0]
+    user, at, _ = server.rpartition("@")
+    if not at and re.search(r":(?!\d*$)", server) and not server.startswith("["):
+        user, at, _ = rest.partition("@")  # a password that is not escaped
+    return rest[len(user) + 1 :] if at and (":" in user or token) else rest
+
+
+def _public(mark: str, pairs: str) -> str:
+    """A query or fragment with its mark, without what its names call secret."""
+    found = re.findall(r"([&;?]?)([^&;?]+)", pairs)
+    kept = [join + pair for join, pair in found if not SECRET.search(pair.partition("=")[0])]
+    return mark + "".join(kept).lstrip("&;?") if kept else ""
