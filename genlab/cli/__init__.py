@@ -178,7 +178,8 @@ def _short(line: str) -> str:
 
 
 def fail(message: str, code: int = 2) -> NoReturn:
-    """Report an error in at most three lines and leave."""
+    """Report an error in at most three lines, without credentials, and leave."""
+    message = recipes.without_credentials(message)
     lines = [_short(line.strip()) for line in message.strip().splitlines() if line.strip()]
     try:
         print("genlab: " + "\n  ".join(lines[:3]), file=sys.stderr, flush=True)

@@ -213,25 +213,21 @@ def _check(found: Sequence[Trial], job: Any) -> None:
 
 def _list(found: Sequence[Trial]) -> None:
     for trial in found:
-        print(f"{trial.run.name}  genlab fit {shlex.join(trial.command)}  ({trial.state})")
+        command = shlex.join(recipes.without_credentials(trial.command))
+        print(f"{trial.run.name}  genlab fit {command}  ({trial.state})")
     print(f"{len(found)} runs")
 
 
 def _write(folder: Path, found: Sequence[Trial]) -> None:
-    made = False
+    words = [*found[0].fixed, *(word for trial in found for word in trial.words)]
+    secret = words != recipes.without_credentials(words)
     try:
-        folder.mkdir(parents=True)
-        made = True
-        content = {
-            "fixed": found[0].fixed,
-            "runs": [trial.run.name for trial in found],
-            "trials": [trial.words for trial in found],
-        }
-        runs.write_json(folder / SWEEP, content)
-        words = [*found[0].fixed, *(word for trial in found for word in trial.words)]
+        folder.mkdir(mode=0o700 if secret else 0o777, parents=True)
+        names, own = [trial.run.name for trial in found], [trial.words for trial in found]
+        runs.write_json(folder / SWEEP, {"fixed": found[0].fixed, "runs": names, "trials": own})
         recipes.trust.keep(folder, recipes.foreign_words(words))
     except OSError as error:
-        if made:
+        if not isinstance(error, FileExistsError):
             shutil.rmtree(folder, ignore_errors=True)
         raise cannot_write(folder, error, "choose another place with track.runs=DIR") from None
 
@@ -242,7 +238,7 @@ def _train(folder: Path, found: Sequence[Trial], parallel: int) -> int:
     print(f"sweep {folder.name}: {len(waiting)} of {len(found)} runs to do", file=sys.stderr)
     tasks = [
         Task(
-            " ".join(trial.words),
+            " ".join(recipes.without_credentials(trial.words)),
             [sys.executable, "-P", "-m", "genlab", "fit", *trial.command],
             {process.ID_VARIABLE: trial.run.name},
             None if parallel == 1 else folder / f"{trial.run.name}.log",

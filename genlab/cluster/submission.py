@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from genlab import process, runs
+from genlab import process, recipes, runs
 from genlab.cluster import slurm
 from genlab.errors import RunError, SlurmError
 
@@ -138,8 +138,9 @@ def _environment(job: Job) -> dict[str, str]:
 
 
 def shown(job: Job) -> str:
-    """The command for reading, one option a line."""
-    return " \\\n    ".join(shlex.quote(word) for word in job.command())
+    """The command for reading, one option a line, without credentials."""
+    words = recipes.without_credentials(job.command())
+    return " \\\n    ".join(map(shlex.quote, words))
 
 
 def check_time(job: Job) -> None:

@@ -230,10 +230,11 @@ def _encoder(name: str, file: str, device: torch.device) -> Judge:
     def net(image: Tensor) -> tuple[Tensor, None]:
         return network(image.to(device).float() / 255), None
 
+    shown = recipes.without_credentials(file)
     tag = "" if file or "." in name or not config or not config.tag else f"_{config.tag}"
     return Judge(
         name=_key(name + tag),
-        source=f"{name} with the weights of {file}" if file else f"pretrained {name}",
+        source=f"{name} with the weights of {shown}" if file else f"pretrained {name}",
         dim=network.out_dim,
         classes=0,
         channels=3,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from genlab.recipes.class_names import PACKAGES, descends, parameters
+from genlab.recipes.credentials import without_credentials
 
 if TYPE_CHECKING:
     from genlab.recipes.resolution import Recipe
@@ -41,7 +42,8 @@ def carry_over(recipe: Recipe, before: Mapping[str, Any]) -> None:
             meant = ANY_DATA + IN_FILES if files else ANY_DATA
             kept = {k: v for k, v in former.items() if k in meant and k in takes}
             new["init_args"] = present = kept | present
-        lost = [f"{key} {value}" for key, value in former.items() if key not in present]
+        gone = {key: value for key, value in former.items() if key not in present}
+        lost = [f"{key} {value}" for key, value in without_credentials(gone).items()]
         if lost:
             name = str(new["class_path"]).rpartition(".")[2]
             listed = " and ".join([", ".join(lost[:-1]), lost[-1]] if lost[1:] else lost)

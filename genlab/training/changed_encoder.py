@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from genlab import recipes
 from genlab.networks.autoencoders.conv import ConvEncoder
 from genlab.networks.encoders.backbones import surplus
 from genlab.networks.encoders.factory import encoder
@@ -36,5 +37,5 @@ def drop_surplus(recipe: Recipe) -> None:
         dropped = surplus(name, channels, size, its, older)
     arguments["encoder_kwargs"] = {k: v for k, v in given.items() if k not in dropped}
     if dropped:
-        lost = ", ".join(f"{key} {given[key]!r}" for key in dropped)
+        lost = ", ".join(f"{key} {recipes.without_credentials(given[key])!r}" for key in dropped)
         recipe.notes.append(f"model.encoder={name}: {lost} of {recipe.name} no longer applies")

@@ -51,6 +51,7 @@ def take_classes(recipe: Recipe) -> Sequence[str]:
     from genlab.checkpoints import class_names_of
 
     given, data = recipe.arguments("model"), recipe.arguments("data")
+    source = recipes.without_credentials(str(given["pretrained"]))
     unsafe = bool((given.get("pretrained_options") or {}).get("unsafe_pickle"))
     try:
         names = class_names_of(given["pretrained"], unsafe)
@@ -65,10 +66,10 @@ def take_classes(recipe: Recipe) -> Sequence[str]:
         if typed:
             return ()
         recipe.config["data"].setdefault("init_args", {})["classes"] = names
-        recipe.origins[KEY] = str(given["pretrained"])
+        recipe.origins[KEY] = source
     elif list(data["classes"]) != names:
         raise RecipeError(
-            f"data.classes differ from those of {given['pretrained']}: {_shown(names)}",
+            f"data.classes differ from those of {source}: {_shown(names)}",
             f"{recipe.origin(KEY)}, data.classes",
             "leave data.classes out, or null to number labels as the data does",
         )
@@ -79,7 +80,8 @@ def say(recipe: Recipe, method: Any, names: Sequence[str]) -> None:
     """Print how the classes of a file's classifier and those of the data are matched."""
     if not asked(recipe):
         return
-    source, count = recipe.arguments("model")["pretrained"], method.hparams["num_classes"]
+    source = recipes.without_credentials(recipe.arguments("model")["pretrained"])
+    count = method.hparams["num_classes"]
     if names:
         line = f"{source} names its classes: labels are numbered by these {count}, {_shown(names)}"
     else:

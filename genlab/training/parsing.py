@@ -16,7 +16,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from genlab.errors import RecipeError, first_line, nearest
-from genlab.recipes import Recipe, check
+from genlab.recipes import Recipe, check, without_credentials
 from genlab.training.refusals import place
 
 
@@ -145,7 +145,8 @@ def _explained(
     if inner:  # about a class that the value names
         return RecipeError(f"{group}.{key}: {' '.join(str(inner[0]).split())}", where)
     takes = _spelled(_hints(kind)[key])
-    return RecipeError(f"{group}.{key} must be {takes}, not {given.get(key)!r}", where)
+    shown = without_credentials(given.get(key))
+    return RecipeError(f"{group}.{key} must be {takes}, not {shown!r}", where)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -177,6 +177,21 @@ def test_a_sweep_that_finds_the_disk_full_leaves_no_folder(tmp_path: Path) -> No
     assert (folder / "sweep.json").is_file()
 
 
+def test_credentials_of_a_sweep_are_not_printed_and_its_folder_is_the_users_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = "model.pretrained=https://me:SECRET@host/w.pth?token=SECRET"
+    for name, words in (("open", ["model.lr=1"]), ("kept", [address, "model.lr=1"])):
+        trials = [module.Trial(tmp_path / f"{name}-0", words, ["classifier/digits"])]
+        module._list(trials)
+        module._write(tmp_path / name, trials)
+    said = capsys.readouterr().out
+    assert "SECRET" not in said
+    assert "https://host/w.pth" in said
+    assert (tmp_path / "kept").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "open").stat().st_mode & 0o077
+
+
 def test_a_sweep_over_seeds_alone_is_tested(here: Here) -> None:
     out, _ = here("sweep", "classifier/digits", "seed_everything=3..4", "--dry-run")
     assert "seed_everything=3" in out

@@ -173,3 +173,11 @@ def test_a_recipes_name_means_its_newest_usable_run(tmp_path: Path) -> None:
 def test_crossval_owns_the_folds(here: Here) -> None:
     _, err = here("crossval", "classifier/digits", "data.folds=3", code=2)
     assert "use --folds" in err
+
+
+@pytest.mark.parametrize("key", ["encoder", "pretrained_options", "lr", "nosuch"])
+def test_a_refusal_quotes_an_address_without_credentials(here: Here, key: str) -> None:
+    word = f"model.{key}=https://me:SEC,RET@host/w.pth?token=SECRET"
+    _, err = here("fit", "classifier/digits", word, code=2)
+    assert ("https://host/w.pth" in err) == (key != "nosuch")
+    assert "RET" not in err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -87,6 +88,25 @@ def test_an_encoder_with_a_file_of_weights_looks_at_its_own_size() -> None:
     assert logits is None
     assert found.shape == (1, 1280)
     torch.testing.assert_close(found, again)
+
+
+def test_the_address_of_its_weights_is_stored_without_credentials(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = torch.nn.Identity()
+    network.out_dim = 3  # type: ignore[assignment]
+    asked = []
+
+    def encoder(*words: Any, pretrained: str) -> torch.nn.Module:
+        asked.append(pretrained)
+        return network
+
+    monkeypatch.setattr(judges.networks, "encoder", encoder)
+    monkeypatch.setattr(judges, "fetch", lambda source: SimpleNamespace(file=Path(__file__)))
+    address = "https://me:pa,ss@host/w.pth?token=abc"
+    judge = open_judge(f"resnet18:{address}")
+    assert asked == [address]
+    assert judge.source == "resnet18 with the weights of https://host/w.pth"
 
 
 def test_looking_keeps_labels_and_positions_with_their_features() -> None:

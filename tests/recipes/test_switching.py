@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from genlab import recipes
+from genlab.recipes.switching import carry_over
 from tests.conftest import Here
 
 
@@ -47,6 +48,13 @@ def test_what_no_longer_applies_is_said_once() -> None:
     assert model.notes[0].startswith("model=VQVAE: ")
     assert "of vae/digits no longer appl" in model.notes[0]
     assert recipes.resolve(["vae/digits"], ["data=Digits", "model.latent_dim=3"]).notes == []
+
+
+def test_what_no_longer_applies_is_said_without_credentials() -> None:
+    address = "https://me:SECRET@host/w.pth?token=SECRET"
+    recipe = recipes.resolve(["classifier/digits"], [f"model.pretrained={address}"])
+    carry_over(recipe, {"model": {"class_path": "x.Former", "init_args": {"weights": address}}})
+    assert "weights https://host/w.pth of classifier/digits" in recipe.notes[-1]
 
 
 def test_the_command_says_it(here: Here) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,8 +15,11 @@ from torch import Tensor, nn
 from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock
 
+from genlab.recipes import Recipe
+from genlab.training import file_head
 from tests.conftest import Here
 
+ADDRESS = "https://me:SECRET@host/net.pth?token=SECRET"
 NAMES = ("cat", "dog", "fox")
 SMALL = ("model.encoder=resnet18", "model.encoder_kwargs.layers=[1,1,1,1]", "model.head=file")
 PIXELS = ("data=ImageFolder", "data.root=images", "data.image_size=32", "data.channels=3")
@@ -190,3 +194,15 @@ def test_a_file_is_fine_tuned_from_its_own_classifier_and_resumed(folder: Folder
     again = json.loads((run / "metrics.json").read_text())
     assert again["test/accuracy"] == pytest.approx(plain(net, image, label))
     assert again["step"] == 2
+
+
+@pytest.mark.parametrize("names", [(), NAMES])
+def test_the_address_of_a_file_is_said_without_credentials(
+    names: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"head": "file", "pretrained": ADDRESS}
+    method = SimpleNamespace(hparams={"num_classes": 3})
+    file_head.say(Recipe("one", "", {"model": {"init_args": given}}), method, names)
+    said = capsys.readouterr().err
+    assert "https://host/net.pth" in said
+    assert "SECRET" not in said

@@ -73,7 +73,8 @@ def named_class(name: str) -> Named | None:
     known = [*own, *plugin_classes(), *timm.list_models()]
     longer = [other for other in known if name and other.startswith(name)]
     near = longer[:3] or difflib.get_close_matches(name, known, n=3)
-    raise ValueError(f"no encoder {name!r}" + (f"; nearest: {', '.join(near)}" if near else ""))
+    shown = recipes.without_credentials(name)
+    raise ValueError(f"no encoder {shown!r}" + (f"; nearest: {', '.join(near)}" if near else ""))
 
 
 def plugin_classes() -> dict[str, str]:
