@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import hashlib
 import os
 import shutil
 import sys
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -37,8 +39,8 @@ def download(url: str, target: Path, digest: str = "") -> None:
         http.client.HTTPException: an answer that is not HTTP.
         ValueError: a length that is not a number.
     """
-    request = urllib.request.Request(url, headers={"User-Agent": "genlab"})
-    with replacing(target) as partial, urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+    question = request(url)
+    with replacing(target) as partial, urllib.request.urlopen(question, timeout=TIMEOUT) as answer:
         announced = answer.headers.get("Content-Length")
         size = None if announced is None else int(announced)
         _check_room(size, target)
@@ -47,6 +49,25 @@ def download(url: str, target: Path, digest: str = "") -> None:
             raise OSError(f"the connection broke after {found} of {size} bytes")
         if not checksum.startswith(digest):
             raise OSError(f"its SHA-256 is {checksum[:12]}..., not {digest}...")
+
+
+def request(url: str, method: str = "GET") -> urllib.request.Request:
+    """The request for an address; its ``user:password@`` goes to its own server alone.
+
+    Args:
+        url: http(s) address, its user and password in percent-encoding or as they are.
+        method: ``GET`` or ``HEAD``.
+    """
+    parts = urllib.parse.urlsplit(url)
+    user, at, server = parts.netloc.rpartition("@")
+    bare = urllib.parse.urlunsplit(parts._replace(netloc=server))
+    found = urllib.request.Request(bare, headers={"User-Agent": "genlab"}, method=method)
+    if at:
+        name, _, password = user.partition(":")
+        pair = ":".join(map(urllib.parse.unquote, (name, password)))
+        code = base64.b64encode(pair.encode()).decode()
+        found.add_unredirected_header("Authorization", f"Basic {code}")
+    return found
 
 
 def _copy(answer: Any, partial: Path, most: int) -> tuple[int, str]:

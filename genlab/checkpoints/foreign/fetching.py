@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from genlab import recipes, runs
-from genlab.checkpoints.foreign.download import download, is_page, locked
+from genlab.checkpoints.foreign.download import download, is_page, locked, request
 from genlab.checkpoints.identity import chosen
 from genlab.errors import CheckpointError, RunError, fault_of, first_line
 from genlab.files import replacing
@@ -147,7 +147,7 @@ def _commit(file: Path, online: bool) -> str:
 
 
 def _from_web(url: str) -> Path:
-    name = Path(url.partition("?")[0]).name or "weights"
+    name = Path(re.split("[?#]", url)[0]).name or "weights"
     digest = re.search(r"-([0-9a-f]{8,64})\.", name)  # torch's and timm's convention
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     shown = recipes.without_credentials(url)  # also of the file: a new token fetches no other
@@ -221,8 +221,7 @@ def _reach(url: str) -> bool:
 
     def ask() -> None:
         try:
-            request = urllib.request.Request(url, method="HEAD")
-            urllib.request.urlopen(request, timeout=_SECONDS - 3).close()
+            urllib.request.urlopen(request(url, "HEAD"), timeout=_SECONDS - 3).close()
         except urllib.error.HTTPError as refusal:
             refusal.close()  # it answered
         except Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.server
 import json
@@ -145,12 +146,25 @@ class Server(http.server.SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         type(self).gets.append(self.path)
+        if self.path == "/closed.pth":
+            return self._closed()
+        if self.path == "/open.pth" and self.headers["Authorization"]:
+            return self.send_error(400)
         if not self.cut:
             return super().do_GET()
         self.send_response(200)
         self.send_header("Content-Length", "1000000")
         self.end_headers()
         self.wfile.write(b"PK only the beginning")
+
+    def _closed(self) -> None:
+        """Send who knows the password to another address."""
+        code = base64.b64encode(b"me@home:pa:ss").decode()
+        if self.headers["Authorization"] != f"Basic {code}":
+            return self.send_error(401)
+        self.send_response(302)
+        self.send_header("Location", "/open.pth")
+        self.end_headers()
 
     def log_message(self, *args: Any) -> None: ...
 
@@ -179,8 +193,19 @@ def test_web_once_for_all_processes(server: str, source: Any) -> None:
 def test_a_token_is_neither_part_of_the_file_nor_of_a_message(server: str, source: Any) -> None:
     first = fetching.fetch(f"{server}/weights.pth?token=one").file
     assert fetching.fetch(f"{server}/weights.pth?token=two").file == first
+    assert fetching.fetch(f"{server}/weights.pth#access_token=two").file == first
     assert Server.gets == ["/weights.pth?token=one"]
     assert "three" not in refused(f"{server}/none.pth?token=three")
+
+
+def test_a_password_is_sent_to_its_own_server_alone(server: str, file: Path, source: Any) -> None:
+    shutil.copy(file, file.with_name("open.pth"))
+    address = f"http://me%40home:pa%3Ass@{server.removeprefix('http://')}/closed.pth"
+    assert "401" in refused(f"{server}/closed.pth")
+    assert "401" in refused(address.replace("ss@", "SECRET@"))
+    assert "SECRET" not in refused(address.replace("ss@", "SECRET@"))
+    loads(address, source)
+    assert Server.gets[-2:] == ["/closed.pth", "/open.pth"]
 
 
 def test_web_hash_in_the_name(server: str, file: Path, source: Any) -> None:
