@@ -218,9 +218,10 @@ def _encoder(name: str, file: str, device: torch.device) -> Judge:
     config = timm.get_pretrained_cfg(name)
     size = int(config.input_size[-1]) if config else 224
     try:
-        network = networks.encoder(name, 3, size, pretrained=file or True)
+        said = {"architecture": name} if file else {}  # NAME:FILE says it
+        network = networks.encoder(name, 3, size, file or True, said)
     except CheckpointError as error:
-        why = str(error).partition(";")[0]
+        why = str(error).splitlines()[0].partition(";")[0]
         raise ValueError(
             f"no weights for {name}: {why}\n"
             f"a file at hand: --judge {name}:FILE; else a run: --judge classifier/mnist_lenet"

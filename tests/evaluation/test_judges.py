@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import timm
 import torch
 from torch import Tensor
 
@@ -107,6 +108,19 @@ def test_the_address_of_its_weights_is_stored_without_credentials(
     judge = open_judge(f"resnet18:{address}")
     assert asked == [address]
     assert judge.source == "resnet18 with the weights of https://host/w.pth"
+
+
+def test_the_name_before_a_file_says_its_architecture(tmp_path: Path) -> None:
+    """No warning of twins then; the file's own word counts as well."""
+    state, file = timm.create_model("resnet18").state_dict(), tmp_path / "weights.pth"
+    torch.save(state, file)
+    assert open_judge(f"resnet18:{file}").dim == 512
+    torch.save({"state_dict": state, "arch": "resnetblur18"}, file)
+    with pytest.raises(
+        ValueError, match="is of resnetblur18, not of resnet18: their features"
+    ) as e:
+        open_judge(f"resnet18:{file}")
+    assert len(str(e.value).splitlines()) == 2
 
 
 def test_looking_keeps_labels_and_positions_with_their_features() -> None:

@@ -98,9 +98,10 @@ def load_backbone(
     report.source, report.prefix, report.revision = shown, candidate.path, found.revision
     report.layout = f"{kind}, {candidate.copy}"
     report.waived = at_least < AT_LEAST
-    said = named or (None if timm else architectures.told(found, held))
+    told = None if timm else architectures.told(found, held)
     if not report.waived:
-        architectures.refuse_other(said, model, shown)
+        architectures.refuse_other(told, model, shown)
+        architectures.refuse_other(named, model, shown)
     refuse_too_little(best, model, places, at_least)
     refuse_equals(best, equals, shown)
     own_run = isinstance(held, Mapping) and "genlab" in held
@@ -109,7 +110,7 @@ def load_backbone(
         refuse_standardised(best, model)
         refuse_neighbour(best, model)
         refuse_stem(best, model, held)
-        if not (said or timm or own_run or self_supervised):
+        if not (told or named or timm or own_run or self_supervised):
             architectures.warn_of_alike(model, found, shown)
     copy(model, best)
     if not self_supervised:
