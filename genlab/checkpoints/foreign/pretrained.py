@@ -99,6 +99,7 @@ def load_backbone(
     report.layout = f"{kind}, {candidate.copy}"
     report.waived = at_least < AT_LEAST
     told = None if timm else architectures.told(found, held)
+    report.network = None if timm else _in_config(found.config) or _in_checkpoint(held)
     if not report.waived:
         architectures.refuse_other(told, model, shown)
         architectures.refuse_other(named, model, shown)
@@ -147,15 +148,24 @@ def backbone_of(source: str | bool | Path, unsafe_pickle: bool = False) -> dict[
     if source is True or source == "timm":
         return None
     found = fetch(str(source))
-    for told in (found.config.get("genlab"), found.config):
+    return _in_config(found.config) or _in_checkpoint(content(found.file, unsafe_pickle))
+
+
+def _in_config(config: dict[str, Any]) -> dict[str, Any] | None:
+    """The network that the ``config.json`` of an export names."""
+    for told in (config.get("genlab"), config):
         if isinstance(told, Mapping) and isinstance(told.get("encoder"), str):
             return _network(told["encoder"], told.get("encoder_kwargs"))
-    if isinstance(found.config.get("architecture"), str):
-        own = _network(found.config["architecture"], found.config.get("model_args"))
-        for given_by_the_data in ("in_chans", "img_size", "num_classes"):
-            own["encoder_kwargs"].pop(given_by_the_data, None)
-        return own
-    held = content(found.file, unsafe_pickle)
+    if not isinstance(config.get("architecture"), str):
+        return None
+    own = _network(config["architecture"], config.get("model_args"))
+    for given_by_the_data in ("in_chans", "img_size", "num_classes"):
+        own["encoder_kwargs"].pop(given_by_the_data, None)
+    return own
+
+
+def _in_checkpoint(held: Any) -> dict[str, Any] | None:
+    """The network that a checkpoint of genlab names."""
     given = held.get("hyper_parameters") if isinstance(held, Mapping) else None
     if not isinstance(given, Mapping) or not isinstance(given.get("encoder"), str):
         return None

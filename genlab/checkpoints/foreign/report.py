@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -34,6 +35,7 @@ class Report:
         head: the file's linear classifier on the backbone's features, ``weight`` (K, F) and maybe
             ``bias`` (K,); empty where the file has none.
         head_name: name of that classifier in timm's network.
+        network: ``encoder`` and ``encoder_kwargs`` that the file names; None where it names none.
     """
 
     source: str
@@ -55,6 +57,7 @@ class Report:
     told_by: str = ""
     head: dict[str, Tensor] = field(default_factory=dict, repr=False)
     head_name: str = ""
+    network: dict[str, Any] | None = None
 
     def __str__(self) -> str:
         share = percent(self.share)

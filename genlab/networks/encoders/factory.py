@@ -5,13 +5,12 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 
 from genlab import checkpoints, process
 from genlab.errors import check_names
-from genlab.networks.encoders import freezing
+from genlab.networks.encoders import freezing, options
 from genlab.networks.encoders.backbones import backbone, probe
 from genlab.networks.encoders.normalization import Normalize
 from genlab.networks.encoders.stems import spatial
@@ -19,9 +18,6 @@ from genlab.networks.encoders.stems import spatial
 # of torch.compile; asked of torch itself they cost an import of a second
 GRAPHS = ("reduce-overhead", "max-autotune")  # these make CUDA graphs
 MODES = ("default", *GRAPHS, "max-autotune-no-cudagraphs")
-
-# options of timm that change what weights compute, and no shape
-SHAPELESS = ("act_layer", "norm_layer", "aa_layer", "output_stride", "global_pool")
 
 
 class Encoder(nn.Module):
@@ -167,8 +163,7 @@ def encoder(
     made = Encoder(name, in_chans, image_size, stem, **timm_kwargs)
     if pretrained:
         made.report = _load(made, pretrained, pretrained_options or {})
-        trusted = bool((pretrained_options or {}).get("unsafe_pickle"))
-        _warn_of_other_features(made, pretrained, timm_kwargs, trusted)
+        _warn_of_other_features(made, timm_kwargs | {"stem": stem})
         if made.report.mean is not None and made.report.std is not None:
             numbers = (_colours(list(n), in_chans) for n in (made.report.mean, made.report.std))
             made.normalize = Normalize(in_chans, *numbers)
@@ -198,35 +193,21 @@ def _load(made: Encoder, source: bool | str, options: dict[str, Any]) -> checkpo
     return report
 
 
-def _warn_of_other_features(
-    made: Encoder, source: bool | str, given: dict[str, Any], unsafe_pickle: bool
-) -> None:
+def _warn_of_other_features(made: Encoder, given: dict[str, Any]) -> None:
     """Warn of options with which the file's weights give other features than its network did."""
-    options = {k: given[k] for k in SHAPELESS if given.get(k) is not None}
-    known = timm.is_model(made.architecture["name"].partition(".")[0])
-    if not (options and known and made.report and process.is_first()):
+    name, report = made.architecture["name"], made.report
+    if not report or not process.is_first():
         return
-    told = checkpoints.backbone_of(source, unsafe_pickle) or {"encoder_kwargs": {}}
-    plain = {k: v for k, v in made.architecture["kwargs"].items() if k not in options}
-    own = told["encoder_kwargs"]
-    changed = [k for k, v in options.items() if own.get(k) != v and _differs(made, k, v, plain)]
+    changed = options.changed(name, made.in_chans, made.image_size, given, report.network)
     if changed:
         names = " and ".join(f"encoder_kwargs.{key}" for key in changed)
+        own = ", ".join(f"{key}={'null' if v is None else v}" for key, v in changed.items())
         warnings.warn(
-            f"{names} gives other features than {made.report.source} was trained for: "
-            "fine-tune it, or leave the option out",
+            f"{names} gives other features than {report.source} was trained for: "
+            f"fine-tune it, or take its own: {own}",
             UserWarning,
-            2,
+            3,
         )
-
-
-def _differs(made: Encoder, key: str, value: Any, plain: dict[str, Any]) -> bool:
-    """True if an option of a timm network, by itself, changes one of its layers or its pooling."""
-    name = made.architecture["name"]
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        networks = [timm.create_model(name, **plain, **more) for more in ({}, {key: value})]
-    without, with_it = (f"{n} {getattr(n, 'global_pool', '')}" for n in networks)
-    return without != with_it
 
 
 def _colours(numbers: list[float], channels: int) -> list[float]:

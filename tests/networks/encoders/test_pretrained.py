@@ -102,3 +102,45 @@ def test_an_option_that_changes_nothing_or_that_the_file_was_trained_with_is_not
     run = {"state_dict": state, "genlab": {}, "hyper_parameters": told}
     torch.save(run, tmp_path / "run.ckpt")
     encoder("resnet10t", 3, 64, pretrained=str(tmp_path / "run.ckpt"), act_layer="gelu")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "here", "told"),
+    [
+        ({"act_layer": "gelu"}, {}, "act_layer=gelu"),  # left out here
+        ({"stem": "cifar_pad2"}, {"stem": "cifar"}, "stem=cifar_pad2"),
+        ({"stem": "cifar", "act_layer": "silu"}, {"stem": "cifar_pad2"}, "stem=.*, act_layer="),
+        ({}, {"act_layer": "gelu"}, "act_layer=null"),
+        ({"act_layer": "nosuch"}, {}, "act_layer=nosuch"),
+        ({"act_layer": "relu", "drop_path_rate": 0.1}, {"zero_init_last": False}, ""),
+        ({"stem": "cifar", "compile": True}, {"stem": "cifar"}, ""),
+    ],
+)
+def test_options_of_a_run_are_compared_both_ways(
+    theirs: dict[str, Any], here: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    stem = {key: value for key, value in (theirs | here).items() if key == "stem"}
+    state = encoder("resnet10t" if not stem else "resnet18", 3, 32, **stem).state_dict()
+    own = {"encoder": "a", "encoder_kwargs": theirs}
+    file = tmp_path / "run.ckpt"
+    named = {f"encoder.{name}": value for name, value in state.items()}
+    torch.save({"state_dict": named, "genlab": {}, "hyper_parameters": own}, file)
+    name = "resnet18" if stem else "resnet10t"
+    if not told:
+        encoder(name, 3, 32, pretrained=str(file), **here)
+        return
+    with pytest.warns(UserWarning, match=f"other features than .*take its own: {told}"):
+        encoder(name, 3, 32, pretrained=str(file), **here)
+
+
+def test_a_number_of_heads_changes_features_and_no_shape(tmp_path: Path) -> None:
+    small: dict[str, Any] = {"embed_dim": 32, "depth": 1, "patch_size": 8}
+    name = "vit_tiny_patch16_224"
+    state = encoder(name, 3, 32, num_heads=4, **small).state_dict()
+    own = {"encoder": name, "encoder_kwargs": small | {"num_heads": 4}}
+    named = {f"encoder.{name}": value for name, value in state.items()}
+    file = tmp_path / "run.ckpt"
+    torch.save({"state_dict": named, "genlab": {}, "hyper_parameters": own}, file)
+    encoder(name, 3, 32, pretrained=str(file), num_heads=4, **small)
+    with pytest.warns(UserWarning, match="take its own: num_heads=4"):
+        encoder(name, 3, 32, pretrained=str(file), num_heads=2, **small)
