@@ -219,7 +219,7 @@ def _encoder(name: str, file: str, device: torch.device) -> Judge:
     size = int(config.input_size[-1]) if config else 224
     try:
         said = {"architecture": name} if file else {}  # NAME:FILE says it
-        network = networks.encoder(name, 3, size, file or True, said)
+        network = networks.encoder(name, 3, size, pretrained=file or True, pretrained_options=said)
     except CheckpointError as error:
         why = str(error).splitlines()[0].partition(";")[0]
         raise ValueError(

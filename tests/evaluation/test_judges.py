@@ -98,7 +98,7 @@ def test_the_address_of_its_weights_is_stored_without_credentials(
     network.out_dim = 3  # type: ignore[assignment]
     asked = []
 
-    def encoder(*words: Any, pretrained: str) -> torch.nn.Module:
+    def encoder(*words: Any, pretrained: str, **options: Any) -> torch.nn.Module:
         asked.append(pretrained)
         return network
 
