@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import struct
 import tempfile
 import threading
 from collections.abc import Iterable
@@ -98,13 +99,14 @@ def train(folder: Path, words: Iterable[str], kills: Iterable[Kill] = ()) -> tup
     """Train, dying at each of ``kills`` and going on after it.
 
     Returns:
-        The run, and how often it was killed: a moment may lie behind the end.
+        The run, and how often it was killed: a moment may lie before its first step, or behind
+        its end.
     """
     killed, start = 0, ("fit", *words, *SILENT)
     for kill in kills:
         if command(folder, *_next(folder, start), kill=kill, code=None) == 0:
             break
-        killed += 1
+        killed += any((folder / "runs").glob("**/run.json"))
     else:
         command(folder, *_next(folder, start))
     return next((folder / "runs").glob("**/recipe.yaml")).parent, killed
@@ -129,7 +131,6 @@ def differences(run: Path, straight: Path) -> list[str]:
 
 def _content(file: Path) -> dict[str, Any]:
     content = checkpoints.read(file)
-    content.pop("genlab")
     for state in content["callbacks"].values():
         state.pop("seconds", None)
     return content
@@ -152,19 +153,28 @@ def _without_clocks(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def _apart(one: Any, other: Any, place: str = "") -> list[str]:
-    """Places at which two nested values differ; a NaN is equal to itself."""
-    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        same = one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
+    """Places at which two nested values differ in type or in a bit."""
+    if type(one) is not type(other):
+        return [f"{place}: {type(one).__name__} and {type(other).__name__}"]
+    if isinstance(one, torch.Tensor):
+        same = (one.shape, one.dtype) == (other.shape, other.dtype) and _bits(one) == _bits(other)
         return [] if same else [f"{place} differs"]
-    if isinstance(one, dict) and isinstance(other, dict):
+    if isinstance(one, dict):
         keys = list(dict.fromkeys([*one, *other]))
         if list(one) != list(other):
             lost = [f"{place}: {k} in one only" for k in keys if (k in one) != (k in other)]
             return lost or [f"{place}: another order, {list(one)} and {list(other)}"]
         return [d for k in keys for d in _apart(one[k], other[k], f"{place}.{k}")]
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+    if isinstance(one, list | tuple):
         if len(one) != len(other):
             return [f"{place}: {len(one)} and {len(other)}: {one} {other}"[:600]]
         pairs = enumerate(zip(one, other, strict=True))
         return [d for k, pair in pairs for d in _apart(*pair, f"{place}.{k}")]
-    return [] if one == other or (one != one and other != other) else [f"{place}: {one} {other}"]
+    same = (
+        struct.pack("d", one) == struct.pack("d", other) if isinstance(one, float) else one == other
+    )
+    return [] if same else [f"{place}: {one} {other}"]
+
+
+def _bits(tensor: torch.Tensor) -> bytes:
+    return tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()

@@ -84,7 +84,7 @@ def _needs(folder: Path, words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def assert_equal(folder: Path, words: tuple[str, ...], kills: list[Kill]) -> int:
-    """Compare a training without kills and one with; how many of them struck."""
+    """Compare a training without kills and one with; how many of them struck the run."""
     for name in ("straight", "killed"):
         (folder / name).mkdir()
     words = (*words, *_needs(folder, words))
@@ -104,7 +104,11 @@ def test_killed_where_it_is_hardest(tmp_path: Path, family: str) -> None:
 @pytest.mark.parametrize("family", IN_CI)
 def test_killed_once_at_random(tmp_path: Path, family: str) -> None:
     draw = random.Random(f"ci {family}")
-    assert_equal(tmp_path, FAMILIES[family], [drawn(draw)])
+    for trial in range(9):  # a moment drawn may lie before the run's start or behind its end
+        (folder := tmp_path / f"{trial}").mkdir()
+        if assert_equal(folder, FAMILIES[family], [drawn(draw)]):
+            return
+    pytest.fail("no kill struck the run")
 
 
 @pytest.mark.prove

@@ -168,7 +168,7 @@ class Checkpoints(Checkpoint):
         score = float(value)
         if trainer.world_size > 1:  # of a metric that is not synchronised ranks have their own
             score = float(trainer.strategy.broadcast(score))
-        if math.isnan(score) or self.sign * score >= self.sign * self.best.get(
+        if not math.isfinite(score) or self.sign * score >= self.sign * self.best.get(
             "score", self.sign * math.inf
         ):
             return False

@@ -21,9 +21,10 @@ class EarlyStops(L.Callback):
         self._patience = [(stopper, stopper.patience) for stopper in stoppers]
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        kept = any(getattr(each, "has_stopped", False) for each in trainer.checkpoint_callbacks)
         for stopper, patience in self._patience:
             stopper.patience = patience
-            if not trainer.should_stop:  # else it was killed in its test
+            if not kept:  # else it was killed between its stop and its end
                 stopper.stopped_epoch = 0
                 stopper.stopping_reason = Reason.NOT_STOPPED
                 stopper.stopping_reason_message = None
