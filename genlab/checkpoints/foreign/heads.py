@@ -87,7 +87,8 @@ def load_head(head: nn.Linear, report: Report | None) -> None:
 
     Raises:
         ValueError: there is no file.
-        CheckpointError: the file has no linear classifier, or one of other classes or features.
+        CheckpointError: the file has no linear classifier, one of other classes or features, or
+            one with NaN or infinity.
     """
     if report is None:
         raise ValueError("head=file requires pretrained")
@@ -102,6 +103,10 @@ def load_head(head: nn.Linear, report: Report | None) -> None:
             f"{report.source} classifies {theirs[0]} classes by {theirs[1]} features, here are "
             f"{own[0]} by {own[1]}\nhead=file requires as many: model.head=new trains a new head"
         )
+    for name, value in report.head.items():
+        if not value.isfinite().all():
+            what = f"the {name} of its classifier\nwithout it: model.head=new"
+            raise CheckpointError(f"{report.source} contains NaN or infinity in {what}")
     with torch.no_grad():
         head.weight.copy_(report.head["weight"])
         head.bias.copy_(report.head.get("bias", torch.zeros(len(head.weight))))

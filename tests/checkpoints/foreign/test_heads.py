@@ -143,6 +143,16 @@ def test_what_is_not_the_wanted_classifier_is_refused(tmp_path: Path) -> None:
             classifier("resnet26", tmp_path / "resnet26.pth", kwargs=RES)
 
 
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_a_classifier_that_is_not_finite_is_refused(name: str, tmp_path: Path) -> None:
+    state = made("resnet26", num_classes=7, **RES).state_dict()
+    state[f"fc.{name}"][0] = torch.nan
+    torch.save(state, tmp_path / "resnet26.pth")
+    with pytest.raises(CheckpointError, match=rf"NaN or infinity in the {name} of its classifier"):
+        classifier("resnet26", tmp_path / "resnet26.pth", kwargs=RES)
+    classifier("resnet26", tmp_path / "resnet26.pth", kwargs=RES, head="new")
+
+
 def test_arguments_that_cannot_be_meant() -> None:
     with pytest.raises(ValueError, match="head=file requires pretrained"):
         Classifier(7, 3, 32, "lenet", head="file")
