@@ -26,6 +26,12 @@ from genlab.files import replacing
 
 WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar", ".pkl")
 _USUAL = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth", "model.ckpt")
+_PUBLISHERS = (  # of torch's and timm's weights, whose names are one another's in torch's cache
+    "https://download.pytorch.org/",
+    "https://github.com/huggingface/pytorch-image-models/",
+    "https://github.com/rwightman/",
+    "https://dl.fbaipublicfiles.com/",
+)
 _SECONDS = 8  # to find out that there is no network
 _OFFLINE = "a local file or folder works too: pretrained=PATH"
 
@@ -148,10 +154,13 @@ def _commit(file: Path, online: bool) -> str:
 
 def _from_web(url: str) -> Path:
     name = Path(re.split("[?#]", url)[0]).name or "weights"
+    usual = url.startswith(_PUBLISHERS)
     digest = re.search(r"-([0-9a-f]{8,64})\.", name)  # torch's and timm's convention
+    if digest and not usual and re.fullmatch(r"\d{8}", digest[1]):
+        digest = None  # a date
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     shown = recipes.without_credentials(url)  # also of the file: a new token fetches no other
-    target = folder / (name if digest else f"{_hash(shown)}-{name}")
+    target = folder / (name if digest and usual else f"{_hash(shown)}-{name}")
     with locked(target):
         if not target.exists() or is_page(target):
             if not _reach(url):

@@ -217,6 +217,30 @@ def test_web_hash_in_the_name(server: str, file: Path, source: Any) -> None:
     assert "not deadbeef" in refused(f"{server}/bad-deadbeef.pth")  # it left nothing behind
 
 
+def test_web_a_date_in_the_name_is_no_checksum(server: str, file: Path, source: Any) -> None:
+    shutil.copy(file, file.with_name("net-20240101.pth"))
+    loads(f"{server}/net-20240101.pth", source)
+
+
+def test_web_a_checksum_in_the_name_is_of_one_address(server: str, file: Path) -> None:
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+    name = f"net-{digest}.pth"
+    for folder in ("one", "two"):
+        (file.parent / folder).mkdir()
+        shutil.copy(file, file.parent / folder / name)
+    found = {fetching.fetch(f"{server}/{folder}/{name}").file for folder in ("one", "two")}
+    assert len(found) == 2
+    assert len(Server.gets) == 2
+
+
+def test_weights_of_torch_are_taken_from_its_own_cache(tmp_path: Path) -> None:
+    cached = tmp_path / "cache" / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"PK")
+    address = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
+    assert fetching.fetch(address).file == cached
+
+
 def test_web_missing_and_broken_off(server: str) -> None:
     assert "404" in refused(f"{server}/nothing.pth")
     Server.cut = True
