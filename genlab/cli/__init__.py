@@ -153,7 +153,8 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     given = sys.argv[1:] if words is None else words
     streams.print_anything()
     try:
-        with streams.lasting() if given[:1] and given[0] in LONG else nullcontext():
+        lasting = streams.lasting() if given[:1] and given[0] in LONG else nullcontext()
+        with streams.plain_warnings(), lasting:
             code = run(given)
         sys.stdout.flush()
     except InputError as error:

@@ -1,4 +1,4 @@
-"""Standard output and error that may be closed: training goes on without them."""
+"""Standard output and error: they may be closed and training goes on; how warnings look."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import errno
 import io
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TextIO
 
 CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell reports `yes | head`
 GONE = (errno.EPIPE, errno.EIO)  # a reader that has ended, a terminal that was closed
@@ -47,6 +48,35 @@ def print_anything() -> None:
         if isinstance(stream, io.TextIOWrapper):
             with suppress(OSError):  # closed, or another file by now
                 stream.reconfigure(errors="genlab.spelt")
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Show warnings as genlab's other lines, ``warning: ...``, without a line of source.
+
+    One of another category than UserWarning says its category and place too.
+    """
+    before = warnings.showwarning
+    warnings.showwarning = _show_warning
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    text = str(message)
+    if not issubclass(category, UserWarning):
+        text = f"{category.__name__}: {text} ({filename}:{lineno})"
+    with suppress(OSError):
+        print(f"warning: {text}", file=file or sys.stderr)
 
 
 @contextmanager

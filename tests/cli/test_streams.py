@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import select
 import sys
+import warnings
+from collections.abc import Sequence
 from threading import Thread
 
 import pytest
@@ -79,3 +82,23 @@ def test_what_a_terminal_cannot_show_is_spelt(monkeypatch: pytest.MonkeyPatch, e
 def test_help_is_printed_on_an_ascii_terminal(shell: Shell) -> None:
     out, _ = shell.anew("--help", PYTHONIOENCODING="ascii")
     assert "mean +- sd" in out
+
+
+def test_warnings_are_lines_without_source(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def warn(words: Sequence[str]) -> int:
+        warnings.warn("the file does not say its network", UserWarning, 1)
+        warnings.warn("overflow", RuntimeWarning, 1)
+        return 0
+
+    monkeypatch.setattr("genlab.cli.run", warn)
+    before = warnings.showwarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with pytest.raises(SystemExit):
+            main(["test"])
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "warning: the file does not say its network"
+    assert re.fullmatch(r"warning: RuntimeWarning: overflow \(.*test_streams\.py:\d+\)", second)
+    assert warnings.showwarning is before
