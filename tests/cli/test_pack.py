@@ -32,6 +32,7 @@ def test_pack_says_what_it_made_and_checks_it(here: Here, tree: Path) -> None:
 
 def test_what_is_wrong_is_said_in_a_line(here: Here, tree: Path) -> None:
     break_some(tree)
+    (tree / "cat" / "gone.png").symlink_to("/nowhere/x.png")
     (here.folder / "full").mkdir()
     (here.folder / "full" / "x").touch()
     for words, message in (
@@ -53,7 +54,7 @@ def test_what_is_wrong_is_said_in_a_line(here: Here, tree: Path) -> None:
     assert not (here.folder / "s").exists()
     out, _ = here("pack", "photos", "s", "--skip-broken")
     assert "train: 22 images" in out
-    assert "left out 2 that cannot be read; first: " in out
+    assert "left out 3 that cannot be read; first: " in out
 
 
 def test_a_recipe_for_folders_trains_on_shards(here: Here, tree: Path) -> None:

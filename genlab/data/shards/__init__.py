@@ -1,4 +1,4 @@
-"""Images in tar shards: `packing`, their `index`, and the `reader`.
+"""Images in tar shards: `packing` and its `plan`, their `index`, and the `reader`.
 
 `foreign` lists tar files of others, `pieces` reads images inside files of any kind.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tarfile
@@ -22,6 +21,7 @@ from genlab import runs
 from genlab.data.errors import BrokenDataError
 from genlab.data.files.decoding import Form, decode, flatten, room_for
 from genlab.data.files.folder_scan import Listing, scan
+from genlab.data.shards import plan
 from genlab.data.shards.index import ENTRY, FORMAT, HEADER, INDEX, member, sha256
 from genlab.files import check_regular, replacing
 from genlab.internals import messages, python_parts
@@ -103,7 +103,7 @@ def pack(
     work = target.parent / f".{target.name}.packing"
     work.mkdir(parents=True, exist_ok=True)
     with runs.lock(work):
-        _clear(work, chosen, packing)
+        plan.prepare(work, chosen, asdict(packing))
         total, done = sum(len(part.files) for part in chosen.values()), 0
         written = {}
         for name, listing in chosen.items():
@@ -115,21 +115,6 @@ def pack(
 
 def _tell_all(tell: Tell, before: int, total: int, count: int) -> None:
     tell(before + count, total)
-
-
-def _clear(work: Path, parts: dict[str, Listing], packing: Packing) -> None:
-    """Keep the shards of an interrupted call with the same settings, and of no other."""
-    plan = hashlib.sha256(json.dumps([FORMAT, asdict(packing), sorted(parts)]).encode())
-    for listing in parts.values():
-        for file, label in zip(listing.files, listing.labels, strict=True):
-            found = file.stat()
-            plan.update(f"{file}\0{label}\0{found.st_size}\0{found.st_mtime_ns}\n".encode())
-    mark = work / "plan"
-    if mark.is_file() and mark.read_text() == plan.hexdigest():
-        return
-    for file in work.glob("[!.]*"):  # not the lock
-        file.unlink()
-    mark.write_text(plan.hexdigest())
 
 
 def _finish(
@@ -245,7 +230,9 @@ class _Shards:
             decode(BytesIO(data), Form(16, 3))
             return index, self._resized(data), ""
         except Exception as error:  # damaged files make PIL raise nearly anything
-            return index, b"", f"{file}: {messages.without_stream(error)}"
+            dangling = plan.leads_nowhere(error) and file.is_symlink()
+            why = "a link to nothing" if dangling else messages.without_stream(error)
+            return index, b"", f"{file}: {why}"
 
     def _refuse(self, broken: str) -> str:
         if not self.skip_broken:

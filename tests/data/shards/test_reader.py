@@ -431,6 +431,24 @@ def test_broken_pictures_are_named_or_left_out(tmp_path: Path) -> None:
     assert len(rows_of(data.train_dataloader())) == 18
 
 
+def test_links_to_nothing_are_named_or_left_out(tmp_path: Path) -> None:
+    root, target = classes(tmp_path / "pictures"), tmp_path / "shards"
+    gone, itself = root / "cat" / "gone.png", root / "dog" / "itself.jpg"
+    gone.symlink_to("/nowhere/x.png")
+    itself.symlink_to(itself)
+    (root / "cat" / "whole.png").symlink_to(root / "dog" / "00.png")
+    with pytest.raises(BrokenDataError, match="a link to nothing; --skip-broken") as error:
+        pack(root, target, SMALL)
+    one_line(error)
+    content = pack(root, target, SMALL, skip_broken=True)
+    assert content["parts"]["train"]["images"] == 21
+    assert sorted(content["skipped"]) == [f"{file}: a link to nothing" for file in (gone, itself)]
+    gone.unlink()
+    gone.symlink_to(root / "dog" / "01.png")  # it leads somewhere now
+    content = pack(root, tmp_path / "again", SMALL, skip_broken=True)
+    assert content["parts"]["train"]["images"] == 22
+
+
 def opened(file: Path) -> Image.Image:
     with Image.open(file) as image:
         return image.copy()

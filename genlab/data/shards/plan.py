@@ -1,0 +1,50 @@
+"""Plan of a packing: a call goes on with an interrupted one of the same images and settings."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from genlab.data.files.folder_scan import Listing
+from genlab.data.shards.index import FORMAT
+
+NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+
+
+def prepare(work: Path, parts: dict[str, Listing], settings: dict[str, Any]) -> None:
+    """Keep the shards of an interrupted call with the same settings and images, and of no other.
+
+    Args:
+        work: the folder in which shards are made.
+        parts: images by part.
+        settings: arguments that change the shards.
+    """
+    plan = hashlib.sha256(json.dumps([FORMAT, settings, sorted(parts)]).encode())
+    for listing in parts.values():
+        for file, label in zip(listing.files, listing.labels, strict=True):
+            plan.update(f"{file}\0{label}\0{_state(file)}\n".encode())
+    mark = work / "plan"
+    if mark.is_file() and mark.read_text() == plan.hexdigest():
+        return
+    for file in work.glob("[!.]*"):  # not the lock
+        file.unlink()
+    mark.write_text(plan.hexdigest())
+
+
+def leads_nowhere(error: Exception) -> bool:
+    """True if a path has no file at its end, or is a link to itself."""
+    return isinstance(error, OSError) and error.errno in NOWHERE
+
+
+def _state(file: Path) -> str:
+    """A file's size and time of change; empty where there is none."""
+    try:
+        found = file.stat()
+    except OSError as error:
+        if not leads_nowhere(error):
+            raise
+        return ""
+    return f"{found.st_size}\0{found.st_mtime_ns}"
