@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Size, Tensor, nn
 
+from genlab.checkpoints.foreign import torchvision_names
+
 Tensors = dict[str, Tensor]
 Shapes = dict[str, Size]
 
@@ -39,20 +41,7 @@ _LAYOUTS = [
     ("self-supervised", _PARTS, True, False),
     ("DeiT", r"^model (blocks|patch_embed)\.", False, True),
     ("torchvision ViT", r"\bencoder\.layers\.encoder_layer_\d", False, True),
-]
-
-_TORCHVISION_VIT = [
-    (r"\bconv_proj\.", "patch_embed.proj."),
-    (r"\bclass_token$", "cls_token"),
-    (r"\bencoder\.pos_embedding$", "pos_embed"),
-    (r"\bencoder\.layers\.encoder_layer_(\d+)\.", r"blocks.\1."),
-    (r"\bencoder\.ln\.", "norm."),
-    (r"\bln_([12])\.", r"norm\1."),
-    (r"\bself_attention\.in_proj_", "attn.qkv."),
-    (r"\bself_attention\.out_proj\.", "attn.proj."),
-    (r"\bmlp\.(?:linear_1|0)\.", "mlp.fc1."),
-    (r"\bmlp\.(?:linear_2|3)\.", "mlp.fc2."),
-    (r"\bheads\.head\.", "head."),
+    ("torchvision ConvNeXt", r"\bfeatures\.1\.0\.layer_scale$", False, True),
 ]
 
 
@@ -108,14 +97,19 @@ class Candidate:
         return differ(self.state, other.state, self.same & other.same)
 
 
-def unwrap(content: Any) -> dict[str, Tensors]:
-    """Every mapping of names to tensors in a checkpoint, by the wrapper keys that lead to it."""
+def unwrap(content: Any, own: Iterable[str] = ()) -> dict[str, Tensors]:
+    """Every mapping of names to tensors in a checkpoint, by the wrapper keys that lead to it.
+
+    Args:
+        content: whatever the file holds.
+        own: names of the model to fill; see `torchvision_names.timms`.
+    """
     places = dict(_mappings(content, ""))
     for live in _LIVE:  # the average is the state_dict; the live copy shares its buffers
         if live in places and "state_dict" in places:
             places |= {live: places["state_dict"] | places[live]}
             places = {"ema" if place == "state_dict" else place: t for place, t in places.items()}
-    return {place: _clean(tensors) for place, tensors in places.items()}
+    return {place: torchvision_names.timms(_clean(t), own) for place, t in places.items()}
 
 
 def _mappings(content: Any, place: str, depth: int = 5) -> Iterator[tuple[str, Tensors]]:
@@ -131,12 +125,8 @@ def _mappings(content: Any, place: str, depth: int = 5) -> Iterator[tuple[str, T
 
 
 def _clean(tensors: Tensors) -> Tensors:
-    """Without torch.compile's ``_orig_mod`` in the names, and with timm's names for a ViT."""
-    clean = {".".join(p for p in n.split(".") if p != "_orig_mod"): t for n, t in tensors.items()}
-    if any("encoder_layer_0." in name for name in clean):
-        for pattern, new in _TORCHVISION_VIT:
-            clean = {re.sub(pattern, new, name): t for name, t in clean.items()}
-    return clean
+    """Without torch.compile's ``_orig_mod`` in the names."""
+    return {".".join(p for p in n.split(".") if p != "_orig_mod"): t for n, t in tensors.items()}
 
 
 def layout(content: Any) -> tuple[str, bool, bool]:

@@ -86,7 +86,7 @@ def load_backbone(
     timms = f"timm's {cfg.get('architecture')}.{cfg.get('tag')}"
     shown = timms if timm else recipes.without_credentials(str(source))
     held = content(found.file, unsafe_pickle)
-    places = layouts.unwrap(held)
+    places = layouts.unwrap(held, model.state_dict())
     if not places:
         raise CheckpointError(f"{shown} contains no named tensors, hence no weights")
     kind, self_supervised, imagenet = layouts.layout(held)
