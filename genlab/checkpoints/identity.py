@@ -25,6 +25,7 @@ def chosen(word: str | os.PathLike[str]) -> Path:
         RunError: nothing there, or runs that the name does not mean.
     """
     path = Path(word)
+    recipes.refuse_untrained(path)
     file = runs.checkpoint(path, recipes.foreign_images)
     if not path.exists() and file.parents[1].name != str(path):
         _say(str(path), file)

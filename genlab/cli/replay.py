@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from genlab import runs
+from genlab import recipes, runs
 from genlab.cluster import launch
 
 
@@ -20,6 +20,7 @@ def replay_options(parser: ArgumentParser) -> None:
 def replay(run: str) -> int:
     """Print what was not finite, the first tensor, and the images."""
     launch.check()
+    recipes.refuse_untrained(run)
     folder = runs.find(run).absolute()
     from genlab import process
     from genlab.training import replaying

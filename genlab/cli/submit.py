@@ -48,6 +48,7 @@ def submit(
     files, overrides = split_words(words)
     if resume is not None and (files or array_of_seeds):
         raise RecipeError(f"--resume continues {resume} alone, with its own recipe", COMMAND_LINE)
+    recipes.refuse_untrained(resume or "")
     run = runs.find(resume).absolute() if resume is not None else None
     recipe = recipes.of_run(run, overrides) if run else recipes.resolve(files, overrides)
     trust = [word for name in sorted(recipes.allowed_now()) for word in ("--trust", name)]

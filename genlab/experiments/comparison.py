@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from genlab import runs
+from genlab import recipes, runs
 from genlab.errors import InputError, RunError, first_line
 from genlab.files import rows_of
 from genlab.recipes.files import read
@@ -183,7 +183,10 @@ def chosen(words: Sequence[str], root: str | Path = "runs") -> list[Run]:
     known = runs.every(root)
     found: dict[Path, None] = {}
     for word in words:
-        meant = _meant(word, known, Path(root)) or [runs.find(word, root)]
+        meant = _meant(word, known, Path(root))
+        if not meant:
+            recipes.refuse_untrained(word, root)
+            meant = [runs.find(word, root)]
         found |= dict.fromkeys(path.absolute() for path in meant)
     return [Run(path) for path in sorted(found, key=_age)]
 

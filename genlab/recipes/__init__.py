@@ -22,7 +22,17 @@ from genlab.recipes.doors import (
     recorded,
     trusted_now,
 )
-from genlab.recipes.files import facts, find, header, name_of, parse, read, root, shipped
+from genlab.recipes.files import (
+    facts,
+    find,
+    header,
+    name_of,
+    parse,
+    read,
+    refuse_untrained,
+    root,
+    shipped,
+)
 from genlab.recipes.resolution import (
     COMMAND_LINE,
     TOP_KEYS,
@@ -74,6 +84,7 @@ __all__ = [
     "parse",
     "read",
     "recorded",
+    "refuse_untrained",
     "resolve",
     "root",
     "same_images",

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from genlab.errors import RecipeError, first_line, nearest, reason
+from genlab.errors import RecipeError, RunError, first_line, nearest, reason
 from genlab.files import text_of
 from genlab.internals.python_parts import drop_resolver
 from genlab.recipes import plugins
@@ -58,6 +58,22 @@ def find(word: str | Path) -> Path:
     what = f"no recipe {word}" if not os.path.isdir(path) else f"{word} is a folder, not a recipe"
     inside = [one for one in shipped() if one.startswith(f"{name.rstrip('/')}/")]
     raise RecipeError(what, hint=nearest("", inside) if inside else nearest(name, shipped()))
+
+
+def refuse_untrained(word: str | Path, runs: str | Path = "runs") -> None:
+    """Refuse a shipped recipe's name in the place of a run where it has none; all else passes.
+
+    Args:
+        word: name of a run.
+        runs: folder of all run directories.
+
+    Raises:
+        RunError: says how to train it.
+    """
+    name, folder = str(word), Path(runs, word)
+    known = os.path.exists(name) or name not in shipped() or any(folder.glob("*/recipe.yaml"))
+    if not known:
+        raise RunError(f"no run of {name} yet: genlab fit {name}")
 
 
 def name_of(file: Path) -> str:

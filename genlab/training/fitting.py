@@ -100,6 +100,7 @@ def _open(
     """Everything built; the directory to use; the run that is continued, and what changes in it."""
     if resume is not None and files:
         raise RecipeError(f"--resume continues {resume} with its own recipe, not with {files[0]}")
+    recipes.refuse_untrained(resume or "")
     run = runs.find(resume).absolute() if resume is not None else None
     if run and os.path.isfile(str(resume)):
         raise RecipeError(f"--resume takes a run, not a file: genlab fit --resume {run}")

@@ -9,8 +9,8 @@ from typing import Any
 from genlab import recipes, runs
 from genlab.checkpoints.identity import chosen
 from genlab.checkpoints.loading import FROM_RUNS
-from genlab.errors import CheckpointError, RecipeError, RunError
-from genlab.recipes import Recipe, shipped
+from genlab.errors import CheckpointError, RecipeError
+from genlab.recipes import Recipe
 
 
 def pin(recipe: Recipe) -> None:
@@ -54,12 +54,7 @@ def _definite(source: str) -> str:
 
 def _checkpoint_of(run: str) -> str:
     """The path of a run's selected checkpoint."""
-    try:
-        return str(chosen(run).absolute())
-    except RunError as error:
-        if run not in shipped():
-            raise
-        raise RecipeError(str(error), hint=f"train it first: genlab fit {run}") from None
+    return str(chosen(run).absolute())
 
 
 def _admit(encoder: str, source: str) -> None:
