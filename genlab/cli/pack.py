@@ -53,7 +53,9 @@ def pack(
 
         how = packing.Packing(size, resize, quality, seed, unlabeled)
         line = _Line(shards)
-        found = packing.pack(Path(folder), Path(shards), how, _splits(split), skip_broken, line)
+        found = packing.pack(
+            Path(folder), Path(shards), how, _splits(split), skip_broken, line, _now
+        )
     except ValueError as error:
         raise RecipeError(str(error)) from None
     except OSError as error:
@@ -67,6 +69,11 @@ def pack(
         raise RunError(f"{what}\n{again}") from None
     line.end()
     _say(found, shards)
+
+
+def _now(line: str) -> None:
+    if line:
+        print(line, flush=True)  # before an hour of packing
 
 
 def _splits(split: str | None) -> list[str]:

@@ -20,6 +20,9 @@ def test_pack_says_what_it_made_and_checks_it(here: Here, tree: Path) -> None:
     out, _ = here("pack", "photos", "shards", "--size", "0.02")
     assert "train: 24 images, 3 shards" in out
     assert "data.root=shards" in out
+    assert out.startswith("crops lose nothing: images keep all their pixels")
+    out, _ = here("pack", "photos", "small", "--resize", "8")
+    assert "of images are scaled down: crops of 8% of the area are 3 pixels" in out.splitlines()[0]
     out, _ = here("pack", "--check", "shards")
     assert "shards: all 24 images are as they were packed" in out
     file = here.folder / "shards" / "train-000001.tar"

@@ -22,6 +22,7 @@ from genlab.data.errors import BrokenDataError
 from genlab.data.files.decoding import Form, decode, flatten, room_for
 from genlab.data.files.folder_scan import Listing, scan
 from genlab.data.shards import plan
+from genlab.data.shards.detail import crops_of, scaled
 from genlab.data.shards.index import ENTRY, FORMAT, HEADER, INDEX, member, sha256
 from genlab.files import check_regular, replacing
 from genlab.internals import messages, python_parts
@@ -69,6 +70,7 @@ def pack(
     splits: Sequence[str] = (),
     skip_broken: bool = False,
     tell: Tell = lambda done, total: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Make shards of a folder of images: all of them under ``target``, or nothing.
 
@@ -82,6 +84,7 @@ def pack(
         splits: parts among train, val and test; empty for all that exist.
         skip_broken: True to leave out unreadable images; else the first one is an error.
         tell: function called after every image.
+        say: function called with a line on what random crops lose, before the first image.
 
     Returns:
         The content of ``index.json``; ``skipped`` names the images left out.
@@ -103,6 +106,8 @@ def pack(
     work = target.parent / f".{target.name}.packing"
     work.mkdir(parents=True, exist_ok=True)
     with runs.lock(work):
+        if "train" in chosen:
+            say(crops_of(chosen["train"].files, packing.resize, packing.seed))
         plan.prepare(work, chosen, asdict(packing))
         total, done = sum(len(part.files) for part in chosen.values()), 0
         written = {}
@@ -247,9 +252,8 @@ class _Shards:
             with room_for(picture):
                 upright = flatten(ImageOps.exif_transpose(picture))
         plain = upright if upright.mode == "L" else upright.convert("RGB")
-        scale = side / min(plain.size)
-        width, height = (max(side, round(length * scale)) for length in plain.size)
-        small = plain.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+        size = scaled(plain.size, side)
+        small = plain.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
         buffer = BytesIO()
         small.save(buffer, "JPEG", quality=self.packing.quality)
         return buffer.getvalue()
