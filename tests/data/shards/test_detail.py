@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from genlab.data.files.cuts import RandomCrop, numbers
 from genlab.data.shards.detail import LEAST, WANTED, crops_of, scaled
 from genlab.data.shards.packing import Packing, pack
 
-RECIPES = Path(__file__).parents[3] / "recipes"
+ROOT = Path(__file__).parents[3]
+RECIPES = ROOT / "recipes"
 LOST = (
     "100% of images are scaled down: crops of 8% of the area are 84 pixels a side, of 100% 295 "
     "(enlarged to 224: below 57% of the area); from the files 122 and 433 (below 27% of the area)"
@@ -39,6 +41,17 @@ def test_what_is_lost_of_photographs(tmp_path: Path) -> None:
     assert "nothing: none of 3 images looked at is larger than 384" in crops_of(files, 384, 0)
     assert "lose nothing: images keep all their pixels" in crops_of(files, None, 0)
     assert crops_of(files[3:], 256, 0) == ""
+
+
+def test_the_readme_s_advice_has_these_numbers(tmp_path: Path) -> None:
+    text = " ".join((ROOT / "README.md").read_text().split())
+    for words in ("has 122 pixels a side", "below 27 %", "That crop has 84 pixels", "below 57 %"):
+        assert words in text
+        assert re.findall(r"\d+", words)[0] in LOST
+    [file] = plain(tmp_path / "camera", (4000, 3000))
+    said = crops_of([file], 384, 0)
+    assert "8% of the area are 125 pixels" in said
+    assert "A crop of 8 % of 4:3 has 125 pixels" in text
 
 
 def test_large_and_mixed_images(tmp_path: Path) -> None:
