@@ -42,6 +42,8 @@ _LAYOUTS = [
     ("DeiT", r"^model (blocks|patch_embed)\.", False, True),
     ("torchvision ViT", r"\bencoder\.layers\.encoder_layer_\d", False, True),
     ("torchvision ConvNeXt", r"\bfeatures\.1\.0\.layer_scale$", False, True),
+    ("torchvision EfficientNetV2-L", r"\bfeatures\.5\.18\.block\.0\.0\.", False, False),
+    ("torchvision EfficientNet", r"\bfeatures\.1\.0\.block\.0\.0\.", False, True),
 ]
 
 
@@ -137,6 +139,11 @@ def layout(content: Any) -> tuple[str, bool, bool]:
         if any(re.search(pattern, one) for one in names):
             return name + " in Lightning" * lightning, self_supervised, imagenet and not lightning
     return "Lightning" if lightning else "plain", False, False
+
+
+def batch_norm_epsilon(content: Any, own: Iterable[str]) -> float | None:
+    """Epsilon of batch norm in a file of torchvision's; see `torchvision_names.epsilon`."""
+    return torchvision_names.epsilon((n for _, t in _mappings(content, "") for n in t), own)
 
 
 def is_solo_learn(content: Any) -> bool:

@@ -17,6 +17,7 @@ from genlab.checkpoints.foreign.layouts import Candidate, Tensors
 from genlab.checkpoints.foreign.matching import Fit, copy, fit
 from genlab.checkpoints.foreign.refusals import (
     AT_LEAST,
+    refuse_epsilon,
     refuse_equals,
     refuse_neighbour,
     refuse_noise,
@@ -29,6 +30,7 @@ from genlab.checkpoints.safe_read import content
 from genlab.errors import CheckpointError
 
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+_HALVES = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}  # [-1, 1]
 
 LOADS = {  # arguments of `networks.encoder` and of timm's constructors that read files
     "pretrained", "pretrained_options", "pretrained_cfg", "pretrained_cfg_overlay",
@@ -111,6 +113,7 @@ def load_backbone(
         refuse_standardised(best, model)
         refuse_neighbour(best, model)
         refuse_stem(best, model, held)
+        refuse_epsilon(best, model, held)
         if not (told or named or timm or own_run or self_supervised):
             architectures.warn_of_alike(model, found, shown)
     copy(model, best)
@@ -124,6 +127,7 @@ def load_backbone(
         _own_statistics(places, candidate, own_run)
         or _statistics(config, "timm's configuration" if timm else "its config.json")
         or _statistics(_IMAGENET if imagenet else {}, f"ImageNet's, as {kind} uses")
+        or _statistics(_HALVES if "EfficientNetV2-L" in kind else {}, f"those of {kind}")
         or _statistics(cfg if known else {}, "timm's for the name")
         or (None, None, "")
     )

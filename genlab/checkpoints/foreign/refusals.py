@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from timm.layers import Conv2dSame
 from torch import nn
 
 from genlab.checkpoints.foreign import layouts
@@ -125,6 +126,29 @@ def refuse_stem(best: Fit, model: nn.Module, held: Any) -> None:
         )
 
 
+def refuse_epsilon(best: Fit, model: nn.Module, held: Any) -> None:
+    """Refuse torchvision's weights for a network of another epsilon of batch norm or other padding.
+
+    Raises:
+        CheckpointError: such a file and such a model.
+    """
+    wanted = layouts.batch_norm_epsilon(held, model.state_dict())
+    if wanted is None:
+        return
+    source, name = best.report.source, _name(model)
+    if any(isinstance(module, Conv2dSame) for module in model.modules()):
+        raise CheckpointError(
+            f"{source} is torchvision's, which pads both sides alike: {name} pads as TensorFlow "
+            f"does\nask for it: model.encoder={name.removeprefix('tf_')}"
+        )
+    own = {m.eps for m in model.modules() if isinstance(m, nn.BatchNorm2d)} - {wanted}
+    if own:
+        raise CheckpointError(
+            f"{source} is torchvision's, whose batch norm has an epsilon of {wanted:g}, not "
+            f"{min(own):g}\nask for it: model.encoder_kwargs.bn_eps={wanted:g}"
+        )
+
+
 def refuse_equals(best: Fit, others: list[Fit], source: str) -> None:
     """Refuse to choose between networks that fit equally well but have other values.
 
@@ -144,7 +168,7 @@ def _why(best: Fit, model: nn.Module, places: dict[str, Tensors]) -> str:
     report, names = best.report, list(best.candidate.state)
     every = (name for tensors in places.values() for name in tensors)
     if report.share < 0.1 and any(re.search(r"\bfeatures\.\d+\.\d", name) for name in every):
-        families = "ResNet, DenseNet, VGG, RegNet, ViT and ConvNeXt"
+        families = "ResNet, DenseNet, VGG, RegNet, ViT, ConvNeXt and EfficientNet"
         return f"its names are torchvision's, which load for {families}: take timm's weights"
     if not report.share:
         return f"its names are like {names[0]}, the model's like {next(iter(model.state_dict()))}"

@@ -35,10 +35,35 @@ _CONVNEXT: Names = [
     (r"\bclassifier\.2\.", "head.fc."),
 ]
 
+_EFFICIENTNET: Names = [
+    (r"\bfeatures\.0\.0\.", "conv_stem."),
+    (r"\bfeatures\.0\.1\.", "bn1."),
+    *((rf"\bfeatures\.{n + 1}\.(\d+)\.block\.", rf"blocks.{n}.\1.") for n in range(7)),
+    (r"\bfeatures\.\d\.0\.", "conv_head."),
+    (r"\bfeatures\.\d\.1\.", "bn2."),
+    (r"\b\d\.fc1\.", "se.conv_reduce."),
+    (r"\b\d\.fc2\.", "se.conv_expand."),
+    (r"\bclassifier\.1\.", "classifier."),
+]
+
 # a name that only this family of torchvision's has, and its names
 _FAMILIES = [
     (r"\bencoder_layer_0\.", _VIT),
     (r"\bfeatures\.1\.0\.layer_scale$", _CONVNEXT),
+    (r"\bfeatures\.1\.0\.block\.0\.0\.", _EFFICIENTNET),
+]
+# Convolutions of an inverted residual block in their order, by which of them are depthwise.
+_CONVOLUTIONS = {
+    (False,): ["conv"],
+    (True, False): ["conv_dw", "conv_pw"],
+    (False, False): ["conv_exp", "conv_pwl"],
+    (False, True, False): ["conv_pw", "conv_dw", "conv_pwl"],
+}
+# Epsilon of batch norm, by a name that only such networks have; the first that is found counts.
+_EPSILONS = [
+    (r"\bfeatures\.1\.2\.block\.1\.fc1\.", 1e-3),  # EfficientNet-B5 to B7
+    (r"\bfeatures\.1\.0\.block\.1\.fc1\.", 1e-5),  # EfficientNet-B0 to B4
+    (r"\bfeatures\.1\.0\.block\.0\.0\.", 1e-3),  # EfficientNetV2
 ]
 
 
@@ -51,8 +76,38 @@ def timms(tensors: dict[str, Tensor], own: Iterable[str] = ()) -> dict[str, Tens
     """
     for mark, names in _FAMILIES:
         if _any(mark, tensors) and not _any(mark, own):
-            return dict(_renamed(name, value, names) for name, value in tensors.items())
+            return _in_blocks(dict(_renamed(n, value, names) for n, value in tensors.items()))
     return tensors
+
+
+def epsilon(names: Iterable[str], own: Iterable[str] = ()) -> float | None:
+    """Epsilon of batch norm in torchvision's network; None of others and where timm's is the same.
+
+    Args:
+        names: names in a file.
+        own: likewise, see `timms`.
+    """
+    names, own = list(names), list(own)
+    found = (value for mark, value in _EPSILONS if _any(mark, names) and not _any(mark, own))
+    return next(found, None)
+
+
+def _in_blocks(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``blocks.1.0.2.0.weight``, the third part's convolution -> ``blocks.1.0.conv_pwl.weight``."""
+    blocks: dict[str, dict[str, bool]] = {}  # the parts that convolve, and whether depthwise
+    for name, value in tensors.items():
+        if found := re.fullmatch(r"(.*\bblocks\.\d+\.\d+)\.(\d)\.0\.weight", name):
+            blocks.setdefault(found[1], {})[found[2]] = value.shape[1:2] == (1,)
+    new: dict[str, str] = {}
+    for block, parts in blocks.items():
+        kinds = _CONVOLUTIONS.get(tuple(parts.values()), [])
+        for number, (part, kind) in enumerate(zip(parts, kinds, strict=False), 1):
+            new |= {
+                f"{block}.{part}.0": f"{block}.{kind}",
+                f"{block}.{part}.1": f"{block}.bn{number}",
+            }
+    split = ((*name.rpartition("."), value) for name, value in tensors.items())
+    return {f"{new.get(layer, layer)}{dot}{kind}": value for layer, dot, kind, value in split}
 
 
 def _any(pattern: str, names: Iterable[str]) -> bool:

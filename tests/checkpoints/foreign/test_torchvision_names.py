@@ -14,6 +14,7 @@ from torchvision.models.convnext import CNBlockConfig
 
 from genlab.checkpoints.foreign.pretrained import load_backbone
 from genlab.checkpoints.foreign.torchvision_names import timms
+from genlab.errors import CheckpointError
 from tests.checkpoints.foreign.test_heads import classifier
 from tests.checkpoints.foreign.test_neighbours import NEXT, made, shaken
 
@@ -23,13 +24,20 @@ def small_convnext() -> nn.Module:
     return models.ConvNeXt([CNBlockConfig(i, o, 1) for i, o in stages], num_classes=7)
 
 
+EPSILON = {"bn_eps": 1e-3}
+
 # torchvision's network, the encoder to load it, its arguments
 SMALL: list[tuple[Callable[..., nn.Module], str, dict[str, Any]]] = [
     (small_convnext, "convnext_tiny", NEXT),
+    (lambda: models.efficientnet_b0(num_classes=7), "efficientnet_b0", {}),
 ]
 LARGE: list[tuple[Callable[..., nn.Module], str, dict[str, Any]]] = [
     (lambda: models.convnext_tiny(num_classes=7), "convnext_tiny", {}),
     (lambda: models.convnext_small(num_classes=7), "convnext_small", {}),
+    (lambda: models.efficientnet_b4(num_classes=7), "efficientnet_b4", {}),
+    (lambda: models.efficientnet_b5(num_classes=7), "efficientnet_b5", EPSILON),
+    (lambda: models.efficientnet_v2_s(num_classes=7), "efficientnetv2_s", EPSILON),
+    (lambda: models.efficientnet_v2_l(num_classes=7), "efficientnetv2_l", EPSILON),
 ]
 
 
@@ -42,17 +50,43 @@ def file_of(source: nn.Module, folder: Path) -> Path:
     return folder / "weights.pth"
 
 
+@torch.no_grad()
+def randomised(source: nn.Module) -> nn.Module:
+    """A network that tells images apart: batch norm's statistics are near those of its inputs."""
+    torch.manual_seed(0)
+    source.eval()  # but for the norms: no dropout
+    norms = [m for m in source.modules() if isinstance(m, nn.BatchNorm2d)]
+    if not norms:
+        return shaken(source)
+    for norm in norms:
+        norm.train().momentum = 1.0
+        norm.weight.uniform_(0.5, 1.5)
+        norm.bias.normal_(0, 0.1)
+    source(images())
+    for norm in norms:
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        norm.running_mean.add_(0.1 * torch.randn_like(norm.running_mean))
+        norm.running_var.mul_(torch.rand_like(norm.running_var) + 0.5)
+    return source.eval()
+
+
+def images() -> torch.Tensor:
+    """Of other brightness each, (4, 3, 64, 64)."""
+    return torch.rand(4, 3, 64, 64) * torch.tensor([1.0, 0.7, 0.4, 0.1])[:, None, None, None]
+
+
 def assert_equal(source: nn.Module, name: str, kwargs: dict[str, Any], folder: Path) -> None:
     """Logits, and therefore features under the last linear map, of both networks."""
     file = file_of(source, folder)
     found = classifier(name, file, kwargs=kwargs, size=64)
-    image = torch.rand(4, 3, 64, 64)
+    image = images()
     seen: list[torch.Tensor] = []
     linear = [m for m in source.modules() if isinstance(m, nn.Linear)][-1]
     linear.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     with torch.no_grad():
         wanted = source(image)
-        assert wanted.std(0).max() > 1e-3 * wanted.abs().max()  # images are told apart
+        assert wanted.std(0).max() > 1e-2 * wanted.abs().max()  # images are told apart
         torch.testing.assert_close(found.logits(image), wanted, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(found.encoder(image), seen[0], rtol=1e-4, atol=1e-5)
 
@@ -62,7 +96,7 @@ def assert_equal(source: nn.Module, name: str, kwargs: dict[str, Any], folder: P
 def test_features_and_logits_are_torchvisions(
     make: Callable[..., nn.Module], name: str, kwargs: dict[str, Any], tmp_path: Path
 ) -> None:
-    assert_equal(shaken(make()), name, kwargs, tmp_path)
+    assert_equal(randomised(make()), name, kwargs, tmp_path)
 
 
 @pytest.mark.slow
@@ -71,7 +105,7 @@ def test_features_and_logits_are_torchvisions(
 def test_features_and_logits_are_a_large_torchvisions(
     make: Callable[..., nn.Module], name: str, kwargs: dict[str, Any], tmp_path: Path
 ) -> None:
-    assert_equal(shaken(make()), name, kwargs, tmp_path)
+    assert_equal(randomised(make()), name, kwargs, tmp_path)
 
 
 def test_torchvisions_training_script_keeps_an_average(tmp_path: Path) -> None:
@@ -97,3 +131,30 @@ def test_torchvisions_own_network_keeps_its_names(tmp_path: Path) -> None:
 def test_timms_names_stay(name: str) -> None:
     state = made(name, shake=False, num_classes=0).state_dict()
     assert timms(state) is state
+
+
+SAID = {
+    "efficientnet_v2_s": ("efficientnetv2_s", "1e-05\n.*model.encoder_kwargs.bn_eps=0.001"),
+    "efficientnet_b0": ("tf_efficientnet_b0", "TensorFlow does\n.*model.encoder=efficientnet_b0"),
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_another_epsilon_or_padding_is_refused_with_the_way_to_torchvisions(
+    name: str, tmp_path: Path
+) -> None:
+    file = file_of(models.get_model(name, weights=None), tmp_path)
+    encoder, said = SAID[name]
+    with pytest.raises(CheckpointError, match=said):
+        load_backbone(made(encoder, shake=False, num_classes=0), file)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["s", "l"])
+def test_statistics_of_the_images_are_torchvisions(size: str, tmp_path: Path) -> None:
+    source = models.get_model(f"efficientnet_v2_{size}", weights=None)
+    model = made(f"efficientnetv2_{size}", shake=False, num_classes=0, **EPSILON)
+    report = load_backbone(model, file_of(source, tmp_path), architecture=f"efficientnetv2_{size}")
+    weights = models.get_model_weights(f"efficientnet_v2_{size}")["IMAGENET1K_V1"]
+    assert report.mean == tuple(weights.transforms().mean)
+    assert report.std == tuple(weights.transforms().std)
