@@ -1,10 +1,11 @@
 """Recipe files: find, list, describe, resolve (extend and merge) and pre-check them. No torch.
 
 The meaning of a setting is in the docstring of its class, which `class_names` finds by short name
-without an import and `doors` imports. `files` finds and reads recipes, `resolution` merges them,
-`switching` keeps arguments when a class changes, `plugins` finds the user's own packages; `stored`
-reads the recipe inside a file, `trust` keeps a run's trust list, `same_data` compares recipes by
-their images, `credentials` takes passwords and tokens out of addresses.
+without an import and `doors` imports. `files` finds and reads recipes, `resolution` merges them and
+the arguments that `typed` reads, `switching` keeps arguments when a class changes, `plugins` finds
+the user's own packages; `stored` reads the recipe inside a file, `trust` keeps a run's trust list,
+`same_data` compares recipes by their images, `credentials` takes passwords and tokens out of
+addresses.
 """
 
 from genlab.recipes import trust
@@ -34,7 +35,6 @@ from genlab.recipes.files import (
     shipped,
 )
 from genlab.recipes.resolution import (
-    COMMAND_LINE,
     TOP_KEYS,
     Recipe,
     check_keys,
@@ -51,6 +51,7 @@ from genlab.recipes.stored import (
     of_run,
     trusting,
 )
+from genlab.recipes.typed import COMMAND_LINE
 
 __all__ = [
     "COMMAND_LINE",

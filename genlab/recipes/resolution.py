@@ -20,13 +20,11 @@ from genlab.errors import RecipeError, nearest
 from genlab.recipes import doors, trust
 from genlab.recipes.class_names import PACKAGES, class_path, current, named, parameters, short
 from genlab.recipes.class_names import classes as classes_of
-from genlab.recipes.files import find, header, name_of, parse, read, shipped
+from genlab.recipes.files import find, header, name_of, read, shipped
 from genlab.recipes.switching import carry_over
+from genlab.recipes.typed import COMMAND_LINE, GROUPS, SETTINGS, word_to_mapping
 
 TOP_KEYS = ("seed_everything", "data", "model", "trainer", "checkpoint", "track")
-SETTINGS = ("trainer", "checkpoint", "track")
-GROUPS = (*PACKAGES, *SETTINGS)
-COMMAND_LINE = "the command line"
 
 
 @dataclass
@@ -86,21 +84,6 @@ def _lineage(file: Path, below: tuple[Path, ...] = ()) -> list[tuple[Path, dict[
     except RecipeError:
         raise RecipeError(f"config: {base} does not exist", str(file)) from None
     return [*_lineage(target, (*below, file)), (file, content)]
-
-
-def word_to_mapping(word: str) -> dict[str, Any]:
-    """``model.lr=1e-3`` -> ``{"model": {"lr": 0.001}}``.
-
-    Raises:
-        RecipeError: an argument without ``=``.
-    """
-    key, equals, value = word.removeprefix("--").partition("=")
-    if not equals or not key:
-        raise RecipeError(f"{word!r} is neither a recipe nor key=value", COMMAND_LINE)
-    mapping = parse(value, f"{COMMAND_LINE}, {key}")
-    for part in reversed(key.split(".")):
-        mapping = {part: mapping}
-    return mapping
 
 
 def _grouped(key: str, value: Any) -> Any:

@@ -12,14 +12,13 @@ from genlab.recipes import doors, trust
 from genlab.recipes.class_names import classes, current
 from genlab.recipes.files import read, root
 from genlab.recipes.resolution import (
-    COMMAND_LINE,
     Recipe,
     expand_callbacks,
     lay,
     resolve,
     shortened,
-    word_to_mapping,
 )
+from genlab.recipes.typed import COMMAND_LINE, word_to_mapping
 
 MEASURES = ("OnlineKNN", "PlaneMetrics")  # callbacks whose metrics belong to a measurement
 P = ParamSpec("P")

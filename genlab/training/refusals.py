@@ -63,6 +63,9 @@ def _check_trainer(recipe: Recipe, trainer: dict[str, Any]) -> None:
     for key in ("max_epochs", "max_steps"):
         if trainer.get(key) == 0:
             raise RecipeError(f"trainer.{key} 0 trains nothing", place(recipe, "trainer", key))
+        if isinstance(limit := trainer.get(key), int) and limit < -1:
+            what = f"trainer.{key} must be above 0, or -1 for no limit, not {limit}"
+            raise RecipeError(what, place(recipe, "trainer", key))
     precision = trainer.get("precision")  # weights, statistics, losses and draws are float32
     if precision is not None and str(precision) not in PRECISIONS:
         what = f"trainer.precision {precision}: weights stay float32 here"
@@ -117,10 +120,11 @@ def place_of(message: str, recipe: Recipe) -> str:
         path = f"model.init_args.optimizer.{setting[1]}"
         return f"{recipe.origin(path)}, model.optimizer.{setting[1]}"
     words = re.findall(r"\w+", message)
-    places: dict[str, str] = {}
-    for group in ("checkpoint", "data", "model"):  # the last one counts where two have a key
-        given = recipe.config.get(group) or {}
-        places |= dict.fromkeys(given.get("init_args", given), group)
-    for named in (word for word in words if word in places):  # what the message names first
-        return f"{recipe.origin(f'{places[named]}.init_args.{named}')}, {places[named]}.{named}"
+    for groups in (("checkpoint", "data", "model"), ("track", "trainer")):
+        places: dict[str, str] = {}
+        for group in groups:  # the last one counts where two have a key
+            given = recipe.config.get(group) or {}
+            places |= dict.fromkeys(given.get("init_args", given), group)
+        for named in (word for word in words if word in places):  # what the message names first
+            return place(recipe, places[named], named)
     return recipe.name

@@ -55,7 +55,7 @@ class FiniteGuard(L.Callback):
         self, nonfinite: Literal["stop", "skip"] = "stop", most: int = 50, late: bool | None = None
     ) -> None:
         if most < 1:
-            raise ValueError(f"nonfinite_limit must be at least 1, got {most}")
+            raise ValueError(f"track.nonfinite_limit must be at least 1, got {most}")
         self.nonfinite, self.most, self.late = nonfinite, most, late
         self.skipped = self._row = 0
         self._trainer: L.Trainer | None = None
