@@ -153,6 +153,7 @@ def _say_early_stop(lab: Lab) -> None:
 def _prepare(lab: Lab, run: Path | None, checkpoint: Path | None, changed: list[Change]) -> None:
     """Load the data and try the batches, so that errors are reported before a run begins."""
     from genlab.checkpoints import read, restore
+    from genlab.training.engine.early_stops import refuse_unvalidated
 
     lab.data.trainer = lab.trainer
     content = read(checkpoint) if checkpoint else {}
@@ -162,6 +163,7 @@ def _prepare(lab: Lab, run: Path | None, checkpoint: Path | None, changed: list[
         if run:
             stamp = content.get("genlab")
             changes.refuse_other_data(lab, run, changed, stamp if isinstance(stamp, dict) else {})
+        refuse_unvalidated(lab.trainer, lab.data)
         loader = lab.data.train_dataloader()
         if not hasattr(loader, "check_state"):  # of a plain LightningDataModule
             _check_batch(next(iter(loader)), type(lab.data).__name__)

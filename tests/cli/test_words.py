@@ -100,6 +100,13 @@ HEAVIER = [
     ),
     (["trainer.max_epochs=x"], ["max_epochs", "int", "x"]),
     (["trainer.callbacks=[Pictres]"], ["Pictres", "Pictures"]),
+    (
+        [
+            "trainer.callbacks=[{class_path: EarlyStopping, init_args: {monitor: val/loss}}]",
+            "data.val_size=0",
+        ],
+        ["EarlyStopping requires validation images", "in the command line, data.val_size"],
+    ),
     (["checkpoint.mode=up"], ["mode", "up"]),
     (["checkpoint.monitr=x"], ["monitr", "monitor"]),
     (["track.wandb=maybe"], ["wandb", "maybe"]),

@@ -30,6 +30,24 @@ class EarlyStops(L.Callback):
                 stopper.stopping_reason_message = None
 
 
+def refuse_unvalidated(trainer: L.Trainer, data: L.LightningDataModule) -> None:
+    """Refuse early stopping by a validation's metric where no image is left for validation.
+
+    Raises:
+        ValueError: it would never act.
+    """
+    waiting = [s for s in trainer.early_stopping_callbacks if (s.monitor or "").startswith("val/")]
+    if not waiting:
+        return
+    if trainer.limit_val_batches == 0:
+        what = "trainer.limit_val_batches is 0"
+    elif data.val_dataloader() == []:
+        what = "data.val_size is 0"
+    else:
+        return
+    raise ValueError(f"EarlyStopping requires validation images, and {what}")
+
+
 def why_stopped(stopper: EarlyStopping) -> str:
     """The reason for which early stopping has ended training; empty if it has not."""
     told = {
