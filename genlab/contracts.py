@@ -108,6 +108,14 @@ class HasProbabilities(Protocol):
 
 
 @runtime_checkable
+class HasLabels(Protocol):
+    """A data module that knows which images have a label."""
+
+    def labelled(self, split: Any) -> int:
+        """Number of a split's images that have one."""
+
+
+@runtime_checkable
 class HasFileNames(Protocol):
     """A data module whose images are files."""
 

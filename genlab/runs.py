@@ -205,9 +205,13 @@ def whole(file: Path) -> bool:
 
 def newest(run: Path) -> Path | None:
     """The newest whole checkpoint of a run, to continue from; None before the first one."""
+    return next((file for file in checkpoints(run) if whole(file)), None)
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The checkpoint files of a run, whole or not, the newest first."""
     files = [file for file in (run / "checkpoints").glob("*.ckpt") if file.is_file()]
-    files.sort(key=lambda file: (step_of(file), file.stat().st_mtime_ns), reverse=True)
-    return next((file for file in files if whole(file)), None)
+    return sorted(files, key=lambda f: (step_of(f), f.stat().st_mtime_ns), reverse=True)
 
 
 def _accepted(run: Path, name: str) -> str:

@@ -240,6 +240,12 @@ class Images(HasClasses, L.LightningDataModule):
         rank, world = (distributed.rank(), distributed.world_size()) if shard else (0, 1)
         return EvalLoader(source, rows, self.eval_batch_size, rank=rank, world=world)
 
+    def labelled(self, split: Split) -> int:
+        """Number of a split's images that have a label."""
+        self.setup()
+        source, rows = self._parts[split]
+        return int((source.labels[rows] >= 0).sum())
+
     def every_image(self) -> Iterator[tuple[str, EvalLoader]]:
         """All images of all splits, each once and never augmented: a name and a loader a source.
 

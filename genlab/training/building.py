@@ -162,6 +162,9 @@ def _seed(recipe: Recipe) -> None:
     if not isinstance(seed, int):  # a bool is one too: false leaves them as they are
         where = f"{recipe.origin('seed_everything')}, seed_everything"
         raise RecipeError(f"seed_everything must be int or bool, not {seed!r}", where)
+    if not 0 <= seed < 2**32:
+        where = f"{recipe.origin('seed_everything')}, seed_everything"
+        raise RecipeError(f"seed_everything must be from 0 to 4294967295, not {seed}", where)
     if seed is not False:
         chosen = L.seed_everything(None if seed is True else seed, workers=True, verbose=False)
         recipe.config["seed_everything"] = chosen

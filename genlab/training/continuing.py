@@ -25,13 +25,24 @@ def newest(run: Path) -> Path | None:
     """A run's newest whole checkpoint; None when it was stopped before the first one.
 
     Raises:
-        RunError: there are checkpoints, all damaged.
+        RunError: there are checkpoints, all damaged; or a finished run has none.
     """
-    checkpoint = runs.newest(run)
-    damaged = [file.name for file in (run / "checkpoints").glob("*.ckpt")]
-    if checkpoint is None and damaged:
+    damaged = list[str]()
+    for file in runs.checkpoints(run):
+        if runs.whole(file):
+            damaged += [f.name for f in runs.checkpoints(run) if step_of(f) < 0]
+            if damaged:
+                names = ", ".join(dict.fromkeys(damaged))
+                process.note(
+                    f"damaged in {run}: {names}; {file.name} is the newest left", once=True
+                )
+            return file
+        damaged.append(file.name)
+    if damaged:
         raise RunError(f"every checkpoint of {run} is damaged: {', '.join(damaged)}")
-    return checkpoint
+    if runs.read_json(run / "metrics.json"):
+        raise RunError(f"{run} has finished and has no checkpoint: there is nothing to go on from")
+    return None
 
 
 def content(checkpoint: Path) -> dict[str, Any]:
@@ -128,6 +139,8 @@ def go_on(lab: Lab, run: Path, checkpoint: Path | None, changed: list[Change]) -
     A start that fails before its first checkpoint leaves the run's files as they were.
     """
     found: dict[str, Any] = content(checkpoint) if checkpoint else {"global_step": 0}
+    if checkpoint:
+        _check_finite(lab, checkpoint, found)
     facts = record.facts(lab, run, checkpoint, found["global_step"], changed)
     former = record.Former(run)
     record.open_loggers(lab, run, facts)
@@ -146,6 +159,25 @@ def go_on(lab: Lab, run: Path, checkpoint: Path | None, changed: list[Change]) -
             former.put_back()
         raise
     writing.write()
+
+
+def _check_finite(lab: Lab, checkpoint: Path, found: dict[str, Any]) -> None:
+    """Refuse to go on from weights that are no numbers: no setting would mend them.
+
+    Raises:
+        RunError: as said, with the other checkpoints of the run.
+    """
+    weights = found.get("state_dict", {})
+    kept = {name: weights[name] for name, _ in lab.model.named_parameters() if name in weights}
+    wrong = [name for name, value in kept.items() if not value.isfinite().all()]
+    if not wrong:
+        return
+    files = [f.name for f in runs.checkpoints(checkpoint.parent.parent) if f != checkpoint]
+    hint = f"to go on from {files[0]}, move it away" if files else "begin again"
+    raise RunError(
+        f"{checkpoint} cannot be continued: {len(wrong)} of its {len(kept)} tensors are not "
+        f"finite, first {wrong[0]}\n{hint}"
+    )
 
 
 def _stopped_early(found: dict[str, Any]) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genlab import process, recipes
+from genlab.contracts import Classifies, HasLabels
 from genlab.errors import CheckpointError, RecipeError, RunError
 from genlab.recipes import COMMAND_LINE, Recipe
 from genlab.training.endings import input_errors
@@ -69,6 +70,7 @@ def _open_checkpoint(
         recipes.check_keys(recipe)
         lab = build(recipe, file.parent.parent)
         checkpoints.restore(lab.model, content, file)
+        checkpoints.check_finite(lab.model, file)
         lab.parents = _parents(content.get("genlab"), file)
     except CheckpointError as error:
         raise RunError(str(error)) from None
@@ -136,9 +138,28 @@ def _typed(node: dict[str, Any], origins: dict[str, str], group: str) -> dict[st
     return found
 
 
+def _check_labels(lab: Lab, split: str) -> None:
+    """Refuse to measure a classifier where no image has a label.
+
+    Raises:
+        RecipeError: as said.
+    """
+    data = lab.data
+    if (
+        isinstance(lab.model, Classifies)
+        and isinstance(data, HasLabels)
+        and not data.labelled(split)
+    ):
+        where = lab.recipe.arguments("data").get("root", type(data).__name__)
+        what = f"{type(lab.model).__name__} needs labels, and no {split} image of {where} has one"
+        hint = "genlab predict needs none"
+        raise RecipeError(what, lab.recipe.origin("data.init_args.root"), hint)
+
+
 def figures_of(lab: Lab, kind: str) -> dict[str, Any]:
     """Metrics that ``validate`` or ``test`` logs, as plain numbers; empty without a test."""
     if kind == "test" and not has_test(lab):
         return {}
+    _check_labels(lab, "test" if kind == "test" else "val")
     getattr(lab.trainer, kind)(lab.model, datamodule=lab.data, verbose=False)
     return {k: finite(float(v)) for k, v in lab.trainer.callback_metrics.items()}
