@@ -162,7 +162,7 @@ def go_on(lab: Lab, run: Path, checkpoint: Path | None, changed: list[Change]) -
 
 
 def _check_finite(lab: Lab, checkpoint: Path, found: dict[str, Any]) -> None:
-    """Refuse to go on from weights that are no numbers: no setting would mend them.
+    """Refuse to go on from weights that are not finite: no setting makes them finite again.
 
     Raises:
         RunError: as said, with the other checkpoints of the run.
