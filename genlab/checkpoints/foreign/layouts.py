@@ -44,6 +44,8 @@ _LAYOUTS = [
     ("torchvision ConvNeXt", r"\bfeatures\.1\.0\.layer_scale$", False, True),
     ("torchvision EfficientNetV2-L", r"\bfeatures\.5\.18\.block\.0\.0\.", False, False),
     ("torchvision EfficientNet", r"\bfeatures\.1\.0\.block\.0\.0\.", False, True),
+    ("torchvision MobileNetV3", r"\bfeatures\.1\.block\.0\.0\.", False, True),
+    ("torchvision MobileNetV2", r"\bfeatures\.1\.conv\.0\.0\.", False, True),
 ]
 
 

@@ -168,7 +168,7 @@ def _why(best: Fit, model: nn.Module, places: dict[str, Tensors]) -> str:
     report, names = best.report, list(best.candidate.state)
     every = (name for tensors in places.values() for name in tensors)
     if report.share < 0.1 and any(re.search(r"\bfeatures\.\d+\.\d", name) for name in every):
-        families = "ResNet, DenseNet, VGG, RegNet, ViT, ConvNeXt and EfficientNet"
+        families = "ResNet, DenseNet, VGG, RegNet, ViT, ConvNeXt, EfficientNet and MobileNet"
         return f"its names are torchvision's, which load for {families}: take timm's weights"
     if not report.share:
         return f"its names are like {names[0]}, the model's like {next(iter(model.state_dict()))}"

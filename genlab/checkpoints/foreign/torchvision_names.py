@@ -46,11 +46,40 @@ _EFFICIENTNET: Names = [
     (r"\bclassifier\.1\.", "classifier."),
 ]
 
+_MOBILENET_V3: Names = [
+    (r"\bfeatures\.0\.0\.", "conv_stem."),
+    (r"\bfeatures\.0\.1\.", "bn1."),
+    (r"\bfeatures\.(\d+)\.block\.", r"blocks.\1."),
+    (r"\bfeatures\.(\d+)\.0\.", r"blocks.\1.conv."),
+    (r"\bfeatures\.(\d+)\.1\.", r"blocks.\1.bn1."),
+    (r"\b\d\.fc1\.", "se.conv_reduce."),
+    (r"\b\d\.fc2\.", "se.conv_expand."),
+    (r"\bclassifier\.0\.", "conv_head."),
+    (r"\bclassifier\.3\.", "classifier."),
+]
+_MOBILENET_V2: Names = [
+    (r"\bfeatures\.0\.0\.", "conv_stem."),
+    (r"\bfeatures\.0\.1\.", "bn1."),
+    (r"\bfeatures\.18\.0\.", "conv_head."),
+    (r"\bfeatures\.18\.1\.", "bn2."),
+    (r"\bfeatures\.1\.conv\.1\.", "blocks.1.1.0."),
+    (r"\bfeatures\.1\.conv\.2\.", "blocks.1.1.1."),
+    (r"\bfeatures\.(\d+)\.conv\.2\.", r"blocks.\1.2.0."),
+    (r"\bfeatures\.(\d+)\.conv\.3\.", r"blocks.\1.2.1."),
+    (r"\bfeatures\.(\d+)\.conv\.", r"blocks.\1."),
+    (r"\bclassifier\.1\.", "classifier."),
+]
+_COUNTED = [_MOBILENET_V3, _MOBILENET_V2]
+# Blocks of each of timm's stages, which torchvision counts through from 1.
+_STAGES = {17: (1, 2, 3, 4, 3, 3, 1), 16: (1, 2, 3, 4, 2, 3, 1), 12: (1, 2, 3, 2, 3, 1)}
+
 # a name that only this family of torchvision's has, and its names
 _FAMILIES = [
     (r"\bencoder_layer_0\.", _VIT),
     (r"\bfeatures\.1\.0\.layer_scale$", _CONVNEXT),
     (r"\bfeatures\.1\.0\.block\.0\.0\.", _EFFICIENTNET),
+    (r"\bfeatures\.1\.block\.0\.0\.", _MOBILENET_V3),
+    (r"\bfeatures\.1\.conv\.0\.0\.", _MOBILENET_V2),
 ]
 # Convolutions of an inverted residual block in their order, by which of them are depthwise.
 _CONVOLUTIONS = {
@@ -64,6 +93,8 @@ _EPSILONS = [
     (r"\bfeatures\.1\.2\.block\.1\.fc1\.", 1e-3),  # EfficientNet-B5 to B7
     (r"\bfeatures\.1\.0\.block\.1\.fc1\.", 1e-5),  # EfficientNet-B0 to B4
     (r"\bfeatures\.1\.0\.block\.0\.0\.", 1e-3),  # EfficientNetV2
+    (r"\bfeatures\.1\.block\.0\.0\.", 1e-3),  # MobileNetV3
+    (r"\bfeatures\.1\.conv\.0\.0\.", 1e-5),  # MobileNetV2
 ]
 
 
@@ -76,7 +107,8 @@ def timms(tensors: dict[str, Tensor], own: Iterable[str] = ()) -> dict[str, Tens
     """
     for mark, names in _FAMILIES:
         if _any(mark, tensors) and not _any(mark, own):
-            return _in_blocks(dict(_renamed(n, value, names) for n, value in tensors.items()))
+            renamed = dict(_renamed(n, value, names) for n, value in tensors.items())
+            return _in_blocks(_in_stages(renamed) if names in _COUNTED else renamed)
     return tensors
 
 
@@ -90,6 +122,19 @@ def epsilon(names: Iterable[str], own: Iterable[str] = ()) -> float | None:
     names, own = list(names), list(own)
     found = (value for mark, value in _EPSILONS if _any(mark, names) and not _any(mark, own))
     return next(found, None)
+
+
+def _in_stages(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``blocks.3.``, the third of all -> ``blocks.1.1.``, the second of its stage."""
+    found = (re.search(r"\bblocks\.(\d+)\.", name) for name in tensors)
+    stages = _STAGES.get(max(int(one[1]) for one in found if one), ())
+    places = [f"blocks.{s}.{b}." for s, count in enumerate(stages) for b in range(count)]
+    if not places:
+        return tensors
+    return {
+        re.sub(r"\bblocks\.(\d+)\.", lambda one: places[int(one[1]) - 1], name): value
+        for name, value in tensors.items()
+    }
 
 
 def _in_blocks(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -117,4 +162,8 @@ def _any(pattern: str, names: Iterable[str]) -> bool:
 def _renamed(name: str, value: Tensor, names: Names) -> tuple[str, Tensor]:
     for pattern, new in names:
         name = re.sub(pattern, new, name)
-    return name, value.flatten() if name.endswith(".gamma") else value  # (C, 1, 1) -> (C,)
+    if name.endswith(".gamma"):
+        value = value.flatten()  # (C, 1, 1) -> (C,)
+    elif name.endswith("conv_head.weight") and value.ndim == 2:
+        value = value[:, :, None, None]  # (O, I) -> (O, I, 1, 1)
+    return name, value

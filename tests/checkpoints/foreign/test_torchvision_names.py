@@ -29,11 +29,14 @@ EPSILON = {"bn_eps": 1e-3}
 # torchvision's network, the encoder to load it, its arguments
 SMALL: list[tuple[Callable[..., nn.Module], str, dict[str, Any]]] = [
     (small_convnext, "convnext_tiny", NEXT),
-    (lambda: models.efficientnet_b0(num_classes=7), "efficientnet_b0", {}),
+    (lambda: models.mobilenet_v3_small(num_classes=7), "mobilenetv3_small_100", EPSILON),
 ]
 LARGE: list[tuple[Callable[..., nn.Module], str, dict[str, Any]]] = [
     (lambda: models.convnext_tiny(num_classes=7), "convnext_tiny", {}),
     (lambda: models.convnext_small(num_classes=7), "convnext_small", {}),
+    (lambda: models.efficientnet_b0(num_classes=7), "efficientnet_b0", {}),
+    (lambda: models.mobilenet_v3_large(num_classes=7), "mobilenetv3_large_100", EPSILON),
+    (lambda: models.mobilenet_v2(num_classes=7), "mobilenetv2_100", {}),
     (lambda: models.efficientnet_b4(num_classes=7), "efficientnet_b4", {}),
     (lambda: models.efficientnet_b5(num_classes=7), "efficientnet_b5", EPSILON),
     (lambda: models.efficientnet_v2_s(num_classes=7), "efficientnetv2_s", EPSILON),
@@ -77,18 +80,18 @@ def images() -> torch.Tensor:
 
 
 def assert_equal(source: nn.Module, name: str, kwargs: dict[str, Any], folder: Path) -> None:
-    """Logits, and therefore features under the last linear map, of both networks."""
+    """Logits, and features under the last linear map; in float64, which tells error from noise."""
     file = file_of(source, folder)
-    found = classifier(name, file, kwargs=kwargs, size=64)
-    image = images()
+    found = classifier(name, file, kwargs=kwargs, size=64).double()
+    source, image = source.double(), images().double()
     seen: list[torch.Tensor] = []
     linear = [m for m in source.modules() if isinstance(m, nn.Linear)][-1]
     linear.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     with torch.no_grad():
         wanted = source(image)
         assert wanted.std(0).max() > 1e-2 * wanted.abs().max()  # images are told apart
-        torch.testing.assert_close(found.logits(image), wanted, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(found.encoder(image), seen[0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found.logits(image), wanted, rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(found.encoder(image), seen[0], rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.filterwarnings("ignore:.*does not say which network")
@@ -134,7 +137,7 @@ def test_timms_names_stay(name: str) -> None:
 
 
 SAID = {
-    "efficientnet_v2_s": ("efficientnetv2_s", "1e-05\n.*model.encoder_kwargs.bn_eps=0.001"),
+    "mobilenet_v3_small": ("mobilenetv3_small_100", "1e-05\n.*model.encoder_kwargs.bn_eps=0.001"),
     "efficientnet_b0": ("tf_efficientnet_b0", "TensorFlow does\n.*model.encoder=efficientnet_b0"),
 }
 
