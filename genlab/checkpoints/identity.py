@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from genlab import process, recipes, runs
-from genlab.errors import CheckpointError, RecipeError
+from genlab.errors import CheckpointError, RecipeError, RunError
 
 DIGITS = 12  # of a SHA-256 that are kept
 METRICS = {"accuracy": "", "knn_top1": ", kNN", "probe_top1": ", linear probe"}
@@ -25,6 +25,11 @@ def chosen(word: str | os.PathLike[str]) -> Path:
         RunError: nothing there, or runs that the name does not mean.
     """
     path = Path(word)
+    if path.suffix in (".yaml", ".yml") and os.path.isfile(path):
+        raise RunError(
+            f"{word} is a recipe, not a run or checkpoint: genlab fit {word} trains it\n"
+            "with model.head=file and model.pretrained=FILE in it, FILE itself is measured"
+        )
     recipes.refuse_untrained(path)
     file = runs.checkpoint(path, recipes.foreign_images)
     if not path.exists() and file.parents[1].name != str(path):

@@ -21,6 +21,7 @@ PARTS: dict[str, type] = {
     "callbacks": dict, "hyper_parameters": dict, "genlab": dict, "global_step": int, "epoch": int,
     "pytorch-lightning_version": str,
 }  # fmt: skip
+HOW = "genlab test RECIPE model.encoder=NAME model.pretrained=FILE model.head=file measures a file"
 MOST_STEPS = 2**62
 FROM_RUNS = ("tokenizer",)  # arguments that name a run or checkpoint of genlab
 
@@ -45,7 +46,8 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(str(error)) from None
     content = content_of(file)
     if not isinstance(content, dict) or "state_dict" not in content:
-        raise CheckpointError(f"{file} is not a Lightning checkpoint (no state_dict)")
+        hint = f"\n{HOW}" if isinstance(content, dict) else ""  # weights alone, from elsewhere
+        raise CheckpointError(f"{file} is not a Lightning checkpoint (no state_dict){hint}")
     _check_parts(content, file)
     return content
 
@@ -93,7 +95,7 @@ def described(content: dict[str, Any], path: str | Path) -> dict[str, Any]:
     written = lightning_parts.take_class_path(arguments)
     class_path = written or stamp.get("class_path")
     if class_path is None:
-        raise CheckpointError(f"{path} names no class: it was not written by genlab")
+        raise CheckpointError(f"{path} names no class: it was not written by genlab\n{HOW}")
     return {"class_path": class_path, "init_args": without_download(arguments)}
 
 

@@ -16,8 +16,6 @@ from genlab.training.class_names import KEY
 if TYPE_CHECKING:
     from genlab.training.building import Lab
 
-HOW = "genlab test RECIPE model.encoder=NAME model.pretrained=FILE model.head=file measures a file"
-
 
 def asked(recipe: Recipe) -> bool:
     """True if a recipe's method takes its classifier from a file."""
@@ -26,12 +24,30 @@ def asked(recipe: Recipe) -> bool:
 
 
 def recipe_of(word: str, overrides: list[str]) -> Recipe | None:
-    """The recipe that a word names, if it takes a file's classifier; None for runs and others."""
+    """The recipe that a word names, if it takes a file's classifier; None for runs and others.
+
+    Raises:
+        RecipeError: a file's network is typed without its classifier.
+    """
     is_file = os.path.isfile(word) and Path(word).suffix in (".yaml", ".yml")
-    if not is_file and (word not in recipes.shipped() or not any("head" in w for w in overrides)):
+    typed = any("head" in w or "pretrained" in w for w in overrides)
+    if not is_file and (word not in recipes.shipped() or not typed):
         return None
     found = recipes.resolve([word], overrides)
-    return found if asked(found) else None
+    if asked(found):
+        return found
+    _refuse_half(found, word)
+    return None
+
+
+def _refuse_half(recipe: Recipe, word: str) -> None:
+    """Refuse to measure a file's network that is typed without its classifier."""
+    takes = recipes.parameters("model", str(recipe.config["model"]["class_path"])) or ()
+    typed = recipe.origins.get("model.init_args.pretrained") == COMMAND_LINE
+    if typed and recipe.arguments("model").get("pretrained") and "head" in takes:
+        what = "a file given as model.pretrained is measured with its own classifier only"
+        hint = f"add model.head=file; a run of {word} is measured without model.pretrained"
+        raise RecipeError(what, COMMAND_LINE, hint)
 
 
 def take_classes(recipe: Recipe) -> Sequence[str]:
@@ -111,6 +127,8 @@ def refuse_typed(recipe: Recipe, file: Path) -> None:
     Raises:
         RecipeError: ``model.pretrained`` or ``model.head=file`` is typed.
     """
+    from genlab.checkpoints.loading import HOW
+
     given = recipe.arguments("model")
     for name, none in (("head", "new"), ("pretrained", False)):
         key = f"model.init_args.{name}"

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 
 from genlab import runs
 from genlab.cli import join_pairs
@@ -138,6 +139,22 @@ def assert_refused(here: Shell, words: list[str], parts: list[str]) -> None:
     for part in parts:
         assert part in err, err
     assert not list(here.folder.iterdir()), list(here.folder.iterdir())
+
+
+def test_weights_that_are_no_run_are_refused_with_the_way_to_measure_them(here: Here) -> None:
+    torch.save({"fc.weight": torch.zeros(2, 2)}, here.folder / "net.pth")
+    (here.folder / "judge.yaml").write_text("config: classifier/digits\n")
+    half = ["classifier/digits", "model.encoder=resnet18", "model.pretrained=net.pth"]
+    way = "with model.head=file and model.pretrained=FILE in it"
+    for words, part in (
+        (["test", *half], "add model.head=file"),
+        (["test", "net.pth"], "genlab test RECIPE model.encoder=NAME model.pretrained=FILE"),
+        (["test", "judge.yaml"], way),
+        (["sample", "judge.yaml"], way),
+    ):
+        _, err = here(*words, code=2)
+        assert part in err, err
+        assert len(err.splitlines()) <= 3, err
 
 
 @pytest.mark.skipif(os.name == "nt", reason="permissions")

@@ -73,6 +73,9 @@ def test_a_word_that_means_nothing_says_what_a_judge_is(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r"clasifier/mnist is not a run directory.*\n.*inception"):
         open_judge("clasifier/mnist")
+    (tmp_path / "judge.yaml").write_text("config: classifier/digits\n")
+    with pytest.raises(ValueError, match=r"judge.yaml is a recipe.*\n.*head=file.*\n.*inception"):
+        open_judge("judge.yaml")
 
 
 def test_an_encoder_with_a_file_of_weights_looks_at_its_own_size() -> None:
