@@ -94,8 +94,8 @@ def remove(path: Path) -> None:
 def lock(path: Path) -> TextIO:
     """Lock a run directory for this process until the returned file is closed.
 
-    Waits two seconds for a look at it to end (`genlab compare`), and in a requeued job two minutes:
-    a network file system frees a dead node's lock late.
+    Waits two seconds for a look to end (`genlab compare`), in a requeued job two minutes: a network
+    file system frees a dead node's lock late.
 
     Raises:
         RunError: another live process is training in it.
@@ -214,11 +214,7 @@ def checkpoints(run: Path) -> list[Path]:
     return sorted(files, key=lambda f: (step_of(f), f.stat().st_mtime_ns), reverse=True)
 
 
-def _accepted(run: Path, name: str) -> str:
-    return ""
-
-
-def checkpoint(path: str | Path, unfit: Callable[[Path, str], str] = _accepted) -> Path:
+def checkpoint(path: str | Path, unfit: Callable[[Path, str], str] | None = None) -> Path:
     """The checkpoint that ``path`` means: the file itself, or a run's best, else its newest whole.
 
     A recipe's name means its newest finished run that has one.
@@ -238,7 +234,7 @@ def checkpoint(path: str | Path, unfit: Callable[[Path, str], str] = _accepted) 
         raise RunError(f"no checkpoint {path}")
     run = find(path)
     named = is_run(path) or run.name == str(path)
-    tried = [run] if named else _finished(path, run.parent, unfit)
+    tried = [run] if named else _finished(path, run.parent, unfit or (lambda run, name: ""))
     file = next((file for one in tried if (file := _best(one)) is not None), None)
     if file is None:
         raise RunError(f"{run} has no whole checkpoint yet")

@@ -18,14 +18,13 @@ from genlab.data.exact_resume import ExactResume
 from genlab.data.in_memory import Pictures
 from genlab.data.labels.semi_supervised import FewLabels
 from genlab.data.labels.two_streams import Plan, SemiLoader
-from genlab.data.loader import Batch, EvalLoader, Source, TrainLoader
+from genlab.data.loader import Batch, EvalLoader, Source, TrainLoader, every_image
 from genlab.data.naming import HasClasses
 from genlab.data.on_device import Finish, finished, moved
-from genlab.data.sampling import check_sampling, check_share, evenly
+from genlab.data.sampling import check_sampling, check_share, check_sizes, evenly
 from genlab.data.splits import Division
 
 Split = Literal["train", "val", "test"]
-FIXED_SEEDS = {"train": 1 << 40, "val": 2 << 40, "test": 3 << 40}  # of images binarised once
 
 
 class Images(HasClasses, L.LightningDataModule):
@@ -103,9 +102,7 @@ class Images(HasClasses, L.LightningDataModule):
         classes: list[str] | None = None,
     ) -> None:
         super().__init__()
-        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
-            if value < 1:
-                raise ValueError(f"{name} {value} must be at least 1")
+        check_sizes(batch_size=batch_size, eval_batch_size=eval_batch_size)
         check_sampling(sampling)
         self.root = Path(root or os.environ.get("GENLAB_DATA") or "data").expanduser()
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
@@ -243,20 +240,13 @@ class Images(HasClasses, L.LightningDataModule):
     def labelled(self, split: Split) -> int:
         """Number of a split's images that have a label."""
         self.setup()
-        source, rows = self._parts[split]
-        return int((source.labels[rows] >= 0).sum())
+        return int((self._parts[split][0].labels[self._parts[split][1]] >= 0).sum())
 
     def every_image(self) -> Iterator[tuple[str, EvalLoader]]:
-        """All images of all splits, each once and never augmented: a name and a loader a source.
-
-        ``limit`` and few labels leave none out. The name is the first split that is of the source.
-        """
+        """All images, whatever the splits, see `loader.every_image`."""
         self.setup()
-        seen: list[Source] = []
-        for name, (source, _) in self._parts.items():
-            if len(source) and not any(source is other for other in seen):
-                seen.append(source)
-                yield name, EvalLoader(source, torch.arange(len(source)), self.eval_batch_size)
+        parts = {name: source for name, (source, _) in self._parts.items()}
+        return every_image(parts, self.eval_batch_size)
 
     def batches(
         self, split: Split = "train", epoch: int = 0, device: torch.device | str = "cpu"
@@ -284,20 +274,17 @@ class Images(HasClasses, L.LightningDataModule):
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, _: int) -> Batch:
         """Move the tensors of a batch; images are still uint8, a quarter of the bytes."""
-        if device.type == "cpu":
-            return batch
-        return {k: moved(v, device) for k, v in batch.items()}
+        cpu = device.type == "cpu"
+        return batch if cpu else {k: moved(v, device) for k, v in batch.items()}
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Make a batch ready on the device: resize, augment or binarise, [0, 1]; then the views.
+        """Make a batch ready on the device: resize, augment or binarise; then the views.
+
+        Images become (B, C, H, W) float32 in [0, 1], and ``views`` is a list of them.
 
         Args:
-            batch: ``image`` (B, C, H, W) uint8, or float in [0, 1]; or its ``crops``; or
-                ``labeled`` and ``unlabeled``.
+            batch: ``image`` uint8, or float in [0, 1]; or its ``crops``; or labelled and not.
             dataloader_idx: Lightning's argument; all loaders are alike.
-
-        Returns:
-            The batch with images in [0, 1], (B, C, H, W) float32, and ``views`` a list of them.
         """
         if self.few and "unlabeled" in batch:
             return self.few.finish(batch, self.finish)
@@ -309,6 +296,5 @@ class Images(HasClasses, L.LightningDataModule):
             source, rows = self._parts[split]
             if not isinstance(source, Pictures):
                 raise ValueError("binarize requires images in memory: in_memory=true")
-            drawn = source.binarized(rows, FIXED_SEEDS[split])
-            self._forms[split] = drawn, torch.arange(len(drawn))
+            self._forms[split] = source.binarized(rows, split), torch.arange(len(rows))
         return self._forms[split]

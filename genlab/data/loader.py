@@ -5,7 +5,7 @@ A `DataLoader` that collates samples one by one is about forty times slower on s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Protocol, runtime_checkable
@@ -268,3 +268,15 @@ class EvalLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         return self.source.read(rows.clone() for rows in self._batches)  # the reader's own
+
+
+def every_image(parts: Mapping[str, Source], batch_size: int) -> Iterator[tuple[str, EvalLoader]]:
+    """All images of all splits, each once, in order: a name and a loader a source.
+
+    ``limit`` and few labels leave none out. The name is the first split that is of the source.
+    """
+    seen: list[Source] = []
+    for name, source in parts.items():
+        if len(source) and not any(source is other for other in seen):
+            seen.append(source)
+            yield name, EvalLoader(source, torch.arange(len(source)), batch_size)

@@ -52,6 +52,17 @@ def check_share(batch_size: int, devices: int, parts: int) -> None:
         )
 
 
+def check_sizes(**sizes: int) -> None:
+    """Refuse batches of no images.
+
+    Raises:
+        ValueError: a size below 1, by its name.
+    """
+    for name, value in sizes.items():
+        if value < 1:
+            raise ValueError(f"{name} {value} must be at least 1")
+
+
 def check_sampling(sampling: str) -> None:
     """Refuse an unknown way of sampling.
 
