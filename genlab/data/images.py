@@ -240,13 +240,13 @@ class Images(HasClasses, L.LightningDataModule):
     def labelled(self, split: Split) -> int:
         """Number of a split's images that have a label."""
         self.setup()
-        return int((self._parts[split][0].labels[self._parts[split][1]] >= 0).sum())
+        source, rows = self._parts[split]
+        return int((source.labels[rows] >= 0).sum())
 
     def every_image(self) -> Iterator[tuple[str, EvalLoader]]:
         """All images, whatever the splits, see `loader.every_image`."""
         self.setup()
-        parts = {name: source for name, (source, _) in self._parts.items()}
-        return every_image(parts, self.eval_batch_size)
+        return every_image({k: s for k, (s, _) in self._parts.items()}, self.eval_batch_size)
 
     def batches(
         self, split: Split = "train", epoch: int = 0, device: torch.device | str = "cpu"

@@ -80,7 +80,8 @@ def test_predict_of_a_folder_is_a_table_of_its_files(
     with open(here.folder / "p.csv", newline="", encoding="utf-8") as opened:
         rows = list(csv.DictReader(opened))
     assert [Path(row["file"]).name for row in rows] == sorted(p.name for p in unsorted.iterdir())
-    arrays = np.load(here.folder / "p.npz")
+    with np.load(here.folder / "p.npz") as opened:
+        arrays = dict(opened)
     assert [row["predicted"] for row in rows] == arrays["predicted"].tolist()
     assert {row["predicted"] for row in rows} <= {"a", "b"}
     assert {row["label"] for row in rows} == {""}
