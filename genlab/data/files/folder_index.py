@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from genlab.data.errors import BrokenDataError
 from genlab.data.files.cache import alone, kept_at
 from genlab.data.files.file_names import FileNames, Numbers
 from genlab.data.files.folder_walk import THREADS, Folder, walk
@@ -20,7 +22,7 @@ from genlab.files import replacing
 KEPT_FROM = 1000  # images: a smaller folder is walked in less time than its list is read
 SETTLED = 2.0  # seconds: a folder that changed later than this before the walk may change unseen
 LOOKED_AT = 1000  # files whose sizes are compared at every start
-VERSION = 2  # of the kept file's form
+VERSION = 3  # of the kept file's form
 
 
 class FolderIndex:
@@ -33,6 +35,9 @@ class FolderIndex:
         entries: (F,) their numbers of entries.
         first: (F + 1,) number of the first image of each folder, and of all images.
         letters, ends, sizes: names and sizes of the images, see `FileNames`.
+        numbers: (N,) number of each on this machine, the same for all links to it.
+        linked: True if some files or folders may be reached elsewhere too.
+        dead: links to nothing that may have been links to folders.
     """
 
     def __init__(
@@ -45,7 +50,11 @@ class FolderIndex:
         letters: bytes,
         ends: Numbers,
         sizes: Numbers,
+        numbers: Numbers,
+        linked: bool = False,
+        dead: Sequence[str] = (),
     ) -> None:
+        self.numbers, self.linked, self.dead = numbers, linked, dead
         self.root, self.folders = root, folders
         self.changed, self.entries, self.first = changed, entries, first
         folder = np.repeat(np.arange(len(folders), dtype=np.int32), np.diff(first))
@@ -65,6 +74,9 @@ class FolderIndex:
             b"".join(names),
             np.cumsum([0, *map(len, names)], dtype=np.int64),
             np.array([size for folder in walked for size in folder.sizes], np.int64),
+            np.array([number for folder in walked for number in folder.numbers], np.int64),
+            os.path.islink(root) or any(folder.linked for folder in walked),
+            [link for folder in walked for link in folder.dead],
         )
 
     def __len__(self) -> int:
@@ -86,7 +98,17 @@ class FolderIndex:
         return slice(int(self.first[at]), int(self.first[self._end(at) if deep else at + 1]))
 
     def classes(self, folder: str) -> list[str]:
-        """Names of the sub-folders that contain images at any depth, sorted."""
+        """Names of the sub-folders that contain images at any depth, sorted.
+
+        Raises:
+            BrokenDataError: a link to nothing among them.
+        """
+        for link in self.dead:
+            if os.path.dirname(link) == folder:
+                raise BrokenDataError(
+                    f"{link} is a link to nothing: a class would be missing\n"
+                    "restore what it leads to, or delete the link"
+                )
         at = self.number[folder] + 1
         end, found = self._end(at - 1), list[str]()
         while at < end:
@@ -145,7 +167,7 @@ def index_of(root: Path, anew: bool = False) -> FolderIndex:
         began = time.time_ns()
         found = FolderIndex.of(str(root), walk(str(root)))
         settled = began - int(SETTLED * 1e9)
-        if len(found) >= KEPT_FROM and bool((found.changed < settled).all()):
+        if len(found) >= KEPT_FROM and not found.dead and bool((found.changed < settled).all()):
             _keep(found, file)
     return found
 
@@ -159,7 +181,7 @@ def _read(file: Path, root: str) -> FolderIndex | None:
         if head["version"] != VERSION or head["root"] != root:
             return None
         content["letters"] = content["letters"].tobytes()
-        found = FolderIndex(root, list(head["folders"]), **content)
+        found = FolderIndex(root, list(head["folders"]), **content, linked=head["linked"])
         sound = len(found.names.ends) == len(found) + 1 and root in found.number
     except Exception:  # a damaged file makes NumPy and zipfile raise a dozen kinds
         return None
@@ -168,7 +190,8 @@ def _read(file: Path, root: str) -> FolderIndex | None:
 
 def _keep(found: FolderIndex, file: Path) -> None:
     """Write an index in one step; if the cache cannot be written, do without."""
-    head = {"version": VERSION, "root": found.root, "folders": found.folders}
+    head: dict[str, Any] = {"version": VERSION, "root": found.root, "folders": found.folders}
+    head["linked"] = found.linked
     names = found.names
     assert names.sizes is not None
     arrays: dict[str, Any] = {
@@ -179,6 +202,7 @@ def _keep(found: FolderIndex, file: Path) -> None:
         "first": found.first,
         "ends": names.ends,
         "sizes": names.sizes,
+        "numbers": found.numbers,
     }
     with suppress(OSError), replacing(file) as draft, draft.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)

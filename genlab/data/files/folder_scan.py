@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genlab import process
 from genlab.data.errors import BrokenDataError, MissingDataError
 from genlab.data.files.file_names import FileNames
 from genlab.data.files.folder_index import FolderIndex, index_of
@@ -67,11 +69,13 @@ def scan(
 
     Raises:
         MissingDataError: no such folder, or no images in it.
-        BrokenDataError: a class of val or test that train does not have.
+        BrokenDataError: a class of val or test that train does not have, or a link to nothing
+            instead of a class or part.
     """
     if not root.is_dir():
         raise MissingDataError(_no_folder(root))
     places = {"train": root}
+    _check_links(root)
     if (root / "train").is_dir():
         for part, names in PARTS.items():
             found = [root / name for name in names if (root / name).is_dir()]
@@ -85,6 +89,7 @@ def scan(
                 f"no images in {os.path.abspath(places[part])} "
                 f"(looked for {', '.join(sorted(suffixes())[:6])} ...)"
             )
+    _warn_of_shared(indices)
     return classes, parts
 
 
@@ -116,6 +121,29 @@ def listed(index: FolderIndex, classes: list[str], unlabeled: bool) -> Listing:
         if (folder := os.path.join(root, name)) in index.number:
             labels[index.rows(folder)] = label
     return Listing(index.names, labels)
+
+
+def _check_links(root: Path) -> None:
+    for place in (root / name for names in PARTS.values() for name in names):
+        if place.is_symlink() and not place.exists():
+            raise BrokenDataError(f"{place} is a link to nothing")
+
+
+def _warn_of_shared(indices: dict[str, FolderIndex]) -> None:
+    """One line on files that are linked as training images and as others."""
+    if not any(index.linked for index in indices.values()):
+        return
+    train = np.sort(indices["train"].numbers)
+    told, first = list[str](), None
+    for part, index in indices.items():
+        near = train[np.searchsorted(train[:-1], index.numbers)]
+        shared = np.flatnonzero((near == index.numbers) & (near >= 0))
+        if part != "train" and len(shared):
+            told.append(f"{len(shared)} of {len(index)} {part} images")
+            first = first or index.names[int(shared[0])]
+    if told and process.is_first():
+        said = f"{' and '.join(told)} are links to training images; first: {first}"
+        warnings.warn(said, stacklevel=3)
 
 
 def _no_folder(root: Path) -> str:

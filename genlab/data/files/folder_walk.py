@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mimetypes
 import os
 import sys
 import time
@@ -33,8 +34,11 @@ class Folder:
         entries: number of all its entries.
         names: its images, or other wanted files, sorted.
         sizes: bytes of each; -1 for a link to nothing.
+        numbers: number of each on this machine, the same for all links to it.
         inside: its sub-folders, sorted.
+        linked: number of its files and sub-folders that may be reached elsewhere too.
         circles: links that lead back to a folder that they lie in.
+        dead: links to nothing that may have been links to folders.
     """
 
     path: str
@@ -43,8 +47,11 @@ class Folder:
     entries: int = 0
     names: list[str] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
     inside: list[str] = field(default_factory=list)
+    linked: int = 0
     circles: list[str] = field(default_factory=list)
+    dead: list[str] = field(default_factory=list)
 
 
 @cache
@@ -80,12 +87,8 @@ def walk(root: str, wanted: Callable[[str], bool] = is_image) -> list[Folder]:
                 Folder(path, folder.above) for folder in level for path in _paths_inside(folder)
             ]
     circles = [link for folder in found.values() for link in folder.circles]
-    if circles and process.is_first():
-        warnings.warn(
-            f"{len(circles)} links lead back to a folder that they lie in and are not followed; "
-            f"first: {min(circles)}",
-            stacklevel=2,
-        )
+    _warn(circles, "links lead back to a folder that they lie in and are not followed")
+    _warn([link for folder in found.values() for link in folder.dead], "links lead to nothing")
     order = _in_order(root, found)
     _say(root, sum(len(folder.names) for folder in order), time.monotonic() - start)
     return order
@@ -96,22 +99,26 @@ def _look(wanted: Callable[[str], bool], folder: Folder) -> Folder:
     seen = os.stat(folder.path)
     folder.changed = seen.st_mtime_ns
     folder.above = (*folder.above, (seen.st_dev, seen.st_ino))
-    files = dict[str, int]()
+    files = dict[str, tuple[int, int]]()
     with os.scandir(folder.path) as entries:
         for entry in entries:
             folder.entries += 1
             if entry.name.startswith("."):
                 continue
+            folder.linked += entry.is_symlink()
             if _is_folder(entry):
                 if entry.is_symlink() and _identity(entry.path) in folder.above:
                     folder.circles.append(entry.path)
                 else:
                     folder.inside.append(entry.name)
             elif wanted(entry.name):
-                files[entry.name] = _size(entry)
+                files[entry.name] = _seen(entry, folder)
+            elif entry.is_symlink() and _is_dead_folder(entry):
+                folder.dead.append(entry.path)
     folder.inside.sort()
     folder.names = sorted(files)
-    folder.sizes = [files[name] for name in folder.names]
+    folder.sizes = [files[name][0] for name in folder.names]
+    folder.numbers = [files[name][1] for name in folder.names]
     return folder
 
 
@@ -133,11 +140,24 @@ def _identity(path: str) -> Identity:
     return seen.st_dev, seen.st_ino
 
 
-def _size(entry: os.DirEntry[str]) -> int:
+def _seen(entry: os.DirEntry[str], folder: Folder) -> tuple[int, int]:
+    """Size of a file, and a number that all links to it have in common."""
     try:
-        return entry.stat().st_size
+        seen = entry.stat()
     except OSError:  # a link to nothing
-        return -1
+        return -1, -1
+    folder.linked += seen.st_nlink > 1
+    return seen.st_size, (seen.st_ino ^ seen.st_dev << 40) & 2**63 - 1
+
+
+def _is_dead_folder(entry: os.DirEntry[str]) -> bool:
+    """True for a link to nothing, unless its name is that of a file, such as README.txt."""
+    return mimetypes.guess_type(entry.name)[0] is None and not os.path.exists(entry.path)
+
+
+def _warn(links: list[str], what: str) -> None:
+    if links and process.is_first():
+        warnings.warn(f"{len(links)} {what}; first: {min(links)}", stacklevel=3)
 
 
 def _in_order(root: str, found: dict[str, Folder]) -> list[Folder]:

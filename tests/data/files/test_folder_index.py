@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from genlab.data.errors import BrokenDataError
 from genlab.data.files import folder_index
 from genlab.data.files.folder_index import index_of
+from genlab.data.files.folder_scan import scan
 
 
 @pytest.fixture
@@ -141,3 +143,52 @@ def test_links_in_circles_are_not_followed(folder: Path) -> None:
     with pytest.warns(UserWarning, match="3 links lead back to a folder .* first: .*/a/up"):
         found = names(folder)
     assert found == ["0.png", "a/deep/3.jpg", "b/1.PNG", "b/2.png", "linked/3.jpg"]
+
+
+def test_a_class_linked_to_nothing_is_refused_and_never_kept(
+    folder: Path, walks: list[str]
+) -> None:
+    (folder / "aa").symlink_to(folder.parent / "disk" / "aa")
+    os.utime(folder, (10**9, 10**9))
+    with (
+        pytest.warns(UserWarning, match=f"1 links lead to nothing; first: {folder}/aa"),
+        pytest.raises(BrokenDataError, match="aa is a link to nothing: a class would be missing"),
+    ):
+        scan(folder)
+    (folder.parent / "disk" / "aa").mkdir(parents=True)  # mounted: the folder does not change
+    (folder.parent / "disk" / "aa" / "9.png").touch()
+    assert scan(folder)[0] == ["a", "aa", "b"]
+    assert len(walks) == 2
+
+
+def test_a_file_linked_to_nothing_is_no_class(folder: Path) -> None:
+    (folder / "README.md").symlink_to("nowhere")
+    assert scan(folder)[0] == ["a", "b"]
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_a_part_linked_to_nothing_is_refused(tmp_path: Path, folder: Path, part: str) -> None:
+    root = tmp_path / "set"
+    root.mkdir()
+    for name in {"train", "val", "test"} - {part}:
+        (root / name).symlink_to(folder)
+    (root / part).symlink_to("nowhere")
+    with pytest.raises(BrokenDataError, match=f"set/{part} is a link to nothing"):
+        scan(root)
+
+
+def test_files_linked_as_train_and_test_are_counted(
+    tmp_path: Path, folder: Path, walks: list[str]
+) -> None:
+    root = tmp_path / "set"
+    (root / "test" / "a").mkdir(parents=True)
+    (root / "train").symlink_to(folder)
+    (root / "val").symlink_to(folder)
+    (root / "test" / "a" / "new.png").touch()
+    (root / "test" / "a" / "old.png").symlink_to(folder / "0.png")
+    os.link(folder / "b" / "2.png", root / "test" / "a" / "same.png")
+    text = "4 of 4 val images and 2 of 3 test images are links to training images; first: "
+    for _ in range(2):  # walked, and kept
+        with pytest.warns(UserWarning, match=text + str(root / "val" / "0.png")):
+            scan(root)
+    assert walks.count(str(root / "train")) == 1
