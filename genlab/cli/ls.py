@@ -60,20 +60,24 @@ def _class_of(name: str, text: str, group: str) -> str:
 
 def show(recipe: str) -> None:
     """Print a recipe's header and what it resolves to."""
-    resolved = recipes.resolve([recipe])
+    source, resolved = recipes.find(recipe), recipes.resolve([recipe])
     recipes.check_keys(resolved)
+    if recipes.split(source.read_text(encoding="utf-8-sig"))[0]:
+        print("\n".join(f"# {line}" for line in str(recipes.head(source)).splitlines()))
     print(recipes.dump(resolved).partition("\n")[2], end="")
 
 
 def cp(recipe: str, dest: str) -> None:
-    """Copy a recipe to a file; what it extends is then found by its shipped name."""
+    """Copy a recipe's settings to a file; what it extends is then found by its shipped name."""
     source, target = recipes.find(recipe), Path(dest)
     if os.path.isdir(target):
         target = target / source.name
     if os.path.lexists(target):
         raise RecipeError(f"{target} exists already; nothing is overwritten")
     recipes.read(source)  # refused unless it is a recipe
-    text = source.read_text()
+    head, text = recipes.split(source.read_text(encoding="utf-8-sig"))
+    if head:
+        text = f"# {recipes.head(source).title}\n{text}"
     if base := re.search(r"^config:\s*(\S+)", text, re.M):
         file = (source.parent / base[1]).resolve()
         name = recipes.name_of(file) if file.is_relative_to(recipes.root().resolve()) else str(file)

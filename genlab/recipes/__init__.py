@@ -1,11 +1,11 @@
 """Recipe files: find, list, describe, resolve (extend and merge) and pre-check them. No torch.
 
 The meaning of a setting is in the docstring of its class, which `class_names` finds by short name
-without an import and `doors` imports. `files` finds and reads recipes, `resolution` merges them and
-the arguments that `typed` reads, `switching` keeps arguments when a class changes, `plugins` finds
-the user's own packages; `stored` reads the recipe inside a file, `trust` keeps a run's trust list,
-`same_data` compares recipes by their images, `credentials` takes passwords and tokens out of
-addresses.
+without an import and `doors` imports. `files` finds and reads recipes, `heads` checks the facts
+that open them, `resolution` merges them and the arguments that `typed` reads, `switching` keeps
+arguments when a class changes, `plugins` finds the user's own packages; `stored` reads the recipe
+inside a file, `trust` keeps a run's trust list, `same_data` compares recipes by their images,
+`credentials` takes passwords and tokens out of addresses.
 """
 
 from genlab.recipes import trust
@@ -26,6 +26,7 @@ from genlab.recipes.doors import (
 from genlab.recipes.files import (
     facts,
     find,
+    head,
     header,
     name_of,
     parse,
@@ -33,6 +34,7 @@ from genlab.recipes.files import (
     refuse_untrained,
     root,
     shipped,
+    split,
 )
 from genlab.recipes.resolution import (
     TOP_KEYS,
@@ -72,6 +74,7 @@ __all__ = [
     "foreign_images",
     "foreign_words",
     "from_config",
+    "head",
     "header",
     "import_plugins",
     "inside",
@@ -92,6 +95,7 @@ __all__ = [
     "same_parts",
     "shipped",
     "short",
+    "split",
     "trust",
     "trusted_now",
     "trusting",

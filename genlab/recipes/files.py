@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ import yaml
 from genlab.errors import RecipeError, RunError, first_line, nearest, reason
 from genlab.files import text_of
 from genlab.internals.python_parts import drop_resolver
-from genlab.recipes import plugins
+from genlab.recipes import heads, plugins
+from genlab.recipes.heads import Head
 
 MOST_VALUES = 100_000  # of one recipe, aliases written out
 KEYS = (str, int)  # words, and the epochs of a schedule
@@ -113,6 +116,28 @@ def facts(text: str) -> dict[str, str]:
     return {"title": lines[0] if lines else ""} | {m[1].lower(): m[2] for m in pairs if m}
 
 
+def split(text: str) -> tuple[str, str]:
+    """Text of a recipe's head and of its settings; no head where there is one document."""
+    for mark in re.finditer(r"^---(?=\s|\Z)[ \t]*\n?", text, re.M):  # never inside a YAML string
+        head = text[: mark.start()]
+        if re.search(r"^[^#%\s]", head, re.M):  # no comment, directive or blank line
+            return head, text[mark.end() :]
+    return "", text
+
+
+def head(file: Path) -> Head:
+    """Facts about a recipe; of a file without a head the title is its first comment line.
+
+    Raises:
+        RecipeError: the file cannot be read, or its head is wrong.
+    """
+    text = _text(file)
+    written = split(text)[0]
+    if not written:
+        return Head((header(text).splitlines() or [""])[0])
+    return heads.checked(parse(written, str(file)), str(file))
+
+
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """YAML with three fixes: ``1e-3`` is a number, ``off`` a string, a repeated key an error."""
 
@@ -148,8 +173,17 @@ def parse(text: str, where: str) -> Any:
     Raises:
         RecipeError: not YAML; says the line.
     """
+    return _plain(where, lambda: yaml.load(text, Loader=_Loader))
+
+
+def _documents(text: str, where: str) -> list[Any]:
+    """The YAML documents of a text, the first three at most."""
+    return list(_plain(where, lambda: [*islice(yaml.load_all(text, Loader=_Loader), 3)]))
+
+
+def _plain(where: str, load: Callable[[], Any]) -> Any:
     try:
-        content = yaml.load(text, Loader=_Loader)
+        content = load()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -186,13 +220,23 @@ def _check_plain(content: Any, where: str) -> None:
 
 
 def read(file: Path) -> dict[str, Any]:
-    """A recipe file as a mapping, nothing merged yet."""
+    """The settings of a recipe file as a mapping, nothing merged yet; its head is checked only."""
+    documents = _documents(_text(file), str(file))
+    if len(documents) > 2:
+        what = "more than two YAML documents: a recipe is a head and its settings"
+        raise RecipeError(what, str(file))
+    if len(documents) == 2:
+        heads.checked(documents[0], str(file))
+    if not documents or not isinstance(documents[-1], dict):
+        raise RecipeError("a recipe is a mapping of keys to values", str(file))
+    settings: dict[str, Any] = documents[-1]
+    return settings
+
+
+def _text(file: Path) -> str:
     try:
-        content = parse(text_of(file), str(file))
+        return text_of(file)
     except UnicodeDecodeError as error:
         raise RecipeError(f"cannot read {file}: {error.reason}: it is not UTF-8") from None
     except OSError as error:
         raise RecipeError(f"cannot read {file}: {reason(error)}") from None
-    if not isinstance(content, dict):
-        raise RecipeError("a recipe is a mapping of keys to values", str(file))
-    return content
