@@ -53,7 +53,7 @@ def test_numbers_are_uniform_and_independent() -> None:
     assert np.abs(correlation - np.eye(3 * COUNT)).max() < 5 / math.sqrt(20_000)
 
 
-def _by_pillow(picture: Image.Image, box: tuple[int, int, int, int], size: int) -> np.ndarray:
+def by_pillow(picture: Image.Image, box: tuple[int, int, int, int], size: int) -> np.ndarray:
     top, left, tall, wide = box
     part = picture.crop((left, top, left + wide, top + tall))
     return np.asarray(part.resize((size, size), Image.Resampling.BILINEAR)).astype(float)
@@ -65,11 +65,11 @@ def test_a_crop_is_pillows(size: int) -> None:
     encoded, drawn = Encoded(saved(picture, "PNG"), 3), numbers(1, np.arange(40), 0)
     for one in drawn:
         (found,) = cut_out(encoded, [cut], one[None])
-        expected = _by_pillow(picture, cut.box(120, 160, one), size)
+        expected = by_pillow(picture, cut.box(120, 160, one), size)
         assert np.abs(found.permute(1, 2, 0).numpy() - expected).mean() < 0.25
 
 
-def _high(pixels: np.ndarray) -> float:
+def high(pixels: np.ndarray) -> float:
     """Energy of the upper half of the frequencies of an image's brightness."""
     grey = pixels.mean(2)
     spectrum = np.abs(np.fft.fft2(grey - grey.mean())) ** 2
@@ -87,9 +87,9 @@ def test_decoding_at_a_smaller_scale_is_as_sharp() -> None:
         box = cut.box(800, 1000, drawn)
         scale = encoded.scale_for(min(box[2:]) / 64)
         top, left, tall, wide = (round(side / scale) * scale for side in box)
-        expected = _by_pillow(whole, (top, left, tall, wide), 64)
+        expected = by_pillow(whole, (top, left, tall, wide), 64)
         errors.append(np.abs(found.permute(1, 2, 0).numpy() - expected).mean())
-        energies.append(_high(found.permute(1, 2, 0).numpy().astype(float)) / _high(expected))
+        energies.append(high(found.permute(1, 2, 0).numpy().astype(float)) / high(expected))
         used.add(scale)
     assert used >= {4, 8}
     assert np.mean(errors) < 3

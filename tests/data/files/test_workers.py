@@ -88,7 +88,7 @@ def test_two_ranks_make_the_crops_of_one(folder: Path, use: str) -> None:
             assert torch.equal(part, torch.stack(pieces, 1).flatten(0, 1))
 
 
-@pytest.mark.parametrize("use", ["simclr", "fixmatch"])
+@pytest.mark.parametrize("use", USES)
 def test_a_pass_goes_on_in_its_middle(folder: Path, use: str) -> None:
     options = {"batch_size": 6, "val_size": 0, "test_size": 0, "workers": 0} | USES[use]
     straight, data = (
