@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 import torch
 
 from genlab.data import BrokenDataError, HuggingFace, ImageFolder, MissingDataError
+from genlab.data.files.cache import READING
 from genlab.data.files.dataset_folder import files_of_parts
 from genlab.data.shards.pieces import Pieces
 from genlab.errors import DiskError
@@ -144,7 +147,7 @@ def test_parquet_is_unpacked_once_until_it_changes(
     root = hub(tmp_path / "set", train=table(examples(24)))
     first = batches(source(root))
     assert "unpacked once" in capsys.readouterr().err
-    blob = next(cache.glob("*.images"))
+    blob = next(cache.glob("*/*.images"))
     assert blob.stat().st_size == sum(len(data) for data, _ in examples(24))
     assert_equal(batches(source(root)), first)
     assert not capsys.readouterr().err
@@ -166,6 +169,33 @@ def test_another_column_or_a_changed_file_leaves_the_images_of_who_reads(tmp_pat
     hub(root, train=table(examples(12, 60), thumbnail=more))
     source(root, image="image").listing()
     assert unpacked.read_bytes() == before
+
+
+def test_outdated_copies_are_deleted_when_nobody_reads(tmp_path: Path, cache: Path) -> None:
+    files = []
+    for first in (0, 12, 24):
+        root = hub(tmp_path / "set", train=table(examples(12, first)))
+        source(root).listing()
+        files.append(len([*cache.glob("*/*.images")]))
+    assert files == [1, 2, 3]  # this process may read them all
+    os.close(READING.pop(cache))
+    newest = {*cache.glob("*/*.npz")}
+    before = batches(source(root))
+    assert len([*cache.glob("*/*.images")]) == 1
+    assert {*cache.glob("*/*.npz")} < newest
+    assert_equal(batches(source(root)), before)
+
+
+def test_another_process_that_reads_keeps_outdated_copies(tmp_path: Path, cache: Path) -> None:
+    for first in (0, 12):
+        root = hub(tmp_path / "set", train=table(examples(12, first)))
+        source(root).listing()
+    mine, other = READING.pop(cache), os.open(cache / ".readers", os.O_RDWR)
+    fcntl.flock(other, fcntl.LOCK_SH)
+    os.close(mine)
+    source(root).listing()
+    os.close(other)
+    assert len([*cache.glob("*/*.images")]) == 2
 
 
 def test_labels_that_are_texts_or_numbers_or_missing(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from genlab import process
 from genlab.data.errors import BrokenDataError, MissingDataError
-from genlab.data.files.cache import alone, kept_at
+from genlab.data.files.cache import alone, kept_at, read_copies
 from genlab.errors import cannot_write, first_line, nearest
 from genlab.files import check_regular, replacing
 
@@ -186,12 +186,15 @@ class Columns:
     def _unpacked(self, name: str) -> Held:
         """Images of a Parquet column: compressed there, they are copied once, as they are.
 
-        Another column or a changed file is another copy: who reads one keeps its images.
+        Another column or a changed file is another copy: who reads one keeps its images, and
+        outdated ones are deleted when nobody reads.
         """
         seen = self.file.stat()
         head = json.dumps([VERSION, str(self.file), seen.st_size, seen.st_mtime_ns, name])
-        blob, table = (kept_at("unpacked", head, end) for end in (".images", ".npz"))
+        copies = kept_at("unpacked", f"{self.file}\n{name}", "")
+        blob, table = (kept_at(f"unpacked/{copies.name}", head, end) for end in (".images", ".npz"))
         with alone(blob):
+            read_copies(copies.parent)
             if (lengths := _kept(table, blob, head)) is None:
                 try:
                     lengths = self._unpack(name, blob)
