@@ -1,7 +1,8 @@
 """Colour jitter, greyscale and solarisation, one draw per image.
 
 Brightness, contrast and saturation are one formula with different factors, so that a batch in
-which every image has another operation is still one pass.
+which every image has another operation is still one pass. Of four channels, colour and
+transparency, the first three are colour: callers give those, see `colour_of` and `on_colour`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,17 @@ from genlab.augment.draws import Params, coin, constant, uniform
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 Change = Callable[..., Tensor]
 GREY = (0.299, 0.587, 0.114)  # ITU-R 601
+
+
+def colour_of(image: Tensor) -> Tensor:
+    """The first three of four channels of images (N, C, H, W), not copied; else all of them."""
+    return image[:, :3] if image.shape[1] == 4 else image
+
+
+def on_colour(change: Change, image: Tensor, *arguments: Tensor) -> Tensor:
+    """``change`` of images (N, C, H, W); of four channels the fourth stays as it is."""
+    changed = change(colour_of(image), *arguments)
+    return torch.cat([changed, image[:, 3:]], 1) if image.shape[1] == 4 else changed
 
 
 def draw_jitter(

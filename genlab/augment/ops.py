@@ -3,6 +3,7 @@
 Cubuk et al. 2019, arXiv:1909.13719; operations and ranges of Sohn et al. 2020, arXiv:2001.07685,
 appendix E, as PIL defines them. An operation takes images (N, C, H, W) in [0, 1] and strengths (N,)
 in [-1, 1] and gives images in [0, 1]; the sign matters only to translations, shears and rotations.
+Of four channels the operations in `COLOUR` change the first three, as PIL keeps transparency.
 Departure: nothing is rounded to whole bytes between two operations.
 """
 
@@ -10,12 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genlab.augment.colour import grey_weights
+from genlab.augment.colour import grey_weights, on_colour
 from genlab.augment.draws import constant
 
 Op = Callable[[Tensor, Tensor], Tensor]
@@ -118,6 +120,10 @@ OPS: dict[str, Op] = {
 }  # fmt: skip
 
 
+COLOUR = {"autocontrast", "brightness", "color", "contrast", "equalize", "invert", "posterize",
+          "solarize"}  # fmt: skip
+
+
 def by_operation(
     image: Tensor, op: Tensor, strength: Tensor, names: Sequence[str], ops: Mapping[str, Op] = OPS
 ) -> Tensor:
@@ -141,7 +147,8 @@ def by_operation(
     out = image.clone()
     for name, chosen, much in zip(names, rows, strengths, strict=True):
         if len(chosen) and name != "identity":
-            out.index_copy_(0, chosen, ops[name](image[chosen], much))
+            act = partial(on_colour, ops[name]) if name in COLOUR else ops[name]
+            out.index_copy_(0, chosen, act(image[chosen], much))
     return out.clamp_(0, 1)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from genlab.augment import geometry
 from genlab.augment.boxes import crop_boxes, erase_boxes, inside, square_boxes
-from genlab.augment.colour import grey_weights
+from genlab.augment.colour import grey_weights, on_colour
 from genlab.augment.draws import Params, Shape, coin, for_this_rank, uniform
 from genlab.errors import check_names
 
@@ -27,6 +27,7 @@ class Augment(nn.Module):
 
     In this order: flip; translate; crop, shear, scale and rotate in one bilinear resampling;
     brightness; contrast; erase; cutout. Flips and translations alone copy pixels, never mix them.
+    Of four channels brightness and contrast change the first three.
 
     Args:
         flip: left-right, half of the images.
@@ -126,9 +127,9 @@ class Augment(nn.Module):
             edges = None if "angle" in drawn else drawn["crop"]
             image = geometry.resample(image, theta, self.padding, edges)
         if "brightness" in drawn:
-            image = (image * drawn["brightness"][:, None, None, None]).clamp_(0, 1)
+            image = on_colour(_brightness, image, drawn["brightness"])
         if "contrast" in drawn:
-            image = _contrast(image, drawn["contrast"])
+            image = on_colour(_contrast, image, drawn["contrast"])
         fill = drawn.get("noise", self.fill)
         for name in ("erase", "cutout"):
             if name in drawn:
@@ -161,6 +162,10 @@ def _map(drawn: Params, height: int, width: int) -> Tensor:
         box = drawn["crop"]
         theta = torch.eye(2, 3, device=box.device).expand(len(box), 2, 3)
     return geometry.into_box(theta, drawn["crop"], height, width) if "crop" in drawn else theta
+
+
+def _brightness(image: Tensor, factor: Tensor) -> Tensor:
+    return (image * factor[:, None, None, None]).clamp_(0, 1)
 
 
 def _contrast(image: Tensor, factor: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab.augment.boxes import crop_boxes
-from genlab.augment.colour import HUE, draw_jitter, jitter, on_host, on_some, solarise
+from genlab.augment.colour import HUE, colour_of, draw_jitter, jitter, on_host, on_some, solarise
 from genlab.augment.draws import Params, Shape, coin, for_this_rank, uniform
 from genlab.augment.geometry import flip
 from genlab.augment.linear import blur, resized_crop
@@ -20,6 +20,8 @@ CACHE = 2**20  # numbers that a CPU works on at a time: 4 MB
 
 class View(nn.Module):
     """Random resized crop and flip, colour jitter, greyscale, blur, solarisation; in this order.
+
+    Of four channels jitter, greyscale and solarisation change the first three.
 
     Args:
         size: side of the view, a whole number of pixels, or a float as a share of the image's.
@@ -126,12 +128,12 @@ class View(nn.Module):
         else:
             view = flip(image, drawn["flip"])
         if (self.jitter_chance and any(self.jitter)) or self.grey:
-            view = jitter(view, drawn["factor"], drawn["order"], drawn["grey"])
+            jitter(colour_of(view), drawn["factor"], drawn["order"], drawn["grey"])  # in place
         if self.blur:
             reach = max(1, side // 10 // 2)
             view = on_some(view, drawn["blur"], lambda x, s: blur(x, s, reach), drawn["sigma"])
         if self.solarise:
-            view = solarise(view, drawn["solarise"])
+            solarise(colour_of(view), drawn["solarise"])
         return view
 
 

@@ -32,7 +32,10 @@ class EncodedImages(Images):
         image_size: side in pixels: the shorter side is scaled to it, then the centre is cropped.
             Random crops of training (``views``, and ``crop`` or ``translate`` of ``augment``) are
             cut out of the original image instead, see `files.cuts`.
-        channels: 1 for grey, 3 for colour.
+        channels: 1 for grey, 3 for colour on white where files are transparent; 4 keeps the
+            fourth channel, opaque (1) for files without one, and colour as it is stored under
+            transparent pixels. Every channel is resized by itself, and operations on colour act
+            on the first three.
         crop_ratio: share of the shorter side that the centre crop keeps; papers evaluate 224
             pixels out of 256, 0.875.
         test_size: like ``val_size``, where there is no ``test`` part.
@@ -63,10 +66,10 @@ class EncodedImages(Images):
             raise ValueError(
                 f"resize {self.finish.resize}: a folder's images have image_size; set that"
             )
-        if image_size < 1 or channels not in (1, 3):
-            raise ValueError(
-                f"image_size {image_size} must be at least 1, channels {channels} 1 or 3"
-            )
+        if image_size < 1:
+            raise ValueError(f"image_size {image_size} must be at least 1")
+        if channels not in (1, 3, 4):
+            raise ValueError(f"channels {channels} must be 1, 3 or 4")
         if not 0 < crop_ratio <= 1:
             raise ValueError(f"crop_ratio {crop_ratio} must be more than 0 and at most 1")
         if test_size < 0 or (workers is not None and workers < 0):

@@ -26,7 +26,7 @@ class ImageFolder(EncodedImages):
     Args:
         root: the folder, of images or of shards.
         image_size: side in pixels, see `EncodedImages`.
-        channels: 1 for grey, 3 for colour.
+        channels: 1, 3 or 4, see `EncodedImages`.
         unlabeled: True to ignore sub-folders as classes: every label is -1.
         unlabeled_root: a second folder, of any depth, whose images are trained on without
             labels (-1) in addition to those of ``root``; ``index`` counts them last.

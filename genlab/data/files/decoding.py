@@ -16,8 +16,11 @@ from PIL import Image, ImageOps
 from genlab.files import check_regular
 
 MOST = 64 * 10**6  # pixels of an image: decoding takes up to 15 bytes for each
+MODES = {1: "L", 3: "RGB", 4: "RGBX"}  # Pillow's, by number of channels
 LARGE = 8 * 10**6  # pixels from which images are decoded one after another
 STRIP = 256  # lines
+SAMPLES = 277  # TIFF's tag of the number of channels
+KEEPS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX")  # modes that RGBA is made of
 _alone = threading.Lock()
 
 
@@ -27,7 +30,7 @@ class Form:
 
     Args:
         size: side of the square in pixels.
-        channels: 1 for grey, 3 for colour. Transparent parts become white; 16 bits become 8.
+        channels: see `converted`.
         crop_ratio: share of the shorter side that the square keeps.
     """
 
@@ -53,13 +56,12 @@ def decode(path: Path | IO[bytes], form: Form) -> NDArray[np.uint8]:
     if isinstance(path, Path):
         check_regular(path)
     size, channels = form.size, form.channels
-    shorter, mode = round(size / form.crop_ratio), "RGB" if channels == 3 else "L"
+    shorter = round(size / form.crop_ratio)
     with Image.open(path) as picture:
-        picture.draft(mode, (2 * shorter, 2 * shorter))  # JPEG: decode smaller
+        picture.draft("L" if channels == 1 else "RGB", (2 * shorter,) * 2)  # JPEG: decode smaller
         with room_for(picture):
             ImageOps.exif_transpose(picture, in_place=True)
-            plain = flatten(picture)
-            plain = plain if plain.mode == mode else plain.convert(mode)
+            plain = converted(picture, channels)
             plain.load()
     scale = shorter / min(plain.size)
     width, height = (max(shorter, round(side * scale)) for side in plain.size)
@@ -93,6 +95,32 @@ def check_pixels(width: int, height: int) -> None:
             f"it has {width:,} x {height:,} pixels, more than {MOST // 10**6} million: "
             "scale it down"
         )
+
+
+def converted(picture: Image.Image, channels: int) -> Image.Image:
+    """An image of 8 bits with as many channels as are wanted, of a mode in `MODES`.
+
+    Four are the mode RGBX, not RGBA: Pillow multiplies colour by the fourth channel to resize
+    RGBA; here every channel is resized by itself, in crops too.
+
+    Args:
+        picture: an image of any mode.
+        channels: 1 for grey, 3 for colour: transparent parts become white. 4 for colour as
+            stored and the fourth channel, opaque (255) where the image has none.
+
+    Raises:
+        OSError: a TIFF whose fourth channel Pillow does not read.
+    """
+    if channels < 4:
+        plain = flatten(picture)
+        return plain if plain.mode == MODES[channels] else plain.convert(MODES[channels])
+    if picture.mode == "RGB" and getattr(picture, "tag_v2", {}).get(SAMPLES, 3) > 3:
+        raise OSError("its fourth channel has no name: write a PNG, or a TIFF with ExtraSamples 2")
+    if picture.mode not in KEEPS:
+        picture = flatten(picture).convert("RGB")
+    if picture.mode not in ("RGBA", "RGBX"):
+        picture = picture.convert("RGBA")
+    return Image.merge("RGBX", picture.split())
 
 
 def flatten(picture: Image.Image) -> Image.Image:

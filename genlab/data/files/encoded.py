@@ -11,7 +11,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from genlab.data.files.decoding import check_pixels, flatten, room_for
+from genlab.data.files.decoding import check_pixels, converted, room_for
 from genlab.files import check_regular
 
 Pixels = NDArray[np.uint8]
@@ -31,7 +31,7 @@ class Encoded:
 
     Args:
         source: path of a file, or the opened file.
-        channels: 1 for grey, 3 for colour. Transparent parts become white; 16 bits become 8.
+        channels: 1 for grey, 3 for colour, 4 with transparency; see `decoding.converted`.
 
     Raises:
         OSError: not an image. Pillow raises other kinds too for damaged files.
@@ -83,14 +83,13 @@ class Encoded:
             except ValueError:
                 if scale > 1:
                     raise
-        mode = "RGB" if self.channels == 3 else "L"
         with Image.open(BytesIO(self.data)) as picture, room_for(picture):
             ImageOps.exif_transpose(picture, in_place=True)
-            plain = flatten(picture).convert(mode)
+            plain = converted(picture, self.channels)
         return np.array(plain).reshape(plain.height, plain.width, self.channels)
 
     def _decoded(self, scale: int) -> Pixels:
-        colour = "RGB" if self.channels == 3 else "GRAY"
+        colour = {1: "GRAY", 3: "RGB", 4: "RGBA"}[self.channels]
         least = {}
         if scale > 1:
             sides = (self.height, self.width)
