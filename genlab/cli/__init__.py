@@ -3,7 +3,8 @@
 Each command is a file of its name or of its family (`samples`, `features`, `measure`, `submit`);
 `arguments` and `text` are shared.
 
-Nothing heavy is imported here: ``ls``, ``show``, ``cp`` and ``--help`` answer immediately.
+Nothing heavy is imported here: ``ls``, ``show``, ``cp``, ``explain`` and ``--help`` answer
+immediately.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ recipes
   genlab ls [WORD]                      list recipes: name, method, data, cost, result
   genlab show RECIPE                    a recipe's header and its resolved settings
   genlab cp RECIPE FILE                 copy a shipped recipe to edit
+  genlab explain NAME                   a method, data set or callback: meaning, arguments, recipes
 
 training
   genlab fit RECIPE [FILE.yaml ...] [key=value ...]
@@ -85,7 +87,7 @@ COMMANDS = {  # module of each command; it holds the function and its `<command>
     "submit": "submit", "jobs": "submit", "cancel": "submit",
     "export": "export", "pack": "pack", "doctor": "doctor", "bench": "bench",
     "sweep": "sweep", "compare": "compare", "sync": "sync", "laws": "laws",
-    "replay": "replay",
+    "replay": "replay", "explain": "explain",
 }  # fmt: skip
 
 LONG = ("fit", "sweep", "crossval", "bench", "laws")  # they go on when nobody reads their output

@@ -20,7 +20,15 @@ HEAVY = ("torch", "lightning", "timm", "torchvision", "wandb", "jsonargparse", "
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["ls"], ["ls", "vae"], ["show", "vae/digits"], ["fit", "--help"]]
+    "words",
+    [
+        ["--help"],
+        ["ls"],
+        ["ls", "vae"],
+        ["show", "vae/digits"],
+        ["fit", "--help"],
+        ["explain", "SimCLR"],
+    ],
 )
 def test_light_commands_import_nothing_heavy(words: list[str]) -> None:
     program = (

@@ -1,0 +1,113 @@
+"""Text of explanations: classes, arguments and their defaults, wrapped to the terminal."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import textwrap
+from collections.abc import Iterable, Iterator
+
+from genlab.describing import docstrings, usage
+from genlab.describing.classes import Argument, Description
+from genlab.describing.source import Definition
+from genlab.recipes import class_names
+
+KINDS = {
+    "methods": "method", "data": "data", "callbacks": "callback", "networks": "network",
+    "metrics": "metric", "losses": "loss", "augment": "augmentation", "optim": "optimiser",
+}  # fmt: skip
+PLACES = {"method": "model.NAME=VALUE", "data": "data.NAME=VALUE"}  # of arguments in a recipe
+WIDEST = 100
+
+
+def width() -> int:
+    """Columns to wrap text to."""
+    return min(WIDEST, shutil.get_terminal_size((WIDEST, 20)).columns)
+
+
+def kind_of(definition: Definition) -> str:
+    """The kind of a class: ``method``, ``callback`` ...; ``class`` of any other."""
+    parts = definition.module.split(".")
+    return KINDS.get(parts[1], "class") if len(parts) > 1 else "class"
+
+
+def of_class(found: Description, others: Iterable[Definition] = ()) -> Iterator[str]:
+    """Lines about a class or a function.
+
+    Args:
+        found: its description.
+        others: further definitions of its name.
+    """
+    definition = found.definition
+    kind = kind_of(definition)
+    yield f"{definition.name}, {kind}, {definition.place}"
+    yield from paragraphs(found.first and found.first + ".", 2)
+    for paper in found.papers:
+        yield from paragraphs(f"paper: {paper}", 2)
+    yield from paragraphs(found.prose, 2)
+    if found.arguments:
+        yield ""
+        yield "arguments" + (f", in a recipe {PLACES[kind]}" if kind in PLACES else "")
+    for argument in found.arguments:
+        yield from of_argument(argument)
+    named = usage.recipes_with(class_names.short(definition.path))
+    if named:
+        yield ""
+        yield from paragraphs(f"recipes: {', '.join(named)}", 0, 4)
+    if rest := [one.path for one in others if one.path != definition.path]:
+        yield from paragraphs(f"also: {', '.join(rest)}", 0, 4)
+
+
+def of_argument(argument: Argument) -> Iterator[str]:
+    """Lines about an argument: name, type, default, meaning."""
+    yield f"  {argument.name}{declared(argument)}"
+    yield from paragraphs(argument.text or "not documented", 6)
+
+
+def declared(argument: Argument) -> str:
+    """Type and default of an argument, as a recipe writes them."""
+    kind = f": {in_yaml(argument.annotation)}" if argument.annotation else ""
+    return kind + ("" if argument.default is None else f" = {in_yaml(argument.default)}")
+
+
+def in_yaml(text: str) -> str:
+    """A type or value of Python as a recipe writes it: ``null``, ``true``, ``[256, 64]``."""
+    text = re.sub(r"\b(?:Sequence|tuple|Mapping)\b", "list", text)
+    text = re.sub(r"\bdict\[str, Any\]", "mapping", text)
+    text = re.sub(r"\bLiteral\[([^\]]*)\]", lambda hit: hit[1].replace(", ", " or "), text)
+    for python, yaml in {"None": "null", "True": "true", "False": "false"}.items():
+        text = re.sub(rf"\b{python}\b", yaml, text)
+    text = text.replace("field(default_factory=list)", "[]")
+    text = re.sub(r"^\((.*?),?\)$", r"[\1]", text)
+    return text.replace("'", "").replace(" | ", " or ")
+
+
+def paragraphs(text: str, indent: int, later: int | None = None) -> Iterator[str]:
+    """Text wrapped and indented; items of lists keep their own lines.
+
+    Args:
+        text: a docstring's text.
+        indent: spaces before a line.
+        later: spaces before all lines but the first; None for the same.
+    """
+    first, rest = " " * indent, " " * (indent if later is None else later)
+    for block in _blocks(docstrings.plain(text)):
+        hang = "  " if block.startswith("- ") else ""
+        yield from textwrap.wrap(
+            block, width(), initial_indent=first, subsequent_indent=rest + hang,
+            break_long_words=False, break_on_hyphens=False,
+        )  # fmt: skip
+
+
+def _blocks(text: str) -> list[str]:
+    """Paragraphs and items of lists, each on one line."""
+    blocks, last = list[str](), ""
+    for line in text.splitlines():
+        stripped = line.strip()
+        apart = not last or stripped.startswith(("- ", "* ", ">>>", "..."))
+        if stripped and (apart or not blocks):
+            blocks.append(stripped)
+        elif stripped:
+            blocks[-1] += " " + stripped
+        last = stripped
+    return blocks

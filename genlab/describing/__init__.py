@@ -1,0 +1,6 @@
+"""Meanings of names: classes, keys, metrics and files, from docstrings read as text. No torch.
+
+`source` finds definitions by name in genlab, in plugins and in installed packages, `docstrings`
+takes Google docstrings apart, `classes` describes a class or function with its arguments, `usage`
+tells which recipes name a class.
+"""

@@ -1,0 +1,221 @@
+"""Definitions by name, in the source of genlab, of plugins and of installed packages."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from genlab.recipes import plugins
+
+ROOT = Path(__file__).parents[1]
+RECIPES_NAME = ("methods", "data", "callbacks", "networks")  # packages whose classes recipes name
+FAR = 4  # modules that re-export a class, one from the other
+
+Node = ast.ClassDef | ast.FunctionDef
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A class or a function at the top of a module.
+
+    Args:
+        name: its name.
+        module: dotted name of the module.
+        file: file of the module.
+        node: syntax tree.
+        line: line of the file, from 1.
+    """
+
+    name: str
+    module: str
+    file: Path
+    node: Node
+    line: int
+
+    @property
+    def path(self) -> str:
+        """Dotted name, module and class."""
+        return f"{self.module}.{self.name}"
+
+    @property
+    def place(self) -> str:
+        """File and line as a user reads them: ``genlab/methods/simclr.py:24``."""
+        parts = self.module.split(".")
+        depth = len(parts) + (self.file.name == "__init__.py")
+        return f"{'/'.join(self.file.parts[-depth:])}:{self.line}"
+
+    @property
+    def docstring(self) -> str:
+        """Its docstring, cleaned; empty where there is none."""
+        return ast.get_docstring(self.node) or ""
+
+
+def modules() -> dict[str, Path]:
+    """Files of genlab and of declared plugins by their dotted names; genlab's come first."""
+    found = dict(_modules("genlab", ROOT))
+    for plugin in plugins.declared().values():
+        if plugin.folder is not None:
+            found |= _modules(plugin.name, plugin.folder)
+    return found
+
+
+@cache
+def _modules(package: str, folder: Path) -> dict[str, Path]:
+    found = {}
+    for file in sorted(folder.rglob("*.py")):
+        inside = file.relative_to(folder).with_suffix("").parts
+        if inside[0] != "_share":
+            parts = inside[:-1] if inside[-1] == "__init__" else inside
+            found[".".join((package, *parts))] = file
+    return found
+
+
+def text(file: Path) -> str:
+    """Text of a source file; empty where it cannot be read."""
+    try:
+        return _text(file, os.stat(file).st_mtime_ns)
+    except OSError:
+        return ""
+
+
+@cache
+def _text(file: Path, _: int) -> str:
+    return file.read_text(encoding="utf-8", errors="replace")
+
+
+def tree(file: Path) -> ast.Module:
+    """Syntax tree of a source file; empty where it is not Python."""
+    return _tree(text(file))
+
+
+@cache
+def _tree(content: str) -> ast.Module:
+    try:
+        return ast.parse(content)
+    except (SyntaxError, ValueError):
+        return ast.Module([], [])
+
+
+def definitions(module: str, file: Path) -> list[Definition]:
+    """Classes and functions at the top of a module, in order."""
+    return [
+        Definition(node.name, module, file, node, node.lineno)
+        for node in tree(file).body
+        if isinstance(node, Node)
+    ]
+
+
+def find(name: str) -> list[Definition]:
+    """Definitions of a short or dotted name, those that recipes may name first.
+
+    A dotted name may leave ``genlab`` out and end its package early: ``optim.build``. One outside
+    genlab is found in the installed package.
+    """
+    prefix, _, last = name.rpartition(".")
+    begins = re.compile(rf"^(?:class|def) {re.escape(last)}\b", re.M)
+    found = [
+        one
+        for module, file in modules().items()
+        if _within(module, prefix) and begins.search(text(file))
+        for one in definitions(module, file)
+        if one.name == last
+    ]
+    if not found and prefix:
+        far = installed(name)
+        found = [far] if far else []
+    return sorted(found, key=_rank)
+
+
+def _within(module: str, prefix: str) -> bool:
+    starts = (prefix, f"genlab.{prefix}")
+    return not prefix or any(module == one or module.startswith(f"{one}.") for one in starts)
+
+
+def _rank(one: Definition) -> int:
+    parts = one.module.split(".")
+    return RECIPES_NAME.index(parts[1]) if parts[1:2] and parts[1] in RECIPES_NAME else 9
+
+
+def names() -> list[str]:
+    """Names of all public classes of genlab and of plugins."""
+    begins = re.compile(r"^class ([A-Za-z]\w*)", re.M)
+    return sorted({name for file in modules().values() for name in begins.findall(text(file))})
+
+
+def locate(path: str) -> Definition | None:
+    """The definition of an exact dotted name, in genlab, a plugin or an installed package."""
+    module, _, name = path.rpartition(".")
+    if (file := modules().get(module)) is not None:
+        return next((one for one in definitions(module, file) if one.name == name), None)
+    return installed(path)
+
+
+def installed(path: str) -> Definition | None:
+    """A class or function of an installed package; nothing is imported.
+
+    Only its own lines are parsed: such files are long.
+    """
+    module, _, name = path.rpartition(".")
+    if not all(part.isidentifier() for part in path.split(".")):
+        return None
+    return _exported(module, name, FAR)
+
+
+def _exported(module: str, name: str, hops: int) -> Definition | None:
+    file = _file_of(module)
+    if file is None:
+        return None
+    lines = text(file).splitlines()
+    starts = re.compile(rf"(?:class|def) {name}\b")
+    first = next((k for k, line in enumerate(lines) if starts.match(line)), None)
+    if first is not None:
+        return _parsed(module, name, file, lines, first)
+    exports = re.compile(rf"^from (\.*)([\w.]*) import (?:\([^)]*\b|.*\b){name}\b", re.M)
+    if hops and (found := exports.search(text(file))):
+        base = module.split(".")
+        if file.name != "__init__.py":
+            base = base[:-1]
+        above = base[: len(base) - len(found[1]) + 1] if found[1] else []
+        return _exported(".".join([*above, *filter(None, [found[2]])]), name, hops - 1)
+    return None
+
+
+def _parsed(module: str, name: str, file: Path, lines: list[str], first: int) -> Definition | None:
+    rest = range(first + 1, len(lines))
+    end = next((k for k in rest if re.match(r"[^\s#)]", lines[k])), len(lines))
+    body = _tree("\n".join(lines[first:end])).body
+    if not body or not isinstance(body[0], Node):
+        return None
+    return Definition(name, module, file, body[0], first + 1)
+
+
+def _file_of(module: str) -> Path | None:
+    top, *inside = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)  # of a package at the top nothing is imported
+    except (ImportError, ValueError):
+        return None
+    if spec is None or not spec.origin:
+        return None
+    place = Path(spec.origin).parent if spec.submodule_search_locations else Path(spec.origin)
+    for part in inside:
+        place /= part
+    options = (place / "__init__.py", place.with_suffix(".py"))
+    return next((file for file in options if file.is_file()), None)
+
+
+def imported(one: Definition, name: str) -> Definition | None:
+    """The definition that a name in a module stands for: its own, or one imported by ``from``."""
+    for node in tree(one.file).body:
+        if isinstance(node, Node) and node.name == name:
+            return Definition(name, one.module, one.file, node, node.lineno)
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    return locate(f"{node.module}.{alias.name}")
+    return None

@@ -1,0 +1,60 @@
+"""``explain``: what names mean, at once and without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import Here
+
+SECONDS = 0.5  # of a processor, for an answer
+
+
+def seconds(*words: str) -> float:
+    """Processor seconds of a command in a program of its own, the best of three."""
+    program = (
+        f"import sys, time, genlab.cli\nassert not genlab.cli.run({['explain', *words]!r})\n"
+        "print(time.process_time())"
+    )
+    took = list[float]()
+    while not took or (len(took) < 3 and min(took) > SECONDS):
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        )
+        took.append(float(done.stdout.splitlines()[-1]))
+    return min(took)
+
+
+@pytest.mark.parametrize("words", [["ImageFolder"]])
+def test_an_answer_comes_at_once(words: list[str]) -> None:
+    assert seconds(*words) < SECONDS
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("SimCLR", ["SimCLR, method, genlab/methods/simclr.py:", "paper: Chen", "arXiv:2002.05709",
+                    "temperature: float = 0.5", "tau; divides", "recipes: simclr/cifar10"]),
+        ("ImageFolder", ["ImageFolder, data,", "crop_ratio: float = 1.0", "batch_size: int = 128",
+                         "order: global or shards = global"]),
+        ("EMAWeights", ["EMAWeights, callback,", "decay: float = 0.999", "fixmatch/digits"]),
+        ("KNN", ["also: genlab.metrics.knn.KNN"]),
+        ("lightning.pytorch.callbacks.EarlyStopping", ["patience: int = 3"]),
+    ],
+)  # fmt: skip
+def test_classes(name: str, says: list[str], here: Here) -> None:
+    out, _ = here("explain", name)
+    for text in says:
+        assert text in out
+    assert "``" not in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(("name", "near"), [("SimCRL", "SimCLR"), ("EMAWeigths", "EMAWeights")])
+def test_a_typo_is_told_with_the_nearest_name(name: str, near: str, here: Here) -> None:
+    out, err = here("explain", name, code=2)
+    assert not out
+    assert near in err
+    assert len(err.splitlines()) <= 3
