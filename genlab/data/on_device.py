@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genlab import augment
 from genlab.data.loader import Batch
+from genlab.data.pinned import sent
 
 BINARIZE = ("none", "dynamic", "fixed")
 
@@ -102,5 +103,5 @@ def moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, list):
         return [moved(v, device) for v in value]
     if isinstance(value, Tensor) and device.type == "cuda":
-        return value.pin_memory().to(device, non_blocking=True)  # this process does not wait
+        return sent(value, device)
     return value.to(device) if isinstance(value, Tensor) else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,6 +22,27 @@ def shared(rows: int, length: int) -> Tensor:
 
     storage: torch.UntypedStorage = torch.UntypedStorage._new_shared(rows * length)
     return torch.empty(0, dtype=torch.uint8).set_(storage).view(rows, length)
+
+
+def pin(memory: Tensor) -> bool:
+    """Let GPUs copy out of memory that exists by themselves; False if the system does not.
+
+    `Tensor.pin_memory` copies it. Never run on a GPU yet.
+    """
+    import torch
+
+    done = int(torch.cuda.cudart().cudaHostRegister(memory.data_ptr(), memory.nbytes, 0)) == 0
+    if not done:  # CUDA reports the error once more at the next kernel
+        with suppress(RuntimeError):
+            torch.zeros(1, device="cuda")
+    return done
+
+
+def unpin(address: int) -> None:
+    """End what `pin` began."""
+    import torch
+
+    torch.cuda.cudart().cudaHostUnregister(address)
 
 
 # One kernel for a list of tensors in place of one each: torch's optimisers use them (foreach=True),

@@ -66,6 +66,30 @@ def test_the_test_anew_fails_where_a_name_is_gone(
         test_foreach_anew()
 
 
+class Registry:
+    """CUDA's register of pinned memory, which takes one piece."""
+
+    held: int | None = None
+
+    def cudaHostRegister(self, address: int, size: int, flags: int) -> int:
+        free, self.held = self.held is None, self.held or address
+        return 0 if free else 2
+
+    def cudaHostUnregister(self, address: int) -> None:
+        assert self.held == address
+        self.held = None
+
+
+def test_memory_is_pinned_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = Registry()
+    monkeypatch.setattr(torch.cuda, "cudart", lambda: registry)
+    memory = parts.shared(2, 3)
+    assert parts.pin(memory)
+    assert not parts.pin(memory)
+    parts.unpin(memory.data_ptr())
+    assert parts.pin(memory)
+
+
 def test_shared_memory_is_shared_and_not_touched() -> None:
     rows, length = 3, 1 << 24
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

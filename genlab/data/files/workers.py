@@ -74,8 +74,16 @@ class Slots:
     def lent(self, number: int, size: int) -> Tensor:
         """The first bytes of a piece, free again once they and all their views are gone."""
         array = self.memory[number, :size].numpy()
-        weakref.finalize(array, self.free.append, number).atexit = False
+        weakref.finalize(array, self._give_back, number).atexit = False
         return torch.from_numpy(array)
+
+    def _give_back(self, number: int) -> None:
+        self.free.append(number)  # a method: pinned memory lasts as long as its last piece
+
+    def pin(self) -> None:
+        """Let a GPU that this process uses copy out of the pieces by itself."""
+        if torch.cuda.is_initialized() and torch_parts.pin(self.memory):
+            weakref.finalize(self, torch_parts.unpin, self.memory.data_ptr()).atexit = False
 
 
 class _Making(Dataset[Any]):
@@ -127,7 +135,10 @@ def make(
         collate_fn=_same,
         generator=torch.Generator(),  # else it takes numbers from the global one
     )
-    for place, (number, space, filled) in enumerate(loader):
+    made = iter(loader)
+    if slots:
+        slots.pin()  # the workers have started: they share the memory, not its registration
+    for place, (number, space, filled) in enumerate(made):
         shapes, count = asked.pop(place), len(filled.rows)
         if number is not None and slots:
             space = slots.lent(number, _size(shapes, count))
