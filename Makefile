@@ -9,9 +9,10 @@ PYTEST := $(BIN)/python -m pytest
 N := 1000
 SEED := 1
 PARALLEL := -n 2 --dist worksteal
+MKDOCS := NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/python -m mkdocs
 
 .DEFAULT_GOAL := demo
-.PHONY: help demo test test-all prove fuzz test-slurm test-oldest test-newest check bench install clean
+.PHONY: help demo test test-all prove fuzz test-slurm test-oldest test-newest check bench docs docs-serve install clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  \1:/p' Makefile | while IFS=: read -r name what; do printf '%-14s%s\n' "$$name" "$$what"; done
@@ -58,6 +59,13 @@ check: $(VENV)/.installed-dev  ## style, types, direction of imports
 bench: $(VENV)/.installed-dev  ## ratios of speed; on an otherwise idle machine
 	$(PYTEST) -m benchmarks -s
 
+docs: $(VENV)/.installed-docs  ## the site in build/site, built strictly, and its checks
+	$(MKDOCS) build
+	$(PYTEST) -m site tests/docs
+
+docs-serve: $(VENV)/.installed-docs  ## the site at localhost:8000, built anew as you write
+	$(MKDOCS) serve --watch genlab --watch recipes
+
 install: $(VENV)/.installed  ## genlab itself, editable, into .venv
 
 $(VENV)/bin/uv:
@@ -73,5 +81,9 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[test,lint]'
 	touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-docs: $(VENV)/.installed-dev
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[docs]'
+	touch $@
+
 clean:  ## remove .venv and the caches of tools
-	rm -rf $(VENV) .venv-oldest .venv-newest .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build .venv-oldest .venv-newest .pytest_cache .mypy_cache .ruff_cache
