@@ -1,12 +1,12 @@
 """Data modules, one class a file, and the loaders that read them.
 
 A batch becomes views on the device, in `on_device` (and `images`, which calls it); `augment.views`
-draws them. `images` is the common base of `digits`, `torchvision_sets`, `toys`, `arrays` and of
-`encoded_images`, the base of `image_folder`, `imagenet_sets`, `image_table`, `hugging_face` and
-`web_dataset`. `loader` batches indices, `sampling` orders them, `splits` divides them, `in_memory`
-stores images, `naming` numbers classes by their names. `exact_resume` corrects Lightning's
-counters, `errors` are the data's. Folders: `files` (images in files), `shards` (tar files),
-`labels` (few labels).
+draws them. To a GPU it goes by `pinned`. `images` is the common base of `digits`,
+`torchvision_sets`, `toys`, `arrays` and of `encoded_images`, the base of `image_folder`,
+`imagenet_sets`, `image_table`, `hugging_face` and `web_dataset`. `loader` batches indices,
+`sampling` orders them, `splits` divides them, `in_memory` stores images, `naming` numbers classes
+by their names. `exact_resume` corrects Lightning's counters, `errors` are the data's. Folders:
+`files` (images in files), `shards` (tar files), `labels` (few labels).
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from genlab import augment
 from genlab.data.loader import Batch
-from genlab.data.pinned import sent
 
 BINARIZE = ("none", "dynamic", "fixed")
 
@@ -103,5 +102,7 @@ def moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, list):
         return [moved(v, device) for v in value]
     if isinstance(value, Tensor) and device.type == "cuda":
+        from genlab.data.pinned import sent  # loaded where there is a GPU
+
         return sent(value, device)
     return value.to(device) if isinstance(value, Tensor) else value

@@ -122,7 +122,7 @@ def test_tensors_of_a_batch_are_sent_to_a_gpu(monkeypatch: pytest.MonkeyPatch) -
         sent.append(value)
         return value
 
-    monkeypatch.setattr("genlab.data.on_device.sent", record)
+    monkeypatch.setattr(pinned, "sent", record)
     batch = {"crops": [torch.zeros(2), torch.ones(2)], "label": torch.arange(2), "seed": 3}
     assert moved({"labeled": batch}, torch.device("cuda"))["labeled"]["seed"] == 3
     assert len(sent) == 3
