@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from genlab.data.loader import Source
 from genlab.errors import first_line, nearest
 
 MOST_CHANNELS = 32
+MOST_CLASSES = 10**6
 Layout = Literal["auto", "NHW", "NHWC", "NCHW"]
 
 
@@ -28,10 +31,10 @@ class Arrays(Images):
 
     Args:
         images: file of the training images, (N, H, W), (N, H, W, C) or (N, C, H, W), square.
-        labels: ``.npy`` file of their labels, (N,); None for the array ``labels`` of an ``.npz``
+        label: ``.npy`` file of their labels, (N,); None for the array ``labels`` of an ``.npz``
             file, or for none.
         test_images: file of the test images; None to split ``test_size`` off.
-        test_labels: file of theirs, as ``labels``.
+        test_label: file of theirs, as ``label``.
         key: name of the array of images in an ``.npz`` file.
         layout: order of the axes; ``auto`` where the shape leaves no doubt.
         span: [smallest, largest] value of floats, which become 0 and 1.
@@ -46,15 +49,20 @@ class Arrays(Images):
     def __init__(
         self,
         images: str,
-        labels: str | None = None,
+        label: str | None = None,
         test_images: str | None = None,
-        test_labels: str | None = None,
+        test_label: str | None = None,
         key: str = "images",
         layout: Layout = "auto",
         span: tuple[float, float] = (0.0, 1.0),
         test_size: int | float = 0.1,
         **kwargs: Any,
     ) -> None:
+        few = kwargs.get("labels")
+        if isinstance(few, str) and few.endswith((".npy", ".npz")):
+            raise ValueError(
+                f"labels {few!r} must be how many to train on; label names the file of all labels"
+            )
         super().__init__(str(Path(images).expanduser().parent), **kwargs)
         if layout not in ("auto", "NHW", "NHWC", "NCHW"):
             raise ValueError(f"unknown layout {layout!r}; choose from auto, NHW, NHWC, NCHW")
@@ -63,9 +71,9 @@ class Arrays(Images):
         if test_size < 0:
             raise ValueError(f"test_size {test_size} must be 0 or more")
         self.key, self.layout, self.span, self.test_size = key, layout, span, test_size
-        self._files = {"train": (images, labels)}
+        self._files = {"train": (images, label)}
         if test_images is not None:
-            self._files["test"] = test_images, test_labels
+            self._files["test"] = test_images, test_label
         shape = self._read_shape()
         self.channels, self.image_size = shape[1], self.finish.resize or shape[2]
         self.num_classes = self._count_classes()
@@ -74,7 +82,8 @@ class Arrays(Images):
         """The images of every part in memory."""
         found = {name: self._pictures(*files) for name, files in self._files.items()}
         for name, part in found.items():
-            check_labels(name, part.labels, len(part), max(self.num_classes, 1))
+            images, label = self._files[name]
+            check_labels(label or images, part.labels, len(part), max(self.num_classes, 1))
         if "test" not in found:
             rows = splits.part(
                 found["train"].labels.numpy(), self.test_size, self.division.seed, "test_size"
@@ -87,12 +96,22 @@ class Arrays(Images):
         shapes = {name: self._array(files[0]).shape for name, files in self._files.items()}
         first = shapes["train"]
         if any(shape[1:] != first[1:] for shape in shapes.values()):
-            raise BrokenDataError(f"test images are {shapes['test'][1:]}, training's {first[1:]}")
+            raise BrokenDataError(
+                f"{self._files['test'][0]}: images are {shapes['test'][1:]}, "
+                f"those of training {first[1:]}"
+            )
         return first
 
     def _count_classes(self) -> int:
-        labels = self._labels(*self._files["train"])
-        return 0 if labels is None or not len(labels) else max(int(labels.max()) + 1, 0)
+        images, label = self._files["train"]
+        labels = self._labels(images, label)
+        most = -1 if labels is None or not len(labels) else int(labels.max())
+        if most >= MOST_CLASSES:
+            raise BrokenDataError(
+                f"{label or images}: label {most} is not below {MOST_CLASSES:,}; "
+                "labels are numbers of classes from 0 on"
+            )
+        return max(most + 1, 0)
 
     def _pictures(self, images: str, labels: str | None) -> Pictures:
         known = self._labels(images, labels)
@@ -152,20 +171,23 @@ def _load(file: str, key: str, optional: bool = False) -> Any:
     if not path.is_file():
         raise MissingDataError(f"no file {path}")
     try:
-        found = np.load(path, mmap_mode="c" if path.suffix == ".npy" else None, allow_pickle=False)
-        if path.suffix == ".npy":
-            return found
-        if key not in found.files:
-            if optional:
-                return None
-            raise BrokenDataError(f"{path} has no array {key!r}; {nearest(key, found.files)}")
-        return found[key]
-    except (ValueError, OSError, EOFError, KeyError, AttributeError) as error:
-        if isinstance(error, BrokenDataError):
-            raise
+        with path.open("rb") as stream:
+            if stream.read(2) != b"PK":  # a zip archive's mark
+                return np.load(path, mmap_mode="c", allow_pickle=False)
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as found:
+                names = found.files
+                if key in names:
+                    return found[key]
+    except (ValueError, OSError, EOFError, KeyError, BadZipFile, zlib.error) as error:
+        if str(error).startswith("Object arrays"):
+            raise BrokenDataError(f"{path} contains Python objects, not numbers") from None
         raise BrokenDataError(
             f"{path} is not a NumPy file of numbers: {first_line(error)}"
         ) from None
+    if optional:
+        return None
+    raise BrokenDataError(f"{path} has no array {key!r}; {nearest(key, names)}")
 
 
 def _with_channels(array: NDArray[Any], layout: Layout, file: str) -> NDArray[Any]:

@@ -64,7 +64,8 @@ class ImageTable(EncodedImages):
         parts: dict[str, list[tuple[Path, str]]] = {}
         for number, row in enumerate(rows, 1):
             part = self._part(row, split, number) if split else "train"
-            parts.setdefault(part, []).append((self._path(row[image], number), self._class(row)))
+            one = self._path(row[image], number), self._class(row, number)
+            parts.setdefault(part, []).append(one)
         if "train" not in parts:
             raise BrokenDataError(f"{self.table}: no row of column {split!r} is train")
         names = {part: [name for _, name in found] for part, found in parts.items()}
@@ -94,7 +95,14 @@ class ImageTable(EncodedImages):
             raise BrokenDataError(f"{self.table}, row {number}: {value!r} is not a path")
         return Path(os.path.abspath(self.root), value)
 
-    def _class(self, row: Row) -> str:
+    def _class(self, row: Row, number: int) -> str:
+        for name in self.label:
+            if isinstance(row[name], list | dict | bytes):
+                kind = type(row[name]).__name__
+                raise BrokenDataError(
+                    f"{self.table}, row {number}: column {name!r} contains a {kind}, "
+                    "not a number or a name"
+                )
         values = [_text(row[name]) for name in self.label]
         return "" if UNKNOWN & set(values) else JOIN.join(values)
 

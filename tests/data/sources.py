@@ -17,8 +17,7 @@ from tests.conftest import Here
 from tests.data.files.test_encoded import photograph
 
 TINY = ("trainer.max_epochs=-1", "track.wandb=off", "track.test_after_fit=false",
-        "seed_everything=1", "data.image_size=16", "data.channels=3", "data.batch_size=4",
-        "data.workers=0", "data.augment={crop: [0.2, 1.0], flip: true}",
+        "seed_everything=1", "data.batch_size=4", "data.augment={crop: [0.2, 1.0], flip: true}",
         "model.optimizer.schedule=constant", "data.val_size=3")  # fmt: skip
 NAMES = ("ant", "bee", "cow")
 Example = tuple[bytes, int]

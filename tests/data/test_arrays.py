@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def data_of(file: str, **kwargs: Any) -> Arrays:
 def test_what_is_stored_is_what_a_step_gets(tmp_path: Path, stored: Any, expected: Any) -> None:
     for name in ("x.npz", "x.npy"):
         file = saved(tmp_path, stored, name=name)
-        data = data_of(file, labels=None if name == "x.npz" else str(tmp_path / "labels.npy"))
+        data = data_of(file, label=None if name == "x.npz" else str(tmp_path / "labels.npy"))
         assert (data.channels, data.image_size, data.num_classes) == (expected.shape[1], 6, 4)
         torch.testing.assert_close(every(data), torch.from_numpy(expected).float())
         assert next(data.batches("train"))["label"].item() in range(4)
@@ -120,22 +121,63 @@ WRONG: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
     "labels": (LEVELS, LABELS[:7], {}, "7 labels for 40 images"),
     "float labels": (LEVELS, LABELS / 2, {}, "labels are float64"),
     "key": (LEVELS, LABELS, {"key": "image"}, "no array 'image'.*did you mean images"),
-    "objects": (np.array([{}] * 4, dtype=object), LABELS[:4], {}, "Object arrays cannot be loaded"),
+    "objects": (np.array([{}] * 4, dtype=object), LABELS[:4], {}, "contains Python objects"),
     "layout": (LEVELS, LABELS, {"layout": "NHW"}, "is not NHW"),
+    "unknown": (LEVELS, LABELS - 7, {}, "image 0 has label -7; labels are 0 to"),
+    "huge": (LEVELS, LABELS + 10**9, {}, "label 1000000003 is not below 1,000,000"),
+    "two labels": (LEVELS, LABELS.reshape(20, 2), {}, r"int64 of shape \(20, 2\), not whole"),
+    "no images": (LEVELS[:0], LABELS[:0], {}, "0 images of 3 x 6 x 6"),
+    "other test": (
+        LEVELS,
+        LABELS,
+        {"test_images": "other.npz"},
+        "images are .*4, 4.*training .*6, 6",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
 def test_what_is_wrong_is_said(tmp_path: Path, case: str) -> None:
     images, labels, options, message = WRONG[case]
-    with pytest.raises(BrokenDataError, match=message):
+    if other := options.get("test_images"):
+        options = {"test_images": saved(tmp_path, LEVELS[:, :, :4, :4], name=other)}
+    with pytest.raises(BrokenDataError, match=message) as said:
         data_of(saved(tmp_path, images, labels), **options).setup()
+    assert len(str(said.value).splitlines()) == 1
+    assert f"{tmp_path}/" in str(said.value)
 
 
-def test_files_that_are_none(tmp_path: Path) -> None:
+def _torn(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def _spoilt(data: bytes) -> bytes:
+    return data[:900] + bytes(200) + data[1100:]
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [("x.npz", _spoilt), *((name, spoil) for name in ("x.npy", "x.npz")
+                           for spoil in (_torn, lambda data: b"", lambda data: b"text"))],
+)  # fmt: skip
+def test_files_that_are_none(tmp_path: Path, name: str, spoil: Callable[[bytes], bytes]) -> None:
+    file = Path(saved(tmp_path, LEVELS[:, 0], name=name))
+    file.write_bytes(spoil(file.read_bytes()))
+    with pytest.raises(BrokenDataError, match=r"is not a NumPy file of numbers|Python objects"):
+        data_of(str(file)).setup()
     with pytest.raises(MissingDataError, match="no file"):
-        data_of(str(tmp_path / "none.npy"))
-    for name in ("x.npy", "x.npz"):
-        (tmp_path / name).write_bytes(b"text")
-        with pytest.raises(BrokenDataError, match="is not a NumPy file"):
-            data_of(str(tmp_path / name))
+        data_of(f"{file}.npy")
+
+
+def test_the_content_says_which_kind_a_file_is(tmp_path: Path) -> None:
+    (Path(saved(tmp_path, name="x.npy"))).rename(tmp_path / "y.npz")
+    (Path(saved(tmp_path, name="x.npz"))).rename(tmp_path / "z.npy")
+    label = str(tmp_path / "labels.npy")
+    one, other = (data_of(str(tmp_path / name), label=label) for name in ("y.npz", "z.npy"))
+    assert torch.equal(every(one), every(other))
+
+
+def test_few_labels_and_the_file_of_labels_are_told_apart(tmp_path: Path) -> None:
+    file = saved(tmp_path, name="x.npy")
+    with pytest.raises(ValueError, match=r"labels '.*npy' must be how many .*label names the file"):
+        data_of(file, labels=str(tmp_path / "labels.npy"))

@@ -206,6 +206,8 @@ SETS: dict[str, tuple[str, Change, str]] = {  # of which data: what is wrong, an
     "shards: table": ("shards", written("train.npy", flipped(200)), "is damaged"),
     "shards: forged table": ("shards", forged_table, "is not an index"),
     "shards: tar cut": ("shards", written("*.tar", lambda old: old[:-512]), "bytes"),
+    "shards: no tar": ("shards", lambda root: (root / "train-000000.tar").unlink(), "is missing"),
+    "shards: no table": ("shards", lambda root: (root / "train.npy").unlink(), "is missing"),
     "shards: other tar": ("shards", written("*.tar", lambda old: bytes(len(old))), "not contain"),
 }  # fmt: skip
 

@@ -25,7 +25,6 @@ from tests.data.sources import (
     Example,
     as_folder,
     assert_equal,
-    assert_trains_evaluates_and_resumes,
     batches,
     examples,
 )
@@ -134,11 +133,6 @@ def test_workers_and_a_position_within_an_epoch(tmp_path: Path) -> None:
     next(running)
     fresh.load_state_dict(loader.state_dict())
     assert_equal(list(fresh), whole[1:])
-
-
-def test_it_trains_evaluates_and_resumes(here: Here, tmp_path: Path) -> None:
-    root = save_splits(tmp_path / "set", train=table(examples(24)), test=table(examples(6, 50)))
-    assert_trains_evaluates_and_resumes(here, "data=HuggingFace", f"data.root={root}")
 
 
 def test_parquet_is_unpacked_once_until_it_changes(

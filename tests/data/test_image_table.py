@@ -146,24 +146,35 @@ def test_what_is_wrong_is_named_with_its_row(folder: Path, tmp_path: Path, case:
     if case == "part":
         found = [row | {"part": "train"} for row in found]
     file = write(tmp_path / f"t.{suffix}", change(found) if change else found)
-    with pytest.raises(BrokenDataError, match=message):
+    with pytest.raises(BrokenDataError, match=message) as said:
         table(file, folder, **options).prepare_data()
+    assert len(str(said.value).splitlines()) == 1
+    assert str(file) in str(said.value)
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("t.csv", b"path,label\n\xff\xfe,a\n", "is not UTF-8"),
-        ("t.jsonl", b"{\n", "row 1 is not JSON"),
-        ("t.jsonl", b"[1]\n", "row 1 is not a mapping"),
-        ("t.csv", b"path,path\na,b\n", "occurs twice"),
-        ("t.parquet", b"PAR1 or not", "is not a Parquet table"),
-    ],
-)
-def test_damaged_tables(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+DAMAGED: dict[str, tuple[str, bytes, str]] = {
+    "coding": ("t.csv", b"path,label\n\xff\xfe,a\n", "is not UTF-8"),
+    "torn": ("t.jsonl", b"{\n", "row 1 is not JSON"),
+    "a list": ("t.jsonl", b"[1]\n", "row 1 is not a mapping"),
+    "twice": ("t.csv", b"path,path\na,b\n", "occurs twice"),
+    "other": ("t.parquet", b"PAR1 or not", "is not a Parquet table"),
+    "empty": ("t.csv", b"", "has no rows"),
+    "marks": ("t.csv", b"path;label\na.jpg;b\n", "row 1: no column 'path'; .* path;label"),
+    "open quote": ("t.csv", b'path,label\n"a.jpg,b\nc.jpg,b\n', "row 1: 1 cells"),
+    "huge cell": ("t.csv", b"path,label\n" + b"a" * 2**21 + b",b\n", "is not a CSV table"),
+    "several labels": ("t.jsonl", b'{"path": "a", "label": [1, 2]}\n',
+                       "row 1: column 'label' contains a list, not a number or a name"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_damaged_tables(tmp_path: Path, case: str) -> None:
+    name, content, message = DAMAGED[case]
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(BrokenDataError, match=message):
+    with pytest.raises(BrokenDataError, match=message) as said:
         table(tmp_path / name, tmp_path).prepare_data()
+    assert len(str(said.value).splitlines()) == 1
+    assert str(tmp_path / name) in str(said.value)
 
 
 def test_no_table(tmp_path: Path) -> None:

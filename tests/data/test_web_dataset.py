@@ -22,7 +22,6 @@ from tests.data.sources import (
     Example,
     as_folder,
     assert_equal,
-    assert_trains_evaluates_and_resumes,
     batches,
     examples,
 )
@@ -81,14 +80,6 @@ def test_tars_give_the_batches_of_the_folder(tmp_path: Path, kind: int, views: s
         ours = source(root, **options | {"workers": workers})
         assert list(ours.classes) == list(NAMES)
         assert_equal(batches(ours), batches(theirs))
-
-
-def test_it_trains_evaluates_and_resumes(here: Here, tmp_path: Path) -> None:
-    root = tmp_path / "set"
-    write(root / "train" / "0.tar", members(examples(24), "json"))
-    write(root / "val" / "0.tar", members(examples(6, 50), "json"))
-    words = ("data=WebDataset", f"data.root={root}", "data.label=json.meta.label")
-    assert_trains_evaluates_and_resumes(here, *words)
 
 
 def test_a_tar_file_is_listed_once_until_it_changes(
