@@ -124,6 +124,14 @@ class HasFileNames(Protocol):
 
 
 @runtime_checkable
+class TestsOnAll(Protocol):
+    """A data module that can make every image a test image."""
+
+    def test_on_all(self, known: Callable[[dict[str, Any]], bool]) -> None:
+        """Do so, unless it has a test part or its splits are ``known``."""
+
+
+@runtime_checkable
 class Embeds(Protocol):
     """A method that compares embeddings of views."""
 

@@ -24,7 +24,7 @@ def test_options(parser: ArgumentParser) -> None:
 
 
 def _measure(kind: str, words: list[str], ckpt: str | None, as_json: bool) -> None:
-    lab, file = open_run(*split_words(words), ckpt)
+    lab, file = open_run(*split_words(words), ckpt, test=kind == "test")
     if kind == "test" and not has_test(lab):
         raise RecipeError(
             f"{type(lab.model).__name__} has no test; genlab evaluate measures its features"

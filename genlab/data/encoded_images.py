@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,7 @@ class EncodedImages(Images):
         self.workers = min(8, cores()) if workers is None else workers
         self._listed: tuple[list[str], dict[str, Listing]] | None = None
         self._files_of: dict[str, Files] = {}
+        self._all_test = False
 
     def listing(self) -> tuple[list[str], dict[str, Listing]]:
         """Names of the classes; images of ``train``, and of ``val`` and ``test`` where given."""
@@ -133,6 +134,19 @@ class EncodedImages(Images):
             )
         return found
 
+    def test_on_all(self, known: Callable[[dict[str, splits.Rows]], bool]) -> None:
+        """Make every image a test image, where there is no test part; call it before `setup`.
+
+        Args:
+            known: True for splits that are a run's: its data, wherever they are now.
+        """
+        listings = self._listing()[1]
+        if "test" not in listings:
+            parts = self._parts_of(listings)
+            self._all_test = not known({k: part.index.numpy() for k, part in parts.items()})
+        if self._all_test:
+            self.few = None
+
     def whole(self, index: Tensor) -> Batch:
         """Training images by their positions in the source data set, as evaluation sees them."""
         source = self._parts["train"][0]
@@ -169,6 +183,9 @@ class EncodedImages(Images):
         """The parts ``train val test`` as files, chosen before anything is decoded."""
         every = listings["train"]
         stay = np.arange(len(every.labels))
+        if self._all_test:
+            none = self._files(every, stay[:0])
+            return {"train": none, "val": none, "test": self._files(every, stay)}
         parts = {}
         for name in ("test", "val"):
             if name in listings and not (name == "val" and self.division.folds):

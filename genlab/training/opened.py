@@ -9,6 +9,7 @@ from genlab import process, recipes
 from genlab.contracts import Classifies, HasLabels
 from genlab.errors import CheckpointError, RecipeError, RunError
 from genlab.recipes import COMMAND_LINE, Recipe
+from genlab.training import other_data
 from genlab.training.endings import input_errors
 from genlab.training.fitting import has_test
 from genlab.training.record import finite
@@ -18,27 +19,38 @@ if TYPE_CHECKING:
 
 
 @process.notes_held()
-def open_run(files: list[str], overrides: list[str], ckpt: str | None = None) -> tuple[Lab, Path]:
+def open_run(
+    files: list[str], overrides: list[str], ckpt: str | None = None, test: bool = False
+) -> tuple[Lab, Path]:
     """Method and data of a run, a checkpoint, or a recipe with a checkpoint of its own.
 
     Method, weights, data and seed come from the checkpoint, or the data from a recipe that is named
     with it. The trainer is genlab's own, or that recipe's: a file chooses no trainer. A recipe with
     ``model.head=file`` needs no run: encoder and classifier are those of ``model.pretrained``.
+
+    Args:
+        files: the run, checkpoint or recipe.
+        overrides: ``key=value`` settings.
+        ckpt: checkpoint of a recipe.
+        test: True to test all images that the settings name, see `other_data.test_all`.
     """
     if len(files) != 1:
         raise RecipeError("name one run, checkpoint or recipe")
     from genlab import checkpoints
     from genlab.training import class_names, file_head
 
+    stamp: Any = {}
     untrained = None if ckpt else file_head.recipe_of(files[0], overrides)
     if untrained:
         lab, file = file_head.open_file(untrained)
         known = class_names.classes_of({}, checkpoints.spec(lab.model))
     else:
-        lab, file, known = _open_checkpoint(files, overrides, ckpt)
+        lab, file, stamp, known = _open_checkpoint(files, overrides, ckpt)
     lab.data.trainer = lab.trainer
     with input_errors(lab.recipe):
         lab.data.prepare_data()
+        if test:
+            other_data.test_all(lab, file.parent.parent, stamp)
         lab.data.setup("test")
     class_names.compare(lab.data, known, file.name)
     for name, facts in lab.parents.items():
@@ -48,8 +60,8 @@ def open_run(files: list[str], overrides: list[str], ckpt: str | None = None) ->
 
 def _open_checkpoint(
     files: list[str], overrides: list[str], ckpt: str | None
-) -> tuple[Lab, Path, dict[str, Any]]:
-    """Method with weights and data, the checkpoint, and the classes that it tells apart."""
+) -> tuple[Lab, Path, Any, dict[str, Any]]:
+    """Method with weights and data, the checkpoint, its stamp, the classes that it tells apart."""
     from genlab import checkpoints
     from genlab.training import class_names, file_head
     from genlab.training.building import build
@@ -63,18 +75,19 @@ def _open_checkpoint(
         checkpoints.refuse_files(spec["init_args"])
         _take_method(recipe, spec)
         file_head.refuse_typed(recipe, file)
-        known = class_names.classes_of(content.get("genlab"), spec)
+        stamp = content.get("genlab")
+        known = class_names.classes_of(stamp, spec)
         class_names.take(recipe, known)
         if files:
-            class_names.set_apart(recipe, content.get("genlab"), known, file.parent.parent)
+            class_names.set_apart(recipe, stamp, known, file.parent.parent)
         recipes.check_keys(recipe)
         lab = build(recipe, file.parent.parent)
         checkpoints.restore(lab.model, content, file)
         checkpoints.check_finite(lab.model, file)
-        lab.parents = _parents(content.get("genlab"), file)
+        lab.parents = _parents(stamp, file)
     except CheckpointError as error:
         raise RunError(str(error)) from None
-    return lab, file, known
+    return lab, file, stamp, known
 
 
 def _parents(stamp: Any, file: Path) -> dict[str, Any]:
@@ -160,6 +173,8 @@ def figures_of(lab: Lab, kind: str) -> dict[str, Any]:
     """Metrics that ``validate`` or ``test`` logs, as plain numbers; empty without a test."""
     if kind == "test" and not has_test(lab):
         return {}
-    _check_labels(lab, "test" if kind == "test" else "val")
+    split = "test" if kind == "test" else "val"
+    _check_labels(lab, split)
+    other_data.say(lab, split)
     getattr(lab.trainer, kind)(lab.model, datamodule=lab.data, verbose=False)
     return {k: finite(float(v)) for k, v in lab.trainer.callback_metrics.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,23 @@ def test_figures_of_other_data_leave_those_of_the_run(run: Path, home: Path, her
     assert len(list((run / "other_data").iterdir())) == 2
     _, err = here("test", str(run), "data.eval_batch_size=50")
     assert "by class are in" not in err
+
+
+def test_all_images_of_another_folder_are_tested_and_the_runs_own_split_where_it_has_moved(
+    run: Path, home: Path, here: Here
+) -> None:
+    two, moved = home / "two", here.folder / "moved"
+    shutil.copytree(home / "six", moved)
+    usual = json.loads(here("test", str(run), "--json")[0])["test/accuracy"]
+    for place, said in (two, "all 300 images"), (moved, "the test split, 48 of 480 images"):
+        out, err = here("test", str(run), f"data.root={place}", "--json")
+        assert f"measured: {said} of {place}\n" in err
+        assert place is two or json.loads(out)["test/accuracy"] == usual
+    shutil.copy(run / "checkpoints" / "last.ckpt", "alone.ckpt")
+    assert "48 of 480" in here("test", "alone.ckpt", f"data.root={moved}")[1]
+    words = f"data.root={two}", "data.test_size=30"
+    assert "the test split, 30 of 300" in here("test", str(run), *words)[1]
+    assert "the val split, 27 of 300" in here("validate", str(run), f"data.root={two}")[1]
 
 
 def test_another_order_of_the_classes_is_measured_by_name(run: Path, here: Here) -> None:
