@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from genlab.recipes import split
+
 ROOT = Path(__file__).parents[1]
 OPEN: set[str] = set()
 FILES = [
@@ -129,14 +131,11 @@ def prose_of_page(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if not re.match(r" {4}|\||\t", line))
 
 
-def header(text: str) -> str:
-    """A recipe's comment block without its commands."""
-    lines = text.split("\nconfig:")[0].splitlines()
-    return "\n".join(
-        line.lstrip("# ")
-        for line in lines
-        if line.startswith("#") and not re.match(r"#\s+(Run|Then):|.*genlab (evaluate|fit) ", line)
-    )
+def facts(file: Path) -> str:
+    """A recipe's head without its commands and addresses."""
+    head = split(file.read_text())[0]
+    commands = r"^run: .*|^ *command: .*|genlab (evaluate|fit) [^;]*|https?:\S*"
+    return re.sub(commands, "", head, flags=re.M)
 
 
 def test_first_lines_name_the_thing() -> None:
@@ -165,7 +164,7 @@ def test_prose_has_the_fields_words(part: str) -> None:
         "docstrings": [(where, text) for file in FILES for where, _, text in docstrings(file)],
         "errors": [found for file in FILES for found in errors(file)],
         "pages": [(page.name, prose_of_page(page.read_text())) for page in PAGES],
-        "recipes": [(str(file.relative_to(ROOT)), header(file.read_text())) for file in RECIPES],
+        "recipes": [(str(file.relative_to(ROOT)), facts(file)) for file in RECIPES],
     }[part]
     wrong = [f"{where}: {word}" for where, text in texts for word in wrong_words(text)]
     assert texts

@@ -159,11 +159,17 @@ def test_a_resolved_recipe_resolves_to_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(recipes.shipped()))
-def test_headers_are_lab_records(name: str) -> None:
-    facts = recipes.facts(recipes.shipped()[name].read_text())
-    assert facts["title"]
-    assert {"cost", "run", "measured"} <= set(facts), facts
-    assert name in facts["run"]
+def test_heads_are_lab_records(name: str) -> None:
+    text = recipes.shipped()[name].read_text()
+    written = recipes.parse(recipes.split(text)[0], name)
+    assert {"title", "paper", "aims", "measured", "cost", "run"} <= set(written)
+    head = recipes.head(recipes.shipped()[name])
+    assert name in head.run
+    assert written["measured"] == "not run" or head.measured
+    for result in head.measured:
+        assert result.date
+        assert result.machine
+    assert not text.startswith("#")
 
 
 def test_the_folder_of_runs(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:

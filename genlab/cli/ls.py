@@ -2,67 +2,123 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-import shutil
 from argparse import ArgumentParser
+from dataclasses import dataclass
 from pathlib import Path
 
 from genlab import recipes
 from genlab.errors import RecipeError, cannot_write, nearest
-from genlab.files import replacing
+from genlab.files import replacing, text_of
+
+COLUMNS = ("RECIPE", "METHOD", "DATA", "COST", "RESULT")
+ORDERS = ("name", "cost", "result")
+DEEPEST = 20  # recipes that extend each other
 
 
 def ls_options(parser: ArgumentParser) -> None:
-    """List recipes."""
-    parser.add_argument("word", nargs="?", default="", metavar="WORD")
+    """List recipes: name, method, data, cost and result."""
+    parser.add_argument("word", nargs="?", default="", metavar="WORD", help="part of name or title")
+    parser.add_argument("--family", metavar="NAME", help="recipes of one folder, such as vae")
+    parser.add_argument("--measured", action="store_true", help="those with a measured result only")
+    parser.add_argument("--sort", choices=ORDERS, default="name", help="order of the lines")
 
 
 def show_options(parser: ArgumentParser) -> None:
-    """Print a recipe's header and resolved settings."""
+    """Print a recipe's head and resolved settings."""
     parser.add_argument("recipe")
 
 
 def cp_options(parser: ArgumentParser) -> None:
-    """Copy a shipped recipe to edit."""
+    """Copy a shipped recipe to edit, without its head."""
     parser.add_argument("recipe")
     parser.add_argument("dest")
 
 
-def ls(word: str) -> None:
+@dataclass(frozen=True)
+class Line:
+    """A recipe in the list."""
+
+    name: str
+    method: str
+    data: str
+    head: recipes.Head
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Texts of the line's columns."""
+        published = f" ({self.head.published})" if self.head.published else ""
+        result = str(self.head.result) if self.head.result else f"not run{published}"
+        return self.name, self.method, self.data, _time(self.head.seconds), result
+
+    def key(self, order: str) -> tuple[object, ...]:
+        """Key to sort by: cost, name, or metric and value, with unknown ones at the end."""
+        if order == "cost":
+            return self.head.seconds, self.name
+        if order == "result" and self.head.result:
+            return False, self.head.result.metric, self.head.result.value, self.name
+        return order == "result", self.name
+
+
+def ls(word: str, family: str | None, measured: bool, sort: str) -> None:
     """Print the shipped recipes whose name or title holds ``word``."""
-    rows = []
-    for name, file in recipes.shipped().items():
-        text = file.read_text()
-        facts = recipes.facts(text)
-        if word.lower() not in f"{name} {facts['title']}".lower():
-            continue
-        method, data = (_class_of(name, text, group) for group in ("model", "data"))
-        expected = facts.get("measured") or facts.get("aims at", "")
-        rows.append((name, method, data, facts.get("cost", ""), expected))
-    if not rows:
-        raise RecipeError(f"no recipe matches {word}", hint=nearest(word, recipes.shipped()))
-    width = shutil.get_terminal_size((120, 20)).columns
-    table = [("RECIPE", "METHOD", "DATA", "COST", "RESULT"), *rows]
-    widths = [min(30, max(len(row[i]) for row in table)) for i in range(4)]
+    names = recipes.shipped()
+    families = {name.partition("/")[0] for name in names}
+    if family is not None and family not in families:
+        raise RecipeError(f"no family {family}", hint=nearest(family, families))
+    chosen = [n for n in names if family is None or n.startswith(f"{family}/")]
+    lines = [line for name in chosen if (line := _line(name, names[name], word, measured))]
+    if not lines:
+        what = f"no recipe matches {word}" if word else "no recipe has a measured result"
+        raise RecipeError(what, hint=nearest(word, names))
+    lines.sort(key=lambda line: line.key(sort))
+    table = [COLUMNS, *(line.cells for line in lines)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
-        cells = "  ".join(cell[:w].ljust(w) for cell, w in zip(row, widths, strict=False))
-        print(f"{cells}  {row[4]}"[: width if os.isatty(1) else None].rstrip())
+        print("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
+    if any(line.cells[-1].endswith(")") for line in lines):
+        print("\n(in brackets: the published result)")
 
 
-def _class_of(name: str, text: str, group: str) -> str:
-    """The class of a group: read off the text, or from what the recipe extends."""
+def _line(name: str, file: Path, word: str, measured: bool) -> Line | None:
+    """A recipe's line; None if it is not asked for."""
+    head = recipes.head(file)
+    if word.lower() not in f"{name} {head.title}".lower() or (measured and not head.result):
+        return None
+    text = recipes.split(text_of(file))[1]
+    method, data = (_class_of(file, text, group) for group in ("model", "data"))
+    return Line(name, method, data, head)
+
+
+def _time(seconds: float) -> str:
+    """``45 s``, ``1.2 min`` or ``3 h``; empty where it is unknown."""
+    if math.isinf(seconds):
+        return ""
+    unit, name = next((u, n) for u, n in ((3600, "h"), (60, "min"), (1, "s")) if seconds >= u)
+    return f"{seconds / unit:.2g} {name}"
+
+
+def _class_of(file: Path, text: str, group: str, depth: int = 0) -> str:
+    """The class of a group, read off the text or off what the recipe extends; empty if none is."""
     block = re.search(rf"^{group}:(.*?)(?=^\S|\Z)", text, re.M | re.S)
-    named = re.search(r"class_path:\s*([\w.]+)", block[1]) if block else None
-    path = named[1] if named else recipes.resolve([name]).config[group]["class_path"]
-    return str(path).rpartition(".")[2]
+    named = block and re.search(r"class_path:\s*([\w.]+)|\A\s*([\w.]+)\s*$", block[1], re.M)
+    if named:
+        return str(named[1] or named[2]).rpartition(".")[2]
+    base = re.search(r"^config:\s*(\S+)", text, re.M)
+    if not base or depth > DEEPEST:
+        return ""
+    relative = file.parent / base[1]
+    of = relative if os.path.isfile(relative) else recipes.find(base[1])
+    return _class_of(of, recipes.split(text_of(of))[1], group, depth + 1)
 
 
 def show(recipe: str) -> None:
-    """Print a recipe's header and what it resolves to."""
+    """Print a recipe's head and what it resolves to."""
     source, resolved = recipes.find(recipe), recipes.resolve([recipe])
     recipes.check_keys(resolved)
-    if recipes.split(source.read_text(encoding="utf-8-sig"))[0]:
+    if recipes.split(text_of(source))[0]:
         print("\n".join(f"# {line}" for line in str(recipes.head(source)).splitlines()))
     print(recipes.dump(resolved).partition("\n")[2], end="")
 
@@ -75,7 +131,7 @@ def cp(recipe: str, dest: str) -> None:
     if os.path.lexists(target):
         raise RecipeError(f"{target} exists already; nothing is overwritten")
     recipes.read(source)  # refused unless it is a recipe
-    head, text = recipes.split(source.read_text(encoding="utf-8-sig"))
+    head, text = recipes.split(text_of(source))
     if head:
         text = f"# {recipes.head(source).title}\n{text}"
     if base := re.search(r"^config:\s*(\S+)", text, re.M):

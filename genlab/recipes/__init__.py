@@ -24,7 +24,6 @@ from genlab.recipes.doors import (
     trusted_now,
 )
 from genlab.recipes.files import (
-    facts,
     find,
     head,
     header,
@@ -36,6 +35,7 @@ from genlab.recipes.files import (
     shipped,
     split,
 )
+from genlab.recipes.heads import Head, Result
 from genlab.recipes.resolution import (
     TOP_KEYS,
     Recipe,
@@ -58,7 +58,9 @@ from genlab.recipes.typed import COMMAND_LINE
 __all__ = [
     "COMMAND_LINE",
     "TOP_KEYS",
+    "Head",
     "Recipe",
+    "Result",
     "allow",
     "allowed_now",
     "check",
@@ -68,7 +70,6 @@ __all__ = [
     "classes",
     "described",
     "dump",
-    "facts",
     "find",
     "foreign",
     "foreign_images",

@@ -109,13 +109,6 @@ def header(text: str) -> str:
     return "\n".join(lines)
 
 
-def facts(text: str) -> dict[str, str]:
-    """The ``Key: value`` lines of a recipe's header, and its first line as ``title``."""
-    lines = header(text).splitlines()
-    pairs = (re.match(r"([A-Z][\w ]*):\s+(.*)", line) for line in lines)
-    return {"title": lines[0] if lines else ""} | {m[1].lower(): m[2] for m in pairs if m}
-
-
 def split(text: str) -> tuple[str, str]:
     """Text of a recipe's head and of its settings; no head where there is one document."""
     for mark in re.finditer(r"^---(?=\s|\Z)[ \t]*\n?", text, re.M):  # never inside a YAML string

@@ -19,6 +19,7 @@ A head names the paper, the aim, the cost and the measured results of a recipe::
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -26,6 +27,11 @@ from typing import Any
 from genlab.errors import RecipeError, nearest
 
 NOT_RUN = "not run"
+UNITS = {"s": 1, "second": 1, "minute": 60, "hour": 3600}
+COST = re.compile(  # a time of the whole run, not of a part of it
+    r"(?:at most |about |under |less than )?(an?|[\d.]+) (?:CPU )?(s|second|minute|hour)s?\b"
+    r"(?! an? | for | of a )"
+)
 MOST_SEEDS = 1000
 
 
@@ -75,8 +81,8 @@ class Result:
     notes: str = ""
 
     def __str__(self) -> str:
-        spread = "" if self.spread is None else f" ± {self.spread:g}"
-        return f"{self.metric} {self.value:g}{spread} {self.unit}".rstrip()
+        spread = "" if self.spread is None else f" ± {self.spread}"
+        return f"{self.metric} {self.value}{spread} {self.unit}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,20 @@ class Head:
     run: str = ""
     data: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def result(self) -> Result | None:
+        """The first result of the recipe as it is, not of ``genlab fit`` with other settings."""
+        own = (one for one in self.measured if not one.command.startswith("genlab fit "))
+        return next(own, None)
+
+    @property
+    def seconds(self) -> float:
+        """Time of a run by the cost; infinite where the cost is not a time."""
+        found = COST.match(self.cost)
+        if not found:
+            return math.inf
+        return UNITS[found[2]] * (1.0 if found[1].startswith("a") else float(found[1]))
 
     def __str__(self) -> str:
         """The facts as aligned lines, the title first."""

@@ -1,0 +1,93 @@
+"""``genlab ls``: every recipe's facts, aligned, sorted and chosen."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from genlab import recipes
+from genlab.cli import ls
+from genlab.recipes import Head, Result
+from tests.conftest import Here
+
+
+def rows(out: str) -> list[list[str]]:
+    """Cells of a table by the places of its titles."""
+    lines = out.partition("\n\n")[0].splitlines()
+    starts = [lines[0].index(title) for title in ls.COLUMNS]
+    cuts = list(zip(starts, [*starts[1:], None], strict=True))
+    return [[line[a:b].strip() for a, b in cuts] for line in lines[1:]]
+
+
+def test_the_list_is_whole_aligned_and_narrow(here: Here) -> None:
+    out, _ = here("ls")
+    assert max(map(len, out.splitlines())) <= 110
+    found = {row[0]: row[1:] for row in rows(out)}
+    assert set(found) == set(recipes.shipped())
+    assert found["vae/digits"][:2] == ["VAE", "Digits"]
+    assert found["vae/digits"][3].startswith("test/neg_elbo ")
+    assert found["byol/cifar10"][2:] == ["", "not run (92.6 %)"]
+    assert found["glow/mnist"][:2] == ["Glow", "MNIST"]
+    for name, (method, data, *_) in found.items():
+        config = recipes.resolve([name]).config
+        assert config["model"]["class_path"].endswith(f".{method}"), name
+        assert config["data"]["class_path"].endswith(f".{data}"), name
+
+
+def test_lines_are_chosen_and_sorted(here: Here) -> None:
+    family = rows(here("ls", "--family", "glow")[0])
+    assert {row[0].partition("/")[0] for row in family} == {"glow"}
+    assert len(family) == sum(name.startswith("glow/") for name in recipes.shipped())
+    measured = rows(here("ls", "--measured")[0])
+    assert all(row[4] and not row[4].startswith("not run") for row in measured)
+    assert "classifier/cifar10_vit_tiny" not in {row[0] for row in measured}  # other settings only
+    costs = [
+        recipes.head(recipes.find(row[0])).seconds for row in rows(here("ls", "--sort=cost")[0])
+    ]
+    assert costs == sorted(costs)
+    assert min(costs) < 10
+    assert max(costs) == math.inf
+    by_result = rows(here("ls", "mnist", "--sort", "result", "--measured")[0])
+    metrics = [row[4].split()[0] for row in by_result]
+    assert metrics == sorted(metrics)
+    assert len(set(metrics)) > 5
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--family", "vea"], "vae"),
+        (["--sort", "price"], "cost"),
+        (["nowhere"], "no recipe matches nowhere"),
+        (["cifar100", "--measured"], "no recipe matches cifar100"),
+    ],
+)
+def test_a_wrong_choice_is_refused(here: Here, words: list[str], said: str) -> None:
+    _, err = here("ls", *words, code=2)
+    assert said in err
+    assert len(err.splitlines()) <= 3
+
+
+@pytest.mark.parametrize(
+    ("cost", "seconds"),
+    [
+        ("13 CPU seconds", 13), ("1.2 CPU minutes, one thread", 72), ("716 s on a core", 716),
+        ("about a minute on 2 CPU cores", 60), ("under a minute on 2 CPU cores", 60),
+        ("at most 400 CPU seconds of one thread", 400), ("2 hours", 7200),
+        ("about ten CPU minutes an epoch", math.inf), ("GPU days", math.inf), ("", math.inf),
+        ("7.1 CPU minutes for 1,500 of the 8,000 steps", math.inf),
+        ("lightly needs 98 minutes for 200 epochs", math.inf),
+        ("5 CPU minutes an epoch", math.inf),
+    ],
+)  # fmt: skip
+def test_costs_are_times(cost: str, seconds: float) -> None:
+    assert Head("x", cost=cost).seconds == seconds
+
+
+def test_a_result_with_other_settings_is_not_the_recipes() -> None:
+    short = Result("test/loss", 2.0, command="genlab fit x trainer.max_steps=3")
+    asked = Result("knn_top1", 90.0, "%", 0.5, command="genlab evaluate RUN")
+    assert Head("x", measured=(short,)).result is None
+    assert Head("x", measured=(short, asked)).result == asked
+    assert str(asked) == "knn_top1 90.0 ± 0.5 %"
