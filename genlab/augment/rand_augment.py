@@ -102,8 +102,10 @@ def strong_from(options: str | dict[str, Any] | None) -> nn.Module | None:
     """The strong augmentation requested by a recipe's ``strong:``; None if there is none.
 
     Args:
-        options: ``rand_augment`` or ``ctaugment``; or settings of RandAugment, or of the one named
-            by ``policy``.
+        options: ``rand_augment`` or ``ctaugment``; or a mapping with arguments of `RandAugment` or
+            `CTAugment`, and
+
+            - ``policy`` (rand_augment): ``rand_augment`` or ``ctaugment``
 
     Raises:
         ValueError: no such policy or setting.

@@ -69,8 +69,12 @@ def views_from(options: str | Options | None) -> Views | None:
     """The views requested by a recipe's ``views:``; None if there are none.
 
     Args:
-        options: a preset, or ``preset`` with arguments of `View` that all its views take instead
-            of the preset's own, and ``strength``, which multiplies the jitter.
+        options: a preset, or a mapping with arguments of `View`, which all views take instead of
+            the preset's own, and
+
+            - ``preset`` (simclr): a name of `PRESETS`: ``simclr``, ``simclr_cifar``, ``moco_v1``,
+              ``moco_v2``, ``byol`` or ``multicrop``
+            - ``strength`` (1.0): factor of the jitter
 
     Raises:
         ValueError: no such preset or argument.

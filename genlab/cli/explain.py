@@ -3,24 +3,66 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections.abc import Iterable
 
+from genlab import recipes
 from genlab.cli import explained
-from genlab.describing import classes, source
+from genlab.describing import classes, keys, source, values
 from genlab.errors import RecipeError, nearest
 
 
 def explain_options(parser: ArgumentParser) -> None:
-    """Explain a method, data set, callback or any other class."""
-    parser.add_argument("name", metavar="NAME", help="SimCLR, ImageFolder, EMAWeights ...")
+    """Explain a class, or a key of a recipe: its meaning, type and default."""
+    parser.add_argument(
+        "words", nargs="+", metavar="[RECIPE] NAME",
+        help="SimCLR, ImageFolder, EMAWeights; model.optimizer, data.views, trainer.max_steps",
+    )  # fmt: skip
+    parser.add_argument("--recipe", help="whose value of a key is shown, and the file that sets it")
 
 
-def explain(name: str) -> None:
+def explain(words: list[str], recipe: str | None = None) -> None:
     """Print what a name means.
+
+    Args:
+        words: a name; or a recipe and a name.
+        recipe: name, file or run that has a value of it.
 
     Raises:
         RecipeError: an unknown name, with the nearest.
     """
-    found = source.find(name)
-    if not found:
-        raise RecipeError(f"nothing is named {name}", hint=nearest(name, source.names()))
-    print("\n".join(explained.of_class(classes.describe(found[0]), found[1:])))
+    *before, name = words
+    if recipe is None and len(before) == 1:
+        (recipe,) = before
+    elif before:
+        raise RecipeError(f"one name at a time, not {len(words)}", hint="genlab explain RECIPE KEY")
+    print("\n".join(lines_of(name, recipe)))
+
+
+def lines_of(name: str, recipe: str | None) -> Iterable[str]:
+    """Lines about a name, see `explain`."""
+    if keys.is_key(name):
+        return _of_key(name, recipe)
+    if recipe is None and (found := source.find(name)):
+        return explained.of_class(classes.describe(found[0]), found[1:])
+    owner, _, argument = name.rpartition(".")
+    if owner and (owners := source.find(owner)):
+        return explained.of_key(keys.of_argument(owners[0].path, [argument], name), None, {})
+    if spelled := keys.spelled(name) if name.isidentifier() else []:
+        return [line for key in spelled for line in _of_key(key, recipe)]
+    if recipe is None and name in recipes.shipped():
+        return explained.of_recipe(name)
+    raise RecipeError(f"nothing is named {name}", hint=nearest(name, known()))
+
+
+def known() -> list[str]:
+    """Names to compare a misspelt one with."""
+    every = {name for group in keys.TOP for name in keys.names(group)}
+    return [*source.names(), *recipes.shipped(), *keys.TOP, *every]
+
+
+def _of_key(key: str, recipe: str | None) -> Iterable[str]:
+    resolved = None if recipe is None else recipes.resolve([recipe])
+    named = {} if resolved is None else values.named(resolved)
+    found = keys.meanings(key, named)
+    value = None if resolved is None else values.value_of(resolved, found[0].key)
+    return explained.of_key(found, value, named)

@@ -5,12 +5,19 @@ from __future__ import annotations
 import re
 import shutil
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from genlab.describing import docstrings, usage
+import yaml
+
+from genlab import recipes
+from genlab.describing import docstrings, keys, nested, source, usage
 from genlab.describing.classes import Argument, Description
+from genlab.describing.keys import Meaning
 from genlab.describing.source import Definition
+from genlab.describing.values import Value, place
+from genlab.files import text_of
 from genlab.recipes import class_names
+from genlab.recipes.class_names import PACKAGES
 
 KINDS = {
     "methods": "method", "data": "data", "callbacks": "callback", "networks": "network",
@@ -58,6 +65,81 @@ def of_class(found: Description, others: Iterable[Definition] = ()) -> Iterator[
         yield from paragraphs(f"also: {', '.join(rest)}", 0, 4)
 
 
+def of_recipe(name: str) -> Iterator[str]:
+    """Lines about a recipe: its header."""
+    file = recipes.find(name)
+    yield f"{recipes.name_of(file)}, recipe, {place(str(file.resolve()))}"
+    yield from (f"  {line}".rstrip() for line in recipes.header(text_of(file)).splitlines())
+    yield ""
+    yield f"genlab show {name}: all settings; genlab explain {name} KEY: one of them"
+
+
+def of_key(
+    found: Sequence[Meaning], value: Value | None, named: Mapping[str, str]
+) -> Iterator[str]:
+    """Lines about a key of a recipe.
+
+    Args:
+        found: its meanings.
+        value: its value in the recipe that is asked about; None without one.
+        named: classes of that recipe.
+    """
+    yield found[0].key
+    if value is not None:
+        yield f"  in {value.recipe}: {valued(value, found)}"
+    for meaning in found:
+        if meaning.argument is None:
+            yield from paragraphs(meaning.text, 2)
+            yield from _below(meaning.key, named)
+        else:
+            yield f"  {', '.join(meaning.owners)}{declared(meaning.argument)}"
+            yield from paragraphs(meaning.text or "not documented", 6)
+    asked = {one.argument.name: one.argument for one in found if one.argument is not None}
+    for name in asked:
+        yield from _settings(name, named.get("encoder", ""))
+
+
+def valued(value: Value, found: Sequence[Meaning]) -> str:
+    """A key's value in a recipe and the file that sets it, or its default."""
+    if value.known:
+        text = yaml.safe_dump(value.value, default_flow_style=True, width=10**6).strip()
+        text = text.removesuffix("...").strip()
+        return f"{text}, set in {value.origin}"
+    defaults = {one.argument.default for one in found if one.argument is not None}
+    only = defaults.pop() if len(defaults) == 1 else None
+    return f"not set; the default is {in_yaml(only)}" if only else "not set"
+
+
+def _below(key: str, named: Mapping[str, str]) -> Iterator[str]:
+    """Keys of a group, or the classes that a group may name."""
+    group = key.partition(".")[0]
+    if group in PACKAGES and group not in named:
+        for kind in keys.describe(group):
+            yield from paragraphs(f"{kind.definition.name}: {kind.first}", 4, 8)
+        return
+    for kind in keys.describe(group, named):
+        yield f"  {kind.definition.name}, {kind.definition.place}"
+        for argument in kind.arguments:
+            yield from (f"  {line}" for line in of_argument(argument))
+
+
+def _settings(name: str, network: str) -> Iterator[str]:
+    """Keys of an argument's settings, place by place."""
+    for home in nested.places(name, network):
+        listed = [one for one in nested.of_place(home) if one.text]
+        if not listed:
+            continue
+        yield ""
+        yield f"keys of {name}, {home.place}"
+        for one in listed:
+            yield from of_argument(one)
+    if name == "callbacks":
+        for path in class_names.classes("callbacks").values():
+            if (kind := source.locate(path)) is not None:
+                first = docstrings.parse(kind.docstring).first
+                yield from paragraphs(f"{kind.name}: {first}", 2, 6)
+
+
 def of_argument(argument: Argument) -> Iterator[str]:
     """Lines about an argument: name, type, default, meaning."""
     yield f"  {argument.name}{declared(argument)}"
@@ -75,8 +157,8 @@ def in_yaml(text: str) -> str:
     text = re.sub(r"\b(?:Sequence|tuple|Mapping)\b", "list", text)
     text = re.sub(r"\bdict\[str, Any\]", "mapping", text)
     text = re.sub(r"\bLiteral\[([^\]]*)\]", lambda hit: hit[1].replace(", ", " or "), text)
-    for python, yaml in {"None": "null", "True": "true", "False": "false"}.items():
-        text = re.sub(rf"\b{python}\b", yaml, text)
+    for python, word in {"None": "null", "True": "true", "False": "false"}.items():
+        text = re.sub(rf"\b{python}\b", word, text)
     text = text.replace("field(default_factory=list)", "[]")
     text = re.sub(r"^\((.*?),?\)$", r"[\1]", text)
     return text.replace("'", "").replace(" | ", " or ")

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from genlab.describing import docstrings, source
 from genlab.describing.source import Definition
@@ -58,6 +59,7 @@ class Description:
         return next((one for one in self.arguments if one.name == name), None)
 
 
+@cache
 def describe(definition: Definition) -> Description:
     """Description of a class or function."""
     parsed = docstrings.parse(definition.docstring)
@@ -82,7 +84,10 @@ def arguments(definition: Definition) -> list[Argument]:
             known = found.get(one.name)
             if known is None or (not known.text and one.text):
                 found[one.name] = one if known is None else _documented(known, one.text)
-    inherited = any(one.owner.path != definition.path for one in found.values())
+    inherited = [one for one in found.values() if one.owner.path != definition.path]
+    handed = next((one.text for name, one in found.items() if name.startswith("**")), "")
+    for one in inherited:
+        found[one.name] = one if one.text else _documented(one, handed)
     return [one for one in found.values() if not (inherited and one.name.startswith("*"))]
 
 

@@ -47,12 +47,14 @@ class Docstring:
 
 
 def parse(docstring: str) -> Docstring:
-    """Take a docstring apart."""
-    lines = cleandoc(docstring).splitlines()
+    """Take a docstring apart that is cleaned, as `ast.get_docstring` does it."""
+    lines = docstring.splitlines()
     if not lines:
         return Docstring()
     prose, sections = list[str](), dict[str, list[str]]()
     inside: list[str] | None = None
+    if HEAD.fullmatch(lines[0]):
+        lines.insert(0, "")
     for k, line in enumerate(lines[1:], 1):
         head, below = HEAD.fullmatch(line), lines[k + 1 : k + 2]
         if head and below and below[0].startswith("    "):

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from genlab.recipes import plugins
+from genlab.recipes.class_names import parsed
 
 ROOT = Path(__file__).parents[1]
 RECIPES_NAME = ("methods", "data", "callbacks", "networks")  # packages whose classes recipes name
@@ -48,6 +49,13 @@ class Definition:
         parts = self.module.split(".")
         depth = len(parts) + (self.file.name == "__init__.py")
         return f"{'/'.join(self.file.parts[-depth:])}:{self.line}"
+
+    @property
+    def label(self) -> str:
+        """A class's name; a function's with its package: ``optim.build``."""
+        package = self.module.split(".")[1:2]
+        inside = isinstance(self.node, ast.FunctionDef)
+        return ".".join([*package, self.name]) if inside else self.name
 
     @property
     def docstring(self) -> str:
@@ -93,21 +101,32 @@ def tree(file: Path) -> ast.Module:
     return _tree(text(file))
 
 
-@cache
 def _tree(content: str) -> ast.Module:
     try:
-        return ast.parse(content)
+        return parsed(content.encode())
     except (SyntaxError, ValueError):
         return ast.Module([], [])
 
 
 def definitions(module: str, file: Path) -> list[Definition]:
     """Classes and functions at the top of a module, in order."""
-    return [
-        Definition(node.name, module, file, node, node.lineno)
-        for node in tree(file).body
-        if isinstance(node, Node)
-    ]
+    return _definitions(module, file, text(file))
+
+
+@cache
+def _definitions(module: str, file: Path, content: str) -> list[Definition]:
+    nodes = [node for node in _tree(content).body if isinstance(node, Node)]
+    return [Definition(node.name, module, file, node, node.lineno) for node in nodes]
+
+
+def constant(module: str, name: str) -> dict[str, str]:
+    """A mapping at the top of a module of genlab: keys, and values as they are written."""
+    for node in tree(modules()[module]).body:
+        named = isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name
+        if named and isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Dict):
+            pairs = zip(node.value.keys, node.value.values, strict=True)
+            return {str(ast.literal_eval(key)): ast.unparse(value) for key, value in pairs if key}
+    return {}
 
 
 def find(name: str) -> list[Definition]:
@@ -170,13 +189,11 @@ def _exported(module: str, name: str, hops: int) -> Definition | None:
     file = _file_of(module)
     if file is None:
         return None
-    lines = text(file).splitlines()
-    starts = re.compile(rf"(?:class|def) {name}\b")
-    first = next((k for k, line in enumerate(lines) if starts.match(line)), None)
-    if first is not None:
-        return _parsed(module, name, file, lines, first)
+    content = text(file)
+    if (here := _alone(module, name, file, content)) is not None:
+        return here
     exports = re.compile(rf"^from (\.*)([\w.]*) import (?:\([^)]*\b|.*\b){name}\b", re.M)
-    if hops and (found := exports.search(text(file))):
+    if hops and (found := exports.search(content)):
         base = module.split(".")
         if file.name != "__init__.py":
             base = base[:-1]
@@ -185,7 +202,13 @@ def _exported(module: str, name: str, hops: int) -> Definition | None:
     return None
 
 
-def _parsed(module: str, name: str, file: Path, lines: list[str], first: int) -> Definition | None:
+@cache
+def _alone(module: str, name: str, file: Path, content: str) -> Definition | None:
+    """A definition parsed by itself, without the rest of its file."""
+    lines, starts = content.splitlines(), re.compile(rf"(?:class|def) {name}\b")
+    first = next((k for k, line in enumerate(lines) if starts.match(line)), None)
+    if first is None:
+        return None
     rest = range(first + 1, len(lines))
     end = next((k for k in rest if re.match(r"[^\s#)]", lines[k])), len(lines))
     body = _tree("\n".join(lines[first:end])).body
@@ -211,9 +234,10 @@ def _file_of(module: str) -> Path | None:
 
 def imported(one: Definition, name: str) -> Definition | None:
     """The definition that a name in a module stands for: its own, or one imported by ``from``."""
+    for own in definitions(one.module, one.file):
+        if own.name == name:
+            return own
     for node in tree(one.file).body:
-        if isinstance(node, Node) and node.name == name:
-            return Definition(name, one.module, one.file, node, node.lineno)
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
             for alias in node.names:
                 if (alias.asname or alias.name) == name:

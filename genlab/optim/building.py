@@ -70,7 +70,11 @@ def build(
             - ``sam``: sharpness-aware minimisation, with this radius (0.05); ``sam_adaptive``:
               scale-invariant (ASAM; its radius is ten times larger); see `sam`
 
-            - anything else goes to the optimiser (``betas``, ``momentum``, ``eps`` ...).
+            *Arguments of the optimiser's own class*, handed on as they are; among them
+
+            - ``betas``: fractions kept of Adam's running means of gradients and of their squares
+            - ``momentum``: fraction of the last update that the next one keeps
+            - ``eps``: number added to a denominator that could be 0
 
         part: the child of the module to train, where its children have an optimiser each.
         repeats: steps of this optimiser for each that the schedule counts.

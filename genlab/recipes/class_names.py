@@ -46,12 +46,22 @@ def _read(package: str, others: tuple[plugins.Plugin, ...]) -> dict[str, tuple[s
 
 def _tree(file: Path, module: str) -> ast.Module:
     try:
-        return ast.parse(file.read_bytes())
+        return parsed(file.read_bytes())
     except SyntaxError as error:
         where = f"{file}, line {error.lineno}"
         raise RecipeError(f"{module} is not Python: {error.msg}", where) from None
     except (OSError, ValueError) as error:
         raise RecipeError(f"{module} cannot be read: {error}", str(file)) from None
+
+
+@cache
+def parsed(content: bytes) -> ast.Module:
+    """Syntax tree of a module's text; each text is parsed once.
+
+    Raises:
+        SyntaxError, ValueError: it is not Python.
+    """
+    return ast.parse(content)
 
 
 def _bases(package: str, name: str) -> list[str]:

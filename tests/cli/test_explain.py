@@ -27,7 +27,9 @@ def seconds(*words: str) -> float:
     return min(took)
 
 
-@pytest.mark.parametrize("words", [["ImageFolder"]])
+@pytest.mark.parametrize(
+    "words", [["ImageFolder"], ["fixmatch/digits", "model.encoder_kwargs.width"]]
+)
 def test_an_answer_comes_at_once(words: list[str]) -> None:
     assert seconds(*words) < SECONDS
 
@@ -50,6 +52,48 @@ def test_classes(name: str, says: list[str], here: Here) -> None:
         assert text in out
     assert "``" not in out
     assert max(map(len, out.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["model.optimizer"], ["LinearProbe: mapping or null = null", "keys of optimizer",
+                               "lr_batch", "milestone_factor = 0.1"]),
+        (["data.views"], ["keys of views", "preset = simclr", "strength", "solarise"]),
+        (["trainer.max_steps"], ["Trainer: int = -1", "number of steps"]),
+        (["trainer.callbacks"], ["EMAWeights: Average every trained weight"]),
+        (["model"], ["SimCLR: Contrastive learning with in-batch negatives"]),
+        (["track"], ["wandb: auto or online or offline or off = auto"]),
+        (["vae/mnist", "model.lr"], ["model.optimizer.lr", "in vae/mnist: 0.005, set in recipes/"]),
+        (["model.lr", "--recipe", "vae/mnist"], ["in vae/mnist: 0.005, set in recipes/vae/"]),
+        (["byol/digits", "model.head_norm"], ["in byol/digits: not set; the default is batch"]),
+        (["lr_batch"], ["model.optimizer.lr_batch"]),
+        (["EMAWeights.decay"], ["float = 0.999"]),
+        (["vae/digits"], ["vae/digits, recipe, recipes/vae/digits.yaml", "genlab show vae/digits"]),
+    ],
+)  # fmt: skip
+def test_keys(words: list[str], says: list[str], here: Here) -> None:
+    out, _ = here("explain", *words)
+    for text in says:
+        assert text in out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["model.temperatur"], ["temperature", "every method"]),
+        (["simclr/digits", "model.latent_dim"], ["SimCLR"]),
+        (["simclr/digts", "model.lr"], ["simclr/digits"]),
+        (["a", "b", "c"], ["one name"]),
+        (["EMAWeights.decai"], ["decay"]),
+        (["vae/digits", "SimCLR"], ["nothing is named SimCLR"]),
+    ],
+)
+def test_refusals(words: list[str], says: list[str], here: Here) -> None:
+    _, err = here("explain", *words, code=2)
+    for text in says:
+        assert text in err
+    assert len(err.splitlines()) <= 3
 
 
 @pytest.mark.parametrize(("name", "near"), [("SimCRL", "SimCLR"), ("EMAWeigths", "EMAWeights")])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from inspect import cleandoc
+
 from genlab.describing import docstrings
 
-TEXT = """Do a thing.
+TEXT = cleandoc("""Do a thing.
 
     More of it
     on two lines.
@@ -26,7 +28,7 @@ TEXT = """Do a thing.
             images.
 
     Source: a paper.
-    """
+    """)
 
 
 def test_parts() -> None:
@@ -58,3 +60,14 @@ def test_no_docstring_has_no_parts() -> None:
 
 def test_plain_text_has_no_marks() -> None:
     assert docstrings.plain("``a`` of `b`, :math:`x`") == "a of b, x"
+
+
+def test_a_section_may_come_first() -> None:
+    found = docstrings.parse(
+        cleandoc("""
+        Args:
+            depth: number of blocks.
+        """)
+    )
+    assert found.first == ""
+    assert found.entries("Args")["depth"].text == "number of blocks."

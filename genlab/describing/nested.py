@@ -1,0 +1,129 @@
+"""Keys inside the settings of an argument: where they are documented, and what they mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from genlab.describing import classes, docstrings, source
+from genlab.describing.classes import Argument
+from genlab.recipes import class_names
+
+ENCODERS = "genlab.networks.encoders"
+CODERS = "genlab.networks.autoencoders"
+PLACES = {  # functions and classes that take the keys of an argument
+    "optimizer": ("genlab.optim.building.build", "genlab.optim.lars.LARS"),
+    "pretrained_options": ("genlab.checkpoints.foreign.pretrained.load_backbone",),
+    "encoder_kwargs": (
+        f"{ENCODERS}.factory.encoder",
+        f"{CODERS}.image_coders.image_encoder",
+        f"{CODERS}.conv.ConvEncoder",
+        "genlab.networks.mlps.mlp",
+    ),
+    "decoder_kwargs": (
+        f"{CODERS}.image_coders.image_decoder",
+        f"{CODERS}.conv.ConvDecoder",
+        "genlab.networks.mlps.mlp",
+    ),
+    "generator_kwargs": ("genlab.networks.gan.generators.generator",),
+    "critic_kwargs": ("genlab.networks.gan.critics.critic",),
+    "views": ("genlab.augment.views.views_from", "genlab.augment.view.View"),
+    "augment": ("genlab.augment.standard.Augment",),
+    "strong": (
+        "genlab.augment.rand_augment.strong_from",
+        "genlab.augment.rand_augment.RandAugment",
+        "genlab.augment.ct_augment.CTAugment",
+    ),
+    "labels": ("genlab.data.labels.budget.Budget",),
+}
+OF_DATA = ("views", "augment", "strong", "labels")
+HOLDERS = {name: "data" if name in OF_DATA else "model" for name in PLACES}  # groups of recipes
+TIMM = ("timm.models.vision_transformer.VisionTransformer", "timm.models.resnet.ResNet")
+DEFAULTS = {"genlab.optim.building.build": ("genlab.optim.checking", "DEFAULTS")}
+FREE = ("lr_scale",)  # the names of their keys are the method's parts
+FILLED = {  # arguments that the program gives itself
+    "name", "in_chans", "image_size", "channels", "in_channels", "out_channels", "out_dim",
+    "in_dim", "dims", "out", "num_classes", "latent_dim", "module", "settings", "part", "repeats",
+    "params", "model", "source", "pretrained", "pretrained_options", "options", "file", "seed",
+    "bounded", "condition", "img_size", "block", "layers", "code_dim", "hidden",
+}  # fmt: skip
+
+
+def settings(argument: str, network: str = "") -> list[Argument]:
+    """All documented keys of an argument's settings; a key of several networks once for each.
+
+    Args:
+        argument: its name, such as ``optimizer``.
+        network: name of the encoder whose keys alone are meant; empty for those of all.
+    """
+    return [one for place in places(argument, network) for one in of_place(place)]
+
+
+def inside(argument: Argument, key: str, network: str = "") -> list[Argument]:
+    """Meanings of a key in the settings of an argument; empty where it has no such key.
+
+    Args:
+        argument: the argument, or a key of its settings.
+        key: name of the key.
+        network: see `settings`.
+    """
+    for only in dict.fromkeys((network, "")):
+        if found := [one for one in settings(argument.name, only) if one.name == key]:
+            return found
+    texts = [(argument.owner, argument.text)]
+    texts += [(p, entry.text) for p in places(argument.name) for entry in _spoken(p)]
+    for owner, text in texts:
+        if docstrings.mentions(text, key):
+            return [Argument(key, text, "", None, owner)]
+    if argument.name in FREE:
+        return [Argument(key, argument.text, "", None, argument.owner)]
+    return [one for place in _timm(argument.name) for one in of_place(place) if one.name == key]
+
+
+def places(argument: str, network: str = "") -> list[source.Definition]:
+    """Functions and classes that document the keys of an argument's settings, see `settings`."""
+    paths = list(PLACES.get(argument, ()))
+    if argument == "encoder_kwargs":
+        own = _networks()
+        named = next((path for pattern, path in own if re.fullmatch(pattern, network)), "")
+        if named:
+            paths = [paths[0], named]
+        else:
+            paths += [path for _, path in own]
+            every = class_names.classes("networks").values()
+            paths += [path for path in every if not path.startswith("genlab.")]
+    return [one for path in paths if (one := source.locate(path)) is not None]
+
+
+def _networks() -> list[tuple[str, str]]:
+    """Patterns of the names of genlab's own encoders, each with its class's path."""
+    text = source.text(source.ROOT / "networks" / "encoders" / "naming.py")
+    modules = dict(re.findall(r"^from (\S+) import (\w+)$", text, re.M))
+    homes = {name: module for module, name in modules.items()}
+    rows = re.findall(r'^    \("\w+", r?"(\S+)", (\w+)\),$', text, re.M)
+    return [(pattern, f"{homes[name]}.{name}") for pattern, name in rows]
+
+
+def of_place(place: source.Definition) -> Iterator[Argument]:
+    """Keys that a function or class documents, without those that the program gives itself."""
+    defaults = source.constant(*DEFAULTS[place.path]) if place.path in DEFAULTS else {}
+    for one in classes.describe(place).arguments:
+        listed = docstrings.bullets(one.text)
+        for name, entry in listed.items():
+            yield Argument(name, entry.text, "", defaults.get(name, entry.note or None), place)
+        usable = one.name not in FILLED and not one.name.startswith("*") and one.text
+        if usable and not listed:
+            yield one
+
+
+def _timm(argument: str) -> list[source.Definition]:
+    """Networks of timm whose arguments are documented; their files are long."""
+    paths = TIMM if argument == "encoder_kwargs" else ()
+    return [one for path in paths if (one := source.locate(path)) is not None]
+
+
+def _spoken(place: source.Definition) -> list[Argument]:
+    """Arguments whose text may speak of further keys: ``**kwargs``, and a mapping's own."""
+    return [
+        one for one in classes.describe(place).arguments if one.name.startswith(("*", "options"))
+    ]
