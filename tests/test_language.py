@@ -33,6 +33,7 @@ ARGUMENT = re.compile(
     r"^\s+\*{0,2}[a-z_0-9, ]+: (of|to|for|from|by|how|what|which|whether|where) ", re.M
 )
 CODE = re.compile(r"``.*?``|`[^`]*`|^\s*\*{0,2}[\w, ]{1,40}:(?=\s)|\S*[/_=]\S*|--\S+", re.M | re.S)
+LONGEST = 35  # words of a sentence on a page
 # Sentences that were rewritten; none of them comes back.
 FORMER = """\
 A wrong word costs three lines
@@ -131,6 +132,15 @@ def prose_of_page(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if not re.match(r" {4}|\||\t", line))
 
 
+def long_sentences(text: str) -> list[str]:
+    """The sentences of a page with more words than `LONGEST`; a piece of code or a link is one."""
+    text = re.sub(r"<!--.*?-->|\]\([^)]*\)", " ", text, flags=re.S)
+    text = re.sub(r"`[^`]*`", "code", text)
+    blocks = re.split(r"\n\s*\n|^\s*(?:[-*]|#+|\d+\.)\s", text, flags=re.M)
+    sentences = [s for block in blocks for s in re.split(r"(?<=[.!?])[)\"*]*\s+", block)]
+    return [" ".join(s.split()) for s in sentences if len(s.split()) > LONGEST]
+
+
 def facts(file: Path) -> str:
     """A recipe's head without its commands and addresses."""
     head = split(file.read_text())[0]
@@ -169,6 +179,17 @@ def test_prose_has_the_fields_words(part: str) -> None:
     wrong = [f"{where}: {word}" for where, text in texts for word in wrong_words(text)]
     assert texts
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_sentences_are_short(page: Path) -> None:
+    wrong = long_sentences(prose_of_page(page.read_text()))
+    assert not wrong, f"{page.name}:\n" + "\n".join(wrong)
+
+
+def test_the_check_finds_a_long_sentence() -> None:
+    assert long_sentences("Short. " + "word " * 36 + ".") != []
+    assert long_sentences("A `" + "word " * 36 + "` is one word.") == []
 
 
 def test_no_former_sentence_is_left() -> None:

@@ -60,7 +60,7 @@ class ConfusionMatrix(L.Callback):
                 if isinstance(logger, WandbLogger):
                     logger.log_image("pictures/confusion", [picture])
         if self.folder is not None:
-            print(f"figures by class are in {shown_path(run)}", file=sys.stderr)
+            print(f"metrics by class are in {shown_path(run)}", file=sys.stderr)
 
 
 def _filled(names: Iterable[object] | None, count: int) -> list[str]:

@@ -253,8 +253,8 @@ def summary(run: Path, final: dict[str, Any], limit: str) -> None:
     Console().print(table)
     shown = shown_path(run)
     shown = shlex.quote(shown)
-    print(f"run       {shown}\nfigures   {shown}/metrics.json, metrics.csv")
+    print(f"run       {shown}\nmetrics   {shown}/metrics.json, metrics.csv")
     if any((run / "pictures").glob("*.png")):
-        print(f"images  {shown}/pictures/")
+        print(f"images    {shown}/pictures/")
     print(f"next      genlab evaluate {shown}")
     print(f"          genlab fit --resume {shown} trainer.{limit}=N")

@@ -43,8 +43,8 @@ def test_what_is_lost_of_photographs(tmp_path: Path) -> None:
     assert crops_of(files[3:], 256, 0) == ""
 
 
-def test_the_readme_s_advice_has_these_numbers(tmp_path: Path) -> None:
-    text = " ".join((ROOT / "README.md").read_text().split())
+def test_the_guides_advice_has_these_numbers(tmp_path: Path) -> None:
+    text = " ".join((ROOT / "docs" / "guides" / "large-data.md").read_text().split())
     for words in ("has 122 pixels a side", "below 27 %", "That crop has 84 pixels", "below 57 %"):
         assert words in text
         assert re.findall(r"\d+", words)[0] in LOST
