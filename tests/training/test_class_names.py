@@ -103,7 +103,7 @@ def test_figures_of_other_data_leave_those_of_the_run(run: Path, home: Path, her
     words = (f"data.root={home / 'two'}", "data.test_size=0.9")
     for classes in ((), ("data.classes=null", "model.num_classes=6")):
         _, err = here("test", str(run), *words, *classes)
-        (told,) = [line for line in err.splitlines() if "figures by class are in" in line]
+        (told,) = [line for line in err.splitlines() if "metrics by class are in" in line]
         folder = Path(told.rpartition(" in ")[2])
         assert folder.parent.samefile(run / "other_data")
         assert (folder / "pictures" / "confusion.png").is_file()
