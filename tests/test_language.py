@@ -134,7 +134,7 @@ def prose_of_page(text: str) -> str:
 
 def long_sentences(text: str) -> list[str]:
     """The sentences of a page with more words than `LONGEST`; a piece of code or a link is one."""
-    text = re.sub(r"<!--.*?-->|\]\([^)]*\)", " ", text, flags=re.S)
+    text = re.sub(r"<[^<>]*>|\]\([^)]*\)", " ", text, flags=re.S)
     text = re.sub(r"`[^`]*`", "code", text)
     blocks = re.split(r"\n\s*\n|^\s*(?:[-*]|#+|\d+\.)\s", text, flags=re.M)
     sentences = [s for block in blocks for s in re.split(r"(?<=[.!?])[)\"*]*\s+", block)]
