@@ -15,7 +15,6 @@ from genlab.describing.classes import Argument, Description
 from genlab.describing.keys import Meaning
 from genlab.describing.source import Definition
 from genlab.describing.values import Value, place
-from genlab.files import text_of
 from genlab.recipes import class_names
 from genlab.recipes.class_names import PACKAGES
 
@@ -66,10 +65,10 @@ def of_class(found: Description, others: Iterable[Definition] = ()) -> Iterator[
 
 
 def of_recipe(name: str) -> Iterator[str]:
-    """Lines about a recipe: its header."""
+    """Lines about a recipe: its head."""
     file = recipes.find(name)
     yield f"{recipes.name_of(file)}, recipe, {place(str(file.resolve()))}"
-    yield from (f"  {line}".rstrip() for line in recipes.header(text_of(file)).splitlines())
+    yield from (f"  {line}".rstrip() for line in str(recipes.head(file)).splitlines())
     yield ""
     yield f"genlab show {name}: all settings; genlab explain {name} KEY: one of them"
 

@@ -31,7 +31,7 @@ def named(file: Path) -> frozenset[str]:
 def _groups(file: Path, below: tuple[Path, ...] = ()) -> dict[str, set[str]]:
     """Classes under each group of a recipe; what does not exist or extends itself adds none."""
     try:
-        text = text_of(file)
+        text = files.split(text_of(file))[1]
     except (OSError, UnicodeDecodeError):
         return {}
     own = {group: _own(text, group) for group in GROUPS}
