@@ -5,7 +5,8 @@ without an import and `doors` imports. `files` finds and reads recipes, `heads` 
 that open them, `resolution` merges them and the arguments that `typed` reads, `switching` keeps
 arguments when a class changes, `plugins` finds the user's own packages; `stored` reads the recipe
 inside a file, `trust` keeps a run's trust list, `same_data` compares recipes by their images,
-`credentials` takes passwords and tokens out of addresses.
+`credentials` takes passwords and tokens out of addresses. `fingerprints` tell runs apart, by
+settings and by the code that `imports` finds.
 """
 
 from genlab.recipes import trust

@@ -119,7 +119,7 @@ def split(text: str) -> tuple[str, str]:
 
 
 def head(file: Path) -> Head:
-    """Facts about a recipe; of a file without a head the title is its first comment line.
+    """Facts about a recipe; of a file without a head, those of its first comment lines.
 
     Raises:
         RecipeError: the file cannot be read, or its head is wrong.
@@ -127,7 +127,11 @@ def head(file: Path) -> Head:
     text = _text(file)
     written = split(text)[0]
     if not written:
-        return Head((header(text).splitlines() or [""])[0])
+        first, _, rest = header(text).partition("\n")
+        said = dict(re.findall(r"^(Aims at|Cost|Run):\s+(.*)", rest, re.M))
+        return Head(
+            first, (), said.get("Aims at", ""), cost=said.get("Cost", ""), run=said.get("Run", "")
+        )
     return heads.checked(parse(written, str(file)), str(file))
 
 

@@ -124,7 +124,7 @@ def test_show_prints_the_head_and_cp_leaves_it_out(tmp_path: Path, here: Here) -
 
 def test_comments_are_a_header_still(tmp_path: Path, here: Here) -> None:
     file = write(tmp_path, f"# Mine\n# Cost:     little\n{BODY}")
-    assert recipes.head(file) == Head("Mine")
+    assert recipes.head(file) == Head("Mine", cost="little")
     out, _ = here("show", str(file))
     assert out.startswith("# Mine\n# Cost:     little\n")
     here("cp", str(file), "copy.yaml")
