@@ -37,6 +37,10 @@ class DiskError(OSError):
     """A full or failing disk: nobody's input; the message says what happened and what is kept."""
 
 
+class NetworkError(OSError):
+    """A server that does not answer: nobody's input; the message says what works without it."""
+
+
 def cannot_write(target: object, error: OSError, hint: str = "") -> Exception:
     """The error to report for a file that cannot be written: the machine's or the user's.
 
@@ -52,10 +56,12 @@ def cannot_write(target: object, error: OSError, hint: str = "") -> Exception:
 
 
 def fault_of(error: BaseException | None) -> OSError | None:
-    """The machine's fault behind an error, such as a full disk; None where there is none."""
+    """The fault behind an error, of the machine or the network; None where there is none."""
     seen = set[int]()
     while error is not None and id(error) not in seen:
-        if isinstance(error, DiskError) or (isinstance(error, OSError) and error.errno in FAULTS):
+        if isinstance(error, DiskError | NetworkError):
+            return error
+        if isinstance(error, OSError) and error.errno in FAULTS:
             return error
         seen.add(id(error))
         error = error.__cause__ or error.__context__
@@ -64,7 +70,7 @@ def fault_of(error: BaseException | None) -> OSError | None:
 
 def told(error: OSError) -> str:
     """A fault in one line: what the system says, and of which file."""
-    if isinstance(error, DiskError):
+    if isinstance(error, DiskError | NetworkError):
         return str(error)
     return reason(error) + (f": {error.filename}" if error.filename else "")
 

@@ -14,24 +14,26 @@ from genlab.data.errors import BrokenDataError
 from genlab.data.files.arrow import Columns
 from genlab.data.files.dataset_folder import files_of_parts
 from genlab.data.files.folder_scan import Listing
+from genlab.data.files.hub import HUB, folder_of
 from genlab.data.files.label_names import in_order, numbers_of
 from genlab.data.shards.pieces import PLACE, Pieces, numbered
 from genlab.data.splits import Rows
 
 
 class HuggingFace(EncodedImages):
-    """Images in Arrow or Parquet files: what ``save_to_disk`` writes, or a copy from the hub.
+    """Images in Arrow or Parquet files: what ``save_to_disk`` writes, or a data set of the hub.
 
-    It requires pyarrow, not the datasets library, and no network. Arrow files are read where they
-    are; Parquet's images are unpacked once into the user's cache. For the layouts of folders see
-    `dataset_folder.files_of_parts`. A part that is not there is split off from the training
-    images. ``index`` is the row among those of its part.
+    It requires pyarrow, not the datasets library. Arrow files are read where they are; Parquet's
+    images are unpacked once into the user's cache. For the layouts of folders see
+    `dataset_folder.files_of_parts`, for names of the hub `hub.folder_of`. A part that is not there
+    is split off from the training images. ``index`` is the row among those of its part.
 
     Args:
-        root: the folder.
+        root: the folder, or ``hf-hub:OWNER/NAME``, a data set that is downloaded once.
         image: column of the images; None for the only one that contains encoded images.
         label: column of the labels, whole numbers or texts; None for none. A row without label,
             or with -1, is an image without label.
+        download: False never to ask the hub.
         **kwargs: arguments of `EncodedImages`.
 
     Raises:
@@ -39,14 +41,21 @@ class HuggingFace(EncodedImages):
     """
 
     def __init__(
-        self, root: str, image: str | None = None, label: str | None = "label", **kwargs: Any
+        self,
+        root: str,
+        image: str | None = None,
+        label: str | None = "label",
+        download: bool = True,
+        **kwargs: Any,
     ) -> None:
         super().__init__(root, **kwargs)
-        self.image, self.label = image, label
+        self.image, self.label, self.download = image, label, download
 
     def listing(self) -> tuple[list[str], dict[str, Listing]]:
         """Classes and images of the data set's rows."""
-        root = Path(os.path.abspath(self.root))
+        place = str(self.root)
+        of_hub = place.startswith(HUB)
+        root = folder_of(place, self.download) if of_hub else Path(os.path.abspath(place))
         parts = {
             part: [Columns(file) for file in files] for part, files in files_of_parts(root).items()
         }

@@ -57,7 +57,9 @@ def _with_folder(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _place(folder: str) -> str:
-    """A folder's absolute path without links; text that cannot be a path stays as it is."""
+    """A folder's absolute path without links; text that is not a path stays as it is."""
+    if folder.startswith("hf-hub:"):
+        return folder
     try:
         return os.path.realpath(Path(folder).expanduser())
     except (ValueError, OSError, RuntimeError):
