@@ -65,7 +65,7 @@ def classes(recipe: Recipe) -> set[str]:
 
 
 def settings(recipe: Recipe) -> Any:
-    """What a recipe asks for, in one order, without folders, ``track`` and the seed."""
+    """Settings of a recipe in one form, without folders, ``track`` and the seed."""
     kept = {key: value for key, value in recipe.config.items() if key not in LEFT_OUT}
     return _plain(shortened(kept))
 
