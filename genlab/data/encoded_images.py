@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,12 +11,14 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from genlab.data import splits
+from genlab.data.files import on_gpu
 from genlab.data.files.cuts import Cut, RandomCrop, Shift
 from genlab.data.files.decoding import Form
 from genlab.data.files.folder_scan import Listing
 from genlab.data.files.reader import Files, cores
 from genlab.data.images import Images
-from genlab.data.loader import Batch, Source
+from genlab.data.labels.two_streams import SemiLoader
+from genlab.data.loader import Batch, Source, TrainLoader
 
 MEMORY = 2 * 2**30  # bytes that images may take in memory unless the user says otherwise
 
@@ -43,6 +45,8 @@ class EncodedImages(Images):
             out of that. False: worker processes decode every batch. None: in memory where images
             take at most 2 GiB and no random crop is wanted; the batches are the same.
         workers: processes that decode; None for as many as there are processors, at most 8.
+        decode: ``cpu``; ``gpu``: workers read bytes, and the GPU that trains decodes JPEGs and cuts
+            random crops out of them, see `files.on_gpu`. Evaluation is as with ``cpu``.
         **kwargs: arguments of `Images`; not ``resize``, and with ``folds`` a ``val`` part is not
             used.
 
@@ -59,6 +63,7 @@ class EncodedImages(Images):
         test_size: int | float = 0.1,
         in_memory: bool | None = None,
         workers: int | None = None,
+        decode: Literal["cpu", "gpu"] = "cpu",
         **kwargs: Any,
     ) -> None:
         super().__init__(root, **kwargs)
@@ -79,9 +84,22 @@ class EncodedImages(Images):
         self.image_size, self.channels, self.test_size = image_size, channels, test_size
         self.crop_ratio, self.in_memory = crop_ratio, in_memory
         self.workers = min(8, cores()) if workers is None else workers
+        self.decode = decode
+        self._check_decode()
         self._listed: tuple[list[str], dict[str, Listing]] | None = None
         self._files_of: dict[str, Files] = {}
         self._all_test = False
+
+    def _check_decode(self) -> None:
+        if self.decode not in ("cpu", "gpu"):
+            raise ValueError(f"unknown decode {self.decode!r}; choose from cpu, gpu")
+        if self.decode == "gpu" and (self.in_memory or not self._cuts()):
+            raise ValueError(
+                "decode 'gpu' requires random crops of files: views, or augment with crop or "
+                "translate, and no in_memory: true"
+            )
+        if self.decode == "gpu" and self.channels == 4:
+            raise ValueError("decode 'gpu' requires channels 1 or 3: JPEGs have no fourth")
 
     def listing(self) -> tuple[list[str], dict[str, Listing]]:
         """Names of the classes; images of ``train``, and of ``val`` and ``test`` where given."""
@@ -146,6 +164,18 @@ class EncodedImages(Images):
             self._all_test = not known({k: part.index.numpy() for k, part in parts.items()})
         if self._all_test:
             self.few = None
+
+    def train_dataloader(self) -> TrainLoader | SemiLoader:
+        """Shuffled batches, see `Images`.
+
+        Raises:
+            ValueError: also where a GPU is to decode and there is none.
+        """
+        gpu = on_gpu.device_for(self.trainer) if self.decode == "gpu" else None
+        loader = super().train_dataloader()
+        for files in self._files_of.values():
+            files.gpu = gpu
+        return loader
 
     def whole(self, index: Tensor) -> Batch:
         """Training images by their positions in the source data set, as evaluation sees them."""

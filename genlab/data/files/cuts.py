@@ -36,7 +36,7 @@ class Cut(Protocol):
         ...
 
     def of(self, pixels: Tensor, box: Box, scale: int, drawn: Numbers) -> Tensor:
-        """(C, size, size) bytes out of pixels (h, w, C) decoded at 1 / ``scale``."""
+        """(C, size, size) bytes out of pixels (h, w, C) decoded at 1 / ``scale``; see `resized`."""
         ...
 
 
@@ -135,9 +135,13 @@ def snapped(box: Box, scale: int, height: int, width: int) -> Box:
 
 
 def resized(pixels: Tensor, height: int, width: int) -> Tensor:
-    """(h, w, C) bytes -> (C, height, width), bilinear with antialias; equal to Pillow's."""
+    """(h, w, C) -> (C, height, width) bytes, bilinear with antialias; equal to Pillow's.
+
+    Pixels are bytes, or the same numbers as floats.
+    """
     image = pixels.permute(2, 0, 1)[None]
-    return F.interpolate(image, (height, width), mode="bilinear", antialias=True)[0]
+    image = F.interpolate(image, (height, width), mode="bilinear", antialias=True)[0]
+    return image.round_().byte() if image.is_floating_point() else image
 
 
 def numbers(seed: int, rows: NDArray[np.int64], stream: int) -> Numbers:

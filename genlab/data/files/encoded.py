@@ -16,6 +16,7 @@ from genlab.files import check_regular
 
 Pixels = NDArray[np.uint8]
 JPEG = b"\xff\xd8\xff"
+END = b"\xff\xd9"  # of a JPEG
 SCALES = (8, 4, 2, 1)  # by which a JPEG is decoded smaller at a fraction of the cost
 APP1 = 0xE1  # marker of the segment that holds EXIF data
 SCAN = 0xDA  # of the segment behind which the pixels begin
@@ -61,6 +62,11 @@ class Encoded:
     def _open(self) -> None:
         with Image.open(BytesIO(self.data)) as picture:
             self.width, self.height = picture.size
+
+    @property
+    def is_upright_jpeg(self) -> bool:
+        """True for a JPEG that needs no turn and has its end."""
+        return self._jpeg and self._turn == 1 and self.data.rstrip(b"\0").endswith(END)
 
     def scale_for(self, need: float) -> int:
         """The largest scale at which lengths can be divided by ``need``: 1, and 2, 4, 8 for JPEG.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import numpy as np
 import torch
@@ -15,16 +15,20 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from genlab.data.errors import BrokenDataError, MissingDataError
+from genlab.data.files import on_gpu
 from genlab.data.files.cuts import Cut, Numbers, cut_out, numbers
 from genlab.data.files.decoding import Form, decode
 from genlab.data.files.encoded import Encoded
 from genlab.data.files.file_names import FileNames
+from genlab.data.files.on_gpu import Undecoded
 from genlab.data.files.workers import Filled, Shape, Wanted, make
 from genlab.data.in_memory import Pictures
 from genlab.data.loader import Batch, Draws
+from genlab.data.on_device import moved
 from genlab.internals import messages
 
-Look = Callable[[Path | IO[bytes]], list[Tensor]]
+Seen = TypeVar("Seen")
+Look = Callable[[Path | IO[bytes]], Seen]
 STREAMS = ("image", "labeled", "unlabeled")  # parts of a batch, which draw independently
 STREAM = 64  # cuts that a part may have
 
@@ -56,8 +60,10 @@ class Files:
         self.paths, self.labels, self.index = paths, labels, index
         self.form, self.workers = form, workers
         self.cuts: dict[str, list[Cut]] = {}  # of training images, by part of the batch
+        self.gpu: torch.device | None = None  # that decodes training images
         self.broken: set[int] = set()
         self.odd: set[int] = set()
+        self.refused: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -71,7 +77,7 @@ class Files:
         """The image as evaluation sees it."""
         return [torch.from_numpy(decode(picture, self.form).copy())]
 
-    def _try(self, row: int, look: Look) -> list[Tensor] | str:
+    def _try(self, row: int, look: Look[Seen]) -> Seen | str:
         """What ``look`` makes of an image, or the reason why it cannot be read."""
         picture = self.open(row)
         try:
@@ -104,19 +110,23 @@ class Files:
     def fill(self, wanted: Wanted, batch: list[Tensor]) -> Filled:
         """Write a batch: images, or their random parts."""
         broken: dict[int, str] = {}
+        later: dict[int, Undecoded] = {}
         used = []
         for place, (row, look) in enumerate(self._looks(wanted)):
             parts, row = self._readable(row, look, broken)
             used.append(row)
+            if isinstance(parts, Undecoded):
+                later[place] = parts
+                continue
             for images, part in zip(batch, parts, strict=True):
                 images[place] = part
         odd = {row: why for row in wanted.rows if (why := self.changed(row))}
-        return Filled(used, broken, odd)
+        return Filled(used, broken, odd, later)
 
     def _cuts(self, wanted: Wanted) -> list[Cut]:
         return [] if wanted.seed is None else self.cuts.get(wanted.part, [])
 
-    def _looks(self, wanted: Wanted) -> Iterator[tuple[int, Look]]:
+    def _looks(self, wanted: Wanted) -> Iterator[tuple[int, Look[list[Tensor] | Undecoded]]]:
         """For each row, what is to be made of its image."""
         cuts = self._cuts(wanted)
         if wanted.seed is None or not cuts:
@@ -124,15 +134,23 @@ class Files:
             return
         places = np.arange(len(wanted.rows)) * wanted.world + wanted.rank
         first = STREAMS.index(wanted.part) * STREAM
+        look = self._crops if self.gpu is None else self._left_to_gpu
         drawn = [numbers(wanted.seed, places, first + k) for k in range(len(cuts))]
         for row, numbers_ in zip(wanted.rows, np.stack(drawn, 1), strict=True):
-            yield row, partial(self._crops, cuts=cuts, drawn=numbers_)
+            yield row, partial(look, cuts=cuts, drawn=numbers_)
 
     def _crops(self, picture: Path | IO[bytes], cuts: list[Cut], drawn: Numbers) -> list[Tensor]:
         """Random parts of the image, (C, size, size) each."""
         return cut_out(Encoded(picture, self.form.channels), cuts, drawn)
 
-    def _readable(self, row: int, look: Look, broken: dict[int, str]) -> tuple[list[Tensor], int]:
+    def _left_to_gpu(
+        self, picture: Path | IO[bytes], cuts: list[Cut], drawn: Numbers
+    ) -> list[Tensor] | Undecoded:
+        """The image undecoded, or its random parts where the GPU is not to decode it."""
+        encoded = Encoded(picture, self.form.channels)
+        return on_gpu.undecoded(encoded, cuts, drawn) or cut_out(encoded, cuts, drawn)
+
+    def _readable(self, row: int, look: Look[Seen], broken: dict[int, str]) -> tuple[Seen, int]:
         for candidate in ((row + step) % len(self) for step in range(len(self))):
             found = self._try(candidate, look)
             if not isinstance(found, str):
@@ -142,26 +160,47 @@ class Files:
 
     def read(self, batches: Iterable[Tensor]) -> Iterator[Batch]:
         """For each tensor of rows, the batch ``image label index``."""
-        return self._read((Wanted(rows.tolist()) for rows in batches), cut=False)
+        return self._read((Wanted(rows.tolist()) for rows in batches), [])
 
     def read_cut(self, batches: Iterable[Tensor], draws: Draws) -> Iterator[Batch]:
         """Training batches: ``crops label index``, or as `read` where no random part is wanted."""
         place = draws.rank, draws.world, draws.part
         pairs = zip(batches, draws.seeds, strict=False)  # the seeds never end
         wanted = (Wanted(rows.tolist(), seed, *place) for rows, seed in pairs)
-        return self._read(wanted, cut=draws.part in self.cuts)
+        return self._read(wanted, self.cuts.get(draws.part, []))
 
-    def _read(self, wanted: Iterable[Wanted], cut: bool) -> Iterator[Batch]:
+    def _read(self, wanted: Iterable[Wanted], cuts: list[Cut]) -> Iterator[Batch]:
         try:
             for parts, filled in make(self, wanted, self.workers):
+                if self.gpu is not None and cuts:
+                    parts = self._on_gpu(self.gpu, parts, filled, cuts)
                 self._report(filled)
                 rows = torch.tensor(filled.rows)
-                images = {"crops": parts} if cut else {"image": parts[0]}
+                images = {"crops": parts} if cuts else {"image": parts[0]}
                 del parts
                 yield images | {"label": self.labels[rows], "index": self.index[rows]}
                 del images
         except (BrokenDataError, MissingDataError) as error:  # of a worker: after its traceback
             raise type(error)(str(error).strip().rpartition("DataError: ")[2]) from None
+
+    def _on_gpu(
+        self, gpu: torch.device, parts: list[Tensor], filled: Filled, cuts: list[Cut]
+    ) -> list[Tensor]:
+        """A batch on the GPU, with the crops that the workers left to it."""
+        there: list[Tensor] = moved(parts, gpu)
+        refused = {}
+        made = on_gpu.crops([*filled.later.values()], cuts, gpu)
+        for (place, image), found in zip(filled.later.items(), made, strict=True):
+            crops = found or []
+            if found is None:
+                row = filled.rows[place]
+                refused[row] = self.name(row)
+                look = partial(self._crops, cuts=cuts, drawn=image.drawn)
+                crops, filled.rows[place] = self._readable(row, look, filled.broken)
+            for images, crop in zip(there, crops, strict=True):
+                images[place] = crop
+        _tell(self.refused, refused, "are decoded by the CPU, for the GPU's decoder refuses them")
+        return there
 
     def _report(self, filled: Filled) -> None:
         _tell(self.broken, filled.broken, "cannot be read and are replaced by the next ones")

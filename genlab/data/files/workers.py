@@ -35,11 +35,19 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Filled:
-    """Record of a batch: the rows that were read, why others were not, what else is odd."""
+    """Record of a batch.
+
+    Args:
+        rows: the rows that were read.
+        broken: reasons why others were not, by row.
+        odd: remarks by row.
+        later: images that are still to be decoded, by place in the batch.
+    """
 
     rows: list[int]
     broken: dict[int, str]
     odd: dict[int, str] = field(default_factory=dict)
+    later: dict[int, Any] = field(default_factory=dict)
 
 
 class Maker(Protocol):
