@@ -50,7 +50,7 @@ def evaluate(
     shots: str | None = None,
     tsne: bool = False,
     judge_of_other_data: bool = False,
-) -> None:
+) -> int:
     """All test metrics of a method and of its features; with --judge also of its samples."""
     from genlab.experiments.measurement import examine
 
@@ -68,14 +68,15 @@ def evaluate(
         *split_words(words), judge, samples, reference, k, temperature, shown, tsne,
         judge_of_other_data,
     )  # fmt: skip
-    report(found.file, found.whole() if json else found.metrics, json)
+    code = report(found.file, found.whole() if json else found.metrics, json)
     if json:
-        return
+        return code
     for picture in found.pictures:
         print(f"image {shown_path(picture)}")
     lab = found.lab
     if not judge and isinstance(lab.model, Samples) and getattr(lab.data, "image_size", 1) > 1:
         print("samples are judged with --judge RUN, --judge inception or an encoder's name")
+    return code
 
 
 def _shots(words: str | None) -> list[int] | None:

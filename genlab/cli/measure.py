@@ -23,21 +23,23 @@ def test_options(parser: ArgumentParser) -> None:
     validate_options(parser)
 
 
-def _measure(kind: str, words: list[str], ckpt: str | None, as_json: bool) -> None:
+def _measure(kind: str, words: list[str], ckpt: str | None, as_json: bool) -> int:
     lab, file = open_run(*split_words(words), ckpt, test=kind == "test")
     if kind == "test" and not has_test(lab):
         raise RecipeError(
             f"{type(lab.model).__name__} has no test; genlab evaluate measures its features"
         )
     found = figures_of(lab, kind)
-    report(file, found | {"parents": lab.parents} if as_json and lab.parents else found, as_json)
+    return report(
+        file, found | {"parents": lab.parents} if as_json and lab.parents else found, as_json
+    )
 
 
-def validate(words: list[str], ckpt: str | None, json: bool) -> None:
+def validate(words: list[str], ckpt: str | None, json: bool) -> int:
     """Validation metrics of a checkpoint."""
-    _measure("validate", words, ckpt, json)
+    return _measure("validate", words, ckpt, json)
 
 
-def test(words: list[str], ckpt: str | None, json: bool) -> None:
+def test(words: list[str], ckpt: str | None, json: bool) -> int:
     """Test metrics of a checkpoint."""
-    _measure("test", words, ckpt, json)
+    return _measure("test", words, ckpt, json)

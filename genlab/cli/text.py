@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import json as json_format
+import math
+import sys
 from pathlib import Path
 from typing import Any
 
 from genlab import runs
 
 
-def report(file: Path, figures: dict[str, Any], as_json: bool) -> None:
-    """Print metrics as a table or as JSON, with the checkpoint they belong to."""
+def report(file: Path, figures: dict[str, Any], as_json: bool) -> int:
+    """Print metrics as a table or as JSON, with the checkpoint they belong to.
+
+    Returns:
+        Exit code: 1 with a line on standard error where metrics are NaN, else 0.
+    """
+    _print(file, figures, as_json)
+    wrong = [key for key, value in figures.items() if _is_nan(value)]
+    if wrong:
+        told = ", ".join(wrong[:3]) + (", ..." if len(wrong) > 3 else "")
+        print(f"genlab: {len(wrong)} of {len(figures)} metrics are NaN: {told}", file=sys.stderr)
+    return int(bool(wrong))
+
+
+def _is_nan(value: Any) -> bool:
+    return value == "nan" or (isinstance(value, float) and math.isnan(value))
+
+
+def _print(file: Path, figures: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json_format.dumps({"checkpoint": str(file)} | figures, indent=2))
         return

@@ -18,12 +18,18 @@ MOST = 10_000  # test images whose distances are compared
 
 
 def features_of(method: Any, data: Any, split: str) -> Bank | None:
-    """The features of a split as evaluation sees it, on the CPU; None for an empty split."""
+    """The features of a split as evaluation sees it, on the CPU; None for an empty split.
+
+    Raises:
+        ValueError: features that are not finite.
+    """
     loader = data.val_dataloader() if split == "val" else data.bank_dataloader(split)
     if not len(loader):
         return None
     batches = (data.to_device(raw, method.device) for raw in loader)
-    return Bank(*(part.cpu() for part in metrics.collect(method, batches)))
+    bank = Bank(*(part.cpu() for part in metrics.collect(method, batches)))
+    geometry.check_finite(bank.features, f"{type(method).__name__}: features of {split} images")
+    return bank
 
 
 @torch.no_grad()

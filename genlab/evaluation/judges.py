@@ -19,6 +19,7 @@ from genlab.checkpoints.safe_read import content
 from genlab.contracts import Classifies
 from genlab.errors import CheckpointError, RunError
 from genlab.evaluation.inception import CLASSES, DIM, Inception
+from genlab.metrics.geometry import check_finite
 
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
 INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION}"
@@ -116,12 +117,18 @@ class Judge:
         return replace(self, net=ordered, names=names)
 
     def look(self, batches: Iterable[tuple[Tensor, Tensor, Tensor]]) -> Seen:
-        """Outputs for batches of bytes (B, C, H, W), labels (B,) and positions (B,)."""
+        """Outputs for batches of bytes (B, C, H, W), labels (B,) and positions (B,).
+
+        Raises:
+            ValueError: features that are not finite.
+        """
         rows = [(*self(image), label.cpu(), position.cpu()) for image, label, position in batches]
         features, logits, label, position = zip(*rows, strict=True)
         scores = [part for part in logits if part is not None]
+        every = torch.cat(features)
+        check_finite(every, f"judge {self.source}: features")
         return Seen(
-            torch.cat(features),
+            every,
             torch.cat(scores) if scores else None,
             torch.cat(label),
             torch.cat(position),
@@ -174,6 +181,10 @@ def open_judge(word: str, device: torch.device | str = "cpu") -> Judge:
     except RunError as error:
         raise ValueError(f"{error}\n{WAYS}") from None
     method: Any = checkpoints.load(weights)
+    try:
+        checkpoints.check_finite(method, weights)
+    except CheckpointError as error:
+        raise ValueError(f"judge {word}: {error}\n{WAYS}") from None
     stamp = checkpoints.read(weights).get("genlab")
     stamp = stamp if isinstance(stamp, dict) else {}
     recipe, names = stamp.get("recipe"), stamp.get("classes")

@@ -11,6 +11,19 @@ from torch import Tensor
 BLOCK = 1024  # rows of distances that exist at a time
 
 
+def check_finite(features: Tensor, what: str) -> None:
+    """Refuse features of a network whose training has diverged.
+
+    Raises:
+        ValueError: a row of (N, F) that is not finite.
+    """
+    wrong = int((~features.flatten(1).isfinite().all(1)).sum())
+    if wrong:
+        raise ValueError(
+            f"{what} are not finite, {wrong:,} of {len(features):,}: its training has diverged"
+        )
+
+
 def uniformity(features: Tensor, t: float = 2.0) -> float:
     """Log mean exp(-t ||x - y||^2) over all pairs of different rows, of length one; (N, F).
 

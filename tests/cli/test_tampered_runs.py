@@ -201,6 +201,33 @@ def test_weights_that_are_not_finite_are_not_measured_nor_exported(two: Path, he
     assert said.count("\n") == 1
 
 
+def test_weights_that_have_grown_without_bound_give_words_and_no_figures(
+    two: Path, here: Here
+) -> None:
+    """Finite weights, whose features are not."""
+    run = copied(two, here)
+    part("state_dict", lambda state: {k: v * 1e30 for k, v in state.items()})(run)
+    said = said_of(here, "evaluate", str(run), code=2)
+    assert "VAE: features of train images are not finite" in said
+    assert "sklearn" not in said
+    out, err = here("test", str(run), "--json", code=1)
+    assert json.loads(out)["test/neg_elbo"] == "nan"
+    assert re.search(r"genlab: \d of \d+ metrics are NaN: test/", err)
+
+
+def test_a_judge_that_has_diverged_is_refused(two: Path, here: Here) -> None:
+    from genlab.evaluation import open_judge
+
+    run = copied(two, here)
+    part("state_dict", lambda state: {k: v * 1e30 for k, v in state.items()})(run)
+    image = torch.full((2, 1, 8, 8), 255, dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r"judge VAE .*: features are not finite, 2 of 2"):
+        open_judge(str(run)).look([(image, torch.zeros(2), torch.zeros(2))])
+    part("state_dict", nan)(run)
+    with pytest.raises(ValueError, match="holds weights that are not finite"):
+        open_judge(str(run))
+
+
 def test_a_sweep_of_another_form_is_refused(here: Here) -> None:
     folder = here.folder / "runs" / "vae" / "digits" / "mine"
     folder.mkdir(parents=True)
