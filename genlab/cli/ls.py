@@ -12,9 +12,15 @@ from pathlib import Path
 from genlab import recipes
 from genlab.errors import RecipeError, cannot_write, nearest
 from genlab.files import replacing, text_of
+from genlab.recipes.kept_fingerprints import Kept
 
 COLUMNS = ("RECIPE", "METHOD", "DATA", "COST", "RESULT")
 ORDERS = ("name", "cost", "result")
+LEGEND = {
+    ")": "(...) published result",
+    "~": "~ measured before fingerprints were kept",
+    "*": "* settings or code have changed since it was measured",
+}
 DEEPEST = 20  # recipes that extend each other
 
 
@@ -45,12 +51,13 @@ class Line:
     method: str
     data: str
     head: recipes.Head
+    mark: str = ""
 
     @property
     def cells(self) -> tuple[str, ...]:
         """Texts of the line's columns."""
         published = f" ({self.head.published})" if self.head.published else ""
-        result = str(self.head.result) if self.head.result else f"not run{published}"
+        result = f"{self.head.result or 'not run' + published} {self.mark}".rstrip()
         return self.name, self.method, self.data, _time(self.head.seconds), result
 
     def key(self, order: str) -> tuple[object, ...]:
@@ -69,27 +76,43 @@ def ls(word: str, family: str | None, measured: bool, sort: str) -> None:
     if family is not None and family not in families:
         raise RecipeError(f"no family {family}", hint=nearest(family, families))
     chosen = [n for n in names if family is None or n.startswith(f"{family}/")]
-    lines = [line for name in chosen if (line := _line(name, names[name], word, measured))]
+    kept = Kept()
+    lines = [line for name in chosen if (line := _line(name, names[name], word, measured, kept))]
+    kept.save()
     if not lines:
         what = f"no recipe matches {word}" if word else "no recipe has a measured result"
         raise RecipeError(what, hint=nearest(word, names))
-    lines.sort(key=lambda line: line.key(sort))
+    _print(sorted(lines, key=lambda line: line.key(sort)))
+
+
+def _print(lines: list[Line]) -> None:
+    """Print a table of recipes and what its signs mean."""
     table = [COLUMNS, *(line.cells for line in lines)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         print("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
-    if any(line.cells[-1].endswith(")") for line in lines):
-        print("\n(in brackets: the published result)")
+    ends = {line.cells[-1][-1] for line in lines}
+    if said := [meaning for sign, meaning in LEGEND.items() if sign in ends]:
+        print("\n" + "\n".join(said))
 
 
-def _line(name: str, file: Path, word: str, measured: bool) -> Line | None:
+def _line(name: str, file: Path, word: str, measured: bool, kept: Kept) -> Line | None:
     """A recipe's line; None if it is not asked for."""
     head = recipes.head(file)
     if word.lower() not in f"{name} {head.title}".lower() or (measured and not head.result):
         return None
     text = recipes.split(text_of(file))[1]
     method, data = (_class_of(file, text, group) for group in ("model", "data"))
-    return Line(name, method, data, head)
+    return Line(name, method, data, head, _mark(file, head.result, kept))
+
+
+def _mark(file: Path, result: recipes.Result | None, kept: Kept) -> str:
+    """A sign for a result whose recipe may have changed since it was measured."""
+    if result is None:
+        return ""
+    if not result.fingerprint:
+        return "~"
+    return "" if kept.of(file) == result.fingerprint else "*"
 
 
 def _time(seconds: float) -> str:

@@ -69,7 +69,7 @@ class Recipe:
         return Path(os.path.expanduser(place))
 
 
-def _lineage(file: Path, below: tuple[Path, ...] = ()) -> list[tuple[Path, dict[str, Any]]]:
+def lineage(file: Path, below: tuple[Path, ...] = ()) -> list[tuple[Path, dict[str, Any]]]:
     """A file and all that it extends, the most basic first."""
     file = file.resolve()
     if file in below:
@@ -83,7 +83,7 @@ def _lineage(file: Path, below: tuple[Path, ...] = ()) -> list[tuple[Path, dict[
         target = relative if os.path.isfile(relative) else find(str(base))
     except RecipeError:
         raise RecipeError(f"config: {base} does not exist", str(file)) from None
-    return [*_lineage(target, (*below, file)), (file, content)]
+    return [*lineage(target, (*below, file)), (file, content)]
 
 
 def _grouped(key: str, value: Any) -> Any:
@@ -145,7 +145,7 @@ def resolve(words: Iterable[str | Path], overrides: Iterable[str] = ()) -> Recip
         raise RecipeError("no recipe is given", hint=nearest("", shipped()))
     layers: dict[str, dict[str, Any]] = {}
     for word, file in zip(words, files, strict=True):
-        for source, content in _lineage(file):
+        for source, content in lineage(file):
             layers.setdefault(str(source), content)
             if os.path.isdir(word):
                 doors.check(content, trust.of(Path(word)))

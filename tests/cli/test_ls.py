@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
 from genlab import recipes
 from genlab.cli import ls
-from genlab.recipes import Head, Result
+from genlab.recipes import Head, Result, fingerprints
 from tests.conftest import Here
 
 
@@ -91,3 +92,26 @@ def test_a_result_with_other_settings_is_not_the_recipes() -> None:
     assert Head("x", measured=(short,)).result is None
     assert Head("x", measured=(short, asked)).result == asked
     assert str(asked) == "knn_top1 90.0 ± 0.5 %"
+
+
+def test_results_of_changed_recipes_are_marked(
+    tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    body = "config: vae/digits\n"
+    (tmp_path / "a.yaml").write_text(body)
+    today = fingerprints.fingerprint(recipes.resolve([tmp_path / "a.yaml"]))
+    for name, known in (("same", today), ("other", "0" * 64), ("without", "")):
+        of = f", fingerprint: '{known}'" if known else ""
+        head = f"title: x\nmeasured: [{{metric: m, value: 1{of}}}]\n"
+        (tmp_path / f"{name}.yaml").write_text(f"{head}---\n{body}")
+    (tmp_path / "never.yaml").write_text(
+        f"title: x\nmeasured: not run\npublished: 9 %\n---\n{body}"
+    )
+    names = ("same", "other", "without", "never")
+    listed = {f"x/{name}": tmp_path / f"{name}.yaml" for name in names}
+    monkeypatch.setattr(recipes, "shipped", lambda: listed)
+    out, _ = here("ls")
+    assert [row[4] for row in rows(out)] == ["not run (9 %)", "m 1 *", "m 1", "m 1 ~"]
+    assert out.partition("\n\n")[2].splitlines() == [*ls.LEGEND.values()]
+    assert "~" not in here("ls", "same")[0]
