@@ -12,7 +12,7 @@ PARALLEL := -n 2 --dist worksteal
 MKDOCS := NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/python -m mkdocs
 
 .DEFAULT_GOAL := demo
-.PHONY: help demo test test-all prove fuzz test-slurm test-oldest test-newest check bench docs docs-serve install clean
+.PHONY: help demo test test-all prove fuzz test-slurm test-oldest test-newest check bench measure docs docs-serve install clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  \1:/p' Makefile | while IFS=: read -r name what; do printf '%-14s%s\n' "$$name" "$$what"; done
@@ -58,6 +58,9 @@ check: $(VENV)/.installed-dev  ## style, types, direction of imports
 
 bench: $(VENV)/.installed-dev  ## ratios of speed; on an otherwise idle machine
 	$(PYTEST) -m benchmarks -s
+
+measure: $(VENV)/.installed-dev  ## train RECIPE with SEEDS seeds; write the results into its head
+	$(BIN)/python -m tests.measure $(RECIPE) --seeds $(or $(SEEDS),5)
 
 docs: $(VENV)/.installed-docs  ## the site in build/site, built strictly, and its checks
 	$(MKDOCS) build

@@ -21,7 +21,7 @@ class Kept:
         home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         self.file = Path(home) / "genlab" / "fingerprints.json"
         self._known = self._read()
-        self._state = [fingerprints.versions(), sorted(plugins.declared()), str(Path.cwd())]
+        self._state = [fingerprints.versions(), sorted(plugins.declared())]
         self._changed = False
         self._stamps: dict[str, list[int]] = {}
 
