@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from docs.builder.api import PLACE, api, contents
 from docs.builder.copies import COPIES, copies
 
 
 def pages() -> dict[str, str]:
     """Each generated page with its text in Markdown."""
-    return {**copies()}
+    return {**copies(), **api(), f"{PLACE}/SUMMARY.md": contents()}
 
 
 def main() -> None:
