@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 from docs.builder.copies import ROOT
@@ -10,6 +11,7 @@ from docs.builder.copies import ROOT
 PLACE = "reference/api"
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Public modules and packages of genlab by dotted name."""
     found = {}
@@ -27,6 +29,7 @@ def page_of(module: str) -> str:
     return "/".join([PLACE, *parts, "index" if module in packages() else ""]).rstrip("/") + ".md"
 
 
+@cache
 def packages() -> set[str]:
     """Names that have modules below them."""
     return {name.rpartition(".")[0] for name in modules()} - {""}

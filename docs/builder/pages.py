@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from docs.builder import methods, reference, results
 from docs.builder.api import PLACE, api, contents
 from docs.builder.copies import COPIES, copies
 
 
 def pages() -> dict[str, str]:
     """Each generated page with its text in Markdown."""
-    return {**copies(), **api(), f"{PLACE}/SUMMARY.md": contents()}
+    return {
+        **copies(),
+        **methods.pages(),
+        "results.md": results.page(),
+        **reference.pages(),
+        **api(),
+        f"{PLACE}/SUMMARY.md": contents(),
+    }
 
 
 def main() -> None:

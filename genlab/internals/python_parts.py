@@ -15,6 +15,11 @@ def option_names(parser: argparse.ArgumentParser) -> list[str]:
     return list(getattr(parser, "_option_string_actions", ()))
 
 
+def actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """Options and arguments of a parser, in order; argparse has no public list of them."""
+    return list(getattr(parser, "_actions", ()))
+
+
 def drop_resolver(loader: type, tag: str) -> None:
     """Take a tag's patterns from those by which a YAML loader knows the type of a plain scalar.
 

@@ -1,0 +1,68 @@
+"""The results of the recipes, from their heads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+
+from docs.builder.markdown import code, linked, section, table
+from genlab import recipes
+from genlab.describing import usage
+from genlab.recipes.heads import NOT_RUN, Head, Result
+
+INTRODUCTION = """# Results
+
+Each result was measured with the command in its recipe's header, `genlab show RECIPE`. It is a mean
+over seeds where several were run, with their standard deviation. *not run* means that the recipe
+was made for more than this machine has; the column *published* has the result of the paper or of
+its code.
+
+"""
+COLUMNS = ("recipe", "measured", "seeds", "published", "cost")
+
+
+@cache
+def heads() -> dict[str, Head]:
+    """Facts about each shipped recipe, the sole place where the site reads them."""
+    return {name: recipes.head(file) for name, file in recipes.shipped().items()}
+
+
+def measured(head: Head) -> str:
+    """Measured results in a cell of a table."""
+    return "<br>".join(map(_result, head.measured)) or NOT_RUN
+
+
+def _result(result: Result) -> str:
+    spread = "" if result.spread is None else f" ± {result.spread:g}"
+    return f"**{result.value:g}{spread}** {result.unit} {code(result.metric)}"
+
+
+def rows(names: Iterable[str]) -> list[list[str]]:
+    """A row for each recipe, under `COLUMNS`."""
+    return [_row(name, heads()[name]) for name in names]
+
+
+def _row(name: str, head: Head) -> list[str]:
+    seeds = {len(result.seeds) for result in head.measured if result.seeds}
+    counted = "" if not seeds else str(max(seeds))
+    title = f"{code(name)}<br>{head.title.rstrip('.')}"
+    return [title, measured(head), counted, linked(head.published or head.aims), head.cost]
+
+
+def families() -> dict[str, list[str]]:
+    """Recipes of each folder."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(recipes.shipped()):
+        found.setdefault(name.partition("/")[0], []).append(name)
+    return found
+
+
+def page() -> str:
+    """The page of all results."""
+    parts = [section(name, table(COLUMNS, rows(names))) for name, names in families().items()]
+    return INTRODUCTION + "".join(parts)
+
+
+def of_class(name: str) -> list[str]:
+    """Names of the recipes that name a class."""
+    return usage.recipes_with(name)

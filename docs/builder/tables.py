@@ -1,0 +1,48 @@
+"""Tables of arguments and of logged metrics, from docstrings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from docs.builder.markdown import code, linked, table
+from genlab.cli.explained import in_yaml
+from genlab.describing import classes, docstrings
+from genlab.describing.classes import Argument
+from genlab.describing.source import Definition
+
+REST = re.compile(r"^( *)- ", re.M)
+
+
+def arguments(one: Definition, names: Iterable[str] | None = None) -> str:
+    """Table of a class's arguments, inherited ones included; of ``names`` alone where given."""
+    wanted = None if names is None else set(names)
+    rows = [
+        (code(a.name), _kind(a), _default(a), linked(_inline(a.text)))
+        for a in classes.describe(one).arguments
+        if (wanted is None or a.name in wanted) and not a.name.startswith("*")
+    ]
+    return table(("argument", "type", "default", "meaning"), rows)
+
+
+def _inline(text: str) -> str:
+    """A documented text in one line; items of its lists follow each other."""
+    return REST.sub("• ", text)
+
+
+def _kind(argument: Argument) -> str:
+    return code(in_yaml(argument.annotation))
+
+
+def _default(argument: Argument) -> str:
+    return "required" if argument.default is None else code(in_yaml(argument.default))
+
+
+def logged(definitions: Iterable[Definition]) -> str:
+    """Table of the metrics that classes log, from the sections ``Logs`` of their docstrings."""
+    rows = [
+        (code(entry.name), linked(_inline(entry.text)), entry.note)
+        for one in definitions
+        for entry in docstrings.parse(one.docstring).entries("Logs").values()
+    ]
+    return table(("key", "definition", ""), rows)
