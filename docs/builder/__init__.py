@@ -1,5 +1,6 @@
 """Pages of the site that are made from the code, the recipes and the command line.
 
-`pages` is what mkdocs runs and lists every page; `copies` has the files of the repository that are
+`pages` is what mkdocs runs and lists every page; `methods`, `results`, `reference`, `commands` and
+`api` make them, with `tables` and `markdown`; `copies` has the files of the repository that are
 pages too; `formulas` turns LaTeX into MathML.
 """

@@ -25,8 +25,10 @@ def modules() -> dict[str, Path]:
 
 def page_of(module: str) -> str:
     """A module's page: ``genlab.data.images`` -> ``reference/api/data/images.md``."""
-    parts = module.split(".")[1:]
-    return "/".join([PLACE, *parts, "index" if module in packages() else ""]).rstrip("/") + ".md"
+    *folders, last = [PLACE, *module.split(".")[1:]]
+    if module in packages():
+        return "/".join([*folders, last, "index.md"])
+    return "/".join([*folders, "index_module.md" if last == "index" else f"{last}.md"])
 
 
 @cache

@@ -14,6 +14,8 @@ from typing import Any
 FORMULA = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\(?P<open>[(\[])(?P<tex>.*?)\\[)\]]</(?P=tag)>', re.S
 )
+NAME = re.compile(r"(<mi>(?:log|exp|max|min|cos|det)</mi>)(?=<m(?:i|n|frac|sub|sup|subsup|over)>)")
+SPACED = r'\1<mspace width="0.17em"/>'  # as TeX sets the names of functions
 FONT = "assets/stix-two-math.ttf"
 CHARACTERS = (  # Latin, Greek, punctuation, arrows, operators, letters of formulas
     (0x20, 0x7E), (0xA0, 0xFF), (0x300, 0x338), (0x370, 0x3FF), (0x2000, 0x206F),
@@ -29,6 +31,7 @@ def mathml(content: str) -> str:
     def converted(match: re.Match[str]) -> str:
         block = match["open"] == "["
         math = convert(html.unescape(match["tex"]).strip(), display="block" if block else "inline")
+        math = NAME.sub(SPACED, math)
         return f'<div class="formula">{math}</div>' if block else math
 
     return FORMULA.sub(converted, content)

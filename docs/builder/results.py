@@ -10,15 +10,19 @@ from genlab import recipes
 from genlab.describing import usage
 from genlab.recipes.heads import NOT_RUN, Head, Result
 
-INTRODUCTION = """# Results
+INTRODUCTION = """---
+hide: [navigation]
+---
 
-Each result was measured with the command in its recipe's header, `genlab show RECIPE`. It is a mean
-over seeds where several were run, with their standard deviation. *not run* means that the recipe
-was made for more than this machine has; the column *published* has the result of the paper or of
-its code.
+# Results
+
+Each result was measured with the command in its recipe's header, which `genlab show RECIPE` prints.
+It is a mean over seeds where several were run, with their standard deviation. *not run* means that
+the recipe was not trained to the end here. The last column but one has the result of the paper or
+of its code, or else the aim of the recipe.
 
 """
-COLUMNS = ("recipe", "measured", "seeds", "published", "cost")
+COLUMNS = ("recipe", "measured", "seeds", "published, or aim", "cost")
 
 
 @cache

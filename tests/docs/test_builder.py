@@ -1,0 +1,101 @@
+"""Pages that are made from docstrings, recipe heads and parsers."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from functools import cache
+
+import pytest
+
+from docs.builder import api, commands, methods, reference, results
+from docs.builder.markdown import linked, table
+from genlab import cli, recipes
+from genlab.internals import python_parts
+
+
+@cache
+def page(name: str) -> str:
+    return methods.page(name)
+
+
+def test_every_method_has_its_objective_and_no_other_file_lies_there() -> None:
+    written = {file.stem for file in methods.OBJECTIVES.glob("*")}
+    assert written == set(methods.methods())
+    for name in written:
+        assert "$" in methods.objective(name)
+
+
+@pytest.mark.parametrize("name", ["vae", "simclr", "glow", "fixmatch"])
+def test_a_methods_page_has_all_parts(name: str) -> None:
+    for title in ("Objective", "Recipes", "Arguments", "Laws", "Departures from the paper"):
+        assert f"\n## {title}\n" in page(name)
+    assert "arxiv.org/abs/" in page(name)
+
+
+def test_arguments_have_default_and_meaning() -> None:
+    assert "| `kl_weight` | `float` | `1.0` | beta. |" in page("vae")
+    assert "| `path_gradient` | `bool` | `false` |" in page("vae")
+
+
+def test_a_law_that_does_not_apply_has_its_reason() -> None:
+    assert "does not apply: in-batch negatives" in page("simclr")
+    assert page("simclr").count("| obeyed |") == len(methods.all_laws()) - 1
+
+
+def test_departures_stand_apart_from_sources() -> None:
+    about, departures = methods.documented(methods.methods()["vae"])
+    assert "Kingma & Welling" in about
+    assert departures.startswith("free bits")
+    assert "Departure" not in about
+    assert methods.documented(methods.methods()["cvae"])[1] == ""
+
+
+def test_results_have_a_row_for_each_recipe() -> None:
+    text = results.page()
+    for name in recipes.shipped():
+        assert text.count(f"| `{name}`<br>") == 1, name
+    assert "**24.34** nats `test/neg_elbo`" in text
+
+
+def test_recipes_that_were_not_run_say_so_once() -> None:
+    rows = [line for line in results.page().splitlines() if line.startswith("| `byol/cifar10`<br>")]
+    assert rows[0].count("not run") == 1
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_a_command_has_all_its_options(name: str) -> None:
+    text = commands.command(name)
+    for action in python_parts.actions(commands.parser_of(name)):
+        for option in action.option_strings:
+            assert f"`{option}" in text, option
+    assert isinstance(commands.parser_of(name), argparse.ArgumentParser)
+
+
+def test_every_public_module_has_a_page() -> None:
+    pages = api.api()
+    for name in api.modules():
+        assert f"::: {name}\n" in pages[api.page_of(name)]
+    assert len(set(map(api.page_of, api.modules()))) == len(api.modules())
+    assert not any("._" in name for name in api.modules())
+
+
+def test_the_reference_has_callbacks_data_and_keys() -> None:
+    pages = reference.pages()
+    assert "\n## EMAWeights\n" in pages["reference/callbacks.md"]
+    assert "\n## ImageFolder\n" in pages["reference/data.md"]
+    assert "| `monitor` |" in pages["reference/recipe.md"]
+    assert "| `max_epochs` |" in pages["reference/recipe.md"]
+    assert "``layer_decay``" in pages["reference/optimizer.md"]
+    assert "| `simclr` | 2 |" in pages["reference/views.md"]
+
+
+def test_numbers_of_papers_and_addresses_are_links() -> None:
+    text = linked("see arXiv:1312.6114, https://a.org/b.")
+    assert "[arXiv:1312.6114](https://arxiv.org/abs/1312.6114)" in text
+    assert "<https://a.org/b>." in text
+
+
+def test_cells_stay_in_their_row() -> None:
+    made = table(("a",), [("x | y\nz",)])
+    assert re.fullmatch(r"\| a \|\n\|---\|\n\| x \\\| y z \|\n", made)
