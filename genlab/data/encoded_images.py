@@ -20,6 +20,7 @@ from genlab.data.images import Images
 from genlab.data.labels.two_streams import SemiLoader
 from genlab.data.loader import Batch, Source, TrainLoader
 
+BITS = {"uint8": 8, "uint16": 16}
 MEMORY = 2 * 2**30  # bytes that images may take in memory unless the user says otherwise
 
 
@@ -38,6 +39,9 @@ class EncodedImages(Images):
             fourth channel, opaque (1) for files without one, and colour as it is stored under
             transparent pixels. Every channel is resized by itself, and operations on colour act
             on the first three.
+        dtype: ``uint8``; or ``uint16`` to keep the 16 bits of PNG files, and of grey TIFF files,
+            until they are float. 8 bits are multiplied by 257; a file of which only 8 bits can be
+            read, such as a colour TIFF of 16, counts as one that cannot be read.
         crop_ratio: share of the shorter side that the centre crop keeps; papers evaluate 224
             pixels out of 256, 0.875.
         test_size: like ``val_size``, where there is no ``test`` part.
@@ -64,6 +68,7 @@ class EncodedImages(Images):
         in_memory: bool | None = None,
         workers: int | None = None,
         decode: Literal["cpu", "gpu"] = "cpu",
+        dtype: Literal["uint8", "uint16"] = "uint8",
         **kwargs: Any,
     ) -> None:
         super().__init__(root, **kwargs)
@@ -75,6 +80,10 @@ class EncodedImages(Images):
             raise ValueError(f"image_size {image_size} must be at least 1")
         if channels not in (1, 3, 4):
             raise ValueError(f"channels {channels} must be 1, 3 or 4")
+        if dtype not in BITS:
+            raise ValueError(f"unknown dtype {dtype!r}; choose from {', '.join(BITS)}")
+        if dtype != "uint8" and self.binarize != "none":
+            raise ValueError(f"dtype {dtype!r} cannot be combined with binarize {self.binarize!r}")
         if not 0 < crop_ratio <= 1:
             raise ValueError(f"crop_ratio {crop_ratio} must be more than 0 and at most 1")
         if test_size < 0 or (workers is not None and workers < 0):
@@ -82,7 +91,7 @@ class EncodedImages(Images):
         if self.binarize != "none" and in_memory is False:
             raise ValueError(f"binarize {self.binarize!r} requires in_memory: true")
         self.image_size, self.channels, self.test_size = image_size, channels, test_size
-        self.crop_ratio, self.in_memory = crop_ratio, in_memory
+        self.crop_ratio, self.in_memory, self.bits = crop_ratio, in_memory, BITS[dtype]
         self.workers = min(8, cores()) if workers is None else workers
         self.decode = decode
         self._check_decode()
@@ -98,6 +107,8 @@ class EncodedImages(Images):
                 "decode 'gpu' requires random crops of files: views, or augment with crop or "
                 "translate, and no in_memory: true"
             )
+        if self.decode == "gpu" and self.bits != 8:
+            raise ValueError("decode 'gpu' cannot be combined with dtype 'uint16'")
         if self.decode == "gpu" and self.channels == 4:
             raise ValueError("decode 'gpu' requires channels 1 or 3: JPEGs have no fourth")
 
@@ -130,7 +141,7 @@ class EncodedImages(Images):
         """The images of every part, in memory or as files."""
         self._files_of = parts = self._parts_of(self._listing()[1])
         count = sum(len(files) for files in parts.values())
-        size = count * self.channels * self.image_size**2
+        size = count * self.channels * self.image_size**2 * self.bits // 8
         cuts = {} if self.in_memory else self._cuts()
         if self.in_memory is False or (self.in_memory is None and (cuts or size > MEMORY)):
             for files in parts.values():
@@ -233,5 +244,5 @@ class EncodedImages(Images):
         return splits.part(labels, self.test_size, self.division.seed, "test_size")
 
     def _files(self, listing: Listing, rows: splits.Rows) -> Files:
-        form = Form(self.image_size, self.channels, self.crop_ratio)
+        form = Form(self.image_size, self.channels, self.crop_ratio, self.bits)
         return listing.source(rows, form, self.workers)

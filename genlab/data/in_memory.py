@@ -1,4 +1,4 @@
-"""Images in memory as one uint8 tensor."""
+"""Images in memory as one tensor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Pictures:
     """A data set in memory.
 
     Args:
-        images: (N, C, H, W) uint8.
+        images: (N, C, H, W) uint8; or uint16, or float in [0, 1].
         labels: (N,) int64, -1 where unknown; None when all are.
         index: (N,) int64, position in the data set that they come from; None for 0 to N - 1.
     """

@@ -11,6 +11,7 @@ from torch import Tensor
 from genlab import augment
 from genlab.data.loader import Batch
 
+MOST = {torch.uint8: 255, torch.uint16: 65535}
 BINARIZE = ("none", "dynamic", "fixed")
 
 
@@ -45,7 +46,7 @@ class Finish:
         """Transform a batch.
 
         Args:
-            image: (B, C, H, W) uint8.
+            image: (B, C, H, W) uint8, uint16, or float in [0, 1].
             seed: seed of a training batch, see `loader.batch_seed`; None in evaluation.
             cut: True if its crop, or else its translation, is done; see `files.cuts`.
 
@@ -67,7 +68,7 @@ def finished(batch: Batch, finish: Finish, views: augment.Views | None) -> Batch
     """A batch of bytes as a step takes it: ``image`` in [0, 1], or several ``views`` of it.
 
     Args:
-        batch: ``image`` (B, C, H, W), uint8 or float in [0, 1]; or ``crops``, one a view.
+        batch: ``image`` (B, C, H, W), uint8, uint16 or float in [0, 1]; or ``crops``, one a view.
         finish: the rest of the way.
         views: random views of training images; None for none.
     """
@@ -85,10 +86,14 @@ def finished(batch: Batch, finish: Finish, views: augment.Views | None) -> Batch
 
 
 def unit(image: Tensor) -> Tensor:
-    """Bytes times 1 / 255, as a GPU computes the division, and torchvision's v2 everywhere."""
-    if image.dtype != torch.uint8:
+    """Bytes times 1 / 255, as a GPU computes the division, and torchvision's v2 everywhere.
+
+    Numbers of 16 bits times 1 / 65535; float images as they are.
+    """
+    if image.dtype not in MOST:
         return image
-    return image.to(torch.float32, memory_format=torch.contiguous_format).mul_(1 / 255)
+    share = 1 / MOST[image.dtype]
+    return image.to(torch.float32, memory_format=torch.contiguous_format).mul_(share)
 
 
 def _bytes(image: Tensor) -> Tensor:

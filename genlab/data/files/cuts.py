@@ -36,7 +36,7 @@ class Cut(Protocol):
         ...
 
     def of(self, pixels: Tensor, box: Box, scale: int, drawn: Numbers) -> Tensor:
-        """(C, size, size) bytes out of pixels (h, w, C) decoded at 1 / ``scale``; see `resized`."""
+        """(C, size, size) out of pixels (h, w, C) decoded at 1 / ``scale``; see `resized`."""
         ...
 
 
@@ -97,9 +97,9 @@ class Shift:
         height, width = pixels.shape[:2]
         grown = self.size / min(height, width)
         height, width = (max(self.size, round(side * grown)) for side in (height, width))
-        image = resized(pixels, height, width)[None].float()
+        image = resized(pixels, height, width)[None]
         mode = "reflect" if self.padding == "reflect" else "constant"
-        image = F.pad(image, (self.most,) * 4, mode=mode)[0].byte()
+        image = F.pad(image.float(), (self.most,) * 4, mode=mode)[0].to(image.dtype)
         down, right = (int(u * (2 * self.most + 1)) for u in drawn[:2])
         top, left = (height - self.size) // 2 + down, (width - self.size) // 2 + right
         return image[:, top : top + self.size, left : left + self.size]
@@ -114,7 +114,7 @@ def cut_out(encoded: Encoded, cuts: Sequence[Cut], drawn: Numbers) -> list[Tenso
         drawn: (V, `COUNT`) numbers in [0, 1).
 
     Returns:
-        One (C, size, size) tensor of bytes a cut.
+        One (C, size, size) tensor of bytes a cut, or of 16 bits.
     """
     boxes = [
         cut.box(encoded.height, encoded.width, numbers)
@@ -135,12 +135,15 @@ def snapped(box: Box, scale: int, height: int, width: int) -> Box:
 
 
 def resized(pixels: Tensor, height: int, width: int) -> Tensor:
-    """(h, w, C) -> (C, height, width) bytes, bilinear with antialias; equal to Pillow's.
+    """(h, w, C) -> (C, height, width), bilinear with antialias; of bytes equal to Pillow's.
 
-    Pixels are bytes, or the same numbers as floats.
+    Pixels are bytes, or the same numbers as floats, and give bytes; or they are of 16 bits.
     """
-    image = pixels.permute(2, 0, 1)[None]
+    image, deep = pixels.permute(2, 0, 1)[None], pixels.dtype == torch.uint16
+    image = image.float() if deep else image
     image = F.interpolate(image, (height, width), mode="bilinear", antialias=True)[0]
+    if deep:
+        return image.round_().to(torch.uint16)
     return image.round_().byte() if image.is_floating_point() else image
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,15 +32,17 @@ class Form:
         size: side of the square in pixels.
         channels: see `converted`.
         crop_ratio: share of the shorter side that the square keeps.
+        bits: 8 or 16 a channel.
     """
 
     size: int
     channels: int
     crop_ratio: float = 1.0
+    bits: int = 8
 
 
 def decode(path: Path | IO[bytes], form: Form) -> NDArray[np.uint8]:
-    """Read an image, turn it upright, scale its shorter side to ``size``, crop the centre.
+    """Read 8 bits of an image, turn it upright, scale its shorter side, crop the centre.
 
     Args:
         path: path of a file that PIL reads, or the opened file; the first frame of several.
@@ -55,21 +57,27 @@ def decode(path: Path | IO[bytes], form: Form) -> NDArray[np.uint8]:
     """
     if isinstance(path, Path):
         check_regular(path)
-    size, channels = form.size, form.channels
-    shorter = round(size / form.crop_ratio)
+    shorter, channels = round(form.size / form.crop_ratio), form.channels
     with Image.open(path) as picture:
         picture.draft("L" if channels == 1 else "RGB", (2 * shorter,) * 2)  # JPEG: decode smaller
         with room_for(picture):
             ImageOps.exif_transpose(picture, in_place=True)
             plain = converted(picture, channels)
             plain.load()
-    scale = shorter / min(plain.size)
-    width, height = (max(shorter, round(side * scale)) for side in plain.size)
-    if (width, height) != plain.size:
-        plain = plain.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
-    left, top = (width - size) // 2, (height - size) // 2
-    pixels = np.asarray(plain.crop((left, top, left + size, top + size)))
-    return pixels.reshape(size, size, channels).transpose(2, 0, 1)
+    whole, box = frame(plain.size, form)
+    if whole != plain.size:
+        plain = plain.resize(whole, Image.Resampling.BICUBIC, reducing_gap=3.0)
+    pixels = np.asarray(plain.crop(box))
+    return pixels.reshape(form.size, form.size, channels).transpose(2, 0, 1)
+
+
+def frame(size: tuple[int, int], form: Form) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
+    """Width and height to which an image of ``size`` is scaled, and the box of its centre."""
+    shorter = round(form.size / form.crop_ratio)
+    scale = shorter / min(size)
+    width, height = (max(shorter, round(side * scale)) for side in size)
+    left, top = (width - form.size) // 2, (height - form.size) // 2
+    return (width, height), (left, top, left + form.size, top + form.size)
 
 
 @contextmanager
@@ -128,17 +136,21 @@ def flatten(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if picture.mode in ("I", "F"):  # PIL's own conversion cuts at 255
-        values = np.asarray(picture)
-        most = np.fmax.reduce(values, axis=None)  # of those that are numbers; others become 0
-        top = 65535 if most > 255 else 255 if most > 1 else 1
-        bytes_ = np.empty(values.shape, np.uint8)
-        for row, line in enumerate(values):  # a line at a time: float64 takes eight bytes
-            known = np.nan_to_num(line.astype(np.float64), posinf=top)
-            bytes_[row] = (known.clip(0, top) * (255 / top)).round()
-        return Image.fromarray(bytes_)
+        return Image.fromarray(bounded(np.asarray(picture), 255).astype(np.uint8))
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         return _on_white(picture)
     return picture
+
+
+def bounded(values: NDArray[Any], most: int) -> NDArray[np.uint16]:
+    """Numbers as whole ones in 0 ... ``most``: scaled from 0 ... 1, 255 or 65535 as they reach."""
+    largest = np.fmax.reduce(values, axis=None)  # of those that are numbers; others become 0
+    top = 65535 if largest > 255 else 255 if largest > 1 else 1
+    whole = np.empty(values.shape, np.uint16)
+    for row, line in enumerate(values):  # a line at a time: float64 takes eight bytes
+        known = np.nan_to_num(line.astype(np.float64), posinf=top)
+        whole[row] = (known.clip(0, top) * (most / top)).round()
+    return whole
 
 
 def _on_white(picture: Image.Image) -> Image.Image:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import simplejpeg
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from genlab.data.files.decoding import check_pixels, converted, room_for
+from genlab.data.files.sixteen import sixteen, widened
 from genlab.files import check_regular
 
-Pixels = NDArray[np.uint8]
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 JPEG = b"\xff\xd8\xff"
 END = b"\xff\xd9"  # of a JPEG
 SCALES = (8, 4, 2, 1)  # by which a JPEG is decoded smaller at a fraction of the cost
@@ -33,16 +34,17 @@ class Encoded:
     Args:
         source: path of a file, or the opened file.
         channels: 1 for grey, 3 for colour, 4 with transparency; see `decoding.converted`.
+        bits: 8 or 16 a channel, see `sixteen`.
 
     Raises:
         OSError: not an image. Pillow raises other kinds too for damaged files.
     """
 
-    def __init__(self, source: Path | IO[bytes], channels: int) -> None:
+    def __init__(self, source: Path | IO[bytes], channels: int, bits: int = 8) -> None:
         if isinstance(source, Path):
             check_regular(source)
         self.data = source.read_bytes() if isinstance(source, Path) else source.read()
-        self.channels = channels
+        self.channels, self.bits = channels, bits
         self.height = self.width = 0
         self._turn = _orientation(self.data)
         self._jpeg = self.data.startswith(JPEG) and self._read_header()
@@ -62,6 +64,8 @@ class Encoded:
     def _open(self) -> None:
         with Image.open(BytesIO(self.data)) as picture:
             self.width, self.height = picture.size
+            if picture.format == "TIFF":  # Pillow turns it by itself, and says the size of that
+                self._turn = 1
 
     @property
     def is_upright_jpeg(self) -> bool:
@@ -77,7 +81,9 @@ class Encoded:
         return next((s for s in SCALES if s <= need), 1) if self._jpeg else 1
 
     def pixels(self, scale: int = 1) -> Pixels:
-        """(h, w, C) bytes, upright; h and w are the full ones divided by ``scale``, rounded up.
+        """(h, w, C) values of 8 or 16 bits, upright.
+
+        h and w are the full ones divided by ``scale``, rounded up.
 
         Raises:
             OSError: a damaged image, or one of too many pixels; Pillow raises other kinds too.
@@ -85,24 +91,38 @@ class Encoded:
         check_pixels(-(-self.width // scale), -(-self.height // scale))
         if self._jpeg:
             try:
-                return np.ascontiguousarray(_upright(self._decoded(scale), self._turn))
+                found = np.ascontiguousarray(self._upright(self._decoded(scale)))
+                return found if self.bits == 8 else widened(found)
             except ValueError:
                 if scale > 1:
                     raise
+        if self.bits == 16:
+            return sixteen(self.data, self.channels, self._upright)
         with Image.open(BytesIO(self.data)) as picture, room_for(picture):
             ImageOps.exif_transpose(picture, in_place=True)
             plain = converted(picture, self.channels)
         return np.array(plain).reshape(plain.height, plain.width, self.channels)
 
-    def _decoded(self, scale: int) -> Pixels:
+    def _decoded(self, scale: int) -> NDArray[np.uint8]:
         colour = {1: "GRAY", 3: "RGB", 4: "RGBA"}[self.channels]
         least = {}
         if scale > 1:
             sides = (self.height, self.width)
             stored = sides[::-1] if self._turn >= 5 else sides
             least = {"min_height": -(-stored[0] // scale), "min_width": -(-stored[1] // scale)}
-        found: Pixels = simplejpeg.decode_jpeg(self.data, colour, **least)
+        found: NDArray[np.uint8] = simplejpeg.decode_jpeg(self.data, colour, **least)
         return found
+
+    def _upright(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Undo the EXIF orientation."""
+        turn = self._turn
+        if turn in (5, 7):
+            pixels = pixels.transpose(1, 0, 2)
+        if turn in (6, 8):
+            pixels = np.rot90(pixels, 3 if turn == 6 else 1)
+        if turn in (3, 4, 7):
+            pixels = pixels[::-1]
+        return pixels[:, ::-1] if turn in (2, 3, 7) else pixels
 
 
 def _orientation(data: bytes) -> int:
@@ -125,14 +145,3 @@ def _has_exif(data: bytes) -> bool:
             return True
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return False
-
-
-def _upright(pixels: Pixels, turn: int) -> Pixels:
-    """Undo an EXIF orientation."""
-    if turn in (5, 7):
-        pixels = pixels.transpose(1, 0, 2)
-    if turn in (6, 8):
-        pixels = np.rot90(pixels, 3 if turn == 6 else 1)
-    if turn in (3, 4, 7):
-        pixels = pixels[::-1]
-    return pixels[:, ::-1] if turn in (2, 3, 7) else pixels

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from genlab.data.errors import BrokenDataError, MissingDataError
 from genlab.data.files import on_gpu
+from genlab.data.files.centre import centre
 from genlab.data.files.cuts import Cut, Numbers, cut_out, numbers
-from genlab.data.files.decoding import Form, decode
+from genlab.data.files.decoding import Form
 from genlab.data.files.encoded import Encoded
 from genlab.data.files.file_names import FileNames
 from genlab.data.files.on_gpu import Undecoded
@@ -45,7 +46,7 @@ class Files:
         paths: N files.
         labels: (N,) int64.
         index: (N,) int64, position among all files of the folder.
-        form: size and channels of the decoded images.
+        form: size, channels and bits of the decoded images.
         workers: processes that decode; 0 for none.
     """
 
@@ -59,6 +60,7 @@ class Files:
     ) -> None:
         self.paths, self.labels, self.index = paths, labels, index
         self.form, self.workers = form, workers
+        self.dtype = torch.uint16 if form.bits == 16 else torch.uint8
         self.cuts: dict[str, list[Cut]] = {}  # of training images, by part of the batch
         self.gpu: torch.device | None = None  # that decodes training images
         self.broken: set[int] = set()
@@ -69,13 +71,13 @@ class Files:
         return len(self.paths)
 
     def decode(self, row: int) -> Tensor | str:
-        """(C, size, size) uint8, or the reason why the file cannot be read."""
+        """(C, size, size) uint8 or uint16, or the reason why the file cannot be read."""
         found = self._try(row, self._whole)
         return found if isinstance(found, str) else found[0]
 
     def _whole(self, picture: Path | IO[bytes]) -> list[Tensor]:
         """The image as evaluation sees it."""
-        return [torch.from_numpy(decode(picture, self.form).copy())]
+        return [torch.from_numpy(centre(picture, self.form).copy())]
 
     def _try(self, row: int, look: Look[Seen]) -> Seen | str:
         """What ``look`` makes of an image, or the reason why it cannot be read."""
@@ -141,7 +143,7 @@ class Files:
 
     def _crops(self, picture: Path | IO[bytes], cuts: list[Cut], drawn: Numbers) -> list[Tensor]:
         """Random parts of the image, (C, size, size) each."""
-        return cut_out(Encoded(picture, self.form.channels), cuts, drawn)
+        return cut_out(Encoded(picture, self.form.channels, self.form.bits), cuts, drawn)
 
     def _left_to_gpu(
         self, picture: Path | IO[bytes], cuts: list[Cut], drawn: Numbers
@@ -209,7 +211,7 @@ class Files:
     def in_memory(self) -> tuple[Pictures, list[str]]:
         """All readable images, decoded by threads, and reasons for those left out."""
         channels, size = self.form.channels, self.form.size
-        images = torch.empty(len(self), channels, size, size, dtype=torch.uint8)
+        images = torch.empty(len(self), channels, size, size, dtype=self.dtype)
         kept: list[int] = []
         reasons: list[str] = []
         with ThreadPoolExecutor(max(1, cores())) as pool:

@@ -51,14 +51,16 @@ class Filled:
 
 
 class Maker(Protocol):
-    """Maker of batches of images."""
+    """Maker of batches of images, of type ``dtype``."""
+
+    dtype: torch.dtype
 
     def shapes(self, wanted: Wanted) -> list[Shape]:
         """Shape of an image in each tensor of the batch: (C, H, W)."""
         ...
 
     def fill(self, wanted: Wanted, batch: list[Tensor]) -> Filled:
-        """Write the images, one a row of (B, *shape) uint8 tensors."""
+        """Write the images, one a row of (B, *shape) tensors."""
         ...
 
 
@@ -102,12 +104,13 @@ class _Making(Dataset[Any]):
 
     def __getitems__(self, order: tuple[int | None, Wanted]) -> Any:
         number, wanted = order
-        shapes, count = self.maker.shapes(wanted), len(wanted.rows)
+        shapes, count, dtype = self.maker.shapes(wanted), len(wanted.rows), self.maker.dtype
+        size = _size(shapes, count, dtype)
         if number is None or self.memory is None:
-            space = torch.empty(_size(shapes, count), dtype=torch.uint8)
-            return number, space, self.maker.fill(wanted, parts(space, shapes, count))
-        space = self.memory[number, : _size(shapes, count)]
-        return number, None, self.maker.fill(wanted, parts(space, shapes, count))
+            space = torch.empty(size, dtype=torch.uint8)
+            return number, space, self.maker.fill(wanted, parts(space, shapes, count, dtype))
+        space = self.memory[number, :size]
+        return number, None, self.maker.fill(wanted, parts(space, shapes, count, dtype))
 
 
 def make(
@@ -121,19 +124,21 @@ def make(
         workers: number of processes; 0 for none.
 
     Returns:
-        Tensors of each batch, (B, *shape) uint8.
+        Tensors of each batch, (B, *shape).
     """
     orders = iter(orders)
     first = next(orders, None)
     if first is None:
         return
-    slots = _slots(_size(maker.shapes(first), len(first.rows)), workers)
+    dtype = maker.dtype
+    slots = _slots(_size(maker.shapes(first), len(first.rows), dtype), workers)
     asked: dict[int, list[Shape]] = {}  # by place in the sequence: what the batch consists of
 
     def numbered() -> Iterator[tuple[int | None, Wanted]]:
         for place, wanted in enumerate(chain([first], orders)):
             asked[place] = maker.shapes(wanted)
-            yield (slots.take(_size(asked[place], len(wanted.rows))) if slots else None), wanted
+            size = _size(asked[place], len(wanted.rows), dtype)
+            yield (slots.take(size) if slots else None), wanted
 
     loader = DataLoader(
         _Making(maker, slots.memory if slots else None),
@@ -149,8 +154,8 @@ def make(
     for place, (number, space, filled) in enumerate(made):
         shapes, count = asked.pop(place), len(filled.rows)
         if number is not None and slots:
-            space = slots.lent(number, _size(shapes, count))
-        yield parts(space, shapes, count), filled
+            space = slots.lent(number, _size(shapes, count, dtype))
+        yield parts(space, shapes, count, dtype), filled
         del space  # else its piece would not be free
 
 
@@ -168,14 +173,16 @@ def _slots(size: int, workers: int) -> Slots | None:
     return Slots(count, size)
 
 
-def parts(space: Tensor, shapes: Sequence[Shape], count: int) -> list[Tensor]:
+def parts(
+    space: Tensor, shapes: Sequence[Shape], count: int, dtype: torch.dtype = torch.uint8
+) -> list[Tensor]:
     """Bytes as tensors (count, *shape), one a shape."""
-    pieces = space.split([count * math.prod(shape) for shape in shapes])
+    pieces = space.view(dtype).split([count * math.prod(shape) for shape in shapes])
     return [piece.view(count, *shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
 
-def _size(shapes: Sequence[Shape], count: int) -> int:
-    return count * sum(math.prod(shape) for shape in shapes)
+def _size(shapes: Sequence[Shape], count: int, dtype: torch.dtype) -> int:
+    return dtype.itemsize * count * sum(math.prod(shape) for shape in shapes)
 
 
 def _same(batch: Any) -> Any:

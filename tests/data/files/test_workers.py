@@ -136,6 +136,8 @@ def test_evaluation_sees_the_centre(folder: Path) -> None:
 class Numbers:
     """Images that are their row's number all over."""
 
+    dtype = torch.uint8
+
     def shapes(self, wanted: Wanted) -> list[Shape]:
         return [(2, 2, 3), (4, 4, 3)]
 
