@@ -188,7 +188,7 @@ def test_a_shift_shows_the_fourth_channel_in_its_place(tmp_path: Path) -> None:
 def test_it_trains_evaluates_resumes_and_predicts(here: Here, tmp_path: Path) -> None:
     root = as_folder(tmp_path / "images", examples(24))
     assert_trains_evaluates_and_resumes(
-        here, "data=ImageFolder", f"data.root={root}", "data.channels=4"
+        here, "data=ImageFolder", f"data.root={root}", "data.channels=4", "data.test_size=6"
     )
     other = as_folder(tmp_path / "more", examples(6, first=50))
     here("predict", str(here.runs()[0]), f"data.root={other}", "--out", "p.npz")
