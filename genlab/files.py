@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import io
+import json
 import os
 import pickletools
 import stat
@@ -48,6 +49,26 @@ def replacing(target: Path, sync: bool = False) -> Iterator[Path]:
         os.replace(draft, target)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def keep_damaged(file: Path) -> Path | None:
+    """Copy a file that should be a JSON mapping and is none; None where there is nothing to keep.
+
+    Raises:
+        OSError: the copy cannot be written.
+    """
+    try:
+        content = file.read_bytes() if file.is_file() else b"{}"
+        if isinstance(json.loads(content), dict):
+            return None
+    except OSError:
+        return None
+    except (ValueError, RecursionError):  # of other encodings too
+        pass
+    kept = file.with_name(f"{file.name}.damaged")
+    with replacing(kept) as draft:
+        draft.write_bytes(content)
+    return kept
 
 
 def _check_device(target: Path) -> None:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from genlab.errors import RunError, cannot_write
-from genlab.files import check_regular, replacing, step_of, text_of
-from genlab.process import new_id
+from genlab.files import check_regular, keep_damaged, replacing, step_of, text_of
+from genlab.process import new_id, note
 
 FOLDERS = ("checkpoints", "pictures")
 RUN_VARIABLE = "GENLAB_RUN_DIR"  # set before any process is spawned: children share the directory
@@ -279,7 +279,9 @@ def _best(run: Path) -> Path | None:
 
 
 def write_json(file: Path, content: dict[str, Any]) -> None:
-    """Replace a JSON file in one step."""
+    """Replace a JSON file in one step; a damaged one is copied first."""
+    if kept := keep_damaged(file):
+        note(f"{file} is damaged: it is written anew, and kept as {kept.name}")
     with replacing(file) as draft:
         draft.write_text(json.dumps(content, indent=2) + "\n")
 

@@ -206,17 +206,24 @@ def _lines_of(lab: Lab, run: Path, failure: Failure) -> list[str]:
 
 def _advice(lab: Lab, run: Path, failure: Failure) -> str:
     """What to try: behind the checkpoint that precedes the step no other rate helps."""
-    skip = "track.nonfinite=skip"
-    if lab.tracking.nonfinite == "skip":
-        limit = lab.tracking.nonfinite_limit
-        skip = f"a higher track.nonfinite_limit ({limit} steps in a row were skipped)"
     kept = runs.newest(run)
-    begin = "begin again with a lower learning rate or trainer.gradient_clip_val=1"
+    begin = f"begin again with a lower learning rate{_or_clipping(lab, failure)}"
+    if lab.tracking.nonfinite == "skip" and failure.what != "weights":
+        limit = lab.tracking.nonfinite_limit
+        return f"more than {limit} steps in a row: the weights have probably diverged; {begin}"
+    skip = "track.nonfinite=skip"
     if kept is None:
         return f"{begin}, or with {skip}"
     if failure.what != "weights" and step_of(kept) >= failure.step - 1:
         return f"{begin}; a resume meets the same step again, and needs {skip}"
     return f"go on from there with a lower learning rate (--resume) or {skip}, or {begin}"
+
+
+def _or_clipping(lab: Lab, failure: Failure) -> str:
+    """Clipping, unless it is there, or the gradient was not finite: scaled, it still is not."""
+    if failure.what == "gradient" or not lab.model.automatic_optimization:
+        return ""
+    return "" if lab.trainer.gradient_clip_val else " or trainer.gradient_clip_val=1"
 
 
 def _note_failed(run: Path, what: str) -> None:

@@ -201,6 +201,20 @@ def test_weights_that_are_not_finite_are_not_measured_nor_exported(two: Path, he
     assert said.count("\n") == 1
 
 
+def test_a_damaged_file_of_a_continued_run_is_kept(two: Path, here: Here) -> None:
+    run = copied(two, here)
+    torn = {name: (run / name).read_bytes()[:-20] for name in ("run.json", "metrics.json")}
+    for name, content in torn.items():
+        (run / name).write_bytes(content)
+    _, err = here("fit", "--resume", str(run), "trainer.max_steps=8")
+    for name, content in torn.items():
+        assert (run / f"{name}.damaged").read_bytes() == content
+        assert err.count(f"{name} is damaged: it is written anew") == 1
+        assert json.loads((run / name).read_text())
+    _, err = here("fit", "--resume", str(run), "trainer.max_steps=10")
+    assert "is damaged" not in err
+
+
 def test_weights_that_have_grown_without_bound_give_words_and_no_figures(
     two: Path, here: Here
 ) -> None:

@@ -17,7 +17,9 @@ import pytest
 import torch
 
 from genlab import checkpoints, runs
+from genlab.training import endings
 from genlab.training.endings import EarlyEnd, early_refusals, faults
+from genlab.training.engine.failure import Failure
 from tests.cli.test_wandb import records
 from tests.conftest import Shell
 from tests.fake_data import write_pictures
@@ -187,3 +189,25 @@ def test_memory_that_does_not_suffice_ends_in_two_lines(
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith("genlab: a/b stopped after step 7: can't allocate memory")
     assert f"genlab fit --resume {run}" in second
+
+
+@pytest.mark.parametrize(
+    ("what", "clip", "automatic", "advised"),
+    [
+        ("loss", None, True, True),
+        ("gradient", None, True, False),  # NaN times a factor is NaN
+        ("loss", 1.0, True, False),
+        ("loss", None, False, False),  # which refuses it
+    ],
+)
+def test_clipping_is_advised_where_it_can_help(
+    tmp_path: Path, what: Any, clip: float | None, automatic: bool, advised: bool
+) -> None:
+    lab: Any = SimpleNamespace(
+        tracking=SimpleNamespace(nonfinite="stop", nonfinite_limit=50),
+        trainer=SimpleNamespace(gradient_clip_val=clip),
+        model=SimpleNamespace(automatic_optimization=automatic),
+    )
+    said = endings._advice(lab, tmp_path, Failure(what, "nan", 3))
+    assert said.startswith("begin again with a lower learning rate")
+    assert ("trainer.gradient_clip_val=1" in said) == advised

@@ -302,8 +302,9 @@ def test_skipped_steps_are_logged_and_end_training_when_too_many() -> None:
     words = {"track.nonfinite": "skip", "track.nonfinite_limit": 2, "data": f"{HERE}.Poisoned"}
     run = genlab.fit("vae/digits", QUIET | words | {"data.bad": [2, 5], "trainer.max_epochs": 1})
     assert "train/skipped_steps" in (run.path / "metrics.csv").read_text().splitlines()[0]
-    with pytest.raises(EarlyEnd, match="step 3 is not finite"):
+    with pytest.raises(EarlyEnd, match="step 3 is not finite") as end:
         genlab.fit("vae/digits", QUIET | words | {"data.bad": [2, 3, 4]})
+    assert "more than 2 steps in a row: the weights have probably diverged" in str(end.value)
 
 
 class Spiking(VAE):
