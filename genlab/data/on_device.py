@@ -51,7 +51,7 @@ class Finish:
             cut: True if its crop, or else its translation, is done; see `files.cuts`.
 
         Returns:
-            (B, C, H, W) float in [0, 1], resized.
+            (B, C, H, W) float in [0, 1], resized; rounding may exceed 1 by less than 1e-6.
         """
         if self.resize:
             size = (self.resize, self.resize)

@@ -236,3 +236,13 @@ def test_each_switch_changes_the_picture_as_its_name_says() -> None:
 def test_wrong_views_are_named(options: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         views_from(options)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_views_of_white_images_are_at_most_white_but_for_rounding(preset: str) -> None:
+    """The weights of a blur sum to nearly 1."""
+    views, white = views_from({"preset": preset, "jitter_chance": 0.0}), torch.ones(64, 3, 24, 24)
+    assert views
+    for image in (white, [white[..., :side, :side] for side, _ in views.crops(24)]):
+        for seen in views(image, 3):
+            assert (seen.min() >= 0, seen.max() < 1 + 1e-6) == (True, True)

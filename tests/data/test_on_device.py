@@ -155,3 +155,9 @@ def test_wrong_arguments_are_refused_at_construction(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         Fake(**arguments)
+
+
+@pytest.mark.parametrize("size", [7, 16, 33])
+def test_a_white_image_that_is_resized_is_at_most_white_but_for_rounding(size: int) -> None:
+    white = torch.full((2, 3, 32, 32), 255, dtype=torch.uint8)
+    assert Finish(size, None, "none")(white).max() < 1 + 1e-6

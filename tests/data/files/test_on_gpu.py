@@ -21,6 +21,7 @@ from genlab.data.shards.packing import Packing, pack
 from tests.conftest import Here
 from tests.data.files.test_encoded import photograph
 from tests.data.files.test_workers import USES, batches, equal
+from tests.data.sources import assert_trains_evaluates_and_resumes
 
 CPU = torch.device("cpu")
 
@@ -240,3 +241,12 @@ def test_a_run_without_a_gpu_is_refused_and_a_login_node_shows_and_submits_it(
     assert "decode: gpu" in out
     out, _ = here("submit", *words, "--dry-run")
     assert "data.decode=gpu" in out
+
+
+@pytest.mark.slow
+def test_a_run_trains_evaluates_and_resumes(
+    here: Here, folder: Path, gpu: None, decoded: list[int]
+) -> None:
+    words = [f"data={ImageFolder.__name__}", f"data.root={folder}", "data.decode=gpu"]
+    assert_trains_evaluates_and_resumes(here, *words, "model.encoder=small_cnn")
+    assert len(decoded) >= 8  # four steps, and two and two
