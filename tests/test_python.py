@@ -16,6 +16,7 @@ import torch
 
 import genlab
 from genlab import checkpoints
+from genlab.errors import InputError
 from tests.conftest import Shell
 
 SHORT = {"trainer.max_steps": 4, "track.wandb": "off", "data.batch_size": 32}
@@ -122,3 +123,11 @@ def test_a_script_without_a_main_guard_trains_from_any_folder(tmp_path: Path) ->
     )  # fmt: skip
     assert done.stdout.splitlines()[-1] == "3 True"
     assert (tmp_path / "runs" / "vae" / "digits").is_dir()
+
+
+def test_a_recipe_without_a_run_is_not_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^no run of vae/digits yet: genlab fit vae/digits$"):
+        genlab.fit(resume="vae/digits")

@@ -238,13 +238,16 @@ def finite(value: Any) -> Any:
 def summary(run: Path, final: dict[str, Any], limit: str) -> None:
     """A table of the last epoch next to the selected one and its test, and where things are.
 
+    Where steps follow the last validation, its column names its step.
     ``limit`` is what ended training, ``max_epochs`` or ``max_steps``.
     """
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=f"after {final['step']:,} steps, {final['fit_seconds']:.0f} s of training")
-    for column in ("", "last epoch", "selected", "test"):
+    step = final.get("val_step", final["step"])
+    last = "last epoch" if step == final["step"] else f"step {step:,.0f}"
+    for column in ("", last, "selected", "test"):
         table.add_column(column, justify="left" if not column else "right")
     nouns = [k.partition("/")[2] for k in final if k.split("/")[0] in ("val", "test")]
     for noun in dict.fromkeys(nouns):

@@ -141,6 +141,7 @@ def _check_devices(files: list[str], words: list[str], resume: Any) -> bool:
     """
     if launch.torchrun() or process.in_step():  # each process has its device
         return False
+    recipes.refuse_untrained(os.fspath(resume or ""))
     found = recipes.of_run(runs.find(resume), words) if resume else recipes.resolve(files, words)
     trainer = found.config.get("trainer") or {}
     devices, nodes = trainer.get("devices", "auto"), trainer.get("num_nodes", 1)

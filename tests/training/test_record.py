@@ -30,6 +30,17 @@ def test_the_last_validation_is_found_though_the_last_row_is_torn(tmp_path: Path
     assert record.last_validation(tmp_path / "nothing") == {}
 
 
+@pytest.mark.parametrize(("of", "shown"), [(90, "last epoch"), (60, "step 60")])
+def test_the_table_names_the_step_of_an_earlier_validation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], of: int, shown: str
+) -> None:
+    final = {"step": 90, "val_step": of, "fit_seconds": 1.0, "val/loss": 0.5}
+    record.summary(tmp_path, final, "max_steps")
+    header = next(line for line in capsys.readouterr().out.splitlines() if "selected" in line)
+    assert shown in header
+    assert ("last epoch" in header) == (of == 90)
+
+
 def test_torn_splits_are_written_again(tmp_path: Path) -> None:
     splits = {"train": np.arange(90), "val": np.arange(90, 100)}
     lab: Any = SimpleNamespace(data=SimpleNamespace(splits=lambda: splits))
