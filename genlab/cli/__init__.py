@@ -50,7 +50,7 @@ using a run or checkpoint
   genlab export RUN --out DIR           weights that timm loads without genlab; torch, ONNX
 
 data
-  genlab pack FOLDER SHARDS             images into tar shards, for data.root=SHARDS
+  genlab pack SOURCE SHARDS             images into tar shards, for data.root=SHARDS
 
 on a Slurm cluster
   genlab submit RECIPE [key=value ...] --nodes 2 --gpus-per-node 8 --time 24:00:00

@@ -1,4 +1,4 @@
-"""``pack``: a folder of images into shards that stream from network disks."""
+"""``pack``: images into shards that stream from network disks."""
 
 from __future__ import annotations
 
@@ -9,15 +9,23 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from genlab.errors import DiskError, RecipeError, RunError, fault_of, reason, told
 
 PARTS = ("train", "val", "test")
 
 
 def pack_options(parser: ArgumentParser) -> None:
-    """Pack a folder of images into tar shards, which data.root=SHARDS reads."""
-    parser.add_argument("folder", metavar="FOLDER")
+    """Pack images into tar shards, which data=ImageFolder data.root=SHARDS reads.
+
+    SOURCE is a folder of images, a table of paths, a folder of Hugging Face's datasets library, one
+    of webdataset's tar files, or hf-hub:OWNER/NAME. Its settings are those of a recipe:
+    data.label=COLUMN, data.split=COLUMN; data=ImageNet names the layout of a folder.
+    """
+    parser.add_argument("folder", metavar="SOURCE")
     parser.add_argument("shards", nargs="?", metavar="SHARDS", help="a new folder")
+    parser.add_argument("settings", nargs="*", metavar="data.KEY=VALUE", help="of the source")
     parser.add_argument("--size", type=float, default=256, metavar="MB", help="size of a shard")
     parser.add_argument("--resize", type=int, metavar="N", help="shorter sides at most N, as JPEG")
     parser.add_argument("--quality", type=int, default=90, help="quality of that JPEG")
@@ -31,6 +39,7 @@ def pack_options(parser: ArgumentParser) -> None:
 def pack(
     folder: str,
     shards: str | None,
+    settings: list[str],
     size: float,
     resize: int | None,
     quality: int,
@@ -40,21 +49,24 @@ def pack(
     skip_broken: bool,
     check: bool,
 ) -> None:
-    """Write the shards of a folder, whole or not at all; or check those that are there."""
-    if check != (shards is None):
+    """Write the shards of some images, whole or not at all; or check those that are there."""
+    if check != (shards is None) or "=" in (shards or ""):
         raise RecipeError(
-            "genlab pack FOLDER SHARDS makes shards, genlab pack --check SHARDS checks"
+            "genlab pack SOURCE SHARDS makes shards, genlab pack --check SHARDS checks"
         )
+    kind, given = _settings(settings)
     try:
         if shards is None:
             _check(Path(folder))
             return
-        from genlab.data.shards import packing
+        from genlab.data.shards import origins, packing
 
         how = packing.Packing(size, resize, quality, seed, unlabeled)
-        line = _Line(shards)
+        line, chosen = _Line(shards), _splits(split)
+        packing.check_target(Path(shards))
+        images = origins.found_in(folder, kind, given, unlabeled)
         found = packing.pack(
-            Path(folder), Path(shards), how, _splits(split), skip_broken, line, _now
+            Path(folder), Path(shards), how, chosen, skip_broken, line, _now, images
         )
     except ValueError as error:
         raise RecipeError(str(error)) from None
@@ -74,6 +86,20 @@ def pack(
 def _now(line: str) -> None:
     if line:
         print(line, flush=True)  # before an hour of packing
+
+
+def _settings(words: list[str]) -> tuple[str, dict[str, Any]]:
+    """The class and its arguments: of ``data=ImageTable``, ``data.split=part``."""
+    kind, found = "", {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or (key != "data" and not key.startswith("data.")):
+            raise RecipeError(f"{word!r} is not data=CLASS or data.KEY=VALUE")
+        if key == "data":
+            kind = value
+        else:
+            found[key.removeprefix("data.")] = yaml.safe_load(value)
+    return kind, found
 
 
 def _splits(split: str | None) -> list[str]:

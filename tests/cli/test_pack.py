@@ -39,7 +39,7 @@ def test_what_is_wrong_is_said_in_a_line(here: Here, tree: Path) -> None:
     (here.folder / "full").mkdir()
     (here.folder / "full" / "x").touch()
     for words, message in (
-        (("photos",), "genlab pack FOLDER SHARDS makes shards"),
+        (("photos",), "genlab pack SOURCE SHARDS makes shards"),
         (("photo", "s"), "nearest in"),
         (("photos", "full"), "full exists and is not empty"),
         (

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ from genlab.data.files.file_names import FileNames
 from genlab.data.files.folder_index import FolderIndex, index_of
 from genlab.data.files.folder_walk import suffixes
 from genlab.data.splits import Rows
+from genlab.files import check_regular
 
 if TYPE_CHECKING:
     from genlab.data.files.decoding import Form
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 PARTS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
+NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 TINY = "val_annotations.txt"  # in ``val`` of TinyImageNet
 
 
@@ -48,9 +52,38 @@ class Listing:
         labels, index = torch.from_numpy(chosen.labels), torch.from_numpy(rows)
         return Files(chosen.files, labels, index, form, workers)
 
+    def reader(self) -> Callable[[int], bytes]:
+        """A function that returns an image's bytes by its row."""
+
+        def read(row: int) -> bytes:
+            check_regular(file := self.files[row])
+            return file.read_bytes()
+
+        return read
+
+    def states(self) -> Iterator[str]:
+        """Size and time of change of every image's file; empty where there is none."""
+        return map(state_of, self.files)
+
     def plus(self, other: Listing) -> Listing:
         """Concatenation with another listing."""
         return Listing(self.files + other.files, np.concatenate([self.labels, other.labels]))
+
+
+def state_of(file: Path) -> str:
+    """A file's size and time of change; empty where there is none."""
+    try:
+        found = file.stat()
+    except OSError as error:
+        if not leads_nowhere(error):
+            raise
+        return ""
+    return f"{found.st_size}\0{found.st_mtime_ns}"
+
+
+def leads_nowhere(error: Exception) -> bool:
+    """True if a path has no file at its end, or is a link to itself."""
+    return isinstance(error, OSError) and error.errno in NOWHERE
 
 
 def scan(

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from io import BytesIO
 from operator import ne
-from pathlib import Path
 from statistics import median
 
 import numpy as np
 from PIL import Image
 
 from genlab.data.files.decoding import check_pixels
-from genlab.files import check_regular
+from genlab.data.files.folder_scan import Listing
 
 Size = tuple[int, int]  # width, height
 
@@ -21,11 +20,11 @@ WANTED = 224
 SAMPLE = 256  # images looked at
 
 
-def crops_of(files: Sequence[Path], side: int | None, seed: int) -> str:
+def crops_of(images: Listing, side: int | None, seed: int) -> str:
     """One line on what random crops lose by packing; medians over `SAMPLE` images.
 
     Args:
-        files: the training images.
+        images: the training images.
         side: shorter side to which larger images are scaled; None for as they are.
         seed: seed of the sample.
 
@@ -34,7 +33,7 @@ def crops_of(files: Sequence[Path], side: int | None, seed: int) -> str:
     """
     if side is None:
         return "crops lose nothing: images keep all their pixels (--resize N scales them down)"
-    sizes = _sizes(files, seed)
+    sizes = _sizes(images, seed)
     if not sizes:
         return ""
     packed = [scaled(size, side) for size in sizes]
@@ -71,15 +70,14 @@ def _enlarged(area: float) -> str:
     return "all" if share > 1 else f"below {share:.0%} of the area"
 
 
-def _sizes(files: Sequence[Path], seed: int) -> list[Size]:
-    """Sizes of some of the images, from the heads of their files; broken ones are left out."""
-    generator = np.random.default_rng(seed)
-    rows = generator.choice(len(files), min(SAMPLE, len(files)), replace=False)
+def _sizes(images: Listing, seed: int) -> list[Size]:
+    """Sizes of some of the images; broken ones are left out."""
+    generator, read = np.random.default_rng(seed), images.reader()
+    rows = generator.choice(len(images.files), min(SAMPLE, len(images.files)), replace=False)
     found = []
     for row in sorted(rows.tolist()):
         try:
-            check_regular(files[row])
-            with Image.open(files[row]) as picture:
+            with Image.open(BytesIO(read(row))) as picture:
                 check_pixels(*picture.size)
                 found.append(picture.size)
         except Exception:  # damaged files make PIL raise nearly anything; packing names them

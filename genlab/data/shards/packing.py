@@ -20,14 +20,15 @@ from PIL import Image, ImageOps
 from genlab import runs
 from genlab.data.errors import BrokenDataError
 from genlab.data.files.decoding import Form, decode, flatten, room_for
-from genlab.data.files.folder_scan import Listing, scan
+from genlab.data.files.folder_scan import Listing, leads_nowhere, scan
 from genlab.data.shards import plan
 from genlab.data.shards.detail import crops_of, scaled
 from genlab.data.shards.index import ENTRY, FORMAT, HEADER, INDEX, member, sha256
-from genlab.files import check_regular, replacing
+from genlab.files import replacing
 from genlab.internals import messages, python_parts
 
 Picture = tuple[int, bytes, str]  # position in the listing, bytes, why it cannot be read
+Found = tuple[list[str], dict[str, Listing]]  # names of classes, images by part
 Tell = Callable[[int, int], None]  # images done, of how many
 
 
@@ -71,8 +72,9 @@ def pack(
     skip_broken: bool = False,
     tell: Tell = lambda done, total: None,
     say: Callable[[str], None] = lambda line: None,
+    found: Found | None = None,
 ) -> dict[str, Any]:
-    """Make shards of a folder of images: all of them under ``target``, or nothing.
+    """Make shards of images: all of them under ``target``, or nothing.
 
     They are written next to ``target`` and renamed at the end. Stopped, the same call goes on after
     the last whole shard. The bytes depend on the images and on ``packing`` only.
@@ -85,6 +87,7 @@ def pack(
         skip_broken: True to leave out unreadable images; else the first one is an error.
         tell: function called after every image.
         say: function called with a line on what random crops lose, before the first image.
+        found: classes and images, see `origins.found_in`; None to scan ``root``.
 
     Returns:
         The content of ``index.json``; ``skipped`` names the images left out.
@@ -94,10 +97,8 @@ def pack(
         BrokenDataError: one that cannot be read, by name.
         ValueError: a target that is not empty, or a missing split.
     """
-    target = Path(os.path.abspath(target))
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ValueError(f"{target} exists and is not empty; name a new folder")
-    classes, parts = scan(Path(os.path.abspath(root)), packing.unlabeled)
+    target = check_target(target)
+    classes, parts = found or scan(Path(os.path.abspath(root)), packing.unlabeled)
     if missing := set(splits) - parts.keys():
         raise ValueError(
             f"unknown split {min(missing)!r}; choose from {', '.join(parts)} of {root}"
@@ -107,7 +108,7 @@ def pack(
     work.mkdir(parents=True, exist_ok=True)
     with runs.lock(work):
         if "train" in chosen:
-            say(crops_of(chosen["train"].files, packing.resize, packing.seed))
+            say(crops_of(chosen["train"], packing.resize, packing.seed))
         plan.prepare(work, chosen, asdict(packing))
         total, done = sum(len(part.files) for part in chosen.values()), 0
         written = {}
@@ -116,6 +117,14 @@ def pack(
             written[name] = shards.write(partial(_tell_all, tell, done, total))
             done += len(listing.files)
         return _finish(work, target, written, {"classes": classes, "packed": asdict(packing)})
+
+
+def check_target(target: Path) -> Path:
+    """The absolute path of a folder for shards, refused if there is something in it."""
+    target = Path(os.path.abspath(target))
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ValueError(f"{target} exists and is not empty; name a new folder")
+    return target
 
 
 def _tell_all(tell: Tell, before: int, total: int, count: int) -> None:
@@ -157,7 +166,7 @@ class _Shards:
         self, work: Path, name: str, listing: Listing, packing: Packing, skip_broken: bool
     ) -> None:
         self.work, self.name, self.listing = work, name, listing
-        self.packing, self.skip_broken = packing, skip_broken
+        self.packing, self.skip_broken, self.read = packing, skip_broken, listing.reader()
         generator = np.random.default_rng(packing.seed)
         self.order = generator.permutation(len(listing.files)).tolist()
 
@@ -220,7 +229,7 @@ class _Shards:
         file, key = self.listing.files[index], member(index)
         jpeg = self.packing.resize is not None and data[:3] == b"\xff\xd8\xff"
         start = python_parts.end_of_archive(tar)
-        _member(tar, key + (".jpg" if jpeg else file.suffix.lower()), data)
+        _member(tar, key + (".jpg" if jpeg else file.suffix.lower() or _suffix(data)), data)
         if label >= 0:
             _member(tar, f"{key}.cls", str(label).encode())
         python_parts.forget_members(tar)
@@ -230,12 +239,11 @@ class _Shards:
         """An image's bytes, or the reason why it cannot be read."""
         file = self.listing.files[index]
         try:
-            check_regular(file)
-            data = file.read_bytes()
+            data = self.read(index)
             decode(BytesIO(data), Form(16, 3))
             return index, self._resized(data), ""
         except Exception as error:  # damaged files make PIL raise nearly anything
-            dangling = plan.leads_nowhere(error) and file.is_symlink()
+            dangling = leads_nowhere(error) and file.is_symlink()
             why = "a link to nothing" if dangling else messages.without_stream(error)
             return index, b"", f"{file}: {why}"
 
@@ -263,6 +271,12 @@ def _member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     info = tarfile.TarInfo(name)  # owner 0, time 0: the same bytes whoever packs when
     info.size = len(data)
     tar.addfile(info, BytesIO(data))
+
+
+def _suffix(data: bytes) -> str:
+    """The ending of the name of an image that has none."""
+    with Image.open(BytesIO(data)) as picture:
+        return f".{picture.format}".lower().replace("jpeg", "jpg")
 
 
 def _ahead(

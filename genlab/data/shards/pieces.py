@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor
 from genlab.data.errors import BrokenDataError
 from genlab.data.files.decoding import Form
 from genlab.data.files.file_names import FileNames
-from genlab.data.files.folder_scan import Listing
+from genlab.data.files.folder_scan import Listing, state_of
 from genlab.data.files.reader import Files
 from genlab.data.files.workers import Filled, Wanted
 from genlab.data.shards.index import Shelf
@@ -42,6 +43,24 @@ class Pieces(Listing):
         labels, index = torch.from_numpy(self.labels[rows]), torch.from_numpy(rows)
         shelf, places = Shelf(self.holders), self.places[rows]
         return PieceFiles(shelf, places, self.files.subset(rows), labels, index, form, workers)
+
+    def reader(self) -> Callable[[int], bytes]:
+        """A function that returns an image's bytes by its row."""
+        shelf = Shelf(self.holders)
+
+        def read(row: int) -> bytes:
+            shard, offset, length = self.places[row].tolist()
+            data = shelf.piece(shard, offset, length)
+            if len(data) < length:
+                raise BrokenDataError(f"{self.holders[shard]} ends within {self.files[row]}")
+            return data
+
+        return read
+
+    def states(self) -> Iterator[str]:
+        """Place of every image, and size and time of change of the file that holds it."""
+        held = [state_of(file) for file in self.holders]
+        return (f"{held[shard]}\0{at}\0{size}" for shard, at, size in self.places.tolist())
 
 
 class PieceFiles(Files):

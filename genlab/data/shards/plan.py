@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 from pathlib import Path
@@ -10,8 +9,6 @@ from typing import Any
 
 from genlab.data.files.folder_scan import Listing
 from genlab.data.shards.index import FORMAT
-
-NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 def prepare(work: Path, parts: dict[str, Listing], settings: dict[str, Any]) -> None:
@@ -24,27 +21,11 @@ def prepare(work: Path, parts: dict[str, Listing], settings: dict[str, Any]) -> 
     """
     plan = hashlib.sha256(json.dumps([FORMAT, settings, sorted(parts)]).encode())
     for listing in parts.values():
-        for file, label in zip(listing.files, listing.labels, strict=True):
-            plan.update(f"{file}\0{label}\0{_state(file)}\n".encode())
+        for file, label, state in zip(listing.files, listing.labels, listing.states(), strict=True):
+            plan.update(f"{file}\0{label}\0{state}\n".encode())
     mark = work / "plan"
     if mark.is_file() and mark.read_text() == plan.hexdigest():
         return
     for file in work.glob("[!.]*"):  # not the lock
         file.unlink()
     mark.write_text(plan.hexdigest())
-
-
-def leads_nowhere(error: Exception) -> bool:
-    """True if a path has no file at its end, or is a link to itself."""
-    return isinstance(error, OSError) and error.errno in NOWHERE
-
-
-def _state(file: Path) -> str:
-    """A file's size and time of change; empty where there is none."""
-    try:
-        found = file.stat()
-    except OSError as error:
-        if not leads_nowhere(error):
-            raise
-        return ""
-    return f"{found.st_size}\0{found.st_mtime_ns}"

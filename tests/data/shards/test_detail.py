@@ -13,6 +13,8 @@ from PIL import Image
 
 from genlab.augment.views import PRESETS
 from genlab.data.files.cuts import RandomCrop, numbers
+from genlab.data.files.file_names import FileNames
+from genlab.data.files.folder_scan import Listing
 from genlab.data.shards.detail import LEAST, WANTED, crops_of, scaled
 from genlab.data.shards.packing import Packing, pack
 
@@ -32,15 +34,19 @@ def plain(root: Path, *sizes: tuple[int, int]) -> list[Path]:
     return files
 
 
+def crops(files: list[Path], side: int | None, seed: int) -> str:
+    return crops_of(Listing(FileNames.of(files), np.zeros(len(files), np.int64)), side, seed)
+
+
 def test_what_is_lost_of_photographs(tmp_path: Path) -> None:
     files = plain(tmp_path / "a", (500, 375), (375, 500), (500, 375))
     (tmp_path / "a" / "broken.png").write_text("not an image")
     files += [tmp_path / "a" / "broken.png", tmp_path / "a" / "nowhere.png"]
-    assert crops_of(files, 256, 0) == LOST
-    assert "(enlarged to 224: all)" in crops_of(files, 64, 0)
-    assert "nothing: none of 3 images looked at is larger than 384" in crops_of(files, 384, 0)
-    assert "lose nothing: images keep all their pixels" in crops_of(files, None, 0)
-    assert crops_of(files[3:], 256, 0) == ""
+    assert crops(files, 256, 0) == LOST
+    assert "(enlarged to 224: all)" in crops(files, 64, 0)
+    assert "nothing: none of 3 images looked at is larger than 384" in crops(files, 384, 0)
+    assert "lose nothing: images keep all their pixels" in crops(files, None, 0)
+    assert crops(files[3:], 256, 0) == ""
 
 
 def test_the_guides_advice_has_these_numbers(tmp_path: Path) -> None:
@@ -49,18 +55,18 @@ def test_the_guides_advice_has_these_numbers(tmp_path: Path) -> None:
         assert words in text
         assert re.findall(r"\d+", words)[0] in LOST
     [file] = plain(tmp_path / "camera", (4000, 3000))
-    said = crops_of([file], 384, 0)
+    said = crops([file], 384, 0)
     assert "8% of the area are 125 pixels" in said
     assert "A crop of 8 % of 4:3 has 125 pixels" in text
 
 
 def test_large_and_mixed_images(tmp_path: Path) -> None:
     large = plain(tmp_path / "large", (1200, 900))
-    assert crops_of(large, 700, 0).endswith(
+    assert crops(large, 700, 0).endswith(
         "(enlarged to 224: none); from the files 294 and 1039 (none)"
     )
     mixed = plain(tmp_path / "mixed", *[(100, 100)] * 3, (400, 400))
-    assert crops_of(mixed, 200, 0).startswith("25% of images are scaled down: ")
+    assert crops(mixed, 200, 0).startswith("25% of images are scaled down: ")
 
 
 def test_pack_says_it_once_before_the_first_image_and_keeps_to_it(tmp_path: Path) -> None:
