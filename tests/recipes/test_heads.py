@@ -129,3 +129,26 @@ def test_comments_are_a_header_still(tmp_path: Path, here: Here) -> None:
     assert out.startswith("# Mine\n# Cost:     little\n")
     here("cp", str(file), "copy.yaml")
     assert (here.folder / "copy.yaml").read_text() == file.read_text()
+
+
+def test_a_runs_files_and_the_printed_config_leave_the_head_out(
+    digits_run: Path, here: Here
+) -> None:
+    assert recipes.head(recipes.find("vae/digits")).paper[0].name == "Kingma & Welling 2013"
+    for file in ("recipe.yaml", "run.json"):
+        assert "Kingma" not in (digits_run / file).read_text()
+    assert set(recipes.read(digits_run / "recipe.yaml")) <= {*recipes.TOP_KEYS}
+    import torch
+
+    last = torch.load(digits_run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert "Kingma" not in str(last["genlab"])
+    assert "Kingma" not in here("fit", "vae/digits", "--print_config")[0]
+
+
+def test_a_users_recipe_with_a_head_trains_and_sweeps(tmp_path: Path, here: Here) -> None:
+    file = write(tmp_path, f"{HEAD}---\nconfig: vae/digits\ntrainer: {{max_steps: 1}}\n")
+    here("fit", str(file), "track.wandb=off")
+    (run,) = here.runs()
+    assert "title" not in (run / "recipe.yaml").read_text()
+    out, _ = here("sweep", str(file), "seed_everything=3..4", "--dry-run")
+    assert "little" not in out
