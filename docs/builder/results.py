@@ -16,7 +16,7 @@ hide: [navigation]
 
 # Results
 
-Each result was measured with the command in its recipe's header, which `genlab show RECIPE` prints.
+Each result was measured with the command in its recipe's head, which `genlab show RECIPE` prints.
 It is a mean over seeds where several were run, with their standard deviation. *not run* means that
 the recipe was not trained to the end here. The last column but one has the result of the paper or
 of its code, or else the aim of the recipe.
