@@ -37,6 +37,12 @@ class CollapseAlarm(L.Callback):
             case below `FEWEST`, or sqrt(min(D, N)) of N images where that is less.
         after_steps: optimiser steps before the first alarm: untrained networks look collapsed too.
 
+    Logs:
+        val/embedding_std (length, higher): standard deviation of embeddings of length one over the
+            split, mean over dimensions: 1 / sqrt(D) when spread evenly, 0 after a collapse.
+        val/effective_rank (directions, higher): directions that the embeddings use: exp(-sum_i p_i
+            log p_i), p_i the singular values' shares; 1 to D.
+
     Raises:
         ValueError: a share outside [0, 1], or negative steps.
     """

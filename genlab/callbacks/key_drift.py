@@ -28,6 +28,10 @@ class KeyDrift(L.Callback):
     Args:
         count: number of images.
 
+    Logs:
+        val/key_drift (1 - cosine, lower): 1 - cos(key, key of the same image when it entered the
+            queue), mean over images; 0 for one encoder.
+
     Raises:
         ValueError: no image.
     """

@@ -18,6 +18,12 @@ class LastMedian(L.Callback):
         key: logged name of the metric.
         count: number of validations; fewer until that many have run.
 
+    Logs:
+        val/accuracy_median20 (fraction, higher): median of val/accuracy over the last 20
+            validations.
+        val/<metric>_median<count> (that of the metric): median of another metric or number of
+            validations.
+
     Raises:
         ValueError: a count below 1.
 

@@ -19,6 +19,10 @@ class LiveAccuracy(L.Callback):
 
     Both use the same batch norm statistics, those of training. Costs a second pass over the
     validation images; ignored for methods without ``logits`` or without an average.
+
+    Logs:
+        val/accuracy_live (fraction, higher): accuracy of the live weights, next to val/accuracy of
+            their average.
     """
 
     def __init__(self) -> None:

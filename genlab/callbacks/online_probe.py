@@ -117,6 +117,9 @@ class OnlineProbe(L.Callback):
         lr: learning rate of AdamW.
         weight_decay: weight decay of AdamW.
 
+    Logs:
+        val/probe_top1 (fraction, higher): accuracy of the linear probe on the validation images.
+
     Raises:
         ValueError: a setting out of range.
     """

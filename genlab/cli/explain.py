@@ -1,4 +1,4 @@
-"""``explain``: what a class, a function or a key means, from the docstrings. No torch."""
+"""``explain``: what a class, a key or a metric means, from the docstrings. No torch."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterable
 
 from genlab import recipes
 from genlab.cli import explained
-from genlab.describing import classes, keys, source, values
+from genlab.describing import classes, keys, metrics, source, values
 from genlab.errors import RecipeError, nearest
 
 
 def explain_options(parser: ArgumentParser) -> None:
-    """Explain a class, or a key of a recipe: its meaning, type and default."""
+    """Explain a class, a key of a recipe or a metric of a log."""
     parser.add_argument(
         "words", nargs="+", metavar="[RECIPE] NAME",
-        help="SimCLR, ImageFolder, EMAWeights; model.optimizer, data.views, trainer.max_steps",
+        help="SimCLR, ImageFolder, EMAWeights; model.optimizer, data.views, val/effective_rank",
     )  # fmt: skip
     parser.add_argument("--recipe", help="whose value of a key is shown, and the file that sets it")
 
@@ -42,6 +42,8 @@ def lines_of(name: str, recipe: str | None) -> Iterable[str]:
     """Lines about a name, see `explain`."""
     if keys.is_key(name):
         return _of_key(name, recipe)
+    if "/" in name and (metric := _of_metric(name, recipe)):
+        return metric
     if recipe is None and (found := source.find(name)):
         return explained.of_class(classes.describe(found[0]), found[1:])
     owner, _, argument = name.rpartition(".")
@@ -51,13 +53,25 @@ def lines_of(name: str, recipe: str | None) -> Iterable[str]:
         return [line for key in spelled for line in _of_key(key, recipe)]
     if recipe is None and name in recipes.shipped():
         return explained.of_recipe(name)
+    same = [key for key in metrics.names() if key.rpartition("/")[2] == name]
+    if lines := [line for key in same or [name] for line in _of_metric(key, recipe)]:
+        return lines
     raise RecipeError(f"nothing is named {name}", hint=nearest(name, known()))
+
+
+def _of_metric(key: str, recipe: str | None) -> list[str]:
+    """Lines about a metric, in a recipe only those of its method; empty if it is none."""
+    found = metrics.definitions(key)
+    if recipe is not None:
+        method = values.named(recipes.resolve([recipe])).get("model")
+        found = [one for one in found if one.owner.name == method] or found
+    return list(explained.of_metric(key, found)) if found else []
 
 
 def known() -> list[str]:
     """Names to compare a misspelt one with."""
     every = {name for group in keys.TOP for name in keys.names(group)}
-    return [*source.names(), *recipes.shipped(), *keys.TOP, *every]
+    return [*source.names(), *recipes.shipped(), *keys.TOP, *every, *metrics.names()]
 
 
 def _of_key(key: str, recipe: str | None) -> Iterable[str]:

@@ -13,6 +13,7 @@ from genlab import recipes
 from genlab.describing import docstrings, keys, nested, source, usage
 from genlab.describing.classes import Argument, Description
 from genlab.describing.keys import Meaning
+from genlab.describing.metrics import BETTER, Metric
 from genlab.describing.source import Definition
 from genlab.describing.values import Value, place
 from genlab.recipes import class_names
@@ -107,6 +108,20 @@ def valued(value: Value, found: Sequence[Meaning]) -> str:
     defaults = {one.argument.default for one in found if one.argument is not None}
     only = defaults.pop() if len(defaults) == 1 else None
     return f"not set; the default is {in_yaml(only)}" if only else "not set"
+
+
+def of_metric(key: str, found: Sequence[Metric]) -> Iterator[str]:
+    """Lines about a metric.
+
+    Args:
+        key: its key in a log.
+        found: its definitions.
+    """
+    yield f"{key}, metric{f' {found[0].split}' if found[0].split else ''}"
+    for one in found:
+        better = f"; {BETTER[one.better]}" if one.better else ""
+        yield f"  {one.owner.label}, {one.owner.place}: {one.unit}{better}"
+        yield from paragraphs(one.text, 6)
 
 
 def _below(key: str, named: Mapping[str, str]) -> Iterator[str]:

@@ -24,6 +24,17 @@ def by_class(samples: Seen, real: Seen) -> dict[str, Any]:
     Args:
         samples: its outputs for the samples; their labels are the requested ones.
         real: its outputs for unseen real images.
+
+    Logs:
+        judge/accuracy (fraction, higher): share of samples that the network takes for the requested
+            class.
+        judge/accuracy_real (fraction, higher): its accuracy on unseen real images.
+        judge/accuracy_worst_class (fraction, higher): share of right samples in the class that has
+            the fewest.
+        judge/worst_class (class): number of that class.
+        judge/diversity (distance, higher): mean distance of two samples of a class in the features,
+            mean over classes; 0 for one image a class.
+        judge/diversity_real (distance): the same of real images.
     """
     if samples.logits is None or real.logits is None:
         return {}
@@ -53,6 +64,12 @@ def code_controls(method: Any, judge: Judge, label: Tensor) -> dict[str, float]:
         method: method with ``sample_codes(n, label=...)``.
         judge: a classifier.
         label: requested classes (N,), of which 1,000 are drawn again.
+
+    Logs:
+        judge/accuracy_independent_codes (fraction): accuracy of samples whose codes are shuffled
+            over all places and samples.
+        judge/accuracy_given_class_and_place (fraction): accuracy of samples whose codes are
+            shuffled between samples of a class, place by place.
     """
     able = isinstance(method, SamplesCodes)
     if not able:

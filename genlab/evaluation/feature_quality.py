@@ -52,6 +52,19 @@ def representation(
         shots: labels per class; None for those of 1, 5 and 10 that every class has.
         seed: seed of the draws.
 
+    Logs:
+        test/knn_k, test/knn_temperature, test/knn_distance, test/knn_bank (setting): k, T,
+            similarity and number of training images of test/knn_top1.
+        test/class_alignment (squared distance, lower): mean ||x - y||^2 between features of length
+            one of two images of a class; 0 to 4.
+        test/alignment (squared distance, lower): mean ||x - y||^2 between features of length one of
+            two augmented copies of an image; 0 to 4.
+        test/uniformity (nats, lower): log mean exp(-2 ||x - y||^2) over pairs of images, features
+            of length one: 0 when all are equal, towards -4 when spread evenly.
+        test/effective_rank (directions, higher): directions that the features use: exp(-sum_i p_i
+            log p_i), p_i the singular values' shares; 1 to feature_dim.
+        test/feature_dim (numbers): width of the features.
+
     Returns:
         Metrics ``test/<name>``, and the test features. Metrics that need labels are omitted where
         training or test images have none.

@@ -49,6 +49,38 @@ def judge(
             feature extractor was trained on ``test``.
         seed: seed of the draws.
 
+    Logs:
+        judge/fid_<features> (squared distance, lower): Frechet distance ||m - m'||^2 + tr(C + C' -
+            2 (C C')^(1/2)) of samples and real images in the features.
+        judge/kid_<features> (1, lower): kernel distance, the squared MMD under (x.y / F + 1)^3,
+            mean over subsets; 0 for one distribution.
+        judge/kid_<features>_sd (1): standard deviation of KID over subsets.
+        judge/precision_<features> (fraction, higher): share of samples within reach of a real
+            image's third neighbour.
+        judge/recall_<features> (fraction, higher): share of real images within reach of a sample's
+            third neighbour.
+        judge/density_<features> (1, higher): real images' balls of five neighbours around a sample,
+            over five: 1 for one distribution.
+        judge/coverage_<features> (fraction, higher): share of real images with a sample among their
+            five neighbours' reach; 1 - 2^-5 for one distribution.
+        judge/inception_score_<features> (classes, higher): exp(mean KL(p(y|x) || p(y))) of the
+            samples, mean over ten parts.
+        judge/inception_score_<features>_sd (classes): standard deviation over the ten parts.
+        judge/inception_score_<features>_real (classes, higher): the score of the real images.
+        judge/fid_<features>_floor, judge/kid_<features>_floor (that of the metric, lower): the
+            metric of as many real images of the other split: as perfect samples would have it.
+        judge/precision_<features>_floor, judge/recall_<features>_floor (fraction, higher): the same
+            for precision and recall.
+        judge/density_<features>_floor, judge/coverage_<features>_floor (1, higher): the same for
+            density and coverage.
+        judge/worst_class_name (name): name of the class judge/worst_class.
+        judge/features, judge/preprocessing (description): network, and treatment of images for it.
+        judge/samples, judge/reference, judge/floor (images): numbers of samples, of real images
+            and of those behind the floors.
+        judge/kid_subsets, judge/nearest (description): images behind KID and the nearest images.
+        judge/network_<fact> (description): a fact of the network's weights, such as its file and
+            checksum.
+
     Returns:
         Metrics ``judge/<name>``, or ``judge/<name>_<features>`` if they depend on the feature
         extractor; and samples next to their nearest training images, see `neighbours.picture`.

@@ -25,6 +25,13 @@ def nearest_training(
         test: features of unseen images (T, F).
         name: name of the features, for the keys of metrics.
 
+    Logs:
+        judge/nearest_<features> (distance): median distance from a sample to its nearest training
+            image, in the features.
+        judge/nearest_<features>_test (distance): the same from unseen real images.
+        judge/copying_<features> (fraction): chance that a sample lies nearer to the training images
+            than a test image does: 0.5 for fresh images, 1 for copies.
+
     Returns:
         ``nearest`` and ``nearest_test``: the medians; ``copying``: frequency with which a sample is
         nearer to the training images than a test image is: 0.5 for fresh real images, 1 for copies

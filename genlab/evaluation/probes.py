@@ -31,6 +31,12 @@ def linear_probe(train: Bank, val: Bank | None, test: Bank, seed: int = 0) -> di
         test: features that are evaluated.
         seed: seed of the choice of images, if there are more than are used.
 
+    Logs:
+        test/linear_top1 (fraction, higher): accuracy of a softmax regression on the training
+            features, L2 penalty chosen on validation data.
+        test/linear_strength (setting): the penalty's strength per image that was chosen.
+        test/linear_images (images): training images of the probe.
+
     Returns:
         ``linear_top1``, and the ``linear_strength`` and ``linear_images`` it comes from.
 
@@ -69,6 +75,12 @@ def few_shot(
         shots: numbers n of labels per class.
         draws: number of draws of n.
         seed: seed of the draws.
+
+    Logs:
+        test/fewshot_<n>_top1 (fraction, higher): accuracy of the nearest mean of n labelled images
+            a class, mean over draws.
+        test/fewshot_<n>_sd (fraction): standard deviation of that accuracy over draws.
+        test/fewshot_draws (draws): number of draws of n.
 
     Returns:
         ``fewshot_<n>_top1``, the mean over draws, and ``fewshot_<n>_sd``, their spread.

@@ -61,6 +61,9 @@ def evaluate(
         settings: values over the run's recipe, such as ``{"data.limit": 100}``.
         options: arguments of `examine`: ``judge``, ``samples``, ``reference``, ``k`` ...
 
+    Logs:
+        parents (table): networks that the method was made from, with their files and checksums.
+
     Raises:
         InputError: no such run, or an option that does not suit the method.
     """

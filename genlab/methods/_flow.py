@@ -16,6 +16,12 @@ from genlab.networks.interpolation import latent_path
 class FlowMethod(L.LightningModule):
     """An invertible map of images to latents of a known density; a method makes ``flow`` of layers.
 
+    Logs:
+        train/loss, val/loss, test/loss (nats, lower): -log p(x) of dequantised pixels in units of a
+            level, mean over images; in training given the label, if ``conditional``.
+        train/bits_per_dim, val/bits_per_dim, test/bits_per_dim (bits, lower): loss / (C H W log 2),
+            of images in levels.
+
     Attributes:
         flow: preprocessing, layers and latents.
         num_classes: K of latents that know classes, else 0.

@@ -35,6 +35,12 @@ class Autoencoder(L.LightningModule):
         encoder_kwargs: arguments of the encoder's network.
         decoder_kwargs: arguments of the decoder's network.
 
+    Logs:
+        train/loss, val/loss, test/loss (nats, lower): -log p(image | code), summed over pixels,
+            mean over images; of ``bernoulli`` the cross entropy.
+        val/mse, test/mse (squared intensity, lower): squared error of a pixel in [0, 1], mean over
+            pixels and images.
+
     Raises:
         ValueError: an argument is out of its range.
     """

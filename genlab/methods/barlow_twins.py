@@ -42,6 +42,10 @@ class BarlowTwins(L.LightningModule):
         pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
         pretrained_options: options for loading them.
 
+    Logs:
+        train/loss (squared correlation, lower): sum_i (1 - c_ii)^2 + lambda sum_{i != j} c_ij^2 of
+            the (D, D) cross-correlations c over the global batch.
+
     Raises:
         ValueError: an argument is out of its range, or an unknown encoder.
     """

@@ -39,6 +39,10 @@ class BYOL(L.LightningModule):
         pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
         pretrained_options: options for loading them.
 
+    Logs:
+        train/loss (squared distance, lower): 2 - 2 cos(prediction, target), mean over the batch,
+            sum of both directions: 0 to 8.
+
     Raises:
         ValueError: an argument is out of its range, or an unknown encoder.
     """

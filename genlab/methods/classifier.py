@@ -68,6 +68,12 @@ class Classifier(L.LightningModule):
         tta: ``none``, or ``hflip``: outside training, logits are the mean over image and mirror
             image.
 
+    Logs:
+        train/loss (nats, lower): the recipe's loss, mean over the labelled images; smoothing,
+            mixing, class weights and flooding included.
+        train/accuracy (fraction, higher): share of labelled training images whose class is right,
+            as augmented; of a mixed image the larger share's class.
+
     Raises:
         ValueError: an argument is out of its range, or an unknown encoder.
     """

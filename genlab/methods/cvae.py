@@ -44,6 +44,14 @@ class CVAE(L.LightningModule):
         encoder_kwargs: arguments of the encoder's network.
         decoder_kwargs: arguments of the decoder's network.
 
+    Logs:
+        train/loss (nats, lower): negative ELBO of p(x|y), loss_reconstruction + beta loss_kl.
+        train/loss_reconstruction, val/reconstruction, test/reconstruction (nats, lower): -log
+            p(x|z, y), z drawn from q, summed over pixels.
+        train/loss_kl, val/kl, test/kl (nats): KL(q(z|x, y) || p(z|y)), summed over latents.
+        val/loss, test/neg_elbo (nats, lower): negative ELBO of p(x|y), reconstruction + kl: beta =
+            1.
+
     Raises:
         ValueError: an argument is out of its range; in training, an image without a label.
     """

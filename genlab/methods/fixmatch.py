@@ -57,6 +57,17 @@ class FixMatch(L.LightningModule):
         pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
         pretrained_options: options for loading them.
 
+    Logs:
+        train/loss (nats, lower): loss_labeled + lambda loss_unlabeled, plus fairness times
+            loss_fairness.
+        train/loss_labeled (nats, lower): cross entropy of the labelled images.
+        train/loss_unlabeled (nats, lower): weight times cross entropy of the strong view against
+            the target, mean over all unlabelled images.
+        train/loss_fairness (nats, lower): FreeMatch's fairness loss, see `losses.class_fairness`.
+        train/mask_rate (fraction): mean weight of the unlabelled images: the share that passes the
+            threshold.
+        train/agreement (fraction, higher): share of unlabelled images with one class in both views.
+
     Raises:
         ValueError: an argument is out of its range, or an unknown encoder or rule.
     """

@@ -35,6 +35,9 @@ class KNN(L.LightningModule):
         temperature: T of their weights exp(similarity / T).
         distance: ``cosine`` or ``euclidean``.
 
+    Logs:
+        train/loss (1): always 0: nothing is trained.
+
     Raises:
         ValueError: no encoder, a setting out of range, or weights that do not fit.
     """

@@ -38,6 +38,10 @@ class LinearProbe(L.LightningModule):
             images must fit in memory and the data must not be augmented.
         optimizer: settings of the classifier's optimiser; see `optim.build`.
 
+    Logs:
+        train/loss (nats, lower): cross entropy, mean over the labelled images.
+        train/accuracy (fraction, higher): share of labelled training images whose class is right.
+
     Raises:
         ValueError: no encoder, fewer than two classes, or weights that do not fit.
     """

@@ -56,6 +56,11 @@ class MoCo(L.LightningModule):
         pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
         pretrained_options: options for loading them.
 
+    Logs:
+        train/loss (nats, lower): InfoNCE: -log(exp(q.k / tau) / (exp(q.k / tau) + sum_n exp(q.n /
+            tau))), n the keys of the queue; mean over queries; with ``symmetric`` the sum of both
+            directions.
+
     Raises:
         ValueError: an argument is out of its range, or an unknown encoder.
     """

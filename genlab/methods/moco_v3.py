@@ -47,6 +47,10 @@ class MoCoV3(L.LightningModule):
         pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
         pretrained_options: options for loading them.
 
+    Logs:
+        train/loss (nats, lower): 2 tau times InfoNCE, -log(exp(q.k / tau) / sum_n exp(q.n / tau)),
+            n the keys of the global batch; mean over queries, sum of both directions.
+
     Raises:
         ValueError: an argument is out of its range, or an unknown encoder.
     """

@@ -41,6 +41,10 @@ class SimCLR(L.LightningModule):
         pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
         pretrained_options: options for loading them.
 
+    Logs:
+        train/loss (nats, lower): NT-Xent: -log(exp(z.z' / tau) / sum_k exp(z.z_k / tau)), z' the
+            image's other view, z_k all others of the global batch; mean over the 2B embeddings.
+
     Raises:
         ValueError: an argument is out of its range, or an unknown encoder.
     """

@@ -40,6 +40,10 @@ class SimSiam(L.LightningModule):
         pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
         pretrained_options: options for loading them.
 
+    Logs:
+        train/loss (cosine, lower): -cos(prediction, target), mean over the batch and of both
+            directions: -1 to 1; -1 after a collapse too.
+
     Raises:
         ValueError: an argument is out of its range, or an unknown encoder.
     """

@@ -50,6 +50,23 @@ class VAE(L.LightningModule):
         encoder_kwargs: arguments of the encoder's network.
         decoder_kwargs: arguments of the decoder's network.
 
+    Logs:
+        train/loss (nats, lower): negative ELBO with the recipe's weights, loss_reconstruction +
+            beta loss_kl (each latent at least ``free_bits``); with iw_samples > 1 the negative IWAE
+            bound.
+        train/loss_reconstruction, val/reconstruction, test/reconstruction (nats, lower): -log
+            p(x|z), z drawn from q(z|x), summed over pixels.
+        train/loss_kl, val/kl, test/kl (nats): KL(q(z|x) || N(0, 1)), summed over latents; 0 when z
+            knows nothing of x.
+        val/loss, test/neg_elbo (nats, lower): negative ELBO, reconstruction + kl: beta = 1, no free
+            bits; an upper bound of -log p(x).
+        test/iwae_nll (nats, lower): -log (1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)), K = iwae_samples;
+            a tighter upper bound of -log p(x).
+        test/bits_per_dim (bits, lower): iwae_nll / (C H W log 2), plus 8 of the density
+            ``gaussian``; none of ``bernoulli``.
+        test/active_units (latents): number of latents in use, see `metrics.ActiveUnits`: Var_x
+            E[z_d|x] > 0.01.
+
     Raises:
         ValueError: an argument is out of its range.
     """

@@ -61,6 +61,12 @@ class VQPrior(L.LightningModule):
         cache_codes: True to keep each training image's codes, so that it is encoded once.
         optimizer: settings of the optimiser; see `optim.build`.
 
+    Logs:
+        train/loss, val/loss, test/loss (nats, lower): -log p(codes | label) of an image, summed
+            over its codes, mean over images.
+        val/bits_per_code, test/bits_per_code (bits, lower): loss / (log 2 times the codes of an
+            image); log2 of the number of codes for a uniform prior.
+
     Raises:
         ValueError: no tokenizer, or something else than a VQ-VAE; an argument out of its range.
     """

@@ -47,6 +47,20 @@ class VQVAE(L.LightningModule):
         gumbel: arguments of `GumbelQuantizer`, for ``codebook: gumbel``.
         optimizer: settings of the optimiser; see `optim.build`.
 
+    Logs:
+        train/loss, val/loss, test/loss (nats, lower): sum of the terms below.
+        train/loss_reconstruction, val/reconstruction, test/reconstruction (nats, lower): -log p(x |
+            codes) up to constants, summed over pixels: squared error / pixel_variance, or cross
+            entropy.
+        train/loss_commitment (nats, lower): commitment_weight ||z - sg(e)||^2, which draws the
+            encoder to its codes.
+        train/loss_codebook (nats, lower): ||sg(z) - e||^2, of a codebook that gradients move.
+        train/loss_kl (nats, lower): kl_weight KL(q(k|x) || uniform), of the Gumbel quantiser.
+        val/mse, test/mse (squared intensity, lower): squared error of a pixel in [0, 1], mean over
+            pixels and images.
+        train/perplexity (codes, higher): effective number of codes in a batch: exp of the entropy
+            of their frequencies.
+
     Attributes:
         num_codes: K.
         code_shape: (h, w) of the grid.

@@ -34,11 +34,9 @@ class WGANGP(L.LightningModule):
 
     Every batch is a step of the critic; every ``n_critic``-th is one of the generator as well. Only
     the generator advances ``global_step``: ``trainer.max_steps``, schedules, logging, checkpoints
-    and progress count its steps. It steps through Lightning's optimiser, which counts, the critic
-    through ``strategy.optimizer_step``, which that optimiser calls after counting: the precision
-    plugin's gradient scaling and the hooks before a step are the same for both. Lightning refuses
-    ``trainer.accumulate_grad_batches`` and ``trainer.gradient_clip_val`` to methods that step by
-    themselves; arguments of those names stand in for them.
+    and progress count its steps. Gradient scaling and hooks before a step are the same for both.
+    Lightning refuses ``trainer.accumulate_grad_batches`` and ``trainer.gradient_clip_val`` to
+    methods that step by themselves; arguments of those names stand in for them.
 
     ========= ============== =================== ==========================================
     published objective      constraint          with
@@ -52,8 +50,7 @@ class WGANGP(L.LightningModule):
 
     Args:
         channels, image_size: C of the images; H = W in pixels.
-        num_classes: K of the data.
-        latent_dim: D of z.
+        num_classes, latent_dim: K of the data; D of z.
         generator: ``mlp``, ``dcgan`` or ``resnet``; see `networks.generator`.
         critic: ``mlp``, ``dcgan`` or ``resnet``; see `networks.critic`.
         output: ``tanh`` for images in [0, 1], ``linear`` for numbers without bounds.
@@ -65,13 +62,19 @@ class WGANGP(L.LightningModule):
         penalty_weight, clip_value: lambda of the penalties; largest weight under ``clip``.
         n_critic: critic steps for each generator step.
         ema_decay: decay of the average of the generator's weights; 0 keeps the last ones.
-        accumulate_grad_batches: number of parts of a batch that pass in turn: less memory, the same
-            gradient (except for batch norm).
+        accumulate_grad_batches: parts of a batch in turn: same gradient (but for batch norm).
         gradient_clip_val: largest norm of each network's gradient; null does not clip.
         optimizer: settings of both optimisers; see `optim.build`. ``lr_scale: {critic: 4}`` gives
             the critic a rate of its own. By default the paper's Adam.
-        generator_kwargs: arguments of the generator's network (``width``, ``norm`` ...).
-        critic_kwargs: arguments of the critic's network.
+        generator_kwargs, critic_kwargs: arguments of the networks (``width``, ``norm`` ...).
+
+    Logs:
+        train/loss (score, lower): `losses.critic_loss` plus penalty_weight times the penalty.
+        train/loss_generator (score, lower): `losses.generator_loss` of the fake scores.
+        train/wasserstein, val/wasserstein, test/wasserstein (score): mean score of real minus fake.
+        train/penalty (1, lower): mean (norm - 1)^2 of the gradient; one-sided above 1 alone.
+        train/gradient_norm, val/gradient_norm, test/gradient_norm (1): its mean norm; near 1.
+        train/gradient_norm_sd (1, lower): standard deviation of the norm in a batch.
 
     Raises:
         ValueError: a value out of range; a penalty on a critic with batch norm; later, no label.
@@ -127,8 +130,7 @@ class WGANGP(L.LightningModule):
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use, the critic's, as if of class 0: (B, C, H, W) -> (B, F)."""
-        label = image.new_zeros(len(image), dtype=torch.long)
-        return self.critic.features(self.to_critic(image), label)
+        return self.critic.features(self.to_critic(image), image.new_zeros(len(image)).long())
 
     def to_critic(self, image: Tensor) -> Tensor:
         """Data to the generator's range: [0, 1] -> [-1, 1]; unbounded data as they are."""
@@ -195,7 +197,7 @@ class WGANGP(L.LightningModule):
         return losses.gradient_norm(lambda x: self.critic(x, label), image)
 
     def _critic_step(self, real: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """Through the precision plugin, uncounted."""
+        """Through ``strategy.optimizer_step``, which Lightning's optimiser calls after counting."""
         optimizer, figures = self.trainer.optimizers[1], dict[str, Tensor]()
         drawn = self.noise(len(real)), torch.rand(len(real), device=self.device)
 

@@ -15,6 +15,10 @@ class ClassReport(nn.Module):
     Args:
         num_classes: K.
 
+    Logs:
+        val/loss, test/loss (nats, lower): cross entropy -log p(class | image), mean over the
+            labelled images of the split, whatever the training loss.
+
     Attributes:
         confusion: confusion matrix of the last test, (K, K) on the CPU, rows are the true classes;
             None before it.

@@ -30,6 +30,21 @@ def classification_metrics(num_classes: int, split: str = "val") -> MetricCollec
     Args:
         num_classes: K.
         split: ``val`` or ``test``, the prefix of every key.
+
+    Logs:
+        val/accuracy, test/accuracy (fraction, higher): share of labelled images whose most probable
+            class is right.
+        val/top5, test/top5 (fraction, higher): share whose class is among the five most probable;
+            of more than five classes.
+        val/precision, test/precision (fraction, higher): right / predicted as the class, mean over
+            classes.
+        val/recall, test/recall (fraction, higher): right / images of the class, mean over classes.
+        val/f1, test/f1 (fraction, higher): 2 precision recall / (precision + recall) of each class,
+            mean over classes.
+        val/ece, test/ece (fraction, lower): expected calibration error: |accuracy - confidence| in
+            15 bins of confidence, mean over images.
+        test/auroc (fraction, higher): area under the ROC curve of each class against the rest, mean
+            over classes; 0.5 by chance.
     """
     plain: dict[str, Any] = {"ignore_index": -1, "validate_args": False}
     macro = plain | {"average": "macro"}
@@ -54,6 +69,10 @@ def per_class(confusion: Tensor) -> dict[str, Tensor]:
     """``images``, ``precision``, ``recall`` and ``f1`` of every class: (K, K) -> 4 x (K,).
 
     Rows are the true classes. What would be 0 / 0 is 0, as in scikit-learn.
+
+    Logs:
+        test/per_class (table): images, precision, recall and F1 of every class; in --json and
+            confusion.csv.
     """
     right, true, said = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
     return {

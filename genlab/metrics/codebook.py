@@ -22,6 +22,12 @@ class CodebookUsage(Metric):
 
     Args:
         num_codes: K.
+
+    Logs:
+        val/perplexity, test/perplexity (codes, higher): effective number of codes in the whole
+            split: exp(-sum_k p_k log p_k), p_k their frequencies; 1 to K.
+        val/codebook_usage, test/codebook_usage (fraction, higher): share of the K codes that occur
+            in the split.
     """
 
     higher_is_better = True

@@ -18,6 +18,14 @@ def similarities(z1: Tensor, z2: Tensor) -> dict[str, Tensor]:
         z1: embeddings or predictions of one view, (B, D).
         z2: embeddings of the other view, (B, D).
 
+    Logs:
+        train/positive_similarity (cosine, higher): mean cosine between the embeddings of an image's
+            two views.
+        train/negative_similarity (cosine, lower): mean cosine between the views of different
+            images; near 0 when they spread, 1 after a collapse.
+        train/embedding_std (length, higher): standard deviation over this process's batch of
+            embeddings of length one, mean over dimensions: 1 / sqrt(D) at best, 0 after a collapse.
+
     Returns:
         ``positive_similarity``: mean cosine of an image's two; ``negative_similarity``: of two
         different images'; ``embedding_std``: standard deviation of z2 of length one over this

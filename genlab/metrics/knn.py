@@ -114,6 +114,12 @@ class KNN(Metric):
         temperature: temperature T of the weights exp(similarity / T).
         distance: ``cosine`` or ``euclidean``.
 
+    Logs:
+        val/knn_top1, test/knn_top1 (fraction, higher): share of images whose class wins the vote of
+            the k training images with the most similar features, weighted exp(similarity / T).
+        val/knn_top5, test/knn_top5 (fraction, higher): share whose class is among the five with
+            most votes; of more than five classes.
+
     Raises:
         ValueError: k below 1, a temperature that is not positive, or an unknown distance.
 

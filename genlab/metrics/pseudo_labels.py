@@ -17,6 +17,16 @@ class PseudoLabels(Metric):
 
     Args:
         num_classes: K.
+
+    Logs:
+        train/pseudo_accuracy (fraction, higher): share of right pseudo-labels among images in use,
+            weighted, over an epoch; needs true labels, which training does not use.
+        train/pseudo_accuracy_all (fraction, higher): share of right pseudo-labels among all
+            unlabelled images with a known class, over an epoch.
+        train/pseudo_entropy (fraction, higher): entropy of the classes in use over log K: 1 when
+            they are alike, 0 after a collapse.
+        train/pseudo_share_<class> (fraction): share of a class, by its number, in the pseudo-labels
+            in use, over an epoch; up to 20 classes.
     """
 
     higher_is_better = True

@@ -23,6 +23,11 @@ class StepMetrics(L.Callback):
     means over the images of an epoch and of all ranks.
 
     Checkpoints of any Trainer get the name of the method's class, by which `genlab.load` makes it.
+
+    Logs:
+        train/lr (1): learning rate of the first parameter group at the last step.
+        train/images_per_second (images/s, higher): training images of all devices by wall time
+            since the last line, validation left out.
     """
 
     def __init__(self) -> None:

@@ -240,7 +240,17 @@ def _owned(run: Path, new: bool) -> Iterator[None]:
 
 
 def _finish(lab: Lab, run: Path) -> None:
-    """Test the selected weights once, write metrics.json, print a summary."""
+    """Test the selected weights once, write metrics.json, print a summary.
+
+    Logs:
+        fit_seconds (s, lower): wall time of training over all starts of the run, in metrics.json.
+        val_step (steps): optimiser steps at the last validation, in metrics.json.
+        test_checkpoint (file): checkpoint that was tested, in metrics.json.
+        best/step (steps): optimiser steps at the best validation, in metrics.json.
+        best/epoch (epochs): epochs at the best validation, in metrics.json.
+        best/val/<metric> (that of the metric): value at the best validation by checkpoint.monitor,
+            in metrics.json.
+    """
     from genlab.training.tracking.wandb_run import WandbRun
 
     trainer, best = lab.trainer, lab.checkpoints.best

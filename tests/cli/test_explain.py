@@ -28,7 +28,7 @@ def seconds(*words: str) -> float:
 
 
 @pytest.mark.parametrize(
-    "words", [["ImageFolder"], ["fixmatch/digits", "model.encoder_kwargs.width"]]
+    "words", [["ImageFolder"], ["fixmatch/digits", "model.encoder_kwargs.width"], ["train/loss"]]
 )
 def test_an_answer_comes_at_once(words: list[str]) -> None:
     assert seconds(*words) < SECONDS
@@ -69,18 +69,29 @@ def test_classes(name: str, says: list[str], here: Here) -> None:
         (["byol/digits", "model.head_norm"], ["in byol/digits: not set; the default is batch"]),
         (["lr_batch"], ["model.optimizer.lr_batch"]),
         (["EMAWeights.decay"], ["float = 0.999"]),
+        (["val/effective_rank"], ["val/effective_rank, metric on validation data", "CollapseAlarm",
+                                  "directions; higher is better", "exp(-sum_i p_i log p_i)"]),
+        (["mask_rate"], ["train/mask_rate, metric during training", "FixMatch"]),
+        (["step"], ["step, metric", "number of the optimiser step"]),
         (["vae/digits"], ["vae/digits, recipe, recipes/vae/digits.yaml", "genlab show vae/digits"]),
     ],
 )  # fmt: skip
-def test_keys(words: list[str], says: list[str], here: Here) -> None:
+def test_keys_and_metrics(words: list[str], says: list[str], here: Here) -> None:
     out, _ = here("explain", *words)
     for text in says:
         assert text in out
 
 
+def test_a_recipe_has_the_metrics_of_its_method(here: Here) -> None:
+    out, _ = here("explain", "simclr/digits", "train/loss")
+    assert "NT-Xent" in out
+    assert "MoCo" not in out
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        (["val/efective_rank"], ["val/effective_rank"]),
         (["model.temperatur"], ["temperature", "every method"]),
         (["simclr/digits", "model.latent_dim"], ["SimCLR"]),
         (["simclr/digts", "model.lr"], ["simclr/digits"]),

@@ -49,6 +49,10 @@ class FiniteGuard(L.Callback):
         most: number of such steps in a row that end training under ``skip``, and of steps that a
             gradient scaler skips.
         late: True to undo on the device; None for what suits it.
+
+    Logs:
+        train/skipped_steps (steps, lower): steps so far that changed nothing, because loss or
+            gradient was not finite.
     """
 
     def __init__(

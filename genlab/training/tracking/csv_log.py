@@ -19,6 +19,10 @@ class CSVLog(Logger):
     Args:
         file: the CSV file; created with the first row.
 
+    Logs:
+        step (steps): number of the optimiser step, from 0; of a GAN the generator's.
+        epoch (epochs): number of the epoch, from 0.
+
     Attributes:
         count: number of rows that are kept or were written; ranks other than the first write none.
     """
