@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from genlab.data.encoded_images import EncodedImages
+from genlab.data.errors import MissingDataError
 from genlab.data.files.folder_scan import Listing, scan
 from genlab.data.shards.index import INDEX
 from genlab.data.shards.reader import BLOCK, ShardLoader, packed
@@ -70,7 +71,11 @@ class ImageFolder(EncodedImages):
             return self._packed(root)
         if self.block > 1:
             raise ValueError(f"order 'shards' requires shards: genlab pack {root} SHARDS")
-        classes, parts = scan(root, self.unlabeled, self.rescan)
+        try:
+            classes, parts = scan(root, self.unlabeled, self.rescan)
+        except MissingDataError as error:
+            moved = "" if root.exists() else "\nif it has moved: data.root=FOLDER"
+            raise MissingDataError(f"{error}{moved}") from None
         if self.unlabeled_root is not None:
             place = Path(self.unlabeled_root).expanduser()
             more = scan(Path(os.path.abspath(place)), True, self.rescan)[1]["train"]

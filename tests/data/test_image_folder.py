@@ -207,7 +207,10 @@ def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
 
 def test_missing_and_empty_folders(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
-    with pytest.raises(MissingDataError, match=r"no folder .*/photoz/a; nearest in .* is 'photos'"):
+    with pytest.raises(
+        MissingDataError,
+        match=r"no folder .*/photoz/a; .* is 'photos'\nif it has moved: data.root=FOLDER",
+    ):
         folder(tmp_path / "photoz" / "a").prepare_data()
     with pytest.raises(MissingDataError, match=r"no images in .*photos"):
         folder(tmp_path / "photos").num_classes  # noqa: B018
