@@ -27,7 +27,12 @@ def pack_options(parser: ArgumentParser) -> None:
     parser.add_argument("shards", nargs="?", metavar="SHARDS", help="a new folder")
     parser.add_argument("settings", nargs="*", metavar="data.KEY=VALUE", help="of the source")
     parser.add_argument("--size", type=float, default=256, metavar="MB", help="size of a shard")
-    parser.add_argument("--resize", type=int, metavar="N", help="shorter sides at most N, as JPEG")
+    parser.add_argument(
+        "--resize",
+        type=int,
+        metavar="N",
+        help="shorter sides at most N, as JPEG; images of 16 bits or with transparency stay",
+    )
     parser.add_argument("--quality", type=int, default=90, help="quality of that JPEG")
     parser.add_argument("--split", metavar="train,val,test", help="default: every split there is")
     parser.add_argument("--seed", type=int, default=0, help="seed of the order in the shards")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Callable
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from genlab.data import ImageFolder
 from genlab.data.files import decoding
+from genlab.data.shards.packing import Packing, pack
 from tests.conftest import Here
+from tests.data.files.test_encoded import photograph
 from tests.data.files.test_sixteen import colour_of_more_bits, png, read, values
 from tests.data.sources import as_folder, assert_equal, assert_trains_evaluates_and_resumes
-from tests.data.test_four_channels import hugging_face, shards, table, web_dataset
+from tests.data.test_four_channels import bands, hugging_face, shards, table, web_dataset
 
 
 @pytest.mark.parametrize("kind", ["tif", "ppm", "sgi", "jp2"])
@@ -123,6 +128,30 @@ def test_every_source_gives_the_values_of_a_folder(
     pairs = [[*data.train_dataloader(), *data.test_dataloader()] for data in (found, expected)]
     assert_equal(*pairs)
     assert pairs[0][0]["crops"][0].dtype == pairs[0][-1]["image"].dtype == torch.uint16
+
+
+@pytest.mark.parametrize("resize", [None, 8])
+def test_packing_keeps_the_bytes_of_what_a_jpeg_would_lose(
+    resize: int | None, tmp_path: Path
+) -> None:
+    """Sixteen bits and transparency; an opaque fourth channel is nothing to lose."""
+    kept = {1: png(values(channels=1)), 3: png(values(channels=3)), 4: png(values(channels=4))}
+    kept[5] = _saved(bands())
+    plain = {6: _saved(photograph()), 7: _saved(photograph().convert("RGBA"))}
+    (tmp_path / "images").mkdir()
+    for k, data in (kept | plain).items():
+        (tmp_path / "images" / f"{k}.png").write_bytes(data)
+    pack(tmp_path / "images", tmp_path / "shards", Packing(resize=resize))
+    with tarfile.open(next((tmp_path / "shards").glob("*.tar"))) as tar:
+        packed = [tar.extractfile(member).read() for member in tar]  # type: ignore[union-attr]
+    assert set(kept.values()) <= set(packed)
+    assert len(set(plain.values()) & set(packed)) == (0 if resize else 2)
+
+
+def _saved(picture: Image.Image) -> bytes:
+    buffer = BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _images(batch: Any) -> list[torch.Tensor]:

@@ -55,6 +55,15 @@ def sixteen(data: bytes, channels: int, turned: Callable[[Values], Values]) -> V
         return _with(grey.astype(np.uint16)[..., None], channels)
 
 
+def jpeg_loses(picture: Image.Image, data: bytes) -> bool:
+    """True if a JPEG of the image would lose bits or transparency; ``data`` is its file."""
+    if picture.mode in ("I", "F") or picture.mode.startswith("I;16") or _bits(picture, data) > 8:
+        return True
+    if picture.mode in ("RGBA", "LA", "PA"):
+        return picture.getchannel("A").getextrema()[0] != 255
+    return "transparency" in picture.info
+
+
 def widened(pixels: NDArray[np.uint8]) -> Values:
     """Bytes in 16 bits."""
     return pixels.astype(np.uint16) * np.uint16(WIDER)

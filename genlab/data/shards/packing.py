@@ -21,6 +21,7 @@ from genlab import runs
 from genlab.data.errors import BrokenDataError
 from genlab.data.files.decoding import Form, decode, flatten, room_for
 from genlab.data.files.folder_scan import Listing, leads_nowhere, scan
+from genlab.data.files.sixteen import jpeg_loses
 from genlab.data.shards import plan
 from genlab.data.shards.detail import crops_of, scaled
 from genlab.data.shards.index import ENTRY, FORMAT, HEADER, INDEX, member, sha256
@@ -38,8 +39,8 @@ class Packing:
 
     Args:
         megabytes: largest size of a shard, unless one image has more.
-        resize: shorter side in pixels to which larger images are scaled and written as JPEG; None
-            keeps the files' own bytes.
+        resize: shorter side in pixels to which larger images are scaled and written as JPEG, but
+            for those of 16 bits or with transparency; None keeps the files' own bytes.
         quality: JPEG quality, 1 to 95.
         seed: seed of the order in which images are packed, so that a shard is drawn from all
             classes.
@@ -258,6 +259,8 @@ class _Shards:
             if side is None or min(picture.size) <= side:
                 return data
             with room_for(picture):
+                if jpeg_loses(picture, data):
+                    return data
                 upright = flatten(ImageOps.exif_transpose(picture))
         plain = upright if upright.mode == "L" else upright.convert("RGB")
         size = scaled(plain.size, side)
