@@ -151,7 +151,11 @@ def _parts(node: object) -> Iterator[str]:
             if value is None or value == [] or name in ("kind", "type_comment", "type_ignores"):
                 continue
             yield name
-            yield from _parts(_undocumented(node) if name == "body" else value)
+            if name == "body":
+                value = _undocumented(node)
+            elif isinstance(node, ast.JoinedStr):  # some versions end a format with an empty text
+                value = [one for one in node.values if getattr(one, "value", None) != ""]
+            yield from _parts(value)
     elif isinstance(node, list):
         yield f"[{len(node)}"
         for item in node:

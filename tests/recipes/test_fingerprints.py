@@ -184,3 +184,42 @@ def test_nothing_heavy_is_imported() -> None:
         "assert not {'torch', 'timm', 'lightning'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def digest(text: str, folder: Path) -> str:
+    (folder / "one.py").write_text(text)
+    return imports.Source("one", folder / "one.py").digest
+
+
+def test_a_digest_is_the_same_in_all_versions_of_python(tmp_path: Path) -> None:
+    text = (
+        'class A(B, c=1):\n    """Doc."""\n    def f(self, *, a, b=2): return f"{a:{b}.3}x{b!r}"\n'
+    )
+    assert digest(text, tmp_path)[:16] == "fae22b1946b4ef1a"  # of 3.11, 3.12 and 3.13
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("f(1)", "f(1.0)"), ("f(a)", "f(b)"), ("f(*a)", "f(**a)"), ("x = 'a'", "x = b'a'"),
+        ("a + b", "a - b"), ("def f(a, b=1): 0", "def f(a=1, b=1): 0"), ("a; b", "b; a"),
+        ("def f():\n  return", "def f():\n  pass"), ("x: int = 1", "x = 1"),
+        ("def f(*, a, b=1): 0", "def f(*, a=1, b): 0"), ("'text'\n1", "'text'\n2"),
+        ("def f():\n  0\n  'text'", "def f():\n  0\n  'other'"), ("f'{a}'", "f'{a!r}'"),
+        ("f'{a:1}'", "f'{a:2}'"), ("if a: b\nelse: c", "if a: b\nc"), ("(a, b)", "[a, b]"),
+    ],
+)  # fmt: skip
+def test_other_code_has_another_digest(tmp_path: Path, one: str, other: str) -> None:
+    assert digest(one, tmp_path) != digest(other, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("f( 1 )", "f(1)"), ('x = "a"', "x = 'a'"), ("'doc'\n1", "1"), ("a = (1)", "a = 1"),
+        ("def f():\n  'doc'\n  return 1", "def f():\n  return 1  # one"), ("1_000", "1000"),
+        ("class A:\n  'doc'\n  b = 1", "class A:\n  b = 1"), ("a\n\n\nb", "a; b"),
+    ],
+)  # fmt: skip
+def test_the_same_code_has_the_same_digest(tmp_path: Path, one: str, other: str) -> None:
+    assert digest(one, tmp_path) == digest(other, tmp_path)

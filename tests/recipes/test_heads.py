@@ -93,18 +93,21 @@ WRONG = {
     "twice": ("title: x\ntitle: y\n", ["twice", "line 2"]),
     "a tag": ("title: !!python/object/apply:os.system [ls]\n", ["not YAML", "line 1"]),
     "a date": ("title: 2026-11-29\n", ["date", "quotes"]),
-    "aliases": (f"title: x\nnotes: {BOMB}\n", ["100,000 values"]),
-    "many": ("title: x\nnotes: [" + "a," * 100_000 + "]\n", ["100,000 values"]),
+    "aliases": (f"title: x\nnotes: {BOMB}\n", ["2,000 values"]),
+    "many": ("title: x\nnotes: [" + "a," * 2000 + "]\n", ["2,000 values"]),
     "a third": ("title: x\n---\nmodel: VAE\n", ["more than two"]),
 }
 
 
 @pytest.mark.parametrize("kind", sorted(WRONG))
-def test_a_wrong_head_is_refused(tmp_path: Path, kind: str, here: Here) -> None:
+def test_a_wrong_head_is_refused(
+    tmp_path: Path, kind: str, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genlab.recipes.files.MOST_VALUES", 2000)  # the check itself is as slow
     head, parts = WRONG[kind]
     file = write(tmp_path, f"{head}---\n{BODY}")
     commands = (["fit", str(file)], ["show", str(file)], ["cp", str(file), "copy.yaml"])
-    for command in commands[: 1 if kind == "many" else None]:
+    for command in commands:
         _, said = here(*command, code=2)
         assert len(said.splitlines()) <= 3
         assert all(part in said for part in (*parts, "mine.yaml")), said
