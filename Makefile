@@ -12,7 +12,7 @@ PARALLEL := -n 2 --dist worksteal
 MKDOCS := NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/python -m mkdocs
 
 .DEFAULT_GOAL := demo
-.PHONY: help demo test test-all prove fuzz test-slurm test-oldest test-newest check bench measure docs docs-serve install clean
+.PHONY: help demo test test-all prove fuzz test-slurm test-oldest test-newest check bench measure docs docs-serve docs-pictures install clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  \1:/p' Makefile | while IFS=: read -r name what; do printf '%-14s%s\n' "$$name" "$$what"; done
@@ -68,6 +68,9 @@ docs: $(VENV)/.installed-docs  ## the site in build/site, built strictly, and it
 
 docs-serve: $(VENV)/.installed-docs  ## the site at localhost:8000, built anew as you write
 	$(MKDOCS) serve --watch genlab --watch recipes
+
+docs-pictures: $(VENV)/.installed-dev  ## the images of the site's pages of methods, trained anew: a quarter of an hour
+	$(BIN)/python -m docs.builder.pictures
 
 install: $(VENV)/.installed  ## genlab itself, editable, into .venv
 

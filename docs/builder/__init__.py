@@ -2,5 +2,5 @@
 
 `pages` is what mkdocs runs and lists every page; `methods`, `results`, `reference`, `commands` and
 `api` make them, with `tables` and `markdown`; `copies` has the files of the repository that are
-pages too; `formulas` turns LaTeX into MathML.
+pages too; `formulas` turns LaTeX into MathML. `pictures` draws the images of methods' pages.
 """

@@ -5,9 +5,8 @@ from __future__ import annotations
 import ast
 import re
 from functools import cache
-from pathlib import Path
 
-from docs.builder import results
+from docs.builder import pictures, results
 from docs.builder.copies import ROOT
 from docs.builder.markdown import code, linked, section, table
 from docs.builder.tables import arguments, logged
@@ -16,7 +15,6 @@ from genlab.describing.source import Definition
 
 DEPARTURES = re.compile(r"\bDepartures?: ")
 OBJECTIVES = ROOT / "docs" / "objectives"
-IMAGES = ROOT / "docs" / "pictures"
 
 
 @cache
@@ -97,21 +95,18 @@ def objective(name: str) -> str:
 
 
 def images(name: str) -> str:
-    """Images of a method's recipes, which `make docs-pictures` draws."""
-    found = sorted(IMAGES.glob(f"{name}-*.*"))
+    """Images of a method's recipes."""
+    found = [one for one in pictures.DRAWINGS if one.page == name and one.target.is_file()]
     if not found:
         return ""
     return '<div class="strip">\n' + "\n".join(map(_figure, found)) + "\n</div>"
 
 
-def _figure(file: Path) -> str:
-    _, what, *recipe = file.stem.split("-")
-    of = f" of <code>{'/'.join(recipe).replace('.', '/')}</code>" if recipe else ""
-    caption = f"{what.replace('_', ' ')}{of}"
-    alt = re.sub(r"<.*?>", "", caption)
+def _figure(one: pictures.Drawing) -> str:
+    place = one.target.relative_to(ROOT / "docs").as_posix()
     return (
-        f'<figure><img src="../../pictures/{file.name}" alt="{alt}" loading="lazy">'
-        f"<figcaption>{caption}</figcaption></figure>"
+        f'<figure><img src="../../{place}" alt="{one.caption}" loading="lazy">'
+        f"<figcaption><code>{one.recipe}</code>: {one.caption}</figcaption></figure>"
     )
 
 

@@ -9,6 +9,7 @@ from docs.builder.markdown import code, linked, section, table
 from genlab import recipes
 from genlab.describing import usage
 from genlab.recipes.heads import NOT_RUN, Head, Result
+from genlab.recipes.kept_fingerprints import Kept
 
 INTRODUCTION = """---
 hide: [navigation]
@@ -18,8 +19,9 @@ hide: [navigation]
 
 Each result was measured with the command in its recipe's head, which `genlab show RECIPE` prints.
 It is a mean over seeds where several were run, with their standard deviation. *not run* means that
-the recipe was not trained to the end here. The last column but one has the result of the paper or
-of its code, or else the aim of the recipe.
+the recipe was not trained to the end here. A star marks a result whose recipe or code has changed
+since. The last column but one has the result of the
+paper or of its code, or else the aim of the recipe.
 
 """
 COLUMNS = ("recipe", "measured", "seeds", "published, or aim", "cost")
@@ -31,14 +33,20 @@ def heads() -> dict[str, Head]:
     return {name: recipes.head(file) for name, file in recipes.shipped().items()}
 
 
-def measured(head: Head) -> str:
-    """Measured results in a cell of a table."""
-    return "<br>".join(map(_result, head.measured)) or NOT_RUN
+def measured(head: Head, today: str = "") -> str:
+    """Measured results in a cell of a table.
+
+    Args:
+        head: facts about the recipe.
+        today: fingerprint of the recipe and its code now.
+    """
+    return "<br>".join(_result(result, today) for result in head.measured) or NOT_RUN
 
 
-def _result(result: Result) -> str:
+def _result(result: Result, today: str) -> str:
     spread = "" if result.spread is None else f" ± {result.spread:g}"
-    return f"**{result.value:g}{spread}** {result.unit} {code(result.metric)}"
+    changed = r" \*" if result.fingerprint and result.fingerprint != today else ""
+    return f"**{result.value:g}{spread}** {result.unit} {code(result.metric)}{changed}"
 
 
 def rows(names: Iterable[str]) -> list[list[str]]:
@@ -50,7 +58,24 @@ def _row(name: str, head: Head) -> list[str]:
     seeds = {len(result.seeds) for result in head.measured if result.seeds}
     counted = "" if not seeds else str(max(seeds))
     title = f"{code(name)}<br>{head.title.rstrip('.')}"
-    return [title, measured(head), counted, linked(head.published or head.aims), head.cost]
+    return [
+        title,
+        measured(head, _today(name)),
+        counted,
+        linked(head.published or head.aims),
+        head.cost,
+    ]
+
+
+@cache
+def _kept() -> Kept:
+    return Kept()
+
+
+def _today(name: str) -> str:
+    """Fingerprint of a recipe now, where one was kept with a result."""
+    kept = any(result.fingerprint for result in heads()[name].measured)
+    return _kept().of(recipes.shipped()[name]) if kept else ""
 
 
 def families() -> dict[str, list[str]]:

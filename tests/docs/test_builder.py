@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import re
 from functools import cache
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from docs.builder import api, commands, methods, reference, results
+from docs.builder import api, commands, methods, pictures, reference, results
 from docs.builder.markdown import linked, table
 from genlab import cli, recipes
 from genlab.internals import python_parts
+from genlab.recipes.heads import Head, Result
 
 
 @cache
@@ -59,6 +63,15 @@ def test_results_have_a_row_for_each_recipe() -> None:
     assert f"**{first.value:g} ± {first.spread:g}** nats `test/neg_elbo`" in text
 
 
+def test_a_result_has_its_spread_unit_and_a_star_where_the_code_has_changed() -> None:
+    found = Result("test/neg_elbo", 24.34, "nats", 0.5, fingerprint="a")
+    assert (
+        results.measured(Head("", measured=(found,)), "a") == "**24.34 ± 0.5** nats `test/neg_elbo`"
+    )
+    assert results.measured(Head("", measured=(found,)), "b").endswith(r"`test/neg_elbo` \*")
+    assert results.measured(Head("")) == "not run"
+
+
 def test_recipes_that_were_not_run_say_so_once() -> None:
     rows = [line for line in results.page().splitlines() if line.startswith("| `byol/cifar10`<br>")]
     assert rows[0].count("not run") == 1
@@ -100,3 +113,22 @@ def test_numbers_of_papers_and_addresses_are_links() -> None:
 def test_cells_stay_in_their_row() -> None:
     made = table(("a",), [("x | y\nz",)])
     assert re.fullmatch(r"\| a \|\n\|---\|\n\| x \\\| y z \|\n", made)
+
+
+def test_an_image_of_the_site_is_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    size = pictures.shrink(tmp_path / "noise.png", tmp_path / "noise.webp")
+    monkeypatch.setattr(pictures, "LARGEST", size - 1)
+    assert pictures.shrink(tmp_path / "noise.png", tmp_path / "noise.webp") < size
+    monkeypatch.setattr(pictures, "LARGEST", 100)
+    with pytest.raises(ValueError, match="above 100"):
+        pictures.shrink(tmp_path / "noise.png", tmp_path / "noise.webp")
+
+
+def test_images_of_the_site_belong_to_its_pages() -> None:
+    assert {one.page for one in pictures.DRAWINGS} <= set(methods.methods())
+    assert {one.recipe for one in pictures.DRAWINGS} <= set(recipes.shipped())
+    assert set(pictures.PLACE.glob("*")) <= {one.target for one in pictures.DRAWINGS}
+    assert sum(file.stat().st_size for file in pictures.PLACE.glob("*")) <= 2_000_000
+    assert all(file.stat().st_size <= pictures.LARGEST for file in pictures.PLACE.glob("*"))
