@@ -29,7 +29,7 @@ recipes
   genlab ls [WORD]                      list recipes: name, method, data, cost, result
   genlab show RECIPE                    a recipe's head and its resolved settings
   genlab cp RECIPE FILE                 copy a shipped recipe to edit
-  genlab explain [RECIPE] NAME          a class, key or metric, and the recipe's value of it
+  genlab explain [RECIPE] NAME          a class, key, metric or a run's file; a recipe's value
 
 training
   genlab fit RECIPE [FILE.yaml ...] [key=value ...]

@@ -1,18 +1,19 @@
-"""``explain``: what a class, a key or a metric means, from the docstrings. No torch."""
+"""``explain``: what a class, a key, a metric or a run's file means, from docstrings. No torch."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Iterable
+from pathlib import Path
 
-from genlab import recipes
+from genlab import recipes, run_files, runs
 from genlab.cli import explained
 from genlab.describing import classes, keys, metrics, source, values
 from genlab.errors import RecipeError, nearest
 
 
 def explain_options(parser: ArgumentParser) -> None:
-    """Explain a class, a key of a recipe or a metric of a log."""
+    """Explain a class, a key of a recipe, a metric of a log or a file of a run."""
     parser.add_argument(
         "words", nargs="+", metavar="[RECIPE] NAME",
         help="SimCLR, ImageFolder, EMAWeights; model.optimizer, data.views, val/effective_rank",
@@ -42,12 +43,14 @@ def lines_of(name: str, recipe: str | None) -> Iterable[str]:
     """Lines about a name, see `explain`."""
     if keys.is_key(name):
         return _of_key(name, recipe)
+    if recipe is None and (lines := _of_path(name)):
+        return lines
     if "/" in name and (metric := _of_metric(name, recipe)):
         return metric
     if recipe is None and (found := source.find(name)):
         return explained.of_class(classes.describe(found[0]), found[1:])
     owner, _, argument = name.rpartition(".")
-    if owner and (owners := source.find(owner)):
+    if owner[:1].isupper() and (owners := source.find(owner)):
         return explained.of_key(keys.of_argument(owners[0].path, [argument], name), None, {})
     if spelled := keys.spelled(name) if name.isidentifier() else []:
         return [line for key in spelled for line in _of_key(key, recipe)]
@@ -57,6 +60,17 @@ def lines_of(name: str, recipe: str | None) -> Iterable[str]:
     if lines := [line for key in same or [name] for line in _of_metric(key, recipe)]:
         return lines
     raise RecipeError(f"nothing is named {name}", hint=nearest(name, known()))
+
+
+def _of_path(name: str) -> Iterable[str] | None:
+    """Lines about a run directory or a file of one; None if a name is neither."""
+    path = Path(name)
+    if runs.is_run(path):
+        return explained.of_run(path)
+    if path.is_file() and path.resolve().is_relative_to(recipes.root().resolve()):
+        return explained.of_recipe(name)
+    found = run_files.find(path)
+    return None if found is None else explained.of_file(path, found)
 
 
 def _of_metric(key: str, recipe: str | None) -> list[str]:
@@ -70,8 +84,9 @@ def _of_metric(key: str, recipe: str | None) -> list[str]:
 
 def known() -> list[str]:
     """Names to compare a misspelt one with."""
+    files = [one.name for one in run_files.FILES]
     every = {name for group in keys.TOP for name in keys.names(group)}
-    return [*source.names(), *recipes.shipped(), *keys.TOP, *every, *metrics.names()]
+    return [*source.names(), *recipes.shipped(), *keys.TOP, *every, *metrics.names(), *files]
 
 
 def _of_key(key: str, recipe: str | None) -> Iterable[str]:

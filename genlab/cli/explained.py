@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 import textwrap
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import yaml
 
@@ -16,8 +18,10 @@ from genlab.describing.keys import Meaning
 from genlab.describing.metrics import BETTER, Metric
 from genlab.describing.source import Definition
 from genlab.describing.values import Value, place
+from genlab.files import step_of
 from genlab.recipes import class_names
 from genlab.recipes.class_names import PACKAGES
+from genlab.run_files import FILES, RunFile
 
 KINDS = {
     "methods": "method", "data": "data", "callbacks": "callback", "networks": "network",
@@ -122,6 +126,34 @@ def of_metric(key: str, found: Sequence[Metric]) -> Iterator[str]:
         better = f"; {BETTER[one.better]}" if one.better else ""
         yield f"  {one.owner.label}, {one.owner.place}: {one.unit}{better}"
         yield from paragraphs(one.text, 6)
+
+
+def of_file(path: Path, found: RunFile) -> Iterator[str]:
+    """Lines about a file or folder of a run.
+
+    Args:
+        path: its path; it need not exist.
+        found: its description.
+    """
+    yield f"{found.name}, {'folder' if found.name.endswith('/') else 'file'} of a run"
+    yield from paragraphs(found.text, 2)
+    yield from paragraphs(f"written by {found.writer}", 2, 4)
+    yield from paragraphs(f"read by {found.readers}", 2, 4)
+    if path.is_file():
+        about = path.stat()
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(about.st_mtime))
+        step = step_of(path) if path.suffix == ".ckpt" else -1
+        at = f", of step {step:,}" if step >= 0 else ""
+        yield f"  {path}: {about.st_size:,} bytes, written {when}{at}"
+
+
+def of_run(run: Path) -> Iterator[str]:
+    """Lines about a run directory: its files."""
+    yield f"{run}, run of {recipes.name_of(run / 'recipe.yaml')}"
+    for one in FILES:
+        pattern = re.sub(r"<\w+>", "*", one.name.rstrip("/"))
+        if any(run.glob(pattern)) and not one.name.startswith("."):
+            yield from paragraphs(f"{one.name}: {one.text}", 2, 6)
 
 
 def _below(key: str, named: Mapping[str, str]) -> Iterator[str]:

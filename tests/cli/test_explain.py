@@ -72,6 +72,9 @@ def test_classes(name: str, says: list[str], here: Here) -> None:
         (["val/effective_rank"], ["val/effective_rank, metric on validation data", "CollapseAlarm",
                                   "directions; higher is better", "exp(-sum_i p_i log p_i)"]),
         (["mask_rate"], ["train/mask_rate, metric during training", "FixMatch"]),
+        (["metrics.csv"], ["metrics.csv, file of a run", "written by the trainer", "read by"]),
+        (["runs/a/b/c/pictures/film.gif"], ["pictures/film.<format>, file", "written by Film"]),
+        (["nonfinite/"], ["nonfinite/, folder of a run", "genlab replay"]),
         (["step"], ["step, metric", "number of the optimiser step"]),
         (["vae/digits"], ["vae/digits, recipe, recipes/vae/digits.yaml", "genlab show vae/digits"]),
     ],
@@ -92,6 +95,7 @@ def test_a_recipe_has_the_metrics_of_its_method(here: Here) -> None:
     ("words", "says"),
     [
         (["val/efective_rank"], ["val/effective_rank"]),
+        (["split.npz"], ["splits.npz"]),
         (["model.temperatur"], ["temperature", "every method"]),
         (["simclr/digits", "model.latent_dim"], ["SimCLR"]),
         (["simclr/digts", "model.lr"], ["simclr/digits"]),

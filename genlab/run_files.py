@@ -1,0 +1,129 @@
+"""Files of a run directory: content of each, its writer and its readers. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePath
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """A file or folder of a run directory.
+
+    Args:
+        name: its path inside the directory; ``<step>`` and the like stand for any text, a folder
+            ends in a slash.
+        text: its content.
+        writer: command or class that writes it, and when.
+        readers: commands that read it.
+    """
+
+    name: str
+    text: str
+    writer: str
+    readers: str
+
+    def means(self, path: PurePath) -> bool:
+        """True if a path ends in this file's, or lies in this folder."""
+        parts = self.name.rstrip("/").split("/")
+        given = path.parts
+        starts = range(len(given)) if self.name.endswith("/") else [len(given) - len(parts)]
+        return any(
+            k >= 0
+            and len(given[k : k + len(parts)]) == len(parts)
+            and all(map(_fits, parts, given[k : k + len(parts)]))
+            for k in starts
+        )
+
+
+def _fits(pattern: str, part: str) -> bool:
+    pieces = re.split(r"<\w+>", pattern)
+    return re.fullmatch(".+".join(map(re.escape, pieces)), part) is not None
+
+
+def find(path: PurePath) -> RunFile | None:
+    """The file of a run that a path means, by its end; None if it is none."""
+    return next((one for one in FILES if one.means(path)), None)
+
+
+def _checkpoint(name: str, text: str) -> RunFile:
+    return RunFile(
+        f"checkpoints/{name}", text, "the trainer, at an optimiser step's end and by one rename",
+        "genlab fit --resume, evaluate, test, sample, embed, export; model.pretrained=RUN",
+    )  # fmt: skip
+
+
+def _picture(name: str, text: str, writer: str) -> RunFile:
+    return RunFile(f"pictures/{name}", text, writer, "you; W&B has a copy")
+
+
+WATCHED = "genlab compare; you"
+FILES = (  # the more exact ones before the folders that hold them
+    RunFile("recipe.yaml", "The resolved recipe, defaults included: it runs by itself.",
+            "genlab fit, at the first step", "every command that takes a run; genlab show RUN"),
+    RunFile("run.json", "Facts: seed, start, commands with what each changed, versions, machine,"
+            " commit, Slurm job, names of the classes, W&B id; how it stopped or failed.",
+            "genlab fit, at every start and at an unusual end",
+            "genlab compare, jobs, export; --resume"),
+    RunFile("metrics.csv", "Logged metrics: a row a time, a column a metric; genlab explain KEY"
+            " defines each.", "the trainer, every trainer.log_every_n_steps and validation",
+            f"{WATCHED}; --resume drops the rows that it repeats"),
+    RunFile("metrics.json", "Final metrics: last validation, best one (best/...), test (test/...),"
+            " its checkpoint, steps and seconds.", "genlab fit, at the end",
+            "genlab compare, sweep, crossval, export; a run that has one is finished"),
+    RunFile("splits.npz", "Positions of the images of train, val and test in the data set.",
+            "genlab fit, at the first step", "--resume, which refuses other splits"),
+    RunFile("labels.json", "Images whose labels a semi-supervised run uses: their positions, counts"
+            " of each class, checksum of the data.", "genlab fit with data.labels",
+            "--resume, which refuses others; data.labels=FILE of another run"),
+    RunFile("trust.json", "Classes outside genlab that the run may load.", "genlab fit; --trust",
+            "every command that opens the run"),
+    RunFile("per_class.csv", "Images, precision, recall and F1 of every class in the last test.",
+            "ConfusionMatrix, after a test", "you"),
+    _checkpoint("best.ckpt", "State at the best validation by checkpoint.monitor: weights,"
+                " optimiser, position in the data, generators, recipe."),
+    _checkpoint("last.ckpt", "State at the last write, at most checkpoint.every_n_seconds old; at"
+                " the end that of the last step. A killed run continues from it bit for bit."),
+    _checkpoint("step-<step>.ckpt", "State at a step, every checkpoint.keep_every_n_steps; all are"
+                " kept."),
+    RunFile("nonfinite/before.ckpt", "State before the step whose loss or gradient was not finite.",
+            "the guard of track.nonfinite", "genlab replay RUN"),
+    RunFile("nonfinite/step.json", "Facts of that step: its loss, images and first bad tensor.",
+            "the guard of track.nonfinite", "genlab replay RUN"),
+    RunFile("nonfinite/", "The step that was not finite: the state before it, and its facts.",
+            "the guard of track.nonfinite", "genlab replay RUN"),
+    _picture("film/<step>.png", "A frame of the film.", "Film, so that a resumed run completes it"),
+    _picture("film.<format>", "The training as a film: samples from the same noise.", "Film"),
+    _picture("samples-<step>.png", "Samples from the same noise as in every other such image.",
+             "Pictures"),
+    _picture("reconstructions-<step>.png", "Validation images, each above its reconstruction.",
+             "Pictures"),
+    _picture("styles-<step>.png", "Images, each with its style in every class.", "Pictures"),
+    _picture("plane-<step>.png", "Points of the data, samples, and the density where there is one.",
+             "PlanePictures"),
+    _picture("views.png", "First training images, each with its views.", "ViewPictures"),
+    _picture("similarities-<step>.png", "Histograms of the cosines of positive and negative pairs.",
+             "SimilarityHistogram"),
+    _picture("gradient_norms-<step>.png", "Histogram of the norms of the critic's gradient.",
+             "GradientNorms"),
+    _picture("confusion.png", "Confusion matrix of the last test, rows true.", "ConfusionMatrix"),
+    _picture("embedding.png", "Test features in two dimensions, PCA or --tsne.", "genlab evaluate"),
+    _picture("neighbours.png", "Samples, each with its nearest training images.",
+             "genlab evaluate --judge"),
+    _picture("sample.png", "Samples of a checkpoint.", "genlab sample"),
+    _picture("reconstruct.png", "Test images and their reconstructions.", "genlab reconstruct"),
+    _picture("interpolate.png", "Paths between the codes of images.", "genlab interpolate"),
+    RunFile("pictures/", "Images that training and commands draw.", "callbacks, genlab sample ...",
+            "you; W&B has a copy"),
+    RunFile("other_data/", "Figures by class of tests on other data, a folder each.",
+            "genlab test RUN data.root=FOLDER", "you"),
+    RunFile("wandb/", "What W&B's client keeps: settings, summary, its log; of an offline run all"
+            " that is uploaded later.", "track.wandb", "genlab sync"),
+    RunFile("checkpoints/", "Checkpoints: last.ckpt, best.ckpt and, if asked for, step-N.ckpt.",
+            "the trainer", "every command that takes a run"),
+    RunFile(".lock", "Name of the process that trains in the directory now.", "genlab fit",
+            "a second genlab fit, which is refused"),
+    RunFile("slurm-<job>.log", "Output of a Slurm job, next to its run.", "Slurm",
+            "genlab jobs; you"),
+)  # fmt: skip
