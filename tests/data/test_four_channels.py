@@ -185,6 +185,7 @@ def test_a_shift_shows_the_fourth_channel_in_its_place(tmp_path: Path) -> None:
         assert torch.equal(image, image[:, :1].expand_as(image))
 
 
+@pytest.mark.slow
 def test_it_trains_evaluates_resumes_and_predicts(here: Here, tmp_path: Path) -> None:
     root = as_folder(tmp_path / "images", examples(24))
     assert_trains_evaluates_and_resumes(

@@ -187,6 +187,7 @@ def test_wrong_settings_are_refused(options: dict[str, Any], message: str) -> No
         folder(Path("anywhere"), **options)
 
 
+@pytest.mark.slow
 def test_it_trains_evaluates_and_resumes(here: Here, root: Path) -> None:
     words = ("data=ImageFolder", f"data.root={root}", "data.dtype=uint16", "data.test_size=6")
     assert_trains_evaluates_and_resumes(here, *words)
