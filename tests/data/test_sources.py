@@ -14,6 +14,7 @@ from tests.conftest import Here
 from tests.data.made import CLASSES, MADE, words
 from tests.data.sources import TINY, assert_trains_evaluates_and_resumes
 
+TWINS = {"json lines", "npy", "save_to_disk"}  # of a class whose other form trains by default
 FEW = {"folder", "npz"}  # which are enough by default: ranks share a loader, not a source
 
 
@@ -22,7 +23,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in TWINS else name for name in MADE]
+)
 def test_it_trains_evaluates_and_resumes(here: Here, tmp_path: Path, name: str) -> None:
     assert_trains_evaluates_and_resumes(here, *words(MADE[name](tmp_path)))
 
