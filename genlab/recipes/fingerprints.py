@@ -28,18 +28,20 @@ def fingerprint(recipe: Recipe) -> str:
     """The fingerprint of a run of a recipe, as hexadecimal digits.
 
     Args:
-        recipe: as `resolve` gives it, before data has filled in numbers of classes and the like.
+        recipe: as `resolve` gives it, before data has filled in numbers of classes and the like. A
+            run's own recipe.yaml spells defaults out and has another fingerprint.
     """
-    return of_parts(recipe, Closure(classes(recipe)))
+    return of_parts(recipe, Closure(classes(recipe)).digests)
 
 
-def of_parts(recipe: Recipe, code: Closure) -> str:
-    """The fingerprint of a recipe whose imports have been followed."""
-    parts = {
-        "settings": settings(recipe),
-        "code": {name: source.digest for name, source in code.modules.items()},
-        "versions": versions(),
-    }
+def of_parts(recipe: Recipe, code: dict[str, str]) -> str:
+    """The fingerprint of a recipe whose imports have been followed.
+
+    Args:
+        recipe: as `resolve` gives it.
+        code: digests of the modules by their names.
+    """
+    parts = {"settings": settings(recipe), "code": code, "versions": versions()}
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -201,6 +201,11 @@ class Closure:
             module, _, of = name.rpartition(".")
             self._name(module, of)
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """Digests of the modules by their names."""
+        return {name: source.digest for name, source in self.modules.items()}
+
     def _source(self, module: str) -> Source | None:
         if module not in self._sources:
             file = file_of(module)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from genlab.errors import RecipeError
 from genlab.files import replacing, text_of
 from genlab.recipes import fingerprints, plugins
 from genlab.recipes.imports import Closure, stamp
-from genlab.recipes.resolution import lineage, resolve
+from genlab.recipes.resolution import Recipe, lineage, resolve
 
 
 class Kept:
@@ -32,45 +32,52 @@ class Kept:
             return {}
         return known if isinstance(known, dict) else {}
 
-    def of(self, recipe: Path) -> str:
-        """Today's fingerprint of a recipe; empty where the recipe is wrong.
-
-        Args:
-            recipe: its file.
-        """
-        entry = self._known.get(str(recipe))
-        if not isinstance(entry, dict) or not self._holds(entry):
+    def of(self, file: Path) -> str:
+        """Today's fingerprint of a recipe's file; empty where the recipe is wrong."""
+        entry = self._known.get(str(file))
+        if not self._holds(entry):
             try:
-                entry = self._computed(recipe)
+                recipe = resolve([file])
+                sources = [str(source) for source, _ in lineage(file)]
+                entry = self._entry(recipe, sources)
             except RecipeError:
                 return ""
-            self._known[str(recipe)] = entry
-            self._changed = True
+            self._keep(str(file), entry)
         return str(entry["fingerprint"])
 
-    def _holds(self, entry: dict[str, Any]) -> bool:
+    def _entry(self, recipe: Recipe, sources: list[str]) -> dict[str, Any]:
+        code = self._code(fingerprints.classes(recipe))
+        files = {one: self._stamp(one) for one in sources} | code["files"]
+        return {"fingerprint": fingerprints.of_parts(recipe, code["code"]), "files": files}
+
+    def _code(self, classes: set[str]) -> dict[str, Any]:
+        """Digests of the modules that classes import, and the state of their files."""
+        key = " ".join(sorted(classes))
+        entry = self._known.get(key)
+        if not self._holds(entry):
+            found = Closure(classes)
+            files = {str(one): self._stamp(str(one)) for one in sorted(found.files)}
+            entry = {"fingerprint": "", "code": found.digests, "files": files}
+            self._keep(key, entry)
+        return dict(entry)
+
+    def _keep(self, key: str, entry: dict[str, Any]) -> None:
+        self._known[key] = entry | {"state": self._state}
+        self._changed = True
+
+    def _holds(self, entry: Any) -> TypeGuard[dict[str, Any]]:
+        """True if an entry is whole and nothing behind it has changed."""
+        if not isinstance(entry, dict) or entry.get("state") != self._state:
+            return False
         files = entry.get("files")
-        return (
-            entry.get("state") == self._state
-            and isinstance(files, dict)
-            and isinstance(entry.get("fingerprint"), str)
-            and all(self._stamp(file) == state for file, state in files.items())
+        return isinstance(files, dict) and all(
+            self._stamp(file) == state for file, state in files.items()
         )
 
     def _stamp(self, file: str) -> list[int]:
         if file not in self._stamps:
             self._stamps[file] = [*stamp(Path(file))]
         return self._stamps[file]
-
-    def _computed(self, file: Path) -> dict[str, Any]:
-        recipe = resolve([file])
-        code = Closure(fingerprints.classes(recipe))
-        files = [*(source for source, _ in lineage(file)), *sorted(code.files)]
-        return {
-            "fingerprint": fingerprints.of_parts(recipe, code),
-            "state": self._state,
-            "files": {str(one): [*stamp(one)] for one in files},
-        }
 
     def save(self) -> None:
         """Write the cache where it has changed; a cache that cannot be written is none."""

@@ -74,7 +74,7 @@ def lab(request: pytest.FixtureRequest, here: Here, monkeypatch: pytest.MonkeyPa
 def code_of(file: Path) -> str:
     """A fingerprint of a recipe whose plugin was changed."""
     closure = imports.Closure(fingerprints.classes(recipes.resolve([file])))
-    return fingerprints.of_parts(recipes.resolve([file]), closure)
+    return fingerprints.of_parts(recipes.resolve([file]), closure.digests)
 
 
 def test_comments_heads_places_and_seeds_are_not_in_it(file: Path) -> None:

@@ -35,7 +35,7 @@ def test_a_kept_fingerprint_is_the_computed_one_and_is_not_computed_again(
     expected = fingerprints.fingerprint(recipes.resolve([file]))
     assert kept(file) == expected
     with monkeypatch.context() as patched:
-        patched.setattr(Kept, "_computed", lambda *_: pytest.fail("computed again"))
+        patched.setattr(Kept, "_entry", lambda *_: pytest.fail("computed again"))
         assert kept(file) == expected
 
 
