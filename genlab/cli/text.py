@@ -10,15 +10,21 @@ from typing import Any
 
 from genlab import runs
 
+UNDEFINED = "auroc"  # of images of one class: NaN for a method in good order too
+
 
 def report(file: Path, figures: dict[str, Any], as_json: bool) -> int:
     """Print metrics as a table or as JSON, with the checkpoint they belong to.
 
     Returns:
-        Exit code: 1 with a line on standard error where metrics are NaN, else 0.
+        Exit code: 1 with a line on standard error where metrics are NaN, else 0. AUROC alone may
+        be NaN, of images of one class.
     """
     _print(file, figures, as_json)
     wrong = [key for key, value in figures.items() if _is_nan(value)]
+    if wrong and all(key.endswith(UNDEFINED) for key in wrong):
+        print(f"{', '.join(wrong)} is undefined: all test images are of one class", file=sys.stderr)
+        return 0
     if wrong:
         told = ", ".join(wrong[:3]) + (", ..." if len(wrong) > 3 else "")
         print(f"genlab: {len(wrong)} of {len(figures)} metrics are NaN: {told}", file=sys.stderr)

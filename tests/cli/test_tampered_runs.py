@@ -260,3 +260,14 @@ def test_class_names_of_any_kind_end_no_test(tmp_path: Path, here: Here) -> None
     assert draw(np.eye(4, dtype=int), names).ndim == 3
     write_table(tmp_path / "per_class.csv", names, {"recall": [1.0] * 4})
     assert len((tmp_path / "per_class.csv").read_text().splitlines()) == 5
+
+
+def test_test_images_of_one_class_are_no_failure(here: Here) -> None:
+    here(
+        "fit", "classifier/digits", "trainer.max_steps=1", "track.wandb=off",
+        "track.test_after_fit=false", "trainer.limit_val_batches=1",
+    )  # fmt: skip
+    out, err = here("test", "classifier/digits", "trainer.limit_test_batches=1",
+                    "data.eval_batch_size=1")  # fmt: skip
+    assert "nan" in out
+    assert err.count("test/auroc is undefined: all test images are of one class") == 1
