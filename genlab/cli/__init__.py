@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from genlab import __version__, recipes
 from genlab.cli import streams
+from genlab.cli.arguments import settings_help
 from genlab.cluster import slurm
 from genlab.errors import InputError, RecipeError, fault_of, nearest, told
 from genlab.internals import messages, python_parts
@@ -92,6 +93,7 @@ COMMANDS = {  # module of each command; it holds the function and its `<command>
 
 LONG = ("fit", "sweep", "crossval", "bench", "laws")  # they go on when nobody reads their output
 
+TRAINING = ("fit", "submit", "sweep", "crossval", "bench")  # they take settings of a recipe
 HALF = 200  # characters of a line that is too long
 FROM_FILES = (  # commands that open a run or checkpoint
     "fit", "submit", "validate", "test", "predict", "sample", "reconstruct", "interpolate",
@@ -137,6 +139,8 @@ def run(words: Sequence[str]) -> int:
     options = getattr(module, f"{name}_options")
     parser = Parser(f"genlab {name}", description=inspect.getdoc(options), allow_abbrev=False)
     options(parser)
+    if name in TRAINING:
+        settings_help(parser)
     if name in FROM_FILES:
         parser.add_argument(
             "--trust", action="append", metavar="NAME",

@@ -3,7 +3,26 @@
 from __future__ import annotations
 
 import os
-from argparse import ArgumentParser
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+
+SETTINGS = """\
+settings, as key=value
+  model.KEY         the method and its arguments: model=SimCLR model.temperature=0.2
+  data.KEY          the images: data=MNIST data.batch_size=64 data.views=byol
+  trainer.KEY       length, devices, precision, callbacks: trainer.max_epochs=5
+  checkpoint.KEY    choice and age of the checkpoints kept: checkpoint.monitor=val/loss
+  track.KEY         folder of runs, W&B, the test after training: track.wandb=off
+  seed_everything   seed of every generator: seed_everything=1
+
+genlab explain KEY            meaning, type and default: model, model.optimizer, data.views ...
+genlab explain RECIPE KEY     its value in a recipe, and the file that sets it
+genlab show RECIPE            all settings of a recipe
+"""
+
+
+def settings_help(parser: ArgumentParser) -> None:
+    """List the groups of settings below a command's options."""
+    parser.epilog, parser.formatter_class = SETTINGS, RawDescriptionHelpFormatter
 
 
 def split_words(words: list[str]) -> tuple[list[str], list[str]]:

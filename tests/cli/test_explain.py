@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
 import pytest
 
+from genlab import recipes
+from genlab.cli import TRAINING, run
+from genlab.cli.arguments import SETTINGS
+from genlab.describing import keys
 from tests.conftest import Here
 
 SECONDS = 0.5  # of a processor, for an answer
@@ -83,6 +88,20 @@ def test_keys_and_metrics(words: list[str], says: list[str], here: Here) -> None
     out, _ = here("explain", *words)
     for text in says:
         assert text in out
+
+
+def test_the_help_of_fit_names_every_group_and_explain(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for command in TRAINING:
+        with pytest.raises(SystemExit):
+            run([command, "--help"])
+        shown = capsys.readouterr().out
+        assert all(group in shown for group in recipes.TOP_KEYS)
+        assert "genlab explain KEY" in shown
+    assert {*keys.TOP} == {*recipes.TOP_KEYS}
+    for word in re.findall(r"(\w+(?:\.\w+)*)=", SETTINGS):
+        assert word in ("key", "model", "data") or keys.meanings(word)
 
 
 def test_a_recipe_has_the_metrics_of_its_method(here: Here) -> None:
