@@ -58,6 +58,7 @@ on a Slurm cluster
   genlab jobs | cancel JOB ...          queued and running trainings, with step and speed
 
 this machine
+  genlab completion bash|zsh|fish       a script for the shell: commands, recipes, runs, keys
   genlab doctor                         versions, devices, data, W&B, Slurm
 
 for example
@@ -88,7 +89,7 @@ COMMANDS = {  # module of each command; it holds the function and its `<command>
     "submit": "submit", "jobs": "submit", "cancel": "submit",
     "export": "export", "pack": "pack", "doctor": "doctor", "bench": "bench",
     "sweep": "sweep", "compare": "compare", "sync": "sync", "laws": "laws",
-    "replay": "replay", "explain": "explain",
+    "replay": "replay", "explain": "explain", "completion": "completion",
 }  # fmt: skip
 
 LONG = ("fit", "sweep", "crossval", "bench", "laws")  # they go on when nobody reads their output

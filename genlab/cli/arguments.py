@@ -38,8 +38,8 @@ def job_options(parser: ArgumentParser) -> None:
     parser.add_argument("--tasks-per-node", type=int, default=1, help="processes, without GPUs")
     parser.add_argument("--cpus-per-task", type=int, default=1, metavar="C")
     parser.add_argument("--time", metavar="T", help="24:00:00, or minutes")
-    for name in ("partition", "account", "qos", "constraint"):
-        parser.add_argument(f"--{name}")
+    for name in ("--partition", "--account", "--qos", "--constraint"):
+        parser.add_argument(name)
     parser.add_argument("--after", metavar="JOB", help="start when this one has succeeded")
     parser.add_argument(
         "--warn", type=int, default=120, metavar="S", dest="warning_seconds",

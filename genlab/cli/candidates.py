@@ -1,0 +1,136 @@
+"""Candidates for the shell's completion: commands, options, recipes, runs, keys and their values.
+
+Commands are read as text: some of their modules load torch.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from genlab import recipes, runs
+from genlab.cli import COMMANDS, FROM_FILES
+from genlab.describing import keys, metrics, nested, source, values
+from genlab.errors import InputError
+from genlab.recipes import class_names
+
+OF_RECIPES = (
+    "fit", "show", "cp", "sweep", "crossval", "bench", "laws", "submit", "explain",
+)  # fmt: skip
+OF_RUNS = (
+    "validate", "test", "predict", "sample", "reconstruct", "interpolate", "evaluate", "embed",
+    "export", "compare", "sync", "replay", "explain",
+)  # fmt: skip
+WITHOUT_KEYS = ("show", "cp", "compare", "sync", "replay", "laws", "export")
+OPTION = re.compile(r"--[a-z][\w-]*")
+LITERAL = re.compile(r"Literal\[([^\]]*)\]")
+
+
+def candidates(words: list[str]) -> list[str]:
+    """Completions of the last argument of a command line.
+
+    Args:
+        words: arguments after ``genlab`` as far as they are typed; the last is empty where a new
+            one begins.
+    """
+    *before, typed = words or [""]
+    if not before:
+        return _that_begin(typed, COMMANDS)
+    command = before[0]
+    if command not in COMMANDS:
+        return []
+    if typed.startswith("-"):
+        return _that_begin(typed, options(command))
+    return _that_begin(typed, [one for part in _parts(command, before, typed) for one in part()])
+
+
+def _that_begin(typed: str, names: Iterable[str]) -> list[str]:
+    return [name for name in dict.fromkeys(names) if name.startswith(typed)]
+
+
+def _parts(command: str, before: list[str], typed: str) -> list[Callable[[], Iterable[str]]]:
+    """Sources of candidates for an argument that is not an option."""
+    if before[-1] == "--resume":
+        return [_runs]
+    if command == "completion":
+        return [lambda: ("bash", "zsh", "fish")]
+    parts: list[Callable[[], Iterable[str]]] = []
+    if command in OF_RECIPES and "=" not in typed:
+        parts.append(recipes.shipped)
+    if command in OF_RUNS and "=" not in typed:
+        parts.append(_runs)
+    if command in OF_RECIPES + OF_RUNS and command not in WITHOUT_KEYS:
+        parts.append(lambda: _keys(typed, _named(before[1:]), "" if command == "explain" else "="))
+    if command == "explain":
+        parts += [source.names, lambda: (one for one in metrics.names() if "<" not in one)]
+    return parts
+
+
+def _runs() -> list[str]:
+    """Run directories, and the recipes that have one."""
+    found = runs.every()
+    return [*(str(run) for run in found), *(str(run.parent.relative_to("runs")) for run in found)]
+
+
+def _named(before: list[str]) -> dict[str, str]:
+    """Classes of the recipe or run that a command line names, with what it changes."""
+    word = next((one for one in before if "=" not in one and not one.startswith("-")), "")
+    changes = [one for one in before if re.match(r"(model|data)(\.encoder)?=\w", one)]
+    with suppress(InputError, OSError):
+        return values.named(recipes.resolve([word], changes))
+    return {}
+
+
+def _keys(typed: str, named: dict[str, str], end: str) -> list[str]:
+    """Keys that a word may become; behind ``=`` the values of one."""
+    key, equals, _ = typed.partition("=")
+    if equals:
+        return [f"{key}={value}" for value in _values(key, named)]
+    group, dot, _ = key.partition(".")
+    if not dot:
+        return [*(f"{one}." for one in keys.TOP if one != "seed_everything"),
+                *(f"{one}{end}" for one in ("model", "data", "seed_everything"))]  # fmt: skip
+    if group not in keys.TOP:
+        return []
+    above, _, _ = key.rpartition(".")
+    if "." in above:
+        inside = nested.settings(above.rpartition(".")[2], named.get("encoder", ""))
+        return [f"{above}.{one.name}{end}" for one in inside]
+    own = keys.names(group, named)
+    return [*(f"{group}.{one}{end}" for one in own),
+            *(f"{group}.{one}." for one in own if one in nested.PLACES)]  # fmt: skip
+
+
+def _values(key: str, named: dict[str, str]) -> list[str]:
+    """Values that a key may have, where they are names."""
+    if key in class_names.PACKAGES:
+        return sorted(class_names.classes(class_names.PACKAGES[key]))
+    with suppress(InputError):
+        found = [one.argument for one in keys.meanings(key, named) if one.argument is not None]
+        kinds = [one.annotation for one in found]
+        texts = [text for kind in kinds for hit in LITERAL.findall(kind) for text in hit.split(",")]
+        either = ["true", "false"] if any(re.search(r"\bbool\b", kind) for kind in kinds) else []
+        return [text.strip(" '\"") for text in texts] + either
+    return []
+
+
+def options(command: str) -> list[str]:
+    """Options of a command, read from its ``<command>_options``."""
+    trust = ["--trust"] if command in FROM_FILES else []
+    return ["--help", *_options(COMMANDS[command], f"{command}_options"), *trust]
+
+
+def _options(module: str, function: str) -> list[str]:
+    """Options that a function adds, itself or by the functions that it calls."""
+    found: list[str] = []
+    for name in (module, "arguments"):
+        for one in source.definitions(f"genlab.cli.{name}", Path(__file__).parent / f"{name}.py"):
+            for node in ast.walk(one.node) if one.name == function else ():
+                text = node.value if isinstance(node, ast.Constant) else ""
+                found += [str(text)] if OPTION.fullmatch(str(text)) else []
+                called = node.id if isinstance(node, ast.Name) else ""
+                found += _options(module, called) if called.endswith("_options") else []
+    return found

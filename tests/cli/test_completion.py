@@ -1,0 +1,152 @@
+"""Completion of the command line: the candidates, and the scripts in real shells."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from argparse import ArgumentParser
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from genlab import recipes
+from genlab.cli import COMMANDS, FROM_FILES
+from genlab.cli.candidates import candidates, options
+from genlab.describing import keys
+from genlab.internals import python_parts
+from tests.conftest import Here
+
+GENLAB = f'genlab() {{ "{sys.executable}" -m genlab "$@"; }}\n'
+BASH = (
+    "source <(genlab completion bash)\n"
+    'COMP_LINE="$1"; COMP_POINT=${#COMP_LINE}; _genlab; printf "%s\\n" "${COMPREPLY[@]}"'
+)
+ZSH = (
+    'compdef() {}\ncompadd() { while [[ "$1" == -* ]]; do [[ "$1" == -S ]] && shift; shift; done;'
+    ' print -rl -- "$@" }\n'
+    'eval "$(genlab completion zsh)"\nwords=("${(@s: :)1}")\nCURRENT=$#words; _genlab'
+)
+FISH = (
+    f'function genlab; "{sys.executable}" -m genlab $argv; end\n'
+    "genlab completion fish | source\ncomplete -C $argv[1]"
+)
+SHELLS = {
+    "bash": ["bash", "--norc", "-c", GENLAB + BASH, "bash"],
+    "zsh": ["zsh", "-f", "-c", GENLAB + ZSH, "zsh"],
+    "fish": ["fish", "--no-config", "-c", FISH],
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "some"),
+    [
+        ([""], ["fit", "explain", "completion"]),
+        (["ev"], ["evaluate"]),
+        (["fit", "vae/d"], ["vae/digits"]),
+        (["fit", "vae/digits", "mo"], ["model.", "model="]),
+        (["fit", "vae/digits", "model.la"], ["model.latent_dim="]),
+        (["fit", "simclr/digits", "model.optimizer.s"], ["model.optimizer.schedule="]),
+        (["fit", "fixmatch/svhn", "model.encoder_kwargs.v"], ["model.encoder_kwargs.variant="]),
+        (["fit", "vae/digits", "data=FashionMNIST", "data.down"], ["data.download="]),
+        (["fit", "model=Sim"], ["model=SimCLR", "model=SimSiam"]),
+        (["fit", "vae/digits", "data.sampling="], ["data.sampling=uniform"]),
+        (["fit", "vae/digits", "trainer.max_"], ["trainer.max_steps=", "trainer.max_epochs="]),
+        (["fit", "vae/digits", "track.test_after_fit="], ["track.test_after_fit=true"]),
+        (["fit", "--re"], ["--resume"]),
+        (["embed", "--"], ["--split", "--trust"]),
+        (["submit", "--par"], ["--partition"]),
+        (["explain", "EMAW"], ["EMAWeights"]),
+        (["explain", "val/eff"], ["val/effective_rank"]),
+        (["explain", "simclr/digits", "model.temp"], ["model.temperature"]),
+        (["completion", "z"], ["zsh"]),
+    ],
+)  # fmt: skip
+def test_candidates(line: list[str], some: list[str]) -> None:
+    found = candidates(line)
+    assert set(some) <= set(found)
+    assert all(one.startswith(line[-1]) for one in found)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [["nothing", ""], ["fit", "vae/digits", "model.lat=x"], ["fit", "model.nothing.x"],
+     ["fit", "nowhere/at_all", "model.optimizer.qq"], ["doctor", ""]],
+)  # fmt: skip
+def test_nothing_is_offered_where_nothing_fits(line: list[str]) -> None:
+    assert candidates(line) == []
+
+
+def test_a_recipes_own_keys_are_offered_and_no_others() -> None:
+    found = candidates(["fit", "vae/digits", "model."])
+    assert "model.latent_dim=" in found
+    assert "model.temperature=" not in found
+    assert "model.temperature=" in candidates(["fit", "mine.yaml", "model."])
+
+
+def test_every_recipe_is_offered() -> None:
+    assert {*recipes.shipped()} <= {*candidates(["fit", ""])}
+
+
+def test_options_are_those_of_the_parsers() -> None:
+    for command, module in COMMANDS.items():
+        parser = ArgumentParser()
+        getattr(import_module(f"genlab.cli.{module}"), f"{command}_options")(parser)
+        known = {name for name in python_parts.option_names(parser) if name.startswith("--")}
+        trust = {"--trust"} if command in FROM_FILES else set()
+        assert {*options(command)} == known | trust, command
+
+
+def test_runs_are_offered(here: Here) -> None:
+    run = Path("runs/vae/digits/20260101-000000-abcd")
+    run.mkdir(parents=True)
+    (run / "recipe.yaml").write_text("model: VAE\n")
+    assert candidates(["fit", "--resume", "runs/v"]) == [str(run)]
+    assert set(candidates(["evaluate", ""])) > {str(run), "vae/digits"}
+    assert "model.latent_dim=" in candidates(["evaluate", str(run), "model.lat"])
+
+
+def test_every_key_that_is_offered_has_a_meaning() -> None:
+    for group in keys.TOP:
+        for one in candidates(["explain", "simclr/digits", f"{group}."]):
+            assert keys.meanings(one.rstrip("."))
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_script_completes_in_a_real_shell(shell: str, tmp_path: Path) -> None:
+    if not shutil.which(shell):
+        pytest.skip(f"no {shell} here")
+
+    def completed(line: str) -> list[str]:
+        environment = dict(os.environ) | {"HOME": str(tmp_path)}
+        done = subprocess.run([*SHELLS[shell], line], capture_output=True, text=True,
+                              cwd=tmp_path, env=environment, check=True)  # fmt: skip
+        assert not done.stderr
+        return [one.partition("\t")[0] for one in done.stdout.split("\n") if one]
+
+    assert completed("genlab fit vae/d") == ["vae/digits"]
+    prefix = "" if shell == "bash" else "model="  # bash completes what follows the sign
+    assert completed("genlab fit model=SimC") == [f"{prefix}SimCLR"]
+    assert "simclr/digits" in completed("genlab show ")
+
+
+def test_completion_is_quick_and_loads_no_torch() -> None:
+    program = (
+        "import sys, time, genlab.cli\n"
+        "genlab.cli.run(['completion', 'words'])\n"
+        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
+        "print(time.process_time())"
+    )
+    line = "fit\nsimclr/digits\nmodel.optimizer.s\n."
+    took = list[float]()
+    while not took or (len(took) < 3 and min(took) > 0.5):
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True,
+            env=dict(os.environ) | {"GENLAB_COMPLETE": line},
+        )  # fmt: skip
+        *words, seconds = done.stdout.split()
+        assert "model.optimizer.schedule=" in words
+        took.append(float(seconds))
+    assert min(took) < 0.5
