@@ -10,7 +10,7 @@ from docs.builder import pictures, results
 from docs.builder.copies import ROOT
 from docs.builder.markdown import code, linked, section, table
 from docs.builder.tables import arguments, logged
-from genlab.describing import docstrings, source
+from genlab.describing import docstrings, metrics, source
 from genlab.describing.source import Definition
 
 DEPARTURES = re.compile(r"\bDepartures?: ")
@@ -61,7 +61,7 @@ def page(name: str) -> str:
         section("Images", images(name)),
         section("Recipes", table(results.COLUMNS, results.rows(names)) or "No recipe names it."),
         section("Arguments", arguments(one)),
-        section("Metrics", logged([one])),
+        section("Metrics", logged(metrics.of(one))),
         section("Laws", laws(one.name)),
         section("Departures from the paper", linked(departures) or "None."),
         section("Source", f"`{one.place}`; [reference](../reference/api/methods/{name}.md)."),

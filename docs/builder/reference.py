@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from docs.builder import commands, methods
+from docs.builder import commands
 from docs.builder.copies import ROOT
 from docs.builder.markdown import code, linked, section, table
-from docs.builder.tables import arguments, logged
-from genlab.describing import classes, docstrings, source
+from docs.builder.tables import arguments, logged, settings
+from genlab.describing import classes, nested, source
+from genlab.describing import metrics as described_metrics
+from genlab.describing.metrics import Metric
 from genlab.describing.source import Definition
 
 GROUPS = {  # classes whose arguments are the keys of a group
@@ -35,6 +37,15 @@ KEYS = """# Recipe keys
 :   `class_path` names the data set, `init_args` its arguments: see [Data](data.md).
 
 """
+TITLES = {
+    "train": "During training",
+    "val": "On validation images",
+    "test": "On test images",
+    "judge": "Of samples",
+    "best": "At the selected checkpoint",
+    "run": "Of the run",
+}
+TIMM = ("timm.models.resnet.ResNet", "timm.models.vision_transformer.VisionTransformer")
 AUGMENTS = (
     "genlab.augment.standard.Augment",
     "genlab.augment.rand_augment.RandAugment",
@@ -61,6 +72,7 @@ def pages() -> dict[str, str]:
         "reference/views.md": views(),
         "reference/augmentation.md": of_classes("Augmentation", AUGMENTS),
         "reference/encoders.md": of_classes("Encoders and weights", ENCODERS),
+        "reference/settings.md": inner(),
         "reference/metrics.md": metrics(),
     }
 
@@ -104,7 +116,8 @@ def listed(title: str, folder: str, what: str) -> str:
 def of_class(one: Definition) -> str:
     """A class or function: what it is, its arguments, the metrics it logs."""
     found = classes.describe(one)
-    text = f"{found.first}.\n\n{linked(found.prose)}\n\n{arguments(one)}\n{logged([one])}"
+    keys_of_log = logged(described_metrics.of(one))
+    text = f"{found.first}.\n\n{linked(found.prose)}\n\n{arguments(one)}\n{keys_of_log}"
     return section(one.name, text)
 
 
@@ -117,12 +130,12 @@ def optimizer() -> str:
     """Keys of ``model.optimizer``."""
     build = located("genlab.optim.building.build")
     described = classes.describe(build)
-    settings = described.argument("settings")
-    assert settings is not None
+    given = described.argument("settings")
+    assert given is not None
     start = (
         "# Optimizer\n\nThe keys of `model.optimizer`, a mapping in every method that trains.\n\n"
     )
-    _, _, items = settings.text.partition("\n")
+    _, _, items = given.text.partition("\n")
     lars = of_class(located("genlab.optim.lars.LARS"))
     return f"{start}{linked(items)}\n\n{linked(described.prose)}\n\n{lars}"
 
@@ -156,19 +169,30 @@ def _view() -> str:
 
 
 def metrics() -> str:
-    """Every log key with its definition, by the part of genlab that logs it."""
+    """Every log key with its definition, by the images that it is of."""
     start = (
         "# Metrics\n\nA metric is logged as `train/`, `val/` or `test/` and its name. One name "
-        "has one definition in all methods; `genlab explain KEY` prints it.\n\n"
+        "has one definition in all methods; `genlab explain KEY` prints it. `<name>` stands for "
+        "any text. Units: `fraction` is a share in [0, 1].\n\n"
     )
-    parts = []
-    for module, file in source.modules().items():
-        for one in source.definitions(module, file):
-            if "Logs" in docstrings.parse(one.docstring).sections:
-                parts.append(section(_home(one), logged([one])))
-    return start + "".join(parts)
+    parts: dict[str, list[Metric]] = {}
+    for one in described_metrics.every():
+        parts.setdefault(one.key.partition("/")[0] if "/" in one.key else "run", []).append(one)
+    texts = [section(TITLES.get(name, name), logged(found)) for name, found in parts.items()]
+    return start + "".join(texts)
 
 
-def _home(one: Definition) -> str:
-    name = next((page for page, method in methods.methods().items() if method == one), "")
-    return f"[{one.name}](../methods/{name}.md)" if name else one.name
+def inner() -> str:
+    """Keys inside the mappings that a recipe gives to an argument."""
+    start = (
+        "# Settings in mappings\n\nSome arguments are mappings with keys of their own. "
+        "`genlab explain model.encoder_kwargs.stem` prints one.\n\n"
+    )
+    own = "".join(section(name, settings(name)) for name in nested.PLACES)
+    theirs = "".join(section(f"timm: {path.rpartition('.')[2]}", _of_timm(path)) for path in TIMM)
+    return start + own + theirs
+
+
+def _of_timm(path: str) -> str:
+    says = "Further keys of `encoder_kwargs` for a network of timm of this class.\n\n"
+    return says + arguments(located(path))

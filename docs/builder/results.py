@@ -19,9 +19,8 @@ hide: [navigation]
 
 Each result was measured with the command in its recipe's head, which `genlab show RECIPE` prints.
 It is a mean over seeds where several were run, with their standard deviation. *not run* means that
-the recipe was not trained to the end here. A star marks a result whose recipe or code has changed
-since. The last column but one has the result of the
-paper or of its code, or else the aim of the recipe.
+the recipe was not trained to the end here. A star marks a result whose recipe or code has changed.
+*Published, or aim* has the result of the paper or of its code, or else the aim of the recipe.
 
 """
 COLUMNS = ("recipe", "measured", "seeds", "published, or aim", "cost")

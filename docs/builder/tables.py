@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 from docs.builder.markdown import code, linked, table
 from genlab.cli.explained import in_yaml
-from genlab.describing import classes, docstrings
+from genlab.describing import classes, nested
 from genlab.describing.classes import Argument
+from genlab.describing.metrics import Metric
 from genlab.describing.source import Definition
 
 REST = re.compile(r"^( *)- ", re.M)
@@ -38,11 +39,19 @@ def _default(argument: Argument) -> str:
     return "required" if argument.default is None else code(in_yaml(argument.default))
 
 
-def logged(definitions: Iterable[Definition]) -> str:
-    """Table of the metrics that classes log, from the sections ``Logs`` of their docstrings."""
+def logged(found: Iterable[Metric]) -> str:
+    """Table of metrics: key, unit, better direction, definition, and what logs it."""
     rows = [
-        (code(entry.name), linked(_inline(entry.text)), entry.note)
-        for one in definitions
-        for entry in docstrings.parse(one.docstring).entries("Logs").values()
+        (code(one.key), one.unit, one.better, linked(_inline(one.text)), code(one.owner.name))
+        for one in found
     ]
-    return table(("key", "definition", ""), rows)
+    return table(("key", "unit", "better", "definition", "logged by"), rows)
+
+
+def settings(argument: str) -> str:
+    """Table of the keys inside an argument's settings; a key of several networks once for each."""
+    rows = [
+        (code(a.name), _kind(a), _default(a), linked(_inline(a.text)), code(a.owner.name))
+        for a in nested.settings(argument)
+    ]
+    return table(("key", "type", "default", "meaning", "of"), rows)

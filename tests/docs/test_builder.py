@@ -14,6 +14,7 @@ from PIL import Image
 from docs.builder import api, commands, methods, pictures, reference, results
 from docs.builder.markdown import linked, table
 from genlab import cli, recipes
+from genlab.describing import metrics
 from genlab.internals import python_parts
 from genlab.recipes.heads import Head, Result
 
@@ -132,3 +133,12 @@ def test_images_of_the_site_belong_to_its_pages() -> None:
     assert set(pictures.PLACE.glob("*")) <= {one.target for one in pictures.DRAWINGS}
     assert sum(file.stat().st_size for file in pictures.PLACE.glob("*")) <= 2_000_000
     assert all(file.stat().st_size <= pictures.LARGEST for file in pictures.PLACE.glob("*"))
+
+
+def test_every_documented_metric_and_setting_has_a_row() -> None:
+    pages = reference.pages()
+    for name in metrics.names():
+        assert f"| `{name}` |" in pages["reference/metrics.md"], name
+    for key in ("stem", "num_heads", "layer_decay", "unsafe_pickle"):
+        assert f"| `{key}` |" in pages["reference/settings.md"], key
+    assert "| `val/kl` | nats |" in page("vae")
