@@ -7,6 +7,7 @@ an hour on two CPU cores draws all; ``python -m docs.builder.pictures vae glow``
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -46,7 +47,7 @@ class Drawing:
     @property
     def target(self) -> Path:
         """The file on the site."""
-        name = self.file.partition("-")[0].partition(".")[0]
+        name = re.split(r"\W", self.file)[0]
         return PLACE / f"{self.page}-{self.recipe.replace('/', '-')}-{name}.webp"
 
 
