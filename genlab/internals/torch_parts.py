@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
 
 def shared(rows: int, length: int) -> Tensor:
-    """(rows, length) bytes of shared memory, none of them touched.
+    """(rows, length) bytes of shared memory, all reserved at once; no other memory is filled.
 
     `Tensor.share_memory_` copies into it: every page of both is filled once.
+
+    Raises:
+        RuntimeError: less is free.
     """
     import torch
 

@@ -7,7 +7,7 @@ import os
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Protocol
 
 import torch
@@ -127,15 +127,16 @@ def make(
         Tensors of each batch, (B, *shape).
     """
     orders = iter(orders)
-    first = next(orders, None)
-    if first is None:
+    first = list(islice(orders, AHEAD * workers + HELD if workers else 1))
+    if not first:
         return
     dtype = maker.dtype
-    slots = _slots(_size(maker.shapes(first), len(first.rows), dtype), workers)
+    size = _size(maker.shapes(first[0]), len(first[0].rows), dtype)
+    slots = _slots(len(first), size) if workers else None
     asked: dict[int, list[Shape]] = {}  # by place in the sequence: what the batch consists of
 
     def numbered() -> Iterator[tuple[int | None, Wanted]]:
-        for place, wanted in enumerate(chain([first], orders)):
+        for place, wanted in enumerate(chain(first, orders)):
             asked[place] = maker.shapes(wanted)
             size = _size(asked[place], len(wanted.rows), dtype)
             yield (slots.take(size) if slots else None), wanted
@@ -159,18 +160,18 @@ def make(
         del space  # else its piece would not be free
 
 
-def _slots(size: int, workers: int) -> Slots | None:
-    """Shared memory for all batches under way; None without workers, or for lack of it."""
-    count = AHEAD * workers + HELD
-    if not workers:
-        return None
+def _slots(count: int, size: int) -> Slots | None:
+    """Shared memory for batches under way; None for lack of it."""
     try:
         free = os.statvfs("/dev/shm")
         if count * size > SHARE * free.f_bavail * free.f_frsize:
             return None
     except OSError:  # another system, another place
         pass
-    return Slots(count, size)
+    try:
+        return Slots(count, size)
+    except RuntimeError:  # another process has taken it meanwhile
+        return None
 
 
 def parts(

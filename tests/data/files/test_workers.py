@@ -176,7 +176,58 @@ def test_a_piece_is_free_when_its_last_view_is_gone() -> None:
     assert slots.take(10) == 0
 
 
-def test_without_shared_memory_batches_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "SHARE", 0.0)
-    for batch, filled in make(Numbers(), orders(5), 1):
+@pytest.fixture
+def reserved(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """Shared memory that was reserved."""
+    memory: list[Tensor] = []
+    plain = workers.torch_parts.shared
+
+    def noted(rows: int, length: int) -> Tensor:
+        memory.append(plain(rows, length))
+        return memory[-1]
+
+    monkeypatch.setattr(workers.torch_parts, "shared", noted)
+    return memory
+
+
+def all_read(count: int) -> None:
+    rows = []
+    for batch, filled in make(Numbers(), orders(count), 1):
         assert all((part[1] == filled.rows[1]).all() for part in batch)
+        rows.append(filled.rows[0])
+    assert rows == list(range(count))
+
+
+@pytest.mark.parametrize("count", [1, 2, 40])
+def test_memory_is_reserved_for_the_batches_that_come(reserved: list[Tensor], count: int) -> None:
+    all_read(count)
+    (memory,) = reserved
+    assert len(memory) == min(count, workers.AHEAD + workers.HELD)
+
+
+def test_no_new_memory_as_long_as_few_batches_are_held(reserved: list[Tensor]) -> None:
+    held: list[list[Tensor]] = []
+    for batch, _ in make(Numbers(), orders(12), 1):
+        first = reserved[0].data_ptr()
+        assert all(0 <= part.data_ptr() - first < reserved[0].nbytes for part in batch)
+        if len(held) < workers.HELD - 1:
+            held.append(batch)
+        del batch
+
+
+def test_without_shared_memory_batches_are_copied(
+    monkeypatch: pytest.MonkeyPatch, reserved: list[Tensor]
+) -> None:
+    monkeypatch.setattr(workers, "SHARE", 0.0)
+    all_read(5)
+    assert not reserved
+
+
+def test_batches_are_copied_where_another_process_took_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none(rows: int, length: int) -> Tensor:
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>")
+
+    monkeypatch.setattr(workers.torch_parts, "shared", none)
+    all_read(5)
