@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterable, Sequence
 
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
+CODE = re.compile(r"(`+[^`]+`+)")
 ADDRESS = re.compile(r"(?<![(<\w])https?://[^\s),;]*[\w/]")
 
 
 def cell(text: str) -> str:
-    """A text in one line of a table."""
-    return re.sub(r"\s+", " ", text).strip().replace("|", r"\|")
+    """A text in one line of a table; a bar inside code is none of the table's."""
+    parts = CODE.split(re.sub(r"\s+", " ", text).strip())
+    return "".join(p if CODE.fullmatch(p) else p.replace("|", r"\|") for p in parts)
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

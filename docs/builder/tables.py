@@ -42,7 +42,7 @@ def _default(argument: Argument) -> str:
 def logged(found: Iterable[Metric]) -> str:
     """Table of metrics: key, unit, better direction, definition, and what logs it."""
     rows = [
-        (code(one.key), one.unit, one.better, linked(_inline(one.text)), code(one.owner.name))
+        (code(one.key), one.unit, one.better, linked(_inline(one.text)), _home(one.owner))
         for one in found
     ]
     return table(("key", "unit", "better", "definition", "logged by"), rows)
@@ -55,3 +55,10 @@ def settings(argument: str) -> str:
         for a in nested.settings(argument)
     ]
     return table(("key", "type", "default", "meaning", "of"), rows)
+
+
+def _home(owner: Definition) -> str:
+    """The class or function that logs a metric; the module of a private one."""
+    if owner.name.startswith("_"):
+        return code(owner.module.removeprefix("genlab."))
+    return code(owner.name)
