@@ -25,10 +25,15 @@ def binarize(image: Tensor, seed: int, *, sliced: bool = True) -> Tensor:
     Returns:
         Same shape, uint8, 0 or 255.
 
+    Raises:
+        ValueError: ``image`` is not uint8.
+
     Source: Salakhutdinov & Murray 2008 (dynamic binarisation).
     Departure: the probability is quantised to 15 bits, within 2^-15 of v/255 and exact for black
     and white; comparing 16-bit integers costs half of drawing floats.
     """
+    if image.dtype != torch.uint8:
+        raise ValueError(f"image is {image.dtype}, not torch.uint8")
     world = distributed.world_size() if sliced else 1
     rows = distributed.rank() if sliced else 0
     shape = (len(image) * world, *image.shape[1:])

@@ -105,13 +105,7 @@ class Arrays(Images):
     def _count_classes(self) -> int:
         images, label = self._files["train"]
         labels = self._labels(images, label)
-        most = -1 if labels is None or not len(labels) else int(labels.max())
-        if most >= MOST_CLASSES:
-            raise BrokenDataError(
-                f"{label or images}: label {most} is not below {MOST_CLASSES:,}; "
-                "labels are numbers of classes from 0 on"
-            )
-        return max(most + 1, 0)
+        return 0 if labels is None or not len(labels) else max(int(labels.max()) + 1, 0)
 
     def _pictures(self, images: str, labels: str | None) -> Pictures:
         known = self._labels(images, labels)
@@ -132,8 +126,8 @@ class Arrays(Images):
 
     def _in_bounds(self, array: NDArray[Any], file: str) -> NDArray[Any]:
         """Bytes, or float32 in [0, 1]."""
-        if array.dtype == np.uint8:
-            return array
+        if array.dtype == np.uint8:  # mapped from the file, which may change; `subset` copies too
+            return array.copy() if "test" in self._files else array
         if array.dtype.kind == "u" and array.dtype.itemsize == 2:  # in any order of bytes
             return array.astype(np.float32) / np.float32(65535)
         low, high = self.span
@@ -157,6 +151,11 @@ class Arrays(Images):
         if array.ndim != 1 or array.dtype.kind not in "iu":
             raise BrokenDataError(
                 f"{file}: labels are {array.dtype} of shape {array.shape}, not whole numbers (N,)"
+            )
+        if len(array) and array.max() >= MOST_CLASSES:
+            raise BrokenDataError(
+                f"{file}: label {array.max()} is not below {MOST_CLASSES:,}; "
+                "labels are numbers of classes from 0 on"
             )
         return array.astype(np.int64)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from genlab.augment import binarize
 from genlab.data.errors import BrokenDataError
 from genlab.data.loader import Batch
+from genlab.data.on_device import as_bytes
 
 FIXED_SEEDS = {"train": 1 << 40, "val": 2 << 40, "test": 3 << 40}  # of images binarised once
 CHUNK = 4096
@@ -51,10 +52,11 @@ class Pictures:
 
     def binarized(self, rows: Tensor, split: str) -> Pictures:
         """A copy of some rows, each pixel drawn once, independently of rank and batch size."""
-        copy = self.subset(rows)
-        for number, chunk in enumerate(copy.images.split(CHUNK)):
-            chunk.copy_(binarize(chunk, FIXED_SEEDS[split] + number, sliced=False))
-        return copy
+        drawn = torch.empty((len(rows), *self.images.shape[1:]), dtype=torch.uint8)
+        for number, chunk in enumerate(drawn.split(CHUNK)):
+            grey = as_bytes(self.images[rows[number * CHUNK :][: len(chunk)]])
+            chunk.copy_(binarize(grey, FIXED_SEEDS[split] + number, sliced=False))
+        return Pictures(drawn, self.labels[rows], self.index[rows])
 
     def check(self, name: str, shape: tuple[int, int, int], num_classes: int) -> None:
         """Refuse images of a wrong shape or type, and labels out of range.

@@ -60,7 +60,7 @@ class Finish:
         if seed is not None and change:
             image = change(unit(image), seed)
         if seed is not None and self.binarize == "dynamic":
-            image = augment.binarize(_bytes(image), seed)
+            image = augment.binarize(as_bytes(image), seed)
         return unit(image)
 
 
@@ -96,8 +96,9 @@ def unit(image: Tensor) -> Tensor:
     return image.to(torch.float32, memory_format=torch.contiguous_format).mul_(share)
 
 
-def _bytes(image: Tensor) -> Tensor:
-    return image if image.dtype == torch.uint8 else image.mul(255).round_().byte()
+def as_bytes(image: Tensor) -> Tensor:
+    """Images of any type that `unit` takes, rounded to bytes."""
+    return image if image.dtype == torch.uint8 else unit(image).mul(255).round_().byte()
 
 
 def moved(value: Any, device: torch.device) -> Any:

@@ -39,6 +39,11 @@ def test_the_seed_decides_and_the_global_generator_is_left_alone() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_other_numbers_than_bytes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"image is torch\.float32, not torch\.uint8"):
+        binarize(torch.rand(2, 3), seed=1)
+
+
 @pytest.mark.ddp
 def test_two_ranks_draw_what_one_process_draws(two_ranks: TwoRanks) -> None:
     one, (first, second) = two_ranks.results("tests.data.programs:training_batches")

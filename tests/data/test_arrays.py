@@ -92,6 +92,26 @@ def test_views_and_augmentation_are_drawn_once(tmp_path: Path, stored: Any) -> N
         torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("binarize", ["fixed", "dynamic"])
+@pytest.mark.parametrize("stored", [LEVELS.astype(np.uint16) * 257, LEVELS / 255])
+def test_pixels_are_drawn_as_those_of_bytes(tmp_path: Path, stored: Any, binarize: Any) -> None:
+    options: dict[str, Any] = {"batch_size": 8, "binarize": binarize, "seed": 1}
+    one, other = data_of(saved(tmp_path), **options), data_of(saved(tmp_path, stored), **options)
+    for split in SPLITS:
+        images = [next(data.batches(split))["image"] for data in (one, other)]
+        assert 0.4 < images[0].mean() < 0.6
+        assert torch.equal(*images)
+
+
+def test_a_file_that_is_changed_changes_no_image(tmp_path: Path) -> None:
+    file = saved(tmp_path, labels=None, name="x.npy")
+    data = data_of(file, test_images=file)
+    data.setup()
+    np.lib.format.open_memmap(file)[:] = 0
+    assert next(data.batches("test"))["image"].any()
+    assert next(data.batches("train"))["image"].any()
+
+
 def test_a_test_file_and_unknown_labels(tmp_path: Path) -> None:
     known = LABELS.copy()
     known[:5] = -1
@@ -125,6 +145,7 @@ WRONG: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
     "layout": (LEVELS, LABELS, {"layout": "NHW"}, "is not NHW"),
     "unknown": (LEVELS, LABELS - 7, {}, "image 0 has label -7; labels are 0 to"),
     "huge": (LEVELS, LABELS + 10**9, {}, "label 1000000003 is not below 1,000,000"),
+    "wrapping": (LEVELS, ~LABELS.astype(np.uint64), {}, "label 18446744073709551615 is"),
     "two labels": (LEVELS, LABELS.reshape(20, 2), {}, r"int64 of shape \(20, 2\), not whole"),
     "no images": (LEVELS[:0], LABELS[:0], {}, "0 images of 3 x 6 x 6"),
     "other test": (
