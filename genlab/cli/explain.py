@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser
 from collections.abc import Iterable
 from pathlib import Path
@@ -67,7 +68,7 @@ def _of_path(name: str) -> Iterable[str] | None:
     path = Path(name)
     if runs.is_run(path):
         return explained.of_run(path)
-    if path.is_file() and path.resolve().is_relative_to(recipes.root().resolve()):
+    if os.path.isfile(path) and path.resolve().is_relative_to(recipes.root().resolve()):
         return explained.of_recipe(name)
     found = run_files.find(path)
     return None if found is None else explained.of_file(path, found)

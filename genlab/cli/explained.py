@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import textwrap
@@ -139,7 +140,7 @@ def of_file(path: Path, found: RunFile) -> Iterator[str]:
     yield from paragraphs(found.text, 2)
     yield from paragraphs(f"written by {found.writer}", 2, 4)
     yield from paragraphs(f"read by {found.readers}", 2, 4)
-    if path.is_file():
+    if os.path.isfile(path):
         about = path.stat()
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(about.st_mtime))
         step = step_of(path) if path.suffix == ".ckpt" else -1

@@ -114,7 +114,9 @@ def test_every_key_that_is_offered_has_a_meaning() -> None:
             assert keys.meanings(one.rstrip("."))
 
 
-@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    "shell", ["bash", *(pytest.param(one, marks=pytest.mark.slow) for one in ("zsh", "fish"))]
+)
 def test_the_script_completes_in_a_real_shell(shell: str, tmp_path: Path) -> None:
     if not shutil.which(shell):
         pytest.skip(f"no {shell} here")

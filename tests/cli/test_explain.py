@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from genlab.cli import TRAINING, run
 from genlab.cli.arguments import SETTINGS
 from genlab.describing import keys
 from tests.conftest import Here
+from tests.describing.test_keys import every_key
 
 SECONDS = 0.5  # of a processor, for an answer
 
@@ -37,6 +39,44 @@ def seconds(*words: str) -> float:
 )
 def test_an_answer_comes_at_once(words: list[str]) -> None:
     assert seconds(*words) < SECONDS
+
+
+EVERY = """
+import contextlib, json, os, sys, time
+import genlab.cli.explain
+from genlab.cli import run
+start = time.process_time()  # of imports
+took = {}
+for words in json.load(sys.stdin):
+    ends = os.pipe()
+    if not os.fork():
+        with contextlib.redirect_stdout(open(os.devnull, "w")):
+            run(["explain", *words])
+        os.write(ends[1], str(start + time.process_time()).encode())
+        os._exit(0)
+    os.wait()
+    os.close(ends[1])
+    took[" ".join(words)] = float(os.read(ends[0], 99))
+    os.close(ends[0])
+print(json.dumps(took))
+"""
+
+
+@pytest.mark.slow
+def test_every_key_of_every_recipe_is_explained_at_once() -> None:
+    asked = {key: [name, key] for name in recipes.shipped()
+             for key in every_key(recipes.resolve([name]).config)}  # fmt: skip
+    alone = [[key] for key in asked]
+    took: dict[str, float] = {}
+    for _ in range(3):  # another program may have the processor
+        left = [words for words in [*asked.values(), *alone]
+                if took.get(" ".join(words), SECONDS) >= SECONDS]  # fmt: skip
+        if left:
+            done = subprocess.run([sys.executable, "-c", EVERY], input=json.dumps(left), text=True,
+                                  capture_output=True, check=True)  # fmt: skip
+            took |= json.loads(done.stdout)
+    assert len(took) > 300
+    assert max(took.values()) < SECONDS, max(took.items(), key=lambda one: one[1])
 
 
 @pytest.mark.parametrize(
@@ -119,6 +159,13 @@ def test_a_recipe_has_the_metrics_of_its_method(here: Here) -> None:
         (["simclr/digits", "model.latent_dim"], ["SimCLR"]),
         (["simclr/digts", "model.lr"], ["simclr/digits"]),
         (["a", "b", "c"], ["one name"]),
+        ([""], ["nothing is named"]),
+        (["x" * 5000], ["nothing is named"]),
+        (["a(b.c[d"], ["nothing is named"]),
+        (["..", "--recipe", "vae/digits"], ["nothing is named .."]),
+        (["model..lr"], ["unknown key model..lr"]),
+        (["trainer.callbacks."], ["trainer.callbacks"]),
+        (["lightning.pytorch.Nothing"], ["nothing is named"]),
         (["EMAWeights.decai"], ["decay"]),
         (["vae/digits", "SimCLR"], ["nothing is named SimCLR"]),
     ],
