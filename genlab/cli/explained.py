@@ -8,12 +8,13 @@ import shutil
 import textwrap
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import yaml
 
 from genlab import recipes
-from genlab.describing import docstrings, keys, nested, source, usage
+from genlab.describing import docstrings, keys, metrics, nested, source, usage
 from genlab.describing.classes import Argument, Description
 from genlab.describing.keys import Meaning
 from genlab.describing.metrics import BETTER, Metric
@@ -62,6 +63,12 @@ def of_class(found: Description, others: Iterable[Definition] = ()) -> Iterator[
         yield "arguments" + (f", in a recipe {PLACES[kind]}" if kind in PLACES else "")
     for argument in found.arguments:
         yield from of_argument(argument)
+    if logged := metrics.logged_by(definition):
+        yield ""
+        yield "logs"
+    for (text, unit), same in groupby(logged, lambda one: (one.text, _unit(one))):
+        yield f"  {', '.join(one.key for one in same)}: {unit}"
+        yield from paragraphs(text, 6)
     named = usage.recipes_with(class_names.short(definition.path))
     if named:
         yield ""
@@ -124,9 +131,13 @@ def of_metric(key: str, found: Sequence[Metric]) -> Iterator[str]:
     """
     yield f"{key}, metric{f' {found[0].split}' if found[0].split else ''}"
     for one in found:
-        better = f"; {BETTER[one.better]}" if one.better else ""
-        yield f"  {one.owner.label}, {one.owner.place}: {one.unit}{better}"
+        yield f"  {one.owner.label}, {one.owner.place}: {_unit(one)}"
         yield from paragraphs(one.text, 6)
+
+
+def _unit(metric: Metric) -> str:
+    """Unit of a metric, and which way is better."""
+    return metric.unit + (f"; {BETTER[metric.better]}" if metric.better else "")
 
 
 def of_file(path: Path, found: RunFile) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import dataclass
 
@@ -66,6 +67,14 @@ def of(owner: Definition) -> list[Metric]:
     """Metrics that a class or function documents."""
     logged = docstrings.parse(owner.docstring).entries("Logs")
     return [_metric(entry, owner) for entry in logged.values()]
+
+
+def logged_by(owner: Definition) -> list[Metric]:
+    """Metrics that a class documents, or where it has none its nearest base that does."""
+    if (found := of(owner)) or not isinstance(owner.node, ast.ClassDef):
+        return found
+    bases = (source.imported(owner, ast.unparse(base)) for base in owner.node.bases)
+    return next((found for base in bases if base and (found := logged_by(base))), [])
 
 
 def _metric(entry: docstrings.Entry, owner: Definition) -> Metric:

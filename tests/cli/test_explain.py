@@ -83,10 +83,13 @@ def test_every_key_of_every_recipe_is_explained_at_once() -> None:
     ("name", "says"),
     [
         ("SimCLR", ["SimCLR, method, genlab/methods/simclr.py:", "paper: Chen", "arXiv:2002.05709",
-                    "temperature: float = 0.5", "tau; divides", "recipes: simclr/cifar10"]),
+                    "temperature: float = 0.5", "tau; divides",
+                    "train/loss: nats; lower is better", "NT-Xent",
+                    "recipes: simclr/cifar10"]),
         ("ImageFolder", ["ImageFolder, data,", "crop_ratio: float = 1.0", "batch_size: int = 128",
                          "order: global or shards = global"]),
         ("EMAWeights", ["EMAWeights, callback,", "decay: float = 0.999", "fixmatch/digits"]),
+        ("Glow", ["val/bits_per_dim, test/bits_per_dim: bits; lower is better"]),  # of its base
         ("KNN", ["also: genlab.metrics.knn.KNN"]),
         ("lightning.pytorch.callbacks.EarlyStopping", ["patience: int = 3"]),
     ],
