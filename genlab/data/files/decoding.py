@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from genlab.files import check_regular
 
-MOST = 64 * 10**6  # pixels of an image: decoding takes up to 15 bytes for each
+MOST = 64 * 10**6  # pixels of a file, at whatever scale it is decoded: up to 15 bytes for each
 MODES = {1: "L", 3: "RGB", 4: "RGBX"}  # Pillow's, by number of channels
 LARGE = 8 * 10**6  # pixels from which images are decoded one after another
 STRIP = 256  # lines
@@ -59,6 +59,7 @@ def decode(path: Path | IO[bytes], form: Form) -> NDArray[np.uint8]:
         check_regular(path)
     shorter, channels = round(form.size / form.crop_ratio), form.channels
     with Image.open(path) as picture:
+        check_pixels(picture.width, picture.height)  # a progressive JPEG takes memory for all
         picture.draft("L" if channels == 1 else "RGB", (2 * shorter,) * 2)  # JPEG: decode smaller
         with room_for(picture):
             ImageOps.exif_transpose(picture, in_place=True)

@@ -12,16 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from genlab.data.files.decoding import check_pixels, converted, room_for
+from genlab.data.files.orientation import JPEG, orientation
 from genlab.data.files.sixteen import sixteen, widened
 from genlab.files import check_regular
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
-JPEG = b"\xff\xd8\xff"
 END = b"\xff\xd9"  # of a JPEG
 SCALES = (8, 4, 2, 1)  # by which a JPEG is decoded smaller at a fraction of the cost
-APP1 = 0xE1  # marker of the segment that holds EXIF data
-SCAN = 0xDA  # of the segment behind which the pixels begin
-ORIENTATION = 0x0112  # EXIF's tag
 COLOURS = ("Gray", "YCbCr", "RGB")  # of a JPEG that is not meant for print
 
 
@@ -37,7 +34,8 @@ class Encoded:
         bits: 8 or 16 a channel, see `sixteen`.
 
     Raises:
-        OSError: not an image. Pillow raises other kinds too for damaged files.
+        OSError: not an image, or one of too many pixels. Pillow raises other kinds too for
+            damaged files.
     """
 
     def __init__(self, source: Path | IO[bytes], channels: int, bits: int = 8) -> None:
@@ -46,10 +44,10 @@ class Encoded:
         self.data = source.read_bytes() if isinstance(source, Path) else source.read()
         self.channels, self.bits = channels, bits
         self.height = self.width = 0
-        self._turn = _orientation(self.data)
         self._jpeg = self.data.startswith(JPEG) and self._read_header()
-        if not self._jpeg:
-            self._open()
+        kind = "JPEG" if self._jpeg else self._open()
+        check_pixels(self.width, self.height)
+        self._turn = 1 if kind == "TIFF" else orientation(self.data)  # Pillow turns a TIFF itself
         if self._turn >= 5:  # turned by a quarter
             self.height, self.width = self.width, self.height
 
@@ -61,11 +59,11 @@ class Encoded:
             return False
         return colours in COLOURS
 
-    def _open(self) -> None:
+    def _open(self) -> str | None:
+        """The format; sets the size as stored, of a TIFF when upright."""
         with Image.open(BytesIO(self.data)) as picture:
             self.width, self.height = picture.size
-            if picture.format == "TIFF":  # Pillow turns it by itself, and says the size of that
-                self._turn = 1
+            return picture.format
 
     @property
     def is_upright_jpeg(self) -> bool:
@@ -86,9 +84,8 @@ class Encoded:
         h and w are the full ones divided by ``scale``, rounded up.
 
         Raises:
-            OSError: a damaged image, or one of too many pixels; Pillow raises other kinds too.
+            OSError: a damaged image; Pillow raises other kinds too.
         """
-        check_pixels(-(-self.width // scale), -(-self.height // scale))
         if self._jpeg:
             try:
                 found = np.ascontiguousarray(self._upright(self._decoded(scale)))
@@ -123,25 +120,3 @@ class Encoded:
         if turn in (3, 4, 7):
             pixels = pixels[::-1]
         return pixels[:, ::-1] if turn in (2, 3, 7) else pixels
-
-
-def _orientation(data: bytes) -> int:
-    """EXIF's orientation, 1 to 8; 1 is upright."""
-    if data.startswith(JPEG) and not _has_exif(data):
-        return 1
-    try:
-        with Image.open(BytesIO(data)) as picture:
-            turn = picture.getexif().get(ORIENTATION, 1)
-    except Exception:  # damaged metadata make Pillow raise nearly anything
-        return 1
-    return turn if turn in range(1, 9) else 1
-
-
-def _has_exif(data: bytes) -> bool:
-    """True if one of a JPEG's segments before its pixels holds EXIF data."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != SCAN:
-        if data[at + 1] == APP1 and data[at + 4 : at + 10] == b"Exif\0\0":
-            return True
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return False

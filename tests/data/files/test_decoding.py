@@ -37,15 +37,19 @@ def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(
         Encoded(file, 3).pixels()
 
 
-def test_a_large_jpeg_is_decoded_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
-    file = stored(Image.new("RGB", (400, 400), "red"), "JPEG")
+@pytest.mark.parametrize("progressive", [False, True])
+def test_the_limit_is_on_the_pixels_of_the_file_not_on_those_of_the_scale(
+    progressive: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A progressive JPEG takes memory for all its pixels; training and evaluation agree."""
+    buffer = BytesIO()
+    Image.new("RGB", (400, 400), "red").save(buffer, "JPEG", progressive=progressive)
+    assert decode(BytesIO(buffer.getvalue()), Form(20, 3)).shape == (3, 20, 20)
+    assert Encoded(BytesIO(buffer.getvalue()), 3).pixels(8).shape == (50, 50, 3)
     monkeypatch.setattr(decoding, "MOST", 12_000)
-    assert decode(file, Form(20, 3)).shape == (3, 20, 20)
-    file.seek(0)
-    encoded = Encoded(file, 3)
-    assert encoded.pixels(8).shape == (50, 50, 3)
-    with pytest.raises(OSError, match="400 x 400 pixels"):
-        encoded.pixels(1)
+    for look in (lambda file: decode(file, Form(20, 3)), lambda file: Encoded(file, 3)):
+        with pytest.raises(OSError, match="400 x 400 pixels, more than"):
+            look(BytesIO(buffer.getvalue()))
 
 
 def test_large_images_are_decoded_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
