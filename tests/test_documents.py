@@ -31,7 +31,7 @@ TWO_STEPS = [
     "trainer.devices=1", "trainer.num_nodes=1", "trainer.accelerator=cpu",
     "trainer.precision=32-true", "data.batch_size=8",
 ]  # fmt: skip
-ELSEWHERE = {"git", "make", "source", "uv", "pip", "pytest", "python"}  # set-up, not genlab
+ELSEWHERE = {"make", "source", "uv", "pip", "pytest", "python"}  # set-up, not genlab
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,8 @@ def follow(page: Path, shell: Shell) -> None:
     for step in steps(page):
         if isinstance(step, Written):
             (shell.folder / step.name).write_text(step.text)
+        elif step.words[:2] == ("git", "clone"):
+            (shell.folder / step.words[-1]).mkdir()
         elif step.words[0] == "cd":
             shell.folder /= step.words[1]
         elif step.words[0] == "torchrun":

@@ -153,13 +153,20 @@ def resolve(words: Iterable[str | Path], overrides: Iterable[str] = ()) -> Recip
     for where, content in layers.items():
         lay(recipe, content, where)
     before = dict(recipe.config)
-    for word in overrides:
-        lay(recipe, word_to_mapping(word), COMMAND_LINE)
+    for content in sorted(map(word_to_mapping, overrides), key=_names_no_class):
+        lay(recipe, content, COMMAND_LINE)
     carry_over(recipe, before)
     expand_callbacks(recipe)
     _hand_to_optimizer(recipe)
     named(recipe.config)  # strings too, which the parser of arguments reads as YAML
     return recipe
+
+
+def _names_no_class(content: dict[str, Any]) -> bool:
+    """False for ``data=CLASS`` and its like, which settings before it are meant for too."""
+    (group, value), *_ = content.items()
+    is_class = isinstance(value, str) or (isinstance(value, dict) and "class_path" in value)
+    return group not in PACKAGES or not is_class
 
 
 def _hand_to_optimizer(recipe: Recipe) -> None:

@@ -23,6 +23,15 @@ def test_what_is_meant_for_any_data_survives_where_the_new_class_takes_it() -> N
     assert toys.config["data"]["init_args"]["batch_size"] == 7
 
 
+@pytest.mark.parametrize("named", ["data=ImageFolder", "data.class_path=ImageFolder"])
+def test_settings_before_the_class_are_meant_for_it(named: str) -> None:
+    recipe = recipes.resolve(["classifier/digits"], ["data.batch_size=8", "data.root=x", named])
+    recipes.check_keys(recipe)
+    kept = recipe.config["data"]["init_args"]
+    assert (kept["batch_size"], kept["root"]) == (8, "x")
+    assert not any("8" in note for note in recipe.notes)
+
+
 @pytest.mark.parametrize("name", ["ImageNet", "WebDataset", "HuggingFace", "ImageTable"])
 def test_images_in_other_files_keep_their_crops(name: str) -> None:
     plain = recipes.resolve(["classifier/imagenet_resnet50"]).config["data"]["init_args"]
