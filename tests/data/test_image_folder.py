@@ -99,6 +99,15 @@ def test_layout_of_train_val_and_test(tmp_path: Path) -> None:
         folder(tmp_path).setup()
 
 
+@pytest.mark.parametrize("place", ["ILSVRC/Data/CLS-LOC", "CLS-LOC"])
+def test_a_download_of_imagenet_is_not_one_class(tmp_path: Path, place: str) -> None:
+    for part in ("train", "val"):
+        classes(tmp_path / place / part, 2)
+    with pytest.raises(BrokenDataError, match=f"parts are in {place}: data=ImageNet data.root="):
+        folder(tmp_path).setup()
+    assert folder(tmp_path, unlabeled=True).num_classes == 0
+
+
 def test_layout_without_classes(tmp_path: Path) -> None:
     for k in range(10):
         picture(tmp_path / f"{k}.jpg")

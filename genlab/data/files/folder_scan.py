@@ -29,6 +29,7 @@ PARTS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("t
 
 NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 TINY = "val_annotations.txt"  # in ``val`` of TinyImageNet
+DOWNLOADED = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "CLS-LOC")  # of ImageNet: train, val and test
 
 
 @dataclass
@@ -102,13 +103,15 @@ def scan(
 
     Raises:
         MissingDataError: no such folder, or no images in it.
-        BrokenDataError: a class of val or test that train does not have, or a link to nothing
-            instead of a class or part.
+        BrokenDataError: a class of val or test that train does not have, a link to nothing
+            instead of a class or part, or the parts of ImageNet in a folder further down.
     """
     if not root.is_dir():
         raise MissingDataError(_no_folder(root))
     places = {"train": root}
     _check_links(root)
+    if not unlabeled:
+        _check_depth(root)
     if (root / "train").is_dir():
         for part, names in PARTS.items():
             found = [root / name for name in names if (root / name).is_dir()]
@@ -160,6 +163,16 @@ def _check_links(root: Path) -> None:
     for place in (root / name for names in PARTS.values() for name in names):
         if place.is_symlink() and not place.exists():
             raise BrokenDataError(f"{place} is a link to nothing")
+
+
+def _check_depth(root: Path) -> None:
+    """Refuse a download of ImageNet, whose only class would be ``ILSVRC``."""
+    for name in DOWNLOADED:
+        if not (root / "train").is_dir() and (root / name / "train").is_dir():
+            raise BrokenDataError(
+                f"{root} is a download of ImageNet; its parts are in {name}: "
+                f"data=ImageNet data.root={root}"
+            )
 
 
 def _warn_of_shared(indices: dict[str, FolderIndex]) -> None:

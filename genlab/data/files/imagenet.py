@@ -11,12 +11,12 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from genlab.data.errors import BrokenDataError, MissingDataError
 from genlab.data.files.folder_index import index_of
-from genlab.data.files.folder_scan import TINY, Listing, listed
+from genlab.data.files.folder_scan import DOWNLOADED, TINY, Listing, listed
 from genlab.data.files.label_names import numbers_of
 from genlab.errors import first_line
 from genlab.files import check_regular, text_of
 
-IMAGES = (".", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "CLS-LOC")  # folders that contain train, val
+IMAGES = (".", *DOWNLOADED)  # folders that contain train, val
 TABLES = (".", "val", "ILSVRC2012_devkit_t12/data", "devkit/data", "ILSVRC/devkit/data", "data")
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"  # a number a line
 SYNSETS = "map_clsloc.txt"  # n02119789 1 kit_fox
