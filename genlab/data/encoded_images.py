@@ -95,6 +95,7 @@ class EncodedImages(Images):
         self.workers = min(8, cores()) if workers is None else workers
         self.decode = decode
         self._check_decode()
+        self._cuts()  # refuses sizes that do not fit
         self._listed: tuple[list[str], dict[str, Listing]] | None = None
         self._files_of: dict[str, Files] = {}
         self._all_test = False

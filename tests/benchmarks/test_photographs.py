@@ -93,7 +93,7 @@ def decoding(root: Path, views: int) -> None:
     cuts = [RandomCrop(SIZE, AREA)] * views
     drawn = np.stack([numbers(0, np.arange(COUNT), k) for k in range(views)], 1)
     for file, row in zip(sorted((root / "train").rglob("*.jpg")), drawn, strict=True):
-        cut_out(Encoded(file, 3), cuts, row)
+        list(cut_out(Encoded(file, 3), cuts, row))
 
 
 def cpu() -> float:

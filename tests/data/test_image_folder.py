@@ -12,7 +12,9 @@ import torch
 from PIL import Image
 
 from genlab.data import BrokenDataError, ImageFolder, MissingDataError
+from genlab.data.files import cuts, reader
 from genlab.data.files.decoding import Form, decode
+from genlab.data.files.reader import Files
 from genlab.data.loader import Batch
 
 
@@ -212,6 +214,51 @@ def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
         data = folder(tmp_path, val_size=0, test_size=0, batch_size=1, in_memory=in_memory)
         with pytest.raises(BrokenDataError, match="none of 2 images can be read"):
             next(iter(data.train_dataloader()))
+
+
+def test_reading_gives_up_after_many_broken_pictures_in_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, opened = classes(tmp_path, 9, ("cat",)), []
+    for k in range(7):
+        (root / "cat" / f"{k:02}.png").write_text("not a picture")
+
+    def noted(self: Files, row: int) -> Path:
+        opened.append(row)
+        return self.paths[row]
+
+    monkeypatch.setattr(Files, "open", noted)
+    data = folder(root, val_size=0, test_size=0, in_memory=False)
+    source = data.train_dataloader().source
+    monkeypatch.setattr(reader, "GIVE_UP", 8)
+    with pytest.warns(UserWarning, match="cannot be read and are replaced"):
+        assert next(source.read([torch.tensor([0])]))["index"].tolist() == [7]
+    opened.clear()
+    monkeypatch.setattr(reader, "GIVE_UP", 5)
+    with pytest.raises(BrokenDataError, match=r"none of 5 images in a row .* first: .*00\.png"):
+        next(source.read([torch.tensor([0])]))
+    assert opened == [0, 1, 2, 3, 4]
+
+
+def test_a_cut_that_fails_is_no_broken_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*_: Any) -> torch.Tensor:
+        raise ZeroDivisionError("of the cut")
+
+    options: dict[str, Any] = {"augment": {"translate": 2}, "val_size": 0, "test_size": 0}
+    data = folder(classes(tmp_path), in_memory=False, **options)
+    monkeypatch.setattr(cuts.Shift, "of", wrong)
+    with pytest.raises(ZeroDivisionError, match="of the cut"):
+        next(iter(data.train_dataloader()))
+
+
+@pytest.mark.parametrize("in_memory", [True, False, None])
+def test_translations_that_the_pictures_are_too_small_for(in_memory: bool | None) -> None:
+    options: dict[str, Any] = {"in_memory": in_memory, "augment": {"translate": 8}}
+    with pytest.raises(ValueError, match="translate 8 must be less than the image's side 8"):
+        folder(Path("anywhere"), **options)
+    folder(Path("anywhere"), in_memory=in_memory, augment={"translate": 8, "padding": "zeros"})
 
 
 def test_missing_and_empty_folders(tmp_path: Path) -> None:

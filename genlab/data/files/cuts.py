@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -83,11 +83,20 @@ class Shift:
         size: side of the result in pixels.
         most: largest shift along each side, uniform in -most ... most.
         padding: ``reflect`` or ``zeros``.
+
+    Raises:
+        ValueError: more reflected pixels than the result has.
     """
 
     size: int
     most: int
     padding: str
+
+    def __post_init__(self) -> None:
+        if self.padding == "reflect" and self.most >= self.size:
+            raise ValueError(
+                f"translate {self.most} must be less than the image's side {self.size}"
+            )
 
     def box(self, height: int, width: int, drawn: Numbers) -> Box:
         side = min(height, width)
@@ -105,7 +114,7 @@ class Shift:
         return image[:, top : top + self.size, left : left + self.size]
 
 
-def cut_out(encoded: Encoded, cuts: Sequence[Cut], drawn: Numbers) -> list[Tensor]:
+def cut_out(encoded: Encoded, cuts: Sequence[Cut], drawn: Numbers) -> Iterator[Tensor]:
     """All parts of an image from one decoding, at the smallest scale that is as fine as they are.
 
     Args:
@@ -114,7 +123,8 @@ def cut_out(encoded: Encoded, cuts: Sequence[Cut], drawn: Numbers) -> list[Tenso
         drawn: (V, `COUNT`) numbers in [0, 1).
 
     Returns:
-        One (C, size, size) tensor of bytes a cut, or of 16 bits.
+        One (C, size, size) tensor of bytes a cut, or of 16 bits. The image is decoded at once, a
+        part is cut when it is asked for: errors of damaged files come before the first.
     """
     boxes = [
         cut.box(encoded.height, encoded.width, numbers)
@@ -124,7 +134,7 @@ def cut_out(encoded: Encoded, cuts: Sequence[Cut], drawn: Numbers) -> list[Tenso
     scale = encoded.scale_for(need)
     pixels = torch.from_numpy(encoded.pixels(scale))
     rows = zip(cuts, boxes, drawn, strict=True)
-    return [cut.of(pixels, box, scale, numbers) for cut, box, numbers in rows]
+    return (cut.of(pixels, box, scale, numbers) for cut, box, numbers in rows)
 
 
 def snapped(box: Box, scale: int, height: int, width: int) -> Box:

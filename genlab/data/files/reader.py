@@ -32,6 +32,8 @@ Seen = TypeVar("Seen")
 Look = Callable[[Path | IO[bytes]], Seen]
 STREAMS = ("image", "labeled", "unlabeled")  # parts of a batch, which draw independently
 STREAM = 64  # cuts that a part may have
+GIVE_UP = 500  # images in a row that cannot be read
+Crops = Iterator[Tensor]  # (C, size, size) each
 
 
 def cores() -> int:
@@ -73,11 +75,11 @@ class Files:
     def decode(self, row: int) -> Tensor | str:
         """(C, size, size) uint8 or uint16, or the reason why the file cannot be read."""
         found = self._try(row, self._whole)
-        return found if isinstance(found, str) else found[0]
+        return found if isinstance(found, str) else next(found)
 
-    def _whole(self, picture: Path | IO[bytes]) -> list[Tensor]:
+    def _whole(self, picture: Path | IO[bytes]) -> Crops:
         """The image as evaluation sees it."""
-        return [torch.from_numpy(centre(picture, self.form).copy())]
+        return iter([torch.from_numpy(centre(picture, self.form).copy())])
 
     def _try(self, row: int, look: Look[Seen]) -> Seen | str:
         """What ``look`` makes of an image, or the reason why it cannot be read."""
@@ -128,7 +130,7 @@ class Files:
     def _cuts(self, wanted: Wanted) -> list[Cut]:
         return [] if wanted.seed is None else self.cuts.get(wanted.part, [])
 
-    def _looks(self, wanted: Wanted) -> Iterator[tuple[int, Look[list[Tensor] | Undecoded]]]:
+    def _looks(self, wanted: Wanted) -> Iterator[tuple[int, Look[Crops | Undecoded]]]:
         """For each row, what is to be made of its image."""
         cuts = self._cuts(wanted)
         if wanted.seed is None or not cuts:
@@ -141,24 +143,26 @@ class Files:
         for row, numbers_ in zip(wanted.rows, np.stack(drawn, 1), strict=True):
             yield row, partial(look, cuts=cuts, drawn=numbers_)
 
-    def _crops(self, picture: Path | IO[bytes], cuts: list[Cut], drawn: Numbers) -> list[Tensor]:
-        """Random parts of the image, (C, size, size) each."""
+    def _crops(self, picture: Path | IO[bytes], cuts: list[Cut], drawn: Numbers) -> Crops:
+        """Random parts of the image."""
         return cut_out(Encoded(picture, self.form.channels, self.form.bits), cuts, drawn)
 
     def _left_to_gpu(
         self, picture: Path | IO[bytes], cuts: list[Cut], drawn: Numbers
-    ) -> list[Tensor] | Undecoded:
+    ) -> Crops | Undecoded:
         """The image undecoded, or its random parts where the GPU is not to decode it."""
         encoded = Encoded(picture, self.form.channels)
         return on_gpu.undecoded(encoded, cuts, drawn) or cut_out(encoded, cuts, drawn)
 
     def _readable(self, row: int, look: Look[Seen], broken: dict[int, str]) -> tuple[Seen, int]:
-        for candidate in ((row + step) % len(self) for step in range(len(self))):
+        most = min(GIVE_UP, len(self))
+        for candidate in ((row + step) % len(self) for step in range(most)):
             found = self._try(candidate, look)
             if not isinstance(found, str):
                 return found, candidate
             broken[candidate] = found
-        raise BrokenDataError(f"none of {len(self)} images can be read; first: {broken[row]}")
+        some = f"{most} images" if most == len(self) else f"{most} images in a row"
+        raise BrokenDataError(f"none of {some} can be read; first: {broken[row]}")
 
     def read(self, batches: Iterable[Tensor]) -> Iterator[Batch]:
         """For each tensor of rows, the batch ``image label index``."""
@@ -193,7 +197,7 @@ class Files:
         refused = {}
         made = on_gpu.crops([*filled.later.values()], cuts, gpu)
         for (place, image), found in zip(filled.later.items(), made, strict=True):
-            crops = found or []
+            crops = iter(found or [])
             if found is None:
                 row = filled.rows[place]
                 refused[row] = self.name(row)
