@@ -43,7 +43,7 @@ def _arrays(words: list[str], out: str | None, split: str | None, name: str) -> 
     if out is not None and (Path(out).suffix != ".npz" or os.path.isdir(out)):
         raise RecipeError(f"--out {out} must be a file that ends in .npz")
     files, settings = split_words(words)
-    lab, file = open_run(files, settings)
+    lab, file = open_run(files, settings, unknown=name == "predictions")
     split = split or ("all" if _of_a_folder(lab.data, settings) else "test")
     with refusals():
         arrays = embed_split(lab.model, lab.data, split, predict=name == "predictions")

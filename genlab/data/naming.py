@@ -45,6 +45,7 @@ class Naming:
 
     Attributes:
         table: (K + 1,) number of each class on disk among the names, -1 last; None if they agree.
+        lenient: True to give images of a class that is not among the names the label -1.
 
     Raises:
         ValueError: a name twice, or none.
@@ -53,6 +54,7 @@ class Naming:
     def __init__(self, asked: Sequence[str] | None) -> None:
         self.asked, self.own = asked, list[str]()
         self.table: Tensor | None = None
+        self.lenient = False
         if asked is not None and (not asked or len(set(asked)) < len(asked)):
             twice = next((name for name in asked if list(asked).count(name) > 1), None)
             why = "names none" if twice is None else f"names {twice!r} twice"
@@ -62,7 +64,8 @@ class Naming:
         """Find the number of every class among the names.
 
         Raises:
-            ValueError: a class that is not among them, or another number where it has no name.
+            ValueError: a class that is not among them, unless lenient, or another number where
+                classes have no names.
         """
         self.own = [str(name) for name in data.own_classes()]
         if self.asked is None:
@@ -70,15 +73,16 @@ class Naming:
         if not self.own or self.own == list(self.asked):
             _compare_counts(data, len(self.asked))
             return
-        unknown = [name for name in self.own if name not in self.asked]
-        if unknown:
+        unknown = self._unknown()
+        if unknown and not self.lenient:
             raise ValueError(
                 f"{place(data)}: unknown {_listed('class', unknown)}; "
                 f"{nearest(unknown[0], self.asked)}\n"
                 f"classes must be among these {len(self.asked)}; "
                 "rename or remove the others; for a new training data.classes=null takes them"
             )
-        self.table = torch.tensor([*(list(self.asked).index(name) for name in self.own), -1])
+        number = {name: label for label, name in enumerate(self.asked)}
+        self.table = torch.tensor([*(number.get(name, -1) for name in self.own), -1])
 
     def number(self, data: Any, sources: Iterable[Source]) -> None:
         """Number the labels of all sources by the names, once."""
@@ -92,8 +96,16 @@ class Naming:
         """Say that labels are numbered otherwise than on disk; empty if they are not."""
         if self.table is None:
             return ""
-        count = f"{len(self.own)} of {len(self.asked or ())}"
-        return f"{place(data)}: {_listed('class', self.own)} by name, {count}"
+        unknown = self._unknown()
+        known = [name for name in self.own if name not in unknown]
+        count = f"{len(known)} of {len(self.asked or ())}"
+        told = [f"{_listed('class', known)} by name, {count}"] if known else []
+        told += [f"label -1 for unknown {_listed('class', unknown)}"] if unknown else []
+        return f"{place(data)}: {'; '.join(told)}"
+
+    def _unknown(self) -> list[str]:
+        asked = set(self.asked or ())
+        return [name for name in self.own if name not in asked]
 
 
 def place(data: Any) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genlab import process, recipes
+from genlab.contracts import HasFileNames
 from genlab.data.naming import HasClasses, place
 from genlab.errors import RecipeError
 from genlab.recipes import COMMAND_LINE, Recipe
@@ -85,6 +86,13 @@ def take(recipe: Recipe, known: dict[str, Any]) -> None:
     takes = recipes.parameters("data", path)
     if known.get("classes") and (takes is None or "classes" in takes):
         recipe.config["data"].setdefault("init_args", {})["classes"] = known["classes"]
+
+
+def let_others_in(lab: Lab) -> None:
+    """Give images in folders of other names the label -1, unless names are typed."""
+    typed = lab.recipe.origins.get(KEY) == COMMAND_LINE
+    if isinstance(lab.data, HasClasses) and isinstance(lab.data, HasFileNames) and not typed:
+        lab.data.naming.lenient = True
 
 
 def set_apart(recipe: Recipe, stamp: Any, known: dict[str, Any], run: Path) -> None:

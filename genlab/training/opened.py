@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 @process.notes_held()
 def open_run(
-    files: list[str], overrides: list[str], ckpt: str | None = None, test: bool = False
+    files: list[str],
+    overrides: list[str],
+    ckpt: str | None = None,
+    test: bool = False,
+    unknown: bool = False,
 ) -> tuple[Lab, Path]:
     """Method and data of a run, a checkpoint, or a recipe with a checkpoint of its own.
 
@@ -33,6 +37,7 @@ def open_run(
         overrides: ``key=value`` settings.
         ckpt: checkpoint of a recipe.
         test: True to test all images that the settings name, see `other_data.test_all`.
+        unknown: True to take images of other classes than the method's, with the label -1.
     """
     if len(files) != 1:
         raise RecipeError("name one run, checkpoint or recipe")
@@ -47,6 +52,8 @@ def open_run(
     else:
         lab, file, stamp, known = _open_checkpoint(files, overrides, ckpt)
     lab.data.trainer = lab.trainer
+    if unknown:
+        class_names.let_others_in(lab)
     with input_errors(lab.recipe):
         lab.data.prepare_data()
         if test:

@@ -176,12 +176,27 @@ def test_images_are_drawn_of_a_class_by_its_name(home: Path, here: Here) -> None
 
 def test_classes_that_the_run_does_not_know_are_refused(run: Path, home: Path, here: Here) -> None:
     before = {file: file.stat().st_mtime_ns for file in run.rglob("*")}
-    for command in ("test", "validate", "evaluate", "predict"):
+    for command in ("test", "validate", "evaluate", "embed"):
         _, err = here(command, str(run), f"data.root={home / 'unknown'}", code=2)
         assert "'foks'" in err, err
         assert "did you mean fox?" in err, err
         assert len(err.strip().splitlines()) <= 3, err
     assert {file: file.stat().st_mtime_ns for file in run.rglob("*")} == before
+
+
+def test_predictions_are_made_of_folders_of_any_name(run: Path, home: Path, here: Here) -> None:
+    said, err = here("predict", str(run), f"data.root={home / 'unknown'}", "--out", "p.npz")
+    assert (
+        f"{home / 'unknown'}: class 'dog' by name, 1 of 6; label -1 for unknown class 'foks'"
+        in (said + err)
+    )
+    with np.load(here.folder / "p.npz") as found:
+        assert sorted(found["label"]) == [-1] * 20 + [NAMES.index("dog")] * 20
+        right = found["prediction"] == np.where(found["label"] < 0, 5, 3)
+        assert right.mean() > 0.7
+    typed = f"data.classes=[{','.join(NAMES)}]"
+    _, err = here("predict", str(run), f"data.root={home / 'unknown'}", typed, code=2)
+    assert "unknown class 'foks'; did you mean fox?" in err
 
 
 def test_the_recipe_of_a_run_refuses_a_new_class(run: Path, home: Path, here: Here) -> None:
