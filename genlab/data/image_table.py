@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ class ImageTable(EncodedImages):
         image, split = self.columns
         rows = read_table(self.table, [image, *self.label, *([split] if split else [])])
         parts: dict[str, list[tuple[Path, str]]] = {}
-        for number, row in enumerate(rows, 1):
+        for number, row in rows.items():
             part = self._part(row, split, number) if split else "train"
             one = self._path(row[image], number), self._class(row, number)
             parts.setdefault(part, []).append(one)
@@ -70,7 +70,7 @@ class ImageTable(EncodedImages):
             raise BrokenDataError(f"{self.table}: no row of column {split!r} is train")
         names = {part: [name for _, name in found] for part, found in parts.items()}
         classes = in_order({name for name in names["train"] if name}, self.table)
-        self._tell_of_one_class(rows, classes)
+        self._tell_of_one_class(rows.values(), classes)
         return classes, {
             part: Listing(
                 FileNames.of(path for path, _ in found),
@@ -106,7 +106,7 @@ class ImageTable(EncodedImages):
         values = [_text(row[name]) for name in self.label]
         return "" if UNKNOWN & set(values) else JOIN.join(values)
 
-    def _tell_of_one_class(self, rows: Sequence[Row], classes: list[str]) -> None:
+    def _tell_of_one_class(self, rows: Collection[Row], classes: list[str]) -> None:
         """Warn where -1 is perhaps the other of two classes."""
         texts = [{_text(row[name]) for name in self.label} for row in rows]
         if len(classes) == 1 and (without := sum(bool(one & MINUS) for one in texts)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,9 @@ DAMAGED: dict[str, tuple[str, bytes, str]] = {
     "marks": ("t.csv", b"path;label\na.jpg;b\n", "row 1: no column 'path'; .* path;label"),
     "open quote": ("t.csv", b'path,label\n"a.jpg,b\nc.jpg,b\n', "row 1: 1 cells"),
     "huge cell": ("t.csv", b"path,label\n" + b"a" * 2**21 + b",b\n", "is not a CSV table"),
+    "blank line": ("t.csv", b"path,label\na.jpg,b\n\n,c\n", "row 3: '' is not a path"),
+    "blank row": ("t.jsonl", b'{"path": "a", "label": 1}\n\n{"path": "b"}\n',
+                  "row 3: no column 'label'"),
     "several labels": ("t.jsonl", b'{"path": "a", "label": [1, 2]}\n',
                        "row 1: column 'label' contains a list, not a number or a name"),
 }  # fmt: skip
@@ -180,3 +184,10 @@ def test_damaged_tables(tmp_path: Path, case: str) -> None:
 def test_no_table(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match="no table"):
         table(tmp_path / "none.csv", tmp_path).prepare_data()
+
+
+def test_a_parquet_table_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "t.parquet").touch()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingDataError, match="requires pyarrow: pip install pyarrow"):
+        table(tmp_path / "t.parquet", tmp_path).prepare_data()

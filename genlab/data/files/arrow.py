@@ -66,8 +66,8 @@ class Columns:
         self.file, self.parquet = file, file.suffix.lower() == ".parquet"
         if not file.is_file():
             raise MissingDataError(f"no file {file}")
-        self._arrow = _pyarrow(file)
-        with _said(file):
+        self._arrow = pyarrow_for(file)
+        with said(file):
             self._open()
 
     def _open(self) -> None:
@@ -122,7 +122,7 @@ class Columns:
             raise BrokenDataError(
                 f"{self.file}: column {name!r} contains {kind}, not whole numbers or texts"
             )
-        with _said(self.file):
+        with said(self.file):
             table = self._table.read(columns=[name]) if self.parquet else self._table
             table.column(name).validate(full=True)
             return Column(table.column(name).to_pylist(), self._names(name))
@@ -144,7 +144,7 @@ class Columns:
     def _in_place(self, name: str) -> Held:
         offsets, lengths = [], []
         size = self.file.stat().st_size
-        with _said(self.file):
+        with said(self.file):
             for chunk in self._table.column(name).chunks:
                 chunk.validate(full=True)
                 at, long = _places(self._arrow, self._bytes(chunk))
@@ -217,10 +217,10 @@ class Columns:
         return np.array(lengths, np.int64)
 
     def _chunks(self, name: str) -> Iterator[Any]:
-        with _said(self.file):
+        with said(self.file):
             batches = self._table.iter_batches(AT_ONCE, columns=[name], use_threads=False)
         while True:
-            with _said(self.file):
+            with said(self.file):
                 batch = next(batches, None)
             if batch is None:
                 return
@@ -256,7 +256,12 @@ def _kept(table: Path, blob: Path, head: str) -> Numbers | None:
         return None
 
 
-def _pyarrow(file: Path) -> Any:
+def pyarrow_for(file: Path) -> Any:
+    """The library, needed to read a file.
+
+    Raises:
+        MissingDataError: it is not installed.
+    """
     try:
         import pyarrow
         import pyarrow.ipc
@@ -267,7 +272,7 @@ def _pyarrow(file: Path) -> Any:
 
 
 @contextmanager
-def _said(file: Path) -> Iterator[None]:
+def said(file: Path) -> Iterator[None]:
     """Turn errors of pyarrow, which has a dozen kinds, into one that names the file."""
     try:
         yield

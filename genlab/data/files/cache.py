@@ -85,8 +85,8 @@ def _is_only_reader(handle: int) -> bool:
 
 
 def _keep_newest(folder: Path) -> None:
-    """Delete the files of all copies in a folder but the last that was completed."""
+    """Delete the files of all copies in a folder but the last that was completed; locks stay."""
     done = [(file.stat().st_mtime_ns, file.stem) for file in folder.glob("*.npz")]
     for file in folder.iterdir() if done else ():
-        if file.stem != max(done)[1]:
+        if file.stem != max(done)[1] and file.suffix != ".lock":
             file.unlink(missing_ok=True)

@@ -58,7 +58,7 @@ def _saved_splits(root: Path) -> dict[str, list[Path]]:
         if part in found:
             raise BrokenDataError(f"{root / SPLITS} has two splits that are {part}")
         if part is not None:
-            found[part] = _saved(root / _plain(name, root / SPLITS))
+            found[part] = _saved(root / plain_name(name, root / SPLITS))
     if "train" not in found:
         raise BrokenDataError(f"{root} has no split train; there are: {', '.join(splits)}")
     return found
@@ -71,7 +71,7 @@ def _saved(folder: Path) -> list[Path]:
         raise BrokenDataError(f"{folder} keeps an order of its rows apart; save it again")
     try:
         names = [entry["filename"] for entry in state["_data_files"]]
-        files = [folder / _plain(name, folder / STATE) for name in names]
+        files = [folder / plain_name(name, folder / STATE) for name in names]
     except (LookupError, TypeError):
         raise BrokenDataError(f"{folder / STATE} lists no data files") from None
     if not files:
@@ -79,8 +79,16 @@ def _saved(folder: Path) -> list[Path]:
     return files
 
 
-def _plain(name: Any, where: Path) -> str:
-    """A name that leads to no other folder."""
+def plain_name(name: Any, where: Path) -> str:
+    """A file's name in a list of files, if it leads to no other folder.
+
+    Args:
+        name: the entry of the list.
+        where: the list.
+
+    Raises:
+        BrokenDataError: it is another path, or no text.
+    """
     if not isinstance(name, str) or name in ("", ".", "..") or re.search(r"[/\\\0]", name):
         raise BrokenDataError(f"{where}: {name!r} is not the name of a file next to it")
     return name

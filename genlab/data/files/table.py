@@ -1,4 +1,4 @@
-"""Tables of images: CSV, JSON lines, Parquet; a list of rows, each a dictionary."""
+"""Tables of images: CSV, JSON lines, Parquet; rows by their numbers, each a dictionary."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from genlab.data.errors import BrokenDataError, MissingDataError
+from genlab.data.files.arrow import pyarrow_for, said
 from genlab.errors import nearest
 
 Row = dict[str, Any]
@@ -16,15 +17,15 @@ SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 CELL = 2**20  # characters that a cell may have
 
 
-def read_table(file: Path, columns: list[str]) -> list[Row]:
-    """The rows of a table.
+def read_table(file: Path, columns: list[str]) -> dict[int, Row]:
+    """The rows of a table by their numbers, from 1 on; empty ones count and are left out.
 
     Args:
         file: path; its suffix says the format, one of `SUFFIXES`. CSV has a first line of names.
         columns: names that every row must have.
 
     Raises:
-        MissingDataError: no such file.
+        MissingDataError: no such file, or no pyarrow for a Parquet file.
         BrokenDataError: an unknown format, a damaged row (by its number), or a missing column.
     """
     kind = file.suffix.lower()
@@ -35,14 +36,14 @@ def read_table(file: Path, columns: list[str]) -> list[Row]:
     if not file.is_file():
         raise MissingDataError(f"no table {file}")
     try:
-        rows = list(_parquet(file) if kind == ".parquet" else _lines(file, kind))
+        rows = dict(_parquet(file) if kind == ".parquet" else _lines(file, kind))
     except UnicodeDecodeError as error:
         raise BrokenDataError(
             f"{file} is not UTF-8: {error.reason} at byte {error.start}"
         ) from None
     if not rows:
         raise BrokenDataError(f"{file} has no rows")
-    for number, row in enumerate(rows, 1):
+    for number, row in rows.items():
         for name in columns:
             if name not in row:
                 hint = nearest(name, row)
@@ -50,17 +51,17 @@ def read_table(file: Path, columns: list[str]) -> list[Row]:
     return rows
 
 
-def _lines(file: Path, kind: str) -> Iterator[Row]:
+def _lines(file: Path, kind: str) -> Iterator[tuple[int, Row]]:
     with file.open(encoding="utf-8-sig", newline="") as stream:
         if kind in (".csv", ".tsv"):
             yield from _csv(file, csv.reader(stream, delimiter="\t" if kind == ".tsv" else ","))
             return
         for number, line in enumerate(stream, 1):
             if line.strip():
-                yield _json(file, number, line)
+                yield number, _json(file, number, line)
 
 
-def _csv(file: Path, lines: Iterator[list[str]]) -> Iterator[Row]:
+def _csv(file: Path, lines: Iterator[list[str]]) -> Iterator[tuple[int, Row]]:
     csv.field_size_limit(CELL)
     try:
         names = next(lines, [])
@@ -73,7 +74,7 @@ def _csv(file: Path, lines: Iterator[list[str]]) -> Iterator[Row]:
                 raise BrokenDataError(
                     f"{file}, row {number}: {len(cells)} cells, the first line names {len(names)}"
                 )
-            yield dict(zip(names, cells, strict=True))
+            yield number, dict(zip(names, cells, strict=True))
     except csv.Error as error:
         raise BrokenDataError(f"{file} is not a CSV table: {error}") from None
 
@@ -88,13 +89,8 @@ def _json(file: Path, number: int, line: str) -> Row:
     return row
 
 
-def _parquet(file: Path) -> Iterator[Row]:
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError:
-        raise BrokenDataError(f"{file}: Parquet requires pyarrow: pip install pyarrow") from None
-    try:
-        rows: list[Row] = parquet.read_table(file).to_pylist()
-    except Exception as error:  # pyarrow has a dozen kinds
-        raise BrokenDataError(f"{file} is not a Parquet table: {error}".splitlines()[0]) from None
-    yield from rows
+def _parquet(file: Path) -> Iterator[tuple[int, Row]]:
+    library = pyarrow_for(file)
+    with said(file):
+        rows: list[Row] = library.parquet.read_table(file).to_pylist()
+    yield from enumerate(rows, 1)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genlab.data.errors import BrokenDataError, MissingDataError
+from genlab.data.files.dataset_folder import plain_name
 from genlab.files import text_of
 
 FORMAT = "genlab shards 1"
@@ -80,7 +81,10 @@ def read_index(folder: Path) -> tuple[dict[str, Any], dict[str, Part]]:
 
 
 def _part(folder: Path, part: dict[str, Any]) -> Part:
-    table, shards = folder / part["table"], [folder / shard["name"] for shard in part["shards"]]
+    table, *shards = (
+        folder / plain_name(name, folder / INDEX)
+        for name in (part["table"], *(shard["name"] for shard in part["shards"]))
+    )
     for file, size in zip(shards, (shard["bytes"] for shard in part["shards"]), strict=True):
         if not file.is_file():
             raise MissingDataError(f"shard {file} is missing; {INDEX} lists {len(shards)} of them")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
 
-from genlab.data.files.cache import alone
+from genlab.data.files.cache import READING, alone, read_copies
 
 
 def test_a_deleted_lock_lets_no_second_process_in(tmp_path: Path) -> None:
@@ -29,3 +30,17 @@ def test_a_deleted_lock_lets_no_second_process_in(tmp_path: Path) -> None:
         thread.join()
     assert most == 1
     assert not [*tmp_path.iterdir()]
+
+
+def test_locks_stay_where_outdated_copies_go(tmp_path: Path) -> None:
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    for k, name in enumerate(("old.images", "old.npz", "new.images", "new.npz")):
+        (folder / name).touch()
+        os.utime(folder / name, (k, k))
+    with alone(folder / "next.images"):
+        read_copies(tmp_path)
+        assert {file.name for file in folder.iterdir()} == {
+            "new.images", "new.npz", "next.images.lock"
+        }  # fmt: skip
+    os.close(READING.pop(tmp_path))

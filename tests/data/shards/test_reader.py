@@ -242,6 +242,13 @@ def truncate(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1000])
 
 
+def rename(folder: Path, name: str, other: str) -> None:
+    """Let the index call a file otherwise, and the file be there."""
+    if not (folder / other).exists():
+        shutil.copy(folder / name, folder / other)
+    (folder / INDEX).write_text((folder / INDEX).read_text().replace(f'"{name}"', f'"{other}"'))
+
+
 @pytest.mark.parametrize(
     ("spoil", "kind", "message"),
     [
@@ -254,6 +261,10 @@ def truncate(file: Path) -> None:
         (lambda f: truncate(f / INDEX), BrokenDataError, r"index\.json is not an index of shards"),
         (lambda f: (f / INDEX).write_text('{"format": "genlab shards 9"}'), BrokenDataError,
          r"index\.json has format 'genlab shards 9'"),
+        (lambda f: rename(f, "train.npy", "../train.npy"), BrokenDataError,
+         r"index\.json: '\.\./train\.npy' is not the name of a file next to it"),
+        (lambda f: rename(f, "train-000001.tar", str(f / "train-000001.tar")), BrokenDataError,
+         r"index\.json: '/.*/train-000001\.tar' is not the name of a file next to it"),
     ],
 )  # fmt: skip
 def test_shards_that_are_not_the_index_s(
