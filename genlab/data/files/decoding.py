@@ -16,6 +16,8 @@ from PIL import Image, ImageOps
 from genlab.files import check_regular
 
 MOST = 64 * 10**6  # pixels of a file, at whatever scale it is decoded: up to 15 bytes for each
+MOST_BYTES = 16 * MOST  # of a file: four channels of 32 bits a pixel
+UNSEEN = 16 * 2**20  # bytes of a file that is read whole before it is known to be an image
 MODES = {1: "L", 3: "RGB", 4: "RGBX"}  # Pillow's, by number of channels
 LARGE = 8 * 10**6  # pixels from which images are decoded one after another
 STRIP = 256  # lines
@@ -52,11 +54,11 @@ def decode(path: Path | IO[bytes], form: Form) -> NDArray[np.uint8]:
         (C, size, size).
 
     Raises:
-        OSError: not an image, a damaged one, or one of more than `MOST` pixels. PIL raises other
-            kinds too for damaged files.
+        OSError: not an image, a damaged one, or one of more than `MOST` pixels or `MOST_BYTES`.
+            PIL raises other kinds too for damaged files.
     """
     if isinstance(path, Path):
-        check_regular(path)
+        check_file(path)
     shorter, channels = round(form.size / form.crop_ratio), form.channels
     with Image.open(path) as picture:
         check_pixels(picture.width, picture.height)  # a progressive JPEG takes memory for all
@@ -91,6 +93,20 @@ def room_for(picture: Image.Image) -> Iterator[None]:
     check_pixels(picture.width, picture.height)
     with _alone if picture.width * picture.height > LARGE else nullcontext():
         yield
+
+
+def check_file(path: Path) -> None:
+    """Refuse a file that would take too much memory to read; of a large one the head is looked at.
+
+    Raises:
+        OSError: not a file, no image, or one of more than `MOST_BYTES` or `MOST` pixels.
+    """
+    check_regular(path)
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise OSError(f"it has {size:,} bytes, more than {MOST_BYTES // 10**6:,} million")
+    if size > UNSEEN:
+        with Image.open(path) as picture:
+            check_pixels(picture.width, picture.height)
 
 
 def check_pixels(width: int, height: int) -> None:

@@ -11,10 +11,9 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from genlab.data.files.decoding import check_pixels, converted, room_for
+from genlab.data.files.decoding import check_file, check_pixels, converted, room_for
 from genlab.data.files.orientation import JPEG, orientation
 from genlab.data.files.sixteen import sixteen, widened
-from genlab.files import check_regular
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 END = b"\xff\xd9"  # of a JPEG
@@ -40,7 +39,7 @@ class Encoded:
 
     def __init__(self, source: Path | IO[bytes], channels: int, bits: int = 8) -> None:
         if isinstance(source, Path):
-            check_regular(source)
+            check_file(source)
         self.data = source.read_bytes() if isinstance(source, Path) else source.read()
         self.channels, self.bits = channels, bits
         self.height = self.width = 0

@@ -19,7 +19,6 @@ from genlab.data.files.file_names import FileNames
 from genlab.data.files.folder_index import FolderIndex, index_of
 from genlab.data.files.folder_walk import suffixes
 from genlab.data.splits import Rows
-from genlab.files import check_regular
 
 if TYPE_CHECKING:
     from genlab.data.files.decoding import Form
@@ -55,9 +54,10 @@ class Listing:
 
     def reader(self) -> Callable[[int], bytes]:
         """A function that returns an image's bytes by its row."""
+        from genlab.data.files.decoding import check_file  # listing does without Pillow
 
         def read(row: int) -> bytes:
-            check_regular(file := self.files[row])
+            check_file(file := self.files[row])
             return file.read_bytes()
 
         return read

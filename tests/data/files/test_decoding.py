@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import threading
+import tracemalloc
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from genlab.data.files import decoding
 from genlab.data.files.decoding import Form, decode, flatten
 from genlab.data.files.encoded import Encoded
+from genlab.data.files.file_names import FileNames
+from genlab.data.files.folder_scan import Listing
 
 
 def stored(picture: Image.Image, kind: str) -> BytesIO:
@@ -78,6 +82,38 @@ def test_pipes_and_devices_are_no_images(tmp_path: Path) -> None:
             decode(tmp_path / name, Form(8, 3))
         with pytest.raises(OSError, match=f"it is {kind}, not a file"):
             Encoded(tmp_path / name, 3)
+
+
+def looks(file: Path) -> list[Callable[[], object]]:
+    """The ways in which a file is read: to train, to evaluate, to pack."""
+    listing = Listing(FileNames.of([file]), np.zeros(1, np.int64))
+    return [
+        lambda: Encoded(file, 3),
+        lambda: decode(file, Form(8, 3)),
+        lambda: listing.reader()(0),
+    ]
+
+
+def test_a_large_file_that_is_no_image_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "x.jpg"
+    file.touch()
+    os.truncate(file, 32 * 2**20)
+    for look in looks(file):
+        tracemalloc.start()
+        with pytest.raises(UnidentifiedImageError):
+            look()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 2**20
+
+
+def test_a_file_of_too_many_bytes_is_refused_unread(tmp_path: Path) -> None:
+    file = tmp_path / "x.jpg"
+    Image.new("RGB", (8, 8)).save(file)
+    os.truncate(file, decoding.MOST_BYTES + 1)  # a hole behind the image
+    for look in looks(file):
+        with pytest.raises(OSError, match="bytes, more than 1,024 million"):
+            look()
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
