@@ -85,18 +85,18 @@ class Encoded:
         Raises:
             OSError: a damaged image; Pillow raises other kinds too.
         """
-        if self._jpeg:
-            try:
-                found = np.ascontiguousarray(self._upright(self._decoded(scale)))
-                return found if self.bits == 8 else widened(found)
-            except ValueError:
-                if scale > 1:
-                    raise
-        if self.bits == 16:
+        if self.bits == 16 and not self.data.startswith(JPEG):
             return sixteen(self.data, self.channels, self._upright)
-        with Image.open(BytesIO(self.data)) as picture, room_for(picture):
-            ImageOps.exif_transpose(picture, in_place=True)
-            plain = converted(picture, self.channels)
+        found = self._decoded(scale) if self._jpeg else self._by_pillow(scale)
+        return found if self.bits == 8 else widened(found)
+
+    def _by_pillow(self, scale: int) -> NDArray[np.uint8]:
+        with Image.open(BytesIO(self.data)) as picture:
+            width, height = (max(1, side // scale) for side in picture.size)
+            picture.draft("L" if self.channels == 1 else "RGB", (width, height))  # of a JPEG
+            with room_for(picture):
+                ImageOps.exif_transpose(picture, in_place=True)
+                plain = converted(picture, self.channels)
         return np.array(plain).reshape(plain.height, plain.width, self.channels)
 
     def _decoded(self, scale: int) -> NDArray[np.uint8]:
@@ -106,8 +106,11 @@ class Encoded:
             sides = (self.height, self.width)
             stored = sides[::-1] if self._turn >= 5 else sides
             least = {"min_height": -(-stored[0] // scale), "min_width": -(-stored[1] // scale)}
-        found: NDArray[np.uint8] = simplejpeg.decode_jpeg(self.data, colour, **least)
-        return found
+        try:
+            pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(self.data, colour, **least)
+        except ValueError:  # damaged: Pillow has the last word, at every scale
+            return self._by_pillow(scale)
+        return np.ascontiguousarray(self._upright(pixels))
 
     def _upright(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """Undo the EXIF orientation."""

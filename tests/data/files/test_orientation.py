@@ -98,6 +98,40 @@ def test_too_many_pixels_are_refused_undecoded(
     assert loads == []
 
 
+def with_segments(*segments: bytes) -> bytes:
+    """A JPEG twice as wide as high, with segments at its front."""
+    values = np.random.default_rng(0).integers(0, 256, (20, 40, 3)).astype(np.uint8)
+    buffer = BytesIO()
+    Image.fromarray(values).save(buffer, "JPEG")
+    return buffer.getvalue()[:2] + b"".join(segments) + buffer.getvalue()[2:]
+
+
+def segment(content: bytes) -> bytes:
+    return b"\xff\xe1" + (len(content) + 2).to_bytes(2, "big") + content
+
+
+EXIF = segment(exif_of(6).tobytes())
+ADOBE = segment(b"http://ns.adobe.com/xap/1.0/\0" + XMP.encode())
+JPEGS = {
+    "exif": (EXIF,),
+    "xmp": (ADOBE,),
+    "fill bytes": (b"\xff\xff", EXIF),
+    "fill bytes after another": (segment(b"other"), b"\xff\xff\xff", EXIF),
+    "plain": (segment(b"other"),),
+}
+
+
+@pytest.mark.parametrize("name", JPEGS)
+def test_a_jpeg_is_turned_wherever_pillow_finds_its_orientation(name: str) -> None:
+    """As XMP, and behind bytes that fill the space before a marker."""
+    data = with_segments(*JPEGS[name])
+    found = Encoded(BytesIO(data), 3)
+    with Image.open(BytesIO(data)) as picture:
+        expected = np.asarray(ImageOps.exif_transpose(picture))
+    assert np.array_equal(found.pixels(), expected)
+    assert (found.height > found.width) == (name != "plain")
+
+
 @pytest.mark.parametrize("length", [8, 20, 40, 60])
 def test_a_torn_png_is_upright(length: int) -> None:
     assert orientation(png(6)[:length]) == 1
