@@ -47,7 +47,9 @@ class EncodedImages(Images):
         test_size: like ``val_size``, where there is no ``test`` part.
         in_memory: True to decode all images once, to ``image_size``: random crops are then cut
             out of that. False: worker processes decode every batch. None: in memory where images
-            take at most 2 GiB and no random crop is wanted; the batches are the same.
+            take at most 2 GiB and no random crop is wanted. The batches are the same where all
+            files can be read. Others are left out of memory and of evaluation; training out of
+            files replaces them by the next ones.
         workers: processes that decode; None for as many as there are processors, at most 8.
         decode: ``cpu``; ``gpu``: workers read bytes, and the GPU that trains decodes JPEGs and cuts
             random crops out of them, see `files.on_gpu`. Evaluation is as with ``cpu``.

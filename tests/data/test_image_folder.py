@@ -13,6 +13,7 @@ from PIL import Image
 
 from genlab.data import BrokenDataError, ImageFolder, MissingDataError
 from genlab.data.files import cuts, reader
+from genlab.data.files import workers as streaming
 from genlab.data.files.decoding import Form, decode
 from genlab.data.files.reader import Files
 from genlab.data.loader import Batch
@@ -207,6 +208,25 @@ def test_broken_pictures_give_way_to_the_next_when_streamed(tmp_path: Path, work
     assert loader.source.broken == {3, 15}
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("memory", [True, False])
+def test_evaluation_leaves_broken_pictures_out(
+    tmp_path: Path, workers: int, memory: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = classes(tmp_path)
+    break_some(root)
+    monkeypatch.setattr(streaming, "SHARE", 0.5 * memory)
+    inside = folder(root, val_size=0, test_size=0)
+    with pytest.warns(UserWarning, match="2 of 20 images cannot be read and are left out"):
+        expected = list(inside.bank_dataloader("train"))
+    data = folder(root, val_size=0, test_size=0, in_memory=False, workers=workers)
+    with pytest.warns(UserWarning, match="images so far cannot be read and are left out"):
+        found = list(data.bank_dataloader("train"))
+    for key in ("image", "label", "index"):
+        ours, theirs = (torch.cat([batch[key] for batch in some]) for some in (found, expected))
+        assert torch.equal(ours, theirs), key
+
+
 def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("no")
     (tmp_path / "b.png").write_text("no")
@@ -231,13 +251,13 @@ def test_reading_gives_up_after_many_broken_pictures_in_a_row(
     data = folder(root, val_size=0, test_size=0, in_memory=False)
     source = data.train_dataloader().source
     monkeypatch.setattr(reader, "GIVE_UP", 8)
-    with pytest.warns(UserWarning, match="cannot be read and are replaced"):
+    with pytest.warns(UserWarning, match="7 images so far cannot be read"):
         assert next(source.read([torch.tensor([0])]))["index"].tolist() == [7]
     opened.clear()
     monkeypatch.setattr(reader, "GIVE_UP", 5)
     with pytest.raises(BrokenDataError, match=r"none of 5 images in a row .* first: .*00\.png"):
         next(source.read([torch.tensor([0])]))
-    assert opened == [0, 1, 2, 3, 4]
+    assert opened == [0, 0, 1, 2, 3, 4]  # the batch, then a replacement
 
 
 def test_a_cut_that_fails_is_no_broken_picture(

@@ -42,7 +42,10 @@ def cores() -> int:
 
 
 class Files:
-    """Images decoded on request. A broken one is replaced by the next readable one.
+    """Images decoded on request.
+
+    In training a broken one is replaced by the next readable one. Evaluation leaves it out; but a
+    batch of nothing else holds one replacement, because all ranks need as many batches.
 
     Args:
         paths: N files.
@@ -113,6 +116,8 @@ class Files:
 
     def fill(self, wanted: Wanted, batch: list[Tensor]) -> Filled:
         """Write a batch: images, or their random parts."""
+        if wanted.seed is None:
+            return self._fill_readable(wanted.rows, batch[0])
         broken: dict[int, str] = {}
         later: dict[int, Undecoded] = {}
         used = []
@@ -124,8 +129,26 @@ class Files:
                 continue
             for images, part in zip(batch, parts, strict=True):
                 images[place] = part
-        odd = {row: why for row in wanted.rows if (why := self.changed(row))}
-        return Filled(used, broken, odd, later)
+        return Filled(used, broken, self._odd(wanted.rows), later)
+
+    def _fill_readable(self, rows: list[int], images: Tensor) -> Filled:
+        """Write a batch for evaluation."""
+        broken: dict[int, str] = {}
+        used: list[int] = []
+        for row in rows:
+            image = self.decode(row)
+            if isinstance(image, str):
+                broken[row] = image
+                continue
+            images[len(used)] = image
+            used.append(row)
+        if not used:
+            parts, row = self._readable(rows[0], self._whole, broken)
+            images[0], used = next(parts), [row]
+        return Filled(used, broken, self._odd(rows))
+
+    def _odd(self, rows: list[int]) -> dict[int, str]:
+        return {row: why for row in rows if (why := self.changed(row))}
 
     def _cuts(self, wanted: Wanted) -> list[Cut]:
         return [] if wanted.seed is None else self.cuts.get(wanted.part, [])
@@ -166,21 +189,22 @@ class Files:
 
     def read(self, batches: Iterable[Tensor]) -> Iterator[Batch]:
         """For each tensor of rows, the batch ``image label index``."""
-        return self._read((Wanted(rows.tolist()) for rows in batches), [])
+        return self._read((Wanted(rows.tolist()) for rows in batches), [], "left out")
 
     def read_cut(self, batches: Iterable[Tensor], draws: Draws) -> Iterator[Batch]:
         """Training batches: ``crops label index``, or as `read` where no random part is wanted."""
         place = draws.rank, draws.world, draws.part
         pairs = zip(batches, draws.seeds, strict=False)  # the seeds never end
         wanted = (Wanted(rows.tolist(), seed, *place) for rows, seed in pairs)
-        return self._read(wanted, self.cuts.get(draws.part, []))
+        cuts = self.cuts.get(draws.part, [])
+        return self._read(wanted, cuts, "replaced by the next ones")
 
-    def _read(self, wanted: Iterable[Wanted], cuts: list[Cut]) -> Iterator[Batch]:
+    def _read(self, wanted: Iterable[Wanted], cuts: list[Cut], fate: str) -> Iterator[Batch]:
         try:
             for parts, filled in make(self, wanted, self.workers):
                 if self.gpu is not None and cuts:
                     parts = self._on_gpu(self.gpu, parts, filled, cuts)
-                self._report(filled)
+                self._report(filled, fate)
                 rows = torch.tensor(filled.rows)
                 images = {"crops": parts} if cuts else {"image": parts[0]}
                 del parts
@@ -208,8 +232,8 @@ class Files:
         _tell(self.refused, refused, "are decoded by the CPU, for the GPU's decoder refuses them")
         return there
 
-    def _report(self, filled: Filled) -> None:
-        _tell(self.broken, filled.broken, "cannot be read and are replaced by the next ones")
+    def _report(self, filled: Filled, fate: str) -> None:
+        _tell(self.broken, filled.broken, f"cannot be read and are {fate}")
         _tell(self.odd, filled.odd, "have changed since they were listed (data.rescan=true)")
 
     def in_memory(self) -> tuple[Pictures, list[str]]:

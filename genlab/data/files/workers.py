@@ -38,7 +38,8 @@ class Filled:
     """Record of a batch.
 
     Args:
-        rows: the rows that were read.
+        rows: the rows that were read. Where one tensor is filled, they may be fewer than wanted:
+            its first ones.
         broken: reasons why others were not, by row.
         odd: remarks by row.
         later: images that are still to be decoded, by place in the batch.
@@ -154,8 +155,8 @@ def make(
         slots.pin()  # the workers have started: they share the memory, not its registration
     for place, (number, space, filled) in enumerate(made):
         shapes, count = asked.pop(place), len(filled.rows)
-        if number is not None and slots:
-            space = slots.lent(number, _size(shapes, count, dtype))
+        size = _size(shapes, count, dtype)
+        space = slots.lent(number, size) if number is not None and slots else space[:size]
         yield parts(space, shapes, count, dtype), filled
         del space  # else its piece would not be free
 
