@@ -24,7 +24,7 @@ class SimilarityHistogram(L.Callback):
 
     The two views of validation images are the same in every histogram and are compared by the
     method's ``embed`` in eval mode. A method works if the two peaks separate, and has collapsed if
-    both lie at 1. Ignored for methods without ``embed`` and data without ``views``.
+    both lie at 1. Ignored for methods without ``embed``, data without ``views`` and batches of one.
 
     Args:
         every_n_epochs: epochs between histograms; 0 for one at the end.
@@ -69,7 +69,12 @@ class SimilarityHistogram(L.Callback):
     def _draw(self, trainer: L.Trainer, method: L.LightningModule) -> None:
         self._drawn_at = trainer.global_step
         views = getattr(data_of(trainer), "views", None)
-        if self._images is None or views is None or not isinstance(method, Embeds):
+        if (
+            self._images is None
+            or len(self._images) < 2
+            or views is None
+            or not isinstance(method, Embeds)
+        ):
             return
         if trainer.is_global_zero:
             with evaluating(method), torch.no_grad(), trainer.precision_plugin.forward_context():

@@ -134,7 +134,10 @@ class Arrays(Images):
         if array.dtype.kind != "f":
             raise BrokenDataError(f"{file}: images are {array.dtype}, not uint8, uint16 or float")
         least, most = float(array.min()), float(array.max())
-        if not (low <= least and most <= high):  # NaN neither
+        if np.isnan(least):
+            first = int(np.isnan(array).any((1, 2, 3)).argmax())
+            raise BrokenDataError(f"{file}: image {first} contains NaN")
+        if not (low <= least and most <= high):
             raise BrokenDataError(
                 f"{file}: floats are in {least:g} ... {most:g}, not in {low:g} ... {high:g}; "
                 "set data.span"

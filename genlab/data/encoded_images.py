@@ -88,8 +88,9 @@ class EncodedImages(Images):
             raise ValueError(f"dtype {dtype!r} cannot be combined with binarize {self.binarize!r}")
         if not 0 < crop_ratio <= 1:
             raise ValueError(f"crop_ratio {crop_ratio} must be more than 0 and at most 1")
-        if test_size < 0 or (workers is not None and workers < 0):
-            raise ValueError(f"test_size {test_size} and workers {workers} must be 0 or more")
+        for name, count in ("test_size", test_size), ("workers", workers):
+            if count is not None and count < 0:
+                raise ValueError(f"{name} {count} must be 0 or more")
         if self.binarize != "none" and in_memory is False:
             raise ValueError(f"binarize {self.binarize!r} requires in_memory: true")
         self.image_size, self.channels, self.test_size = image_size, channels, test_size

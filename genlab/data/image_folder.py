@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,8 +75,10 @@ class ImageFolder(EncodedImages):
         try:
             classes, parts = scan(root, self.unlabeled, self.rescan)
         except MissingDataError as error:
-            moved = "" if root.exists() else "\nif it has moved: data.root=FOLDER"
-            raise MissingDataError(f"{error}{moved}") from None
+            hint = "" if root.exists() else "\nif it has moved: data.root=FOLDER"
+            if any(chain(root.glob("*.tar"), root.glob("*/*.tar"))):
+                hint = "\ntar files of images are read by data=WebDataset"
+            raise MissingDataError(f"{error}{hint}") from None
         if self.unlabeled_root is not None:
             place = Path(self.unlabeled_root).expanduser()
             more = scan(Path(os.path.abspath(place)), True, self.rescan)[1]["train"]

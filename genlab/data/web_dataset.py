@@ -19,7 +19,7 @@ from genlab.data.files.folder_scan import Listing
 from genlab.data.files.folder_walk import THREADS
 from genlab.data.files.label_names import in_order, numbers_of
 from genlab.data.files.named_parts import files_by_part
-from genlab.data.shards.foreign import Choice, Samples, samples_of
+from genlab.data.shards.foreign import Choice, Samples, json_labels, samples_of
 from genlab.data.shards.index import INDEX
 from genlab.data.shards.pieces import PLACE, Pieces
 from genlab.errors import nearest
@@ -64,7 +64,7 @@ class WebDataset(EncodedImages):
         with ThreadPoolExecutor(THREADS) as pool:
             parts = {part: list(pool.map(list_one, files)) for part, files in tars.items()}
         names = {part: [n for s in found for n in s.labels] for part, found in parts.items()}
-        if self.choice.label is not None and not any(names["train"]):
+        if names["train"] and self.choice.label is not None and not any(names["train"]):
             self._refuse_no_label(tars["train"][0], parts["train"])
         classes = in_order({name for name in names["train"] if name}, tars["train"][0].parent)
         listings: dict[str, Listing] = {
@@ -76,9 +76,13 @@ class WebDataset(EncodedImages):
 
     def _refuse_no_label(self, tar: Path, found: Sequence[Samples]) -> None:
         endings = {ending: None for one in found for ending in one.endings}
-        hint = nearest(self.choice.ending(), endings)
+        ending, hint = self.choice.ending(), ""
+        if ending not in endings:
+            hint = f"; members: {nearest(ending, endings)}"
+        elif ending != self.choice.label:
+            hint = f"; values in JSON: {nearest(self.choice.label, json_labels(tar))}"
         raise BrokenDataError(
-            f"{tar.parent}: no sample has the label {self.choice.label}; members: {hint}\n"
+            f"{tar.parent}: no sample has the label {self.choice.label}{hint}\n"
             "set data.label, json.KEY for a value in a JSON member, or null for none"
         )
 

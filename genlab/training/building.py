@@ -250,8 +250,10 @@ def _fill_from_data(recipe: Recipe, model: type, data: L.LightningDataModule) ->
     for name in (name for name in FROM_DATA if name in takes):
         value = getattr(data, name, None)
         if name == "num_classes" and value == 0 and not given.get(name) and takes[name].default:
-            where = recipe.arguments("data").get("root", "the data")
-            what = f"{model.__name__} needs labels, and {where} has no class folders"
+            source = recipe.arguments("data")
+            where = source.get("table") or source.get("root", "the data")
+            what = "class folders" if hasattr(data, "unlabeled") else "labels"
+            what = f"{model.__name__} needs labels, and {where} has no {what}"
             raise RecipeError(what, recipe.name)
         if value is None or given.setdefault(name, value) == value:
             continue

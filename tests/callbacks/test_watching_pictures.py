@@ -87,6 +87,13 @@ def test_methods_and_data_without_views_are_left_alone(tmp_path: Path) -> None:
     assert not (tmp_path / "pictures").exists()
 
 
+def test_one_image_has_no_histogram(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = trainer(tmp_path, SimilarityHistogram(), Checkpoints(None), max_epochs=1)
+    run.fit(small("simclr"), datamodule=digits(val_size=1))
+    assert not (tmp_path / "pictures").exists()
+    assert "similarities" not in capsys.readouterr().err
+
+
 def test_small_views_stay_small_and_colours_stay() -> None:
     image, small_view = torch.zeros(2, 3, 14, 14), torch.zeros(2, 3, 6, 6)
     image[:, 0], small_view[:, 1] = 1.0, 1.0

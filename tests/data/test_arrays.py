@@ -137,7 +137,8 @@ WRONG: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
     "whole numbers": (LEVELS.astype(np.int64), LABELS, {}, "int64, not uint8, uint16 or float"),
     "in doubt": (LEVELS[:, :3, :3, :3], LABELS, {}, "either NHWC or NCHW: set data.layout"),
     "flat": (LEVELS.reshape(40, -1), LABELS, {}, "not images"),
-    "nan": (np.full((40, 6, 6), np.nan), LABELS, {}, "floats are in nan"),
+    "nan": (np.where(np.arange(40)[:, None, None] == 7, np.nan, np.zeros((40, 6, 6))), LABELS, {},
+            "image 7 contains NaN"),
     "labels": (LEVELS, LABELS[:7], {}, "7 labels for 40 images"),
     "float labels": (LEVELS, LABELS / 2, {}, "labels are float64"),
     "key": (LEVELS, LABELS, {"key": "image"}, "no array 'image'.*did you mean images"),
@@ -154,7 +155,7 @@ WRONG: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
         {"test_images": "other.npz"},
         "images are .*4, 4.*training .*6, 6",
     ),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", WRONG)

@@ -111,6 +111,17 @@ def test_a_download_of_imagenet_is_not_one_class(tmp_path: Path, place: str) -> 
     assert folder(tmp_path, unlabeled=True).num_classes == 0
 
 
+def test_tar_files_have_a_reader(tmp_path: Path) -> None:
+    (tmp_path / "train-0.tar").touch()
+    with pytest.raises(MissingDataError, match=r"no images in .*\n.*data=WebDataset"):
+        folder(tmp_path).setup()
+
+
+def test_only_the_setting_out_of_range_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^workers -1 must be 0 or more$"):
+        folder(tmp_path, workers=-1)
+
+
 def test_layout_without_classes(tmp_path: Path) -> None:
     for k in range(10):
         picture(tmp_path / f"{k}.jpg")

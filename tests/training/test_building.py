@@ -14,6 +14,7 @@ from genlab.data import Digits
 from genlab.errors import RecipeError
 from genlab.methods.vae import VAE
 from genlab.training.building import all_settings, build
+from tests.data.test_image_folder import picture
 
 HERE = "tests.training.test_building"
 
@@ -71,6 +72,16 @@ def test_the_data_that_fills_the_numbers_is_trained_with(tmp_path: Path) -> None
     assert (arguments["channels"], arguments["image_size"]) == (1, 8)
     assert lab.config["data"]["init_args"]["colour"] == 0.5
     assert "eval_batch_size: 512" in all_settings(lab)
+
+
+def test_a_table_without_labels_is_not_asked_for_class_folders(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "t.csv").write_text("path,label\na.png,\n")
+    recipe = recipes.resolve(
+        ["classifier/digits"], ["data=ImageTable", f"data.table={tmp_path / 't.csv'}"]
+    )
+    with pytest.raises(RecipeError, match=r"needs labels, and .*t\.csv has no labels"):
+        build(recipe, tmp_path)
 
 
 def test_a_bug_in_the_users_class_is_not_called_wrong_input(tmp_path: Path) -> None:

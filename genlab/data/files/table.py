@@ -65,6 +65,10 @@ def _csv(file: Path, lines: Iterator[list[str]]) -> Iterator[tuple[int, Row]]:
     csv.field_size_limit(CELL)
     try:
         names = next(lines, [])
+        if len(names) == 1 and (other := next((mark for mark in ";\t," if mark in names[0]), "")):
+            raise BrokenDataError(
+                f"{file}: cells are separated by {other!r}, not by ',' (.csv) or a tab (.tsv)"
+            )
         if len(set(names)) < len(names):
             raise BrokenDataError(f"{file}: a column's name occurs twice in its first line")
         for number, cells in enumerate(lines, 1):

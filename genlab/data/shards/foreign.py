@@ -218,6 +218,22 @@ def _value(text: str, label: str, where: str) -> str:
     return str(value)
 
 
+def json_labels(tar: Path) -> list[str]:
+    """``json.KEY`` of every value in the first JSON member of a tar file."""
+    with tarfile.open(tar, "r:") as archive:
+        for member in archive:
+            stream = archive.extractfile(member) if member.name.lower().endswith(".json") else None
+            if stream is not None:
+                return _keys(json.loads(stream.read(MOST_LABEL)), "json")
+    return []
+
+
+def _keys(value: Any, above: str) -> list[str]:
+    if not isinstance(value, dict):
+        return [above]
+    return [name for key, inner in value.items() for name in _keys(inner, f"{above}.{key}")]
+
+
 def _read(file: Path, head: str) -> Samples | None:
     """A kept list of the same file and members; None for a missing, damaged or outdated one."""
     try:
