@@ -79,7 +79,7 @@ def predict(words: list[str], out: str | None, split: str | None) -> None:
     try:
         with (
             replacing(table) as draft,
-            draft.open("w", newline="", encoding="utf-8", errors="surrogateescape") as opened,
+            draft.open("w", newline="", encoding="utf-8", errors="backslashreplace") as opened,
         ):
             csv.writer(opened).writerows(_rows(arrays))
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,13 @@ def test_what_is_wrong_is_said_in_a_line(here: Here, tree: Path) -> None:
     out, _ = here("pack", "photos", "s", "--skip-broken")
     assert "train: 22 images" in out
     assert "left out 3 that cannot be read; first: " in out
+
+
+def test_names_that_are_not_utf_8_are_packed(here: Here, tree: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    (tree / "cat" / name).write_bytes(next((tree / "cat").glob("*.png")).read_bytes())
+    out, _ = here("pack", "photos", "shards")
+    assert "train: 25 images" in out
 
 
 def test_a_recipe_for_folders_trains_on_shards(here: Here, tree: Path) -> None:

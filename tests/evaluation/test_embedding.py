@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +76,15 @@ def test_predict_of_a_folder_is_a_table_of_its_files(
     unsorted.mkdir()
     for file in sorted(folder.glob("a/*.png")):
         file.rename(unsorted / f"é,{file.name}")
+    (unsorted / f"é,{file.name}").rename(unsorted / os.fsdecode(b"caf\xe9.png"))
     out, _ = here("predict", "runs/classifier/digits/r", f"data.root={unsorted}", "--out", "p.npz")
     assert "p.csv: 15 files" in out
     with open(here.folder / "p.csv", newline="", encoding="utf-8") as opened:
         rows = list(csv.DictReader(opened))
-    assert [Path(row["file"]).name for row in rows] == sorted(p.name for p in unsorted.iterdir())
+    names = sorted(file.name for file in unsorted.iterdir())
+    spelt = [name.encode("utf-8", "backslashreplace").decode() for name in names]
+    assert [Path(row["file"]).name for row in rows] == spelt
+    assert spelt[0] == "caf\\udce9.png"
     with np.load(here.folder / "p.npz") as opened:
         arrays = dict(opened)
     assert [row["predicted"] for row in rows] == arrays["predicted"].tolist()

@@ -22,7 +22,8 @@ def prepare(work: Path, parts: dict[str, Listing], settings: dict[str, Any]) -> 
     plan = hashlib.sha256(json.dumps([FORMAT, settings, sorted(parts)]).encode())
     for listing in parts.values():
         for file, label, state in zip(listing.files, listing.labels, listing.states(), strict=True):
-            plan.update(f"{file}\0{label}\0{state}\n".encode())
+            text = f"{file}\0{label}\0{state}\n"
+            plan.update(text.encode("utf-8", "surrogateescape"))  # names of any bytes
     mark = work / "plan"
     if mark.is_file() and mark.read_text() == plan.hexdigest():
         return
