@@ -62,10 +62,13 @@ class ImageTable(EncodedImages):
         image, split = self.columns
         rows = read_table(self.table, [image, *self.label, *([split] if split else [])])
         parts: dict[str, list[tuple[Path, str]]] = {}
+        listed: dict[int, tuple[Path, str, str]] = {}
         for number, row in rows.items():
             part = self._part(row, split, number) if split else "train"
             one = self._path(row[image], number), self._class(row, number)
             parts.setdefault(part, []).append(one)
+            listed[number] = *one, part
+        self._tell_of_repeated(listed)
         if "train" not in parts:
             raise BrokenDataError(f"{self.table}: no row of column {split!r} is train")
         names = {part: [name for _, name in found] for part, found in parts.items()}
@@ -105,6 +108,24 @@ class ImageTable(EncodedImages):
                 )
         values = [_text(row[name]) for name in self.label]
         return "" if UNKNOWN & set(values) else JOIN.join(values)
+
+    def _tell_of_repeated(self, listed: dict[int, tuple[Path, str, str]]) -> None:
+        """Warn of paths in more than one row, each with its label and part."""
+        first: dict[Path, int] = {}
+        pairs = [(first.setdefault(path, row), row) for row, (path, *_) in listed.items()]
+        again = [(one, row) for one, row in pairs if one != row]
+        if not again:
+            return
+        told, worst = [f"{len(again)} of {len(listed)} rows repeat the path of another"], again
+        for at, what in ((2, "in another part"), (1, "with another label")):
+            if unlike := [(one, row) for one, row in again if listed[one][at] != listed[row][at]]:
+                told.append(f"{len(unlike)} {what}")
+                worst = unlike
+        one, row = worst[0]
+        rank_zero_warn(
+            f"{self.table}: {', '.join(told)}; rows {one} and {row}: {listed[row][0]}",
+            stacklevel=2,
+        )
 
     def _tell_of_one_class(self, rows: Collection[Row], classes: list[str]) -> None:
         """Warn where -1 is perhaps the other of two classes."""

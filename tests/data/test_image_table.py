@@ -111,6 +111,18 @@ def test_minus_one_that_may_be_the_other_class_is_told(folder: Path, tmp_path: P
         assert list(data.classes) == ["1"]
 
 
+def test_paths_in_several_rows_are_told(folder: Path, tmp_path: Path) -> None:
+    found = [row | {"part": "train"} for row in rows(folder)]
+    found += [found[2], found[5] | {"label": "b"}, found[7] | {"part": "test"}]
+    data = table(write(tmp_path / "t.csv", found), folder, split="part")
+    said = "3 of 27 rows repeat the path of another, 1 in another part, 1 with another label; "
+    with pytest.warns(UserWarning, match=f"{said}rows 6 and 26: .*{found[5]['path']}"):
+        data.listing()
+    data = table(write(tmp_path / "u.csv", [*found[:24], found[2]]), folder)
+    with pytest.warns(UserWarning, match="1 of 25 rows repeat the path of another; rows 3 and 25"):
+        data.listing()
+
+
 def test_missing_images_are_counted_and_replaced(folder: Path, tmp_path: Path) -> None:
     found = rows(folder)
     found[3]["path"] = "gone.jpg"
