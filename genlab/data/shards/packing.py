@@ -173,11 +173,8 @@ class _Shards:
 
     def write(self, tell: Callable[[int], None]) -> list[dict[str, Any]]:
         """Entries of ``index.json`` for each shard, with ``next``, ``skipped``."""
-        shards: list[dict[str, Any]] = []
-        start = 0
-        while (record := self.work / f"{self._file(len(shards))}.json").is_file():
-            shards.append(json.loads(record.read_text()))
-            start = shards[-1]["next"]
+        shards = plan.kept(self.work, self.name, self.order, self._again)
+        start = shards[-1]["next"] if shards else 0
         tell(start)
         with ThreadPoolExecutor(4) as pool:
             pictures = _ahead(pool, self._picture, self.order[start:])
@@ -247,6 +244,14 @@ class _Shards:
             dangling = leads_nowhere(error) and file.is_symlink()
             why = "a link to nothing" if dangling else messages.without_stream(error)
             return index, b"", f"{file}: {why}"
+
+    def _again(self, images: list[int]) -> bool:
+        """True if one of the images that were left out is to be packed after all."""
+        if self.skip_broken:
+            return False
+        for why in filter(None, (self._picture(index)[2] for index in images)):
+            self._refuse(why)
+        return True
 
     def _refuse(self, broken: str) -> str:
         if not self.skip_broken:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from genlab.data.files.folder_scan import Listing
 from genlab.data.shards.index import FORMAT
@@ -30,3 +33,28 @@ def prepare(work: Path, parts: dict[str, Listing], settings: dict[str, Any]) -> 
     for file in work.glob("[!.]*"):  # not the lock
         file.unlink()
     mark.write_text(plan.hexdigest())
+
+
+def kept(
+    work: Path, name: str, order: Sequence[int], again: Callable[[list[int]], bool]
+) -> list[dict[str, Any]]:
+    """Records of a part's whole shards, up to the first that is to be written again.
+
+    Args:
+        work: the folder in which shards are made.
+        name: the part.
+        order: positions of its images in the order of packing.
+        again: function of the images that a shard left out; True if it is to be written again.
+    """
+    files = sorted(work.glob(f"{name}-*.tar.json"))
+    records = [json.loads(file.read_text()) for file in files]
+    start = 0
+    for number, record in enumerate(records):
+        images = np.load(work / f"{record['name']}.npy")["index"].tolist()
+        left = set(order[start : record["next"]]) - set(images)
+        if left and again(sorted(left)):
+            for file in reversed(files[number:]):  # what remains of them is the first
+                file.unlink()
+            return records[:number]
+        start = record["next"]
+    return records

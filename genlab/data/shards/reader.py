@@ -16,8 +16,8 @@ without reading what came before. Nothing is shuffled in memory.
 Memory of a process, measured with two million entries: 108 bytes an image (table, labels,
 positions, order of the epoch), 137 in the order of shards, 185 while that is drawn; workers share
 it. In flight are
-``2 x workers x B x C x size x size`` bytes of decoded images, B being this rank's batch. What the
-system caches of the shards it can drop.
+``(2 x workers + 3) x B x V x C x size x size`` bytes of decoded images, B being this rank's batch
+and V its views. What the system caches of the shards it can drop.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class PackedFiles(Files):
     Args:
         part: shards and the positions of the images in them.
         rows: (N,) rows to read.
-        unlabeled: True to give every image the label -1.
+        labels: (N,) int64.
         block: bytes fetched at once, see `Shelf.expect`; 1 for each image by itself.
         form, workers: arguments of `Files`.
     """

@@ -29,6 +29,7 @@ from tests.data.shards.programs_shards import FOLDER
 from tests.data.test_image_folder import assert_equal, batches, break_some, classes, picture
 
 SMALL = Packing(megabytes=0.02)  # ten pictures or so
+TINY = Packing(megabytes=0.004)
 
 
 def folder(root: Path, **arguments: Any) -> ImageFolder:
@@ -440,6 +441,38 @@ def test_broken_pictures_are_named_or_left_out(tmp_path: Path) -> None:
     data = folder(target, val_size=0, test_size=0, batch_size=6)
     assert sorted(data.splits()["train"]) == [k for k in range(20) if k not in (3, 15)]
     assert len(rows_of(data.train_dataloader())) == 18
+
+
+@pytest.mark.parametrize("mended", [False, True])
+def test_kept_shards_that_leave_pictures_out_are_not_taken_without_being_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mended: bool
+) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == 20:
+            raise KeyboardInterrupt
+
+    root, target = classes(tmp_path / "pictures", 11), tmp_path / "shards"
+    order = np.random.default_rng(SMALL.seed).permutation(22)
+    file = sorted(root.rglob("*.png"))[order[1]]  # of the first shard
+    plain, unreadable = packing.decode, file.read_bytes()
+
+    def fails(data: Any, form: Any) -> Any:
+        if data.getvalue() == unreadable:
+            raise OSError("the disk does not answer")
+        return plain(data, form)
+
+    monkeypatch.setattr(packing, "decode", fails)
+    with pytest.raises(KeyboardInterrupt):
+        pack(root, target, TINY, skip_broken=True, tell=stop)
+    if mended:
+        monkeypatch.setattr(packing, "decode", plain)
+        assert pack(root, target, TINY)["skipped"] == []
+        pack(root, tmp_path / "fresh", TINY)
+        assert contents(target) == contents(tmp_path / "fresh")
+        return
+    with pytest.raises(BrokenDataError, match=rf"{file.name}: the disk .*; --skip-broken"):
+        pack(root, target, TINY)
+    assert len(pack(root, target, TINY, skip_broken=True)["skipped"]) == 1
 
 
 def test_links_to_nothing_are_named_or_left_out(tmp_path: Path) -> None:
