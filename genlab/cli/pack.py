@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -14,6 +15,7 @@ import yaml
 from genlab.errors import DiskError, RecipeError, RunError, fault_of, reason, told
 
 PARTS = ("train", "val", "test")
+REFUSED = (errno.ENOENT, errno.EROFS)  # of a folder to be made: the file system makes none
 
 
 def pack_options(parser: ArgumentParser) -> None:
@@ -81,7 +83,7 @@ def pack(
         where = f"{error.filename}: " if error.filename else ""
         what = f"cannot pack into {shards}: {where}{reason(error)}"
         again = "the same command goes on after the last whole shard"
-        if fault_of(error) is not None:
+        if fault_of(error) is not None or error.errno in REFUSED:
             raise DiskError(f"{what}; {again}") from None
         raise RunError(f"{what}\n{again}") from None
     line.end()

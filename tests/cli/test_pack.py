@@ -56,6 +56,9 @@ def test_what_is_wrong_is_said_in_a_line(here: Here, tree: Path) -> None:
         assert message in err
         assert len(err.splitlines()) <= 2
     assert not (here.folder / "s").exists()
+    _, err = here("pack", "photos", "/proc/shards", code=1)  # makes no folders
+    assert err.startswith("genlab: cannot pack into /proc/shards: ")
+    assert len(err.splitlines()) == 1
     out, _ = here("pack", "photos", "s", "--skip-broken")
     assert "train: 22 images" in out
     assert "left out 3 that cannot be read; first: " in out
