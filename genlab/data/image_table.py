@@ -10,7 +10,7 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_warn
 
 from genlab.data.encoded_images import EncodedImages
-from genlab.data.errors import BrokenDataError
+from genlab.data.errors import BrokenDataError, MissingDataError
 from genlab.data.files.file_names import FileNames
 from genlab.data.files.folder_scan import PARTS, Listing
 from genlab.data.files.label_names import in_order, numbers_of
@@ -71,6 +71,7 @@ class ImageTable(EncodedImages):
         self._tell_of_repeated(listed)
         if "train" not in parts:
             raise BrokenDataError(f"{self.table}: no row of column {split!r} is train")
+        self._check_root([path for found in parts.values() for path, _ in found])
         names = {part: [name for _, name in found] for part, found in parts.items()}
         classes = in_order({name for name in names["train"] if name}, self.table)
         self._tell_of_one_class(rows.values(), classes)
@@ -97,6 +98,16 @@ class ImageTable(EncodedImages):
         if not isinstance(value, str) or not value or "\0" in value:
             raise BrokenDataError(f"{self.table}, row {number}: {value!r} is not a path")
         return Path(os.path.abspath(self.root), value)
+
+    def _check_root(self, paths: list[Path]) -> None:
+        """Refuse a folder in which no image of the table is."""
+        if not any(map(os.path.exists, paths)):
+            raise MissingDataError(
+                f"{self.table}: none of its {len(paths)} images exists; first: {paths[0]}\n"
+                "data.root is where its paths start; another table is data.table=TABLE,\n"
+                "every image of a folder data=ImageFolder data.root=FOLDER "
+                f"data.image_size={self.image_size}"
+            )
 
     def _class(self, row: Row, number: int) -> str:
         for name in self.label:

@@ -123,6 +123,14 @@ def test_paths_in_several_rows_are_told(folder: Path, tmp_path: Path) -> None:
         data.listing()
 
 
+def test_a_root_without_any_of_the_images_is_told_of_other_readers(
+    folder: Path, tmp_path: Path
+) -> None:
+    data = table(write(tmp_path / "t.csv", rows(folder)), tmp_path)
+    with pytest.raises(MissingDataError, match=r"none of its 24 images exists(.|\n)*=ImageFolder"):
+        data.prepare_data()
+
+
 def test_missing_images_are_counted_and_replaced(folder: Path, tmp_path: Path) -> None:
     found = rows(folder)
     found[3]["path"] = "gone.jpg"
