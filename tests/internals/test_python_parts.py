@@ -21,6 +21,13 @@ def test_option_names() -> None:
     assert sorted(parts.option_names(parser)) == ["--steps", "-s"]
 
 
+def test_actions() -> None:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--steps", "-s")
+    parser.add_argument("words")
+    assert [action.dest for action in parts.actions(parser)] == ["steps", "words"]
+
+
 def test_drop_resolver() -> None:
     class Loader(yaml.SafeLoader): ...
 
