@@ -69,11 +69,11 @@ def steps(page: Path) -> list[Command | Written]:
 
 
 def images(folder: Path) -> None:
-    """A folder of 24 images in two classes."""
+    """A folder of 80 images in two classes."""
     numbers = np.random.default_rng(0)
     for name in ("cat", "dog"):
         (folder / name).mkdir(parents=True)
-        for k in range(12):
+        for k in range(40):
             pixels = numbers.integers(0, 256, (40, 48, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{k}.jpg")
 
