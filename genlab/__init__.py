@@ -4,10 +4,10 @@
 `cli` is the command line, `describing` explains every name from docstrings. `data` makes batches
 and turns them into views (by `augment`). `methods` learn from these with `networks`, `losses` and
 `optim`; `callbacks` and `metrics` watch; `evaluation` measures a run, `drawing` draws. In
-`checkpoints` files are read safely, imported and exported. `cluster` submits to Slurm and handles
-its signals. `testing` has the laws that every method obeys, `internals` the private parts of other
-libraries. Modules: `runs` (run directories), `run_files` (what is in them), `files`, `faces`,
-`contracts`, `distributed`, `process`, `errors`.
+`checkpoints` files are read safely, imported and exported. `runs` makes, finds and locks run
+directories. `cluster` submits to Slurm and handles its signals. `testing` has the laws that every
+method obeys, `internals` the private parts of other libraries. Modules: `run_files` (files of a
+run), `files`, `faces`, `contracts`, `distributed`, `process`, `errors`.
 
 Importing genlab imports nothing heavy: the public names below load on first use (PEP 562).
 """
