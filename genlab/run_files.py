@@ -87,6 +87,16 @@ FILES = (  # the more exact ones before the folders that hold them
                 " the end that of the last step. A killed run continues from it bit for bit."),
     _checkpoint("step-<step>.ckpt", "State at a step, every checkpoint.keep_every_n_steps; all are"
                 " kept."),
+    RunFile("links/step-<step>.ckpt", "A whole state of the training, as a checkpoint: a link.",
+            "the trainer, with track.links", "genlab verify"),
+    RunFile("links/links.json", "Every link's step, its file's SHA-256, the hash of its state and"
+            " of the state some steps later; the machine.", "the trainer, with track.links",
+            "genlab verify"),
+    RunFile("links/files.json", "SHA-256 of the files that only training writes, hashes of the"
+            " states in last.ckpt and best.ckpt.", "genlab fit, at its end, with track.links",
+            "genlab verify"),
+    RunFile("links/", "States of the training and their hashes, by which it can be checked.",
+            "the trainer, with track.links", "genlab verify"),
     RunFile("nonfinite/before.ckpt", "State before the step whose loss or gradient was not finite.",
             "the guard of track.nonfinite", "genlab replay RUN"),
     RunFile("nonfinite/step.json", "Facts of that step: its loss, images and first bad tensor.",

@@ -2,8 +2,8 @@
 
 `identity` tells which checkpoint a name means and what it is. It is read safely in `safe_read`,
 without running code from the file; `loading` makes the method that it names, `writing` writes
-atomically. `foreign` loads others' weights into a backbone, `export` writes weights for other
-programs.
+atomically, `state` is what a training goes on from. `foreign` loads others' weights into a
+backbone, `export` writes weights for other programs.
 """
 
 from genlab.checkpoints.foreign.heads import class_names_of, load_head

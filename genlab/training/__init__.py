@@ -4,8 +4,8 @@ Before that, `sources` resolves references to runs, `parsing` checks arguments, 
 drops those of another encoder, `class_names` keeps labels what they meant, `file_head` takes a
 file's classifier, `refusals` gives errors their place. `record` writes a run's files, `continuing`
 goes on with a run, `changes` applies or refuses what it changes, `endings` handles early ends by
-`error_kinds`, `replaying` runs a step again that was not finite, `opened` loads a run for
-measuring, on `other_data` too, `session` trains from Python in `isolation`. `engine` has the parts
-of every training (its `safe_requeue` stops at Slurm's signals), `tracking` writes metrics.csv and
-W&B, and `profile` times steps.
+`error_kinds`, `sealing` hashes the files of a finished run, `replaying` runs a step again that was
+not finite, `opened` loads a run for measuring, on `other_data` too, `session` trains from Python in
+`isolation`. `engine` has the parts of every training (its `safe_requeue` stops at Slurm's signals),
+`tracking` writes metrics.csv and W&B, and `profile` times steps.
 """

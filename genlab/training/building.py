@@ -6,7 +6,7 @@ import inspect
 import logging
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +40,7 @@ from genlab.training.engine.checkpointing import Checkpoints
 from genlab.training.engine.early_stops import EarlyStops
 from genlab.training.engine.epoch_metrics import EpochMetrics
 from genlab.training.engine.finite import FiniteGuard
+from genlab.training.engine.links import Links
 from genlab.training.engine.progress import ProgressReport
 from genlab.training.engine.reseed import Reseed
 from genlab.training.engine.safe_requeue import SafeRequeue
@@ -113,7 +114,8 @@ def build(recipe: Recipe, run: Path) -> Lab:
         checkpoints = Checkpoints(**settings["checkpoint"].made())
         tracking = Tracking(**settings["track"].made())
         guard = FiniteGuard(tracking.nonfinite, tracking.nonfinite_limit)
-        trainer = _trainer(settings["trainer"], checkpoints, guard, run)
+        links = [Links(tracking.links, tracking.links_gb)] if tracking.links else []
+        trainer = _trainer(settings["trainer"], checkpoints, [guard, *links], run)
         check(model.hparams.get("optimizer"), model, trainer)
     file_head.say(recipe, model, class_names)
     config = merged_config(recipe, given, taken)
@@ -171,7 +173,7 @@ def _seed(recipe: Recipe) -> None:
 
 
 def _trainer(
-    settings: Arguments, checkpoints: Checkpoints, guard: FiniteGuard, run: Path
+    settings: Arguments, checkpoints: Checkpoints, watching: Sequence[L.Callback], run: Path
 ) -> L.Trainer:
     """The trainer, writing atomically into the run directory, its loggers still to come."""
     given = settings.made()
@@ -180,9 +182,9 @@ def _trainer(
         plugins.append(SyncBatchNorm())
     if not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
         plugins += launch.plugins()
-    watching = [Reseed(), StepPlan(), StepMetrics(), EpochMetrics(), ProgressReport()]
+    own = [Reseed(), StepPlan(), StepMetrics(), EpochMetrics(), ProgressReport()]
     given |= {
-        "callbacks": [*_listed(given.get("callbacks")), guard, checkpoints, *watching],
+        "callbacks": [*_listed(given.get("callbacks")), *watching, checkpoints, *own],
         "plugins": [*plugins, AtomicCheckpointIO()],
         "default_root_dir": str(run),
         "logger": False,

@@ -271,9 +271,17 @@ def _finish(lab: Lab, run: Path) -> None:
         runs.write_json(run / "metrics.json", {k: record.finite(v) for k, v in final.items()})
         limit = "max_steps" if 0 <= trainer.max_steps <= trainer.global_step else "max_epochs"
         record.summary(run, final, limit)
+        _seal(run)
     for logger in trainer.loggers:
         if isinstance(logger, WandbRun):
             logger.close()
+
+
+def _seal(run: Path) -> None:
+    if (run / "links").is_dir():
+        from genlab.training import sealing
+
+        sealing.seal(run)
 
 
 def has_test(lab: Lab) -> bool:

@@ -21,7 +21,8 @@ from genlab.training import record
 from genlab.training.tracking.csv_log import CSVLog
 from tests import forks
 
-SILENT = ("track.wandb=off", "trainer.accelerator=cpu", "checkpoint.every_n_steps=7")
+SILENT = ("track.wandb=off", "trainer.accelerator=cpu", "checkpoint.every_n_steps=7",
+          "track.links=5")  # fmt: skip
 HOOKS = (  # of a training, where it is killed: before any other callback, or after all
     "on_train_batch_start", "on_before_optimizer_step", "on_train_batch_end", "on_validation_start",
     "on_validation_end", "on_train_epoch_end", "on_save_checkpoint", "on_train_end",
@@ -126,7 +127,17 @@ def differences(run: Path, straight: Path) -> list[str]:
             found += [f"{name}: {d}" for d in _apart(_content(files[0]), _content(files[1]))]
     found += [f"metrics.csv: {d}" for d in _apart(_table(run), _table(straight))]
     found += [f"metrics.json: {d}" for d in _apart(_final(run), _final(straight))]
+    found += [f"links: {d}" for d in _apart(_links(run), _links(straight))]
     return found + [f"files: {d}" for d in _apart(_names(run), _names(straight))]
+
+
+def _links(run: Path) -> dict[str, Any]:
+    """What links.json and files.json say of states; the files of two runs differ by their times."""
+    book, seal = (runs.read_json(run / "links" / name) for name in ("links.json", "files.json"))
+    states = [
+        {k: v for k, v in one.items() if k not in ("sha256", "bytes")} for one in book["links"]
+    ]
+    return book | {"links": states, "ends": seal["ends"], "files": list(seal["files"])}
 
 
 def _content(file: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 numbers, `epoch_metrics` keeps sums over a kill, `changed_optimizers` applies new settings to old
 states, `early_stops` a new patience, `progress` reports. `finite` stops at steps that are not
 finite: `before_window` undoes them by a `snapshot`, a `verdict` waits on the device, a `failure` is
-what is known, a `capture` what is written, `first_tensor` looks for the cause. `sync_batch_norm`,
+what is known, a `capture` what is written, `first_tensor` looks for the cause. `links` keeps states
+at a `boundary` of steps, with the facts of the `machine`, for `genlab verify`. `sync_batch_norm`,
 `trimming` and `memory` adapt Lightning and malloc.
 """

@@ -117,7 +117,7 @@ class Checkpoints(Checkpoint):
         if self._due(trainer, step):
             self._pending.append("last.ckpt")
         waits = trainer.is_last_batch or validation_follows(trainer, batch_idx)
-        if not waits and not _training_ends(trainer, step):
+        if not waits and not training_ends(trainer, step):
             self._save_pending(trainer)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -128,7 +128,7 @@ class Checkpoints(Checkpoint):
             return
         if self.monitor is not None and self._improved(trainer):
             self._save(trainer, "best.ckpt")
-        if not _training_ends(trainer, trainer.global_step):
+        if not training_ends(trainer, trainer.global_step):
             self._save_pending(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -146,7 +146,7 @@ class Checkpoints(Checkpoint):
         """True if ``last.ckpt`` is to be renewed after this step; the same on every rank."""
         if self.every_n_steps and step % self.every_n_steps == 0:
             return True
-        if _training_ends(trainer, step):
+        if training_ends(trainer, step):
             return True
         now = time.monotonic()
         old = now - self._saved_at >= max(self.every_n_seconds, 50 * self._cost)
@@ -196,7 +196,7 @@ class Checkpoints(Checkpoint):
             logger.after_save_checkpoint(self)  # type: ignore[arg-type]
 
 
-def _training_ends(trainer: L.Trainer, step: int) -> bool:
+def training_ends(trainer: L.Trainer, step: int) -> bool:
     """True if this is the last optimiser step that the trainer was asked for."""
     if 0 <= trainer.max_steps <= step:
         return True

@@ -43,6 +43,9 @@ class Tracking:
             ``skip`` goes on with the next batch; neither updates anything.
         nonfinite_limit: number of such steps in a row that end training under ``skip``, and of
             steps that a gradient scaler skips.
+        links: whole states of the training to keep in ``links/``, for ``genlab verify``; 0 for
+            none, 20 are enough.
+        links_gb: size of that folder, in 10^9 bytes; links are fewer where they are too large.
     """
 
     runs: str = "runs"
@@ -55,6 +58,14 @@ class Tracking:
     test_after_fit: bool = True
     nonfinite: Literal["stop", "skip"] = "stop"
     nonfinite_limit: int = 50
+    links: int = 0
+    links_gb: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.links < 0:
+            raise ValueError(f"track.links must be at least 0, not {self.links}")
+        if not self.links_gb > 0:
+            raise ValueError(f"track.links_gb must be above 0, not {self.links_gb}")
 
     def loggers(self, run: Path, recipe: str, config: dict[str, Any]) -> list[Logger]:
         """The loggers of the run in directory ``run``.
