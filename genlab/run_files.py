@@ -70,7 +70,8 @@ FILES = (  # the more exact ones before the folders that hold them
             " defines each.", "the trainer, every trainer.log_every_n_steps and validation",
             f"{WATCHED}; --resume drops the rows that it repeats"),
     RunFile("metrics.json", "Final metrics: last validation, best one (best/...), test (test/...),"
-            " its checkpoint, steps and seconds.", "genlab fit, at the end",
+            " its checkpoint, steps and seconds; later ones of it (evaluate/...).",
+            "genlab fit, at the end; genlab evaluate and test",
             "genlab compare, sweep, crossval, export; a run that has one is finished"),
     RunFile("splits.npz", "Positions of the images of train, val and test in the data set.",
             "genlab fit, at the first step", "--resume, which refuses other splits"),
@@ -126,6 +127,11 @@ FILES = (  # the more exact ones before the folders that hold them
     _picture("interpolate.png", "Paths between the codes of images.", "genlab interpolate"),
     RunFile("pictures/", "Images that training and commands draw.", "callbacks, genlab sample ...",
             "you; W&B has a copy"),
+    RunFile("evaluations/<time>-<kind>.json", "A later measurement: command, checkpoint with its"
+            " checksum, data, figures, judge, versions, time.", "genlab evaluate, test, validate",
+            "genlab fit --resume and evaluate, for metrics.json"),
+    RunFile("evaluations/", "Later measurements, a file each.", "genlab evaluate, test, validate",
+            "genlab fit --resume and evaluate, for metrics.json"),
     RunFile("other_data/", "Figures by class of tests on other data, a folder each.",
             "genlab test RUN data.root=FOLDER", "you"),
     RunFile("wandb/", "What W&B's client keeps: settings, summary, its log; of an offline run all"

@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from genlab.cli.arguments import split_words
 from genlab.cli.text import report
 from genlab.errors import RecipeError
+from genlab.training import evaluations
 from genlab.training.fitting import has_test
 from genlab.training.opened import figures_of, open_run
 
@@ -24,12 +25,15 @@ def test_options(parser: ArgumentParser) -> None:
 
 
 def _measure(kind: str, words: list[str], ckpt: str | None, as_json: bool) -> int:
-    lab, file = open_run(*split_words(words), ckpt, test=kind == "test")
+    files, overrides = split_words(words)
+    lab, file = open_run(files, overrides, ckpt, test=kind == "test")
     if kind == "test" and not has_test(lab):
         raise RecipeError(
             f"{type(lab.model).__name__} has no test; genlab evaluate measures its features"
         )
     found = figures_of(lab, kind)
+    given = [kind, *files, *overrides, *(["--ckpt", ckpt] if ckpt else [])]
+    evaluations.keep(lab, file, given, found)
     return report(
         file, found | {"parents": lab.parents} if as_json and lab.parents else found, as_json
     )

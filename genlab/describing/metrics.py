@@ -15,6 +15,7 @@ SPLITS = {
     "test": "on test data",
     "judge": "of samples, by genlab evaluate --judge",
     "best": "at the selected checkpoint",
+    "evaluate": "measured again after training, of the selected checkpoint",
 }
 BETTER = {"higher": "higher is better", "lower": "lower is better"}
 

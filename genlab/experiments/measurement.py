@@ -14,6 +14,7 @@ from genlab import runs
 from genlab.contracts import Samples
 from genlab.drawing.may_fail import may_fail
 from genlab.errors import CheckpointError, RecipeError, RunError, refusals
+from genlab.training import evaluations
 from genlab.training.opened import figures_of, open_run
 from genlab.training.record import finite
 from genlab.training.session import Settings, as_words
@@ -31,12 +32,14 @@ class Evaluation:
         file: checkpoint that was evaluated.
         metrics: metrics by their log keys.
         pictures: files that were drawn.
+        kept: file in the run's ``evaluations/`` that holds the metrics; None outside a run.
     """
 
     lab: Lab
     file: Path
     metrics: dict[str, Any] = field(default_factory=dict)
     pictures: list[Path] = field(default_factory=list)
+    kept: Path | None = None
 
     def whole(self) -> dict[str, Any]:
         """The metrics, those of each class where there are, and the networks it was made from."""
@@ -132,6 +135,19 @@ def examine(
         _draw(found, features, tsne)
         if by is not None:
             _judge(found, by, samples, reference)
+    asked: dict[str, Any] = {"-k": k, "--temperature": temperature}
+    if shots is not None:
+        asked["--shots"] = ",".join(map(str, shots))
+    if by is not None:
+        asked |= {"--judge": judge, "--samples": samples, "--reference": reference}
+    words = [
+        "evaluate",
+        *files,
+        *overrides,
+        *(str(word) for pair in asked.items() for word in pair),
+    ]
+    facts = {"name": by.name, "source": by.source} | by.identity if by is not None else None
+    found.kept = evaluations.keep(lab, file, words, found.metrics, facts)
     return found
 
 

@@ -5,7 +5,8 @@ drops those of another encoder, `class_names` keeps labels what they meant, `fil
 file's classifier, `refusals` gives errors their place. `record` writes a run's files, `continuing`
 goes on with a run, `changes` applies or refuses what it changes, `endings` handles early ends by
 `error_kinds`, `sealing` hashes the files of a finished run, `replaying` runs a step again that was
-not finite, `opened` loads a run for measuring, on `other_data` too, `session` trains from Python in
-`isolation`. `engine` has the parts of every training (its `safe_requeue` stops at Slurm's signals),
-`tracking` writes metrics.csv and W&B, and `profile` times steps.
+not finite, `opened` loads a run for measuring, on `other_data` too, `evaluations` keeps the
+metrics, `session` trains from Python in `isolation`. `engine` has the parts of every training (its
+`safe_requeue` stops at Slurm's signals), `tracking` writes metrics.csv and W&B, and `profile` times
+steps.
 """

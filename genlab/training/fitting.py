@@ -251,6 +251,7 @@ def _finish(lab: Lab, run: Path) -> None:
         best/val/<metric> (that of the metric): value at the best validation by checkpoint.monitor,
             in metrics.json.
     """
+    from genlab.training import evaluations
     from genlab.training.tracking.wandb_run import WandbRun
 
     trainer, best = lab.trainer, lab.checkpoints.best
@@ -268,7 +269,8 @@ def _finish(lab: Lab, run: Path) -> None:
         tested = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("test/")}
         final |= tested | {"test_checkpoint": weights.name}
     if trainer.is_global_zero:
-        runs.write_json(run / "metrics.json", {k: record.finite(v) for k, v in final.items()})
+        written = {k: record.finite(v) for k, v in final.items()} | evaluations.still(run)
+        runs.write_json(run / "metrics.json", written)
         limit = "max_steps" if 0 <= trainer.max_steps <= trainer.global_step else "max_epochs"
         record.summary(run, final, limit)
         _seal(run)
