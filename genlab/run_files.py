@@ -63,7 +63,8 @@ FILES = (  # the more exact ones before the folders that hold them
     RunFile("recipe.yaml", "The resolved recipe, defaults included: it runs by itself.",
             "genlab fit, at the first step", "every command that takes a run; genlab show RUN"),
     RunFile("run.json", "Facts: seed, start, commands with what each changed, versions, machine,"
-            " commit, Slurm job, names of the classes, W&B id; how it stopped or failed.",
+            " commit, Slurm job, names of the classes, W&B id, fingerprint; how it stopped or"
+            " failed.",
             "genlab fit, at every start and at an unusual end",
             "genlab compare, jobs, export; --resume"),
     RunFile("metrics.csv", "Logged metrics: a row a time, a column a metric; genlab explain KEY"

@@ -3,6 +3,10 @@
 A fingerprint is a hash of the resolved recipe, of the code that it names (see `imports`) and of the
 versions of torch and timm. Comments, heads, docstrings, folders, ``track`` and the seed are not in
 it.
+
+A run's is that of its own recipe.yaml, which spells out defaults and what the data fill in, see
+`of_run`: training a recipe, resuming that run and training its recipe.yaml give the same one. The
+recipe as it was written has another.
 """
 
 from __future__ import annotations
@@ -11,13 +15,15 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from genlab.recipes import class_names
 from genlab.recipes.imports import Closure
-from genlab.recipes.resolution import Recipe, shortened
+from genlab.recipes.resolution import Recipe, merge, shortened
 
 LEFT_OUT = ("seed_everything", "track")
 PLACES = ("root", "unlabeled_root", "default_root_dir", "download")  # of data and runs
@@ -28,10 +34,25 @@ def fingerprint(recipe: Recipe) -> str:
     """The fingerprint of a run of a recipe, as hexadecimal digits.
 
     Args:
-        recipe: as `resolve` gives it, before data has filled in numbers of classes and the like. A
-            run's own recipe.yaml spells defaults out and has another fingerprint.
+        recipe: as `resolve` gives it, before data has filled in numbers of classes and the like.
     """
     return of_parts(recipe, Closure(classes(recipe)).digests)
+
+
+def of_run(recipe: Recipe, parents: Mapping[str, Any]) -> Recipe:
+    """The recipe of a run in the form that is hashed, with parents by their content.
+
+    Args:
+        recipe: as a run's recipe.yaml has it.
+        parents: facts of `checkpoints.parents` by argument of the method, as run.json keeps them:
+            a parent that has moved, or is gone, changes nothing.
+    """
+    hashed = {
+        name: f"sha256 {facts['sha256']}"
+        for name, facts in parents.items()
+        if isinstance(facts, dict) and "sha256" in facts
+    }
+    return replace(recipe, config=merge(recipe.config, {"model": {"init_args": hashed}}))
 
 
 def of_parts(recipe: Recipe, code: dict[str, str]) -> str:

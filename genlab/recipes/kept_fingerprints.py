@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 
 from genlab.errors import RecipeError
 from genlab.files import replacing, text_of
-from genlab.recipes import fingerprints, plugins
+from genlab.recipes import fingerprints, imports, plugins
 from genlab.recipes.imports import Closure, stamp
 from genlab.recipes.resolution import Recipe, lineage, resolve
 
@@ -21,7 +21,9 @@ class Kept:
         home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         self.file = Path(home) / "genlab" / "fingerprints.json"
         self._known = self._read()
-        self._state = [fingerprints.versions(), sorted(plugins.declared())]
+        found = {name: str(plugin.folder) for name, plugin in plugins.declared().items()}
+        self._state = [fingerprints.versions(), found, str(imports.ROOT)]
+        self._here = os.getcwd()
         self._changed = False
         self._stamps: dict[str, list[int]] = {}
 
@@ -45,10 +47,15 @@ class Kept:
             self._keep(str(file), entry)
         return str(entry["fingerprint"])
 
+    def of_recipe(self, recipe: Recipe) -> str:
+        """Today's fingerprint of a resolved recipe."""
+        return str(self._entry(recipe, [])["fingerprint"])
+
     def _entry(self, recipe: Recipe, sources: list[str]) -> dict[str, Any]:
         code = self._code(fingerprints.classes(recipe))
         files = {one: self._stamp(one) for one in sources} | code["files"]
-        return {"fingerprint": fingerprints.of_parts(recipe, code["code"]), "files": files}
+        found = fingerprints.of_parts(recipe, code["code"])
+        return {"fingerprint": found, "files": files, "here": code["here"]}
 
     def _code(self, classes: set[str]) -> dict[str, Any]:
         """Digests of the modules that classes import, and the state of their files."""
@@ -57,7 +64,9 @@ class Kept:
         if not self._holds(entry):
             found = Closure(classes)
             files = {str(one): self._stamp(str(one)) for one in sorted(found.files)}
-            entry = {"fingerprint": "", "code": found.digests, "files": files}
+            own = all(name.startswith("genlab.") for name in classes)
+            here = "" if own else self._here  # where other modules are looked for
+            entry = {"fingerprint": "", "code": found.digests, "files": files, "here": here}
             self._keep(key, entry)
         return dict(entry)
 
@@ -68,6 +77,8 @@ class Kept:
     def _holds(self, entry: Any) -> TypeGuard[dict[str, Any]]:
         """True if an entry is whole and nothing behind it has changed."""
         if not isinstance(entry, dict) or entry.get("state") != self._state:
+            return False
+        if entry.get("here") not in ("", self._here):
             return False
         files = entry.get("files")
         return isinstance(files, dict) and all(

@@ -21,6 +21,7 @@ from genlab import process, recipes, runs
 from genlab.files import replacing, rewriting, shown_path
 from genlab.internals import lightning_parts
 from genlab.training.changes import SPLITS, Change, digest, old_splits
+from genlab.training.provenance import same_run
 
 if TYPE_CHECKING:
     from genlab.training.building import Lab
@@ -49,7 +50,12 @@ def facts(
     old = runs.read_json(run / "run.json")
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     command = recipes.without_credentials(sys.argv[1:])
+    parents = _parents(lab, old)
     start = {"time": now, "step": step, "command": command}
+    start |= {"changes": {c.key: c.values() for c in changes}}
+    if process.is_first():
+        start[same_run.KEY] = same_run.of_start(lab, parents)
+    starts = [*history(old), start]
     found = {
         "recipe": lab.recipe.name,
         "id": run.name,
@@ -59,10 +65,8 @@ def facts(
         "starts": runs.whole_number(old.get("starts")) + 1,
         "resumed_from": str(checkpoint.relative_to(run)) if checkpoint else None,
         "command": command,
-        "history": [
-            *history(old),
-            start | {"changes": {c.key: c.values() for c in changes}},
-        ],
+        "history": starts,
+        same_run.KEY: same_run.of_history(starts),
         "git": _git(),
         "host": platform.node(),
         "device": str(lab.trainer.strategy.root_device),
@@ -70,7 +74,7 @@ def facts(
         "versions": versions(),
         "slurm": {k: v for k, v in os.environ.items() if k in SLURM_FACTS},
     }
-    return found | kept(lab) | _splits(lab) | _parents(lab, old)
+    return found | kept(lab) | _splits(lab) | ({"parents": parents} if parents else {})
 
 
 def history(old: dict[str, Any]) -> list[Any]:
@@ -159,14 +163,14 @@ def _parents(lab: Lab, old: dict[str, Any]) -> dict[str, Any]:
     from genlab import checkpoints
 
     if old:
-        return {"parents": old["parents"]} if "parents" in old else {}
+        return old["parents"] if isinstance(old.get("parents"), dict) else {}
     if not lab.trainer.is_global_zero:
         return {}
     settings = lab.config["model"]["init_args"] | lab.recipe.arguments("model")  # whole addresses
     found = checkpoints.parents(settings)
     for name, facts in found.items():
         print(f"{name}: {checkpoints.in_words(facts)}", file=sys.stderr)
-    return {"parents": found} if found else {}
+    return found
 
 
 def _splits(lab: Lab) -> dict[str, str]:
@@ -175,7 +179,8 @@ def _splits(lab: Lab) -> dict[str, str]:
     return {SPLITS: digest(splits())} if splits is not None and process.is_first() else {}
 
 
-STAMPED = ("classes", "num_classes", "parents", SPLITS)  # facts that checkpoints hold too
+# facts that checkpoints hold too
+STAMPED = ("classes", "num_classes", "parents", same_run.KEY, SPLITS)
 SLURM_FACTS = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_JOB_NODELIST",
                "SLURM_RESTART_COUNT")  # fmt: skip
 
