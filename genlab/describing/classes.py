@@ -169,7 +169,8 @@ def _is_record(node: ast.ClassDef) -> bool:
 
 def papers(definition: Definition) -> list[str]:
     """Sources that a class's docstring and its module's name, each with its arXiv number if any."""
-    module = ast.get_docstring(source.tree(definition.file)) or ""
+    own = definition.module in source.modules()  # modules of other packages are long
+    module = ast.get_docstring(source.tree(definition.file)) or "" if own else ""
     text = " ".join(f"{module}\n{definition.docstring}".replace("et al.", "et al").split())
     found = PAPER.findall(text)
     if not found and definition.module.split(".")[1:2] == ["methods"]:

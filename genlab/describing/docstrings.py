@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from inspect import cleandoc
 
 HEAD = re.compile(r"([A-Z][A-Za-z ]*):\s*$")
-ENTRY = re.compile(r"([*\w./<>-]+(?:, [*\w./<>-]+)*)(?: \(([^()]*)\))?:\s+(.*)")
+ENTRY = re.compile(r"([*\w./<>-]+(?:, [*\w./<>-]+)*)(?: \(([^()]*)\) ?)?:\s+(.*)")
 BULLET = re.compile(r"- (``\w+``.*)")
 NAMED = re.compile(r"``(\w+)``(?: \(([^()]*)\))?")
 

@@ -121,6 +121,8 @@ def spelled(name: str) -> list[str]:
     for argument, group in nested.HOLDERS.items():
         if any(one.name == name for one in nested.settings(argument)):
             found.append(f"{group}.{argument}.{name}")
+    if not found and any(one.name == name for one in nested.further("optimizer")):
+        found.append(f"model.optimizer.{name}")
     return found
 
 
@@ -139,7 +141,8 @@ def _deeper(
         for one in nested.inside(argument, part, network):
             inner.setdefault((one.owner.path, one.text), (one.owner.label, one))
     if not inner:
-        known = {one.name for _, argument in found for one in nested.settings(argument.name)}
+        names = {argument.name for _, argument in found}
+        known = {one.name for name in names for one in nested.settings(name) + nested.further(name)}
         raise RecipeError(f"unknown key {above}.{part}", hint=nearest(part, known))
     return list(inner.values())
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
-from genlab.describing import classes, docstrings, source
+from genlab.describing import classes, docstrings, foreign, source
 from genlab.describing.classes import Argument
 from genlab.recipes import class_names
 
@@ -77,7 +78,12 @@ def inside(argument: Argument, key: str, network: str = "") -> list[Argument]:
             return [Argument(key, text, "", None, owner)]
     if argument.name in FREE:
         return [Argument(key, argument.text, "", None, argument.owner)]
-    return [one for place in _timm(argument.name) for one in of_place(place) if one.name == key]
+    return [one for one in further(argument.name) if one.name == key]
+
+
+def further(argument: str) -> list[Argument]:
+    """Keys of an argument's settings that networks of timm and optimisers of torch take."""
+    return [one for place in _foreign(argument) for one in of_place(place)]
 
 
 def places(argument: str, network: str = "") -> list[source.Definition]:
@@ -116,10 +122,22 @@ def of_place(place: source.Definition) -> Iterator[Argument]:
             yield one
 
 
-def _timm(argument: str) -> list[source.Definition]:
-    """Networks of timm whose arguments are documented; their files are long."""
-    paths = TIMM if argument == "encoder_kwargs" else ()
+def _foreign(argument: str) -> list[source.Definition]:
+    """Classes of timm and torch whose arguments are documented there; their files are long."""
+    paths = {"encoder_kwargs": TIMM, "optimizer": optimizers()}.get(argument, ())
     return [one for path in paths if (one := source.locate(path)) is not None]
+
+
+@cache
+def optimizers() -> tuple[str, ...]:
+    """Paths of torch's optimisers, without those of sparse gradients."""
+    file = foreign.file_of("torch.optim")
+    found = (
+        re.findall(r"^from (torch\.optim\.\w+) import ([A-Z]\w+) as \2$", source.text(file), re.M)
+        if file
+        else []
+    )
+    return tuple(f"{m}.{name}" for m, name in found if name not in ("Optimizer", "SparseAdam"))
 
 
 def _spoken(place: source.Definition) -> list[Argument]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import os
 import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from genlab.describing import foreign
 from genlab.recipes import plugins
 from genlab.recipes.class_names import parsed
 
@@ -60,7 +60,8 @@ class Definition:
     @property
     def docstring(self) -> str:
         """Its docstring, cleaned; empty where there is none."""
-        return ast.get_docstring(self.node) or ""
+        given = foreign.assigned(self.name, self.module, text(self.file))
+        return given or ast.get_docstring(self.node) or ""
 
 
 def modules() -> dict[str, Path]:
@@ -186,20 +187,14 @@ def installed(path: str) -> Definition | None:
 
 
 def _exported(module: str, name: str, hops: int) -> Definition | None:
-    file = _file_of(module)
+    file = foreign.file_of(module)
     if file is None:
         return None
     content = text(file)
     if (here := _alone(module, name, file, content)) is not None:
         return here
-    exports = re.compile(rf"^from (\.*)([\w.]*) import (?:\([^)]*\b|.*\b){name}\b", re.M)
-    if hops and (found := exports.search(content)):
-        base = module.split(".")
-        if file.name != "__init__.py":
-            base = base[:-1]
-        above = base[: len(base) - len(found[1]) + 1] if found[1] else []
-        return _exported(".".join([*above, *filter(None, [found[2]])]), name, hops - 1)
-    return None
+    above = foreign.exporter(name, module, content, package=file.name == "__init__.py")
+    return _exported(above, name, hops - 1) if hops and above else None
 
 
 @cache
@@ -215,21 +210,6 @@ def _alone(module: str, name: str, file: Path, content: str) -> Definition | Non
     if not body or not isinstance(body[0], Node):
         return None
     return Definition(name, module, file, body[0], first + 1)
-
-
-def _file_of(module: str) -> Path | None:
-    top, *inside = module.split(".")
-    try:
-        spec = importlib.util.find_spec(top)  # of a package at the top nothing is imported
-    except (ImportError, ValueError):
-        return None
-    if spec is None or not spec.origin:
-        return None
-    place = Path(spec.origin).parent if spec.submodule_search_locations else Path(spec.origin)
-    for part in inside:
-        place /= part
-    options = (place / "__init__.py", place.with_suffix(".py"))
-    return next((file for file in options if file.is_file()), None)
 
 
 def imported(one: Definition, name: str) -> Definition | None:

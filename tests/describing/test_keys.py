@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 from genlab import recipes
 from genlab.augment.rand_augment import POLICIES
 from genlab.augment.views import PRESETS
-from genlab.describing import keys, nested, source, values
+from genlab.describing import classes, keys, nested, source, values
 from genlab.errors import RecipeError
 from genlab.optim.checking import DEFAULTS
+from genlab.optim.names import TORCH
 
 
 def every_key(node: dict[str, Any], prefix: str = "") -> Iterator[str]:
@@ -71,11 +73,24 @@ def test_settings_are_those_that_the_code_takes() -> None:
     assert all(f"``{name}``" in texts["policy"] for name in POLICIES)
 
 
+def test_every_argument_of_torchs_optimizers_has_its_text() -> None:
+    by_name = {path.rpartition(".")[2].lower(): path for path in nested.optimizers()}
+    assert {*by_name} == {*TORCH}
+    for name, cls in TORCH.items():
+        found = classes.describe(source.locate(by_name[name]))
+        assert {one.name for one in found.arguments} == {*inspect.signature(cls).parameters}
+        assert all(one.text for one in found.arguments), name
+    assert keys.spelled("nesterov") == ["model.optimizer.nesterov"]
+
+
 @pytest.mark.parametrize(
     ("key", "owner", "says"),
     [
         ("model.lr", "optim.build", "peak learning rate"),
         ("model.optimizer.lr_batch", "optim.build", "scales linearly"),
+        ("model.optimizer.nesterov", "SGD", "enables Nesterov momentum"),
+        ("model.optimizer.amsgrad", "AdamW", "AMSGrad"),
+        ("model.optimizer.history_size", "LBFGS", "update history"),
         ("model.encoder_kwargs.stem", "networks.encoder", "3x3 stride-1"),
         ("model.encoder_kwargs.normalize.mean", "networks.encoder", "of the channels"),
         ("model.init_args.pretrained_options.take", "checkpoints.load_backbone", "two"),
