@@ -7,6 +7,6 @@ goes on with a run, `changes` applies or refuses what it changes, `endings` hand
 `error_kinds`, `sealing` hashes the files of a finished run, `replaying` runs a step again that was
 not finite, `opened` loads a run for measuring, on `other_data` too, `evaluations` keeps the
 metrics, `session` trains from Python in `isolation`. `engine` has the parts of every training (its
-`safe_requeue` stops at Slurm's signals), `tracking` writes metrics.csv and W&B, and `profile` times
-steps.
+`safe_requeue` stops at Slurm's signals), `tracking` writes metrics.csv and W&B, `provenance` tells
+where a run comes from, and `profile` times steps.
 """
