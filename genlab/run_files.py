@@ -141,6 +141,14 @@ FILES = (  # the more exact ones before the folders that hold them
             "the trainer", "every command that takes a run"),
     RunFile(".lock", "Name of the process that trains in the directory now.", "genlab fit",
             "a second genlab fit, which is refused"),
+    RunFile("<id>.tar.gz", "A whole run as one file, in the place of its directory.",
+            "genlab runs archive", "genlab runs archive --restore"),
+    RunFile("<id>.tar.gz.sha256", "Checksum of an archive, as sha256sum writes it.",
+            "genlab runs archive", "genlab runs archive --restore; sha256sum -c"),
+    RunFile(".registry.json", "Facts and metrics of all runs below the folder, with the mark of the"
+            " files that they were read from.", "genlab runs", "genlab runs; it may be removed"),
+    RunFile(".registry-settings.json", "Settings of all runs below the folder.",
+            "genlab runs --where, --csv", "genlab runs; it may be removed"),
     RunFile("slurm-<job>.log", "Output of a Slurm job, next to its run.", "Slurm",
             "genlab jobs; you"),
 )  # fmt: skip

@@ -46,6 +46,8 @@ using a run or checkpoint
   genlab sample | reconstruct | interpolate RUN
   genlab evaluate RUN [--judge RUN|inception|ENCODER] [--shots 1,5,10] [--tsne] [--json]
   genlab embed RUN --out features.npz
+  genlab runs [PATTERN] [--where 'model.lr<0.1 and state==done'] [--best METRIC] [--since 7d]
+  genlab runs rm | archive | du [PATTERN]; genlab runs diff RUN RUN
   genlab compare RUNS                   differences, mean ± sd over seeds, curves.png
   genlab sync [RUNS]                    upload runs that W&B kept offline
   genlab export RUN --out DIR           weights that timm loads without genlab; torch, ONNX
@@ -88,7 +90,7 @@ COMMANDS = {  # module of each command; it holds the function and its `<command>
     "evaluate": "evaluate", "embed": "features", "predict": "features",
     "submit": "submit", "jobs": "submit", "cancel": "submit",
     "export": "export", "pack": "pack", "doctor": "doctor", "bench": "bench",
-    "sweep": "sweep", "compare": "compare", "sync": "sync", "laws": "laws",
+    "runs": "runs", "sweep": "sweep", "compare": "compare", "sync": "sync", "laws": "laws",
     "replay": "replay", "explain": "explain", "completion": "completion",
 }  # fmt: skip
 

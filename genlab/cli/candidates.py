@@ -17,14 +17,15 @@ from genlab.describing import keys, metrics, nested, source, values
 from genlab.errors import InputError
 from genlab.recipes import class_names
 
+ACTIONS = ("rm", "archive", "du", "diff")  # of `runs`
 OF_RECIPES = (
     "fit", "show", "cp", "sweep", "crossval", "bench", "laws", "submit", "explain",
 )  # fmt: skip
 OF_RUNS = (
     "validate", "test", "predict", "sample", "reconstruct", "interpolate", "evaluate", "embed",
-    "export", "compare", "sync", "replay", "explain",
+    "export", "runs", "compare", "sync", "replay", "explain",
 )  # fmt: skip
-WITHOUT_KEYS = ("show", "cp", "compare", "sync", "replay", "laws", "export")
+WITHOUT_KEYS = ("show", "cp", "runs", "compare", "sync", "replay", "laws", "export")
 OPTION = re.compile(r"--[a-z][\w-]*")
 LITERAL = re.compile(r"Literal\[([^\]]*)\]")
 
@@ -58,6 +59,8 @@ def _parts(command: str, before: list[str], typed: str) -> list[Callable[[], Ite
     if command == "completion":
         return [lambda: ("bash", "zsh", "fish")]
     parts: list[Callable[[], Iterable[str]]] = []
+    if command == "runs" and len(before) == 1:
+        parts.append(lambda: ACTIONS)
     if command in OF_RECIPES and "=" not in typed:
         parts.append(recipes.shipped)
     if command in OF_RUNS and "=" not in typed:

@@ -18,10 +18,11 @@ from genlab import process, recipes, runs
 from genlab.cli.arguments import job_options, split_words
 from genlab.errors import RecipeError, RunError, cannot_write, nearest
 from genlab.experiments import axes
-from genlab.experiments.comparison import SWEEP, Run
+from genlab.experiments.comparison import Run
 from genlab.experiments.pool import Task, run_all
 from genlab.files import shown_path
 from genlab.recipes import COMMAND_LINE, Recipe
+from genlab.runs.finding import SWEEP
 
 
 @dataclass

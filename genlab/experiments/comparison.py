@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fnmatch
 import math
-import os
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +15,12 @@ from genlab import recipes, runs
 from genlab.errors import InputError, RunError, first_line
 from genlab.files import rows_of
 from genlab.recipes.files import read
+from genlab.runs.finding import meant
+from genlab.runs.rows import number
+from genlab.runs.settings import flat, shown
 
 MISSING = "-"  # what a run that lacks a setting shows
 ASIDE = ("track.", "seed_everything")  # where a run is kept and its seed do not change what it is
-SWEEP = "sweep.json"
 
 
 @dataclass
@@ -33,7 +32,7 @@ class Run:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """Every setting but the seed as ``model.lr: 0.001``; classes as ``model: VAE``."""
-        return {k: v for k, v in _flat(self._recipe).items() if not k.startswith(ASIDE)}
+        return {k: v for k, v in flat(self._recipe).items() if not k.startswith(ASIDE)}
 
     @cached_property
     def seed(self) -> int:
@@ -77,7 +76,7 @@ class Run:
         """Final metrics; for a run that is not finished, the last ones written."""
         if self.state == "finished":
             final = runs.read_json(self.path / "metrics.json")
-            return {k: n for k, v in final.items() if (n := _number(v)) is not None}
+            return {k: n for k, v in final.items() if (n := number(v)) is not None}
         return {key: points[-1][1] for key, points in self.curves.items()}
 
     @cached_property
@@ -85,7 +84,7 @@ class Run:
         """Per metric, (step, value) in the order of metrics.csv; a torn last row is left out."""
         file = self.path / "metrics.csv"
         found: dict[str, list[tuple[int, float]]] = defaultdict(list)
-        for number, row in enumerate(rows_of(file), 2):
+        for line, row in enumerate(rows_of(file), 2):
             step = row.pop("step")
             for key, value in row.items():
                 try:
@@ -93,7 +92,7 @@ class Run:
                         found[key].append((int(step), float(value)))
                 except ValueError:
                     what = f"{value[:40]!r} at step {step[:40]!r} is not a figure"
-                    raise RunError(f"{file}, line {number}: {key} {what}") from None
+                    raise RunError(f"{file}, line {line}: {key} {what}") from None
         return dict(found)
 
     @cached_property
@@ -136,39 +135,6 @@ class Group:
         }
 
 
-def _flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in node.items():
-        name = f"{prefix}{key}".replace(".init_args", "")
-        if key == "class_path":
-            flat[prefix[:-1]] = str(value).rpartition(".")[2]
-        elif isinstance(value, dict) and value:
-            flat |= _flat(value, f"{name}.")
-        else:
-            flat[name] = value
-    return flat
-
-
-def _number(value: Any) -> float | None:
-    """A value of metrics.json, where NaN is written as its name."""
-    if value in ("nan", "inf", "-inf"):
-        return float(value)
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    return float(value) if abs(value) <= sys.float_info.max or value != value else None
-
-
-def shown(value: Any) -> str:
-    """A setting in readable form."""
-    if isinstance(value, float):
-        return f"{value:g}"
-    if value is None:
-        return "null"
-    text = ",".join(map(shown, value)) if isinstance(value, list) else str(value)
-    text = f"[{text}]" if isinstance(value, list) else text
-    return text if len(text) <= 40 else text[:37] + "..."
-
-
 def chosen(words: Sequence[str], root: str | Path = "runs") -> list[Run]:
     """The runs selected by arguments, each once, oldest first.
 
@@ -183,40 +149,16 @@ def chosen(words: Sequence[str], root: str | Path = "runs") -> list[Run]:
     known = runs.every(root)
     found: dict[Path, None] = {}
     for word in words:
-        meant = _meant(word, known, Path(root))
-        if not meant:
+        selected = meant(word, known, root)
+        if not selected:
             recipes.refuse_untrained(word, root)
-            meant = [runs.find(word, root)]
-        found |= dict.fromkeys(path.absolute() for path in meant)
+            selected = [runs.find(word, root)]
+        found |= dict.fromkeys(path.absolute() for path in selected)
     return [Run(path) for path in sorted(found, key=_age)]
 
 
 def _age(run: Path) -> tuple[str, str]:
     return str(runs.read_json(run / "run.json").get("started", "")), run.name
-
-
-def _meant(word: str, known: list[Path], root: Path) -> list[Path]:
-    path = Path(word)
-    sweeps = [path] if os.path.isfile(path / SWEEP) else _folders(root, word)
-    if sweeps:
-        names = runs.read_json(sweeps[0] / SWEEP).get("runs")
-        named = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
-        return [trial for name in named if runs.is_run(trial := sweeps[0].parent / name)]
-    if runs.is_run(path):
-        return [path]
-    if os.path.isdir(path):
-        return runs.every(path)
-    found = []
-    for run in known:
-        name = run.relative_to(root)
-        forms = (run.name, name.as_posix(), name.parent.as_posix(), run.name.rpartition("_")[0])
-        if any(fnmatch.fnmatchcase(form, word) for form in forms):  # the last: a job array's task
-            found.append(run)
-    return found
-
-
-def _folders(root: Path, sweep: str) -> list[Path]:
-    return [file.parent for file in root.glob(f"**/{SWEEP}") if file.parent.name == sweep]
 
 
 def differing(found: Sequence[Run]) -> list[str]:

@@ -5,6 +5,10 @@
 
 `directories` names, makes and removes them, `locks` says who trains in one, `finding` finds those
 that a name means, `checkpoint_files` the checkpoint in them; `json_files` reads and writes facts.
+
+The registry loads on its own: `registry` lists all runs, each a row of `rows` with its `settings`,
+from an `index` next to them. `selection` selects by names and by the grammar of `conditions`,
+`differences` compares two, `sizes` counts bytes; `removal` and `archives` clear them away.
 """
 
 from genlab.runs.checkpoint_files import checkpoint, checkpoints, newest, whole

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from genlab.errors import RunError
+from genlab.runs.json_files import read_json
+
+SWEEP = "sweep.json"
 
 
 def is_run(path: Path) -> bool:
@@ -33,8 +38,9 @@ def find(word: str | Path, root: str | Path = "runs") -> Path:
     if of_recipe:
         return max(of_recipe, key=lambda run: (run / "recipe.yaml").stat().st_mtime_ns)
     seen = f"; the newest run is {known[-1]}" if known else f"; there are no runs under {root}/"
-    names = {run.parent.relative_to(root).as_posix() for run in known} | {run.name for run in known}
-    near = difflib.get_close_matches(str(word), names, n=1, cutoff=0.7)
+    called = {run.parent.relative_to(root).as_posix() for run in known}
+    called |= {run.name for run in known}
+    near = difflib.get_close_matches(str(word), called, n=1, cutoff=0.7)
     seen += f"\ndid you mean {near[0]}?" if near else ""
     what = (
         "is a folder without recipe.yaml, not a run"
@@ -46,5 +52,64 @@ def find(word: str | Path, root: str | Path = "runs") -> Path:
 
 def every(root: str | Path = "runs") -> list[Path]:
     """All run directories below ``root``, oldest first."""
-    found = [p.parent for p in Path(root).glob("**/recipe.yaml") if p.is_file()]
+    found = [path for path, is_one in walk(root) if is_one]
     return sorted(found, key=lambda run: (run / "recipe.yaml").stat().st_mtime_ns)
+
+
+def walk(root: str | Path = "runs") -> Iterator[tuple[Path, bool]]:
+    """The folders below ``root``, and whether each is a run, into which it does not go.
+
+    Links and hidden folders are left out.
+    """
+    return ((Path(root, name), is_one) for name, is_one in names(os.fspath(root)))
+
+
+def names(root: str, above: str = "") -> Iterator[tuple[str, bool]]:
+    """As `walk`, by their paths below ``root`` as text: ten times as fast."""
+    try:
+        with os.scandir(f"{root}/{above}") as found:
+            folders = [one.name for one in found if one.is_dir(follow_symlinks=False)]
+    except OSError:
+        return
+    for folder in folders:
+        if not folder.startswith("."):
+            name = f"{above}{folder}"
+            is_one = os.path.isfile(f"{root}/{name}/recipe.yaml")
+            yield name, is_one
+            if not is_one:
+                yield from names(root, f"{name}/")
+
+
+def meant(word: str, known: Sequence[Path], root: str | Path = "runs") -> list[Path]:
+    """The runs that a word selects; none where it is the name of nothing.
+
+    Args:
+        word: a run directory or a folder of them, a run id, a recipe's name (all runs of it), a
+            sweep's name or its folder, a job array's name (``slurm-JOB``), or a pattern of any.
+        known: all run directories below ``root``.
+        root: folder of all run directories.
+    """
+    path, root = Path(word), Path(root)
+    sweep = path if os.path.isfile(path / SWEEP) else _sweep(word, root)
+    if sweep is not None:
+        trials = read_json(sweep / SWEEP).get("runs")
+        named = trials if isinstance(trials, list) else []
+        return [t for n in named if isinstance(n, str) and is_run(t := sweep.parent / n)]
+    if is_run(path):
+        return [path]
+    if os.path.isdir(path):
+        return every(path)
+    found = []
+    for run in known:
+        name = run.relative_to(root).as_posix()
+        recipe = name.rpartition("/")[0]
+        forms = (run.name, name, recipe, run.name.rpartition("_")[0])  # the last: an array's task
+        if any(fnmatch.fnmatchcase(form, word) for form in forms):
+            found.append(run)
+    return found
+
+
+def _sweep(word: str, root: Path) -> Path | None:
+    """The folder of a sweep by its name."""
+    named = (path for path, is_one in walk(root) if path.name == word and not is_one)
+    return next((path for path in named if os.path.isfile(path / SWEEP)), None)

@@ -21,10 +21,10 @@ from genlab.cli import sweep as module
 from genlab.errors import DiskError, RecipeError, RunError
 from genlab.experiments import axes, pool
 from genlab.experiments.pool import Task, run_all
-from tests.cli.test_compare import write_run
 from tests.cli.test_wandb import records
 from tests.conftest import Here, Shell
 from tests.full_disk import FullDisk
+from tests.run_folders import write_run
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pytest
 from genlab import runs
 from genlab.cli import sync as module
 from genlab.training.tracking import settings
-from tests.cli.test_compare import write_run
 from tests.conftest import Here
+from tests.run_folders import write_run
 
 PARTS = ("20261121_090000", "20261121_100000", "20261120_230000")
 

@@ -1,0 +1,52 @@
+"""Tables and amounts as text: aligned columns, bytes, durations, times ago."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+AGES = ((86_400 * 365, "y"), (86_400, "d"), (3600, "h"), (60, "min"))
+
+
+def print_table(rows: Sequence[Mapping[str, str]], right: Sequence[str] = ()) -> None:
+    """Print rows of equal keys in columns; those that are empty in all rows are left out.
+
+    Args:
+        rows: text of each column.
+        right: columns that are aligned on the right.
+    """
+    columns = [name for name in rows[0] if any(row[name] for row in rows)]
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in columns}
+    lines = [{name: name for name in columns}, *rows]
+    for row in lines:
+        cells = [
+            row[name].rjust(widths[name]) if name in right else row[name].ljust(widths[name])
+            for name in columns
+        ]
+        print("  ".join(cells).rstrip())
+
+
+def bytes_of(size: float) -> str:
+    """``1.2 GB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:,.1f} TB"
+
+
+def time_of(hours: float) -> str:
+    """``2.5 h``, ``12 min`` or ``40 s``."""
+    seconds = hours * 3600
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    return f"{hours * 60:.0f} min" if hours < 1.66 else f"{hours:,.1f} h"
+
+
+def ago(moment: float) -> str:
+    """``3 d ago``."""
+    seconds = time.time() - moment
+    for unit, name in AGES:
+        if seconds >= unit:
+            return f"{seconds / unit:.0f} {name} ago"
+    return "now"

@@ -1,0 +1,154 @@
+"""Removal and archives of runs: nothing else goes, and nothing is lost."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from genlab import runs
+from genlab.errors import RunError
+from genlab.runs import archives, removal
+from tests.full_disk import FullDisk
+from tests.run_folders import write_run
+
+NAME = "a/b/1"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run with a checkpoint, and links into and out of its folder."""
+    path = write_run(tmp_path / "runs" / NAME, seed=0, lr=0.1, value=1.0)
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").write_text("kept")
+    (path / "checkpoints" / "last.ckpt").write_bytes(os.urandom(100_000))
+    os.link(path / "checkpoints" / "last.ckpt", path / "checkpoints" / "best.ckpt")
+    (path / "out").symlink_to(tmp_path / "precious")
+    (path / "checkpoints" / "in.ckpt").symlink_to("last.ckpt")
+    os.mkfifo(path / "pipe")
+    return path
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != ".lock" and not path.is_symlink()
+    }
+
+
+def test_a_run_goes_whole_and_nothing_that_its_links_lead_to(run: Path, tmp_path: Path) -> None:
+    removal.delete(tmp_path / "runs", NAME)
+    assert not list((tmp_path / "runs").rglob("*"))
+    assert (tmp_path / "runs").is_dir()
+    assert (tmp_path / "precious" / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("act", [removal.delete, archives.archive])
+def test_a_run_that_trains_is_refused(
+    act: Callable[[Path, str], object], run: Path, tmp_path: Path
+) -> None:
+    before = contents(run)
+    with runs.lock(run), pytest.raises(RunError, match="in use by process"):
+        act(tmp_path / "runs", NAME)
+    assert contents(run) == before
+
+
+@pytest.mark.parametrize("name", ["link/b/1", "../runs/a/b/1x", "a/b", "a/b/../../../precious"])
+def test_links_and_paths_that_lead_elsewhere_are_refused(
+    run: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "runs" / "link").symlink_to(tmp_path / "runs" / "a")
+    with pytest.raises(RunError):
+        removal.delete(tmp_path / "runs", name)
+    assert (run / "recipe.yaml").is_file()
+    assert (tmp_path / "precious" / "file").is_file()
+
+
+def test_a_removal_that_was_killed_is_completed_by_the_next(run: Path, tmp_path: Path) -> None:
+    write_run(run.with_name("2"), seed=0, lr=0.1, value=1.0)
+    os.rename(run, run.with_name(f"{removal.LEAVING}1"))
+    removal.delete(tmp_path / "runs", "a/b/2")
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_an_archive_holds_the_run_and_gives_it_back(run: Path, tmp_path: Path) -> None:
+    before, times = contents(run), (run / "recipe.yaml").stat().st_mtime
+    file = archives.archive(tmp_path / "runs", NAME)
+    assert sorted(path.name for path in run.parent.iterdir()) == ["1.tar.gz", "1.tar.gz.sha256"]
+    noted = (run.parent / "1.tar.gz.sha256").read_text()
+    assert noted == f"{hashlib.sha256(file.read_bytes()).hexdigest()}  1.tar.gz\n"
+    assert archives.restore(file) == run
+    assert contents(run) == before
+    assert (run / "checkpoints" / "in.ckpt").readlink() == Path("last.ckpt")
+    assert not (run / "out").is_symlink()  # what it led to was not of the run
+    assert int((run / "recipe.yaml").stat().st_mtime) == int(times)
+    assert [path.name for path in run.parent.iterdir()] == ["1"]
+
+
+def test_an_archive_that_is_not_what_was_written_keeps_the_run(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(run)
+    whole = archives._contents
+    monkeypatch.setattr(archives, "_contents", lambda file: whole(file) | {"1/recipe.yaml": "0"})
+    with pytest.raises(RunError, match="was not written right"):
+        archives.archive(tmp_path / "runs", NAME)
+    assert contents(run) == before
+    assert [path.name for path in run.parent.iterdir()] == ["1"]
+
+
+def test_a_full_disk_keeps_the_run(run: Path, tmp_path: Path) -> None:
+    before = contents(run)
+    disk = FullDisk(run.parent, fails=1)
+    with disk.mounted(), pytest.raises(OSError, match="No space left"):
+        archives.archive(tmp_path / "runs", NAME)
+    assert contents(run) == before
+    assert [path.name for path in run.parent.iterdir()] == ["1"]
+
+
+def test_nothing_is_replaced(run: Path, tmp_path: Path) -> None:
+    file = archives.archive(tmp_path / "runs", NAME)
+    write_run(run, seed=1, lr=0.1, value=1.0)
+    with pytest.raises(RunError, match="is there already"):
+        archives.archive(tmp_path / "runs", NAME)
+    with pytest.raises(RunError, match="is there already"):
+        archives.restore(file)
+    assert (run / "recipe.yaml").is_file()
+    assert file.is_file()
+
+
+def test_a_damaged_archive_is_refused(run: Path, tmp_path: Path) -> None:
+    file = archives.archive(tmp_path / "runs", NAME)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(RunError, match="another checksum"):
+        archives.restore(file)
+    (run.parent / "1.tar.gz.sha256").unlink()
+    with pytest.raises(RunError, match="is damaged"):
+        archives.restore(file)
+    assert [path.name for path in run.parent.iterdir()] == ["1.tar.gz"]
+
+
+@pytest.mark.parametrize("name", ["../out", "/etc/x", "1/../../out", "2/recipe.yaml", "1"])
+def test_a_foreign_archive_writes_nothing_elsewhere(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "runs" / "a" / "b"
+    folder.mkdir(parents=True)
+    with tarfile.open(folder / "1.tar.gz", "w:gz") as tar:
+        for link, target in (("1/dir", "../../.."), ("1/ok", "recipe.yaml")):
+            member = tarfile.TarInfo(link)
+            member.type, member.linkname = tarfile.SYMTYPE, target
+            tar.addfile(member)
+        member = tarfile.TarInfo(name)
+        member.size = 4
+        tar.addfile(member, io.BytesIO(b"evil"))
+    with pytest.raises(RunError):
+        archives.restore(folder / "1.tar.gz")
+    assert [path.name for path in folder.iterdir()] == ["1.tar.gz"]
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
