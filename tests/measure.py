@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import math
 import os
 import platform
 import re
@@ -73,11 +74,14 @@ def measure(name: str, seeds: Sequence[int], metrics: Sequence[str], train: Fit 
 
 
 def _check(file: Path, wanted: Sequence[str], found: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse a metric that a training has not given."""
+    """Refuse a metric that a training has not given, or not as a finite number."""
     for metric in wanted:
-        if not all(isinstance(one.get(metric), int | float) for one in found):
+        values = [v for one in found if isinstance(v := one.get(metric), int | float)]
+        if len(values) < len(found):
             numbers = [key for key, value in found[0].items() if isinstance(value, int | float)]
             raise RecipeError(f"training gives no {metric}", str(file), nearest(metric, numbers))
+        if odd := [value for value in values if not math.isfinite(value)]:
+            raise RecipeError(f"training gives {metric} {odd[0]}; nothing is written", str(file))
 
 
 def _stamped(result: Result, fingerprint: str) -> Result:
@@ -109,8 +113,10 @@ def _cpuinfo() -> str:
 
 def _result(head: Head, metric: str, values: Sequence[float], seeds: Sequence[int]) -> Result:
     """Mean and standard deviation over seeds, in the unit and with the notes of the head."""
-    old = next((one for one in head.measured if one.metric == metric), Result(metric, 0.0))
-    scaled = [100 * value if old.unit == "%" else value for value in values]
+    known = [one for one in head.measured if one.metric == metric]
+    old = next((one for one in known if not one.command), Result(metric, 0.0))
+    unit = old.unit or next((one.unit for one in known), "")
+    scaled = [100 * value if unit == "%" else value for value in values]
     mean, spread = statistics.fmean(scaled), None
     decimals = _decimals(mean, DIGITS)
     if len(scaled) > 1:
@@ -118,7 +124,7 @@ def _result(head: Head, metric: str, values: Sequence[float], seeds: Sequence[in
         decimals = max(0, _decimals(spread, 2)) if spread else decimals
         spread = round(spread, decimals)
     return Result(
-        metric, round(mean, decimals), old.unit, spread, tuple(seeds), notes=old.notes
+        metric, round(mean, decimals), unit, spread, tuple(seeds), notes=old.notes
     )  # fmt: skip
 
 
@@ -128,9 +134,9 @@ def _decimals(value: float, digits: int) -> int:
 
 
 def _write(file: Path, head: Head, new: list[Result]) -> None:
-    """Put results in the place of those of the same metrics; all other text stays."""
+    """Put results in the place of training's own of the same metrics; all other text stays."""
     fresh = {one.metric: one for one in new}
-    kept = [fresh.pop(one.metric, one) for one in head.measured]
+    kept = [one if one.command else fresh.pop(one.metric, one) for one in head.measured]
     text, (first, _) = text_of(file), recipes.split(text_of(file))
     block = yaml_of([*kept, *fresh.values()])
     changed = BLOCK.sub(lambda _: block, first, count=1)

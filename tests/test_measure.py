@@ -93,3 +93,26 @@ def test_the_form_is_that_of_the_shipped_heads(name: str) -> None:
     assert recipes.parse(measure.yaml_of(recipes.head(recipes.find(name)).measured), "x") == (
         recipes.parse(block[0], "x")
     )
+
+
+def test_a_result_of_another_command_stays(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    other = "- metric: test/accuracy\n  value: 70.0\n  unit: '%'\n  command: genlab fit x a=9\n"
+    file.write_text(HEAD.replace("measured:\n", f"measured:\n{other}") + BODY)
+    measure.measure(str(file), range(3), [], trained)
+    first, own, last = recipes.head(file).measured
+    assert (first.value, first.command) == (70.0, "genlab fit x a=9")
+    assert (own.value, own.command, own.notes) == (91.0, "", "of 300: images")
+    assert last.metric == "knn_top1"
+    file.write_text(f"title: x\nmeasured:\n{other}{BODY}")
+    measure.measure(str(file), range(3), ["test/accuracy"], trained)
+    assert [one.value for one in recipes.head(file).measured] == [70.0, 91.0]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_result_that_is_not_finite_is_refused(tmp_path: Path, value: float) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(HEAD + BODY)
+    with pytest.raises(RecipeError, match="nothing is written"):
+        measure.measure(str(file), [0], [], lambda *_: {"test/accuracy": value})
+    assert file.read_text() == HEAD + BODY
