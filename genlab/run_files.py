@@ -67,6 +67,11 @@ FILES = (  # the more exact ones before the folders that hold them
             " failed.",
             "genlab fit, at every start and at an unusual end",
             "genlab compare, jobs, export; --resume"),
+    RunFile("code/<hash>.patch", "How files in git differed from their revision when the run"
+            " started; run.json names both. git apply makes that code.",
+            "genlab fit, unless track.diff is false", "you; no export and no upload has it"),
+    RunFile("code/", "Differences of the code from its revisions in git, one file each.",
+            "genlab fit, unless track.diff is false", "you; no export and no upload has it"),
     RunFile("metrics.csv", "Logged metrics: a row a time, a column a metric; genlab explain KEY"
             " defines each.", "the trainer, every trainer.log_every_n_steps and validation",
             f"{WATCHED}; --resume drops the rows that it repeats"),

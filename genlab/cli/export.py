@@ -204,6 +204,7 @@ def _write(parts: Parts, folder: Path, format: str, fuse: bool) -> Parts:
 def _origin(content: dict[str, Any], file: Path) -> Origin:
     """What the checkpoint and its run directory tell of the weights."""
     from genlab.checkpoints.export.model_card import Origin
+    from genlab.training.provenance.code import revisions
 
     stamp, run = content.get("genlab", {}), file.parent.parent
     facts, versions = runs.read_json(run / "run.json"), {"genlab": __version__}
@@ -218,7 +219,7 @@ def _origin(content: dict[str, Any], file: Path) -> Origin:
             "seed": recipe.get("seed_everything"),
             "checkpoint": f"{file.name}, step {content['global_step']:,}, epoch {content['epoch']}",
             "weights": "running average (EMA)" if "live_weights" in content else None,
-            "code": facts.get("git"),
+            "code": ", ".join(f"{k} {v}" for k, v in revisions(facts.get("git")).items()) or None,
             "versions": ", ".join(f"{k} {v}" for k, v in versions.items()),
         },
     )

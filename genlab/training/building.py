@@ -75,6 +75,7 @@ class Lab:
     checkpoints: Checkpoints
     tracking: Tracking
     parents: dict[str, Any] = field(default_factory=dict)  # of a run that is opened
+    patches: dict[str, bytes] = field(default_factory=dict)  # see `provenance.code`
 
 
 @trusting

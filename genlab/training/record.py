@@ -6,7 +6,6 @@ import math
 import os
 import platform
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ from genlab import process, recipes, runs
 from genlab.files import replacing, rewriting, shown_path
 from genlab.internals import lightning_parts
 from genlab.training.changes import SPLITS, Change, digest, old_splits
-from genlab.training.provenance import same_run
+from genlab.training.provenance import code, same_run
 
 if TYPE_CHECKING:
     from genlab.training.building import Lab
@@ -53,10 +52,14 @@ def facts(
     parents = _parents(lab, old)
     start = {"time": now, "step": step, "command": command}
     start |= {"changes": {c.key: c.values() for c in changes}}
+    found: dict[str, Any] = {}
     if process.is_first():
         start[same_run.KEY] = same_run.of_start(lab, parents)
+        ours = code.now(lab.tracking.diff)
+        lab.patches, found = ours.patches, ours.facts
+        start |= {"git": found["git"]} if old and found["git"] != old.get("git") else {}
     starts = [*history(old), start]
-    found = {
+    found |= {
         "recipe": lab.recipe.name,
         "id": run.name,
         "wandb_id": old.get("wandb_id") or wandb_identity(run),
@@ -67,7 +70,6 @@ def facts(
         "command": command,
         "history": starts,
         same_run.KEY: same_run.of_history(starts),
-        "git": _git(),
         "host": platform.node(),
         "device": str(lab.trainer.strategy.root_device),
         "world_size": lab.trainer.world_size,
@@ -99,12 +101,14 @@ def write(lab: Lab, run: Path, facts: dict[str, Any]) -> None:
     with replacing(run / "recipe.yaml") as draft:  # at its end this is a run
         draft.write_text(text)
         runs.write_json(run / "run.json", facts)
+    code.write(run, lab.patches)
     _write_splits(lab, run)
 
 
 def open_loggers(lab: Lab, run: Path, facts: dict[str, Any]) -> None:
     """Give the trainer its loggers, and its checkpoints the name of the run's recipe."""
-    loggers = lab.tracking.loggers(run, lab.recipe.name, lab.config | {"run": facts})
+    public = lab.config | {"run": code.without_files(facts)}
+    loggers = lab.tracking.loggers(run, lab.recipe.name, public)
     lightning_parts.set_loggers(lab.trainer, loggers)
     lab.checkpoints.stamp = {"recipe": lab.config, "name": lab.recipe.name}
     lab.checkpoints.stamp |= {key: facts[key] for key in STAMPED if key in facts}
@@ -201,21 +205,6 @@ def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that decide a result."""
     names = ("genlab", "torch", "lightning", "torchvision", "timm", "torchmetrics", "numpy")
     return {"python": platform.python_version()} | {n: metadata.version(n) for n in names}
-
-
-def _git() -> str | None:
-    """Revision of the checkout that the command runs in, with ``+`` when it is changed."""
-
-    def git(*words: str) -> str:
-        command = ["git", "-c", "core.fsmonitor=", *words]  # a folder's settings start no program
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    try:
-        revision = git("rev-parse", "HEAD")
-        return revision + ("+" if git("status", "--porcelain", "-uno") else "") or None
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def last_validation(run: Path) -> dict[str, float]:

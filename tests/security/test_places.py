@@ -17,7 +17,7 @@ from genlab import recipes, runs
 from genlab.cli import crossval, sync
 from genlab.errors import InputError, RunError
 from genlab.files import replacing
-from genlab.training import record
+from genlab.training.provenance import code
 from tests.conftest import Here, Shell
 from tests.security.conftest import Stranger
 
@@ -55,7 +55,7 @@ def test_git_runs_no_program_of_the_folders(
         ["config", "core.fsmonitor", str(program)],
     ):
         subprocess.run(["git", *words], check=True, capture_output=True)
-    assert record._git()
+    assert code.now().repositories["project"]["changed"] is False
     assert not mark.exists()
     subprocess.run(["git", "status"], check=True, capture_output=True)  # the control
     assert mark.exists()

@@ -46,6 +46,8 @@ class Tracking:
         links: whole states of the training to keep in ``links/``, for ``genlab verify``; 0 for
             none, 20 are enough.
         links_gb: size of that folder, in 10^9 bytes; links are fewer where they are too large.
+        diff: keep in the run, in ``code/``, how the code differs from its revision in git; W&B
+            never gets it.
     """
 
     runs: str = "runs"
@@ -60,6 +62,7 @@ class Tracking:
     nonfinite_limit: int = 50
     links: int = 0
     links_gb: float = 5.0
+    diff: bool = True
 
     def __post_init__(self) -> None:
         if self.links < 0:
@@ -112,6 +115,7 @@ class Tracking:
         limits |= {"finish_timeout_raises": True, "x_transaction_log_flush_interval": FLUSH_SECONDS}
         secret = sys.argv != recipes.without_credentials(sys.argv)
         limits |= {"x_disable_meta": secret}  # W&B keeps the command line
+        limits |= {"disable_git": True, "save_code": False}  # it uploads differences from HEAD
         known = wandb.Settings.model_fields.keys()  # older versions wait for ever
         tags = [config[group]["class_path"].rpartition(".")[2] for group in ("model", "data")]
         array = os.environ.get("SLURM_ARRAY_JOB_ID")
