@@ -145,25 +145,3 @@ def test_python_of_a_page_works(
     for block in BLOCK.finditer(page.read_text()):
         if block["kind"] == "python" and block["mark"] is None:
             exec(compile(block["text"], page.name, "exec"), names)
-
-
-def test_results_of_the_readme_are_those_of_recipes() -> None:
-    rows = [
-        row
-        for row in (ROOT / "README.md").read_text().splitlines()
-        if row.startswith("| [`") or row.startswith("| `")
-    ]
-    assert len(rows) > 15
-    for row in rows:
-        _, _, named, result, _ = row.split("|")
-        files = [recipes.find(name) for name in re.findall(r"`([\w/]+)`", named)]
-        heads = " ".join(recipes.split(file.read_text())[0] for file in files).replace(",", "")
-        numbers = re.findall(r"\d+\.\d+", result)
-        missing = [n for n in numbers if not re.search(rf"(?<![\d.]){re.escape(n)}(?!\d)", heads)]
-        assert not missing, (row, missing)
-
-
-def test_the_readme_counts_measured_recipes() -> None:
-    heads = [recipes.split(file.read_text())[0] for file in recipes.shipped().values()]
-    measured = sum("\nmeasured:\n" in head for head in heads)
-    assert f"{measured} of the recipes have results" in (ROOT / "README.md").read_text()
