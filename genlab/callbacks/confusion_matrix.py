@@ -10,15 +10,16 @@ from typing import Any
 
 import lightning as L
 import numpy as np
-from lightning.pytorch.loggers import WandbLogger
 
 from genlab import runs
+from genlab.callbacks._mistakes import COLUMNS, Mistakes, table
 from genlab.contracts import data_of
 from genlab.drawing.charts import figure, pixels, plain
 from genlab.drawing.grid import write
 from genlab.drawing.may_fail import may_fail
 from genlab.files import replacing, shown_path
 from genlab.metrics.class_report import class_report_of
+from genlab.training.tracking.shown import has_tables, show, tabulate
 
 MOST_NUMBERS = 30  # classes up to which the counts are written into the cells
 MOST_NAMES = 60  # classes up to which all are named
@@ -28,21 +29,45 @@ class ConfusionMatrix(L.Callback):
     """The confusion matrix of a test as ``pictures/confusion.png``, in W&B, and ``per_class.csv``.
 
     For methods with a `metrics.ClassReport` among their parts; ignored for others. Rows are the
-    true classes; a cell's shade is its share of the row.
+    true classes; a cell's shade is its share of the row. W&B also gets two tables of images with
+    label, prediction and confidence: the first ones, and the mistakes that the method is surest of.
 
     Args:
         folder: folder of the files; null for the run directory, if there is a run.
         predicted: names of the method's classes, where labels are numbered otherwise; null for the
             data's names.
+        rows: most rows of each of the two tables; 0 for no table.
     """
 
-    def __init__(self, folder: str | None = None, predicted: list[str] | None = None) -> None:
-        self.folder, self.predicted = folder, predicted
+    def __init__(
+        self, folder: str | None = None, predicted: list[str] | None = None, rows: int = 32
+    ) -> None:
+        self.folder, self.predicted, self.rows = folder, predicted, rows
+        self._mistakes: Mistakes | None = None
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._mistakes = Mistakes(self.rows) if self.rows and has_tables(trainer) else None
+
+    def on_test_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        report = class_report_of(pl_module)
+        if self._mistakes is None or report is None or report.batch is None:
+            return
+        if isinstance(batch, dict) and {"image", "index"} <= batch.keys():
+            self._mistakes.update(batch["image"], batch["index"], *report.batch)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         report = class_report_of(pl_module)
         matrix = report.confusion if report is not None else None
         run = Path(self.folder or trainer.default_root_dir)
+        found = self._mistakes.gathered() if self._mistakes else ([], [])
         if (
             report is None
             or matrix is None
@@ -56,9 +81,10 @@ class ConfusionMatrix(L.Callback):
         with may_fail("pictures/confusion.png"):
             picture = draw(matrix.numpy(), names, predicted)
             write(picture, run / "pictures" / "confusion.png")
-            for logger in trainer.loggers:
-                if isinstance(logger, WandbLogger):
-                    logger.log_image("pictures/confusion", [picture])
+            show(trainer, "confusion", picture)
+        for key, rows in zip(("test/predictions", "test/mistakes"), found, strict=True):
+            with may_fail(key):
+                tabulate(trainer, key, COLUMNS, table(rows, names, predicted))
         if self.folder is not None:
             print(f"metrics by class are in {shown_path(run)}", file=sys.stderr)
 

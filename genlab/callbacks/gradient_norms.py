@@ -11,8 +11,8 @@ from torch import Tensor
 
 from genlab import distributed
 from genlab.drawing.charts import figure, pixels
-from genlab.drawing.grid import publish
 from genlab.drawing.may_fail import may_fail
+from genlab.training.tracking.shown import publish
 
 
 class GradientNorms(L.Callback):

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from genlab.contracts import DataModule, Reconstructs, Samples, SwapsStyles, data_of
-from genlab.drawing.grid import class_rows, grid, pairs, publish
+from genlab.drawing.grid import class_rows, grid, pairs
 from genlab.drawing.may_fail import may_fail
 from genlab.networks.modes import still
+from genlab.training.tracking.shown import publish
 
 
 class Pictures(L.Callback):

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from genlab.contracts import HasDensity
-from genlab.drawing.grid import publish
 from genlab.drawing.may_fail import may_fail
 from genlab.drawing.points import draw, is_plane
 from genlab.networks.modes import still
+from genlab.training.tracking.shown import publish
 
 
 class PlanePictures(L.Callback):

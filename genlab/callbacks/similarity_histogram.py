@@ -12,9 +12,9 @@ from torch import Tensor
 
 from genlab.contracts import Embeds, data_of
 from genlab.drawing.charts import figure, pixels
-from genlab.drawing.grid import publish
 from genlab.drawing.may_fail import may_fail
 from genlab.networks.modes import evaluating
+from genlab.training.tracking.shown import publish
 
 SEED = 5 << 40  # of the views: the same ones in every picture
 

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from genlab.augment import View
 from genlab.contracts import data_of
-from genlab.drawing.grid import grid, publish
+from genlab.drawing.grid import grid
 from genlab.drawing.may_fail import may_fail
+from genlab.training.tracking.shown import publish
 
 LINE = 14  # pixels of a line of text
 WIDTH = 96  # pixels of a column at least

@@ -1,4 +1,4 @@
-"""Image grids, and their publication in a run and in W&B."""
+"""Image grids."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 from torch import Tensor
 
 from genlab.contracts import number_of_classes
-from genlab.drawing.may_fail import may_fail
 from genlab.drawing.points import draw, is_plane
 from genlab.files import rewriting
 
@@ -62,26 +59,6 @@ def write(picture: np.ndarray, file: Path) -> Path:
     with rewriting(file) as opened:
         Image.fromarray(picture).save(opened, format=kind)
     return file
-
-
-def publish(trainer: L.Trainer, name: str, picture: np.ndarray, step: int | None = None) -> None:
-    """Publish an image (H, W, 3) of bytes in the run's ``pictures/`` and in W&B.
-
-    A file that cannot be written is reported and ends nothing.
-
-    Args:
-        trainer: trainer of the run.
-        name: file name without extension.
-        picture: the image.
-        step: step to put in the file name; None where a run has only one such file.
-    """
-    folder = Path(trainer.default_root_dir) / "pictures"
-    file = folder / f"{name if step is None else f'{name}-{step:08d}'}.png"
-    with may_fail(f"{folder.name}/{file.name}"):
-        write(picture, file)
-    for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger):
-            logger.log_image(f"pictures/{name}", [picture])
 
 
 def class_rows(method: Any, n: int, **options: Any) -> tuple[Tensor, int | None]:

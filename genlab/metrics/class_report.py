@@ -22,6 +22,7 @@ class ClassReport(nn.Module):
     Attributes:
         confusion: confusion matrix of the last test, (K, K) on the CPU, rows are the true classes;
             None before it.
+        batch: probabilities (B, K) and labels (B,) of the last batch of a test; None outside one.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -31,6 +32,7 @@ class ClassReport(nn.Module):
         self.val = classification_metrics(num_classes, "val")
         self.test = classification_metrics(num_classes, "test")
         self.confusion: Tensor | None = None
+        self.batch: tuple[Tensor, Tensor] | None = None
 
     def update(
         self, split: str, logits: Tensor, label: Tensor, probabilities: Tensor | None = None
@@ -46,6 +48,7 @@ class ClassReport(nn.Module):
         logits = logits.float()
         found = logits.softmax(1) if probabilities is None else probabilities
         self._of(split).update(found, label)
+        self.batch = (found.detach(), label) if split == "test" else None
         nll = F.cross_entropy(logits, label, ignore_index=-1, reduction="none")  # (B,)
         self.nll.update(nll)
         self.known.update((label >= 0).float())
@@ -57,6 +60,7 @@ class ClassReport(nn.Module):
         values = metrics.compute() | {f"{split}/loss": loss}
         if f"{split}/confusion" in values:
             self.confusion = values.pop(f"{split}/confusion").cpu()
+        self.batch = None
         for used in (metrics, self.nll, self.known):
             used.reset()
         return values

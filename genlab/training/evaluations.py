@@ -19,6 +19,7 @@ from genlab.checkpoints.identity import digest
 from genlab.errors import InputError, first_line, reason
 from genlab.files import shown_path, step_of
 from genlab.training.record import versions
+from genlab.training.tracking import after
 
 if TYPE_CHECKING:
     from genlab.training.building import Lab
@@ -79,7 +80,7 @@ def keep(
         "versions": versions(),
     }
     try:
-        return _write(run, content)
+        return _write(run, content, _wandb_is_off(lab))
     except (OSError, InputError) as error:
         what = reason(error) if isinstance(error, OSError) else first_line(error)
         process.note(f"these metrics are not kept in {shown_path(run)}: {what}")
@@ -94,20 +95,33 @@ def _foreign(lab: Lab, run: Path) -> str:
     changed = [key for key in typed if key not in groups and not key.startswith(FREE)]
     if changed:
         return f"with another {changed[0].replace('.init_args', '')}"
-    own = recipes.files.read(run / "recipe.yaml").get("data")
+    try:
+        own = recipes.files.read(run / "recipe.yaml").get("data")
+    except InputError:
+        return "beside a damaged recipe.yaml"
     if not isinstance(own, dict) or not recipes.same_parts(own, lab.recipe.config["data"]):
         return "on other data"
     return ""
 
 
-def _write(run: Path, content: dict[str, Any]) -> Path:
+def _wandb_is_off(lab: Lab) -> bool:
+    typed = lab.recipe.origins.get("track.wandb") == recipes.COMMAND_LINE
+    return typed and lab.tracking.wandb == "off"
+
+
+def _write(run: Path, content: dict[str, Any], alone: bool) -> Path:
+    """Write an evaluation, then what shows it; W&B is left ``alone`` on request."""
     folder = run / FOLDER
     folder.mkdir(exist_ok=True)
     now = time.time()
     name = f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}.{int(now % 1 * 1000):03d}"
     file = folder / f"{name}-{content['kind']}.json"
     runs.write_json(file, content)
+    former = runs.read_json(run / "metrics.json")
     process.note(f"kept in {shown_path(file)}{_show(run, content)}")
+    final = runs.read_json(run / "metrics.json")
+    if final != former and not alone:
+        after.tell(run, former, final, content["judge"])
     return file
 
 

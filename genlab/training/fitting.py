@@ -268,6 +268,7 @@ def _finish(lab: Lab, run: Path) -> None:
         )
         tested = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("test/")}
         final |= tested | {"test_checkpoint": weights.name}
+    former, written = runs.read_json(run / "metrics.json"), dict[str, Any]()
     if trainer.is_global_zero:
         written = {k: record.finite(v) for k, v in final.items()} | evaluations.still(run)
         runs.write_json(run / "metrics.json", written)
@@ -276,6 +277,7 @@ def _finish(lab: Lab, run: Path) -> None:
         _seal(run)
     for logger in trainer.loggers:
         if isinstance(logger, WandbRun):
+            logger.conclude(written, former)
             logger.close()
 
 

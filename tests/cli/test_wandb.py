@@ -58,7 +58,7 @@ def test_config_metrics_images_artifact_and_a_clean_exit(run: Path) -> None:
         if r.WhichOneof("record_type") == "config"
         for c in r.config.update
     }
-    assert json.loads(config["model"])["init_args"]["latent_dim"] > 0
+    assert json.loads(config["model"])["latent_dim"] > 0
     assert json.loads(config["run"])["versions"]["torch"]
     assert runs[0].run_group == "vae/digits"
     assert {"VAE", "Digits"} <= set(runs[0].tags)

@@ -1,1 +1,5 @@
-"""Loggers: `csv_log` (metrics.csv), `wandb_run` (W&B), and their `settings` in a recipe."""
+"""Loggers: `csv_log` (metrics.csv), `wandb_run` (W&B), and their `settings` in a recipe.
+
+`configuration` gives settings short names, `lineage` names the networks of a run, `shown` hands
+images and tables to all loggers, `after` adds metrics that are measured later.
+"""

@@ -34,6 +34,8 @@ class Tracking:
         wandb: ``auto`` (online with a key and a network, else offline), ``online``, ``offline``
             or ``off``.
         project: W&B project.
+        name: W&B name of the run; null is the recipe's name and the run's id.
+        notes: W&B notes, for whoever reads the run later.
         entity: W&B team or user; null is the account's default.
         group: W&B group; null is ``slurm-JOB`` in a job array, else the recipe's name.
         tags: W&B tags in addition to method and data.
@@ -53,6 +55,8 @@ class Tracking:
     runs: str = "runs"
     wandb: Literal["auto", "online", "offline", "off"] = "auto"
     project: str = "genlab"
+    name: str | None = None
+    notes: str | None = None
     entity: str | None = None
     group: str | None = None
     tags: list[str] = field(default_factory=list)
@@ -79,11 +83,15 @@ class Tracking:
             config: the resolved recipe and the run's facts, for W&B's configuration.
         """
         loggers: list[Logger] = [CSVLog(run / "metrics.csv")]
-        if self.wandb != "off" and os.environ.get("WANDB_MODE") != "disabled":
-            loggers.append(self._wandb(run, recipe, config))
+        if self.uses_wandb():
+            loggers.append(self.wandb_run(run, recipe, config))
         return loggers
 
-    def _wandb(self, run: Path, recipe: str, config: dict[str, Any]) -> Logger:
+    def uses_wandb(self) -> bool:
+        """True if the runs are W&B's too."""
+        return self.wandb != "off" and os.environ.get("WANDB_MODE") != "disabled"
+
+    def wandb_run(self, run: Path, recipe: str, config: dict[str, Any]) -> Logger:
         """The W&B logger, started: online, else offline, else one that does nothing."""
         os.environ.setdefault("WANDB_SILENT", "true")
         import wandb
@@ -103,6 +111,8 @@ class Tracking:
                 for left in set(run.glob("wandb/run-*")) - before:
                     shutil.rmtree(left, ignore_errors=True)  # an online run that never began
                 continue
+            for facts in config.get("run", {}).get("parents", {}).values():
+                logger.use(facts)
             if offline:
                 say(f"W&B is offline; to upload: genlab sync {shlex.quote(str(run))}")
             return logger
@@ -125,7 +135,8 @@ class Tracking:
             project=self.project,
             entity=self.entity,
             id=runs.read_json(run / "run.json").get("wandb_id") or run.name,
-            name=f"{recipe}/{run.name}",
+            name=self.name or f"{recipe}/{run.name}",
+            notes=self.notes,
             group=self.group or (f"slurm-{array}" if array else recipe),
             tags=[*tags, *self.tags],
             offline=offline,

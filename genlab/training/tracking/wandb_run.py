@@ -7,7 +7,7 @@ import sys
 import textwrap
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from threading import Thread
@@ -16,9 +16,11 @@ from typing import Any
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from genlab import runs
+from genlab import checkpoints, runs
 from genlab.internals import wandb_parts
 from genlab.training.engine.checkpointing import Checkpoints
+from genlab.training.tracking.configuration import short
+from genlab.training.tracking.lineage import artifact_of
 
 PAUSE_SECONDS = 20  # that a run waits for a W&B server before it goes back into Slurm's queue
 FLUSH_SECONDS = 1  # between two writes of W&B's service to its own file
@@ -65,10 +67,33 @@ class WandbRun(WandbLogger):
 
     @rank_zero_only
     def configure(self, config: dict[str, Any]) -> None:
-        """Put a plain nested dictionary into the run's configuration."""
+        """Put a resolved recipe and its run's facts into the run's configuration, see `short`."""
         self.experiment.config.update(
-            json.loads(json.dumps(config, default=str)), allow_val_change=True
+            json.loads(json.dumps(short(config), default=str)), allow_val_change=True
         )
+
+    @rank_zero_only
+    @_never_fatal
+    def use(self, facts: Mapping[str, Any]) -> None:
+        """Name a network that the run starts from or is judged by among its artifacts.
+
+        Args:
+            facts: see `checkpoints.identify`.
+        """
+        wandb_parts.use_artifact(self.experiment, artifact_of(facts))
+
+    @rank_zero_only
+    @_never_fatal
+    def conclude(self, final: Mapping[str, Any], former: Mapping[str, Any]) -> None:
+        """Put the final metrics into the run's summary.
+
+        Args:
+            final: content of metrics.json.
+            former: its content before; metrics that are no longer in it become empty.
+        """
+        stale = {key: None for key in former if key not in final}
+        found = {key: value for key, value in (stale | dict(final)).items() if "/" in key}
+        self.experiment.summary.update(found)
 
     @_never_fatal
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
@@ -95,6 +120,16 @@ class WandbRun(WandbLogger):
         """Lightning's, never fatal."""
         super().log_image(*args, **kwargs)
 
+    @_never_fatal
+    def log_video(self, *args: Any, **kwargs: Any) -> None:
+        """Lightning's, never fatal."""
+        super().log_video(*args, **kwargs)
+
+    @_never_fatal
+    def log_table(self, *args: Any, **kwargs: Any) -> None:
+        """Lightning's, never fatal."""
+        super().log_table(*args, **kwargs)
+
     @rank_zero_only
     @_never_fatal
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
@@ -106,10 +141,13 @@ class WandbRun(WandbLogger):
     @rank_zero_only
     @_never_fatal
     def close(self) -> None:
-        """Upload the selected checkpoint if wanted, and end the W&B run with everything written."""
+        """Name the selected checkpoint, upload it if wanted, and end the W&B run."""
         import wandb
 
         best = self._checkpoints and self._checkpoints.best_path
+        if best:
+            facts = checkpoints.identify(best)
+            self.experiment.log_artifact(artifact_of(facts), aliases=["best"])
         if self.upload == "best" and best:
             self._upload(best)
         self.experiment.finish()

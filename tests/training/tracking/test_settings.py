@@ -14,6 +14,7 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from genlab import runs
 from genlab.training.tracking import settings as module
 from genlab.training.tracking import wandb_run
+from genlab.training.tracking.configuration import flat, short
 from genlab.training.tracking.csv_log import CSVLog
 from genlab.training.tracking.settings import Tracking, wandb_identity
 from genlab.training.tracking.wandb_run import WandbRun
@@ -56,6 +57,22 @@ def config_of(seen: list[Any]) -> dict[str, Any]:
     return {item.key: json.loads(item.value_json) for update in updates for item in update}
 
 
+def test_the_configuration_has_the_names_of_the_command_line() -> None:
+    twice = [{"class_path": "a.B", "init_args": {"x": 1}}, {"class_path": "c.B"}]
+    config = {"trainer": {"callbacks": twice, "plugins": [1, {"y": {}}]}, "run": {"history": [2]}}
+    found = short(config)
+    assert found == {
+        "trainer": {"callbacks": {"B": {"x": 1}, "B-2": {}}, "plugins": [1, {"y": {}}]},
+        "run": {},
+    }
+    assert flat(found) == {
+        "trainer.callbacks.B.x": 1,
+        "trainer.callbacks.B-2": "{}",
+        "trainer.plugins": "[1, {'y': {}}]",
+        "run": "{}",
+    }
+
+
 def test_identity_group_tags_and_the_whole_recipe(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,7 +89,12 @@ def test_identity_group_tags_and_the_whole_recipe(
     assert (started.run_group, started.job_type) == ("slurm-7", "fit")
     assert list(started.tags) == ["VAE", "Digits", "mine"]
     config = config_of(seen)
-    assert {key: config[key] for key in CONFIG} == CONFIG
+    assert {key: config[key] for key in CONFIG} == {
+        "seed_everything": 3,
+        "model": {"class": "VAE", "latent_dim": 2},  # model.latent_dim in the project's table
+        "data": {"class": "Digits", "batch_size": 8},
+        "trainer": {"max_epochs": 2, "callbacks": {"Pictures": {}}},
+    }
     assert config["run"]["slurm"] == SLURM
 
 
