@@ -115,7 +115,7 @@ def build(recipe: Recipe, run: Path) -> Lab:
         checkpoints = Checkpoints(**settings["checkpoint"].made())
         tracking = Tracking(**settings["track"].made())
         guard = FiniteGuard(tracking.nonfinite, tracking.nonfinite_limit)
-        links = [Links(tracking.links, tracking.links_gb)] if tracking.links else []
+        links = [Links(tracking.links, tracking.room)] if tracking.links else []
         trainer = _trainer(settings["trainer"], checkpoints, [guard, *links], run)
         check(model.hparams.get("optimizer"), model, trainer)
     file_head.say(recipe, model, class_names)

@@ -25,6 +25,7 @@ from genlab.training.endings import (
     leave_failed,
     restoring,
 )
+from genlab.training.keeping import within_limit
 
 if TYPE_CHECKING:
     from genlab.training.building import Lab
@@ -60,7 +61,7 @@ def fit(
     if process.is_first():
         _say_start(lab)
         runs.make(folder)
-    with _owned(folder, new=run is None), faults(lab, folder):
+    with within_limit(lab), _owned(folder, new=run is None), faults(lab, folder):
         try:
             if run:
                 continuing.go_on(lab, run, checkpoint, changed)

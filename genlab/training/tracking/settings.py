@@ -50,6 +50,8 @@ class Tracking:
         links_gb: size of that folder, in 10^9 bytes; links are fewer where they are too large.
         diff: keep in the run, in ``code/``, how the code differs from its revision in git; W&B
             never gets it.
+        keep_gb: size of all links, captures of ``track.nonfinite`` and archives of runs below
+            ``track.runs``, in 10^9 bytes: at a run's end the oldest go; null for no limit.
     """
 
     runs: str = "runs"
@@ -67,12 +69,20 @@ class Tracking:
     links: int = 0
     links_gb: float = 5.0
     diff: bool = True
+    keep_gb: float | None = None
 
     def __post_init__(self) -> None:
         if self.links < 0:
             raise ValueError(f"track.links must be at least 0, not {self.links}")
         if not self.links_gb > 0:
             raise ValueError(f"track.links_gb must be above 0, not {self.links_gb}")
+        if self.keep_gb is not None and not self.keep_gb > 0:
+            raise ValueError(f"track.keep_gb must be above 0, not {self.keep_gb}")
+
+    @property
+    def room(self) -> float:
+        """Size of a run's links: no more than all are to take."""
+        return self.links_gb if self.keep_gb is None else min(self.links_gb, self.keep_gb)
 
     def loggers(self, run: Path, recipe: str, config: dict[str, Any]) -> list[Logger]:
         """The loggers of the run in directory ``run``.

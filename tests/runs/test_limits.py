@@ -1,0 +1,63 @@
+"""One limit over links, captures and archives of all runs: the oldest go first."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from genlab import runs
+from genlab.runs import archives, limits
+from tests.run_folders import write_run
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Links of the run 1, captures of 2, links of 3, an archive of 4: each newer, 1 kB or more."""
+    root = tmp_path / "runs"
+    for number, folder in enumerate(("links", "nonfinite", "links"), 1):
+        run = write_run(root / "a" / "b" / str(number), seed=0, lr=0.1, value=1.0)
+        (run / folder).mkdir()
+        (run / "checkpoints" / "last.ckpt").write_bytes(b"x" * 10_000)
+        (run / folder / "step.ckpt").write_bytes(b"x" * 1000)
+        os.utime(run / folder / "step.ckpt", (number * 1000, number * 1000))
+    write_run(root / "a" / "b" / "4", seed=0, lr=0.1, value=1.0)
+    archives.archive(root, "a/b/4")
+    return root
+
+
+def left(root: Path) -> set[str]:
+    names = ("1/links", "2/nonfinite", "3/links", "4.tar.gz", "4.tar.gz.sha256")
+    return {name for name in names if (root / "a" / "b" / name).exists()}
+
+
+def test_the_oldest_go_until_the_rest_has_room(root: Path) -> None:
+    size = (root / "a" / "b" / "4.tar.gz").stat().st_size
+    whole = 3000 + size
+    assert not limits.keep_within(root, whole / 1e9)
+    gone = limits.keep_within(root, (whole - 1001) / 1e9)
+    assert [one.path.relative_to(root).as_posix() for one in gone] == [
+        "a/b/1/links", "a/b/2/nonfinite"]  # fmt: skip
+    assert left(root) == {"3/links", "4.tar.gz", "4.tar.gz.sha256"}
+    limits.keep_within(root, 1e-12)
+    assert not left(root)
+    assert len(list(root.rglob("last.ckpt"))) == 3  # checkpoints never go
+    assert len(list(root.rglob("recipe.yaml"))) == 3
+    assert not list(root.rglob(".removed-*"))
+
+
+def test_links_of_a_run_that_trains_stay(root: Path) -> None:
+    with runs.lock(root / "a" / "b" / "1"):
+        limits.keep_within(root, 1e-12)
+    assert left(root) == {"1/links"}
+
+
+def test_nothing_outside_goes(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "step.ckpt").write_bytes(b"x" * 5000)
+    (root / "a" / "b" / "2" / "links").symlink_to(tmp_path / "precious")
+    (root / "a" / "b" / "1" / "links" / "out").symlink_to(tmp_path / "precious")
+    limits.keep_within(root, 1e-12)
+    assert (tmp_path / "precious" / "step.ckpt").is_file()
+    assert (root / "a" / "b" / "2" / "links").is_symlink()
