@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from docs.builder import methods, reference, results
+from docs.builder import methods, reference, results, studies
 from docs.builder.api import PLACE, api, contents
 from docs.builder.copies import COPIES, copies
 
@@ -13,6 +13,7 @@ def pages() -> dict[str, str]:
         **copies(),
         **methods.pages(),
         "results.md": results.page(),
+        **studies.pages(),
         **reference.pages(),
         **api(),
         f"{PLACE}/SUMMARY.md": contents(),

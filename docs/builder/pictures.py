@@ -1,7 +1,7 @@
-"""Images of the methods' pages, drawn by training small recipes: `make docs-pictures`.
+"""Images of the methods' pages and films of the README, drawn by training: `make docs-pictures`.
 
-Each is a file of a run directory, as WebP of at most 60 kB in ``docs/images/methods``. A quarter of
-an hour on two CPU cores draws all; ``python -m docs.builder.pictures vae glow`` those of two pages.
+Each is a file of a run directory, as WebP of at most 60 kB in ``docs/images``. Half an hour on two
+CPU cores draws all; ``python -m docs.builder.pictures vae glow`` those of two pages.
 """
 
 from __future__ import annotations
@@ -20,10 +20,17 @@ from PIL import Image, ImageSequence
 
 from docs.builder.copies import ROOT
 
-PLACE = ROOT / "docs" / "images" / "methods"
+IMAGES = ROOT / "docs" / "images"
+PLACE = IMAGES / "methods"
+README = "README"
+STRIP = {"wgan_gp/eight_gaussians": "film.webp", "wgan_gp/mnist_conditional": "digits.webp"}
 LARGEST = 60_000  # bytes
 SIDE = 560  # pixels
-FILM = [{"class_path": "Film", "init_args": {"every_n_steps": 60, "count": 36}}]
+
+
+def film(every_n_steps: int, count: int) -> list[dict[str, Any]]:
+    """A film of training as a recipe's callback."""
+    return [{"class_path": "Film", "init_args": {"every_n_steps": every_n_steps, "count": count}}]
 
 
 @dataclass(frozen=True)
@@ -31,11 +38,13 @@ class Drawing:
     """An image of a method's page.
 
     Args:
-        page: the page, a module of ``genlab/methods``.
+        page: the page, a module of ``genlab/methods``, or `README`.
         recipe: recipe that is trained.
         file: pattern of files in the run's ``pictures/``, the last of which is taken.
         caption: text below it.
         settings: values over the recipe's.
+        encoder: recipe whose trained encoder the recipe takes as ``model.pretrained``.
+        side: most pixels of a side.
     """
 
     page: str
@@ -43,11 +52,15 @@ class Drawing:
     file: str
     caption: str
     settings: dict[str, Any] = field(default_factory=dict)
+    encoder: str = ""
+    side: int = SIDE
 
     @property
     def target(self) -> Path:
         """The file on the site."""
         name = re.split(r"\W", self.file)[0]
+        if self.page == README:
+            return IMAGES / STRIP[self.recipe]
         return PLACE / f"{self.page}-{self.recipe.replace('/', '-')}-{name}.webp"
 
 
@@ -63,9 +76,10 @@ DRAWINGS = (
     Drawing("vq_prior", "vq_prior/digits", SAMPLES, "samples"),
     Drawing("nice", "nice/digits", SAMPLES, "samples"),
     Drawing("realnvp", "realnvp/digits", SAMPLES, "samples"),
-    Drawing("glow", "glow/digits", SAMPLES, "samples"),
+    Drawing("glow", "glow/digits", SAMPLES, "samples, a row for each class"),
     Drawing("glow", "glow/two_moons", "plane-*.png", "data, samples and density"),
-    Drawing("wgan_gp", "wgan_gp/digits", "film.gif", "training", {"trainer.callbacks+": FILM}),
+    Drawing("wgan_gp", "wgan_gp/digits", "film.gif", "training",
+            {"trainer.callbacks+": film(60, 36)}),
     Drawing("wgan_gp", "wgan_gp/two_moons", "plane-*.png", "data and samples"),
     Drawing("simclr", "simclr/digits", "views.png", "views of the same images"),
     Drawing("simclr", "simclr/digits", FEATURES, TEST_FEATURES),
@@ -76,7 +90,14 @@ DRAWINGS = (
     Drawing("barlow_twins", "barlow_twins/digits", FEATURES, TEST_FEATURES),
     Drawing("fixmatch", "fixmatch/digits", FEATURES, TEST_FEATURES),
     Drawing("classifier", "classifier/digits", "confusion*.png", "confusion matrix of the test"),
-)
+    Drawing("linear", "linear/digits", "confusion*.png", "confusion matrix of the test, on the "
+            "encoder of simclr/digits", encoder="simclr/digits"),
+    Drawing("knn", "knn/digits", FEATURES, "what the neighbours are sought in: " + TEST_FEATURES
+            + ", of simclr/digits", encoder="simclr/digits"),
+    Drawing(README, "wgan_gp/eight_gaussians", "film.gif", "A WGAN-GP learns eight Gaussians"),
+    Drawing(README, "wgan_gp/mnist_conditional", "film.gif", "A conditional WGAN-GP learns MNIST",
+            {"trainer.max_steps": 1200, "trainer.callbacks": film(150, 50)}, side=291),
+)  # fmt: skip
 
 
 def draw(pages: Iterable[str]) -> None:
@@ -89,22 +110,29 @@ def draw(pages: Iterable[str]) -> None:
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         done: dict[str, Path] = {}
         for drawing in chosen:
-            if drawing.recipe not in done:
-                done[drawing.recipe] = _train(drawing)
+            _train(drawing, done)
             found = sorted((done[drawing.recipe] / "pictures").glob(drawing.file))
-            print(drawing.target.relative_to(ROOT), shrink(found[-1], drawing.target), flush=True)
+            size = shrink(found[-1], drawing.target, drawing.side)
+            print(drawing.target.relative_to(ROOT), size, flush=True)
 
 
-def _train(drawing: Drawing) -> Path:
+def _train(drawing: Drawing, done: dict[str, Path]) -> None:
+    """Train a recipe, and its encoder before it, unless they are among the runs that are done."""
     import genlab
 
-    run = genlab.fit(drawing.recipe, {"track.wandb": "off", **drawing.settings})
+    if drawing.recipe in done:
+        return
+    settings = {"track.wandb": "off", **drawing.settings}
+    if drawing.encoder:
+        _train(next(one for one in DRAWINGS if one.recipe == drawing.encoder), done)
+        settings["model.pretrained"] = str(done[drawing.encoder])
+    run = genlab.fit(drawing.recipe, settings)
     if any(one.file == FEATURES and one.recipe == drawing.recipe for one in DRAWINGS):
         genlab.evaluate(run)
-    return run.path
+    done[drawing.recipe] = run.path
 
 
-def shrink(source: Path, target: Path) -> int:
+def shrink(source: Path, target: Path, side: int = SIDE) -> int:
     """Write an image or film as WebP of at most `LARGEST` bytes; returns the number.
 
     Raises:
@@ -112,7 +140,7 @@ def shrink(source: Path, target: Path) -> int:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(source) as image:
-        frames = [_scaled(frame.convert("RGB")) for frame in ImageSequence.Iterator(image)]
+        frames = [_scaled(frame.convert("RGB"), side) for frame in ImageSequence.Iterator(image)]
     for quality in (90, 75, 60, 45, 30):
         _write(frames, target, quality)
         if (size := target.stat().st_size) <= LARGEST:
@@ -121,8 +149,8 @@ def shrink(source: Path, target: Path) -> int:
     raise ValueError(f"{source.name} has {size:,} bytes as WebP, above {LARGEST:,}")
 
 
-def _scaled(image: Image.Image) -> Image.Image:
-    scale = SIDE / max(image.size)
+def _scaled(image: Image.Image, side: int) -> Image.Image:
+    scale = side / max(image.size)
     if scale >= 1:
         return image
     return image.resize([round(n * scale) for n in image.size], Image.Resampling.LANCZOS)

@@ -18,9 +18,13 @@ hide: [navigation]
 # Results
 
 Each result was measured with the command in its recipe's head, which `genlab show RECIPE` prints.
-It is a mean over seeds where several were run, with their standard deviation. *not run* means that
-the recipe was not trained to the end here. A star marks a result whose recipe or code has changed.
-*Published, or aim* has the result of the paper or of its code, or else the aim of the recipe.
+
+- **96.1 ± 0.5**: mean over the seeds and their standard deviation; without ± from a single seed, or
+  from seeds that agree.
+- *not run*, 0 seeds: the recipe was not trained to the end here.
+- ?: the seeds were not recorded.
+- A star (\\*): the recipe or its code has changed since.
+- *published, or aim*: result of the paper or of its code, or else the aim of the recipe.
 
 """
 COLUMNS = ("recipe", "measured", "seeds", "published, or aim", "cost")
@@ -45,7 +49,8 @@ def measured(head: Head, today: str = "") -> str:
 def _result(result: Result, today: str) -> str:
     spread = "" if result.spread is None else f" ± {result.spread:g}"
     changed = r" \*" if result.fingerprint and result.fingerprint != today else ""
-    return f"**{result.value:g}{spread}** {result.unit} {code(result.metric)}{changed}"
+    unit = f"&nbsp;{result.unit}" if result.unit else ""  # on one line with its number
+    return f"**{result.value:g}{spread}**{unit} {code(result.metric)}{changed}"
 
 
 def rows(names: Iterable[str]) -> list[list[str]]:
@@ -55,7 +60,7 @@ def rows(names: Iterable[str]) -> list[list[str]]:
 
 def _row(name: str, head: Head) -> list[str]:
     seeds = {len(result.seeds) for result in head.measured if result.seeds}
-    counted = "" if not seeds else str(max(seeds))
+    counted = str(max(seeds)) if seeds else "?" if head.measured else "0"
     title = f"{code(name)}<br>{head.title.rstrip('.')}"
     return [
         title,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from docs.builder import api, commands, methods, pictures, reference, results
+from docs.builder import api, commands, methods, pictures, reference, results, studies
 from docs.builder.markdown import linked, table
 from genlab import cli, recipes
 from genlab.describing import metrics
@@ -60,13 +60,14 @@ def test_results_have_a_row_for_each_recipe() -> None:
     for name in recipes.shipped():
         assert text.count(f"| `{name}`<br>") == 1, name
     first = recipes.head(recipes.find("vae/digits")).measured[0]
-    assert f"**{first.value:g} ± {first.spread:g}** nats `test/neg_elbo`" in text
+    assert f"**{first.value:g} ± {first.spread:g}**&nbsp;nats `test/neg_elbo`" in text
 
 
 def test_a_result_has_its_spread_unit_and_a_star_where_the_code_has_changed() -> None:
     found = Result("test/neg_elbo", 24.34, "nats", 0.5, fingerprint="a")
     assert (
-        results.measured(Head("", measured=(found,)), "a") == "**24.34 ± 0.5** nats `test/neg_elbo`"
+        results.measured(Head("", measured=(found,)), "a")
+        == "**24.34 ± 0.5**&nbsp;nats `test/neg_elbo`"
     )
     assert results.measured(Head("", measured=(found,)), "b").endswith(r"`test/neg_elbo` \*")
     assert results.measured(Head("")) == "not run"
@@ -75,6 +76,16 @@ def test_a_result_has_its_spread_unit_and_a_star_where_the_code_has_changed() ->
 def test_recipes_that_were_not_run_say_so_once() -> None:
     rows = [line for line in results.page().splitlines() if line.startswith("| `byol/cifar10`<br>")]
     assert rows[0].count("not run") == 1
+    assert "| not run | 0 |" in rows[0]
+
+
+def test_studies_are_listed_by_title_and_first_paragraph(tmp_path: Path) -> None:
+    assert "None yet" in studies.pages(tmp_path)["studies/index.md"]
+    (tmp_path / "width.md").write_text("# Width of the head\n\nWider is\nbetter.\n\nMore.\n")
+    found = studies.pages(tmp_path)
+    assert "| [Width of the head](width.md) | Wider is better. |" in found["studies/index.md"]
+    assert "None yet" not in found["studies/index.md"]
+    assert found["studies/SUMMARY.md"].endswith("* [Width of the head](width.md)\n")
 
 
 @pytest.mark.parametrize("name", sorted(cli.COMMANDS))
@@ -127,9 +138,11 @@ def test_an_image_of_the_site_is_small(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_images_of_the_site_belong_to_its_pages() -> None:
-    assert {one.page for one in pictures.DRAWINGS} <= set(methods.methods())
+    assert {one.page for one in pictures.DRAWINGS} == {*methods.methods(), pictures.README}
+    assert all(one.target.is_file() for one in pictures.DRAWINGS)
     assert {one.recipe for one in pictures.DRAWINGS} <= set(recipes.shipped())
-    assert set(pictures.PLACE.glob("*")) <= {one.target for one in pictures.DRAWINGS}
+    drawn = {one.target for one in pictures.DRAWINGS}
+    assert set(pictures.PLACE.glob("*")) <= drawn
     assert sum(file.stat().st_size for file in pictures.PLACE.glob("*")) <= 2_000_000
     assert all(file.stat().st_size <= pictures.LARGEST for file in pictures.PLACE.glob("*"))
 

@@ -1,0 +1,40 @@
+"""The index of studies: comparisons over several runs, each a page in ``docs/studies``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from docs.builder.copies import ROOT
+from docs.builder.markdown import table
+
+PLACE = ROOT / "docs" / "studies"
+INTRODUCTION = """# Studies
+
+A study compares recipes over several runs and says what follows, with the command of every number.
+[Sweeps and studies](../guides/sweeps.md) has the commands; [Results](../results.md) those of single
+recipes.
+
+"""
+NONE = "None yet. A page in `docs/studies` appears here by its title and its first paragraph.\n"
+
+
+def studies(place: Path = PLACE) -> dict[str, tuple[str, str]]:
+    """Title and first paragraph of each study by its file's name."""
+    return {
+        file.name: _head(file.read_text(encoding="utf-8")) for file in sorted(place.glob("*.md"))
+    }
+
+
+def _head(text: str) -> tuple[str, str]:
+    title, _, rest = text.strip().partition("\n")
+    return title.lstrip("# "), " ".join(rest.strip().partition("\n\n")[0].split())
+
+
+def pages(place: Path = PLACE) -> dict[str, str]:
+    """The index of all studies, and their order in the navigation."""
+    found = studies(place)
+    rows = [(f"[{title}]({name})", says) for name, (title, says) in found.items()]
+    listed = [f"* [{title}]({name})" for name, (title, _) in found.items()]
+    summary = "\n".join(["* [Studies](index.md)", *listed]) + "\n"
+    index = INTRODUCTION + (table(("study", "what it says"), rows) or NONE)
+    return {"studies/index.md": index, "studies/SUMMARY.md": summary}
