@@ -20,7 +20,7 @@ from genlab import process, recipes, runs
 from genlab.files import replacing, rewriting, shown_path
 from genlab.internals import lightning_parts
 from genlab.training.changes import SPLITS, Change, digest, old_splits
-from genlab.training.provenance import code, same_run
+from genlab.training.provenance import code, data, same_run
 
 if TYPE_CHECKING:
     from genlab.training.building import Lab
@@ -56,7 +56,7 @@ def facts(
     if process.is_first():
         start[same_run.KEY] = same_run.of_start(lab, parents)
         ours = code.now(lab.tracking.diff)
-        lab.patches, found = ours.patches, ours.facts
+        lab.patches, found = ours.patches, ours.facts | {"data": data.facts(lab.data)}
         start |= {"git": found["git"]} if old and found["git"] != old.get("git") else {}
     starts = [*history(old), start]
     found |= {
@@ -185,6 +185,8 @@ def _splits(lab: Lab) -> dict[str, str]:
 
 # facts that checkpoints hold too
 STAMPED = ("classes", "num_classes", "parents", same_run.KEY, SPLITS)
+USED = ("genlab", "torch", "lightning", "torchvision", "timm", "torchmetrics", "numpy", "pillow",
+        "simplejpeg", "scikit-learn", "jsonargparse")  # fmt: skip
 SLURM_FACTS = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_JOB_NODELIST",
                "SLURM_RESTART_COUNT")  # fmt: skip
 
@@ -202,9 +204,14 @@ def _write_splits(lab: Lab, run: Path) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that decide a result."""
-    names = ("genlab", "torch", "lightning", "torchvision", "timm", "torchmetrics", "numpy")
-    return {"python": platform.python_version()} | {n: metadata.version(n) for n in names}
+    """Versions of Python, of the libraries that decide a result, and of what torch is built for."""
+    import torch
+
+    found = {"python": platform.python_version()} | {name: metadata.version(name) for name in USED}
+    built = {"cuda": torch.version.cuda, "hip": torch.version.hip}
+    if torch.cuda.is_available():
+        built |= {"cudnn": str(torch.backends.cudnn.version())}
+    return found | {name: version for name, version in built.items() if version}
 
 
 def last_validation(run: Path) -> dict[str, float]:
