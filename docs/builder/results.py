@@ -48,7 +48,7 @@ def measured(head: Head, today: str = "") -> str:
 
 def _result(result: Result, today: str) -> str:
     spread = "" if result.spread is None else f" ± {result.spread:g}"
-    changed = r" \*" if result.fingerprint and result.fingerprint != today else ""
+    changed = r"&nbsp;\*" if result.fingerprint and result.fingerprint != today else ""
     unit = f"&nbsp;{result.unit}" if result.unit else ""  # on one line with its number
     return f"**{result.value:g}{spread}**{unit} {code(result.metric)}{changed}"
 

@@ -69,7 +69,7 @@ def test_a_result_has_its_spread_unit_and_a_star_where_the_code_has_changed() ->
         results.measured(Head("", measured=(found,)), "a")
         == "**24.34 ± 0.5**&nbsp;nats `test/neg_elbo`"
     )
-    assert results.measured(Head("", measured=(found,)), "b").endswith(r"`test/neg_elbo` \*")
+    assert results.measured(Head("", measured=(found,)), "b").endswith(r"`test/neg_elbo`&nbsp;\*")
     assert results.measured(Head("")) == "not run"
 
 
