@@ -13,10 +13,21 @@ from typing import Any
 
 from genlab.drawing.may_fail import may_fail
 from genlab.errors import RecipeError, RunError, nearest
-from genlab.experiments.comparison import Group, Run, chosen, differing, grouped, ranked, shown
+from genlab.experiments.comparison import (
+    MEASURED,
+    Group,
+    Run,
+    chosen,
+    differing,
+    each,
+    grouped,
+    ranked,
+    shown,
+)
 from genlab.files import shown_path
 
 MOST_FIGURES, MOST_PANELS, MOST_SETTINGS = 6, 4, 8  # shown by default in tables and plots
+MOST_MEASURED, WIDEST = 4, 30  # metrics of `genlab evaluate`; characters of a setting in a column
 
 
 def compare_options(parser: ArgumentParser) -> None:
@@ -26,6 +37,7 @@ def compare_options(parser: ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE.png", help="default: compare.png next to the runs")
     parser.add_argument("--json", action="store_true", help="print JSON only")
     parser.add_argument("--group-by", metavar="KEY,...", help="gather runs by these settings")
+    parser.add_argument("--each", action="store_true", dest="each_run", help="a row a run")
     parser.add_argument("--runs-in", dest="root", default="runs", metavar="DIR")
 
 
@@ -35,17 +47,20 @@ def compare(
     out: str | None = None,
     json: bool = False,
     group_by: str | None = None,
+    each_run: bool = False,
     root: str = "runs",
 ) -> None:
     """Print a table of runs, best first, and draw their curves."""
     if out is not None and Path(out).suffix.lower() != ".png":
         raise RecipeError(f"--out {out} must end in .png")
+    if group_by and each_run:
+        raise RecipeError("--each cannot be combined with --group-by")
     found = _readable(chosen(runs, root))
     asked = metric.split(",") if metric else []
     by = group_by.split(",") if group_by else []
     _check("--group-by: no run has the setting", by, (key for run in found for key in run.settings))
     _check("--metric: no run has the figure", asked, (key for run in found for key in run.figures))
-    groups, twice = grouped(found, by)
+    groups, twice = (each(found), []) if each_run else grouped(found, by)
     selected, mode = found[0].monitor
     first = asked[0] if asked else selected
     same_noun = first.removeprefix("best/").split("/")[-1] == selected.split("/")[-1]
@@ -53,8 +68,8 @@ def compare(
     columns = asked or _usual(found, selected)
     target = Path(out) if out else _beside(found, runs, root)
     if not json:
-        _print(order, columns)
-        _remarks(found, twice, [] if asked else columns)
+        _print(order, columns, each_run)
+        _remarks(found, twice, columns, all_asked=bool(asked))
     drawn: list[str] | None = None
     with may_fail(shown_path(target)):
         drawn = _draw(order, _panels(found, selected, asked), target, _title(found, runs))
@@ -89,15 +104,20 @@ def _check(what: str, asked: Sequence[str], known: Iterable[str]) -> None:
             raise RecipeError(f"{what} {name}", hint=nearest(name, names))
 
 
-def _remarks(found: Sequence[Run], twice: Sequence[Run], columns: Sequence[str]) -> None:
-    """Notes below the table: runs left out or not finished, metrics left out."""
+def _remarks(
+    found: Sequence[Run], twice: Sequence[Run], columns: Sequence[str], all_asked: bool
+) -> None:
+    """Notes below the table: runs left out or not finished, whose features, metrics left out."""
     for run in twice:
         print(f"not counted, the same seed and settings again: {shown_path(run.path)}")
     for run in found:
         if run.state != "finished":
             print(f"{run.state} at step {run.step:,}: {shown_path(run.path)}")
-    others = {key for run in found for key in run.figures if key.startswith("val/")}
-    if columns and (left := sorted(others - {*columns})):
+    for judge in dict.fromkeys(run.judge(name) for name in columns for run in found):
+        if judge:
+            print(f"judge: {judge}")
+    others = {key for run in found for key in run.figures if key.startswith(("val/", MEASURED))}
+    if not all_asked and (left := sorted(others - {*columns, f"{MEASURED}step"})):
         print(f"more with --metric: {', '.join(left)}")
 
 
@@ -110,6 +130,9 @@ def _usual(found: Sequence[Run], selected: str) -> list[str]:
     kinds = ("val", "best/val", "test")
     ordered = [f"{kind}/{one}" for one in nouns for kind in kinds]
     usual = [key for key in ordered if key in seen][:MOST_FIGURES]
+    known = {f"{MEASURED}{one}" for one in ("step", *(key.split("/")[-1] for key in usual))}
+    measured = [key for key in seen if key.startswith(MEASURED) and key not in known]
+    usual += measured[:MOST_MEASURED]
     return usual or [key for key in seen if key.startswith("train/")][:1]
 
 
@@ -154,30 +177,44 @@ def cell(group: Group, metric: str) -> str:
     return text if any(run.state == "finished" for run in group.runs) else f"({text})"
 
 
-def _print(groups: Sequence[Group], columns: Sequence[str]) -> None:
-    """One line an experiment: its settings, how many runs of it, its metrics."""
+def _print(groups: Sequence[Group], columns: Sequence[str], each_run: bool) -> None:
+    """One line an experiment: its first run, settings, how many runs, metrics; then wide ones."""
     keys = list(dict.fromkeys(key for group in groups for key in group.settings))
-    left, keys = keys[MOST_SETTINGS:], keys[:MOST_SETTINGS]
-    head = [*(key.removeprefix("model.") for key in keys), "runs", *columns]
+    texts = {key: [shown(group.settings.get(key, "-"), sys.maxsize) for group in groups]
+             for key in keys}  # fmt: skip
+    narrow = [key for key in keys if max(map(len, texts[key])) <= WIDEST]
+    left, cells = narrow[MOST_SETTINGS:], narrow[:MOST_SETTINGS]
+    head = ["run", *(key.removeprefix("model.") for key in cells)]
     rows = [
         [
-            *(shown(group.settings.get(key, "-")) for key in keys),
-            _count(group),
+            group.label,
+            *(texts[key][k] for key in cells),
+            group.runs[0].state if each_run else _count(group),
             *(cell(group, column) for column in columns),
         ]
-        for group in groups
+        for k, group in enumerate(groups)
     ]
-    widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
-    for row in [head, *rows]:
-        texts = [
-            text.ljust(width) if k <= len(keys) else text.rjust(width)
-            for k, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        print("  ".join(texts).rstrip())
+    _print_aligned([[*head, "state" if each_run else "runs", *columns], *rows], len(head) + 1)
+    for key in keys:
+        if key not in narrow:
+            print(key)
+            for group, text in zip(groups, texts[key], strict=True):
+                print(f"  {group.label}  {text}")
     if left:
         print(f"they differ in {len(left)} more settings: {', '.join(left)}")
     if any(len(group.counted) > 1 for group in groups):
         print("± standard deviation over runs (n - 1); val/... last epoch, best/... selected")
+
+
+def _print_aligned(rows: Sequence[Sequence[str]], left: int) -> None:
+    """Print rows in columns, a number of them aligned on the left."""
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    for row in rows:
+        texts = [
+            text.ljust(width) if k < left else text.rjust(width)
+            for k, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(texts).rstrip())
 
 
 def _count(group: Group) -> str:
@@ -191,7 +228,9 @@ def as_json(
     groups: Sequence[Group], found: Sequence[Run], columns: Sequence[str], picture: Path | None
 ) -> dict[str, Any]:
     """The table for programs."""
+    judged = {one: sorted({run.judge(one) for run in found} - {""}) for one in columns}
     return {
+        "judges": {metric: names for metric, names in judged.items() if names},
         "differ": differing(found),
         "picture": str(picture) if picture else None,
         "groups": [
@@ -199,7 +238,13 @@ def as_json(
                 "settings": group.settings,
                 "seeds": [run.seed for run in group.counted],
                 "runs": [
-                    {"path": str(run.path), "seed": run.seed, "state": run.state, "step": run.step}
+                    {
+                        "id": run.path.name,
+                        "path": str(run.path),
+                        "seed": run.seed,
+                        "state": run.state,
+                        "step": run.step,
+                    }
                     for run in group.runs
                 ],
                 "metrics": {column: group.summary(column) for column in columns},

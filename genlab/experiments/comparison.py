@@ -16,10 +16,11 @@ from genlab.errors import InputError, RunError, first_line
 from genlab.files import rows_of
 from genlab.recipes.files import read
 from genlab.runs.finding import meant
-from genlab.runs.rows import number
+from genlab.runs.rows import judge_of, judges, numbers
 from genlab.runs.settings import flat, shown
 
 MISSING = "-"  # what a run that lacks a setting shows
+MEASURED = "evaluate/"  # begins the names of what `genlab evaluate` has measured
 ASIDE = ("track.", "seed_everything")  # where a run is kept and its seed do not change what it is
 
 
@@ -62,7 +63,7 @@ class Run:
         """``finished``, ``running`` (a live process holds it) or ``stopped``."""
         if runs.held(self.path):
             return "running"
-        final = runs.read_json(self.path / "metrics.json")
+        final = self._final
         done = bool(final) and runs.whole_number(final.get("step")) >= self.step
         return "finished" if done else "stopped"
 
@@ -74,10 +75,15 @@ class Run:
     @cached_property
     def figures(self) -> dict[str, float]:
         """Final metrics; for a run that is not finished, the last ones written."""
+        final = numbers(self._final)
         if self.state == "finished":
-            final = runs.read_json(self.path / "metrics.json")
-            return {k: n for k, v in final.items() if (n := number(v)) is not None}
-        return {key: points[-1][1] for key, points in self.curves.items()}
+            return final
+        measured = {key: value for key, value in final.items() if key.startswith(MEASURED)}
+        return {key: points[-1][1] for key, points in self.curves.items()} | measured
+
+    def judge(self, metric: str) -> str:
+        """The weights of the feature extractor behind a metric; empty where it has none."""
+        return judge_of(metric, judges(self._final))
 
     @cached_property
     def curves(self) -> dict[str, list[tuple[int, float]]]:
@@ -105,6 +111,10 @@ class Run:
         return ""
 
     @cached_property
+    def _final(self) -> dict[str, Any]:
+        return runs.read_json(self.path / "metrics.json")
+
+    @cached_property
     def _recipe(self) -> dict[str, Any]:
         return read(self.path / "recipe.yaml")
 
@@ -116,6 +126,11 @@ class Group:
     runs: list[Run]
     settings: dict[str, Any] = field(default_factory=dict)  # those that differ between groups
     name: str = ""  # what tells it from the other groups, in few words
+
+    @property
+    def label(self) -> str:
+        """The id of its first run that counts, and the number of the others."""
+        return self.counted[0].path.name + (f" +{len(self.runs) - 1}" if self.runs[1:] else "")
 
     @property
     def counted(self) -> list[Run]:
@@ -207,6 +222,20 @@ def grouped(found: Sequence[Run], by: Sequence[str] = ()) -> tuple[list[Group], 
     return list(gathered.values()), twice
 
 
+def each(found: Sequence[Run]) -> list[Group]:
+    """A group for every run, with its seed among the settings where seeds differ."""
+    keys = differing(found)
+    groups = []
+    for run in found:
+        settings = {key: run.settings.get(key, MISSING) for key in keys}
+        if len({other.recipe for other in found}) > 1:
+            settings = {"recipe": run.recipe} | settings
+        if len({other.seed for other in found}) > 1:
+            settings["seed"] = run.seed
+        groups.append(Group([run], settings, run.path.name))
+    return groups
+
+
 def _name(groups: Sequence[Group]) -> None:
     """Names such as ``lr=0.001, latent_dim=8``: the first settings that tell all groups apart."""
     longest = max(len(group.settings) for group in groups)
@@ -217,8 +246,8 @@ def _name(groups: Sequence[Group]) -> None:
             group.name = ", ".join(words)
         if len({group.name for group in groups}) == len(groups):
             return
-    for group in groups if not longest else []:
-        group.name = group.runs[0].recipe
+    for group in groups:  # their difference is too long to be shown
+        group.name = f"{group.name} ({group.label})" if longest else group.runs[0].recipe
 
 
 def _last(key: str) -> str:

@@ -84,8 +84,7 @@ class Row:
 
     def judge(self, metric: str) -> str:
         """The weights of the feature extractor behind a metric; empty where it has none."""
-        named = [name for name in self.judges if f"_{name}_" in f"{metric}_"]
-        return self.judges[max(named, key=len)] if named else ""
+        return judge_of(metric, self.judges)
 
 
 def read_row(root: Path, path: str, held: bool) -> Row:
@@ -129,6 +128,12 @@ def read_row(root: Path, path: str, held: bool) -> Row:
         metrics=metrics,
         judges=judges(final),
     )
+
+
+def judge_of(metric: str, named: dict[str, str]) -> str:
+    """The weights of the feature extractor that a metric is named after; empty for none."""
+    found = [name for name in named if f"_{name}_" in f"{metric}_"]
+    return named[max(found, key=len)] if found else ""
 
 
 def judges(final: dict[str, Any]) -> dict[str, str]:

@@ -103,9 +103,9 @@ def test_the_table_is_best_first_and_says_what_is_not_finished(here: Here, five:
     lock.close()
     lines = out.splitlines()
     assert not err
-    assert lines[0].split()[:3] == ["optimizer.lr", "runs", "val/loss"]
-    assert lines[1].split()[:6] == ["0.1", "2", "+1", "running", "1.5", "±"]
-    assert lines[2].split()[:5] == ["0.2", "1", "+1", "stopped", "2.5"]
+    assert lines[0].split()[:4] == ["run", "optimizer.lr", "runs", "val/loss"]
+    assert lines[1].split()[:8] == ["slurm-7_0", "+2", "0.1", "2", "+1", "running", "1.5", "±"]
+    assert lines[2].split()[:7] == ["slurm-8_0", "+1", "0.2", "1", "+1", "stopped", "2.5"]
     assert f"stopped at step 19: {os.path.join('runs', 'classifier', 'digits', 'slurm-8_1')}" in out
     assert "running at step 19" in out
     assert "curves  runs/classifier/digits/compare.png" in out
@@ -116,8 +116,46 @@ def test_where_nothing_selects_the_order_is_that_of_the_runs(here: Here) -> None
         run = here.folder / "runs" / "a" / "b" / name
         write_run(run, seed=0, lr=lr, value=lr, monitor="null")
     out, _ = here("compare", "a/b")
-    assert [line.split()[0] for line in out.splitlines()[1:3]] == ["2", "1"]
+    assert [line.split()[1] for line in out.splitlines()[1:3]] == ["2", "1"]
     assert "curves  runs/a/b/compare.png" in out
+
+
+def test_each_run_has_a_row_with_its_id_and_seed(here: Here, five: Path) -> None:
+    out, _ = here("compare", "slurm-7", "slurm-8_1", "--each")
+    lines = out.splitlines()
+    assert lines[0].split()[:5] == ["run", "optimizer.lr", "seed", "state", "val/loss"]
+    assert [line.split()[:5] for line in lines[1:5]] == [
+        ["slurm-7_0", "0.1", "0", "finished", "1"], ["slurm-7_1", "0.1", "1", "finished", "2"],
+        ["slurm-7_2", "0.1", "2", "finished", "6"], ["slurm-8_1", "0.2", "1", "stopped", "(9)"],
+    ]  # fmt: skip
+    assert "cannot be combined" in here("compare", "slurm-7", "--each", "--group-by", "seed",
+                                        code=2)[1]  # fmt: skip
+
+
+def test_wide_settings_have_lines_of_their_own_whole(here: Here) -> None:
+    root = here.folder / "runs" / "a" / "b"
+    for name, end in (("0", "x"), ("1", "y")):
+        write_run(root / name, seed=0, lr=1, value=float(name), note="long" * 20 + end)
+    groups, _ = grouped(chosen(["a/b"], here.folder / "runs"))
+    assert len({group.name for group in groups}) == 2  # though both are cut before they differ
+    lines = here("compare", "a/b")[0].splitlines()
+    assert lines[0].split()[:2] == ["run", "runs"]
+    place = lines.index("model.note")
+    assert lines[place + 1 : place + 3] == [f"  0  {'long' * 20}x", f"  1  {'long' * 20}y"]
+
+
+def test_metrics_of_an_evaluation_are_shown_with_their_judge(here: Here, five: Path) -> None:
+    judge = {"evaluate/judge_lenet_ab12": "lenet/mnist/7, sha256 ab12", "evaluate/step": 20}
+    for name in ("slurm-8_0", "slurm-7_1"):
+        final = runs.read_json(five / name / "metrics.json")
+        more = {"evaluate/fid_lenet_ab12": 3.25, "evaluate/loss": 1.0}
+        runs.write_json(five / name / "metrics.json", final | judge | more)
+    out, _ = here("compare", "slurm-8_0", "slurm-7_1")
+    assert out.splitlines()[0].split()[-1] == "evaluate/fid_lenet_ab12"
+    assert out.splitlines()[1].split()[-1] == "3.25"
+    assert out.count("judge: lenet/mnist/7, sha256 ab12") == 1
+    table = json.loads(here("compare", "slurm-8_0", "--json")[0])
+    assert table["judges"] == {"evaluate/fid_lenet_ab12": ["lenet/mnist/7, sha256 ab12"]}
 
 
 def test_json_metric_out_and_group_by(here: Here, five: Path) -> None:
