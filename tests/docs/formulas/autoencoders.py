@@ -1,0 +1,153 @@
+"""Autoencoders and priors over codes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genlab.methods.autoencoder import Autoencoder
+from genlab.methods.cvae import CVAE
+from genlab.methods.vae import VAE
+from genlab.methods.vq_prior import VQPrior
+from genlab.methods.vqvae import VQVAE
+from tests.docs.formulas.common import N, Two, formula, images, step
+
+DENSE: dict[str, Any] = {"image_size": 8, "latent_dim": 3, "hidden_dims": [16]}
+VQ: dict[str, Any] = {"channels": 1, "image_size": 8, "num_codes": 16, "code_dim": 4, "hidden": 16,
+                      "downsamplings": 1, "residual_blocks": 1}  # fmt: skip
+
+
+def bernoulli(logits: Tensor, x: Tensor) -> Tensor:
+    """-log p(x) of each image."""
+    p = 1 / (1 + torch.exp(-logits))
+    return -(x * p.log() + (1 - x) * (1 - p).log()).sum((1, 2, 3))
+
+
+def normal(x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    """Log N(x; mean, variance), summed over the last dimension."""
+    return -((x - mean) ** 2 / variance + (2 * math.pi * variance).log()).sum(-1) / 2
+
+
+@formula("autoencoder")
+def _bernoulli() -> Two:
+    method, batch = Autoencoder(**DENSE).double(), images()
+    maps = method.decoder(method.encoder(batch["image"]))
+    return step(method, batch), bernoulli(maps, batch["image"]).mean()
+
+
+@formula("autoencoder")
+def _gaussian() -> Two:
+    method, batch = Autoencoder(**DENSE, likelihood="gaussian").double(), images()
+    maps = method.decoder(method.encoder(batch["image"])).flatten(1)
+    one = torch.ones((), dtype=torch.float64)
+    return step(method, batch), -normal(batch["image"].flatten(1), maps, one).mean()
+
+
+@formula("vae")
+def _elbo() -> Two:
+    method, batch = VAE(**DENSE, kl_weight=0.7).double(), images()
+    mean, logvar, z = posterior(*method.encode(batch["image"]))
+    kl = (mean**2 + logvar.exp() - 1 - logvar).sum(1) / 2
+    return step(method, batch), (bernoulli(method.decoder(z), batch["image"]) + 0.7 * kl).mean()
+
+
+@formula("vae")
+def _free_bits() -> Two:
+    method, batch = VAE(**DENSE, free_bits=0.02).double(), images()
+    mean, logvar, z = posterior(*method.encode(batch["image"]))
+    each = ((mean**2 + logvar.exp() - 1 - logvar) / 2).mean(0)
+    kl = torch.stack([one.clamp(min=0.02) for one in each]).sum()
+    return step(method, batch), bernoulli(method.decoder(z), batch["image"]).mean() + kl
+
+
+@formula("vae")
+def _importance() -> Two:
+    method, batch = VAE(**DENSE, iw_samples=4, kl_weight=0.7).double(), images()
+    mean, logvar = (x.expand(4, -1, -1) for x in method.encode(batch["image"]))
+    mean, logvar, z = posterior(mean, logvar)
+    x, zero = batch["image"], torch.zeros((), dtype=torch.float64)
+    p_x = torch.stack([-bernoulli(method.decoder(one), x) for one in z])
+    ratio = normal(z, zero, zero.exp()) - normal(z, mean, logvar.exp())
+    return step(method, batch), -(p_x + 0.7 * ratio).exp().mean(0).log().mean()
+
+
+def posterior(mean: Tensor, logvar: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, log-variance and the draw z of the step."""
+    torch.manual_seed(5)
+    return mean, logvar, mean + (logvar / 2).exp() * torch.randn_like(mean)
+
+
+def conditional(prior: str) -> Two:
+    method: Any = CVAE(**DENSE, num_classes=3, prior=prior, kl_weight=0.7).double()
+    batch = images()
+    y = batch["label"]
+    with torch.no_grad():
+        for p in method.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    mean, logvar, z = posterior(*method.encode(batch["image"], y))
+    mu = torch.zeros_like(mean) if prior == "standard" else method.prior_mean(y)
+    own = method.prior_logvar(y) if prior == "learned" else torch.zeros_like(mean)
+    kl = ((mean - mu) ** 2 / own.exp() + (logvar - own).exp() - 1 - (logvar - own)).sum(1) / 2
+    if prior != "class_mean":
+        z = torch.cat([z, torch.eye(3, dtype=torch.float64)[y]], 1)
+    nll = bernoulli(method.decoder(z), batch["image"])
+    return step(method, batch), (nll + 0.7 * kl).mean()
+
+
+@formula("cvae")
+def _standard() -> Two:
+    return conditional("standard")
+
+
+@formula("cvae")
+def _learned() -> Two:
+    return conditional("learned")
+
+
+@formula("cvae")
+def _class_mean() -> Two:
+    return conditional("class_mean")
+
+
+@formula("vqvae")
+def _codes() -> Two:
+    method = VQVAE(**VQ, codebook="gradient", init_from_data=False, pixel_variance=0.5)
+    x = images()["image"].float()
+    z = method.encoder(x)
+    rows, codes = z.movedim(1, -1).double(), method.quantizer.codebook.double()
+    e = codes[(rows[..., None, :] - codes).square().sum(-1).argmin(-1)]  # (B, h, w, D)
+    shown = method.decoder(e.movedim(-1, 1).float()).double()
+    pixels = (x.double() - shown).square().sum((1, 2, 3)) / 0.5
+    distance = (rows - e).square().sum((1, 2, 3))
+    return step(method, {"image": x}), (pixels + 0.25 * distance + distance).mean()
+
+
+@formula("vqvae")
+def _gumbel() -> Two:
+    method = VQVAE(**VQ, codebook="gumbel", kl_weight=0.3, likelihood="bernoulli").eval()
+    x = images()["image"].float()
+    found = method.quantizer(method.encoder(x))
+    q = torch.as_tensor(found.logits).double().softmax(1)
+    kl = (q * (16 * q).log()).sum((1, 2, 3))
+    pixels = bernoulli(method.decoder(found.quantized).double(), x.double())
+    return step(method, {"image": x}), (pixels + 0.3 * kl).mean()
+
+
+@formula("vq_prior")
+def _raster() -> Two:
+    sizes: dict[str, Any] = {"width": 16, "depth": 2, "num_classes": 3}
+    sizes |= {"class_conditional": True, "label_dropout": 0.0}
+    spec = {"class_path": "genlab.methods.vqvae.VQVAE", "init_args": VQ}
+    method = VQPrior(tokenizer_spec=spec, **sizes).eval()
+    batch = images() | {"image": images()["image"].float()}
+    codes = method.tokenizer.encode(batch["image"])
+    p = method.prior(codes, batch["label"]).double().softmax(1)  # (B, K, h, w)
+    loss = torch.zeros((), dtype=torch.float64)
+    for i, grid in enumerate(codes):
+        for row in range(len(grid)):
+            for column, code in enumerate(grid[row]):
+                loss = loss - p[i, code, row, column].log() / N
+    return step(method, batch), loss

@@ -1,0 +1,94 @@
+"""Losses of two views."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genlab.methods.barlow_twins import BarlowTwins
+from tests.docs.formulas.common import N, Two, formula, step, unit
+from tests.methods import programs_ssl as ssl
+
+
+def views() -> dict[str, Any]:
+    return {"views": [view.double() for view in ssl.pairs(N)[0]["views"]]}
+
+
+@formula("barlow_twins")
+def _correlations() -> Two:
+    method, batch = BarlowTwins(**ssl.CNN, projector_dims=[12, 6]).double(), views()
+    z1, z2 = (method.embed(view) for view in batch["views"])
+    z1, z2 = ((z - z.mean(0)) / (z.var(0, correction=0) + 1e-5).sqrt() for z in (z1, z2))
+    loss = torch.zeros((), dtype=torch.float64)
+    for i in range(6):
+        for j in range(6):
+            c = (z1[:, i] * z2[:, j]).sum() / N
+            loss = loss + ((1 - c) ** 2 if i == j else method.off_diagonal_weight * c**2)
+    return step(method, batch), loss
+
+
+@formula("byol")
+def _distance() -> Two:
+    method, batch = ssl.small("byol").double(), views()
+    p1, p2 = (method.predictor(method.embed(view)) for view in batch["views"])
+    t1, t2 = (method.target(view) for view in batch["views"])
+    each = [(unit(p) - unit(t)).square().sum(1).mean() for p, t in ((p1, t2), (p2, t1))]
+    return step(method, batch), each[0] + each[1]
+
+
+@formula("simsiam")
+def _cosines() -> Two:
+    method, batch = ssl.small("simsiam").double(), views()
+    z1, z2 = (method.embed(view) for view in batch["views"])
+    p1, p2 = method.predictor(z1), method.predictor(z2)
+    cosines = (unit(p1) * unit(z2)).sum(1) + (unit(p2) * unit(z1)).sum(1)
+    return step(method, batch), -cosines.mean() / 2
+
+
+@formula("simclr")
+def _partners() -> Two:
+    method, batch = ssl.small("simclr").double(), views()
+    z = unit(method.embed(torch.cat(batch["views"])))
+    loss = torch.zeros((), dtype=torch.float64)
+    for i in range(2 * N):
+        terms = torch.stack([(z[i] @ z[k] / method.temperature).exp() for k in range(2 * N)])
+        others = torch.cat([terms[:i], terms[i + 1 :]])
+        loss = loss - (terms[(i + N) % (2 * N)] / others.sum()).log() / (2 * N)
+    return step(method, batch), loss
+
+
+def queue_loss(q: Tensor, k: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    positive = ((q * k).sum(1) / temperature).exp()
+    return -(positive / (positive + (q @ queue.T / temperature).exp().sum(1))).log().mean()
+
+
+@formula("moco")
+def _queue() -> Two:
+    method, batch = ssl.small("moco").double(), views()
+    view1, view2 = batch["views"]
+    rest = method.queue.keys.clone(), method.temperature
+    return step(method, batch), queue_loss(unit(method.embed(view1)), method.key(view2), *rest)
+
+
+@formula("moco")
+def _symmetric() -> Two:
+    method, batch = ssl.small("moco_symmetric").double(), views()
+    (q1, q2), (k1, k2) = ([f(v) for v in batch["views"]] for f in (method.embed, method.key))
+    rest = method.queue.keys.clone(), method.temperature
+    both = queue_loss(unit(q1), k2, *rest) + queue_loss(unit(q2), k1, *rest)
+    return step(method, batch), both
+
+
+@formula("moco_v3")
+def _in_batch() -> Two:
+    method, batch = ssl.small("moco_v3").double(), views()
+    q1, q2 = (unit(method.predictor(method.embed(view))) for view in batch["views"])
+    k1, k2 = (unit(method.key(view)) for view in batch["views"])
+    tau, loss = method.temperature, torch.zeros((), dtype=torch.float64)
+    for q, k in ((q1, k2), (q2, k1)):
+        for i in range(N):
+            share = (q[i] @ k[i] / tau).exp() / (q[i] @ k.T / tau).exp().sum()
+            loss = loss - 2 * tau / N * share.log()
+    return step(method, batch), loss
