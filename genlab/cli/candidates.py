@@ -49,7 +49,8 @@ def candidates(words: list[str]) -> list[str]:
 
 
 def _that_begin(typed: str, names: Iterable[str]) -> list[str]:
-    return [name for name in dict.fromkeys(names) if name.startswith(typed)]
+    """Names that begin as typed; one with a control character would be several lines."""
+    return [one for one in dict.fromkeys(names) if one.startswith(typed) and one.isprintable()]
 
 
 def _parts(command: str, before: list[str], typed: str) -> list[Callable[[], Iterable[str]]]:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from argparse import ArgumentParser
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -106,6 +107,45 @@ def test_runs_are_offered(here: Here) -> None:
     assert candidates(["fit", "--resume", "runs/v"]) == [str(run)]
     assert set(candidates(["evaluate", ""])) > {str(run), "vae/digits"}
     assert "model.latent_dim=" in candidates(["evaluate", str(run), "model.lat"])
+
+
+def test_a_name_that_is_not_printable_is_not_offered(here: Here) -> None:
+    for name in ("two\nlines", "a\x1b[31mb", "fine"):
+        run = here.folder / "runs" / name / "20260101-000000-abcd"
+        run.mkdir(parents=True)
+        (run / "recipe.yaml").write_text("model: VAE\n")
+    assert candidates(["embed", "runs/"]) == ["runs/fine/20260101-000000-abcd"]
+
+
+TYPED = r"""
+genlab() {
+    if [[ "$1" == completion ]]; then "$PYTHON" -m genlab "$@"; else printf '%s\n' "$@" >> got; fi
+}
+source <(genlab completion bash)
+"""
+
+
+def test_bash_inserts_a_name_and_never_a_command(tmp_path: Path) -> None:
+    run = Path("runs", "vae", "it's $(touch PWNED) *;a&b`touch PWNED`", "20260101-000000-abcd")
+    (tmp_path / run).mkdir(parents=True)
+    (tmp_path / run / "recipe.yaml").write_text("model: VAE\n")
+    (tmp_path / "rc").write_text(TYPED)
+    ours, its = os.openpty()
+    environment = dict(os.environ) | {"PYTHON": sys.executable, "TERM": "dumb"}
+    with subprocess.Popen(
+        ["bash", "--noprofile", "--rcfile", "rc", "-i"], stdin=its, stdout=its, stderr=its,
+        cwd=tmp_path, env=environment, start_new_session=True,
+    ):  # fmt: skip
+        os.close(its)
+        begun = str(run)[:24].replace("'", "\\'").replace(" ", "\\ ").replace("$(", "\\$\\(")
+        for line in ("genlab embed runs/\t", f"genlab embed {begun}\t", "exit"):
+            os.write(ours, f"{line}\n".encode())
+        with suppress(OSError):  # Linux: its end is closed
+            while os.read(ours, 4096):
+                pass
+    os.close(ours)
+    assert (tmp_path / "got").read_text().splitlines() == ["embed", str(run)] * 2
+    assert not list(tmp_path.rglob("PWNED"))
 
 
 def test_every_key_that_is_offered_has_a_meaning() -> None:
