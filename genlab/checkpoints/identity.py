@@ -10,6 +10,7 @@ from typing import Any
 
 from genlab import process, recipes, runs
 from genlab.errors import CheckpointError, RecipeError, RunError
+from genlab.files import step_of
 
 DIGITS = 12  # of a SHA-256 that are kept
 METRICS = {"accuracy": "", "knn_top1": ", kNN", "probe_top1": ", linear probe"}
@@ -72,18 +73,25 @@ def in_words(facts: Mapping[str, Any]) -> str:
         split, _, metric = key.partition("/")
         parts.append(f"{value:.1%} of the {IMAGES[split]} images{METRICS[metric]}")
     if "sha256" in facts:
-        parts.append(f"sha256 {facts['sha256']}")
+        parts.append(f"sha256 {str(facts['sha256'])[:DIGITS]}")
     return ", ".join(parts)
 
 
 def digest(file: Path) -> str:
     """The first digits of a file's SHA-256, as ``sha256sum`` prints them."""
+    return _whole_digest(file)[:DIGITS]
+
+
+def _whole_digest(file: Path) -> str:
     with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()[:DIGITS]
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def parents(arguments: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The networks that a method starts from, by argument, each as `identify` gives it.
+    """The networks that a method starts from, by argument.
+
+    Each has the facts of `identify`, with the whole SHA-256; of a checkpoint of genlab also the
+    ``path`` of its run, its ``step``, and the ``fingerprint`` and ``seed`` that it was trained by.
 
     Args:
         arguments: arguments of the method, with paths in place of names of runs.
@@ -98,10 +106,31 @@ def parents(arguments: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             found[name] = {"file": f"timm's {arguments.get('encoder')}"}
         elif isinstance(source, str) and source:
             try:
-                found[name] = identify(fetch(source).file)
+                found[name] = _parent(fetch(source).file)
             except (CheckpointError, OSError):  # loaded a moment ago; only its identity is unknown
                 found[name] = {"file": recipes.without_credentials(source)}
     return found
+
+
+def _parent(file: Path) -> dict[str, Any]:
+    """Facts of a file of weights, those that its own stamp tells too."""
+    from genlab.checkpoints.loading import read
+
+    step = step_of(file)
+    content = read(file) if step >= 0 else {}
+    stamp = content.get("genlab")
+    stamp = stamp if isinstance(stamp, dict) else {}
+    facts = identify(file, stamp)
+    if "run" in facts:
+        facts["path"] = str(file.absolute().parent.parent)
+    recipe = stamp.get("recipe")
+    known = {
+        "step": step if step >= 0 else None,
+        "fingerprint": stamp.get("fingerprint"),
+        "seed": recipe.get("seed_everything") if isinstance(recipe, dict) else None,
+    }
+    plain = {key: one for key, one in known.items() if isinstance(one, int | str)}
+    return facts | plain | {"sha256": _whole_digest(file)}
 
 
 def _images_of_run(run: Path) -> str:

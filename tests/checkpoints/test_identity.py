@@ -168,13 +168,17 @@ def test_parents_are_in_the_run_the_checkpoint_and_the_evaluation(
     assert facts["run"] == f"classifier/digits/{classifier.name}"
     assert facts["data"] == "Digits"
     assert facts["metrics"]["test/accuracy"] > 0.5
-    assert facts["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
+    assert facts["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert facts["path"] == str(classifier)
+    known = runs.read_json(classifier / "run.json")
+    assert (facts["fingerprint"], facts["seed"]) == (known["fingerprint"], known["seed"])
+    assert facts["step"] == checkpoints.read(weights)["global_step"]
     assert f"pretrained: classifier/digits/{classifier.name}, best.ckpt, trained on Digits" in err
     assert checkpoints.read(run.path)["genlab"]["parents"]["pretrained"] == facts
     shutil.rmtree(classifier)  # it travels with the run
     out, err = here("test", str(run.path), "--json")
     assert json.loads(out)["parents"]["pretrained"] == facts
-    assert facts["sha256"] in err
+    assert facts["sha256"][:12] in err
     genlab.fit(resume=run.path, settings={"trainer.max_steps": 4})
     assert json.loads((run.path / "run.json").read_text())["parents"]["pretrained"] == facts
 
@@ -185,7 +189,7 @@ def test_every_argument_that_names_a_network_has_a_parent(classifier: Path, here
     arguments = {"tokenizer": str(classifier), "pretrained": str(weights), "encoder": "resnet18"}
     found = checkpoints.parents(arguments)
     assert found["tokenizer"]["run"] == f"classifier/digits/{classifier.name}"
-    digest = hashlib.sha256(b"weights").hexdigest()[:12]
+    digest = hashlib.sha256(b"weights").hexdigest()
     assert found["pretrained"] == {"file": str(weights), "sha256": digest}
     assert checkpoints.parents({"pretrained": True, "encoder": "vit"}) == {
         "pretrained": {"file": "timm's vit"}
