@@ -71,7 +71,7 @@ def few_labelled(rule: str, statistics: Callable[[Any], None], **options: Any) -
     method: Any = few.small(rule, **settings | options)
     method.alignment.running.copy_(torch.tensor([0.4, 0.3, 0.2, 0.1]))
     statistics(method.rule)
-    logits = torch.randn(few.B + 2 * few.M, few.K) * 2
+    logits = torch.randn(few.B + 2 * few.M, few.K) * 1.4
     method.logits = lambda image: logits
     batch: Any = few.batches()[0]
     x, weak, strong = logits.double().split([few.B, few.M, few.M])
