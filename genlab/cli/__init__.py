@@ -40,6 +40,7 @@ training
   genlab bench RECIPE                   where a step's time goes; the same step as a bare loop
   genlab laws RECIPE                    is it right on N processes, when resumed ...
   genlab replay RUN                     the step that was not finite again: the first bad tensor
+  genlab verify RUN [--full]            is it what it says: files, metrics, steps trained again
   genlab validate | test | predict RUN  measure a run again; predictions to a file
 
 using a run or checkpoint
@@ -91,7 +92,7 @@ COMMANDS = {  # module of each command; it holds the function and its `<command>
     "submit": "submit", "jobs": "submit", "cancel": "submit",
     "export": "export", "pack": "pack", "doctor": "doctor", "bench": "bench",
     "runs": "runs", "sweep": "sweep", "compare": "compare", "sync": "sync", "laws": "laws",
-    "replay": "replay", "explain": "explain", "completion": "completion",
+    "replay": "replay", "verify": "verify", "explain": "explain", "completion": "completion",
 }  # fmt: skip
 
 LONG = ("fit", "sweep", "crossval", "bench", "laws")  # they go on when nobody reads their output
@@ -100,7 +101,7 @@ TRAINING = ("fit", "submit", "sweep", "crossval", "bench")  # they take settings
 HALF = 200  # characters of a line that is too long
 FROM_FILES = (  # commands that open a run or checkpoint
     "fit", "submit", "validate", "test", "predict", "sample", "reconstruct", "interpolate",
-    "evaluate", "embed", "export", "replay",
+    "evaluate", "embed", "export", "replay", "verify",
 )  # fmt: skip
 
 

@@ -23,9 +23,9 @@ OF_RECIPES = (
 )  # fmt: skip
 OF_RUNS = (
     "validate", "test", "predict", "sample", "reconstruct", "interpolate", "evaluate", "embed",
-    "export", "runs", "compare", "sync", "replay", "explain",
+    "export", "runs", "compare", "sync", "replay", "verify", "explain",
 )  # fmt: skip
-WITHOUT_KEYS = ("show", "cp", "runs", "compare", "sync", "replay", "laws", "export")
+WITHOUT_KEYS = ("show", "cp", "runs", "compare", "sync", "replay", "verify", "laws", "export")
 OPTION = re.compile(r"--[a-z][\w-]*")
 LITERAL = re.compile(r"Literal\[([^\]]*)\]")
 

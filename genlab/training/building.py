@@ -6,7 +6,7 @@ import inspect
 import logging
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,7 +116,7 @@ def build(recipe: Recipe, run: Path) -> Lab:
         tracking = Tracking(**settings["track"].made())
         guard = FiniteGuard(tracking.nonfinite, tracking.nonfinite_limit)
         links = [Links(tracking.links, tracking.room)] if tracking.links else []
-        trainer = _trainer(settings["trainer"], checkpoints, [guard, *links], run)
+        trainer = _trainer(settings["trainer"], checkpoints, guard, links, run)
         check(model.hparams.get("optimizer"), model, trainer)
     file_head.say(recipe, model, class_names)
     config = merged_config(recipe, given, taken)
@@ -174,7 +174,11 @@ def _seed(recipe: Recipe) -> None:
 
 
 def _trainer(
-    settings: Arguments, checkpoints: Checkpoints, watching: Sequence[L.Callback], run: Path
+    settings: Arguments,
+    checkpoints: Checkpoints,
+    guard: FiniteGuard,
+    links: list[Links],
+    run: Path,
 ) -> L.Trainer:
     """The trainer, writing atomically into the run directory, its loggers still to come."""
     given = settings.made()
@@ -183,9 +187,9 @@ def _trainer(
         plugins.append(SyncBatchNorm())
     if not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
         plugins += launch.plugins()
-    own = [Reseed(), StepPlan(), StepMetrics(), EpochMetrics(), ProgressReport()]
+    watching = [Reseed(), StepPlan(), StepMetrics(), EpochMetrics(), ProgressReport()]
     given |= {
-        "callbacks": [*_listed(given.get("callbacks")), *watching, checkpoints, *own],
+        "callbacks": [*_listed(given.get("callbacks")), guard, checkpoints, *watching, *links],
         "plugins": [*plugins, AtomicCheckpointIO()],
         "default_root_dir": str(run),
         "logger": False,

@@ -284,9 +284,9 @@ def _finish(lab: Lab, run: Path) -> None:
 
 def _seal(run: Path) -> None:
     if (run / "links").is_dir():
-        from genlab.training import sealing
+        from genlab.training.proof import files
 
-        sealing.seal(run)
+        files.seal(run)
 
 
 def has_test(lab: Lab) -> bool:

@@ -46,7 +46,7 @@ class ChangedOptimizers(L.Callback):
         with ExitStack() as stack:
             stack.enter_context(_as_before(pl_module, self.model))
             stack.enter_context(_as_before(trainer.datamodule, self.data))  # type: ignore[attr-defined]
-            before = _optimizers(pl_module.configure_optimizers())
+            before = optimizers_of(pl_module.configure_optimizers())
         if not _fit(self._states, before, trainer.optimizers):
             keys = [f"model.{n}" for n in self.model] + [f"data.{n}" for n in self.data]
             raise ValueError(
@@ -132,14 +132,14 @@ def _parameters(optimizer: Optimizer) -> Iterator[torch.nn.Parameter]:
         yield from group["params"]
 
 
-def _optimizers(made: Any) -> list[Optimizer]:
+def optimizers_of(made: Any) -> list[Optimizer]:
     """The optimisers in what ``configure_optimizers`` returns."""
     if isinstance(made, Optimizer):
         return [made]
     if isinstance(made, dict):
         return [made["optimizer"]]
     parts = made[0] if isinstance(made, tuple) and isinstance(made[0], list | tuple) else made
-    return [optimizer for part in parts or [] for optimizer in _optimizers(part)]
+    return [optimizer for part in parts or [] for optimizer in optimizers_of(part)]
 
 
 @contextmanager

@@ -53,12 +53,12 @@ class Links(AtBoundary):
         super().on_train_start(trainer, pl_module)
         self._opened, step = False, trainer.global_step
         book = trainer.strategy.broadcast(runs.read_json(self.folder / BOOK))
-        if not isinstance(book.get("links"), list) or not all(
-            isinstance(book.get(key), int) for key in ("every", "most", "number")
-        ):
+        if not is_book(book):
             every = first_spacing(trainer, self.number)
             book = {"number": self.number, "every": every, "most": 2 * self.number, "links": []}
-        self.book = book | {"machine": machine.facts(trainer.strategy.root_device)}
+        now = machine.facts(trainer.strategy.root_device) | {"processes": trainer.world_size}
+        moved = step if book.get("machine", now) != now else book.get("moved", 0)
+        self.book = book | {"machine": now, "moved": moved}
         kept = [one for one in book["links"] if one["step"] <= step]
         self.book["links"] = [
             one if one["step"] + one["after"] <= step else one | {"later": None} for one in kept
@@ -161,6 +161,17 @@ class Links(AtBoundary):
     def _write(self, trainer: L.Trainer) -> None:
         if trainer.is_global_zero:
             runs.write_json(self.folder / BOOK, self.book)
+
+
+def is_book(content: dict[str, Any]) -> bool:
+    """True if links.json is whole: every entry has its steps, file and hashes."""
+    links = content.get("links")
+    numbers = [content.get(key) for key in ("every", "most", "number")]
+    if not isinstance(links, list) or not all(isinstance(one, dict) for one in links):
+        return False
+    numbers += [one.get(key) for one in links for key in ("step", "after")]
+    named = all({"file", "state", "later"} <= one.keys() for one in links)
+    return named and all(isinstance(n, int) and n >= 0 for n in numbers) and bool(content["every"])
 
 
 def first_spacing(trainer: L.Trainer, number: int) -> int:

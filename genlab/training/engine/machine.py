@@ -25,6 +25,18 @@ def facts(device: torch.device) -> dict[str, Any]:
     }
 
 
+def differences(known: dict[str, Any]) -> str:
+    """Facts of a training's machine that are others here, as text; empty for none.
+
+    Args:
+        known: its facts; the number of threads can be set, and of processes is not compared.
+    """
+    kind = str(known.get("device", "cpu"))
+    here = facts(torch.device("cuda" if kind != "cpu" and torch.cuda.is_available() else "cpu"))
+    keys = ("device", "processor", "instructions", "torch")
+    return ", ".join(f"{k} {known.get(k)}, here {here[k]}" for k in keys if known.get(k) != here[k])
+
+
 def _processor() -> str:
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():

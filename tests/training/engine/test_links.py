@@ -12,7 +12,7 @@ from genlab import runs
 from genlab.checkpoints import read, state
 from genlab.training import session
 from genlab.training.engine.links import spacing, window
-from genlab.training.sealing import hashes, sha256
+from genlab.training.proof.files import hashes, sha256
 
 DIGITS = {"track.wandb": "off", "trainer.accelerator": "cpu", "trainer.log_every_n_steps": 50}
 
