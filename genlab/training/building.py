@@ -116,6 +116,7 @@ def build(recipe: Recipe, run: Path) -> Lab:
         tracking = Tracking(**settings["track"].made())
         guard = FiniteGuard(tracking.nonfinite, tracking.nonfinite_limit)
         links = [Links(tracking.links, tracking.room)] if tracking.links else []
+        checkpoints.after_selection = [link.after_selection for link in links]
         trainer = _trainer(settings["trainer"], checkpoints, guard, links, run)
         check(model.hparams.get("optimizer"), model, trainer)
     file_head.say(recipe, model, class_names)

@@ -13,7 +13,8 @@ class AtBoundary(L.Callback):
     """Calls `on_step` behind every optimiser step, then `at_boundary` where its state is whole.
 
     The second call comes after the validation that follows a step where there is one, and after
-    the hooks of an epoch's end; behind the last step of the training it does not come.
+    the hooks of an epoch's end; behind the last step of the training it does not come. Of a
+    validation `Checkpoints` must tell, when the state has the selected step.
     """
 
     def __init__(self) -> None:
@@ -46,9 +47,9 @@ class AtBoundary(L.Callback):
         if not trainer.is_last_batch and not validation_follows(trainer, batch_idx):
             self._call(trainer)
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not trainer.sanity_checking and trainer.state.fn == "fit":
-            self._call(trainer)
+    def after_selection(self, trainer: L.Trainer) -> None:
+        """Act behind a validation that may have selected a checkpoint; called by `Checkpoints`."""
+        self._call(trainer)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._call(trainer)

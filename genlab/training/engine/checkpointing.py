@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ class Checkpoints(Checkpoint):
         self.every_n_seconds, self.every_n_steps = every_n_seconds, every_n_steps
         self.keep_every_n_steps = keep_every_n_steps
         self.directory: Path | None = None
+        self.after_selection: list[Callable[[L.Trainer], None]] = []  # before last.ckpt is written
         self.newest: Path | None = None
         self.stamp: dict[str, Any] = {}
         self.has_stopped = False  # of a continued run: early, before it was killed
@@ -128,6 +130,8 @@ class Checkpoints(Checkpoint):
             return
         if self.monitor is not None and self._improved(trainer):
             self._save(trainer, "best.ckpt")
+        for call in self.after_selection:
+            call(trainer)
         if not training_ends(trainer, trainer.global_step):
             self._save_pending(trainer)
 

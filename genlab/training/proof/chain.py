@@ -139,7 +139,7 @@ class Chain:
         if after is None:
             last = self.run / "checkpoints" / ENDS[0]
             step = runs.whole_number(runs.read_json(self.run / "metrics.json").get("step"))
-            return Part(link["step"], file, measured, step, last)
+            return Part(link["step"], file, measured, step, last, True)
         return Part(link["step"], file, measured, after["step"], self._file(after))
 
     def _train(self, part: Part, table: Path | None = None) -> Seen | None:

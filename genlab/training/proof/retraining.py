@@ -38,6 +38,7 @@ class Part:
         window: steps behind which the state is hashed, before any validation; 0 for nowhere.
         end: step of the state at which to stop; 0 for the window's.
         close: file of that state, for a comparison of weights.
+        last: True if training ended there.
     """
 
     start: int
@@ -45,6 +46,7 @@ class Part:
     window: int = 0
     end: int = 0
     close: Path | None = None
+    last: bool = False
 
 
 @dataclass
@@ -84,6 +86,7 @@ class Watch(AtBoundary):
     def __init__(self, part: Part) -> None:
         super().__init__()
         self.part, self.seen = part, Seen()
+        self.stops = False  # at the end of the part, as a clock did
         self._before: dict[str, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -103,10 +106,14 @@ class Watch(AtBoundary):
             self.seen.later = state.digest(lightning_loops.checkpoint_at(trainer, None))
             if self.part.end == 0:
                 raise _DoneError
+        if self.part.last and step == self.part.end and self.stops:
+            trainer.should_stop = True
+        elif self.part.last and step > self.part.end:
+            raise _DoneError  # where the run ended
 
     def at_boundary(self, trainer: L.Trainer, step: int) -> None:
         """Hash the state at the end of the part, and compare it with the file."""
-        if step == self.part.end:
+        if step == self.part.end and not self.part.last:
             self._finish(trainer)
             raise _DoneError
 
@@ -138,6 +145,8 @@ def train_again(run: Path, part: Part, folder: Path, table: Path | None = None) 
     lab = lab_of(run, part.link, folder)
     watch = Watch(part)
     callbacks: list[L.Callback] = lab.trainer.callbacks  # type: ignore[attr-defined]
+    lab.checkpoints.after_selection = [watch.after_selection]
+    watch.stops = any(isinstance(c, Timer) for c in callbacks)
     quiet = [c for c in callbacks if not isinstance(c, ProgressReport | SafeRequeue | Timer)]
     callbacks[:] = [watch if isinstance(c, Links) else c for c in quiet]
     lightning_parts.set_loggers(lab.trainer, [CSVLog(table)] if table else [])
