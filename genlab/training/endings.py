@@ -81,6 +81,7 @@ def early_refusals(lab: Lab, run: Path, new: bool) -> Iterator[None]:
         raise RecipeError("\n".join(_lines(error)[:2]), lab.recipe.name) from error
     except SystemExit:
         if lightning_parts.was_interrupted(lab.trainer):
+            _note_end(run, "stopped", "interrupted")
             print(f"stopped; go on with: {_resume(run)}", file=sys.stderr)
             raise EarlyEnd("stopped", INTERRUPTED) from None
         raise
@@ -124,6 +125,7 @@ def faults(lab: Lab, run: Path) -> Iterator[None]:
     except Exception as error:
         what = _fault(error, run)
         if what is None:
+            _note_error(lab, run, error)
             raise
         _say_stopped(lab, run, what)
         raise EarlyEnd(what, 1) from error
@@ -145,6 +147,7 @@ def _say_stopped(lab: Lab, run: Path, what: str) -> None:
     """Report lost data or a full disk: what happened, what is kept, how to continue."""
     if not process.is_first():
         return
+    _note_end(run, "stopped", what)
     lines = [f"{lab.recipe.name} stopped after step {lab.trainer.global_step:,}: {what}"]
     if (newest := runs.newest(run)) is not None:
         lines.append(f"{newest} is kept; go on with: {_resume(run)}")
@@ -179,7 +182,7 @@ def leave_failed(lab: Lab, run: Path, failure: Failure) -> str:
 
     if process.is_first():
         slurm.note_failed()
-        _note_failed(run, str(failure))
+        _note_end(run, "failed", str(failure))
     for logger in lab.trainer.loggers:
         if isinstance(logger, WandbRun):
             logger.fail(str(failure))
@@ -188,7 +191,7 @@ def leave_failed(lab: Lab, run: Path, failure: Failure) -> str:
     lines = _lines_of(lab, run, failure)
     if process.is_first():
         print("genlab: " + "\n  ".join(lines), file=sys.stderr, flush=True)
-        _note_failed(run, lines[0])
+        _note_end(run, "failed", lines[0])
     return "\n".join(lines)
 
 
@@ -226,11 +229,21 @@ def _or_clipping(lab: Lab, failure: Failure) -> str:
     return "" if lab.trainer.gradient_clip_val else " or trainer.gradient_clip_val=1"
 
 
-def _note_failed(run: Path, what: str) -> None:
-    """Say in run.json why the run failed; a full disk does not hide it from the user."""
+def _note_error(lab: Lab, run: Path, error: Exception) -> None:
+    """Say in run.json that an error nobody expected has ended the run.
+
+    A continued run of which this start has written nothing stays as it was.
+    """
+    own = lab.checkpoints.newest is not None or not runs.checkpoints(run)
+    if own and process.is_first() and not isinstance(error, EarlyEnd | InputError):
+        _note_end(run, "failed", f"{type(error).__name__}: {first_line(error)}")
+
+
+def _note_end(run: Path, how: str, what: str) -> None:
+    """Say in run.json how a run has ended; a full disk does not hide it from the user."""
     with suppress(OSError):
-        facts = runs.read_json(run / "run.json")
-        runs.write_json(run / "run.json", facts | {"failed": what})
+        if facts := runs.read_json(run / "run.json"):
+            runs.write_json(run / "run.json", facts | {how: what})
 
 
 def _kept(run: Path) -> str:
