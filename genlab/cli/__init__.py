@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from genlab import __version__, recipes
 from genlab.cli import streams
-from genlab.cli.arguments import settings_help
+from genlab.cli.arguments import GROUPS, settings_help
 from genlab.cluster import slurm
 from genlab.errors import InputError, RecipeError, fault_of, nearest, told
 from genlab.internals import messages, python_parts
@@ -116,11 +116,10 @@ def _parser() -> Parser:
 
 def join_pairs(words: Sequence[str]) -> list[str]:
     """``--model.lr 1e-3`` and ``--model.lr=1e-3`` -> ``model.lr=1e-3``; the rest as it is."""
-    groups = ("model", "data", "trainer", "checkpoint", "track", "seed_everything")
     joined, rest = [], list(words)
     while rest:
         word = rest.pop(0)
-        if word.startswith("--") and word[2:].split("=")[0].split(".")[0].rstrip("+") in groups:
+        if word.startswith("--") and word[2:].split("=")[0].split(".")[0].rstrip("+") in GROUPS:
             value = "" if "=" in word or not rest else "=" + rest.pop(0)
             word = word[2:] + value
         joined.append(word)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
+from genlab.errors import RecipeError
+
+GROUPS = ("model", "data", "trainer", "checkpoint", "track", "seed_everything")  # of settings
+
 SETTINGS = """\
 settings, as key=value
   model.KEY         the method and its arguments: model=SimCLR model.temperature=0.2
@@ -26,8 +30,16 @@ def settings_help(parser: ArgumentParser) -> None:
 
 
 def split_words(words: list[str]) -> tuple[list[str], list[str]]:
-    """Recipe names and ``key=value`` overrides."""
+    """Recipe names and ``key=value`` overrides.
+
+    Raises:
+        RecipeError: a word is the key of a setting without a value.
+    """
     overrides = [w for w in words if "=" in w and not os.path.exists(w)]
+    for word in words:
+        group = word.partition(".")[0]
+        if "=" not in word and group in GROUPS and not os.path.exists(word):
+            raise RecipeError(f"{word} has no value", hint=f"settings are key=value: {word}=VALUE")
     return [w for w in words if w not in overrides], overrides
 
 

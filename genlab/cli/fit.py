@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser
 
+from genlab import recipes
 from genlab.cli.arguments import split_words
 from genlab.cluster import launch, signals, slurm
 
@@ -22,6 +23,8 @@ def fit(words: list[str], resume: str | None, print_config: bool) -> None:
         signals.watch(slurm.go_back)  # until training listens; imports must not be killed
     launch.check()
     files, overrides = split_words(words)
+    if resume is None:
+        recipes.check_keys(recipes.resolve(files, overrides))  # before imports of many seconds
     from genlab.training import fitting
     from genlab.training.endings import EarlyEnd
 

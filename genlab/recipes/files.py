@@ -224,7 +224,9 @@ def read(file: Path) -> dict[str, Any]:
         raise RecipeError(what, str(file))
     if len(documents) == 2:
         heads.checked(documents[0], str(file))
-    if not documents or not isinstance(documents[-1], dict):
+    if not documents or documents[-1] is None:
+        raise RecipeError("the recipe is empty", str(file))
+    if not isinstance(documents[-1], dict):
         raise RecipeError("a recipe is a mapping of keys to values", str(file))
     settings: dict[str, Any] = documents[-1]
     return settings

@@ -242,6 +242,15 @@ def expand_callbacks(recipe: Recipe) -> None:
             callbacks[position] = (item if isinstance(item, dict) else {}) | {"class_path": path}
 
 
+def _meant(recipe: Recipe, key: str) -> str:
+    """The key that an unknown one may mean: an argument without its group, or the nearest."""
+    paths = {group: (recipe.config.get(group) or {}).get("class_path") for group in PACKAGES}
+    full = [
+        f"{group}.{key}" for group, path in paths.items() if key in (parameters(group, path) or ())
+    ]
+    return f"did you mean {' or '.join(full)}?" if full else nearest(key, TOP_KEYS)
+
+
 def check_keys(recipe: Recipe) -> None:
     """Misspelt or missing keys, found before anything heavy is imported.
 
@@ -250,7 +259,7 @@ def check_keys(recipe: Recipe) -> None:
     """
     for key in recipe.config:
         if key not in TOP_KEYS:
-            raise RecipeError(f"unknown key {key}", recipe.origin(key), nearest(key, TOP_KEYS))
+            raise RecipeError(f"unknown key {key}", recipe.origin(key), _meant(recipe, key))
     for group in PACKAGES:
         path = recipe.config.get(group, {}).get("class_path")
         if path is None:

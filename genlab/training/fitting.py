@@ -14,7 +14,7 @@ from genlab.cluster import launch, signals, slurm
 from genlab.errors import RecipeError, RunError
 from genlab.internals import lightning_state
 from genlab.recipes import Recipe
-from genlab.training import changes, continuing, record
+from genlab.training import changes, continuing, length, record
 from genlab.training.changes import Change
 from genlab.training.endings import (
     EarlyEnd,
@@ -166,6 +166,7 @@ def _prepare(lab: Lab, run: Path | None, checkpoint: Path | None, changed: list[
             changes.refuse_other_data(lab, run, changed, stamp if isinstance(stamp, dict) else {})
         refuse_unvalidated(lab.trainer, lab.data)
         loader = lab.data.train_dataloader()
+        length.note_early_end(lab.trainer, loader)
         if not hasattr(loader, "check_state"):  # of a plain LightningDataModule
             _check_batch(next(iter(loader)), type(lab.data).__name__)
         if checkpoint is not None and hasattr(loader, "check_state"):

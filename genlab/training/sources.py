@@ -81,7 +81,7 @@ def _architecture(arguments: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
     except CheckpointError as error:
         raise RecipeError(str(error)) from None
     if found is None:
-        where = f"{recipe.origin('model.init_args.encoder')}, model.encoder"
+        where = f"{recipe.origin('model.init_args.pretrained')}, model.pretrained"
         raise RecipeError(f"{source} does not name the network of its weights", where,
                           "name it: model.encoder=NAME")  # fmt: skip
     _admit(str(found["encoder"]), source)

@@ -43,6 +43,33 @@ def test_light_commands_import_nothing_heavy(words: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["vae/digit"], ["genlab: no recipe vae/digit", "did you mean vae/digits"]),
+        (["vae/digits", "latent_dim=3"], ["unknown key latent_dim", "mean model.latent_dim?"]),
+        (["vae/digits", "model.latent=3"], ["model.latent", "did you mean latent_dim?"]),
+        (["vae/digits", "model.lr"], ["model.lr has no value", "key=value: model.lr=VALUE"]),
+        (["empty.yaml"], ["genlab: the recipe is empty", "empty.yaml"]),
+    ],
+)
+def test_fit_refuses_misspelt_words_before_anything_heavy_is_imported(
+    words: list[str], said: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "empty.yaml").touch()
+    program = (
+        "import sys, genlab.cli\n"
+        f"try: genlab.cli.main(['fit', *{words!r}])\n"
+        "except SystemExit as e: assert e.code == 2, e.code\n"
+        f"assert not [m for m in {HEAVY!r} if m in sys.modules]"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                          cwd=tmp_path, env=os.environ | {"PYTHONPATH": os.getcwd()})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert all(one in done.stderr for one in said), done.stderr
+    assert len(done.stderr.splitlines()) <= 3
+
+
 def test_cp_copies_a_recipe_that_runs_from_anywhere(here: Here, tmp_path: Path) -> None:
     out, _ = here("cp", "vae/digits", "mine.yaml")
     assert "mine.yaml" in out

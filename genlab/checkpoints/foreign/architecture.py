@@ -102,6 +102,16 @@ def known(name: str) -> str:
     return plain
 
 
+def in_file_name(file: Path) -> str | None:
+    """The timm architecture with which a file's name begins, as timm's and torchvision's do.
+
+    Args:
+        file: such as ``resnet50-0676ba61.pth`` or ``vit_base_patch16_224.dino.safetensors``.
+    """
+    first = re.split(r"[-.]", file.name)[0]
+    return first if timm.is_model(first) else None
+
+
 def warn_of_alike(model: nn.Module, found: Fetched, source: str) -> None:
     """Warn of a file that says nothing, where several of timm's networks hold its tensors.
 

@@ -142,9 +142,10 @@ def backbone_of(source: str | bool | Path, unsafe_pickle: bool = False) -> dict[
         unsafe_pickle: likewise.
 
     Returns:
-        ``encoder`` and ``encoder_kwargs`` as a method takes them, from a genlab checkpoint or from
-        the ``config.json`` of an export; None for any other file, which names no network. What
-        would load further files or take safety off is left out.
+        ``encoder`` and ``encoder_kwargs`` as a method takes them, from a genlab checkpoint, from
+        the ``config.json`` of an export, or from a file name that begins with an architecture of
+        timm; None for any other file, which names no network. What would load further files or
+        take safety off is left out.
 
     Raises:
         CheckpointError: nothing there, or unreadable.
@@ -152,7 +153,9 @@ def backbone_of(source: str | bool | Path, unsafe_pickle: bool = False) -> dict[
     if source is True or source == "timm":
         return None
     found = fetch(str(source))
-    return _in_config(found.config) or _in_checkpoint(content(found.file, unsafe_pickle))
+    told = _in_config(found.config) or _in_checkpoint(content(found.file, unsafe_pickle))
+    named = architectures.in_file_name(found.file)
+    return told or (_network(named, None) if named else None)
 
 
 def _in_config(config: dict[str, Any]) -> dict[str, Any] | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from timm.layers import Conv2dSame
 from torch import nn
 
 from genlab.checkpoints.foreign import layouts
+from genlab.checkpoints.foreign.architecture import in_file_name
 from genlab.checkpoints.foreign.layouts import Tensors
 from genlab.checkpoints.foreign.lookalike import fits_exactly, looks_like
 from genlab.checkpoints.foreign.matching import Fit
@@ -33,7 +35,7 @@ def refuse_too_little(
         what = f"fits {percent(report.share)} of {name}'s parameters"
     else:
         what = f"holds a larger network: {name} has a place for {percent(best.used)} of it"
-    like = looks_like(places)
+    like = looks_like(places) or in_file_name(Path(report.source))
     like = f"; it looks like {like}" if like and not name.startswith(like) else ""
     needed = f"({percent(at_least)} are needed)"
     raise CheckpointError(f"{report.source} {what} {needed}{like}\n{_why(best, model, places)}")

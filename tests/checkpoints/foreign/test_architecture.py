@@ -12,7 +12,7 @@ import safetensors.torch
 import timm
 import torch
 
-from genlab.checkpoints import load_backbone
+from genlab.checkpoints import backbone_of, load_backbone
 from genlab.checkpoints.foreign import architecture
 from genlab.checkpoints.foreign.fetching import Fetched
 from genlab.errors import CheckpointError
@@ -141,3 +141,13 @@ def test_no_name_is_told_by_a_file_without_one(tmp_path: Path) -> None:
     file = saved(tmp_path, "resnet50", {"epoch": 3, "config": {"model": "of my own"}})
     found = Fetched(file, {})
     assert architecture.told(found, torch.load(file, weights_only=True)) is None
+
+
+def test_a_file_name_that_begins_with_the_architecture_names_the_network(tmp_path: Path) -> None:
+    file = saved(tmp_path, "resnet50")
+    assert backbone_of(file) is None
+    named = file.rename(tmp_path / "resnet50-0676ba61.pth")
+    assert backbone_of(named) == {"encoder": "resnet50", "encoder_kwargs": {}}
+    other = timm.create_model("tf_efficientnet_lite0", num_classes=0)
+    with pytest.raises(CheckpointError, match=r"of tf_efficientnet_lite0's .* like resnet50\n"):
+        load_backbone(other, named)
