@@ -245,9 +245,8 @@ def expand_callbacks(recipe: Recipe) -> None:
 def _meant(recipe: Recipe, key: str) -> str:
     """The key that an unknown one may mean: an argument without its group, or the nearest."""
     paths = {group: (recipe.config.get(group) or {}).get("class_path") for group in PACKAGES}
-    full = [
-        f"{group}.{key}" for group, path in paths.items() if key in (parameters(group, path) or ())
-    ]
+    known = {group: parameters(group, path) or () for group, path in paths.items() if path}
+    full = [f"{group}.{key}" for group, names in known.items() if key in names]
     return f"did you mean {' or '.join(full)}?" if full else nearest(key, TOP_KEYS)
 
 
