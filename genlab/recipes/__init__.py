@@ -6,7 +6,9 @@ that open them, `resolution` merges them and the arguments that `typed` reads, `
 arguments when a class changes, `plugins` finds the user's own packages; `stored` reads the recipe
 inside a file, `trust` keeps a run's trust list, `same_data` compares recipes by their images,
 `credentials` takes passwords and tokens out of addresses. `fingerprints` tell runs apart, by
-settings and by the code that `imports` finds; `kept_fingerprints` remembers them.
+settings (`plain_settings`, `defaults`, `contents` of files) and by code: `modules` finds files,
+`outlines` reads definitions, `effects` statements that act, `imports` follows both;
+`kept_fingerprints` remembers them.
 """
 
 from genlab.recipes import trust

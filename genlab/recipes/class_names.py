@@ -127,6 +127,19 @@ def descends(group: str, path: str, base: str) -> bool:
     return classes(package).get(name) == path and base in (name, *_bases(package, name))
 
 
+def owners(package: str, path: str) -> list[tuple[str, ast.ClassDef]]:
+    """A class and its known bases, nearest first, with their modules; empty for unknown classes.
+
+    Args:
+        package: one of `ROOTS`.
+        path: class path.
+    """
+    name, known = path.rpartition(".")[2], _definitions(package)
+    if classes(package).get(name) != path:
+        return []
+    return [known[one] for one in dict.fromkeys((name, *_bases(package, name))) if one in known]
+
+
 def parameters(group: str, path: str) -> set[str] | None:
     """Names of the constructor's parameters, None when they cannot be told without importing."""
     package, name = PACKAGES[group], path.rpartition(".")[2]

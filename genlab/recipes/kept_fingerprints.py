@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from genlab.errors import RecipeError
 from genlab.files import replacing, text_of
 from genlab.recipes import fingerprints, imports, plugins
-from genlab.recipes.imports import Closure, stamp
+from genlab.recipes.contents import Contents
+from genlab.recipes.imports import stamp
 from genlab.recipes.resolution import Recipe, lineage, resolve
+
+TYPES = {"fingerprint": str, "files": dict, "here": str, "code": dict}
 
 
 class Kept:
@@ -21,16 +25,17 @@ class Kept:
         home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         self.file = Path(home) / "genlab" / "fingerprints.json"
         self._known = self._read()
-        found = {name: str(plugin.folder) for name, plugin in plugins.declared().items()}
-        self._state = [fingerprints.versions(), found, str(imports.ROOT)]
-        self._here = os.getcwd()
-        self._changed = False
         self._stamps: dict[str, list[int]] = {}
+        found = {name: str(plugin.folder) for name, plugin in plugins.declared().items()}
+        rules = [self._stamp(str(one)) for one in sorted(Path(__file__).parent.glob("*.py"))]
+        self._state = [fingerprints.versions(), found, str(imports.ROOT), rules]
+        self._here = os.pathsep.join([os.getcwd(), *sys.path])
+        self._changed = False
 
     def _read(self) -> dict[str, Any]:
         try:
             known = json.loads(text_of(self.file))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return known if isinstance(known, dict) else {}
 
@@ -52,19 +57,22 @@ class Kept:
         return str(self._entry(recipe, [])["fingerprint"])
 
     def _entry(self, recipe: Recipe, sources: list[str]) -> dict[str, Any]:
-        code = self._code(fingerprints.classes(recipe))
-        files = {one: self._stamp(one) for one in sources} | code["files"]
-        found = fingerprints.of_parts(recipe, code["code"])
-        return {"fingerprint": found, "files": files, "here": code["here"]}
+        code, contents = self._code(recipe), Contents()
+        found = fingerprints.of_parts(recipe, code["code"], contents)
+        looked = [*sources, *(os.path.abspath(one) for one in contents.files)]
+        files = {one: self._stamp(one) for one in looked} | code["files"]
+        here = self._here if contents.files else code["here"]
+        return {"fingerprint": found, "code": {}, "files": files, "here": here}
 
-    def _code(self, classes: set[str]) -> dict[str, Any]:
-        """Digests of the modules that classes import, and the state of their files."""
-        key = " ".join(sorted(classes))
+    def _code(self, recipe: Recipe) -> dict[str, Any]:
+        """Digests of the code that a recipe uses, and the state of its files."""
+        starts = fingerprints.classes(recipe)
+        key = " ".join([*sorted(starts), "without", *sorted(fingerprints.without(recipe))])
         entry = self._known.get(key)
         if not self._holds(entry):
-            found = Closure(classes)
+            found = fingerprints.code(recipe)
             files = {str(one): self._stamp(str(one)) for one in sorted(found.files)}
-            own = all(name.startswith("genlab.") for name in classes)
+            own = all(name.startswith("genlab.") for name in starts)
             here = "" if own else self._here  # where other modules are looked for
             entry = {"fingerprint": "", "code": found.digests, "files": files, "here": here}
             self._keep(key, entry)
@@ -78,12 +86,10 @@ class Kept:
         """True if an entry is whole and nothing behind it has changed."""
         if not isinstance(entry, dict) or entry.get("state") != self._state:
             return False
-        if entry.get("here") not in ("", self._here):
+        if not all(isinstance(entry.get(key), kind) for key, kind in TYPES.items()):
             return False
-        files = entry.get("files")
-        return isinstance(files, dict) and all(
-            self._stamp(file) == state for file, state in files.items()
-        )
+        stay = all(self._stamp(file) == state for file, state in entry["files"].items())
+        return stay and entry["here"] in ("", self._here)
 
     def _stamp(self, file: str) -> list[int]:
         if file not in self._stamps:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from genlab import recipes
-from genlab.recipes import fingerprints, imports
-from tests.conftest import Here
+from genlab.recipes import contents, fingerprints, modules, outlines
 
 RECIPE = """\
 data: {class_path: Digits, init_args: {batch_size: 64, root: here}}
@@ -19,31 +19,6 @@ model: {class_path: VAE, init_args: {latent_dim: 4}}
 trainer: {max_epochs: 3}
 seed_everything: 0
 """
-METHOD = '''\
-"""A method."""
-import lightning as L
-from {lab} import losses
-from {lab}.networks import Net
-
-class Mine(L.LightningModule):
-    """Mine."""
-    def __init__(self, width=3):
-        """Make it."""
-        super().__init__()
-        self.net = Net(width)
-    def training_step(self, batch, _):
-        return losses.distance(batch, self.net)
-'''
-FILES = {
-    "__init__.py": "",
-    "methods/__init__.py": "",
-    "losses/__init__.py": "from .near import distance\nfrom .far import other\n",
-    "losses/near.py": "from ..tools import seed\ndef distance(a, b, p=2): return seed(0)\n",
-    "losses/far.py": "def other(a): return a\n",
-    "networks/__init__.py": "",
-    "networks/nets.py": "class Net:\n    def __init__(self, width): self.width = width\n",
-    "tools.py": "def seed(value): return value\n",
-}
 
 
 def of(file: Path, *words: str) -> str:
@@ -54,27 +29,6 @@ def of(file: Path, *words: str) -> str:
 def file(tmp_path: Path) -> Path:
     (tmp_path / "mine.yaml").write_text(RECIPE)
     return tmp_path / "mine.yaml"
-
-
-@pytest.fixture
-def lab(request: pytest.FixtureRequest, here: Here, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a plugin in the working directory."""
-    name = f"lab_{abs(hash(request.node.name))}"
-    for path, text in (FILES | {"methods/mine.py": METHOD.format(lab=name)}).items():
-        (here.folder / name / path).parent.mkdir(parents=True, exist_ok=True)
-        (here.folder / name / path).write_text(text)
-    (here.folder / "pyproject.toml").write_text(f'[tool.genlab]\nplugins = ["{name}"]\n')
-    (here.folder / "own.yaml").write_text(
-        RECIPE.replace("VAE", "Mine").replace("latent_dim", "width")
-    )
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    return here.folder / name
-
-
-def code_of(file: Path) -> str:
-    """A fingerprint of a recipe whose plugin was changed."""
-    closure = imports.Closure(fingerprints.classes(recipes.resolve([file])))
-    return fingerprints.of_parts(recipes.resolve([file]), closure.digests)
 
 
 def test_comments_heads_places_and_seeds_are_not_in_it(file: Path) -> None:
@@ -105,6 +59,71 @@ def test_settings_and_versions_are_in_it(file: Path, monkeypatch: pytest.MonkeyP
     assert len(set(found)) == len(found)
 
 
+def test_ways_of_writing_and_what_is_shown_are_not_in_it(file: Path) -> None:
+    same = of(file)
+    for word in (
+        "model.kl_weight=1", "model.kl_weight=1.0", "model.encoder=mlp", "model.optimizer=null",
+        "trainer.enable_progress_bar=true", "trainer.log_every_n_steps=3", "trainer.max_steps=null",
+        "trainer.callbacks+=Pictures", "trainer.profiler=simple",
+    ):  # fmt: skip
+        assert of(file, word) == same, word
+    assert of(file, "model.kl_weight=2") == of(file, "model.kl_weight=2.0") != same
+    assert of(file, "data.val_size=1") != of(file, "data.val_size=1.0")  # an image, all images
+    assert of(file, "model.num_classes=10") != same  # which the data would fill in
+    assert of(file, "trainer.callbacks+=EMAWeights") != same
+
+
+def test_images_in_folders_count_by_classes_and_numbers(file: Path) -> None:
+    def of_images(place: str, *images: str) -> str:
+        for image in images:
+            (file.parent / place / image).parent.mkdir(parents=True, exist_ok=True)
+            (file.parent / place / image).touch()
+        return of(file, "data=ImageFolder", f"data.root={file.parent / place}")
+
+    first = of_images("a", "cats/1.png", "dogs/2.png")
+    assert first == of_images("b", "dogs/2.png", "cats/7.png")
+    others = {
+        of_images("c", "cats/1.png", "dogs/2.png", "dogs/3.png"),
+        of_images("d", "cats/1.png"),
+    }
+    assert len(others | {first, of(file, "data=ImageFolder", "data.root=gone")}) == 4
+    assert of(file, f"data.root={file.parent / 'a'}") == of(file)  # of digits, which are no files
+
+
+def test_a_recipe_that_a_method_starts_from_is_in_it(
+    edited: Callable[[str, str, str, str], bool], file: Path
+) -> None:
+    file.write_text("config: linear/digits\nmodel: {pretrained: simclr/digits}\n")
+    temperature = "methods/simclr.py", "temperature: float = 0", "temperature: float = 1"
+    assert not edited(str(file), *temperature)
+    assert edited("linear/digits", *temperature)
+    assert of(file) != of(file, "model.pretrained=moco/digits")
+
+
+def test_a_folder_of_weights_counts_by_its_files(file: Path) -> None:
+    def of_weights(name: str, content: bytes) -> str:
+        (file.parent / name).mkdir()
+        (file.parent / name / "model.safetensors").write_bytes(content)
+        return of(file, f"model.pretrained={file.parent / name}")
+
+    assert of_weights("a", b"1") == of_weights("b", b"1") != of_weights("c", b"2")
+
+
+def test_a_large_file_counts_by_pieces_all_over_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contents, "MOST_BYTES", 1000)
+    monkeypatch.setattr(contents, "PIECE", 16)
+    found = set()
+    for place in (None, 0, 2**15, 2**16 - 1):
+        content = bytearray(2**16)
+        if place is not None:
+            content[place] = 1
+        (tmp_path / "a.pt").write_bytes(content)
+        found.add(contents.Contents().of_text(str(tmp_path / "a.pt")))
+    assert len(found) >= 3
+
+
 def test_a_file_counts_by_its_content(file: Path) -> None:
     def of_weights(name: str, content: bytes) -> str:
         (file.parent / name).write_bytes(content)
@@ -113,51 +132,85 @@ def test_a_file_counts_by_its_content(file: Path) -> None:
     assert of_weights("a.pt", b"1") == of_weights("b.pt", b"1") != of_weights("a.pt", b"2")
 
 
-CHANGES = {
-    "comment": ("losses/near.py", "def distance", "# Manhattan\ndef distance", True),
-    "docstring": ("methods/mine.py", '"""Make it."""', '"""Made."""', True),
-    "no docstring": ("methods/mine.py", '    """Mine."""\n', "", True),
-    "blank lines": ("networks/nets.py", "class Net", "\n\n\nclass Net", True),
-    "unused neighbour": ("losses/far.py", "return a", "return -a", True),
-    "a default": ("losses/near.py", "p=2", "p=1", False),
-    "a seed's use": ("losses/near.py", "seed(0)", "seed(1)", False),
-    "far import": ("tools.py", "return value", "return value + 1", False),
-    "through a face": ("networks/nets.py", "= width", "= 2 * width", False),
-    "own text": ("methods/mine.py", "width=3", "width='3'", False),
-}
-
-
-@pytest.mark.parametrize("kind", sorted(CHANGES))
-def test_code_that_the_run_imports_is_in_it(lab: Path, kind: str) -> None:
-    path, old, new, same = CHANGES[kind]
-    before = code_of(lab.parent / "own.yaml")
-    text = (lab / path).read_text()
-    assert old in text
-    (lab / path).write_text(text.replace(old, new))
-    assert (code_of(lab.parent / "own.yaml") == before) == same
-
-
-def test_genlabs_own_modules_are_followed(
+def test_a_class_on_the_path_is_followed_and_an_installed_one_counts_by_version(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(imports.ROOT, copy, ignore=shutil.ignore_patterns("__pycache__", "_share"))
-    before = of(file)
-    monkeypatch.setattr(imports, "ROOT", copy)
-    assert of(file) == before
-    for path, same in (
-        ("losses/contrastive.py", True),  # of another method
-        ("methods/simclr.py", True),
-        ("metrics/active_units.py", True),  # measures only
-        ("losses/likelihood.py", False),
-        ("networks/mlps.py", False),
-        ("data/loader.py", False),
-        ("optim/schedules.py", False),
-    ):
-        text = (copy / path).read_text()
-        (copy / path).write_text(f"{text}\nCHANGED = 1\n")
-        assert (of(file) == before) == same, path
-        (copy / path).write_text(text)
+    place = tmp_path / "elsewhere" / "strange_lab.py"
+    place.parent.mkdir()
+    file.write_text(RECIPE.replace("VAE", "strange_lab.Mine"))
+    found = [of(file)]
+    for text in ("class Mine:\n    a = 1\n", "class Mine:\n    a = 2\n"):
+        place.write_text(text)
+        monkeypatch.syspath_prepend(place.parent)
+        found.append(of(file))
+    assert len(set(found)) == 3
+    file.write_text(RECIPE.replace("VAE", "torchvision.models.ResNet"))
+    assert "torchvision is" in fingerprints.code(recipes.resolve([file])).digests
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of genlab's code that a test may change."""
+    folder = tmp_path_factory.mktemp("code") / "copy"
+    shutil.copytree(modules.ROOT, folder, ignore=shutil.ignore_patterns("__pycache__", "_share"))
+    return folder
+
+
+@pytest.fixture
+def edited(copy: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str, str, str], bool]:
+    """A function that tells whether a recipe's fingerprint stays as it is with an edit."""
+    monkeypatch.setattr(modules, "ROOT", copy)
+    monkeypatch.setattr(fingerprints, "ROOT", copy)
+
+    def stays(name: str, path: str, old: str, new: str) -> bool:
+        recipe, text = recipes.resolve([name]), (copy / path).read_text()
+        before = fingerprints.fingerprint(recipe)
+        assert old in text
+        (copy / path).write_text(text.replace(old, new, 1))
+        try:
+            return fingerprints.fingerprint(recipe) == before
+        finally:
+            (copy / path).write_text(text)
+
+    return stays
+
+
+EDITS = (
+    ("vae/digits", "losses/likelihood.py", "def bits_per_dim", "0\n\n\ndef bits_per_dim", True),
+    ("vae/digits", "losses/contrastive.py", "BLOCK = ", "BLOCK = 1 + ", True),
+    ("simclr/digits", "losses/contrastive.py", "BLOCK = ", "BLOCK = 1 + ", False),
+    ("vae/digits", "networks/encoders/airbench.py", "scale: float = 1", "scale: float = 2", True),
+    ("classifier/cifar10", "networks/encoders/airbench.py", "scale: float = 1",
+     "scale: float = 2", False),
+    ("fixmatch/mnist", "callbacks/ema_weights.py", "decay: float = 0.9", "decay: float = 0.8",
+     False),
+    ("simclr/digits", "callbacks/ema_weights.py", "decay: float = 0.9", "decay: float = 0.8", True),
+    ("vq_prior/mnist", "methods/vqvae.py", "weight: float = 0.", "weight: float = 1.", False),
+    ("knn/mnist", "metrics/knn.py", "QUERIES = ", "QUERIES = 1 + ", False),
+    ("fixmatch/mnist", "metrics/classification.py", "BINS = ", "BINS = 1 + ", False),
+    ("simclr/digits", "distributed.py", "return dist.get_world_size()", "return 1", False),
+    ("finetune/cifar10_500", "checkpoints/foreign/matching.py", "def copy(", "x = 1\n\n\ndef copy(",
+     True),
+    ("finetune/cifar10_500", "checkpoints/foreign/matching.py", "_STATISTICS = ",
+     "_STATISTICS = 0, ", False),
+    ("classifier/digits", "checkpoints/foreign/matching.py", "_STATISTICS = ", "_STATISTICS = 0, ",
+     True),
+    ("wgan_gp/mnist", "internals/lightning_loops.py", "def uncount_step(",
+     "def uncount_step(*, a=1, ", False),
+    ("vae/digits", "callbacks/pictures.py", "class Pictures(", "class Pictures(int, ", True),
+    ("vae/digits", "data/naming.py", "SHOWN = ", "SHOWN = 1 + ", False),
+    ("vae/digits", "methods/vae.py", "latent_dim: int", "latent_dim: float", True),
+    ("vae/digits", "training/engine/reseed.py", "def seed_generators(", "def seed_generators(a=1, ",
+     False),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: f"{edit[0]} {edit[1]}")
+def test_genlabs_code_counts_where_a_recipe_uses_it(
+    edited: Callable[[str, str, str, str], bool], edit: tuple[str, str, str, str, bool]
+) -> None:
+    *where, same = edit
+    assert edited(*where) == same
 
 
 def test_every_recipe_has_code_of_its_classes() -> None:
@@ -169,11 +222,33 @@ def test_every_recipe_has_code_of_its_classes() -> None:
         "knn/mnist",
     ):
         recipe = recipes.resolve([name])
-        closure = imports.Closure(fingerprints.classes(recipe))
+        closure = fingerprints.code(recipe)
         for group in ("model", "data"):
-            assert recipe.config[group]["class_path"].rpartition(".")[0] in closure.modules
-        assert "genlab.optim.building" in closure.modules or name == "knn/mnist"
-        assert all(module.split(".")[1] in imports.ROOMS for module in closure.modules)
+            home, _, last = recipe.config[group]["class_path"].rpartition(".")
+            assert last in closure.definitions(home)
+        assert "build" in closure.definitions("genlab.optim.building") or name == "knn/mnist"
+        assert all(modules.is_own(module) for module in closure.modules)
+
+
+def test_modules_of_genlab_do_nothing_when_they_are_imported() -> None:
+    for file in sorted(modules.ROOT.rglob("*.py")):
+        parts = file.relative_to(modules.ROOT).with_suffix("").parts
+        name = ".".join(["genlab", *parts])
+        if modules.is_own(name):
+            found = outlines.outline(name, file, *modules.stamp(file))
+            assert not [unit for unit in found.units if unit.acts and not unit.binds], name
+            assert not found.imports.get("*"), name
+
+
+def test_backbones_are_found_by_their_names() -> None:
+    from genlab.networks.encoders.naming import FAMILIES
+
+    for example, _, kind in FAMILIES:
+        recipe = recipes.resolve(["classifier/digits"], [f"model.encoder={example}"])
+        code = fingerprints.code(recipe)
+        assert code.definitions(kind.__module__) >= {kind.__name__}
+        others = {other.__module__ for _, _, other in FAMILIES} - {kind.__module__}
+        assert not others & set(code.modules)
 
 
 @pytest.mark.slow
@@ -184,42 +259,3 @@ def test_nothing_heavy_is_imported() -> None:
         "assert not {'torch', 'timm', 'lightning'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
-
-
-def digest(text: str, folder: Path) -> str:
-    (folder / "one.py").write_text(text)
-    return imports.Source("one", folder / "one.py").digest
-
-
-def test_a_digest_is_the_same_in_all_versions_of_python(tmp_path: Path) -> None:
-    text = (
-        'class A(B, c=1):\n    """Doc."""\n    def f(self, *, a, b=2): return f"{a:{b}.3}x{b!r}"\n'
-    )
-    assert digest(text, tmp_path)[:16] == "fae22b1946b4ef1a"  # of 3.11, 3.12 and 3.13
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("f(1)", "f(1.0)"), ("f(a)", "f(b)"), ("f(*a)", "f(**a)"), ("x = 'a'", "x = b'a'"),
-        ("a + b", "a - b"), ("def f(a, b=1): 0", "def f(a=1, b=1): 0"), ("a; b", "b; a"),
-        ("def f():\n  return", "def f():\n  pass"), ("x: int = 1", "x = 1"),
-        ("def f(*, a, b=1): 0", "def f(*, a=1, b): 0"), ("'text'\n1", "'text'\n2"),
-        ("def f():\n  0\n  'text'", "def f():\n  0\n  'other'"), ("f'{a}'", "f'{a!r}'"),
-        ("f'{a:1}'", "f'{a:2}'"), ("if a: b\nelse: c", "if a: b\nc"), ("(a, b)", "[a, b]"),
-    ],
-)  # fmt: skip
-def test_other_code_has_another_digest(tmp_path: Path, one: str, other: str) -> None:
-    assert digest(one, tmp_path) != digest(other, tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("f( 1 )", "f(1)"), ('x = "a"', "x = 'a'"), ("'doc'\n1", "1"), ("a = (1)", "a = 1"),
-        ("def f():\n  'doc'\n  return 1", "def f():\n  return 1  # one"), ("1_000", "1000"),
-        ("class A:\n  'doc'\n  b = 1", "class A:\n  b = 1"), ("a\n\n\nb", "a; b"),
-    ],
-)  # fmt: skip
-def test_the_same_code_has_the_same_digest(tmp_path: Path, one: str, other: str) -> None:
-    assert digest(one, tmp_path) == digest(other, tmp_path)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from genlab import recipes
-from genlab.recipes import fingerprints, imports
+from genlab.recipes import fingerprints
 from genlab.recipes.kept_fingerprints import Kept
 
 RECIPE = "data: Digits\nmodel: {class_path: VAE, init_args: {latent_dim: 4}}\n"
@@ -57,13 +58,28 @@ def test_a_change_of_code_is_seen(file: Path, monkeypatch: pytest.MonkeyPatch) -
     before = kept(file)
     (file.parent / "mine.py").write_text("class Mine: a = 22\n")
     assert kept(file) != before
-    assert imports.file_of("mine") == file.parent / "mine.py"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"FILE": {"files": 3}}', '{"FILE": 3}'])
+def test_a_module_that_appears_and_a_file_that_changes_are_seen(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file.parent / "mine.py").write_text("import helper\nclass Mine(helper.Base): 0\n")
+    file.write_text("config: base.yaml\nmodel: {class_path: mine.Mine, init_args: {w: ./w.pt}}\n")
+    monkeypatch.chdir(file.parent)
+    found = [kept(file)]
+    for name, text in (("helper.py", "class Base: 1"), ("w.pt", "1"), ("w.pt", "22")):
+        (file.parent / name).write_text(text)
+        found.append(kept(file))
+    assert len(set(found)) == 4
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"FILE": {"files": 3}}', '{"FILE": 3}', "[" * 9999, '{"FILE": ENTRY}']
+)
 def test_a_damaged_cache_is_computed_anew(file: Path, text: str) -> None:
     place = Kept().file
     place.parent.mkdir(parents=True)
+    text = text.replace("ENTRY", json.dumps({"files": {}, "state": Kept()._state, "here": ""}))
     place.write_text(text.replace("FILE", str(file)))
     assert kept(file) == fingerprints.fingerprint(recipes.resolve([file]))
 
