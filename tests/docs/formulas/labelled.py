@@ -97,7 +97,7 @@ def few_labelled(rule: str, statistics: Callable[[Any], None], **options: Any) -
 def row_of_the_table(rule: str, m: float, k: int) -> float:
     if rule == "flexmatch":
         b = [12, 3, 0, 9][k] / 12  # of 36 images 12 are not yet learnt
-        return float(m >= 0.6 * b / (2 - b))
+        return float(m >= 0.9 * b / (2 - b))
     if rule == "freematch":
         e = [0.4, 0.3, 0.2, 0.1]
         return float(m >= 0.9 * e[k] / max(e))
@@ -141,7 +141,7 @@ def _uda() -> Two:
 
 @formula("fixmatch")
 def _flexmatch() -> Two:
-    return few_labelled("flexmatch", learnt)
+    return few_labelled("flexmatch", learnt, threshold=0.9)
 
 
 @formula("fixmatch")
