@@ -19,9 +19,12 @@ hide: [navigation]
 
 Each result was measured with the command in its recipe's head, which `genlab show RECIPE` prints.
 
+Below a result stand its conditions, and the command where it is not the recipe's alone.
+
 - **96.1 ± 0.5**: mean over the seeds and their standard deviation; without ± from a single seed, or
   from seeds that agree.
-- *not run*, 0 seeds: the recipe was not trained to the end here.
+- *not run*, 0 seeds: the recipe was not trained to the end here. A result of other settings is the
+  next row, with its command in place of the recipe.
 - ?: the seeds were not recorded.
 - A star (\\*): the recipe or its code has changed since.
 - *published, or aim*: result of the paper or of its code, or else the aim of the recipe.
@@ -36,14 +39,21 @@ def heads() -> dict[str, Head]:
     return {name: recipes.head(file) for name, file in recipes.shipped().items()}
 
 
-def measured(head: Head, today: str = "") -> str:
-    """Measured results in a cell of a table.
+def measured(found: Iterable[Result], today: str = "") -> str:
+    """Measured results in a cell of a table, each with its conditions.
 
     Args:
-        head: facts about the recipe.
+        found: results.
         today: fingerprint of the recipe and its code now.
     """
-    return "<br>".join(_result(result, today) for result in head.measured) or NOT_RUN
+    return "<br>".join(_result(one, today) + _conditions(one) for one in found) or NOT_RUN
+
+
+def _conditions(result: Result) -> str:
+    """Command of a result of the recipe, and notes, in a line of their own."""
+    said = (code(result.command) if result.own else "", linked(result.notes))
+    text = "; ".join(filter(None, said)).replace("+-", "±")
+    return f"<br><small>{text}</small>" if text else ""
 
 
 def _result(result: Result, today: str) -> str:
@@ -54,21 +64,32 @@ def _result(result: Result, today: str) -> str:
 
 
 def rows(names: Iterable[str]) -> list[list[str]]:
-    """A row for each recipe, under `COLUMNS`."""
-    return [_row(name, heads()[name]) for name in names]
+    """A row for each recipe, and one for each command with other settings, under `COLUMNS`."""
+    return [row for name in names for row in of_head(name, heads()[name], _today(name))]
 
 
-def _row(name: str, head: Head) -> list[str]:
-    seeds = {len(result.seeds) for result in head.measured if result.seeds}
-    counted = str(max(seeds)) if seeds else "?" if head.measured else "0"
+def of_head(name: str, head: Head, today: str = "") -> list[list[str]]:
+    """Rows of a recipe: as it is, then with other settings.
+
+    Args:
+        name: its name.
+        head: facts about it.
+        today: fingerprint of the recipe and its code now.
+    """
+    own = [one for one in head.measured if one.own]
+    about = linked(head.published or head.aims)
     title = f"{code(name)}<br>{head.title.rstrip('.')}"
-    return [
-        title,
-        measured(head, _today(name)),
-        counted,
-        linked(head.published or head.aims),
-        head.cost,
-    ]
+    rows = [[title, measured(own, today), _seeds(own), about, head.cost]]
+    for command in dict.fromkeys(one.command for one in head.measured if not one.own):
+        found = [one for one in head.measured if one.command == command]
+        rows.append([code(command), measured(found, today), _seeds(found), "", ""])
+    return rows
+
+
+def _seeds(found: Iterable[Result]) -> str:
+    """Number of seeds of results; ``?`` where none is recorded, 0 where there is no result."""
+    counts = [len(one.seeds) for one in found]
+    return str(max(counts, default=0) or ("?" if counts else "0"))
 
 
 @cache

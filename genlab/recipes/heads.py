@@ -80,6 +80,11 @@ class Result:
     fingerprint: str = ""
     notes: str = ""
 
+    @property
+    def own(self) -> bool:
+        """True for the recipe as it is, not ``genlab fit`` with other settings."""
+        return not self.command.startswith("genlab fit ")
+
     def __str__(self) -> str:
         spread = "" if self.spread is None else f" ± {self.spread}"
         return f"{self.metric} {self.value}{spread} {self.unit}".rstrip()
@@ -113,9 +118,8 @@ class Head:
 
     @property
     def result(self) -> Result | None:
-        """The first result of the recipe as it is, not of ``genlab fit`` with other settings."""
-        own = (one for one in self.measured if not one.command.startswith("genlab fit "))
-        return next(own, None)
+        """The first result of the recipe as it is."""
+        return next((one for one in self.measured if one.own), None)
 
     @property
     def seconds(self) -> float:

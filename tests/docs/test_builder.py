@@ -65,12 +65,33 @@ def test_results_have_a_row_for_each_recipe() -> None:
 
 def test_a_result_has_its_spread_unit_and_a_star_where_the_code_has_changed() -> None:
     found = Result("test/neg_elbo", 24.34, "nats", 0.5, fingerprint="a")
-    assert (
-        results.measured(Head("", measured=(found,)), "a")
-        == "**24.34 ± 0.5**&nbsp;nats `test/neg_elbo`"
-    )
-    assert results.measured(Head("", measured=(found,)), "b").endswith(r"`test/neg_elbo`&nbsp;\*")
-    assert results.measured(Head("")) == "not run"
+    assert results.measured([found], "a") == "**24.34 ± 0.5**&nbsp;nats `test/neg_elbo`"
+    assert results.measured([found], "b").endswith(r"`test/neg_elbo`&nbsp;\*")
+    assert results.measured([]) == "not run"
+
+
+def test_a_result_has_its_command_and_conditions() -> None:
+    command = "genlab evaluate RUN data.limit=100"
+    found = Result("linear_top1", 95.3, "%", command=command, notes="of 300; random 85.2 +- 2.5")
+    text = results.measured([found])
+    assert text.endswith(f"<br><small>`{command}`; of 300; random 85.2 ± 2.5</small>")
+
+
+def test_a_result_of_other_settings_is_not_the_recipes() -> None:
+    command = "genlab fit a/b trainer.max_steps=3"
+    short = Result("test/loss", 2.0, seeds=(0,), command=command, notes="after 3 steps")
+    only, other = results.of_head("a/b", Head("A", published="1.0", measured=(short,)))
+    assert only == ["`a/b`<br>A", "not run", "0", "1.0", ""]
+    assert other[:3] == [f"`{command}`", f"{results.measured([short])}", "1"]
+    whole = Result("test/loss", 1.5, seeds=(0, 1))
+    first, second = results.of_head("a/b", Head("A", measured=(short, whole)))
+    assert first[1:3] == ["**1.5** `test/loss`", "2"]
+    assert second == other
+
+
+def test_the_page_runs_what_the_list_of_recipes_runs() -> None:
+    for name, head in results.heads().items():
+        assert ("not run" in results.of_head(name, head)[0][1]) == (head.result is None), name
 
 
 def test_recipes_that_were_not_run_say_so_once() -> None:
