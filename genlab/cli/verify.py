@@ -13,7 +13,8 @@ def verify_options(parser: ArgumentParser) -> None:
     """Check a finished run: its files, splits and test metrics, and steps trained again.
 
     A run with track.links has states from which steps are trained again and compared bit by bit.
-    Nothing is written into the run. Exit code 1 if it is refused, with a line for every fault.
+    Nothing is written into the run. Exit code 1 if it is refused, with a line for every fault;
+    where no steps could be trained again the last line says `no fault`, not `accepted`.
     """
     parser.add_argument("run", metavar="RUN")
     parser.add_argument(
@@ -42,6 +43,7 @@ def verify(run: str, spot: int | None, full: bool, seed: int | None) -> int:
         for line in lines:
             print(f"{kind:<12} {line}")
     count = len(report.faults)
-    verdict = f"refused: {count} fault{'s' * (count > 1)}" if count else "accepted"
+    verdict = "accepted" if report.trained else "no fault"
+    verdict = f"refused: {count} fault{'s' * (count > 1)}" if count else verdict
     print(f"{verdict:<12} {folder}{drawn}")
     return int(bool(count))

@@ -23,7 +23,7 @@ from pathlib import Path
 from genlab import runs
 from genlab.errors import RunError
 from genlab.training.isolation import restored
-from genlab.training.proof import files, measuring
+from genlab.training.proof import files, measuring, origin
 from genlab.training.proof.chain import Chain
 from genlab.training.proof.report import Report
 
@@ -49,8 +49,9 @@ def verify(run: Path, spot: int = 10, full: bool = False, seed: int | None = Non
     with restored(), tempfile.TemporaryDirectory() as folder:
         warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`, callbacks")
         chain = Chain(run, book, report, Path(folder))
-        measuring.check(run, report, Path(folder), chain.exact)
-        if chain.can_train():
+        same = origin.check(run, report)
+        measuring.check(run, report, Path(folder), chain.exact and same)
+        if (same or chain.apart) and chain.can_train():
             if full:
                 chain.full()
             else:

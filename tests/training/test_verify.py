@@ -272,7 +272,7 @@ def test_a_continued_run_whose_settings_changed_is_checked_from_there(run: Path)
     session.fit(settings={"trainer.max_epochs": 3}, resume=run)
     report = verify(run, full=True)
     assert report.faults == []
-    assert "steps before 40, where settings were changed" in report.unproved
+    assert "steps before 40, where settings or code were changed" in report.unproved
 
 
 def test_links_that_were_removed_are_told(run: Path) -> None:
@@ -314,6 +314,33 @@ def test_another_machine_compares_within_a_tolerance(
     assert told == [
         "links/step-00000024.ckpt from links/step-00000016.ckpt: other bits, 0.0% of the way apart"
     ]
+
+
+def test_other_code_is_told_first_and_nothing_is_trained(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("genlab.recipes.kept_fingerprints.Kept.of_recipe", lambda *_: "0" * 64)
+    report = verify(run)
+    assert report.faults == []
+    assert report.unproved[0].startswith("the training itself: code, settings or versions here")
+    assert report.trained == 0
+    assert cli.run(["verify", str(run)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("no fault")
+
+
+def test_seed_and_fingerprint_of_run_json_are_compared(run: Path) -> None:
+    in_json("run.json", lambda c: c.update(seed=5, fingerprint="0" * 64))(run)
+    faults = verify(run, spot=1, seed=0).faults
+    assert "run.json: the seed is 5, recipe.yaml's 0" in faults
+    assert "run.json: its fingerprint is not that of last.ckpt" in faults
+
+
+def test_steps_of_several_processes_are_not_trained_again(run: Path) -> None:
+    in_json(BOOK, lambda c: c["machine"].update(processes=2))(run)
+    files.seal(run)
+    report = verify(run)
+    assert report.faults == []
+    assert any("trained by 2 processes" in line for line in report.unproved)
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from genlab import runs
 from genlab.checkpoints import state
 from genlab.errors import first_line
 from genlab.internals import lightning_loops
+from genlab.optim import StepPlan
 from genlab.training.engine import machine
 from genlab.training.engine.boundary import AtBoundary
 
@@ -179,9 +180,13 @@ def first_spacing(trainer: L.Trainer, number: int) -> int:
 
     A run that may end early begins with a quarter of them, one without end with those of an epoch.
     """
-    steps: float = trainer.estimated_stepping_batches
-    if not 0 < steps < math.inf:
-        steps = trainer.num_training_batches / trainer.accumulate_grad_batches
+    plan = StepPlan.of(trainer)
+    epoch = plan.pace if plan else 0.0
+    epochs = trainer.max_epochs or 0
+    ends = [trainer.max_steps, plan.step_at(epochs) if plan and epochs > 0 else 0]
+    steps: float = min([end for end in ends if end > 0], default=math.inf)
+    if not steps < math.inf:
+        steps = max(1.0, epoch)
     elif trainer.early_stopping_callbacks or any(isinstance(c, Timer) for c in _all(trainer)):
         steps = steps / 4
     return max(1, math.ceil(min(steps, 1e9) / (number + 1)))

@@ -16,7 +16,8 @@ from genlab.training.engine import machine
 from genlab.training.engine.failure import NotFiniteError
 from genlab.training.engine.links import FOLDER
 from genlab.training.proof import tables
-from genlab.training.proof.files import ENDS, changed_at
+from genlab.training.proof.files import ENDS
+from genlab.training.proof.origin import changed_at
 from genlab.training.proof.report import Report
 from genlab.training.proof.retraining import Part, Seen, train_again
 
@@ -63,7 +64,9 @@ class Chain:
         since, moved = changed_at(self.run), runs.whole_number(self.book.get("moved"))
         every: list[Link] = self.book["links"]
         if since:
-            self.report.unproved.append(f"steps before {since:,}, where settings were changed")
+            self.report.unproved.append(
+                f"steps before {since:,}, where settings or code were changed"
+            )
         if moved > since:
             self.report.unproved.append(f"steps before {moved:,}, of another machine")
         later = [one for one in every if one["step"] >= max(since, moved)]
@@ -88,6 +91,7 @@ class Chain:
                 self._compare_start(one, seen)
                 self._compare(f"{_name(one)}: {one['after']:,} steps on", one["later"], seen.later)
         total = runs.whole_number(runs.read_json(self.run / "metrics.json").get("step"))
+        self.report.trained = steps
         of = f"{len(drawn)} of {len(windows)} windows, {steps:,} of {total:,} steps"
         self.report.show(f"{of} trained again come to the same states", before)
         self._say_odds(len(windows), len(drawn))
@@ -129,6 +133,7 @@ class Chain:
         if self.exact and links:
             for fault in tables.differences(self.run, written, first):
                 self.report.refuse(fault)
+        self.report.trained = steps
         self.report.show(f"{steps:,} steps trained again come to the same states", before)
 
     def _part(self, link: Link, window: bool = False, after: Link | None = None) -> Part:

@@ -13,6 +13,7 @@ from genlab.checkpoints import read, state
 from genlab.errors import InputError, first_line
 from genlab.training import changes
 from genlab.training.engine.links import BOOK, FOLDER, SEAL, is_book
+from genlab.training.proof.origin import changed_at
 from genlab.training.proof.report import Report
 from genlab.training.record import finite, last_validation
 
@@ -183,17 +184,6 @@ def _check_links(run: Path, book: dict[str, Any], report: Report) -> None:
             report.refuse(f"{name}: its state is not that of {FOLDER}/{BOOK}")
         if link["step"] >= since:
             _check_recipe(run, name, content, report)
-
-
-def changed_at(run: Path) -> int:
-    """The step at which a continued run last changed its settings; 0 if it never did."""
-    starts = runs.read_json(run / "run.json").get("history", [])
-    steps = [
-        runs.whole_number(one.get("step"))
-        for one in (starts if isinstance(starts, list) else [])
-        if isinstance(one, dict) and one.get("changes")
-    ]
-    return max(steps, default=0)
 
 
 def _check_metrics(run: Path, report: Report) -> None:

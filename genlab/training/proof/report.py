@@ -14,12 +14,14 @@ class Report:
         shown: checks that hold, a line each.
         unproved: parts that were not checked, or cannot be proved here.
         seed: number from which windows were drawn; None if none were.
+        trained: optimiser steps that were trained again.
     """
 
     faults: list[str] = field(default_factory=list)
     shown: list[str] = field(default_factory=list)
     unproved: list[str] = field(default_factory=list)
     seed: int | None = None
+    trained: int = 0
 
     def refuse(self, fault: str) -> None:
         """Note a reason to refuse the run."""

@@ -1,0 +1,64 @@
+"""Seed and fingerprint of a run, as its run.json and checkpoints tell them and as they are here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from genlab import recipes, runs
+from genlab.checkpoints import read
+from genlab.errors import InputError
+from genlab.recipes import fingerprints
+from genlab.recipes.kept_fingerprints import Kept
+from genlab.training.proof.report import Report
+from genlab.training.provenance import same_run
+
+
+def check(run: Path, report: Report) -> bool:
+    """Compare the seed and the fingerprint of a run with those of its recipe.yaml.
+
+    Args:
+        run: the run directory.
+        report: list of findings to add to.
+
+    Returns:
+        True if the code here, and the versions, are those that trained the run.
+    """
+    facts = runs.read_json(run / "run.json")
+    try:
+        recipe = recipes.of_run(run)
+        stamp = read(run / "checkpoints/last.ckpt").get("genlab", {})
+    except (InputError, OSError):
+        return True  # refused elsewhere
+    seed = recipe.config.get("seed_everything", 0)
+    if facts.get("seed") != seed:
+        report.refuse(f"run.json: the seed is {facts.get('seed')}, recipe.yaml's {seed}")
+    told = facts.get(same_run.KEY)
+    if told != stamp.get(same_run.KEY):
+        report.refuse("run.json: its fingerprint is not that of last.ckpt")
+    known = same_run.segments(_history(facts))
+    parents = facts.get("parents", {})
+    here = Kept().of_recipe(fingerprints.of_run(recipe, parents))
+    same = not known or known[-1][1] in (here, same_run.UNKNOWN)
+    if not same:
+        report.unproved.insert(
+            0, f"the training itself: code, settings or versions here are others, {here[:12]} "
+            f"and not {known[-1][1][:12]}",
+        )  # fmt: skip
+    return same
+
+
+def changed_at(run: Path) -> int:
+    """The step at which a continued run last changed settings, code or versions; 0 for never."""
+    starts = _history(runs.read_json(run / "run.json"))
+    steps = [
+        runs.whole_number(one.get("step"))
+        for one in starts
+        if isinstance(one, dict) and one.get("changes")
+    ]
+    return max([*steps, *(step for step, _ in same_run.segments(starts))], default=0)
+
+
+def _history(facts: dict[str, Any]) -> list[Any]:
+    found = facts.get("history", [])
+    return found if isinstance(found, list) else []
