@@ -63,8 +63,8 @@ FILES = (  # the more exact ones before the folders that hold them
     RunFile("recipe.yaml", "The resolved recipe, defaults included: it runs by itself.",
             "genlab fit, at the first step", "every command that takes a run; genlab show RUN"),
     RunFile("run.json", "Facts: seed, start, commands with what each changed, versions, machine,"
-            " commit, Slurm job, names of the classes, W&B id, fingerprint; how it stopped or"
-            " failed.",
+            " Slurm job, names of the classes, W&B id; fingerprint, code, data, parents; how it"
+            " stopped or failed.",
             "genlab fit, at every start and at an unusual end",
             "genlab compare, jobs, export; --resume"),
     RunFile("code/<hash>.patch", "How files in git differed from their revision when the run"
@@ -157,3 +157,16 @@ FILES = (  # the more exact ones before the folders that hold them
     RunFile("slurm-<job>.log", "Output of a Slurm job, next to its run.", "Slurm",
             "genlab jobs; you"),
 )  # fmt: skip
+FACTS = {  # of run.json, those that say where a run comes from
+    "fingerprint": "Hash of settings, imported code and versions of torch and timm. Two runs with"
+    " the same fingerprint and seed are the same run; comments, folders, docstrings and track are"
+    " not in it. Checkpoints have it too.",
+    "history": "Starts of the run: time, command, first step, changed settings, fingerprint, and"
+    " git where it is another than before.",
+    "git": "Checkouts of genlab, of the working directory and of plugins: revision, whether it is"
+    " changed, and the patch in code/ or why there is none.",
+    "files_not_in_git": "Sizes and SHA-256 of imported files, and files of plugins, that git does"
+    " not know.",
+    "parents": "Networks that training started from, by argument: run and folder, file, SHA-256,"
+    " step, fingerprint, seed, its metrics.",
+}

@@ -43,3 +43,7 @@ def test_every_file_is_described_and_found_first() -> None:
         assert one.writer, one.name
         assert one.readers, one.name
         assert run_files.find(PurePath(one.name.replace("<", "").replace(">", ""))) is one
+
+
+def test_every_fact_is_described() -> None:
+    assert all(text.endswith(".") for text in run_files.FACTS.values())

@@ -46,6 +46,8 @@ def lines_of(name: str, recipe: str | None) -> Iterable[str]:
         return _of_key(name, recipe)
     if recipe is None and (lines := _of_path(name)):
         return lines
+    if recipe is None and name in run_files.FACTS:
+        return explained.of_fact(name)
     if "/" in name and (metric := _of_metric(name, recipe)):
         return metric
     if recipe is None and (found := source.find(name)):
@@ -85,7 +87,7 @@ def _of_metric(key: str, recipe: str | None) -> list[str]:
 
 def known() -> list[str]:
     """Names to compare a misspelt one with."""
-    files = [one.name for one in run_files.FILES]
+    files = [*run_files.FACTS, *(one.name for one in run_files.FILES)]
     every = {name for group in keys.TOP for name in keys.names(group)}
     return [*source.names(), *recipes.shipped(), *keys.TOP, *every, *metrics.names(), *files]
 

@@ -23,7 +23,7 @@ from genlab.describing.values import Value, place
 from genlab.files import step_of
 from genlab.recipes import class_names
 from genlab.recipes.class_names import PACKAGES
-from genlab.run_files import FILES, RunFile
+from genlab.run_files import FACTS, FILES, RunFile
 
 KINDS = {
     "methods": "method", "data": "data", "callbacks": "callback", "networks": "network",
@@ -138,6 +138,12 @@ def of_metric(key: str, found: Sequence[Metric]) -> Iterator[str]:
 def _unit(metric: Metric) -> str:
     """Unit of a metric, and which way is better."""
     return metric.unit + (f"; {BETTER[metric.better]}" if metric.better else "")
+
+
+def of_fact(name: str) -> Iterator[str]:
+    """Lines about a key of run.json."""
+    yield f"{name}, key of a run's run.json"
+    yield from paragraphs(FACTS[name], 2)
 
 
 def of_file(path: Path, found: RunFile) -> Iterator[str]:

@@ -123,6 +123,7 @@ def test_classes(name: str, says: list[str], here: Here) -> None:
         (["metrics.csv"], ["metrics.csv, file of a run", "written by the trainer", "read by"]),
         (["runs/a/b/c/pictures/film.gif"], ["pictures/film.<format>, file", "written by Film"]),
         (["nonfinite/"], ["nonfinite/, folder of a run", "genlab replay"]),
+        (["fingerprint"], ["key of a run's run.json", "versions of torch and timm"]),
         (["step"], ["step, metric", "number of the optimiser step"]),
         (["vae/digits"], ["vae/digits, recipe, recipes/vae/digits.yaml", "genlab show vae/digits"]),
     ],

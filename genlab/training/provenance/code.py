@@ -191,5 +191,6 @@ def revisions(known: Any) -> dict[str, str]:
 def without_files(facts: dict[str, Any]) -> dict[str, Any]:
     """A run.json for others: revisions stay, files and differences go."""
     public = {key: value for key, value in facts.items() if key != "files_not_in_git"}
-    starts = [{k: v for k, v in start.items() if k != "git"} for start in facts["history"]]
+    listed = [start for start in facts["history"] if isinstance(start, dict)]
+    starts = [{k: v for k, v in start.items() if k != "git"} for start in listed]
     return public | {"git": revisions(facts.get("git")), "history": starts}

@@ -101,6 +101,16 @@ def test_a_run_keeps_the_patch_and_no_checkpoint_or_export_has_it(
     assert not texts(project / "out")
     assert not any(known["diff"].encode() in file.read_bytes() for file in exported)
     assert f"{known['revision']}+" in (project / "out/README.md").read_text()
+    (project / "a.py").write_text("def a():\n    return 3\n")
+    genlab.fit(resume=run, settings={"trainer.max_steps": 2})
+    facts = runs.read_json(run.path / "run.json")
+    assert facts["history"][-1]["git"] == facts["git"] != {"project": known}
+    kept = {f"code/{file.name}" for file in (run.path / "code").iterdir()}
+    assert kept == {known["diff"], facts["git"]["project"]["diff"]}
+
+
+@pytest.mark.slow
+def test_no_difference_is_kept_where_none_is_wanted(project: Path) -> None:
     other = genlab.fit("classifier/digits", SMALL | {"track.diff": False})
     facts = runs.read_json(other.path / "run.json")["git"]["project"]
     assert (facts["changed"], facts["left_out"]) == (True, "track.diff is false")
