@@ -133,6 +133,8 @@ def diff(words: Sequence[str], root: str, as_json: bool) -> int:
             _print_pairs(part)
     same = ", ".join(f"{count} {name}" for name, count in found.same.items() if count)
     print(f"\nthe same: {same or 'nothing'}")
+    if found.is_one:
+        print("one fingerprint and seed: these are the same run, twice")
     return 0
 
 

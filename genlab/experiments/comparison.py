@@ -15,7 +15,7 @@ from genlab import recipes, runs
 from genlab.errors import InputError, RunError, first_line
 from genlab.files import rows_of
 from genlab.recipes.files import read
-from genlab.runs.finding import meant
+from genlab.runs.finding import meant, names
 from genlab.runs.rows import judge_of, judges, numbers
 from genlab.runs.settings import flat, shown
 
@@ -161,7 +161,7 @@ def chosen(words: Sequence[str], root: str | Path = "runs") -> list[Run]:
     Raises:
         RunError: an argument that selects none.
     """
-    known = runs.every(root)
+    known = [name for name, is_one in names(str(root)) if is_one]
     found: dict[Path, None] = {}
     for word in words:
         selected = meant(word, known, root)

@@ -10,7 +10,7 @@ from genlab.runs.json_files import read_json
 from genlab.runs.rows import read_row
 from genlab.runs.settings import flat, read_groups
 
-CODE = ("fingerprint", "git", "versions")
+CODE = ("fingerprint", "git", "files_not_in_git", "versions")
 DATA = ("data", "splits_sha256", "num_classes", "parents")
 MACHINE = ("host", "device", "world_size")
 ABSENT = "-"
@@ -24,10 +24,12 @@ class Difference:
         parts: names that differ in each section (``settings``, ``code``, ``data``, ``machine``,
             ``metrics``), each with both values; ``-`` for what a run lacks.
         same: number of names in each section in which they agree.
+        is_one: True if both have the same fingerprint and seed: they are the same run, twice.
     """
 
     parts: dict[str, dict[str, tuple[Any, Any]]] = field(default_factory=dict)
     same: dict[str, int] = field(default_factory=dict)
+    is_one: bool = False
 
 
 def difference(first: Path, second: Path) -> Difference:
@@ -40,6 +42,9 @@ def difference(first: Path, second: Path) -> Difference:
         pairs = {key: (one.get(key, ABSENT), other.get(key, ABSENT)) for key in keys}
         found.parts[name] = {k: pair for k, pair in pairs.items() if repr(pair[0]) != repr(pair[1])}
         found.same[name] = len(pairs) - len(found.parts[name])
+    code, settings = found.parts["code"], found.parts["settings"]
+    known = bool(both[0]["code"].get("fingerprint"))
+    found.is_one = known and "fingerprint" not in code and "seed_everything" not in settings
     return found
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from genlab.errors import RunError
@@ -80,17 +81,17 @@ def names(root: str, above: str = "") -> Iterator[tuple[str, bool]]:
                 yield from names(root, f"{name}/")
 
 
-def meant(word: str, known: Sequence[Path], root: str | Path = "runs") -> list[Path]:
+def meant(word: str, known: Sequence[str], root: str | Path = "runs") -> list[Path]:
     """The runs that a word selects; none where it is the name of nothing.
 
     Args:
         word: a run directory or a folder of them, a run id, a recipe's name (all runs of it), a
             sweep's name or its folder, a job array's name (``slurm-JOB``), or a pattern of any.
-        known: all run directories below ``root``.
+        known: all run directories below ``root``, by their paths below it.
         root: folder of all run directories.
     """
     path, root = Path(word), Path(root)
-    sweep = path if os.path.isfile(path / SWEEP) else _sweep(word, root)
+    sweep = path if os.path.isfile(path / SWEEP) else _sweep(word, known, root)
     if sweep is not None:
         trials = read_json(sweep / SWEEP).get("runs")
         named = trials if isinstance(trials, list) else []
@@ -99,17 +100,18 @@ def meant(word: str, known: Sequence[Path], root: str | Path = "runs") -> list[P
         return [path]
     if os.path.isdir(path):
         return every(path)
-    found = []
-    for run in known:
-        name = run.relative_to(root).as_posix()
-        recipe = name.rpartition("/")[0]
-        forms = (run.name, name, recipe, run.name.rpartition("_")[0])  # the last: an array's task
-        if any(fnmatch.fnmatchcase(form, word) for form in forms):
-            found.append(run)
-    return found
+    fits = re.compile(fnmatch.translate(word)).match
+    return [root / name for name in known if any(map(fits, _forms(name)))]
 
 
-def _sweep(word: str, root: Path) -> Path | None:
-    """The folder of a sweep by its name."""
-    named = (path for path, is_one in walk(root) if path.name == word and not is_one)
-    return next((path for path in named if os.path.isfile(path / SWEEP)), None)
+def _forms(name: str) -> tuple[str, str, str, str]:
+    """What a run may be called: its id, path, recipe, and the job array that it is a task of."""
+    recipe, _, identity = name.rpartition("/")
+    return identity, name, recipe, identity.rpartition("_")[0]
+
+
+def _sweep(word: str, known: Iterable[str], root: Path) -> Path | None:
+    """The folder of a sweep by its name: it lies next to the sweep's runs."""
+    places = {name.rpartition("/")[0] for name in known} if "/" not in word else set()
+    found = (root / place / word for place in sorted(places))
+    return next((folder for folder in found if os.path.isfile(folder / SWEEP)), None)

@@ -10,9 +10,8 @@ import gc
 import hashlib
 import json
 import os
-import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -49,21 +48,22 @@ def _checksum(text: bytes) -> str:
     return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
-def mark_of(files: Iterable[str]) -> str:
+def mark_of(*files: str) -> str:
     """The mark of files: place, size and time of each; empty where one changed in this moment."""
     newest, facts = 0, list[int]()
     for file in files:
         try:
             one = os.lstat(file)
         except OSError:
-            facts += (0, 0, 0)
+            facts.append(0)
             continue
-        facts += (one.st_mtime_ns, one.st_size, one.st_ino)
-        newest = max(newest, one.st_mtime_ns)
+        changed = one.st_mtime_ns
+        facts += (changed, one.st_size, one.st_ino)
+        if changed > newest:
+            newest = changed
     if newest > time.time_ns() - FRESH:
         return ""
-    packed = struct.pack(f"<{len(facts)}Q", *(fact % 2**64 for fact in facts))
-    return hashlib.blake2b(packed, digest_size=8).hexdigest()
+    return hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()
 
 
 @contextmanager

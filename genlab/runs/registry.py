@@ -20,7 +20,7 @@ from genlab.runs.settings import flat, read_groups
 
 INDEX, SETTINGS = ".registry.json", ".registry-settings.json"
 SHAPE = [one.name for one in fields(Row)]
-FILES = ("recipe.yaml", "run.json", "metrics.json", "metrics.csv", ".lock", "checkpoints", "")
+FILES = ("recipe.yaml", "run.json", "metrics.json", "metrics.csv", ".lock", "checkpoints")
 
 
 def scan(root: str | Path = "runs") -> list[Row]:
@@ -31,9 +31,11 @@ def scan(root: str | Path = "runs") -> list[Row]:
 
 def _scan(root: Path) -> list[Row]:
     former = read_index(root / INDEX, SHAPE)
+    place = os.fspath(root)
     marks, rows, changed = dict[str, str](), list[Row](), False
-    for name in (name for name, is_one in names(os.fspath(root)) if is_one):
-        mark = mark_of(f"{root}/{name}/{file}" for file in FILES)
+    for name in (name for name, is_one in names(place) if is_one):
+        run = f"{place}/{name}"
+        mark = mark_of(run, *[f"{run}/{file}" for file in FILES])
         old, values = former.pop(name, ("", ()))
         if mark and mark == old:
             row = Row(*values)
@@ -57,7 +59,7 @@ def settings(root: str | Path, rows: list[Row]) -> dict[str, dict[str, Any]]:
         new, found = dict[str, Any](), dict[str, dict[str, Any]]()
         for row in rows:
             file = root / row.path / "recipe.yaml"
-            mark = mark_of([os.fspath(file)])
+            mark = mark_of(os.fspath(file))
             old, known = former.get(row.path, ("", {}))
             if not mark or mark != old:
                 known = flat(read_groups(file))

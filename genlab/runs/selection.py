@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -41,17 +42,15 @@ def by_words(rows: Sequence[Row], words: Sequence[str], root: str | Path = "runs
     """
     if not words:
         return list(rows)
-    root = Path(root)
-    known = [root / row.path for row in rows]
-    places = {path.absolute(): row for path, row in zip(known, rows, strict=True)}
-    found = set[Path]()
+    known = {row.path: row for row in rows}
+    found = set[str]()
     for word in words:
-        named = meant(word, known, root) or meant(f"{word}/*", known, root) or [find(word, root)]
-        own = {path.absolute() for path in named} & places.keys()
+        named = meant(word, [*known], root) or meant(f"{word}/*", [*known], root)
+        own = {os.path.relpath(path, root) for path in named or [find(word, root)]} & known.keys()
         if not own:
             raise RunError(f"{word} is not below {root}/\n--runs-in names another folder of runs")
         found |= own
-    return [row for path, row in places.items() if path in found]
+    return [row for path, row in known.items() if path in found]
 
 
 def where(rows: Sequence[Row], text: str, root: str | Path = "runs") -> list[Row]:

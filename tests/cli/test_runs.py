@@ -159,7 +159,11 @@ def test_diff_says_each_difference_once(lab: Here) -> None:
     assert lines[-1].startswith("the same: ")
     assert json.loads(lab("runs", "diff", "1", "3", "--json")[0])["settings"][
         "model.optimizer.lr"] == [0.1, 0.4]  # fmt: skip
-    assert "nothing" not in lab("runs", "diff", "1", "1")[0]
+    out, _ = lab("runs", "diff", "1", "1")  # which has no fingerprint
+    assert "nothing" not in out
+    assert "the same run" not in out
+    assert "the same run" in lab("runs", "diff", "3", "3")[0]
+    assert "the same run" not in lab("runs", "diff", "1", "3")[0]
 
 
 @pytest.mark.parametrize(
