@@ -142,6 +142,10 @@ FILES = (  # the more exact ones before the folders that hold them
             "genlab test RUN data.root=FOLDER", "you"),
     RunFile("wandb/", "What W&B's client keeps: settings, summary, its log; of an offline run all"
             " that is uploaded later.", "track.wandb", "genlab sync"),
+    RunFile("tensorboard/", "Events of a logger: metrics and images.",
+            "track.loggers=[tensorboard]", "tensorboard --logdir runs"),
+    RunFile("mlruns/", "MLflow's file store: metrics, parameters and images of the run.",
+            "track.loggers=[mlflow]", "mlflow ui --backend-store-uri RUN/mlruns"),
     RunFile("checkpoints/", "Checkpoints: last.ckpt, best.ckpt and, if asked for, step-N.ckpt.",
             "the trainer", "every command that takes a run"),
     RunFile(".lock", "Name of the process that trains in the directory now.", "genlab fit",

@@ -89,7 +89,7 @@ def _measure(recipe: recipes.Recipe, folder: Path, steps: int, warmup: int) -> d
         raise RecipeError("bench times one process: trainer.devices=1")
     if lab.trainer.accumulate_grad_batches > 1:
         raise RecipeError("bench times a batch a step: trainer.accumulate_grad_batches=1")
-    lightning_parts.set_loggers(lab.trainer, lab.tracking.loggers(folder, recipe.name, lab.config))
+    lightning_parts.set_loggers(lab.trainer, lab.tracking.started(folder, recipe.name, lab.config))
     lab.checkpoints.every_n_seconds = float("inf")
     timer = StepTimer(steps, warmup)
     lab.trainer.callbacks.append(timer)  # type: ignore[attr-defined]

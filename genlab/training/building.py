@@ -48,6 +48,7 @@ from genlab.training.engine.sync_batch_norm import SyncBatchNorm
 from genlab.training.engine.trimming import ask_for_gpus_once, lean
 from genlab.training.parsing import Arguments, parameters, parse, plain
 from genlab.training.refusals import GROUPS, check_groups, place, place_of
+from genlab.training.tracking import other_loggers
 from genlab.training.tracking.settings import Tracking
 
 FROM_DATA = ("channels", "num_classes", "image_size")  # filled in where the recipe is silent
@@ -94,6 +95,7 @@ def build(recipe: Recipe, run: Path) -> Lab:
     ask_for_gpus_once()
     check_groups(recipe)
     _load_named(recipe)
+    others = other_loggers.plan(recipe, run)
     settings = {
         group: parse(kind, group, recipe.config.get(group) or {}, recipe)
         for group, kind in GROUPS.items()
@@ -114,6 +116,7 @@ def build(recipe: Recipe, run: Path) -> Lab:
         model = _make(model_class, taken)
         checkpoints = Checkpoints(**settings["checkpoint"].made())
         tracking = Tracking(**settings["track"].made())
+        tracking.planned = others
         guard = FiniteGuard(tracking.nonfinite, tracking.nonfinite_limit)
         links = [Links(tracking.links, tracking.room)] if tracking.links else []
         checkpoints.after_selection = [link.after_selection for link in links]

@@ -254,7 +254,7 @@ def _finish(lab: Lab, run: Path) -> None:
             in metrics.json.
     """
     from genlab.training import evaluations
-    from genlab.training.tracking.wandb_run import WandbRun
+    from genlab.training.tracking import ending
 
     trainer, best = lab.trainer, lab.checkpoints.best
     last = record.last_validation(run) | {k: float(v) for k, v in trainer.callback_metrics.items()}
@@ -277,10 +277,7 @@ def _finish(lab: Lab, run: Path) -> None:
         limit = "max_steps" if 0 <= trainer.max_steps <= trainer.global_step else "max_epochs"
         record.summary(run, final, limit)
         _seal(run)
-    for logger in trainer.loggers:
-        if isinstance(logger, WandbRun):
-            logger.conclude(written, former)
-            logger.close()
+    ending.conclude(trainer, written, former)
 
 
 def _seal(run: Path) -> None:

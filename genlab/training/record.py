@@ -108,7 +108,7 @@ def write(lab: Lab, run: Path, facts: dict[str, Any]) -> None:
 def open_loggers(lab: Lab, run: Path, facts: dict[str, Any]) -> None:
     """Give the trainer its loggers, and its checkpoints the name of the run's recipe."""
     public = lab.config | {"run": code.without_files(facts)}
-    loggers = lab.tracking.loggers(run, lab.recipe.name, public)
+    loggers = lab.tracking.started(run, lab.recipe.name, public)
     lightning_parts.set_loggers(lab.trainer, loggers)
     lab.checkpoints.stamp = {"recipe": lab.config, "name": lab.recipe.name}
     lab.checkpoints.stamp |= {key: facts[key] for key in STAMPED if key in facts}

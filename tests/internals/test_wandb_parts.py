@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import WandbLogger
 from wandb.sdk import wandb_setup
 
 from genlab.internals import wandb_parts as parts
+from tests.cli.test_wandb import records
 
 
 def test_drop_anonymous() -> None:
@@ -22,8 +23,10 @@ def test_drop_anonymous() -> None:
     assert "project" in logger._wandb_init  # it is what goes to wandb.init
 
 
-def test_drop_farewell_and_has_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One run for both: wandb's service takes seconds to start."""
+def test_drop_farewell_has_records_and_use_artifact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One run for all: wandb's service takes seconds to start."""
     monkeypatch.setenv("WANDB_MODE", "offline")
     parts.drop_farewell()  # where there is no connection, nothing
     hooks: list[object] = []
@@ -36,6 +39,9 @@ def test_drop_farewell_and_has_records(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(atexit, "unregister", note)
     with wandb.init(dir=tmp_path, settings=wandb.Settings(silent=True)) as run:
         run.log({"loss": 1.0})
+        with pytest.raises(TypeError, match="offline"):
+            run.use_artifact(wandb.Artifact("public", "model"))
+        parts.use_artifact(run, wandb.Artifact("private", "model"))
     assert wandb_setup.singleton()._connection is not None
     parts.drop_farewell()
     assert hooks  # the connection took its hook off the exit
@@ -44,6 +50,8 @@ def test_drop_farewell_and_has_records(tmp_path: Path, monkeypatch: pytest.Monke
     assert parts.has_records(part)
     assert not parts.is_synced(part)
     (file,) = part.glob("*.wandb")
+    (used,) = (r.artifact for r in records(file) if r.WhichOneof("record_type") == "artifact")
+    assert (used.name, used.use_after_commit) == ("private", True)
     file.write_bytes(file.read_bytes()[: parts.HEADER])
     assert file.read_bytes()[:4] == b":W&B"
     assert not parts.has_records(part)

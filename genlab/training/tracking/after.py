@@ -8,6 +8,7 @@ from typing import Any
 
 from genlab import recipes, runs
 from genlab.training.parsing import parse
+from genlab.training.provenance import code
 from genlab.training.tracking.settings import Tracking
 from genlab.training.tracking.wandb_run import WandbRun, reason, say
 
@@ -35,7 +36,8 @@ def tell(
         if not tracking.uses_wandb() or _is_in_use():
             return
         name = str(facts.get("recipe") or run.parent.name)
-        logger = tracking.wandb_run(run, name, recipe.config | {"run": facts})
+        public = code.without_files({"history": []} | facts)
+        logger = tracking.wandb_run(run, name, recipe.config | {"run": public})
     except Exception as error:  # W&B's errors have no common base; a recipe can be damaged
         say(f"W&B is not told: {reason(error)}")
         return

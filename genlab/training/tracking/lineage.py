@@ -12,6 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from genlab.checkpoints.identity import DIGITS
+
 if TYPE_CHECKING:
     import wandb
 
@@ -28,6 +30,7 @@ def artifact_of(facts: Mapping[str, Any]) -> wandb.Artifact:
 
     identity = {key: str(facts[key]) for key in ("sha256", "file") if key in facts}
     key, value = next(iter(identity.items()))  # a file alone where there is no checksum
+    value = value[:DIGITS] if key == "sha256" else value
     name = re.sub(r"[^\w.-]+", "-", f"weights-{value}")[:LONGEST]
     found = wandb.Artifact(name, type="model", metadata=json.loads(json.dumps(dict(facts))))
     with found.new_file("identity.json") as file:

@@ -10,16 +10,20 @@ import shlex
 import shutil
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlparse
 
 from lightning.pytorch.loggers import Logger
 
-from genlab import recipes, runs
+from genlab import process, recipes, runs
 from genlab.training.tracking.csv_log import CSVLog
 from genlab.training.tracking.wandb_run import FLUSH_SECONDS, WandbRun, reason, say
+
+if TYPE_CHECKING:
+    from genlab.training.tracking.other_loggers import Planned
 
 SERVER = "https://api.wandb.ai"
 INIT_SECONDS, FINISH_SECONDS = 30, 600  # that a run waits for a W&B server, at its start and end
@@ -38,6 +42,9 @@ class Tracking:
         notes: W&B notes, for whoever reads the run later.
         entity: W&B team or user; null is the account's default.
         group: W&B group; null is ``slurm-JOB`` in a job array, else the recipe's name.
+        loggers: further loggers: ``tensorboard``, ``mlflow``, ``comet``, or a class of Lightning's
+            or your own as ``{class_path: NAME, init_args: {...}}``; they write into the run
+            directory unless told otherwise.
         tags: W&B tags in addition to method and data.
         upload_checkpoints: ``off``, ``best`` or ``all``, as W&B artifacts.
         test_after_fit: evaluate the selected checkpoint on the test set, once, after training.
@@ -61,6 +68,7 @@ class Tracking:
     notes: str | None = None
     entity: str | None = None
     group: str | None = None
+    loggers: list[str | dict[str, Any]] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
     upload_checkpoints: Literal["off", "best", "all"] = "off"
     test_after_fit: bool = True
@@ -72,6 +80,7 @@ class Tracking:
     keep_gb: float | None = None
 
     def __post_init__(self) -> None:
+        self.planned: Sequence[Planned] = ()  # of `loggers`, see `other_loggers.plan`
         if self.links < 0:
             raise ValueError(f"track.links must be at least 0, not {self.links}")
         if not self.links_gb > 0:
@@ -84,8 +93,8 @@ class Tracking:
         """Size of a run's links: no more than all are to take."""
         return self.links_gb if self.keep_gb is None else min(self.links_gb, self.keep_gb)
 
-    def loggers(self, run: Path, recipe: str, config: dict[str, Any]) -> list[Logger]:
-        """The loggers of the run in directory ``run``.
+    def started(self, run: Path, recipe: str, config: dict[str, Any]) -> list[Logger]:
+        """The loggers of the run in directory ``run``, started.
 
         Args:
             run: the run directory; its run.json remembers the W&B id.
@@ -95,6 +104,12 @@ class Tracking:
         loggers: list[Logger] = [CSVLog(run / "metrics.csv")]
         if self.uses_wandb():
             loggers.append(self.wandb_run(run, recipe, config))
+        facts = config.get("run", {})
+        step = facts.get("history", [{"step": 0}])[-1]["step"]
+        name = str(facts.get("wandb_id", run.name))
+        for planned in self.planned if process.is_first() else []:
+            logger = planned.start(config, name, step)
+            loggers += [] if logger is None else [logger]
         return loggers
 
     def uses_wandb(self) -> bool:

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import WandbLogger
 from genlab import run_files
 from genlab.drawing.grid import write
 from genlab.drawing.may_fail import may_fail
+from genlab.training.tracking.guarding import log_image
 
 
 def publish(trainer: L.Trainer, name: str, picture: np.ndarray, step: int | None = None) -> None:
@@ -46,6 +47,8 @@ def show(trainer: L.Trainer, name: str, picture: np.ndarray, step: int | None = 
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             logger.log_image(key, [picture], caption=[caption])
+        else:
+            log_image(logger, key, picture, trainer.global_step if step is None else step)
 
 
 def has_tables(trainer: L.Trainer) -> bool:

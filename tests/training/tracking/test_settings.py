@@ -78,7 +78,7 @@ def test_identity_group_tags_and_the_whole_recipe(
 ) -> None:
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
     tracking = Tracking(wandb="offline", tags=["mine"])
-    csv, logger = tracking.loggers(run, "vae/digits", CONFIG | {"run": {"slurm": SLURM}})
+    csv, logger = tracking.started(run, "vae/digits", CONFIG | {"run": {"slurm": SLURM}})
     assert isinstance(csv, CSVLog)
     assert isinstance(logger, WandbRun)
     logger.log_metrics({"train/loss": 1.0}, step=4)
@@ -109,7 +109,7 @@ def test_without_a_way_to_the_server_training_goes_on(
     reason: str,
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", key)
-    loggers = Tracking(wandb="online").loggers(run, "vae/digits", CONFIG)
+    loggers = Tracking(wandb="online").started(run, "vae/digits", CONFIG)
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == 2
     assert "cannot be reached" in said[0]
@@ -128,7 +128,7 @@ def test_without_a_way_to_the_server_training_goes_on(
 def test_a_service_that_dies_is_said_once(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    logger = Tracking(wandb="offline").loggers(run, "vae/digits", CONFIG)[1]
+    logger = Tracking(wandb="offline").started(run, "vae/digits", CONFIG)[1]
     assert isinstance(logger, WandbRun)
     finish = logger.experiment.finish
 
@@ -145,7 +145,7 @@ def test_a_service_that_dies_is_said_once(
 
 
 def test_a_run_that_was_not_finite_has_failed_for_wandb_too(run: Path) -> None:
-    logger = Tracking(wandb="offline").loggers(run, "vae/digits", CONFIG)[1]
+    logger = Tracking(wandb="offline").started(run, "vae/digits", CONFIG)[1]
     assert isinstance(logger, WandbRun)
     logger.fail("loss of step 3 is not finite (nan)")
     records = written(run)
@@ -160,7 +160,7 @@ def test_a_run_that_was_not_finite_has_failed_for_wandb_too(run: Path) -> None:
 def test_a_requeue_does_not_wait_for_a_server_that_is_gone(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    logger = Tracking(wandb="offline").loggers(run, "vae/digits", CONFIG)[1]
+    logger = Tracking(wandb="offline").started(run, "vae/digits", CONFIG)[1]
     assert isinstance(logger, WandbRun)
     finish, patience = logger.experiment.finish, Event()
     monkeypatch.setattr(logger.experiment, "finish", lambda: patience.wait(60))
@@ -183,7 +183,7 @@ def test_no_place_for_wandb_leaves_the_csv(run: Path, monkeypatch: pytest.Monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(WandbRun, "configure", full)
-    csv, logger = Tracking(wandb="offline").loggers(run, "vae/digits", CONFIG)
+    csv, logger = Tracking(wandb="offline").started(run, "vae/digits", CONFIG)
     assert isinstance(csv, CSVLog)
     assert isinstance(logger, DummyLogger)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import genlab
 from genlab import checkpoints
 from tests.cli.test_wandb import records
+from tests.training.tracking.test_other_loggers import of_mlflow, of_tensorboard
 
 SMALL = {
     "trainer.max_epochs": 1,
@@ -19,6 +21,7 @@ SMALL = {
     "model.encoder_kwargs": {"width": 8},
     "data.split_seed": 0,
 }
+LOGGERS = ("tensorboard", "mlflow")  # as the packages, where they are installed
 SAID = {
     "track.wandb": "offline",
     "track.name": "first try",
@@ -35,7 +38,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, genlab.Run]:
         patch.delenv("WANDB_MODE", raising=False)
         first = genlab.fit("classifier/digits", SMALL | {"track.wandb": "off"})
         pretrained = first.path / "checkpoints" / "best.ckpt"
-        run = genlab.fit("classifier/digits", SMALL | SAID | {"model.pretrained": str(pretrained)})
+        own = {"model.pretrained": str(pretrained), "track.loggers": [*filter(find_spec, LOGGERS)]}
+        run = genlab.fit("classifier/digits", SMALL | SAID | own)
         genlab.evaluate(run)
         return pretrained, run
 
@@ -109,6 +113,21 @@ def test_wandb_knows_where_a_run_came_from_and_what_it_made(
         assert [entry.path for entry in found.manifest.contents] == ["identity.json"]  # no weights
 
 
+def test_the_same_run_is_tensorboards_and_mlflows_too(made: tuple[Path, genlab.Run]) -> None:
+    for name in LOGGERS:
+        pytest.importorskip(name, reason="genlab[loggers] is not installed")
+    _, run = made
+    board, (client, stored) = of_tensorboard(run), of_mlflow(run)
+    for key in ("test/accuracy", "best/val/loss"):
+        assert board.Scalars(key)[-1].value == pytest.approx(run.metrics[key])
+        assert stored.data.metrics[key] == pytest.approx(run.metrics[key])
+    assert stored.data.tags["mlflow.runName"] == "first try"
+    assert board.Images("pictures/confusion")
+    (file,) = client.list_artifacts(stored.info.run_id, "pictures")
+    assert file.path.startswith("pictures/confusion")
+
+
+@pytest.mark.slow
 def test_without_wandb_an_evaluation_tells_it_nothing(
     made: tuple[Path, genlab.Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
