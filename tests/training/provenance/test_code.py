@@ -110,6 +110,16 @@ def test_a_run_keeps_the_patch_and_no_checkpoint_or_export_has_it(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("format", ["timm", "onnx"])
+def test_no_format_of_an_export_has_it(project: Path, here: Here, format: str) -> None:
+    run = genlab.fit("classifier/digits", SMALL | {"model.encoder": "resnet10t"})
+    assert texts(run.path)
+    here("export", str(run.path), "--format", format, "--out", "out")
+    assert [file for file in (project / "out").rglob("*") if file.is_file()]
+    assert not texts(project / "out")
+
+
+@pytest.mark.slow
 def test_no_difference_is_kept_where_none_is_wanted(project: Path) -> None:
     other = genlab.fit("classifier/digits", SMALL | {"track.diff": False})
     facts = runs.read_json(other.path / "run.json")["git"]["project"]
