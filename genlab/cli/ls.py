@@ -21,6 +21,7 @@ LEGEND = {
     "~": "~ measured before fingerprints were kept",
     "*": "* settings or code have changed since it was measured",
 }
+UNITS = ((3600, "h"), (60, "min"), (0, "s"))  # from so many seconds on
 DEEPEST = 20  # recipes that extend each other
 
 
@@ -52,10 +53,13 @@ class Line:
     data: str
     head: recipes.Head
     mark: str = ""
+    wrong: str = ""
 
     @property
     def cells(self) -> tuple[str, ...]:
         """Texts of the line's columns."""
+        if self.wrong:
+            return self.name, "", "", "", f"wrong: {self.wrong}"
         published = f" ({self.head.published})" if self.head.published else ""
         result = f"{self.head.result or 'not run' + published} {self.mark}".rstrip()
         return self.name, self.method, self.data, _time(self.head.seconds), result
@@ -97,6 +101,16 @@ def _print(lines: list[Line]) -> None:
 
 
 def _line(name: str, file: Path, word: str, measured: bool, kept: Kept) -> Line | None:
+    """A recipe's line, a plugin's wrong one's too; None if it is not asked for."""
+    try:
+        return _asked(name, file, word, measured, kept)
+    except RecipeError as error:
+        asked = word.lower() in name.lower() and not measured
+        wrong = str(error).splitlines()[0]
+        return Line(name, "", "", recipes.Head(""), wrong=wrong) if asked else None
+
+
+def _asked(name: str, file: Path, word: str, measured: bool, kept: Kept) -> Line | None:
     """A recipe's line; None if it is not asked for."""
     head = recipes.head(file)
     if word.lower() not in f"{name} {head.title}".lower() or (measured and not head.result):
@@ -119,8 +133,8 @@ def _time(seconds: float) -> str:
     """``45 s``, ``1.2 min`` or ``3 h``; empty where it is unknown."""
     if math.isinf(seconds):
         return ""
-    unit, name = next((u, n) for u, n in ((3600, "h"), (60, "min"), (1, "s")) if seconds >= u)
-    return f"{seconds / unit:.2g} {name}"
+    unit, name = next((u, n) for u, n in UNITS if seconds >= u)
+    return f"{seconds / max(unit, 1):.2g} {name}"
 
 
 def _class_of(file: Path, text: str, group: str, depth: int = 0) -> str:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -28,11 +29,18 @@ from genlab.errors import RecipeError, nearest
 
 NOT_RUN = "not run"
 UNITS = {"s": 1, "second": 1, "minute": 60, "hour": 3600}
+TIME = re.compile(r"(an?|\d+(?:\.\d+)?) (?:CPU )?(s|second|minute|hour)s?\b")
 COST = re.compile(  # a time of the whole run, not of a part of it
-    r"(?:at most |about |under |less than )?(an?|[\d.]+) (?:CPU )?(s|second|minute|hour)s?\b"
-    r"(?! an? | for | of a )"
+    rf"(?:at most |about |under |less than )?({TIME.pattern}(?: and {TIME.pattern})*)"
+    r"(?=$|[,;]| on | of one | of training on )"
 )
 MOST_SEEDS = 1000
+FORMS = {  # of the texts that are not prose
+    "url": (r"https?://[^\s\"'<>()\[\]{}\\]+", "an address", "it begins with https://"),
+    "date": (r"\d{4}-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01]))?", "a date", "such as 2026-11"),
+    "fingerprint": (r"[0-9a-f]{64}", "a fingerprint", "it has 64 digits of 0-9a-f"),
+}
+NEEDED = {"Head": ("title",), "Result": ("metric", "value"), "Paper": ("name",)}
 
 
 @dataclass(frozen=True)
@@ -125,9 +133,8 @@ class Head:
     def seconds(self) -> float:
         """Time of a run by the cost; infinite where the cost is not a time."""
         found = COST.match(self.cost)
-        if not found:
-            return math.inf
-        return UNITS[found[2]] * (1.0 if found[1].startswith("a") else float(found[1]))
+        times = TIME.findall(found[1]) if found else [("inf", "s")]
+        return sum(UNITS[unit] * (1.0 if n.startswith("a") else float(n)) for n, unit in times)
 
     def __str__(self) -> str:
         """The facts as aligned lines, the title first."""
@@ -171,9 +178,8 @@ def _arguments(kind: type, content: Mapping[Any, Any], where: str) -> dict[str, 
     for key in content:
         if key not in known:
             raise RecipeError(f"unknown key {key}", where, nearest(key, known))
-    needed = {"Head": ("title",), "Result": ("metric", "value"), "Paper": ("name",)}
-    for key in needed[kind.__name__]:
-        if content.get(key) is None:
+    for key in NEEDED[kind.__name__]:
+        if content.get(key) in (None, ""):
             raise RecipeError(f"{key} is missing", where)
     given = {key: value for key, value in content.items() if value is not None}
     return {key: _value(known[key], value, f"{where}.{key}") for key, value in given.items()}
@@ -200,22 +206,30 @@ def _value(kind: str, value: Any, where: str) -> Any:
 
 
 def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    if known and sys.float_info.max < abs(value) < math.inf:
+        raise RecipeError("the number is too large", where)
+    if not known or not math.isfinite(value):
         raise RecipeError(f"{value!r} is not a number"[:200], where)
+    if where.endswith(".spread") and value < 0:
+        raise RecipeError(f"{value!r} is not a standard deviation: it is negative", where)
     return value
 
 
 def _text(value: Any, where: str) -> str:
     if not isinstance(value, str):
         raise RecipeError(f"{value!r} is not text"[:200], where, "put it in quotes")
-    if where.endswith(".url") and not value.startswith(("https://", "http://")):
-        raise RecipeError(f"{value!r} is not an address"[:200], where, "it begins with https://")
+    form, kind, hint = FORMS.get(where.rpartition(".")[2], (".*", "", ""))
+    if value and not re.fullmatch(form, value, re.S):
+        raise RecipeError(f"{value!r} is not {kind}"[:200], where, hint)
     if not value.isprintable():
         raise RecipeError(f"{value!r} is not one line of text"[:200], where)
     return value
 
 
 def _seeds(items: list[Any], where: str) -> tuple[int, ...]:
-    if len(items) > MOST_SEEDS or not all(type(item) is int for item in items):
-        raise RecipeError("seeds are not a list of whole numbers", where)
+    whole = all(type(item) is int and 0 <= item < 2**32 for item in items)
+    if not whole or not len({*items}) == len(items) <= MOST_SEEDS:
+        what = f"seeds are not a list of at most {MOST_SEEDS:,} different whole numbers"
+        raise RecipeError(what, where, "each from 0 to 2**32 - 1")
     return tuple(items)

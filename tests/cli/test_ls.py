@@ -79,7 +79,9 @@ def test_a_wrong_choice_is_refused(here: Here, words: list[str], said: str) -> N
         ("about ten CPU minutes an epoch", math.inf), ("GPU days", math.inf), ("", math.inf),
         ("7.1 CPU minutes for 1,500 of the 8,000 steps", math.inf),
         ("lightly needs 98 minutes for 200 epochs", math.inf),
-        ("5 CPU minutes an epoch", math.inf),
+        ("5 CPU minutes an epoch", math.inf), ("0.5 seconds", 0.5), ("0 s", 0),
+        ("1.2.3 s", math.inf), (". s", math.inf), ("1 hour and 10 minutes", 4200),
+        ("3 minutes, an hour in all", 180),
     ],
 )  # fmt: skip
 def test_costs_are_times(cost: str, seconds: float) -> None:
@@ -115,3 +117,26 @@ def test_results_of_changed_recipes_are_marked(
     assert [row[4] for row in rows(out)] == ["not run (9 %)", "m 1 *", "m 1", "m 1 ~"]
     assert out.partition("\n\n")[2].splitlines() == [*ls.LEGEND.values()]
     assert "~" not in here("ls", "same")[0]
+
+
+def test_a_plugins_wrong_recipe_is_a_line_of_the_list(
+    tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"vae/digits": recipes.find("vae/digits")}
+    for name, text in (("typo", "titel: x\n---\nmodel: VAE\n"), ("quick", "title: x\ncost: 0 s\n"
+                       "---\nmodel: VAE\n"), ("lost", "title: x\n---\nconfig: nowhere\n"),
+                       ("odd", "a: [\n---\nmodel: VAE\n")):  # fmt: skip
+        (tmp_path / f"{name}.yaml").write_text(text)
+        known[f"plugin/{name}"] = tmp_path / f"{name}.yaml"
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe")
+    known["plugin/bytes"] = tmp_path / "bytes.yaml"
+    monkeypatch.setattr(recipes, "shipped", lambda: known)
+    for order in ls.ORDERS:
+        found = {row[0]: row[1:] for row in rows(here("ls", "--sort", order)[0])}
+        assert set(found) == set(known)
+        assert found["plugin/typo"] == ["", "", "", "wrong: unknown key titel"]
+        assert found["plugin/odd"][3].startswith("wrong: not YAML")
+        assert found["plugin/lost"][3].startswith("wrong: ")
+        assert found["plugin/quick"] == ["VAE", "", "0 s", "not run"]
+        assert found["vae/digits"][0] == "VAE"
+    assert {row[0] for row in rows(here("ls", "--measured")[0])} == {"vae/digits"}
