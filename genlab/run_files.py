@@ -47,6 +47,11 @@ def find(path: PurePath) -> RunFile | None:
     return next((one for one in FILES if one.means(path)), None)
 
 
+def named(name: str) -> RunFile | None:
+    """The file of a run that has a name, in whatever folder; None if none has."""
+    return next((one for one in FILES if PurePath(one.name).name == name), None)
+
+
 def _checkpoint(name: str, text: str) -> RunFile:
     return RunFile(
         f"checkpoints/{name}", text, "the trainer, at an optimiser step's end and by one rename",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from docs.builder.markdown import code, linked, table
-from genlab.cli.explained import in_yaml
+from genlab.cli.wording import in_yaml
 from genlab.describing import classes, nested
 from genlab.describing.classes import Argument
 from genlab.describing.metrics import Metric

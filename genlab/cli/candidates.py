@@ -127,6 +127,13 @@ def options(command: str) -> list[str]:
     return ["--help", *_options(COMMANDS[command], f"{command}_options"), *trust]
 
 
+def definition(command: str) -> source.Definition:
+    """The function whose docstring a command's help shows."""
+    module = COMMANDS[command]
+    found = source.definitions(f"genlab.cli.{module}", Path(__file__).parent / f"{module}.py")
+    return next(one for one in found if one.name == f"{command}_options")
+
+
 def _options(module: str, function: str) -> list[str]:
     """Options that a function adds, itself or by the functions that it calls."""
     found: list[str] = []

@@ -43,14 +43,16 @@ class Meaning:
     Args:
         key: the key in its short form: ``model.optimizer.lr``.
         text: the meaning in prose.
-        argument: the argument that it is; None for a group.
+        argument: the argument that it is; None for a group or a class.
         owners: short names of the classes that document it so.
+        kind: the class that it is; None for a group or an argument.
     """
 
     key: str
     text: str
     argument: Argument | None = None
     owners: tuple[str, ...] = ()
+    kind: source.Definition | None = None
 
 
 def is_key(word: str) -> bool:
@@ -117,11 +119,13 @@ def names(group: str, named: Mapping[str, str] | None = None) -> list[str]:
 
 def spelled(name: str) -> list[str]:
     """Keys that end in a name: ``model.optimizer.lr_batch`` for ``lr_batch``."""
-    found = [f"{group}.{name}" for group in TOP if name in names(group)]
-    for argument, group in nested.HOLDERS.items():
-        if any(one.name == name for one in nested.settings(argument)):
-            found.append(f"{group}.{argument}.{name}")
-    if not found and any(one.name == name for one in nested.further("optimizer")):
+    found: list[str] = []
+    if source.argued(name):
+        found += [f"{group}.{name}" for group in TOP if name in names(group)]
+        for argument, group in nested.HOLDERS.items():
+            if any(one.name == name for one in nested.settings(argument)):
+                found.append(f"{group}.{argument}.{name}")
+    if not found and nested.of_optimizers(name):
         found.append(f"model.optimizer.{name}")
     return found
 
@@ -165,7 +169,7 @@ def of_argument(path: str, inner: list[str], key: str) -> list[Meaning]:
     assert definition is not None
     found = classes.describe(definition)
     if not inner:
-        return [Meaning(key, found.first, None, (definition.name,))]
+        return [Meaning(key, found.first, kind=definition)]
     argument = found.argument(inner[0])
     if argument is None or inner[1:]:
         known = [one.name for one in found.arguments]

@@ -86,6 +86,14 @@ def further(argument: str) -> list[Argument]:
     return [one for place in _foreign(argument) for one in of_place(place)]
 
 
+def of_optimizers(key: str) -> bool:
+    """True if an optimiser of torch documents a key; only files that hold its name are parsed."""
+    homes = {path: foreign.file_of(path.rpartition(".")[0]) for path in optimizers()}
+    likely = (path for path, file in homes.items() if file and key in source.text(file))
+    found = (source.locate(path) for path in likely)
+    return any(one.name == key for place in found if place for one in of_place(place))
+
+
 def places(argument: str, network: str = "") -> list[source.Definition]:
     """Functions and classes that document the keys of an argument's settings, see `settings`."""
     paths = list(PLACES.get(argument, ()))

@@ -10,11 +10,12 @@ from functools import cache
 from pathlib import Path
 
 from genlab.describing import foreign
-from genlab.recipes import plugins
+from genlab.recipes import class_names, plugins
 from genlab.recipes.class_names import parsed
 
 ROOT = Path(__file__).parents[1]
-RECIPES_NAME = ("methods", "data", "callbacks", "networks")  # packages whose classes recipes name
+EXPORTS = ("genlab.losses", "genlab.metrics", "genlab.augment", "genlab.optim")
+ARGUED = ("lightning.pytorch.trainer.trainer",)  # modules elsewhere whose arguments are keys
 FAR = 4  # modules that re-export a class, one from the other
 
 Node = ast.ClassDef | ast.FunctionDef
@@ -148,7 +149,7 @@ def find(name: str) -> list[Definition]:
     if not found and prefix:
         far = installed(name)
         found = [far] if far else []
-    return sorted(found, key=_rank)
+    return sorted(found, key=_rank) if found[1:] else found
 
 
 def _within(module: str, prefix: str) -> bool:
@@ -156,15 +157,36 @@ def _within(module: str, prefix: str) -> bool:
     return not prefix or any(module == one or module.startswith(f"{one}.") for one in starts)
 
 
-def _rank(one: Definition) -> int:
-    parts = one.module.split(".")
-    return RECIPES_NAME.index(parts[1]) if parts[1:2] and parts[1] in RECIPES_NAME else 9
+def group(one: Definition) -> str:
+    """The package whose classes recipes name and that has this one; empty for any other."""
+    packages = class_names.ROOTS
+    return next((p for p in packages if class_names.classes(p).get(one.name) == one.path), "")
+
+
+def _rank(one: Definition) -> tuple[int, bool]:
+    place = [*class_names.ROOTS, ""].index(group(one))
+    return place, isinstance(one.node, ast.FunctionDef)
 
 
 def names() -> list[str]:
-    """Names of all public classes of genlab and of plugins."""
+    """Names of the classes that recipes may name, and of losses, metrics and the like."""
+    found = {name for package in class_names.ROOTS for name in class_names.classes(package)}
     begins = re.compile(r"^class ([A-Za-z]\w*)", re.M)
-    return sorted({name for file in modules().values() for name in begins.findall(text(file))})
+    for module, file in modules().items():
+        if module.startswith(EXPORTS):
+            package = text(ROOT / module.split(".")[1] / "__init__.py")
+            found |= {one for one in begins.findall(text(file)) if f'    "{one}",' in package}
+    return sorted(found)
+
+
+def argued(name: str) -> bool:
+    """True if genlab, a plugin or the trainer documents or annotates a name.
+
+    Their text is searched: to parse all of it takes too long.
+    """
+    own = [*modules().values(), *filter(None, map(foreign.file_of, ARGUED))]
+    used = re.compile(rf"\b{re.escape(name)}(?:, \w+)*:|``{re.escape(name)}``")
+    return any(used.search(text(file)) for file in own)
 
 
 def locate(path: str) -> Definition | None:

@@ -91,6 +91,10 @@ def test_every_key_of_every_recipe_is_explained_at_once() -> None:
         ("EMAWeights", ["EMAWeights, callback,", "decay: float = 0.999", "fixmatch/digits"]),
         ("Glow", ["val/bits_per_dim, test/bits_per_dim: bits; lower is better"]),  # of its base
         ("KNN", ["also: genlab.metrics.knn.KNN"]),
+        ("Pictures", ["Pictures, callback,", "also: genlab.data.in_memory.Pictures"]),
+        ("MissingDataError", ["MissingDataError, class, genlab/data/errors.py"]),
+        ("optim.build", ["build, function, genlab/optim/building.py"]),
+        ("LARS", ["LARS, optimiser, genlab/optim/lars.py"]),
         ("lightning.pytorch.callbacks.EarlyStopping", ["patience: int = 3"]),
     ],
 )  # fmt: skip
@@ -125,6 +129,14 @@ def test_classes(name: str, says: list[str], here: Here) -> None:
         (["nonfinite/"], ["nonfinite/, folder of a run", "genlab replay"]),
         (["fingerprint"], ["key of a run's run.json", "versions of torch and timm"]),
         (["step"], ["step, metric", "number of the optimiser step"]),
+        (["best.ckpt"], ["checkpoints/best.ckpt, file of a run"]),
+        (["linear_top1"], ["test/linear_top1, metric on test data"]),
+        (["take"], ["model.pretrained_options.take", "ema"]),
+        (["model.lr=3"], ["model.optimizer.lr", "peak learning rate"]),
+        (["fit"], ["fit, command, genlab/cli/fit.py:", "Train a recipe", "genlab fit RECIPE",
+                   "--resume"]),
+        (["sample"], ["sample, command,", "genlab sample | reconstruct", "--label"]),
+        (["vae"], ["vae, family of recipes", "vae/digits: VAE (64-128-8 MLP)", "--family vae"]),
         (["vae/digits"], ["vae/digits, recipe, recipes/vae/digits.yaml", "genlab show vae/digits"]),
     ],
 )  # fmt: skip
@@ -132,6 +144,25 @@ def test_keys_and_metrics(words: list[str], says: list[str], here: Here) -> None
     out, _ = here("explain", *words)
     for text in says:
         assert text in out
+
+
+def test_arguments_have_a_place_in_a_recipe_where_recipes_name_the_class(here: Here) -> None:
+    assert "in a recipe data.NAME=VALUE" in here("explain", "ImageFolder")[0]
+    for name in ("Column", "MissingDataError", "genlab.data.in_memory.Pictures"):
+        assert ".NAME=VALUE" not in here("explain", name)[0]
+
+
+def test_a_callback_of_the_trainer_has_its_own_arguments(here: Here) -> None:
+    out, _ = here("explain", "fixmatch/digits", "trainer.callbacks.EMAWeights")
+    assert "in fixmatch/digits: true, set in recipes/" in out
+    assert "EMAWeights, callback, genlab/callbacks/ema_weights.py:" in out
+    assert "decay: float = 0.999" in out
+    assert "accelerator" not in out
+
+
+def test_a_file_of_ones_own_is_explained_as_a_recipe(here: Here) -> None:
+    (here.folder / "mine.yaml").write_text("title: Mine\n---\nconfig: vae/digits\n")
+    assert "mine, recipe, mine.yaml\n  Mine\n" in here("explain", "mine.yaml")[0]
 
 
 def test_the_help_of_fit_names_every_group_and_explain(
@@ -152,6 +183,17 @@ def test_a_recipe_has_the_metrics_of_its_method(here: Here) -> None:
     out, _ = here("explain", "simclr/digits", "train/loss")
     assert "NT-Xent" in out
     assert "MoCo" not in out
+    for recipe, key, owner in (
+        ("glow/digits", "train/loss", "FlowMethod"),
+        ("classifier/digits", "val/loss", "ClassReport"),
+        ("cvae/mnist", "test/neg_elbo", "CVAE"), ("simclr/digits", "val/knn_top1", "KNN"),
+        ("fixmatch/digits", "mask_rate", "FixMatch"),
+        ("moco/mnist", "val/effective_rank", "CollapseAlarm"),
+    ):  # fmt: skip
+        out, _ = here("explain", recipe, key)
+        assert [line.split(",")[0].strip() for line in out.splitlines() if ".py:" in line] == [
+            owner
+        ]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +205,7 @@ def test_a_recipe_has_the_metrics_of_its_method(here: Here) -> None:
         (["simclr/digits", "model.latent_dim"], ["SimCLR"]),
         (["simclr/digts", "model.lr"], ["simclr/digits"]),
         (["a", "b", "c"], ["one name"]),
-        ([""], ["nothing is named"]),
+        ([""], ["nothing is named", "SimCLR, model.lr"]),
         (["x" * 5000], ["nothing is named"]),
         (["a(b.c[d"], ["nothing is named"]),
         (["..", "--recipe", "vae/digits"], ["nothing is named .."]),
@@ -172,6 +214,10 @@ def test_a_recipe_has_the_metrics_of_its_method(here: Here) -> None:
         (["lightning.pytorch.Nothing"], ["nothing is named"]),
         (["EMAWeights.decai"], ["decay"]),
         (["vae/digits", "SimCLR"], ["nothing is named SimCLR"]),
+        (["moco/mnist", "val/loss"], ["MoCo does not log val/loss"]),
+        (["fid"], ["judge/fid_<features>"]),
+        (["top1"], ["knn_top1"]),
+        (["runs/nope"], ["there is no runs/nope", "genlab runs"]),
     ],
 )
 def test_refusals(words: list[str], says: list[str], here: Here) -> None:

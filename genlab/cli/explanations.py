@@ -1,11 +1,10 @@
-"""Text of explanations: classes, arguments and their defaults, wrapped to the terminal."""
+"""Lines that `explain` prints about a class, a command, a key, a metric, a recipe or a file."""
 
 from __future__ import annotations
 
+import ast
 import os
 import re
-import shutil
-import textwrap
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -14,7 +13,9 @@ from pathlib import Path
 import yaml
 
 from genlab import recipes
-from genlab.describing import docstrings, keys, metrics, nested, source, usage
+from genlab.cli import EXAMPLES, candidates
+from genlab.cli.wording import declared, in_yaml, paragraphs
+from genlab.describing import classes, docstrings, keys, metrics, nested, source, usage
 from genlab.describing.classes import Argument, Description
 from genlab.describing.keys import Meaning
 from genlab.describing.metrics import BETTER, Metric
@@ -29,19 +30,18 @@ KINDS = {
     "methods": "method", "data": "data", "callbacks": "callback", "networks": "network",
     "metrics": "metric", "losses": "loss", "augment": "augmentation", "optim": "optimiser",
 }  # fmt: skip
+NAMED = ("methods", "data", "callbacks")  # whose other classes are their own helpers
 PLACES = {"method": "model.NAME=VALUE", "data": "data.NAME=VALUE"}  # of arguments in a recipe
-WIDEST = 100
-
-
-def width() -> int:
-    """Columns to wrap text to."""
-    return min(WIDEST, shutil.get_terminal_size((WIDEST, 20)).columns)
 
 
 def kind_of(definition: Definition) -> str:
-    """The kind of a class: ``method``, ``callback`` ...; ``class`` of any other."""
-    parts = definition.module.split(".")
-    return KINDS.get(parts[1], "class") if len(parts) > 1 else "class"
+    """What a definition is: ``method``, ``function`` ...; ``class`` of a helper."""
+    if group := source.group(definition):
+        return KINDS[group]
+    if isinstance(definition.node, ast.FunctionDef):
+        return "function"
+    package = definition.module.split(".")[1:2]
+    return "class" if not package or package[0] in NAMED else KINDS.get(package[0], "class")
 
 
 def of_class(found: Description, others: Iterable[Definition] = ()) -> Iterator[str]:
@@ -77,6 +77,27 @@ def of_class(found: Description, others: Iterable[Definition] = ()) -> Iterator[
         yield from paragraphs(f"also: {', '.join(rest)}", 0, 4)
 
 
+def of_command(name: str) -> Iterator[str]:
+    """Lines about a command of the program: what its help says, how it is called, its options."""
+    options, usage = candidates.options(name), rf"^  genlab (?:[\w |]+ )?{name}\b.*"
+    definition = candidates.definition(name)
+    about = docstrings.parse(definition.docstring)
+    yield f"{name}, command, {definition.place}"
+    yield from paragraphs(about.first + ".", 2)
+    yield from paragraphs(about.prose, 2)
+    yield from re.findall(usage, EXAMPLES, re.M)
+    yield from paragraphs(f"options: {', '.join(options)}", 2, 4)
+    yield f"  genlab {name} --help: what each means"
+
+
+def of_family(name: str, names: Iterable[str]) -> Iterator[str]:
+    """Lines about a family of recipes: each with its title."""
+    yield f"{name}, family of recipes, recipes/{name}/"
+    for one in names:
+        yield from paragraphs(f"{one}: {recipes.head(recipes.find(one)).title}", 2, 6)
+    yield f"genlab ls --family {name}: their costs and results"
+
+
 def of_recipe(name: str) -> Iterator[str]:
     """Lines about a recipe: its head."""
     file = recipes.find(name)
@@ -100,7 +121,9 @@ def of_key(
     if value is not None:
         yield f"  in {value.recipe}: {valued(value, found)}"
     for meaning in found:
-        if meaning.argument is None:
+        if meaning.kind is not None:
+            yield from of_class(classes.describe(meaning.kind))
+        elif meaning.argument is None:
             yield from paragraphs(meaning.text, 2)
             yield from _below(meaning.key, named)
         else:
@@ -208,52 +231,3 @@ def of_argument(argument: Argument) -> Iterator[str]:
     """Lines about an argument: name, type, default, meaning."""
     yield f"  {argument.name}{declared(argument)}"
     yield from paragraphs(argument.text or "not documented", 6)
-
-
-def declared(argument: Argument) -> str:
-    """Type and default of an argument, as a recipe writes them."""
-    kind = f": {in_yaml(argument.annotation)}" if argument.annotation else ""
-    return kind + ("" if argument.default is None else f" = {in_yaml(argument.default)}")
-
-
-def in_yaml(text: str) -> str:
-    """A type or value of Python as a recipe writes it: ``null``, ``true``, ``[256, 64]``."""
-    text = re.sub(r"\b(?:Sequence|tuple|Mapping)\b", "list", text)
-    text = re.sub(r"\bdict\[str, Any\]", "mapping", text)
-    text = re.sub(r"\bLiteral\[([^\]]*)\]", lambda hit: hit[1].replace(", ", " or "), text)
-    for python, word in {"None": "null", "True": "true", "False": "false"}.items():
-        text = re.sub(rf"\b{python}\b", word, text)
-    text = text.replace("field(default_factory=list)", "[]")
-    text = re.sub(r"^\((.*?),?\)$", r"[\1]", text)
-    return text.replace("'", "").replace(" | ", " or ")
-
-
-def paragraphs(text: str, indent: int, later: int | None = None) -> Iterator[str]:
-    """Text wrapped and indented; items of lists keep their own lines.
-
-    Args:
-        text: a docstring's text.
-        indent: spaces before a line.
-        later: spaces before all lines but the first; None for the same.
-    """
-    first, rest = " " * indent, " " * (indent if later is None else later)
-    for block in _blocks(docstrings.plain(text)):
-        hang = "  " if block.startswith("- ") else ""
-        yield from textwrap.wrap(
-            block, width(), initial_indent=first, subsequent_indent=rest + hang,
-            break_long_words=False, break_on_hyphens=False,
-        )  # fmt: skip
-
-
-def _blocks(text: str) -> list[str]:
-    """Paragraphs and items of lists, each on one line."""
-    blocks, last = list[str](), ""
-    for line in text.splitlines():
-        stripped = line.strip()
-        apart = not last or stripped.startswith(("- ", "* ", ">>>", "..."))
-        if stripped and (apart or not blocks):
-            blocks.append(stripped)
-        elif stripped:
-            blocks[-1] += " " + stripped
-        last = stripped
-    return blocks
