@@ -13,7 +13,8 @@ from pathlib import Path
 
 from genlab import recipes, runs
 from genlab.cli import COMMANDS, FROM_FILES
-from genlab.describing import keys, metrics, nested, source, values
+from genlab.describing import classes, foreign, keys, metrics, nested, source, values
+from genlab.describing.classes import Argument
 from genlab.errors import InputError
 from genlab.recipes import class_names
 
@@ -23,10 +24,11 @@ OF_RECIPES = (
 )  # fmt: skip
 OF_RUNS = (
     "validate", "test", "predict", "sample", "reconstruct", "interpolate", "evaluate", "embed",
-    "export", "runs", "compare", "sync", "replay", "verify", "explain",
+    "export", "runs", "compare", "sync", "replay", "verify", "explain", "show",
 )  # fmt: skip
 WITHOUT_KEYS = ("show", "cp", "runs", "compare", "sync", "replay", "verify", "laws", "export")
 OPTION = re.compile(r"--[a-z][\w-]*")
+CODE = re.compile(r"``([\w+-][\w.+-]*(?<!_))``")
 LITERAL = re.compile(r"Literal\[([^\]]*)\]")
 
 
@@ -43,6 +45,9 @@ def candidates(words: list[str]) -> list[str]:
     command = before[0]
     if command not in COMMANDS:
         return []
+    if typed.startswith("--") and keys.is_key(typed[2:]) and _has_keys(command):
+        found = _keys(typed[2:], _named(before[1:]), "=")
+        return _that_begin(typed, (f"--{one}" for one in found))
     if typed.startswith("-"):
         return _that_begin(typed, options(command))
     return _that_begin(typed, [one for part in _parts(command, before, typed) for one in part()])
@@ -53,10 +58,16 @@ def _that_begin(typed: str, names: Iterable[str]) -> list[str]:
     return [one for one in dict.fromkeys(names) if one.startswith(typed) and one.isprintable()]
 
 
+def _has_keys(command: str) -> bool:
+    return command in OF_RECIPES + OF_RUNS and command not in WITHOUT_KEYS
+
+
 def _parts(command: str, before: list[str], typed: str) -> list[Callable[[], Iterable[str]]]:
     """Sources of candidates for an argument that is not an option."""
     if before[-1] == "--resume":
         return [_runs]
+    if before[-1].startswith("--") and (choices := _choices(command, before[-1])):
+        return [lambda: choices]
     if command == "completion":
         return [lambda: ("bash", "zsh", "fish")]
     parts: list[Callable[[], Iterable[str]]] = []
@@ -66,7 +77,7 @@ def _parts(command: str, before: list[str], typed: str) -> list[Callable[[], Ite
         parts.append(recipes.shipped)
     if command in OF_RUNS and "=" not in typed:
         parts.append(_runs)
-    if command in OF_RECIPES + OF_RUNS and command not in WITHOUT_KEYS:
+    if _has_keys(command):
         parts.append(lambda: _keys(typed, _named(before[1:]), "" if command == "explain" else "="))
     if command == "explain":
         parts += [source.names, lambda: (one for one in metrics.names() if "<" not in one)]
@@ -100,10 +111,14 @@ def _keys(typed: str, named: dict[str, str], end: str) -> list[str]:
     if group not in keys.TOP:
         return []
     above, _, _ = key.rpartition(".")
+    if above == "trainer.callbacks" and not end:
+        return [f"{above}.{name}" for name in class_names.classes("callbacks")]
     if "." in above:
-        inside = nested.settings(above.rpartition(".")[2], named.get("encoder", ""))
+        argument = above.rpartition(".")[2]
+        inside = nested.settings(argument, nested.chosen(argument, named))
         return [f"{above}.{one.name}{end}" for one in inside]
     own = keys.names(group, named)
+    own += [one for one in keys.OPTIMIZER if group == "model" and one not in own]
     return [*(f"{group}.{one}{end}" for one in own),
             *(f"{group}.{one}." for one in own if one in nested.PLACES)]  # fmt: skip
 
@@ -117,7 +132,42 @@ def _values(key: str, named: dict[str, str]) -> list[str]:
         kinds = [one.annotation for one in found]
         texts = [text for kind in kinds for hit in LITERAL.findall(kind) for text in hit.split(",")]
         either = ["true", "false"] if any(re.search(r"\bbool\b", kind) for kind in kinds) else []
-        return [text.strip(" '\"") for text in texts] + either
+        listed = [one for argument in found for one in _listed(argument)]
+        return [text.strip(" '\"") for text in texts] + either + listed
+    return []
+
+
+def _listed(argument: Argument) -> list[str]:
+    """Values that the text of an argument lists as code: ``bernoulli`` or ``gaussian``."""
+    if not re.search(r"\bstr\b", argument.annotation or "str"):
+        return []
+    presets = [one for one in nested.settings(argument.name) if one.name == "preset"]
+    others = [*classes.describe(argument.owner).arguments, *nested.of_place(argument.owner)]
+    no_values = {"None", "True", "False", *(one.name for one in (*others, *presets))}
+    found = [one for text in (argument, *presets) for one in CODE.findall(text.text)]
+    return [one for one in found if one not in no_values]
+
+
+def _choices(command: str, option: str) -> list[str]:
+    """Values of an option, where it has a choice of them; of ``--family`` folders of recipes."""
+    if (command, option) == ("ls", "--family"):
+        return sorted({name.partition("/")[0] for name in recipes.shipped()})
+    function = definition(command)
+    for call in (node for node in ast.walk(function.node) if isinstance(node, ast.Call)):
+        named = [ast.literal_eval(one) for one in call.args if isinstance(one, ast.Constant)]
+        given = {one.arg: one.value for one in call.keywords}
+        if option in named and "choices" in given:
+            return _values_of(given["choices"], function)
+    return []
+
+
+def _values_of(node: ast.expr, function: source.Definition) -> list[str]:
+    """Texts of a list that is written out, or of the constant that names it."""
+    if isinstance(node, ast.Name):
+        found = foreign.constant(node.id, function.module, source.text(function.file))
+        node = found[0] if found else node
+    with suppress(ValueError):
+        return [str(one) for one in ast.literal_eval(node)]
     return []
 
 

@@ -6,13 +6,15 @@ import os
 from argparse import ArgumentParser
 from pathlib import Path
 
+from genlab.errors import RecipeError, nearest
+
 VARIABLE = "GENLAB_COMPLETE"  # what is typed so far, a line each, and a line after them
 SHELLS = ("bash", "zsh", "fish")
 
 
 def completion_options(parser: ArgumentParser) -> None:
     """Print a shell's completion script: eval "$(genlab completion bash)"."""
-    parser.add_argument("shell", choices=(*SHELLS, "words"), metavar="bash|zsh|fish")
+    parser.add_argument("shell", metavar="bash|zsh|fish")
 
 
 def completion(shell: str) -> None:
@@ -20,6 +22,8 @@ def completion(shell: str) -> None:
     if shell in SHELLS:
         print((Path(__file__).parent / "shells" / f"genlab.{shell}").read_text(), end="")
         return
+    if shell != "words":
+        raise RecipeError(f"no completion of {shell}", hint=nearest(shell, SHELLS))
     from genlab.cli.candidates import candidates
 
     typed = os.environ.get(VARIABLE, "").split("\n")[:-1]

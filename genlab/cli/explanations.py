@@ -35,7 +35,7 @@ PLACES = {"method": "model.NAME=VALUE", "data": "data.NAME=VALUE"}  # of argumen
 
 
 def kind_of(definition: Definition) -> str:
-    """What a definition is: ``method``, ``function`` ...; ``class`` of a helper."""
+    """The kind of a definition: ``method``, ``function`` ...; ``class`` of a helper."""
     if group := source.group(definition):
         return KINDS[group]
     if isinstance(definition.node, ast.FunctionDef):
@@ -131,7 +131,7 @@ def of_key(
             yield from paragraphs(meaning.text or "not documented", 6)
     asked = {one.argument.name: one.argument for one in found if one.argument is not None}
     for name in asked:
-        yield from _settings(name, named.get("encoder", ""))
+        yield from _settings(name, nested.chosen(name, named))
 
 
 def valued(value: Value, found: Sequence[Meaning]) -> str:
@@ -210,9 +210,9 @@ def _below(key: str, named: Mapping[str, str]) -> Iterator[str]:
             yield from (f"  {line}" for line in of_argument(argument))
 
 
-def _settings(name: str, network: str) -> Iterator[str]:
+def _settings(name: str, only: str) -> Iterator[str]:
     """Keys of an argument's settings, place by place."""
-    for home in nested.places(name, network):
+    for home in nested.places(name, only):
         listed = [one for one in nested.of_place(home) if one.text]
         if not listed:
             continue

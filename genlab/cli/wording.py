@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import textwrap
@@ -26,9 +27,29 @@ def declared(argument: Argument) -> str:
 
 def in_yaml(text: str) -> str:
     """A type or value of Python as a recipe writes it: ``null``, ``true``, ``[256, 64]``."""
+    try:
+        parts = alternatives(ast.parse(text, mode="eval").body)
+    except (SyntaxError, ValueError):  # a default in words
+        parts = [text]
+    return " or ".join(dict.fromkeys(map(_part_in_yaml, parts)))
+
+
+def alternatives(kind: ast.expr) -> list[str]:
+    """The types and values of which one is meant: of ``Optional[Literal[1, 2]]`` 1, 2 and None."""
+    match kind:
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return alternatives(left) + alternatives(right)
+        case ast.Subscript(value=ast.Name(id="Optional"), slice=inner):
+            return [*alternatives(inner), "None"]
+        case ast.Subscript(value=ast.Name(id="Union" | "Literal"), slice=inner):
+            each = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+            return [text for one in each for text in alternatives(one)]
+    return [ast.unparse(kind)]
+
+
+def _part_in_yaml(text: str) -> str:
     text = re.sub(r"\b(?:Sequence|tuple|Mapping)\b", "list", text)
     text = re.sub(r"\bdict\[str, Any\]", "mapping", text)
-    text = re.sub(r"\bLiteral\[([^\]]*)\]", lambda hit: hit[1].replace(", ", " or "), text)
     for python, word in {"None": "null", "True": "true", "False": "false"}.items():
         text = re.sub(rf"\b{python}\b", word, text)
     text = text.replace("field(default_factory=list)", "[]")

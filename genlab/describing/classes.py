@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from genlab.describing import docstrings, source
+from genlab.describing import docstrings, foreign, source
 from genlab.describing.source import Definition
 
 NAME = r"(?:[Vv]an (?:den |der )?)?[A-Z][\w-]+"
@@ -149,13 +149,18 @@ def _argument(
     annotation: ast.expr | None,
     default: ast.expr | None,
 ) -> Argument:
-    return Argument(
-        name,
-        texts[name].text if name in texts else "",
-        ast.unparse(annotation) if annotation else "",
-        ast.unparse(default) if default else None,
-        owner,
-    )
+    module, content = owner.module, source.text(owner.file)
+    kind = ast.unparse(foreign.unfolded(annotation, module, content)) if annotation else ""
+    text = texts[name].text if name in texts else ""
+    return Argument(name, text, kind, _written(default, module, content), owner)
+
+
+def _written(default: ast.expr | None, module: str, content: str) -> str | None:
+    """A default as it is written; of a constant its value."""
+    if isinstance(default, ast.Name) and default.id.isupper():
+        found = foreign.constant(default.id, module, content)
+        default = found[0] if found else default
+    return ast.unparse(default) if default else None
 
 
 def _constructor(node: ast.ClassDef) -> ast.FunctionDef | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+from copy import deepcopy
 from functools import cache
 from inspect import cleandoc
 from pathlib import Path
+from typing import cast
 
 DIRECTIVE = re.compile(r"^( *)(?:\.\. [\w-]+::|__ ).*\n(?:(?:\1[ \t].*)?\n)*", re.M)  # of Sphinx
 LINK = re.compile(r"`__?(?!\w)")
@@ -62,6 +64,32 @@ def exporter(name: str, module: str, content: str, package: bool = False) -> str
     return ".".join([*above, *filter(None, [found[2]])])
 
 
+def constant(name: str, module: str, content: str) -> tuple[ast.expr, str, str] | None:
+    """The value of a module's name, with the module that assigns it and its text; None without one.
+
+    Args:
+        name: a constant, the module's own or imported.
+        module: dotted name of the module.
+        content: its text.
+    """
+    if (node := _value(name, content)) is not None:
+        return node, module, content
+    home = exporter(name, module, content)
+    file = file_of(home) if home else None
+    return constant(name, home, file.read_text(encoding="utf-8")) if file else None
+
+
+def unfolded(kind: ast.expr, module: str, content: str) -> ast.expr:
+    """A type with what the private names in it stand for: ``_PRECISION_INPUT`` of Lightning."""
+
+    class Unfolding(ast.NodeTransformer):
+        def visit_Name(self, node: ast.Name) -> ast.expr:
+            found = constant(node.id, module, content) if node.id.startswith("_") else None
+            return unfolded(*found) if found else node
+
+    return cast(ast.expr, Unfolding().visit(deepcopy(kind)))
+
+
 def _value(target: str, content: str) -> ast.expr | None:
     """What a module assigns to a target; only those lines are parsed."""
     start = re.search(rf"^{re.escape(target)} = ", content, re.M)
@@ -96,8 +124,5 @@ def _joined(node: ast.expr, module: str, content: str) -> str:
 
 
 def _constant(name: str, module: str, content: str) -> str:
-    if (node := _value(name, content)) is not None:
-        return _joined(node, module, content)
-    home = exporter(name, module, content)
-    file = file_of(home) if home else None
-    return _constant(name, home, file.read_text(encoding="utf-8")) if file else ""
+    found = constant(name, module, content)
+    return _joined(*found) if found else ""

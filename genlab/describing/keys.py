@@ -65,8 +65,8 @@ def meanings(key: str, named: Mapping[str, str] | None = None) -> list[Meaning]:
 
     Args:
         key: ``model.temperature``, ``data.views.blur``, ``trainer.callbacks.EMAWeights.decay`` ...
-        named: classes of ``model`` and ``data``, and under ``encoder`` the encoder's name, where a
-            recipe says them; else those of all classes are given.
+        named: classes of ``model`` and ``data``, and names of the ``encoder`` and ``optimizer``,
+            where a recipe says them; else those of all are given.
 
     Raises:
         RecipeError: an unknown key, with the nearest.
@@ -91,7 +91,7 @@ def meanings(key: str, named: Mapping[str, str] | None = None) -> list[Meaning]:
         raise RecipeError(f"unknown key {key}", _place(group, named), nearest(inner[0], known))
     for depth, part in enumerate(inner[1:], 1):
         above = ".".join([group, *inner[:depth]])
-        found = _deeper(above, part, found, named.get("encoder", ""))
+        found = _deeper(above, part, found, named)
     return _grouped(".".join([group, *inner]), found)
 
 
@@ -137,12 +137,12 @@ def _own(group: str, name: str, named: Mapping[str, str]) -> list[tuple[str, Arg
 
 
 def _deeper(
-    above: str, part: str, found: list[tuple[str, Argument]], network: str
+    above: str, part: str, found: list[tuple[str, Argument]], named: Mapping[str, str]
 ) -> list[tuple[str, Argument]]:
     """Meanings of a key inside the settings of an argument."""
     inner: dict[tuple[str, str], tuple[str, Argument]] = {}
     for _, argument in found:
-        for one in nested.inside(argument, part, network):
+        for one in nested.inside(argument, part, nested.chosen(argument.name, named)):
             inner.setdefault((one.owner.path, one.text), (one.owner.label, one))
     if not inner:
         names = {argument.name for _, argument in found}

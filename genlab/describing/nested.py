@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 
 from genlab.describing import classes, docstrings, foreign, source
@@ -40,6 +40,7 @@ PLACES = {  # functions and classes that take the keys of an argument
 OF_DATA = ("views", "augment", "strong", "labels")
 HOLDERS = {name: "data" if name in OF_DATA else "model" for name in PLACES}  # groups of recipes
 TIMM = ("timm.models.vision_transformer.VisionTransformer", "timm.models.resnet.ResNet")
+LARS = "genlab.optim.lars.LARS"
 DEFAULTS = {"genlab.optim.building.build": ("genlab.optim.checking", "DEFAULTS")}
 FREE = ("lr_scale",)  # the names of their keys are the method's parts
 FILLED = {  # arguments that the program gives itself
@@ -50,29 +51,39 @@ FILLED = {  # arguments that the program gives itself
 }  # fmt: skip
 
 
-def settings(argument: str, network: str = "") -> list[Argument]:
+def settings(argument: str, only: str = "") -> list[Argument]:
     """All documented keys of an argument's settings; a key of several networks once for each.
 
     Args:
         argument: its name, such as ``optimizer``.
-        network: name of the encoder whose keys alone are meant; empty for those of all.
+        only: name of the encoder or optimiser whose keys alone are meant; empty for those of all.
     """
-    return [one for place in places(argument, network) for one in of_place(place)]
+    return [one for place in places(argument, only) for one in of_place(place)]
 
 
-def inside(argument: Argument, key: str, network: str = "") -> list[Argument]:
+def chosen(argument: str, named: Mapping[str, str]) -> str:
+    """Name of the encoder or optimiser of a recipe whose settings an argument holds.
+
+    Args:
+        argument: name of the argument.
+        named: see `values.named`.
+    """
+    return named.get("encoder" if argument == "encoder_kwargs" else argument, "")
+
+
+def inside(argument: Argument, key: str, only: str = "") -> list[Argument]:
     """Meanings of a key in the settings of an argument; empty where it has no such key.
 
     Args:
         argument: the argument, or a key of its settings.
         key: name of the key.
-        network: see `settings`.
+        only: see `settings`.
     """
-    for only in dict.fromkeys((network, "")):
-        if found := [one for one in settings(argument.name, only) if one.name == key]:
+    for which in dict.fromkeys((only, "")):
+        if found := [one for one in settings(argument.name, which) if one.name == key]:
             return found
-    texts = [(argument.owner, argument.text)]
-    texts += [(p, entry.text) for p in places(argument.name) for entry in _spoken(p)]
+    texts = [(p, entry.text) for p in places(argument.name) for entry in _spoken(p)]
+    texts += [(argument.owner, argument.text)]
     for owner, text in texts:
         if docstrings.mentions(text, key):
             return [Argument(key, text, "", None, owner)]
@@ -94,12 +105,14 @@ def of_optimizers(key: str) -> bool:
     return any(one.name == key for place in found if place for one in of_place(place))
 
 
-def places(argument: str, network: str = "") -> list[source.Definition]:
+def places(argument: str, only: str = "") -> list[source.Definition]:
     """Functions and classes that document the keys of an argument's settings, see `settings`."""
     paths = list(PLACES.get(argument, ()))
+    if argument == "optimizer" and only not in ("", "lars"):
+        paths.remove(LARS)
     if argument == "encoder_kwargs":
         own = _networks()
-        named = next((path for pattern, path in own if re.fullmatch(pattern, network)), "")
+        named = next((path for pattern, path in own if re.fullmatch(pattern, only)), "")
         if named:
             paths = [paths[0], named]
         else:
@@ -120,12 +133,14 @@ def _networks() -> list[tuple[str, str]]:
 
 def of_place(place: source.Definition) -> Iterator[Argument]:
     """Keys that a function or class documents, without those that the program gives itself."""
-    defaults = source.constant(*DEFAULTS[place.path]) if place.path in DEFAULTS else {}
+    built = source.constant(*DEFAULTS["genlab.optim.building.build"])
+    defaults = built if place.path in DEFAULTS else {}
+    known = {*FILLED, *(built if place.path == LARS else ())}  # given by what builds it
     for one in classes.describe(place).arguments:
         listed = docstrings.bullets(one.text)
         for name, entry in listed.items():
             yield Argument(name, entry.text, "", defaults.get(name, entry.note or None), place)
-        usable = one.name not in FILLED and not one.name.startswith("*") and one.text
+        usable = one.name not in known and not one.name.startswith("*") and one.text
         if usable and not listed:
             yield one
 

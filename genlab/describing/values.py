@@ -31,13 +31,18 @@ class Value:
 
 
 def named(recipe: Recipe) -> dict[str, str]:
-    """Short names of a recipe's method and data, and the name of its encoder."""
+    """Short names of a recipe's method and data, and names of its encoder and its optimiser."""
     found = {}
     for group in PACKAGES:
         if path := (recipe.config.get(group) or {}).get("class_path"):
             found[group] = recipes.short(str(path))
     if "model" in found:
-        found["encoder"] = str(recipe.arguments("model").get("encoder") or "")
+        given = recipe.arguments("model")
+        found["encoder"] = str(given.get("encoder") or "")
+        optimizer = given.get("optimizer")
+        found["optimizer"] = (
+            str((optimizer or {}).get("name", "")) if isinstance(optimizer, dict) else ""
+        )
     return found
 
 

@@ -60,9 +60,12 @@ def build(
             - ``final_lr``: the last learning rate as a fraction of the peak
             - ``milestones``, ``milestone_factor`` (0.1): of ``step``; where lr is multiplied by the
               factor, as fractions of the run (all below 1) or as epochs
-            - ``pct_start`` (0.3), ``div_factor`` (25), ``final_div_factor`` (1e4),
-              ``cycle_momentum`` (true), ``base_momentum`` (0.85), ``max_momentum`` (0.95): of
-              ``onecycle``, as torch's OneCycleLR has them
+            - ``pct_start`` (0.3): of ``onecycle``; share of the run in which lr rises to its peak
+            - ``div_factor`` (25): of ``onecycle``; the peak divided by the first lr
+            - ``final_div_factor`` (1e4): of ``onecycle``; the first lr divided by the last
+            - ``cycle_momentum`` (true): of ``onecycle``; momentum falls while lr rises, and back
+            - ``base_momentum`` (0.85), ``max_momentum`` (0.95): of ``onecycle``; momentum at the
+              peak of lr, and at both ends
 
             *Tricks*
 

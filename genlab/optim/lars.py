@@ -23,9 +23,9 @@ class LARS(torch.optim.Optimizer):
     Args:
         params: parameters, or groups.
         lr: learning rate; outside the momentum buffer, as in PyTorch's SGD.
-        momentum: mu.
-        weight_decay: lambda.
-        trust_coefficient: eta.
+        momentum: mu; fraction of the last update that the next one keeps.
+        weight_decay: lambda; times the weights, added to the gradient.
+        trust_coefficient: eta; length of an update as a share of its weights' norm, at lr 1.
         clip_lr: LARC instead: q = min(eta ||w|| / (||g|| + lambda ||w||) / lr, 1), so that the
             layer's rate never exceeds lr; another optimiser, that of solo-learn's CIFAR results
             (with eta 0.02).

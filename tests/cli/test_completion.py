@@ -62,7 +62,18 @@ SHELLS = {
         (["explain", "EMAW"], ["EMAWeights"]),
         (["explain", "val/eff"], ["val/effective_rank"]),
         (["explain", "simclr/digits", "model.temp"], ["model.temperature"]),
+        (["explain", "trainer.callbacks.EMA"], ["trainer.callbacks.EMAWeights"]),
         (["completion", "z"], ["zsh"]),
+        (["fit", "vae/digits", "model.l"], ["model.lr=", "model.latent_dim="]),
+        (["fit", "vae/digits", "--model.la"], ["--model.latent_dim="]),
+        (["fit", "vae/digits", "--model.likelihood=b"], ["--model.likelihood=bernoulli"]),
+        (["ls", "--family", "v"], ["vae", "vqvae"]),
+        (["ls", "--sort", ""], ["name", "cost", "result"]),
+        (["export", "RUN", "--format", ""], ["timm", "torch", "onnx"]),
+        (["embed", "RUN", "--split", ""], ["train", "val", "test"]),
+        (["fit", "fixmatch/digits", "model.rule=f"], ["model.rule=flexmatch"]),
+        (["fit", "simclr/digits", "data.views="], ["data.views=simclr", "data.views=multicrop"]),
+        (["fit", "vae/digits", "trainer.precision=b"], ["trainer.precision=bf16-mixed"]),
     ],
 )  # fmt: skip
 def test_candidates(line: list[str], some: list[str]) -> None:
@@ -78,6 +89,20 @@ def test_candidates(line: list[str], some: list[str]) -> None:
 )  # fmt: skip
 def test_nothing_is_offered_where_nothing_fits(line: list[str]) -> None:
     assert candidates(line) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("model.rule", "fixmatch pseudo_label uda flexmatch freematch softmatch"),
+        ("model.optimizer.schedule", "constant cosine linear cosine_7_16 step onecycle"),
+        ("data.views", "simclr byol simclr_cifar moco_v1 moco_v2 multicrop"),
+    ],
+)  # fmt: skip
+def test_values_are_those_that_a_text_lists_and_no_keys(key: str, values: str) -> None:
+    recipe = "simclr/digits" if key == "data.views" else "fixmatch/digits"
+    found = candidates(["fit", recipe, f"{key}="])
+    assert found == [f"{key}={one}" for one in values.split()]
 
 
 def test_a_recipes_own_keys_are_offered_and_no_others() -> None:
@@ -106,6 +131,7 @@ def test_runs_are_offered(here: Here) -> None:
     (run / "recipe.yaml").write_text("model: VAE\n")
     assert candidates(["fit", "--resume", "runs/v"]) == [str(run)]
     assert set(candidates(["evaluate", ""])) > {str(run), "vae/digits"}
+    assert candidates(["show", "runs/"]) == [str(run)]
     assert "model.latent_dim=" in candidates(["evaluate", str(run), "model.lat"])
 
 

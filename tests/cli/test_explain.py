@@ -113,6 +113,13 @@ def test_classes(name: str, says: list[str], here: Here) -> None:
                                "lr_batch", "milestone_factor = 0.1"]),
         (["data.views"], ["keys of views", "preset = simclr", "strength", "solarise"]),
         (["trainer.max_steps"], ["Trainer: int = -1", "number of steps"]),
+        (["trainer.precision"], ["or 16-mixed or bf16-true", " or null = null"]),
+        (["data.strong.magnitude"], ["RandAugment: int = 10"]),
+        (["model.pretrained_options.at_least"], ["load_backbone: float = 0.9"]),
+        (["model.generator_kwargs.width"], ["networks.generator", "width (of the largest map)"]),
+        (["model.optimizer.div_factor"], ["build = 25.0", "the peak divided by the first lr"]),
+        (["LARS.trust_coefficient"], ["LARS: float = 0.001", "eta; length of an update"]),
+        (["byol/cifar10", "model.optimizer.trust_coefficient"], ["LARS: float = 0.001"]),
         (["trainer.callbacks"], ["EMAWeights: Average every trained weight"]),
         (["model"], ["SimCLR: Contrastive learning with in-batch negatives"]),
         (["track"], ["wandb: auto or online or offline or off = auto"]),
@@ -163,6 +170,19 @@ def test_a_callback_of_the_trainer_has_its_own_arguments(here: Here) -> None:
 def test_a_file_of_ones_own_is_explained_as_a_recipe(here: Here) -> None:
     (here.folder / "mine.yaml").write_text("title: Mine\n---\nconfig: vae/digits\n")
     assert "mine, recipe, mine.yaml\n  Mine\n" in here("explain", "mine.yaml")[0]
+
+
+def test_an_optimisers_keys_are_those_of_the_recipes_and_defaults_those_that_hold(
+    here: Here,
+) -> None:
+    assert "LARS" not in here("explain", "model.lr")[0]
+    assert "keys of optimizer, genlab/optim/lars.py" in here("explain", "model.optimizer")[0]
+    out, _ = here("explain", "simclr/digits", "model.optimizer")
+    assert "keys of optimizer, genlab/optim/building.py" in out
+    assert "lars.py" not in out
+    lars, _ = here("explain", "simclr/cifar10", "model.optimizer")
+    assert lars.index("lars.py") < lars.index("trust_coefficient")
+    assert "  lr: float = 1.0" not in lars
 
 
 def test_the_help_of_fit_names_every_group_and_explain(
