@@ -150,7 +150,7 @@ def _argument(
     default: ast.expr | None,
 ) -> Argument:
     module, content = owner.module, source.text(owner.file)
-    kind = ast.unparse(foreign.unfolded(annotation, module, content)) if annotation else ""
+    kind = foreign.unfolded(ast.unparse(annotation), module, content) if annotation else ""
     text = texts[name].text if name in texts else ""
     return Argument(name, text, kind, _written(default, module, content), owner)
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
-from copy import deepcopy
 from functools import cache
 from inspect import cleandoc
 from pathlib import Path
-from typing import cast
 
 DIRECTIVE = re.compile(r"^( *)(?:\.\. [\w-]+::|__ ).*\n(?:(?:\1[ \t].*)?\n)*", re.M)  # of Sphinx
+PRIVATE = re.compile(r"(?<![\w.'])_[A-Za-z]\w*")
 LINK = re.compile(r"`__?(?!\w)")
 
 
@@ -79,15 +78,14 @@ def constant(name: str, module: str, content: str) -> tuple[ast.expr, str, str] 
     return constant(name, home, file.read_text(encoding="utf-8")) if file else None
 
 
-def unfolded(kind: ast.expr, module: str, content: str) -> ast.expr:
+def unfolded(kind: str, module: str, content: str) -> str:
     """A type with what the private names in it stand for: ``_PRECISION_INPUT`` of Lightning."""
 
-    class Unfolding(ast.NodeTransformer):
-        def visit_Name(self, node: ast.Name) -> ast.expr:
-            found = constant(node.id, module, content) if node.id.startswith("_") else None
-            return unfolded(*found) if found else node
+    def value(hit: re.Match[str]) -> str:
+        found = constant(hit[0], module, content)
+        return unfolded(ast.unparse(found[0]), *found[1:]) if found else hit[0]
 
-    return cast(ast.expr, Unfolding().visit(deepcopy(kind)))
+    return PRIVATE.sub(value, kind)
 
 
 def _value(target: str, content: str) -> ast.expr | None:
