@@ -53,8 +53,6 @@ def lines_of(name: str, recipe: str | None) -> Iterable[str]:
         return _of_key(name.partition("=")[0], recipe)  # model.lr=3 is of a key too
     if lines := _of_program(name) if recipe is None else ():
         return lines
-    if recipe is None and name in run_files.FACTS:
-        return explained.of_fact(name)
     if "/" in name and (metric := _of_metric(name, recipe)):
         return metric
     found = source.find(name) if recipe is None and re.search(r"\w", name) else []
@@ -74,15 +72,18 @@ def lines_of(name: str, recipe: str | None) -> Iterable[str]:
 
 
 def _of_program(name: str) -> Iterable[str]:
-    """Lines about a command, run, file, recipe or family of recipes; none of other names."""
+    """Lines about a command, run, file, fact, recipe or family; none of other names."""
     if name in COMMANDS:
         return explanations.of_command(name)
     if lines := _of_path(name):
         return lines
-    family = [one for one in recipes.shipped() if one.startswith(f"{name}/")]
+    shipped = recipes.shipped()
+    family = [one for one in shipped if one.startswith(f"{name}/")]
     if family:
         return explanations.of_family(name, family)
-    return explanations.of_recipe(name) if name in recipes.shipped() else ()
+    if name in run_files.FACTS:
+        return explanations.of_fact(name)
+    return explanations.of_recipe(name) if name in shipped else ()
 
 
 def _unknown(name: str, recipe: str | None) -> RecipeError:
@@ -128,9 +129,9 @@ def known() -> list[str]:
     """Names to compare a misspelt one with."""
     files = [*run_files.FACTS, *(one.name for one in run_files.FILES)]
     every = {name for group in keys.TOP for name in keys.names(group)}
-    named = source.names()
-    families = {name.partition("/")[0] for name in recipes.shipped()} - {*map(str.lower, named)}
-    programs = [*COMMANDS, *families, *recipes.shipped()]
+    named, shipped = source.names(), recipes.shipped()
+    families = {name.partition("/")[0] for name in shipped} - {*map(str.lower, named)}
+    programs = [*COMMANDS, *families, *shipped]
     return [*named, *programs, *keys.TOP, *every, *metrics.names(), *files]
 
 

@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
 from textwrap import dedent
 
 from genlab.describing import docstrings, foreign, source
@@ -58,6 +58,8 @@ class Metric:
 
 
 def _means(pattern: str, key: str) -> bool:
+    if "<" not in pattern:
+        return pattern == key
     parts = re.split(r"<\w+>", pattern)
     return re.fullmatch(".+".join(map(re.escape, parts)), key) is not None
 
@@ -69,11 +71,16 @@ def every() -> list[Metric]:
 
 def _keys() -> dict[str, list[str]]:
     """Keys that each module documents, read as text: to parse all of them takes too long."""
-    return {module: keys for module, file in source.modules().items() if (keys := _written(file))}
+    return {
+        module: keys
+        for module, file in source.modules().items()
+        if (keys := _written(source.text(file)))
+    }
 
 
-def _written(file: Path) -> list[str]:
-    sections = SECTION.findall(source.text(file))
+@cache
+def _written(content: str) -> list[str]:
+    sections = SECTION.findall(content)
     return [key for one in sections for key in docstrings.entries(dedent(one))]
 
 
