@@ -34,7 +34,7 @@ from genlab.recipes import class_names, defaults, plugins
 from genlab.recipes.contents import Contents
 from genlab.recipes.files import shipped
 from genlab.recipes.imports import Closure
-from genlab.recipes.modules import ROOT
+from genlab.recipes.modules import ROOT, text_of
 from genlab.recipes.plain_settings import DRAWING, plain
 from genlab.recipes.resolution import Recipe, lineage, merge, resolve
 
@@ -168,7 +168,7 @@ def _registered(encoder: str) -> set[str]:
         f"{module}.*"
         for plugin in plugins.declared().values()
         for module, file in plugins.files(plugin, "networks").items()
-        if name in file.read_text(encoding="utf-8", errors="replace")
+        if name in text_of(file)
     }
 
 

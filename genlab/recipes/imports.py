@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
-from genlab.recipes.modules import ROOMS, ROOT, Finder, stamp
+from genlab.recipes.modules import ROOMS, ROOT, Finder, stamp, text_of
 from genlab.recipes.outlines import DYNAMIC, Import, Outline, outline
 
 __all__ = ["ROOMS", "ROOT", "Closure", "stamp"]
@@ -138,7 +139,7 @@ class Closure:
         if file is None or file.name != "__init__.py" or not self._binds(module, "__getattr__"):
             return ""
         for other in sorted(file.parent.glob("[a-z]*.py")):
-            if f"class {name}" in other.read_text(encoding="utf-8", errors="replace"):
+            if f"class {name}" in text_of(other):
                 inner = f"{module}.{other.stem}"
                 if self._binds(inner, name):
                     return inner
@@ -260,8 +261,9 @@ class Closure:
             names = [text for text in texts if "." in text and len(text) < 100 and "\0" not in text]
             found = [home.parent / text for text in names if not text.endswith(".py")]
         for file in sorted(found)[:MOST_FILES]:
-            if file.is_file() and file.stat().st_size <= MOST_BYTES:
-                self._beside[file] = hashlib.sha256(file.read_bytes()).hexdigest()
+            with suppress(OSError):  # nothing that this process may read
+                if file.is_file() and file.stat().st_size <= MOST_BYTES:
+                    self._beside[file] = hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _is_genlab(module: str) -> bool:

@@ -36,6 +36,14 @@ def stamp(file: Path) -> tuple[int, int]:
     return state.st_mtime_ns, state.st_size
 
 
+def text_of(file: Path) -> str:
+    """A module's text; empty where it cannot be read."""
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
 def is_own(module: str, rooms: Collection[str] = ROOMS) -> bool:
     """True for a module of genlab that decides what a training computes.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import subprocess
 import sys
@@ -9,9 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
-from genlab import recipes
-from genlab.recipes import contents, fingerprints, modules, outlines
+import genlab
+from genlab import recipes, runs
+from genlab.recipes import contents, fingerprints, modules, outlines, plain_settings
+from tests.conftest import Here
 
 RECIPE = """\
 data: {class_path: Digits, init_args: {batch_size: 64, root: here}}
@@ -251,6 +255,18 @@ def test_backbones_are_found_by_their_names() -> None:
         assert not others & set(code.modules)
 
 
+def test_names_of_definitions_that_are_left_out_or_added_exist() -> None:
+    named = {*fingerprints.TRAINING, fingerprints.SYNCHRONISED, fingerprints.TOKENIZER}
+    named |= {f"{fingerprints.NAMING}.{fingerprints.TABLE}", *fingerprints.WEIGHTS}
+    for path in named:
+        module, _, name = path.rpartition(".")
+        assert hasattr(importlib.import_module(module), name), path
+    assert set(plain_settings.DRAWING) <= recipes.classes("callbacks").keys()
+    for room in (*modules.ROOMS, *modules.SILENT):
+        place = modules.ROOT.joinpath(*room.split("."))
+        assert place.is_dir() or place.with_suffix(".py").is_file(), room
+
+
 @pytest.mark.slow
 def test_nothing_heavy_is_imported() -> None:
     program = (
@@ -259,3 +275,19 @@ def test_nothing_heavy_is_imported() -> None:
         "assert not {'torch', 'timm', 'lightning'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_runs_of_one_fingerprint_have_the_same_weights(here: Here) -> None:
+    usual = {"data.limit": 64, "data.batch_size": 32, "trainer.max_steps": 3, "track.wandb": "off"}
+    usual |= {"data.val_size": 32, "trainer.max_epochs": None, "track.test_after_fit": False}
+    shown = {"trainer.log_every_n_steps": 1, "trainer.enable_progress_bar": True, "data.root": "x"}
+    shown |= {"model.kl_weight": 1, "track.name": "a"}
+    found = []
+    for settings, callbacks in ((usual, []), (usual | shown, ["Pictures", "ConfusionMatrix"])):
+        given = [{"class_path": name, "init_args": {}} for name in callbacks]
+        run = genlab.fit("vae/digits", settings | {"trainer.callbacks": given})
+        newest = torch.load(runs.checkpoints(run.path)[0], weights_only=True)
+        found.append((newest["genlab"]["fingerprint"], newest["state_dict"]))
+    (one, weights), (other, others) = found
+    assert one == other
+    assert all(torch.equal(weights[name], others[name]) for name in weights)

@@ -114,6 +114,7 @@ FOLLOWED = {
     "a computed name": (f"{BY_NAME}f = i('{{lab}}.' + 'h').f\n", "h.py"),
     "a relative name": (f"{BY_NAME}f = i('.h', __package__).f\n", "h.py"),
     "a module as a value": ("from . import h\nf = getattr(h, 'f')\n", "h.py"),
+    "a lazy face": ("from .face import f\n", "h.py"),
     "a star": ("from .h import *\n", "h.py"),
     "not for type checkers": ("if not TYPE_CHECKING:\n    from .h import f\n", "h.py"),
     "whichever there is": (MAYBE, "h.py"),
@@ -129,6 +130,9 @@ def test_code_is_followed_however_it_is_imported(lab: Path, kind: str) -> None:
     text, path = FOLLOWED[kind]
     (lab / "h.py").write_text("def f(value): return value\n")
     (lab / "numbers.json").write_text("[1]")
+    (lab / "face.py").write_text(
+        f"{BY_NAME}def __getattr__(name):\n    return getattr(i(H), name)\n"
+    )
     (lab / "tools.py").write_text(text.format(lab=lab.name) + "def seed(value): return f(value)\n")
     before = code_of(lab.parent / "own.yaml")
     content = (lab / path).read_text()
