@@ -27,7 +27,12 @@ from genlab.experiments.comparison import (
 from genlab.files import shown_path
 
 MOST_FIGURES, MOST_PANELS, MOST_SETTINGS = 6, 4, 8  # shown by default in tables and plots
-MOST_MEASURED, WIDEST = 4, 30  # metrics of `genlab evaluate`; characters of a setting in a column
+MAIN = ("linear_top1", "knn_top1", "accuracy")  # of `genlab evaluate`, after a judge's
+MOST_MEASURED, MOST_NAMED, WIDEST = (
+    4,
+    12,
+    30,
+)  # metrics of `genlab evaluate`; characters of a setting in a column
 
 
 def compare_options(parser: ArgumentParser) -> None:
@@ -117,8 +122,11 @@ def _remarks(
         if judge:
             print(f"judge: {judge}")
     others = {key for run in found for key in run.figures if key.startswith(("val/", MEASURED))}
-    if not all_asked and (left := sorted(others - {*columns, f"{MEASURED}step"})):
-        print(f"more with --metric: {', '.join(left)}")
+    kept = {*columns, f"{MEASURED}step"}
+    left = sorted(others - kept, key=lambda name: (not name.startswith("val/"), name))
+    if left and not all_asked:
+        rest = f" and {len(left) - MOST_NAMED} others" if len(left) > MOST_NAMED else ""
+        print(f"more with --metric: {', '.join(left[:MOST_NAMED])}{rest}")
 
 
 def _usual(found: Sequence[Run], selected: str) -> list[str]:
@@ -130,10 +138,19 @@ def _usual(found: Sequence[Run], selected: str) -> list[str]:
     kinds = ("val", "best/val", "test")
     ordered = [f"{kind}/{one}" for one in nouns for kind in kinds]
     usual = [key for key in ordered if key in seen][:MOST_FIGURES]
-    known = {f"{MEASURED}{one}" for one in ("step", *(key.split("/")[-1] for key in usual))}
-    measured = [key for key in seen if key.startswith(MEASURED) and key not in known]
-    usual += measured[:MOST_MEASURED]
+    usual += _measured(found, seen, {key.split("/")[-1] for key in usual})
     return usual or [key for key in seen if key.startswith("train/")][:1]
+
+
+def _measured(found: Sequence[Run], seen: Sequence[str], known: set[str]) -> list[str]:
+    """The main metrics of `genlab evaluate` that the columns do not have already."""
+    nouns = {key: key.removeprefix(MEASURED) for key in seen if key.startswith(MEASURED)}
+    judged = [key for key, noun in nouns.items() if any(run.judge(key) for run in found)
+              and noun.startswith("fid_") and not noun.endswith("_floor")]  # fmt: skip
+    others = [
+        f"{MEASURED}{one}" for one in MAIN if f"{MEASURED}{one}" in nouns and one not in known
+    ]
+    return [*judged, *others][:MOST_MEASURED]
 
 
 def _panels(found: Sequence[Run], selected: str, asked: Sequence[str]) -> list[str]:

@@ -194,6 +194,26 @@ def test_runs_of_a_recipe_that_is_called_like_an_action(here: Here) -> None:
     assert ids(here("runs", "runs/rm")[0]) == ["1"]
 
 
+@pytest.mark.slow
+def test_an_evaluation_shows_in_runs_and_compare(here: Here) -> None:
+    short = ("track.wandb=off", "trainer.accelerator=cpu", "trainer.max_steps=20")
+    for recipe in ("vae/digits", "classifier/digits"):
+        here("fit", recipe, *short)
+    here("evaluate", "vae/digits", "--judge", "classifier/digits", "--samples", "100")
+    (run,) = (here.folder / "runs" / "vae" / "digits").glob("*-*")
+    final = runs.read_json(run / "metrics.json")
+    (name,) = (key for key in final if key.startswith("evaluate/fid_") and "floor" not in key)
+    (judge,) = (value for key, value in final.items() if key.startswith("evaluate/judge_"))
+    assert "classifier/digits/" in judge
+    lines = here("runs", "--best", name)[0].splitlines()
+    assert lines[-1] == f"judge: {judge}"
+    assert f"{final[name]:.4g}" in lines[-2].split()  # small is better, as its definition says
+    out, _ = here("compare", "vae/digits")
+    assert name in out.splitlines()[0].split()
+    assert f"{final[name]:.4g}" in out.splitlines()[1].split()
+    assert f"judge: {judge}" in out.splitlines()
+
+
 def test_completion(lab: Here) -> None:
     found = candidates(["runs", ""])
     assert {*ACTIONS, "runs/vae/digits/3", "vae/digits"} <= {*found}
