@@ -10,7 +10,9 @@ import re
 import types
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
@@ -40,8 +42,21 @@ class Arguments:
         return dict(make(self._parsed).get(self.group) or {})
 
 
+_seen: ContextVar[dict[Any, Arguments] | None] = ContextVar("_seen", default=None)
+
+
+@contextmanager
+def remembered() -> Iterator[None]:
+    """Parse equal arguments once inside this block, in which a recipe is built many times."""
+    token = _seen.set({})
+    try:
+        yield
+    finally:
+        _seen.reset(token)
+
+
 def parse(kind: type, group: str, given: dict[str, Any], recipe: Recipe) -> Arguments:
-    """Check a class's arguments and fill in its defaults.
+    """Check a class's arguments and fill in its defaults, see `remembered`.
 
     Args:
         kind: the class; it is not called.
@@ -52,6 +67,15 @@ def parse(kind: type, group: str, given: dict[str, Any], recipe: Recipe) -> Argu
     Raises:
         RecipeError: an unknown or missing argument, a wrong type.
     """
+    seen, key = _seen.get(), (kind, group, repr(given), recipe.trusted)
+    if seen is None:
+        return _parse(kind, group, given, recipe)
+    if key not in seen:
+        seen[key] = _parse(kind, group, given, recipe)
+    return replace(seen[key], plain=copy.deepcopy(seen[key].plain))
+
+
+def _parse(kind: type, group: str, given: dict[str, Any], recipe: Recipe) -> Arguments:
     parser = ArgumentParser(exit_on_error=False)
     valid = [
         name.partition(".")[2]

@@ -23,6 +23,7 @@ from pathlib import Path
 from genlab import runs
 from genlab.errors import RunError
 from genlab.training.isolation import restored
+from genlab.training.parsing import remembered
 from genlab.training.proof import files, measuring, origin
 from genlab.training.proof.chain import Chain
 from genlab.training.proof.report import Report
@@ -46,7 +47,7 @@ def verify(run: Path, spot: int = 10, full: bool = False, seed: int | None = Non
         raise RunError(f"{run} has not ended\ngenlab fit --resume {run} ends it")
     report = Report()
     book = files.check(run, report)
-    with restored(), tempfile.TemporaryDirectory() as folder:
+    with restored(), remembered(), tempfile.TemporaryDirectory() as folder:
         warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`, callbacks")
         chain = Chain(run, book, report, Path(folder))
         same = origin.check(run, report)
@@ -56,5 +57,5 @@ def verify(run: Path, spot: int = 10, full: bool = False, seed: int | None = Non
                 chain.full()
             else:
                 chain.spots(spot, seed)
-    report.unproved.append("run.json, pictures, logs and W&B's files")
+    report.unproved.append("the rest of run.json, evaluations, pictures, logs and W&B's files")
     return report
