@@ -191,6 +191,7 @@ def revisions(known: Any) -> dict[str, str]:
 def without_files(facts: dict[str, Any]) -> dict[str, Any]:
     """A run.json for others: revisions stay, files and differences go."""
     public = {key: value for key, value in facts.items() if key != "files_not_in_git"}
-    listed = [start for start in facts["history"] if isinstance(start, dict)]
-    starts = [{k: v for k, v in start.items() if k != "git"} for start in listed]
-    return public | {"git": revisions(facts.get("git")), "history": starts}
+    if isinstance(history := facts.get("history"), list):
+        listed = [start for start in history if isinstance(start, dict)]
+        public["history"] = [{k: v for k, v in one.items() if k != "git"} for one in listed]
+    return public | {"git": revisions(facts.get("git"))}

@@ -215,3 +215,12 @@ def test_revisions_are_told_in_one_word() -> None:
     assert code.revisions(known) == {"genlab": "a+", "project": "b"}
     assert code.revisions("c+") == {"project": "c+"}
     assert code.revisions(None) == {}
+
+
+def test_others_are_told_revisions_only() -> None:
+    git = {"project": {"revision": "a", "changed": True, "diff": "code/1.patch"}}
+    start = {"step": 0, "fingerprint": "f"}
+    facts = {"seed": 1, "git": git, "files_not_in_git": {"b.py": {}}}
+    told = code.without_files(facts | {"history": [start | {"git": git}]})
+    assert told == {"seed": 1, "git": {"project": "a+"}, "history": [start]}
+    assert code.without_files(facts) == {"seed": 1, "git": {"project": "a+"}}
