@@ -27,4 +27,5 @@ def continue_run(logger: Any, tag: str, value: str) -> bool:
     found = client.search_runs([experiment.experiment_id], where, max_results=1)
     if found and logger._run_id is None:
         logger._run_id = found[0].info.run_id
+        client.update_run(logger._run_id, status="RUNNING")
     return bool(found)

@@ -134,9 +134,9 @@ def _defaults(kind: type[Logger], run: Path, recipe: Recipe) -> dict[str, Any]:
         found = {"experiment_name": track.get("project", "genlab"), "run_name": name}
         if notes := track.get("notes"):
             found["tags"] = {"mlflow.note.content": notes}
-        if not os.environ.get("MLFLOW_TRACKING_URI"):
-            found["save_dir"] = str(run / "mlruns")
-        return found
+        address = os.environ.get("MLFLOW_TRACKING_URI")
+        place = {"tracking_uri": address} if address else {"save_dir": str(run / "mlruns")}
+        return found | place
     if issubclass(kind, TensorBoardLogger):
         fixed = {"name": "tensorboard", "version": "", "default_hp_metric": False}
         return {"save_dir": str(run)} | fixed

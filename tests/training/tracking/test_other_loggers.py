@@ -72,7 +72,9 @@ def of_mlflow(run: genlab.Run) -> tuple[Any, Any]:
     """MLflow's own client, and the only run in a run's folder."""
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(f"file:{run.path / 'mlruns'}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # as genlab sets it while it trains
+        client = MlflowClient(f"file:{run.path / 'mlruns'}")
     experiment = client.get_experiment_by_name("genlab")
     (stored,) = client.search_runs([experiment.experiment_id])
     return client, stored
