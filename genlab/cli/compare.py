@@ -28,11 +28,8 @@ from genlab.files import shown_path
 
 MOST_FIGURES, MOST_PANELS, MOST_SETTINGS = 6, 4, 8  # shown by default in tables and plots
 MAIN = ("linear_top1", "knn_top1", "accuracy")  # of `genlab evaluate`, after a judge's
-MOST_MEASURED, MOST_NAMED, WIDEST = (
-    4,
-    12,
-    30,
-)  # metrics of `genlab evaluate`; characters of a setting in a column
+MOST_MEASURED, MOST_NAMED = 4, 12  # metrics of `genlab evaluate`; names below a table
+WIDEST = 30  # characters of a setting in a column
 
 
 def compare_options(parser: ArgumentParser) -> None:
@@ -147,9 +144,7 @@ def _measured(found: Sequence[Run], seen: Sequence[str], known: set[str]) -> lis
     nouns = {key: key.removeprefix(MEASURED) for key in seen if key.startswith(MEASURED)}
     judged = [key for key, noun in nouns.items() if any(run.judge(key) for run in found)
               and noun.startswith("fid_") and not noun.endswith("_floor")]  # fmt: skip
-    others = [
-        f"{MEASURED}{one}" for one in MAIN if f"{MEASURED}{one}" in nouns and one not in known
-    ]
+    others = [key for one in MAIN if (key := f"{MEASURED}{one}") in nouns and one not in known]
     return [*judged, *others][:MOST_MEASURED]
 
 
