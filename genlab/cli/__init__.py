@@ -27,7 +27,7 @@ from genlab.training.engine.memory import keep_freed_memory
 
 EXAMPLES = """\
 recipes
-  genlab ls [WORD]                      list recipes: name, method, data, cost, result
+  genlab ls [WORD ...]                  list recipes: name, method, data, cost, result
   genlab show RECIPE                    a recipe's head and its resolved settings
   genlab cp RECIPE FILE                 copy a shipped recipe to edit
   genlab explain [RECIPE] NAME          a class, key, metric or a run's file; a recipe's value

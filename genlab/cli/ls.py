@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genlab import recipes
+from genlab.describing import metrics, usage
 from genlab.errors import RecipeError, cannot_write, nearest
 from genlab.files import replacing, text_of
 from genlab.recipes.kept_fingerprints import Kept
@@ -22,12 +23,11 @@ LEGEND = {
     "*": "* settings or code have changed since it was measured",
 }
 UNITS = ((3600, "h"), (60, "min"), (0, "s"))  # from so many seconds on
-DEEPEST = 20  # recipes that extend each other
 
 
 def ls_options(parser: ArgumentParser) -> None:
     """List recipes: name, method, data, cost and result."""
-    parser.add_argument("word", nargs="?", default="", metavar="WORD", help="part of name or title")
+    parser.add_argument("words", nargs="*", metavar="WORD", help="parts of name or title")
     parser.add_argument("--family", metavar="NAME", help="recipes of one folder, such as vae")
     parser.add_argument("--measured", action="store_true", help="those with a measured result only")
     parser.add_argument("--sort", choices=ORDERS, default="name", help="order of the lines")
@@ -65,27 +65,34 @@ class Line:
         return self.name, self.method, self.data, _time(self.head.seconds), result
 
     def key(self, order: str) -> tuple[object, ...]:
-        """Key to sort by: cost, name, or metric and value, with unknown ones at the end."""
+        """Key to sort by: cost; name; data and metric, the best first. Unknown ones come last."""
         if order == "cost":
             return self.head.seconds, self.name
         if order == "result" and self.head.result:
-            return False, self.head.result.metric, self.head.result.value, self.name
+            metric, value = self.head.result.metric, self.head.result.value
+            better = [one.better for one in metrics.definitions(metric)]
+            return False, self.data, metric, -value if "higher" in better else value, self.name
         return order == "result", self.name
 
 
-def ls(word: str, family: str | None, measured: bool, sort: str) -> None:
-    """Print the shipped recipes whose name or title holds ``word``."""
+def ls(words: list[str], family: str | None, measured: bool, sort: str) -> None:
+    """Print the shipped recipes whose name or title holds each of ``words``."""
     names = recipes.shipped()
     families = {name.partition("/")[0] for name in names}
     if family is not None and family not in families:
         raise RecipeError(f"no family {family}", hint=nearest(family, families))
     chosen = [n for n in names if family is None or n.startswith(f"{family}/")]
     kept = Kept()
-    lines = [line for name in chosen if (line := _line(name, names[name], word, measured, kept))]
+    lines = [line for name in chosen if (line := _line(name, names[name], words, measured, kept))]
     kept.save()
     if not lines:
+        word = " ".join(words)
         what = f"no recipe matches {word}" if word else "no recipe has a measured result"
-        raise RecipeError(what, hint=nearest(word, names))
+        near = nearest(word, {*names, *families})
+        told = (
+            near if near.startswith("did you mean") else f"families: {', '.join(sorted(families))}"
+        )
+        raise RecipeError(what, hint=told)
     _print(sorted(lines, key=lambda line: line.key(sort)))
 
 
@@ -100,24 +107,29 @@ def _print(lines: list[Line]) -> None:
         print("\n" + "\n".join(said))
 
 
-def _line(name: str, file: Path, word: str, measured: bool, kept: Kept) -> Line | None:
+def _line(name: str, file: Path, words: list[str], measured: bool, kept: Kept) -> Line | None:
     """A recipe's line, a plugin's wrong one's too; None if it is not asked for."""
     try:
-        return _asked(name, file, word, measured, kept)
+        return _asked(name, file, words, measured, kept)
     except RecipeError as error:
-        asked = word.lower() in name.lower() and not measured
+        asked = _holds(name, words) and not measured
         wrong = str(error).splitlines()[0]
         return Line(name, "", "", recipes.Head(""), wrong=wrong) if asked else None
 
 
-def _asked(name: str, file: Path, word: str, measured: bool, kept: Kept) -> Line | None:
+def _asked(name: str, file: Path, words: list[str], measured: bool, kept: Kept) -> Line | None:
     """A recipe's line; None if it is not asked for."""
     head = recipes.head(file)
-    if word.lower() not in f"{name} {head.title}".lower() or (measured and not head.result):
+    if not _holds(f"{name} {head.title}", words) or (measured and not head.result):
         return None
-    text = recipes.split(text_of(file))[1]
-    method, data = (_class_of(file, text, group) for group in ("model", "data"))
+    method, data = (usage.class_of(file, group) for group in ("model", "data"))
+    if not method:
+        recipes.resolve([file])  # says what is wrong with it
     return Line(name, method, data, head, _mark(file, head.result, kept))
+
+
+def _holds(text: str, words: list[str]) -> bool:
+    return all(word.lower() in text.lower() for word in words)
 
 
 def _mark(file: Path, result: recipes.Result | None, kept: Kept) -> str:
@@ -135,20 +147,6 @@ def _time(seconds: float) -> str:
         return ""
     unit, name = next((u, n) for u, n in UNITS if seconds >= u)
     return f"{seconds / max(unit, 1):.2g} {name}"
-
-
-def _class_of(file: Path, text: str, group: str, depth: int = 0) -> str:
-    """The class of a group, read off the text or off what the recipe extends; empty if none is."""
-    block = re.search(rf"^{group}:(.*?)(?=^\S|\Z)", text, re.M | re.S)
-    named = block and re.search(r"class_path:\s*([\w.]+)|\A\s*([\w.]+)\s*$", block[1], re.M)
-    if named:
-        return str(named[1] or named[2]).rpartition(".")[2]
-    base = re.search(r"^config:\s*(\S+)", text, re.M)
-    if not base or depth > DEEPEST:
-        return ""
-    relative = file.parent / base[1]
-    of = relative if os.path.isfile(relative) else recipes.find(base[1])
-    return _class_of(of, recipes.split(text_of(of))[1], group, depth + 1)
 
 
 def show(recipe: str) -> None:

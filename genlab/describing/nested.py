@@ -42,7 +42,7 @@ HOLDERS = {name: "data" if name in OF_DATA else "model" for name in PLACES}  # g
 TIMM = ("timm.models.vision_transformer.VisionTransformer", "timm.models.resnet.ResNet")
 LARS = "genlab.optim.lars.LARS"
 DEFAULTS = {"genlab.optim.building.build": ("genlab.optim.checking", "DEFAULTS")}
-FREE = ("lr_scale",)  # the names of their keys are the method's parts
+BY_PART = ("lr_scale",)  # settings whose keys are names of the method's parts
 FILLED = {  # arguments that the program gives itself
     "name", "in_chans", "image_size", "channels", "in_channels", "out_channels", "out_dim",
     "in_dim", "dims", "out", "num_classes", "latent_dim", "module", "settings", "part", "repeats",
@@ -87,7 +87,7 @@ def inside(argument: Argument, key: str, only: str = "") -> list[Argument]:
     for owner, text in texts:
         if docstrings.mentions(text, key):
             return [Argument(key, text, "", None, owner)]
-    if argument.name in FREE:
+    if argument.name in BY_PART:
         return [Argument(key, argument.text, "", None, argument.owner)]
     return [one for one in further(argument.name) if one.name == key]
 

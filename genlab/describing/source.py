@@ -16,7 +16,7 @@ from genlab.recipes.class_names import parsed
 ROOT = Path(__file__).parents[1]
 EXPORTS = ("genlab.losses", "genlab.metrics", "genlab.augment", "genlab.optim")
 ARGUED = ("lightning.pytorch.trainer.trainer",)  # modules elsewhere whose arguments are keys
-FAR = 4  # modules that re-export a class, one from the other
+MOST_HOPS = 4  # modules that re-export a class, one from the other
 
 Node = ast.ClassDef | ast.FunctionDef
 
@@ -205,7 +205,7 @@ def installed(path: str) -> Definition | None:
     module, _, name = path.rpartition(".")
     if not all(part.isidentifier() for part in path.split(".")):
         return None
-    return _exported(module, name, FAR)
+    return _exported(module, name, MOST_HOPS)
 
 
 def _exported(module: str, name: str, hops: int) -> Definition | None:

@@ -28,8 +28,13 @@ def named(file: Path) -> frozenset[str]:
     return frozenset(name for names in _groups(file).values() for name in names)
 
 
-def _groups(file: Path, below: tuple[Path, ...] = ()) -> dict[str, set[str]]:
-    """Classes under each group of a recipe; what does not exist or extends itself adds none."""
+def class_of(file: Path, group: str) -> str:
+    """Name of the class of a recipe's ``model`` or ``data``, without its module; empty if none."""
+    return next(iter(_groups(file).get(group, [])), "").rpartition(".")[2]
+
+
+def _groups(file: Path, below: tuple[Path, ...] = ()) -> dict[str, list[str]]:
+    """Classes under each group of a recipe, in order; what does not exist adds none."""
     try:
         text = files.split(text_of(file))[1]
     except (OSError, UnicodeDecodeError):
@@ -41,19 +46,19 @@ def _groups(file: Path, below: tuple[Path, ...] = ()) -> dict[str, set[str]]:
     inherited = _groups(above, (*below, file))
     appends = own["trainer"] and not re.search(r"^\s+callbacks:|[{,]\s*callbacks:", text, re.M)
     if appends:
-        own["trainer"] |= inherited.get("trainer", set())
-    return {group: own[group] or inherited.get(group, set()) for group in GROUPS}
+        own["trainer"] += inherited.get("trainer", [])
+    return {group: own[group] or inherited.get(group, []) for group in GROUPS}
 
 
-def _own(text: str, group: str) -> set[str]:
+def _own(text: str, group: str) -> list[str]:
     """Classes that a recipe's own text names under a group."""
     block = re.search(rf"^{group}:(.*?)(?=^[^\s#]|\Z)", text, re.M | re.S)
     if block is None:
-        return set()
+        return []
     found = re.findall(r"class_path:\s*([\w.]+)", block[1])
     found += re.findall(r"^\s+-\s+([\w.]+)\s*(?:#.*)?$", block[1], re.M)  # callbacks in short form
     found += re.findall(r"\A[ \t]+([\w.]+)\s*(?:#.*)?$", block[1], re.M)
-    return {class_names.short(path) if "." in path else path for path in found}
+    return [class_names.short(path) if "." in path else path for path in found]
 
 
 def _above(file: Path, text: str) -> Path | None:

@@ -26,8 +26,7 @@ class SimCLR(L.LightningModule):
     """Contrastive learning with in-batch negatives.
 
     The loss uses the whole batch of all processes. Gradient accumulation does not enlarge the set
-    of
-    negatives: each image then meets those of its own part only.
+    of negatives: each image then meets those of its own part only.
 
     Args:
         channels: C of the images.

@@ -50,9 +50,16 @@ def test_lines_are_chosen_and_sorted(here: Here) -> None:
     assert min(costs) < 10
     assert max(costs) == math.inf
     by_result = rows(here("ls", "mnist", "--sort", "result", "--measured")[0])
-    metrics = [row[4].split()[0] for row in by_result]
-    assert metrics == sorted(metrics)
-    assert len(set(metrics)) > 5
+    kinds = [(row[2], row[4].split()[0]) for row in by_result]
+    assert kinds == sorted(kinds)
+    assert len(set(kinds)) > 5
+    accuracies = [float(row[4].split()[1]) for row in rows(here("ls", "--sort=result")[0])
+                  if (row[2], row[4].split()[0]) == ("Digits", "test/accuracy")]  # fmt: skip
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert len(accuracies) > 1
+    both = [row[0] for row in rows(here("ls", "vae", "digits")[0])]
+    assert "vae/digits" in both
+    assert all("digits" in name for name in both)
 
 
 @pytest.mark.parametrize(
@@ -61,6 +68,8 @@ def test_lines_are_chosen_and_sorted(here: Here) -> None:
         (["--family", "vea"], "vae"),
         (["--sort", "price"], "cost"),
         (["nowhere"], "no recipe matches nowhere"),
+        (["simcrl"], "did you mean simclr"),
+        (["zzzzzz"], "families: autoencoder, "),
         (["cifar100", "--measured"], "no recipe matches cifar100"),
     ],
 )

@@ -15,6 +15,8 @@ def test_the_classes_of_every_recipe_are_those_it_resolves_to() -> None:
         config = recipes.resolve([name]).config
         paths = [config[group]["class_path"] for group in ("model", "data")]
         paths += [one["class_path"] for one in config["trainer"]["callbacks"]]
+        named = [usage.class_of(file, group) for group in ("model", "data")]
+        assert named == [path.rpartition(".")[2] for path in paths[:2]], name
         assert usage.named(file) == {recipes.short(path) for path in paths}, name
 
 
