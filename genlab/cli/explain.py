@@ -10,7 +10,7 @@ from pathlib import Path
 
 from genlab import recipes, run_files, runs
 from genlab.cli import COMMANDS, explanations
-from genlab.describing import classes, keys, metrics, source, values
+from genlab.describing import classes, keys, metrics, nested, source, values
 from genlab.errors import RecipeError, nearest
 
 SHORTEST, MOST_NEAR = 3, 3  # part of a name that is searched for in others; names that are told
@@ -49,6 +49,8 @@ def explain(words: list[str], recipe: str | None = None) -> None:
 
 def lines_of(name: str, recipe: str | None) -> Iterable[str]:
     """Lines about a name, see `explain`."""
+    if recipe is None and name == "Trainer":
+        return _of_key("trainer", recipe)
     if keys.is_key(name):
         return _of_key(name.partition("=")[0], recipe)  # model.lr=3 is of a key too
     if lines := _of_program(name) if recipe is None else ():
@@ -68,6 +70,8 @@ def lines_of(name: str, recipe: str | None) -> Iterable[str]:
         return [line for key in spelled for line in _of_key(key, recipe)]
     if found:
         return explanations.of_class(classes.describe(found[0]), found[1:])
+    if recipe is None and name.islower() and (network := nested.encoder(name)):
+        return explanations.of_encoder(name, network)
     raise _unknown(name, recipe)
 
 

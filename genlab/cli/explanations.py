@@ -98,6 +98,14 @@ def of_family(name: str, names: Iterable[str]) -> Iterator[str]:
     yield f"genlab ls --family {name}: their costs and results"
 
 
+def of_encoder(name: str, made_by: Definition) -> Iterator[str]:
+    """Lines about the name of an encoder: how a recipe names it, and what makes it."""
+    yield f"{name}, encoder: model.encoder={name}"
+    yield f"  {made_by.name}, {made_by.place}"
+    yield from paragraphs(docstrings.parse(made_by.docstring.strip()).first, 2)
+    yield "keys of model.encoder_kwargs: genlab explain model.encoder_kwargs"
+
+
 def of_recipe(name: str) -> Iterator[str]:
     """Lines about a recipe: its head."""
     file = recipes.find(name)

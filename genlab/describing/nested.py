@@ -131,6 +131,18 @@ def _networks() -> list[tuple[str, str]]:
     return [(pattern, f"{homes[name]}.{name}") for pattern, name in rows]
 
 
+def encoder(name: str) -> source.Definition | None:
+    """The class or function that makes an encoder of a name, genlab's own or timm's."""
+    own = next((path for pattern, path in _networks() if re.fullmatch(pattern, name)), "")
+    if own:
+        return source.locate(own)
+    home = foreign.file_of("timm.models")
+    made, files = re.compile(rf"^def {re.escape(name)}\(", re.M), home.parent if home else None
+    modules = sorted(files.glob("[a-z]*.py")) if files and name.isidentifier() else []
+    found = (file for file in modules if made.search(source.text(file)))
+    return next((source.locate(f"timm.models.{file.stem}.{name}") for file in found), None)
+
+
 def of_place(place: source.Definition) -> Iterator[Argument]:
     """Keys that a function or class documents, without those that the program gives itself."""
     built = source.constant(*DEFAULTS["genlab.optim.building.build"])
