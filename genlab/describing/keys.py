@@ -113,6 +113,11 @@ def describe(group: str, named: Mapping[str, str] | None = None) -> list[Descrip
 
 def names(group: str, named: Mapping[str, str] | None = None) -> list[str]:
     """Names of a group's keys, without those inside settings."""
+    if group in PACKAGES and group not in (named or {}):  # at once, without a description of each
+        every = class_names.classes(PACKAGES[group]).values()
+        known = [class_names.parameters(group, path) for path in every]
+        if None not in known:
+            return sorted({name for one in known for name in one or ()})
     found = [one.name for kind in describe(group, named) for one in kind.arguments]
     return list(dict.fromkeys(name for name in found if not name.startswith("*")))
 
