@@ -17,7 +17,6 @@ INTRODUCTION = """# Command line
 lines: what is wrong, where, and the nearest valid name. A fault of the machine ends with code 1.
 
 """
-TRUST = "class or package that the run or checkpoint may name besides genlab's"
 
 
 def parser_of(name: str) -> argparse.ArgumentParser:
@@ -28,7 +27,7 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     )
     options(parser)
     if name in cli.FROM_FILES:
-        parser.add_argument("--trust", action="append", metavar="NAME", help=TRUST)
+        parser.add_argument("--trust", action="append", metavar="NAME", help=cli.TRUST)
     return parser
 
 

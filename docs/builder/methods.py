@@ -61,7 +61,7 @@ def page(name: str) -> str:
         section("Images", images(name)),
         section("Recipes", table(results.COLUMNS, results.rows(names)) or "No recipe names it."),
         section("Arguments", arguments(one)),
-        section("Metrics", logged(metrics.of(one))),
+        section("Metrics", logged(metrics.logged_by(one))),
         section("Laws", laws(one.name)),
         section("Departures from the paper", linked(departures) or "None."),
         section("Source", f"`{one.place}`; [reference](../reference/api/methods/{name}.md)."),
@@ -81,11 +81,20 @@ def _module(one: Definition) -> str:
 
 
 def documented(one: Definition) -> tuple[str, str]:
-    """Sources of a method, and its departures from them, from its module's docstring."""
+    """Sources of a method, and its departures from them, from its module's docstring.
+
+    Departures end with their paragraph; "none" is an empty text.
+
+    Raises:
+        ValueError: the docstring does not say whether there are any.
+    """
     text = _module(one).partition("\n")[2].strip()
     about, *departures = DEPARTURES.split(text, maxsplit=1)
-    said = "".join(departures).strip()
-    return about, "" if said.lower().startswith("none") else said
+    if not departures:
+        raise ValueError(f"{one.place}: the module's docstring has no line of departures")
+    said, _, rest = departures[0].partition("\n\n")
+    about = "\n\n".join(part.strip() for part in (about, rest) if part.strip())
+    return about, "" if said.lower().startswith("none") else said.strip()
 
 
 def objective(name: str) -> str:

@@ -10,31 +10,18 @@ from docs.builder.copies import ROOT
 from docs.builder.markdown import code, linked, section, table
 from docs.builder.tables import arguments, logged, settings
 from genlab.describing import classes, nested, source
+from genlab.describing import keys as described_keys
 from genlab.describing import metrics as described_metrics
 from genlab.describing.metrics import Metric
 from genlab.describing.source import Definition
 
-GROUPS = {  # classes whose arguments are the keys of a group
-    "checkpoint": "genlab.training.engine.checkpointing.Checkpoints",
-    "track": "genlab.training.tracking.settings.Tracking",
-    "trainer": "lightning.pytorch.trainer.trainer.Trainer",
-}
 KEYS = """# Recipe keys
 
 `genlab explain KEY` prints the meaning of one. A key in short form, such as `model.lr`, reaches
 `model.init_args.optimizer.lr` by itself. `genlab fit RECIPE --print_config` prints all of a recipe.
 
-`config`
-:   a recipe that this one extends: a file relative to it, or a shipped name.
-
-`seed_everything`
-:   the seed of everything that is random in training: weights, order, views, noise.
-
-`model`
-:   `class_path` names the method, `init_args` its arguments: see [Methods](../methods/index.md).
-
-`data`
-:   `class_path` names the data set, `init_args` its arguments: see [Data](data.md).
+`config` is a recipe that this one extends: a file relative to it, or a shipped name. Classes of
+`model` are the [methods](../methods/index.md), those of `data` are [data sets](data.md).
 
 """
 TITLES = {
@@ -45,7 +32,6 @@ TITLES = {
     "best": "At the selected checkpoint",
     "run": "Of the run",
 }
-TIMM = ("timm.models.resnet.ResNet", "timm.models.vision_transformer.VisionTransformer")
 AUGMENTS = (
     "genlab.augment.standard.Augment",
     "genlab.augment.rand_augment.RandAugment",
@@ -86,7 +72,11 @@ def located(path: str) -> Definition:
 
 def keys() -> str:
     """Keys of a recipe by group."""
-    return KEYS + "".join(section(name, arguments(located(path))) for name, path in GROUPS.items())
+    of_groups = {name: located(path) for name, path in described_keys.GROUPS.items()}
+    return KEYS + "".join(
+        section(name, f"{text}\n\n{arguments(of_groups[name]) if name in of_groups else ''}")
+        for name, text in described_keys.TOP.items()
+    )
 
 
 def public(folder: str) -> list[Definition]:
@@ -189,7 +179,9 @@ def inner() -> str:
         "`genlab explain model.encoder_kwargs.stem` prints one.\n\n"
     )
     own = "".join(section(name, settings(name)) for name in nested.PLACES)
-    theirs = "".join(section(f"timm: {path.rpartition('.')[2]}", _of_timm(path)) for path in TIMM)
+    theirs = "".join(
+        section(f"timm: {path.rpartition('.')[2]}", _of_timm(path)) for path in nested.TIMM
+    )
     return start + own + theirs
 
 

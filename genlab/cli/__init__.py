@@ -98,6 +98,7 @@ COMMANDS = {  # module of each command; it holds the function and its `<command>
 LONG = ("fit", "sweep", "crossval", "bench", "laws")  # they go on when nobody reads their output
 
 TRAINING = ("fit", "submit", "sweep", "crossval", "bench")  # they take settings of a recipe
+TRUST = "class or package that the run or checkpoint may name besides genlab's"
 HALF = 200  # characters of a line that is too long
 FROM_FILES = (  # commands that open a run or checkpoint
     "fit", "submit", "validate", "test", "predict", "sample", "reconstruct", "interpolate",
@@ -145,10 +146,7 @@ def run(words: Sequence[str]) -> int:
     if name in TRAINING:
         settings_help(parser)
     if name in FROM_FILES:
-        parser.add_argument(
-            "--trust", action="append", metavar="NAME",
-            help="class or package that the run or checkpoint may name besides genlab's",
-        )  # fmt: skip
+        parser.add_argument("--trust", action="append", metavar="NAME", help=TRUST)
     rest = join_pairs(words[1:])
     if bare := [word for word in rest if word.startswith("--") and word.endswith("=--")]:
         raise RecipeError(f"{bare[0]} has no value")  # argparse makes an empty list of it

@@ -1,6 +1,7 @@
 """Autoencoder: the baseline that VAE, CVAE and VQ-VAE are compared with; no prior, no sampling.
 
-Hinton & Salakhutdinov 2006, Science 313(5786), trained end to end by gradient descent.
+Hinton & Salakhutdinov 2006, Science 313(5786). Departures: trained end to end by gradient descent
+from random weights, without the paper's layer by layer start from restricted Boltzmann machines.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ facebookresearch/barlowtwins.
 Departure: the gradient is that of the batch of all processes. The reference's is that divided by
 their number, which LARS hides for weights; its rate of biases and norms (0.0048 against 0.2)
 belongs to it.
+
 On several devices set ``trainer.sync_batchnorm``, as the reference does.
 """
 

@@ -2,6 +2,7 @@
 
 Grill et al. 2020, arXiv:2006.07733; reference code deepmind/deepmind-research/byol.
 Departure: the last map of projector and predictor has a bias.
+
 On several devices set ``trainer.sync_batchnorm``, as the reference does.
 """
 

@@ -6,6 +6,7 @@ images), FlexMatch (Zhang et al. 2021, arXiv:2110.08263), FreeMatch (Wang et al.
 arXiv:2205.07246) and SoftMatch (Chen et al. 2023, arXiv:2301.10921).
 Departures: running statistics move after the optimiser's step, see `pseudo_label_rules`; in
 ``pseudo_label`` strong views still pass through batch norm, as in the other rules.
+
 The average of the weights that the papers report is the callback `EMAWeights`.
 """
 

@@ -4,8 +4,9 @@ Kingma & Dhariwal 2018, arXiv:1807.03039; reference code openai/glow. Departures
 from the batch of all processes, and there is none inside the couplings' networks; a soft bound of
 the log-scale in place of sigmoid(s + 2); the class-conditional density covers all latents and not
 only those of the last level, and without a label it is the mixture over classes; without classes
-the last level's prior is the standard normal, not learnt. ``network: mlp``
-has one level without squeeze: the pixels of the flattened image are the channels.
+the last level's prior is the standard normal, not learnt.
+
+``network: mlp`` has one level without squeeze: the pixels of the flattened image are the channels.
 """
 
 from __future__ import annotations

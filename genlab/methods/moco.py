@@ -6,6 +6,7 @@ facebookresearch/moco and, for ``symmetric`` and ``bn_splits``, its CIFAR notebo
 Departures: the momentum encoder moves after the optimiser's step instead of before the next keys,
 which are the same keys; keys of all accumulated batches enter the queue at the optimiser's step;
 weight decay spares norms and biases (`optim.build`), the reference's falls on all.
+
 Not a departure: on several devices evaluation uses rank zero's batch-norm statistics.
 """
 

@@ -4,6 +4,7 @@ Chen, Xie, He 2021, arXiv:2104.02057; reference code facebookresearch/moco-v3.
 Departures: the momentum encoder moves after the optimiser's step instead of before the next keys,
 which are the same keys; a ViT has timm's initialisation and learnt position embeddings; weight
 decay spares norms and biases (`optim.build`), the reference's falls on all.
+
 On several devices set ``trainer.sync_batchnorm``, as the reference does.
 """
 

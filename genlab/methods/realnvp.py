@@ -5,7 +5,9 @@ arXiv:1906.04032. Departures: ActNorm in place of batch norm between couplings, 
 nor weight norm inside their networks, so that an image's density depends on no other image; these
 see the masked image alone and have one width at all scales; the half that is done at a scale is
 the lower rows of each 2 x 2 block, not two opposite corners; the bound of the log-scale is a
-number. ``network: mlp`` has no scales: random halves of the flattened image change in turn.
+number.
+
+``network: mlp`` has no scales: random halves of the flattened image change in turn.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 Chen, Kornblith, Norouzi, Hinton 2020, arXiv:2002.05709; reference code google-research/simclr.
 Departures: views are drawn in batches on the device (same distributions); the batch norm after the
 projector's last map, which the reference code has, is without scale, as in SimSiam and MoCo v3.
+
 On several devices set ``trainer.sync_batchnorm``, as the reference does.
 """
 

@@ -2,6 +2,7 @@
 
 Chen & He 2020, arXiv:2011.10566; reference code facebookresearch/simsiam.
 Departure: weight decay spares norms and biases (`optim.build`); the reference's falls on all.
+
 On several devices set ``trainer.sync_batchnorm``, as the reference does.
 For CIFAR-10 the paper has a projector of two layers.
 """

@@ -12,13 +12,13 @@ from genlab.internals import torch_parts
 
 
 class LARS(torch.optim.Optimizer):
-    r"""Layer-wise adaptive rates for large batches.
+    """Layer-wise adaptive rates for large batches.
 
-    For each parameter, with :math:`d = g + \lambda w` and :math:`q = \eta \|w\| / \|d\|`,
-    :math:`m \leftarrow \mu m + q d` and :math:`w \leftarrow w - \mathrm{lr}\; m`; q is 1 where w
-    or d is zero. Spared parameters (norms, biases and others that are vectors, and groups with
-    ``spared``, see `parameter_groups`) take neither decay nor q: they move as under plain momentum.
-    Whether a parameter is spared does not depend on the decay being zero.
+    For each parameter, with ``d = g + lambda w`` and ``q = eta ||w|| / ||d||``, a step is
+    ``m <- mu m + q d`` and ``w <- w - lr m``; q is 1 where w or d is zero. Spared parameters
+    (norms, biases and others that are vectors, and groups with ``spared``, see `parameter_groups`)
+    take neither decay nor q: they move as under plain momentum. Whether a parameter is spared does
+    not depend on the decay being zero.
 
     Args:
         params: parameters, or groups.

@@ -13,7 +13,7 @@ from PIL import Image
 from docs.builder import api, commands, methods, pictures, reference, results, studies
 from docs.builder.markdown import linked, table
 from genlab import cli, recipes
-from genlab.describing import metrics
+from genlab.describing import metrics, source
 from genlab.internals import python_parts
 from genlab.recipes.heads import Head, Result
 
@@ -53,6 +53,23 @@ def test_departures_stand_apart_from_sources() -> None:
     assert departures.startswith("free bits")
     assert "Departure" not in about
     assert methods.documented(methods.methods()["cvae"])[1] == ""
+    about, departures = methods.documented(methods.methods()["byol"])
+    assert departures == "the last map of projector and predictor has a bias."
+    assert "sync_batchnorm" in about
+
+
+def test_every_method_says_its_departures_and_metrics() -> None:
+    for name, one in methods.methods().items():
+        assert methods.DEPARTURES.search(methods._module(one)), name
+        assert "\n## Metrics\n" in page(name), name
+    assert "| `val/bits_per_dim` |" in page("glow")
+
+
+def test_a_method_that_is_silent_on_departures_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "quiet.py"
+    file.write_text('"""Quiet: says nothing."""\n\nclass Quiet: ...\n')
+    with pytest.raises(ValueError, match="no line of departures"):
+        methods.documented(source.definitions("quiet", file)[0])
 
 
 def test_results_have_a_row_for_each_recipe() -> None:
@@ -134,6 +151,7 @@ def test_the_reference_has_callbacks_data_and_keys() -> None:
     assert "| `max_epochs` |" in pages["reference/recipe.md"]
     assert "``layer_decay``" in pages["reference/optimizer.md"]
     assert "| `simclr` | 2 |" in pages["reference/views.md"]
+    assert not [name for name, text in pages.items() if ":math:" in text]
 
 
 def test_numbers_of_papers_and_addresses_are_links() -> None:
