@@ -102,7 +102,7 @@ FILES: dict[str, tuple[Change, str | None, str | None]] = {
     "run.json: slurm a list": (edited("run.json", slurm=[1]), None, None),
     "run.json: seed a word": (edited("run.json", seed="x"), None, None),
     "run.json: a pipe": (pipe("run.json"), None, "it is a pipe"),
-    "recipe: empty": (text("recipe.yaml", ""), "mapping", "mapping"),
+    "recipe: empty": (text("recipe.yaml", ""), "is empty", "is empty"),
     "recipe: a list": (text("recipe.yaml", "- 1\n"), "mapping", "mapping"),
     "recipe: not UTF-8": (text("recipe.yaml", b"\xff\xfea"), "cannot read", "cannot read"),
     "recipe: no groups": (text("recipe.yaml", "model: 3\ncheckpoint: 5\n"), None, ""),
