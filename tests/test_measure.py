@@ -11,6 +11,7 @@ import pytest
 from genlab import recipes
 from genlab.errors import RecipeError
 from genlab.recipes import Result, fingerprints
+from genlab.recipes.kept_fingerprints import Kept
 from tests import measure
 
 HEAD = """\
@@ -116,3 +117,14 @@ def test_a_result_that_is_not_finite_is_refused(tmp_path: Path, value: float) ->
     with pytest.raises(RecipeError, match="nothing is written"):
         measure.measure(str(file), [0], [], lambda *_: {"test/accuracy": value})
     assert file.read_text() == HEAD + BODY
+
+
+@pytest.mark.slow
+def test_no_shipped_fingerprint_is_stale() -> None:
+    kept, found = Kept(), 0
+    for name, file in recipes.shipped().items():
+        for result in recipes.head(file).measured:
+            if result.fingerprint and not result.command:
+                found += 1
+                assert kept.of(file) == result.fingerprint, f"python -m tests.measure {name}"
+    assert found
