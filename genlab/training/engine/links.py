@@ -24,7 +24,7 @@ from genlab.training.engine import machine
 from genlab.training.engine.boundary import AtBoundary
 
 FOLDER, BOOK, SEAL = "links", "links.json", "files.json"
-SHARE = 200  # of a run that is trained again at one link: its length over this
+SHARE = 400  # of a run that is trained again at one link: its length over this
 
 
 class Links(AtBoundary):
@@ -206,7 +206,10 @@ def spacing(book: dict[str, Any], step: int) -> int:
 
 
 def window(book: dict[str, Any], step: int) -> int:
-    """Steps that are trained again at a link: ten such windows are a twentieth of the run."""
+    """Steps that are trained again at a link: ten such windows are a fortieth of the run.
+
+    The rest of a twentieth of its time is for reading states and building the method anew.
+    """
     every = spacing(book, step)
     links = min(book["number"], max(1, book["most"] // 2))
     return min(every, max(1, every * links // SHARE))
