@@ -6,5 +6,5 @@ states, `early_stops` a new patience, `progress` reports. `finite` stops at step
 finite: `before_window` undoes them by a `snapshot`, a `verdict` waits on the device, a `failure` is
 what is known, a `capture` what is written, `first_tensor` looks for the cause. `links` keeps states
 at a `boundary` of steps, with the facts of the `machine`, for `genlab verify`. `sync_batch_norm`,
-`trimming` and `memory` adapt Lightning and malloc.
+`trimming`, `memory` and `threads` adapt Lightning, malloc and OpenMP.
 """
