@@ -75,7 +75,7 @@ def of_mlflow(run: genlab.Run) -> tuple[Any, Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # as genlab sets it while it trains
         client = MlflowClient(f"file:{run.path / 'mlruns'}")
-    experiment = client.get_experiment_by_name("genlab")
+    experiment: Any = client.get_experiment_by_name("genlab")
     (stored,) = client.search_runs([experiment.experiment_id])
     return client, stored
 
