@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Timer
@@ -27,7 +28,10 @@ SEALED = {
 FULL = ("--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames")
 PLAIN = ("-U3", "--ignore-submodules=dirty", "--submodule=short", "--src-prefix=a/",
          "--dst-prefix=b/")  # fmt: skip
-FILTER = re.compile(r"(?:local|worktree)\t(filter\.[^=\n]+)\.(?:clean|process)")
+FILTER = re.compile(r"filter\.(.*)\.(?:clean|process)", re.DOTALL)
+OWN = {"command", "global", "system"}  # scopes of settings that are the user's, not a checkout's
+TOLD = "genlab.told"  # a setting that shows whether git reads settings of the environment
+Settings = Sequence[tuple[str, str]]
 
 
 class GitError(Exception):
@@ -38,29 +42,55 @@ class TooMuch(GitError):
     """The answer is longer than wanted."""
 
 
-def ask(folder: Path, *words: str, most: int = 64 * MOST) -> bytes:
+def ask(
+    folder: Path,
+    *words: str,
+    most: int = 64 * MOST,
+    settings: Settings = (),
+    codes: tuple[int, ...] = (0,),
+) -> bytes:
     """The output of a git command.
 
     Args:
         folder: working directory of the command.
         words: the command.
         most: largest number of bytes.
+        settings: settings of git for this command, before those of all files.
+        codes: exit codes that are no error.
 
     Raises:
         GitError: no git, an error, more bytes, or longer than `SECONDS`.
     """
+    try:
+        started = subprocess.Popen(
+            ["git", *QUIET, *words], cwd=folder, env=_sealed(settings), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    except OSError:
+        raise GitError("") from None
+    found = _read(started, most)
+    if started.returncode not in codes:
+        raise GitError("")
+    return found
+
+
+def _sealed(settings: Settings) -> dict[str, str]:
+    """The environment of git, with settings added to those that it has already."""
     kept = {
         key: value
         for key, value in os.environ.items()
         if not key.startswith("GIT_") or key.startswith("GIT_CONFIG")
     }
-    try:
-        started = subprocess.Popen(
-            ["git", *QUIET, *words], cwd=folder, env=kept | SEALED, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-    except OSError:
-        raise GitError("") from None
+    known = kept.get("GIT_CONFIG_COUNT", "")
+    start = int(known) if known.isdecimal() else 0
+    for number, (key, value) in enumerate(settings, start):
+        kept |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    count = {"GIT_CONFIG_COUNT": str(start + len(settings))} if settings else {}
+    return kept | count | SEALED
+
+
+def _read(started: subprocess.Popen[bytes], most: int) -> bytes:
+    """All that git prints, in time and in bounds."""
     late: list[bool] = []
     with started:
         timer = Timer(SECONDS, _end, (started, late))
@@ -76,8 +106,6 @@ def ask(folder: Path, *words: str, most: int = 64 * MOST) -> bytes:
         raise GitError(f"git took longer than {SECONDS:g} s")
     if len(found) > most:
         raise TooMuch(f"it has more than {most:,} bytes")
-    if started.returncode:
-        raise GitError("")
     return found
 
 
@@ -107,18 +135,31 @@ def diff(folder: Path) -> bytes:
     Raises:
         GitError: as `ask`; also more than `MOST` bytes.
     """
-    return ask(folder, *_unfiltered(folder), "diff", *FULL, *PLAIN, "HEAD", most=MOST)
+    without = _unfiltered(folder)
+    return ask(folder, "diff", *FULL, *PLAIN, "HEAD", most=MOST, settings=without)
 
 
-def _unfiltered(folder: Path) -> list[str]:
-    """Options against the programs that a repository's own settings run over files."""
-    try:
-        told = ask(folder, "config", "--show-scope", "--name-only", "--get-regexp", r"^filter\.")
-    except GitError:
-        return []
-    names = dict.fromkeys(FILTER.findall(os.fsdecode(told)))
-    ends = (".clean=", ".process=", ".required=false")
-    return [word for name in names for end in ends for word in ("-c", name + end)]
+def _unfiltered(folder: Path) -> Settings:
+    """Settings against the programs that a repository's own settings run over files.
+
+    They are told by the environment: a name with ``=`` in it cannot follow ``-c``.
+
+    Raises:
+        GitError: git doesn't say which programs there are, or doesn't take these settings.
+    """
+    listing = ("config", "--show-scope", "--name-only", "-z", "--get-regexp", r"^filter\.")
+    told = os.fsdecode(ask(folder, *listing, codes=(0, 1))).split("\0")  # 1: there are none
+    pairs = [
+        (FILTER.fullmatch(key), scope) for scope, key in zip(told[::2], told[1::2], strict=False)
+    ]
+    names = dict.fromkeys(found[1] for found, scope in pairs if found and scope not in OWN)
+    if not names:
+        return ()
+    ends = (("clean", ""), ("process", ""), ("required", "false"))
+    settings = [(f"filter.{name}.{end}", value) for name in names for end, value in ends]
+    settings.append((TOLD, "true"))
+    ask(folder, "config", "--get", TOLD, settings=settings)  # before 2.31 git doesn't read them
+    return settings
 
 
 def unknown(folder: Path, files: list[str], folders: list[str]) -> list[str]:
