@@ -56,7 +56,7 @@ def ask(
         words: the command.
         most: largest number of bytes.
         settings: settings of git for this command, before those of all files.
-        codes: exit codes that are no error.
+        codes: exit codes of a command that has done its work.
 
     Raises:
         GitError: no git, an error, more bytes, or longer than `SECONDS`.
