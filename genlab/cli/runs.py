@@ -60,16 +60,29 @@ def runs(words: list[str], root: str = "runs", **options: Any) -> int:
         return housekeeping.restore(words, options["yes"])
     if action == "diff":
         return housekeeping.diff(words, root, options["json"])
+    if action in ("rm", "archive"):
+        _refuse_all(action, words, root, bool(options["where"] or options["since"]))
     rows = selected(words, root, options["where"], options["since"])
     if not action:
         return _list(rows, root, options["best"], options["csv"], options["json"])
     if action == "du":
         return housekeeping.du(rows, root, options["json"])
-    if not words and not options["where"] and not options["since"]:
-        raise RecipeError(
-            f"genlab runs {action}: which runs?", hint="name them, or give --where or --since"
-        )
     return getattr(housekeeping, action)(rows, root, options["yes"])
+
+
+def _refuse_all(action: str, words: Sequence[str], root: str, limited: bool) -> None:
+    """Refuse to change runs that nothing selects, or the folder of all of them by its name.
+
+    Raises:
+        RecipeError: so it is.
+    """
+    if not words and not limited:
+        hint = "name them, or give --where or --since"
+        raise RecipeError(f"genlab runs {action}: which runs?", hint=hint)
+    for word in words:
+        if word.strip() and selection.holds_all(word, root):
+            hint = "name recipes or runs, or give --where"
+            raise RecipeError(f"genlab runs {action} {word}: it holds all runs", hint=hint)
 
 
 def selected(words: Sequence[str], root: str, where: str | None, since: str | None) -> list[Row]:

@@ -38,10 +38,12 @@ def by_words(rows: Sequence[Row], words: Sequence[str], root: str | Path = "runs
     """The rows of the runs that names select, see `finding.meant`; all without names.
 
     Raises:
-        RunError: a name that selects none, or runs of another folder.
+        RunError: an empty name, one that selects none, or runs of another folder.
     """
     if not words:
         return list(rows)
+    if not all(word.strip() for word in words):
+        raise RunError("an empty name selects no runs\nis a variable of the shell not set?")
     known = {row.path: row for row in rows}
     found = set[str]()
     for word in words:
@@ -51,6 +53,12 @@ def by_words(rows: Sequence[Row], words: Sequence[str], root: str | Path = "runs
             raise RunError(f"{word} is not below {root}/\n--runs-in names another folder of runs")
         found |= own
     return [row for path, row in known.items() if path in found]
+
+
+def holds_all(word: str, root: str | Path) -> bool:
+    """True if a name is the folder of all runs, or one above it."""
+    inner, outer = Path(os.path.realpath(root)), os.path.realpath(word)
+    return os.path.isdir(outer) and inner.is_relative_to(outer)
 
 
 def where(rows: Sequence[Row], text: str, root: str | Path = "runs") -> list[Row]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from genlab.runs.archives import SUFFIX
+from genlab.files import text_of
+from genlab.runs.archives import CHECKSUM, SUFFIX
 from genlab.runs.finding import walk
 from genlab.runs.rows import entries, files_below
 
@@ -30,12 +32,27 @@ def sizes(run: Path) -> dict[str, int]:
 
 
 def archives(root: str | Path) -> Iterator[Path]:
-    """The archives of runs below a folder."""
-    folders = [Path(root), *(path for path, is_one in walk(root) if not is_one)]
-    for folder in folders:
+    """The archives of runs below a folder: ``RECIPE/ID.tar.gz``, with the checksum next to it.
+
+    No other file of that name is one: where ``track.runs`` is a folder of other things too, it may
+    be data.
+    """
+    for folder in (path for path, is_one in walk(root) if not is_one):
         for entry in entries(folder):
             if entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
-                yield Path(entry.path)
+                file = Path(entry.path)
+                if _is_noted(file):
+                    yield file
+
+
+def _is_noted(file: Path) -> bool:
+    """True if the checksum next to an archive names it, as `archives.archive` writes it."""
+    note = file.with_name(file.name + CHECKSUM)
+    try:
+        text = text_of(note)
+    except (OSError, UnicodeDecodeError):
+        return False
+    return re.fullmatch(f"[0-9a-f]{{64}}  {re.escape(file.name)}\n", text) is not None
 
 
 def size_of(path: Path) -> int:

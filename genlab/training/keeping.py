@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def within_limit(lab: Lab) -> Iterator[None]:
-    """A training at whose end the oldest links, captures and archives go, see ``track.keep_gb``."""
+    """A training at whose end the oldest links and captures go, see ``track.keep_gb``."""
     try:
         yield
     finally:

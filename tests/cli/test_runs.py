@@ -109,6 +109,17 @@ def test_remove_asks_and_takes_no_running_run(lab: Here, monkeypatch: pytest.Mon
     assert sorted(file.parent.name for file in root.glob("*/*/*/recipe.yaml")) == ["2", "3"]
 
 
+@pytest.mark.parametrize("action", ["rm", "archive"])
+@pytest.mark.parametrize("word", ["", " ", ".", "runs", "runs/", "..", "vae/../runs"])
+def test_no_name_means_all_runs(lab: Here, action: str, word: str) -> None:
+    (lab.folder / "vae").mkdir()
+    _, err = lab("runs", action, word, "--yes", code=2)
+    assert len(err.splitlines()) <= 3
+    _, err = lab("runs", action, "simclr", word, "--yes", code=2)
+    assert "selects no runs" in err or "it holds all runs" in err
+    assert len(list((lab.folder / "runs").glob("*/*/*/recipe.yaml"))) == 4
+
+
 class Answer(io.StringIO):
     """A terminal on which somebody has typed."""
 

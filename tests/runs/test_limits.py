@@ -1,4 +1,4 @@
-"""One limit over links, captures and archives of all runs: the oldest go first."""
+"""One limit over links, captures and archives of all runs: the oldest links go, archives stay."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from genlab import runs
-from genlab.runs import archives, limits
+from genlab.runs import archives, limits, sizes
 from tests.run_folders import write_run
 
 
@@ -22,7 +22,8 @@ def root(tmp_path: Path) -> Path:
         (run / "checkpoints" / "last.ckpt").write_bytes(b"x" * 10_000)
         (run / folder / "step.ckpt").write_bytes(b"x" * 1000)
         os.utime(run / folder / "step.ckpt", (number * 1000, number * 1000))
-    write_run(root / "a" / "b" / "4", seed=0, lr=0.1, value=1.0)
+    run = write_run(root / "a" / "b" / "4", seed=0, lr=0.1, value=1.0)
+    (run / "checkpoints" / "last.ckpt").write_bytes(b"x" * 10_000)
     archives.archive(root, "a/b/4")
     return root
 
@@ -41,7 +42,7 @@ def test_the_oldest_go_until_the_rest_has_room(root: Path) -> None:
         "a/b/1/links", "a/b/2/nonfinite"]  # fmt: skip
     assert left(root) == {"3/links", "4.tar.gz", "4.tar.gz.sha256"}
     limits.keep_within(root, 1e-12)
-    assert not left(root)
+    assert left(root) == {"4.tar.gz", "4.tar.gz.sha256"}  # the only copy of its checkpoint
     assert len(list(root.rglob("last.ckpt"))) == 3  # checkpoints never go
     assert len(list(root.rglob("recipe.yaml"))) == 3
     assert not list(root.rglob(".removed-*"))
@@ -50,7 +51,19 @@ def test_the_oldest_go_until_the_rest_has_room(root: Path) -> None:
 def test_links_of_a_run_that_trains_stay(root: Path) -> None:
     with runs.lock(root / "a" / "b" / "1"):
         limits.keep_within(root, 1e-12)
-    assert left(root) == {"1/links"}
+    assert left(root) == {"1/links", "4.tar.gz", "4.tar.gz.sha256"}
+
+
+def test_only_archives_of_runs_count(root: Path) -> None:
+    size = (root / "a" / "b" / "4.tar.gz").stat().st_size
+    for name in ("papers.tar.gz", "data/cifar.tar.gz", "a/b/5.tar.gz"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(b"x" * 100_000)
+    (root / "a" / "b" / "5.tar.gz.sha256").write_text(f"{'0' * 64}  other.tar.gz\n")
+    assert [file.name for file in sizes.archives(root)] == ["4.tar.gz"]
+    assert not limits.keep_within(root, (3000 + size) / 1e9)
+    limits.keep_within(root, 1e-12)
+    assert len(list(root.rglob("*.tar.gz"))) == 4
 
 
 def test_nothing_outside_goes(root: Path, tmp_path: Path) -> None:

@@ -58,7 +58,8 @@ class Tracking:
         diff: keep in the run, in ``code/``, how the code differs from its revision in git; W&B
             never gets it.
         keep_gb: size of all links, captures of ``track.nonfinite`` and archives of runs below
-            ``track.runs``, in 10^9 bytes: at a run's end the oldest go; null for no limit.
+            ``track.runs``, in 10^9 bytes: at a run's end the oldest links and captures go,
+            archives only count; null for no limit.
     """
 
     runs: str = "runs"
