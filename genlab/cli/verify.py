@@ -14,7 +14,8 @@ def verify_options(parser: ArgumentParser) -> None:
 
     A run with track.links has states from which steps are trained again and compared bit by bit.
     Nothing is written into the run. Exit code 1 if it is refused, with a line for every fault;
-    where no steps could be trained again the last line says `no fault`, not `accepted`.
+    the last line says `accepted`, or `accepted from step N` after a resume with other settings, and
+    `no fault` where no steps could be trained again, or their bits may be others.
     """
     parser.add_argument("run", metavar="RUN")
     parser.add_argument(
@@ -42,8 +43,5 @@ def verify(run: str, spot: int | None, full: bool, seed: int | None) -> int:
     ):  # fmt: skip
         for line in lines:
             print(f"{kind:<12} {line}")
-    count = len(report.faults)
-    verdict = "accepted" if report.trained else "no fault"
-    verdict = f"refused: {count} fault{'s' * (count > 1)}" if count else verdict
-    print(f"{verdict:<12} {folder}{drawn}")
-    return int(bool(count))
+    print(f"{report.verdict:<12} {folder}{drawn}")
+    return int(bool(report.faults))

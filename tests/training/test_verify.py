@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +11,28 @@ import pytest
 import torch
 
 from genlab import cli, runs
-from genlab.checkpoints import state
 from genlab.errors import InputError
 from genlab.training import session
 from genlab.training.proof import files
 from genlab.training.proof.chain import chance
 from genlab.training.verify import verify
+from tests.training.proof.forging import (
+    BEST,
+    BOOK,
+    LAST,
+    LINK,
+    NEXT,
+    final,
+    fit,
+    flip,
+    forge_hashes,
+    in_json,
+    in_weight,
+    mostly_slow,
+)  # fmt: skip
 from tests.training.test_kills import FAMILIES, _needs
 
 pytestmark = pytest.mark.filterwarnings("ignore:The number of training batches")
-QUIET = {"track.wandb": "off", "trainer.accelerator": "cpu", "trainer.log_every_n_steps": 10}
-
-
-def fit(folder: Path, recipe: str = "vae/digits", **settings: Any) -> Path:
-    """A run with links."""
-    found = {key.replace("__", "."): value for key, value in settings.items()}
-    where = {"track.runs": str(folder), "track.links": 4}
-    return session.fit(recipe, QUIET | where | found).path
-
-
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of 40 steps with links at 8, 16, 24 and 32; to be copied, not changed."""
-    return fit(tmp_path_factory.mktemp("honest"), trainer__max_epochs=2)
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +43,9 @@ def semi_supervised(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(honest: Path, tmp_path: Path) -> Path:
+def run(linked_run: Path, tmp_path: Path) -> Path:
     """A copy of the honest run."""
-    return Path(shutil.copytree(honest, tmp_path / "run"))
+    return Path(shutil.copytree(linked_run, tmp_path / "run"))
 
 
 def contents(run: Path) -> dict[str, bytes]:
@@ -68,36 +66,6 @@ def test_an_honest_run_is_accepted_and_left_as_it_is(
     assert contents(run) == before
 
 
-def flip(file: Path, place: float = 0.5) -> None:
-    """One bit of a file, at a share of its length."""
-    content = bytearray(file.read_bytes())
-    content[int(len(content) * place)] ^= 1
-    file.write_bytes(content)
-
-
-def in_weight(name: str) -> Callable[[Path], None]:
-    """One bit of a weight, in a file that is whole."""
-
-    def change(run: Path) -> None:
-        content = torch.load(run / name, weights_only=True)
-        weight = next(v for v in content["state_dict"].values() if v.is_floating_point())
-        weight.view(-1).view(torch.int32)[3] ^= 1
-        torch.save(content, run / name)
-
-    return change
-
-
-def in_json(name: str, change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
-    """A value of a JSON file."""
-
-    def apply(run: Path) -> None:
-        content = runs.read_json(run / name)
-        change(content)
-        (run / name).write_text(json.dumps(content, indent=2) + "\n")
-
-    return apply
-
-
 def in_recipe(run: Path) -> None:
     text = (run / "recipe.yaml").read_text()
     (run / "recipe.yaml").write_text(text.replace("lr: 0.003", "lr: 0.004"))
@@ -111,14 +79,6 @@ def other_splits(run: Path) -> None:
         found = {name: file[name] for name in file.files}
     found["train"][:2] = found["train"][:2][::-1].copy()
     np.savez_compressed(run / "splits.npz", **found)
-
-
-LINK, NEXT = "links/step-00000016.ckpt", "links/step-00000024.ckpt"
-BEST, LAST, BOOK = "checkpoints/best.ckpt", "checkpoints/last.ckpt", "links/links.json"
-
-
-def final(key: str, value: float) -> Callable[[Path], None]:
-    return in_json("metrics.json", lambda c: c.update({key: value}))
 
 
 def booked(key: str) -> Callable[[Path], None]:
@@ -151,11 +111,6 @@ HASHLESS = ("weight of best.ckpt", "weight of last.ckpt", "weight of a link", "t
             "best metric", "step", "recipe.yaml", "splits", "metrics.csv")  # fmt: skip
 
 
-def mostly_slow(names: Iterable[str], *default: str) -> list[Any]:
-    """Parameters of which all but a few are slow."""
-    return [pytest.param(n, marks=() if n in default else pytest.mark.slow) for n in names]
-
-
 @pytest.mark.parametrize("name", mostly_slow(CHANGED, "weight of best.ckpt", "step"))
 def test_a_changed_file_is_named(name: str, run: Path) -> None:
     """One window is enough: every other check is made whichever is drawn."""
@@ -175,18 +130,6 @@ def test_changed_labels_are_named(semi_supervised: Path, tmp_path: Path) -> None
     assert any("labelled images are not the run's" in fault for fault in faults)
 
 
-def forge_hashes(run: Path) -> None:
-    """Let links.json and files.json say what lies there."""
-    from genlab.checkpoints import read
-
-    book = runs.read_json(run / "links/links.json")
-    for one in book["links"][1:]:
-        file = run / "links" / one["file"]
-        one |= {"sha256": files.sha256(file), "state": state.digest(read(file))}
-    runs.write_json(run / "links/links.json", book)
-    files.seal(run)
-
-
 @pytest.mark.parametrize("name", mostly_slow(HASHLESS, "weight of a link"))
 def test_rewritten_hashes_do_not_help(name: str, run: Path) -> None:
     """By --full, whatever was changed; a link's weight by its window too."""
@@ -196,14 +139,14 @@ def test_rewritten_hashes_do_not_help(name: str, run: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def forged(honest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def forged(linked_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The honest run with a segment of another learning rate from step 16 on, all hashes rewritten.
 
     Its checkpoints, metrics and table are those of that training, their settings the honest ones.
     """
     folder = tmp_path_factory.mktemp("forged")
     other = fit(folder / "other", trainer__max_epochs=2, model__optimizer__lr=0.004)
-    run = Path(shutil.copytree(honest, folder / "run"))
+    run = Path(shutil.copytree(linked_run, folder / "run"))
     stamp = torch.load(run / LAST, weights_only=True)["genlab"]
     books = [runs.read_json(r / "links/links.json") for r in (run, other)]
     assert [one["step"] for one in books[0]["links"]] == [0, 8, 16, 24, 32]
@@ -268,6 +211,7 @@ def test_a_run_without_links_has_its_files_and_metrics_compared(
     assert len(verify(run).faults) > 1
 
 
+@pytest.mark.slow
 def test_a_continued_run_whose_settings_changed_is_checked_from_there(run: Path) -> None:
     session.fit(settings={"trainer.max_epochs": 3}, resume=run)
     report = verify(run, full=True)
@@ -275,6 +219,7 @@ def test_a_continued_run_whose_settings_changed_is_checked_from_there(run: Path)
     assert "steps before 40, where settings or code were changed" in report.unproved
 
 
+@pytest.mark.slow
 def test_links_that_were_removed_are_told(run: Path) -> None:
     (run / LINK).unlink()
     report = verify(run, full=True)
@@ -301,6 +246,7 @@ def test_a_run_that_has_not_ended_is_refused(run: Path) -> None:
         verify(run)
 
 
+@pytest.mark.slow
 def test_another_machine_compares_within_a_tolerance(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

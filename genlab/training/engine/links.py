@@ -86,7 +86,7 @@ class Links(AtBoundary):
         self._thin(trainer, step)
         content = lightning_loops.checkpoint_at(trainer, None)
         entry = self._entry(step, content)
-        file = self.folder / f"step-{step:08d}.ckpt"
+        file = self.folder / file_name(step)
         problem = ""
         try:
             trainer.strategy.save_checkpoint(content, file)
@@ -165,14 +165,35 @@ class Links(AtBoundary):
 
 
 def is_book(content: dict[str, Any]) -> bool:
-    """True if links.json is whole: every entry has its steps, file and hashes."""
-    links = content.get("links")
+    """True if links.json is whole: every entry has its steps, file and hashes, in order."""
+    links, machine = content.get("links"), content.get("machine", {})
     numbers = [content.get(key) for key in ("every", "most", "number")]
-    if not isinstance(links, list) or not all(isinstance(one, dict) for one in links):
+    if not isinstance(links, list) or not isinstance(machine, dict):
         return False
-    numbers += [one.get(key) for one in links for key in ("step", "after")]
-    named = all({"file", "state", "later"} <= one.keys() for one in links)
-    return named and all(isinstance(n, int) and n >= 0 for n in numbers) and bool(content["every"])
+    if not all(_is_number(n) for n in numbers) or not all(map(_is_entry, links)):
+        return False
+    steps = [one["step"] for one in links]
+    return bool(content["every"]) and steps == sorted(set(steps))
+
+
+def _is_entry(one: Any) -> bool:
+    """True for a link whose file has the name of its step; the initialisation has none."""
+    if not isinstance(one, dict) or not {"file", "state", "later"} <= one.keys():
+        return False
+    if not _is_number(one.get("step")) or not _is_number(one.get("after")):
+        return False
+    name = file_name(one["step"]) if one["step"] else None
+    hashes = isinstance(one["state"], str) and isinstance(one["later"], str | None)
+    return bool(one["file"] == name and hashes)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def file_name(step: int) -> str:
+    """Name of a link's file."""
+    return f"step-{step:08d}.ckpt"
 
 
 def first_spacing(trainer: L.Trainer, number: int) -> int:

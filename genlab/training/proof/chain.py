@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from genlab import runs
+from genlab.checkpoints import read, state
 from genlab.errors import InputError, first_line
 from genlab.training.engine import machine
 from genlab.training.engine.failure import NotFiniteError
@@ -38,8 +41,8 @@ class Chain:
     def __init__(self, run: Path, book: dict[str, Any], report: Report, folder: Path) -> None:
         self.run, self.book, self.report, self.folder = run, book, report, folder
         known = book.get("machine", {})
-        if isinstance(known.get("threads"), int) and known["threads"] > 0:
-            torch.set_num_threads(known["threads"])
+        if threads := runs.whole_number(known.get("threads")):
+            torch.set_num_threads(min(max(1, threads), 4 * (os.cpu_count() or 1)))
         self.apart = machine.differences(known) if known else ""
         self.exact = not self.apart and known.get("device", "cpu") == "cpu"
         if self.apart:
@@ -63,20 +66,25 @@ class Chain:
         """The links from which training can go on; says which ones are left out."""
         since, moved = changed_at(self.run), runs.whole_number(self.book.get("moved"))
         every: list[Link] = self.book["links"]
+        self.report.exact = self.exact
         if since:
             self.report.unproved.append(
                 f"steps before {since:,}, where settings or code were changed"
             )
         if moved > since:
             self.report.unproved.append(f"steps before {moved:,}, of another machine")
-        later = [one for one in every if one["step"] >= max(since, moved)]
+        later = [one for one in every if one["step"] >= moved and _is_later(one, since)]
         gone = [one for one in later if one["file"] and not self._file(one).is_file()]
         if gone:
             self.report.unproved.append(f"{len(gone)} of {len(later)} links: their files are gone")
-        return [one for one in later if one not in gone]
+        found = [one for one in later if one not in gone]
+        self.report.since = found[0]["step"] if found else 0
+        if self.report.since > max(since, moved):
+            self.report.unproved.append(f"steps before {self.report.since:,}, the first link's")
+        return found
 
     def _file(self, link: Link) -> Path:
-        return self.run / FOLDER / Path(str(link["file"])).name
+        return self.run / FOLDER / str(link["file"])
 
     def spots(self, count: int, seed: int | None) -> None:
         """Train windows again that are drawn from a seed."""
@@ -98,7 +106,9 @@ class Chain:
 
     def _say_odds(self, windows: int, drawn: int) -> None:
         left = windows - drawn
-        if left:
+        if left and not self.exact:
+            self.report.unproved.append(f"the other {left} windows")
+        elif left:
             odds = [f"{k}: {chance(windows, k, drawn):.0%}" for k in _some(windows)]
             self.report.unproved.append(
                 f"the other {left} windows; probability of refusal by number of false ones: "
@@ -111,7 +121,6 @@ class Chain:
     def full(self) -> None:
         """Train every segment again, from the initialisation to the end."""
         links, before = self.links(), len(self.report.faults)
-        seal = runs.read_json(self.run / FOLDER / "files.json").get("ends", {})
         steps, written = 0, list[Path]()
         for number, one in enumerate(links):
             after = links[number + 1] if number + 1 < len(links) else None
@@ -126,10 +135,10 @@ class Chain:
             if after is not None:
                 self._compare(f"{_name(after)} from {_name(one)}", after["state"], seen.last, seen)
             else:
-                told = seal.get("last.ckpt", {})
-                self._compare(f"last.ckpt from {_name(one)}", told.get("state"), seen.last, seen)
+                told = self._end(ENDS[0])[1]
+                self._compare(f"last.ckpt from {_name(one)}", told, seen.last, seen)
         first = links[0]["step"] if links else 0
-        self._compare_best(seal.get("best.ckpt", {}), first)
+        self._compare_best(first)
         if self.exact and links:
             for fault in tables.differences(self.run, written, first):
                 self.report.refuse(fault)
@@ -177,18 +186,24 @@ class Chain:
         else:
             self.report.unproved.append(f"{what}: other bits, {share:.1%} of the way apart")
 
-    def _compare_best(self, told: dict[str, Any], first: int) -> None:
-        """Compare best.ckpt with the best of the training again."""
-        from genlab.checkpoints import read, state
+    def _end(self, name: str) -> tuple[int, str]:
+        """Step and hash of the state in a checkpoint of the run; empty if it cannot be read."""
+        with suppress(InputError, AttributeError, TypeError, OSError):
+            content = read(self.run / "checkpoints" / name)
+            return runs.whole_number(content.get("global_step")), state.digest(content)
+        return 0, ""
 
-        if not told or not self.exact:
-            return
-        if told["step"] <= first:
-            self.report.unproved.append("best.ckpt: it lies before the steps trained again")
-            return
-        file = self.folder / "checkpoints" / ENDS[1]
-        found = state.digest(read(file)) if file.is_file() else ""
-        self._compare(f"best.ckpt of step {told['step']:,}", told["state"], found)
+    def _compare_best(self, first: int) -> None:
+        """Compare best.ckpt with the best of the training again."""
+        name, again = ENDS[1], self.folder / "checkpoints" / ENDS[1]
+        step, told = self._end(name)
+        if not self.exact:
+            self.report.unproved.append(f"{name}, whose bits nothing here must repeat")
+        elif 0 < step <= first:
+            self.report.unproved.append(f"{name}: it lies before the steps trained again")
+        elif told or again.is_file():
+            found = state.digest(read(again)) if again.is_file() else ""
+            self._compare(f"{name} of step {step:,}", told, found)
 
 
 def chance(windows: int, false: int, drawn: int) -> float:
@@ -198,6 +213,11 @@ def chance(windows: int, false: int, drawn: int) -> float:
 
 def _some(windows: int) -> list[int]:
     return sorted({1, max(1, windows // 4), max(1, windows // 2)})
+
+
+def _is_later(link: Link, since: int) -> bool:
+    """True for a link that was written under the settings since a step; 0 for all."""
+    return bool(link["step"] > since or not since)
 
 
 def _name(link: Link) -> str:

@@ -13,6 +13,7 @@ from genlab.checkpoints import read, state
 from genlab.errors import InputError, first_line
 from genlab.training import changes
 from genlab.training.engine.links import BOOK, FOLDER, SEAL, is_book
+from genlab.training.proof import books
 from genlab.training.proof.origin import changed_at
 from genlab.training.proof.report import Report
 from genlab.training.record import finite, last_validation
@@ -80,12 +81,23 @@ def check(run: Path, report: Report) -> dict[str, Any]:
     if has_links:
         _check_hashes(run, seal, report)
     before = len(report.faults)
-    _check_checkpoints(run, seal.get("ends", {}), report)
+    _check_checkpoints(run, _ends(run, seal, report) if has_links else {}, report)
     if is_book(book):
+        books.check(run, book, report)
         _check_links(run, book, report)
     report.show("the states in its checkpoints and links have the hashes that are told", before)
     _check_metrics(run, report)
     return book if is_book(book) else {}
+
+
+def _ends(run: Path, seal: dict[str, Any], report: Report) -> dict[str, Any]:
+    """What files.json tells of end states; a fault for each that lies there untold."""
+    told = seal.get("ends")
+    found = {k: v for k, v in told.items() if isinstance(v, dict)} if isinstance(told, dict) else {}
+    for name in ENDS:
+        if (run / "checkpoints" / name).is_file() and name not in found:
+            report.refuse(f"{FOLDER}/{SEAL} does not tell the state of {name}")
+    return found
 
 
 def _check_hashes(run: Path, seal: dict[str, Any], report: Report) -> None:
@@ -182,7 +194,7 @@ def _check_links(run: Path, book: dict[str, Any], report: Report) -> None:
             report.refuse(f"{name}: its SHA-256 is not that of {FOLDER}/{BOOK}")
         if (content["global_step"], state.digest(content)) != (link["step"], link["state"]):
             report.refuse(f"{name}: its state is not that of {FOLDER}/{BOOK}")
-        if link["step"] >= since:
+        if link["step"] > since:
             _check_recipe(run, name, content, report)
 
 

@@ -12,6 +12,7 @@ from genlab.errors import InputError, first_line
 from genlab.internals import lightning_parts
 from genlab.training import changes
 from genlab.training.fitting import has_test
+from genlab.training.proof.files import ENDS
 from genlab.training.proof.report import Report
 from genlab.training.proof.retraining import lab_of
 from genlab.training.record import finite
@@ -31,7 +32,10 @@ def check(run: Path, report: Report, folder: Path, exact: bool) -> None:
     final = runs.read_json(run / "metrics.json")
     name = final.get("test_checkpoint") or "last.ckpt"
     file = run / "checkpoints" / str(name)
-    if file.parent != run / "checkpoints" or not file.is_file():
+    if name not in ENDS:
+        report.refuse(f"metrics.json: test_checkpoint is {name}, neither best.ckpt nor last.ckpt")
+        return
+    if not file.is_file():
         report.refuse(f"checkpoints/{name} is missing")
         return
     try:

@@ -38,6 +38,9 @@ def check(run: Path, report: Report) -> bool:
         report.refuse("run.json: its fingerprint is not that of last.ckpt")
     known = same_run.segments(_history(facts))
     parents = facts.get("parents", {})
+    if not isinstance(parents, dict) or not isinstance(facts.get("history", []), list):
+        report.refuse("run.json is damaged: its parents or history")
+        return True
     here = Kept().of_recipe(fingerprints.of_run(recipe, parents))
     same = not known or known[-1][1] in (here, same_run.UNKNOWN)
     if not same:
@@ -57,6 +60,12 @@ def changed_at(run: Path) -> int:
         if isinstance(one, dict) and one.get("changes")
     ]
     return max([*steps, *(step for step, _ in same_run.segments(starts))], default=0)
+
+
+def started_at(run: Path) -> set[int]:
+    """Steps at which a run was started or continued."""
+    starts = _history(runs.read_json(run / "run.json"))
+    return {runs.whole_number(one.get("step")) for one in starts if isinstance(one, dict)}
 
 
 def _history(facts: dict[str, Any]) -> list[Any]:

@@ -15,6 +15,8 @@ class Report:
         unproved: parts that were not checked, or cannot be proved here.
         seed: number from which windows were drawn; None if none were.
         trained: optimiser steps that were trained again.
+        since: step from which they could be.
+        exact: True if they had to come to the same bits.
     """
 
     faults: list[str] = field(default_factory=list)
@@ -22,6 +24,17 @@ class Report:
     unproved: list[str] = field(default_factory=list)
     seed: int | None = None
     trained: int = 0
+    since: int = 0
+    exact: bool = True
+
+    @property
+    def verdict(self) -> str:
+        """Refused, accepted, or no fault where no bits could be compared."""
+        if self.faults:
+            return f"refused: {len(self.faults)} fault{'s' * (len(self.faults) > 1)}"
+        if not self.trained or not self.exact:
+            return "no fault"
+        return f"accepted from step {self.since:,}" if self.since else "accepted"
 
     def refuse(self, fault: str) -> None:
         """Note a reason to refuse the run."""
