@@ -289,7 +289,7 @@ def _submit(folder: Path, found: Sequence[Trial], job: Any, parallel: int, new: 
         answer = put(job)
     except RunError:
         if new:
-            shutil.rmtree(folder)
+            runs.remove(folder)
         raise
     print(f"job    {answer}, an array of {len(waiting)}\nsweep  {shown_path(folder)}")
     print(f"next   genlab jobs, genlab compare {folder.name}, genlab cancel {answer}")

@@ -117,7 +117,11 @@ def submit(job: Job) -> str:
             f"cannot write the folder of runs {job.folder}: {error.strerror}\n"
             "choose another place with track.runs=DIR"
         ) from None
-    answer = slurm.run(*job.command(), environment=_environment(job))
+    try:
+        answer = slurm.run(*job.command(), environment=_environment(job))
+    except SlurmError:
+        runs.drop_empty_folders([job.folder, *job.folder.parents[:2]])
+        raise
     number = answer.strip().splitlines()[-1].partition(";")[0]
     if not number.isdigit():
         raise SlurmError(f"sbatch answered {answer.strip()!r} instead of a job number")

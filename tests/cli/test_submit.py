@@ -129,6 +129,8 @@ def test_what_slurm_objects_to_is_said_in_one_line(
     )
     _, error = here("submit", *FEW, code=2)
     assert error == f"genlab: sbatch refused: {refusal}\n"
+    here("sweep", "vae/digits", "seed_everything=0,1", "--submit", code=2)
+    assert not Path(here.folder, "runs").exists()
     monkeypatch.setenv("PATH", str(here.folder))
     for command in (("submit", *FEW), ("jobs",), ("cancel", "3")):
         _, error = here(*command, code=2)

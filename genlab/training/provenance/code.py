@@ -119,8 +119,8 @@ def _hash(code: Code, tops: dict[Path, str]) -> None:
         except GitError:
             continue
         found += [(name, top / name) for name in names if "__pycache__" not in name]
-    found += [(_shown(file), file) for file in left]
-    for name, file in sorted(found)[:MOST_FILES]:
+    found = sorted(found) + sorted((_shown(file), file) for file in left)  # checkouts' own first
+    for name, file in found[:MOST_FILES]:
         rest -= _facts_of(code, name, file, rest)
     if len(found) > MOST_FILES:
         code.files["..."] = {"files": len(found) - MOST_FILES}

@@ -150,6 +150,10 @@ def test_imported_files_that_git_does_not_know_are_hashed(
     module: Any = type(sys)("secret")
     module.__file__ = str(project / "secret.py")
     monkeypatch.setitem(sys.modules, "secret", module)
+    for number in range(code.MOST_FILES):  # modules of elsewhere take no place of the project's
+        elsewhere: Any = type(sys)(f"elsewhere{number}")
+        elsewhere.__file__ = f"/elsewhere/{number}.py"
+        monkeypatch.setitem(sys.modules, elsewhere.__name__, elsewhere)
     monkeypatch.setenv("GENLAB_PLUGINS", "ownlib")
     found = code.now().files
     assert found["secret.py"] == {"bytes": 6, "sha256": hashlib.sha256(b"k = 1\n").hexdigest()}
