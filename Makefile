@@ -65,6 +65,7 @@ measure: $(VENV)/.installed-dev  ## train RECIPE with SEEDS seeds; write the res
 docs: $(VENV)/.installed-docs  ## the site in build/site, built strictly, and its checks
 	$(MKDOCS) build
 	$(PYTEST) -m site tests/docs
+	@echo "open build/site/index.html in a browser, or call make docs-serve"
 
 docs-serve: $(VENV)/.installed-docs  ## the site at localhost:8000, built anew as you write
 	$(MKDOCS) serve --watch genlab --watch recipes
