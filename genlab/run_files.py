@@ -163,6 +163,8 @@ FILES = (  # the more exact ones before the folders that hold them
             " files that they were read from.", "genlab runs", "genlab runs; it may be removed"),
     RunFile(".registry-settings.json", "Settings of all runs below the folder.",
             "genlab runs --where, --csv", "genlab runs; it may be removed"),
+    RunFile(".limit.lock", "Lock of the process that keeps the limit; empty.", "track.keep_gb",
+            "track.keep_gb; it may be removed"),
     RunFile("slurm-<job>.log", "Output of a Slurm job, next to its run.", "Slurm",
             "genlab jobs; you"),
 )  # fmt: skip

@@ -5,17 +5,21 @@ Archives count, and stay: each is the only copy of its run's checkpoints.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from genlab.errors import RunError
 from genlab.runs.finding import walk
-from genlab.runs.locks import held
+from genlab.runs.locks import held, lock
 from genlab.runs.rows import files_below
 from genlab.runs.sizes import archives, size_of
 
+LOCK = ".limit.lock"
 FOLDERS = ("links", "nonfinite")  # of a run; never its checkpoints
 
 
@@ -31,7 +35,8 @@ class Kept:
 def keep_within(root: str | Path, gigabytes: float) -> list[Kept]:
     """Remove links and captures of runs, the oldest first, until the rest has room.
 
-    Those of a run that is training count, and stay; so do archives.
+    Those of a run that is training count, and stay; so do archives. Of processes that end at once
+    one removes after the other.
 
     Args:
         root: folder of all run directories.
@@ -40,6 +45,25 @@ def keep_within(root: str | Path, gigabytes: float) -> list[Kept]:
     Returns:
         What was removed.
     """
+    with _alone(Path(root)) as is_alone:
+        return _keep_within(root, gigabytes) if is_alone else []
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[bool]:
+    """Time in which no other process keeps the limit; False where no lock is available."""
+    with ExitStack() as opened:
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+            number = os.open(root / LOCK, flags, 0o644)
+            opened.callback(os.close, number)
+            fcntl.flock(number, fcntl.LOCK_EX)
+        except OSError:  # no locks there, or the folder cannot be written
+            number = -1
+        yield number >= 0
+
+
+def _keep_within(root: str | Path, gigabytes: float) -> list[Kept]:
     found = sorted(kept(root), key=lambda one: one.time)
     packed = sum(size_of(file) for file in archives(root))
     over = packed + sum(one.size for one in found) - round(gigabytes * 1e9)
@@ -47,9 +71,10 @@ def keep_within(root: str | Path, gigabytes: float) -> list[Kept]:
     for one in found:
         if over <= 0:
             break
-        if not held(one.path.parent) and _remove(one.path):
+        is_gone = not held(one.path.parent) and _remove(one.path)
+        if is_gone or not os.path.lexists(one.path):  # by this process, or another
             over -= one.size
-            gone.append(one)
+        gone += [one] if is_gone else []
     return gone
 
 
@@ -64,12 +89,13 @@ def kept(root: str | Path) -> Iterator[Kept]:
 
 
 def _remove(folder: Path) -> bool:
-    """Remove a folder, by one rename first."""
+    """Remove a folder of a run that nobody trains in, by one rename first."""
     hidden = folder.with_name(f".removed-{folder.name}")
     try:
-        shutil.rmtree(hidden, ignore_errors=True)
-        os.rename(folder, hidden)
-        shutil.rmtree(hidden)
-    except OSError:
+        with lock(folder.parent, sure=True):
+            shutil.rmtree(hidden, ignore_errors=True)
+            os.rename(folder, hidden)
+            shutil.rmtree(hidden)
+    except (OSError, RunError):
         return False
     return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -11,15 +12,22 @@ from typing import TextIO
 
 from genlab.errors import RunError, cannot_write
 
+OWNER, MOST = re.compile(r"process ([1-9]\d{0,9}) on (.*)\n"), 1000  # characters of a lock file
 
-def lock(path: Path) -> TextIO:
+
+def lock(path: Path, sure: bool = False) -> TextIO:
     """Lock a run directory for this process until the returned file is closed.
 
     Waits two seconds for a look to end (`genlab compare`), in a requeued job two minutes: a network
     file system frees a dead node's lock late.
 
+    Args:
+        path: the run directory.
+        sure: True, for what removes files, to refuse also where the file system has no locks, but
+            not if the last process that trained there is known to be gone.
+
     Raises:
-        RunError: another live process is training in it.
+        RunError: another live process is training in it, or may be.
     """
     handle = _own_file(path / ".lock")
     requeued = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
@@ -39,7 +47,11 @@ def lock(path: Path) -> TextIO:
         handle.close()
         raise RunError(f"{path} is in use by {owner}; wait for it or stop it first") from None
     except OSError:  # a file system without locks: the directory's own id is the protection left
-        return handle
+        if sure and not _is_gone(handle):
+            handle.close()
+            raise RunError(f"{path} may be training: its file system has no locks") from None
+        if sure:
+            return handle
     handle.truncate(0)
     with suppress(OSError):  # a full disk: the name of the owner is for messages only
         os.write(handle.fileno(), f"process {os.getpid()} on {os.uname().nodename}\n".encode())
@@ -61,8 +73,26 @@ def _own_file(file: Path) -> TextIO:
         raise cannot_write(file, error) from None
 
 
+def _is_gone(handle: TextIO) -> bool:
+    """True if a lock file names a process of this machine that does not live any more."""
+    handle.seek(0)
+    owner = OWNER.fullmatch(handle.read(MOST))
+    if owner is None or owner[2] != os.uname().nodename:
+        return False
+    try:
+        os.kill(int(owner[1]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # another user's, or no process at all
+        return False
+    return False
+
+
 def held(path: Path) -> bool:
-    """True if a live process has locked a run directory, see `lock`."""
+    """True if a live process is known to have locked a run directory, see `lock`.
+
+    Where the file system has no locks none is: before a removal ask for a `lock` that is ``sure``.
+    """
     try:
         with (path / ".lock").open() as handle:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -25,14 +25,14 @@ def owned(root: str | Path, path: str) -> Iterator[Path]:
         path: the run's directory below it.
 
     Raises:
-        RunError: it is training, or is reached through a link, or is not a run.
+        RunError: it is training, or may be, or is reached through a link, or is not a run.
     """
     run = Path(root) / path
     if os.path.realpath(run) != os.path.join(os.path.realpath(root), os.path.normpath(path)):
         raise RunError(f"{run} is left as it is: a link leads to it")
     if not is_run(run):
         raise RunError(f"{run} is not a run directory")
-    with lock(run):
+    with lock(run, sure=True):
         yield run
 
 

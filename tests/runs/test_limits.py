@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from genlab import runs
 from genlab.runs import archives, limits, sizes
+from tests.no_locks import without_locks
 from tests.run_folders import write_run
 
 
@@ -74,3 +77,49 @@ def test_nothing_outside_goes(root: Path, tmp_path: Path) -> None:
     limits.keep_within(root, 1e-12)
     assert (tmp_path / "precious" / "step.ckpt").is_file()
     assert (root / "a" / "b" / "2" / "links").is_symlink()
+
+
+def test_processes_that_end_at_once_remove_no_more_than_one(tmp_path: Path) -> None:
+    for number in range(1, 41):
+        links = write_run(tmp_path / "a" / f"{number}", seed=0, lr=0.1, value=1.0) / "links"
+        links.mkdir()
+        (links / "step.ckpt").write_bytes(b"x" * 1000)
+        os.utime(links / "step.ckpt", (number, number))
+    start = multiprocessing.get_context("fork")
+    barrier = start.Barrier(3)
+
+    def end() -> None:
+        barrier.wait()
+        limits.keep_within(tmp_path, 20e-6)
+
+    ends = [start.Process(target=end) for _ in range(3)]
+    for one in ends:
+        one.start()
+    for one in ends:
+        one.join()
+    left = {int(links.parent.name) for links in tmp_path.glob("a/*/links")}
+    assert left == set(range(21, 41))
+
+
+def test_what_another_removes_meanwhile_makes_room(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = 3000 + (root / "a" / "b" / "4.tar.gz").stat().st_size
+    remove = limits._remove
+
+    def late(folder: Path) -> bool:
+        shutil.rmtree(folder)
+        return remove(folder)
+
+    monkeypatch.setattr(limits, "_remove", late)
+    assert not limits.keep_within(root, (whole - 500) / 1e9)
+    assert left(root) == {"2/nonfinite", "3/links", "4.tar.gz", "4.tar.gz.sha256"}
+
+
+def test_without_locks_of_the_file_system_nothing_goes(root: Path) -> None:
+    before = left(root)
+    with without_locks():
+        runs.lock(root / "a" / "b" / "1").close()
+        assert not limits.keep_within(root, 1e-12)
+        assert not limits._remove(root / "a" / "b" / "1" / "links")
+    assert left(root) == before

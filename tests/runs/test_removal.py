@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from genlab import runs
 from genlab.errors import RunError
 from genlab.runs import archives, removal
 from tests.full_disk import FullDisk
+from tests.no_locks import without_locks
 from tests.run_folders import write_run
 
 NAME = "a/b/1"
@@ -57,6 +59,29 @@ def test_a_run_that_trains_is_refused(
     with runs.lock(run), pytest.raises(RunError, match="in use by process"):
         act(tmp_path / "runs", NAME)
     assert contents(run) == before
+
+
+@pytest.mark.parametrize("act", [removal.delete, archives.archive])
+def test_without_locks_a_run_that_may_train_is_refused(
+    act: Callable[[Path, str], object], run: Path, tmp_path: Path
+) -> None:
+    before = contents(run)
+    here = os.uname().nodename
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    with without_locks():
+        runs.lock(run).close()
+        assert (run / ".lock").read_text() == f"process {os.getpid()} on {here}\n"
+        for owner in (None, "", f"process {gone.pid} on {here}x\n", "process 0 on x\n"):
+            if owner is not None:
+                (run / ".lock").write_text(owner)
+            with pytest.raises(RunError, match="may be training: its file system has no locks"):
+                act(tmp_path / "runs", NAME)
+        assert contents(run) == before
+        (run / ".lock").write_text(f"process {gone.pid} on {here}\n")
+        (run / "out").unlink()
+        act(tmp_path / "runs", NAME)
+    assert not run.exists()
 
 
 @pytest.mark.parametrize("name", ["link/b/1", "../runs/a/b/1x", "a/b", "a/b/../../../precious"])
