@@ -1,8 +1,8 @@
 """Outlines of modules: what each definition is, as a digest, and which names it uses. No import.
 
 A digest says what a definition does. It leaves out comments, docstrings and other strings that
-stand alone, annotations, and texts that are raised, warned of or printed. It is the same in all
-versions of Python.
+stand alone, annotations, and texts that are raised, warned of or printed, but not what such a text
+computes by the way: ``print(f"{x.mul_(2)}")``. It is the same in all versions of Python.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from genlab.recipes.effects import FUNCTIONS, acts, is_text_alone, last
+from genlab.recipes.effects import FUNCTIONS, QUIET_CALLS, acts, is_text_alone, last
 
 LEFT_OUT = {"kind", "type_comment", "type_ignores", "returns", "annotation", "ctx", "type_params"}
 SAYING = {"print", "rank_zero_debug", "rank_zero_info", "rank_zero_warn", "warn"}
 OF_SPEAKERS = SAYING | {"debug", "error", "exception", "info", "note", "warning"}
 SPEAKERS = {"log", "logger", "logging", "process", "rank_zero", "warnings"}
+READING = {"abs", "any", "all", "repr", "round", "sorted", "type"}  # in a text that is said
 MARKS = {"ClassVar", "InitVar", "KW_ONLY"}  # annotations that make another dataclass
 DYNAMIC = {"__import__", "eval", "exec", "import_module", "iter_modules", "load_module",
            "spec_from_file_location", "walk_packages"}  # fmt: skip
@@ -184,6 +185,16 @@ def _speaks(node: ast.AST) -> TypeGuard[ast.Call]:
     return last(node.func) in SAYING
 
 
+def _changes(node: ast.AST, goes_on: bool) -> bool:
+    """True for a part of a text that may change something; of one that is raised, in place."""
+    if not isinstance(node, ast.Call):
+        return isinstance(node, ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom)
+    if not goes_on:
+        return last(node.func).endswith("_")
+    quiet = isinstance(node.func, ast.Name) and node.func.id in QUIET_CALLS | READING
+    return not (quiet or _is_text(node))
+
+
 class _Walk:
     """The parts of a statement in order, and names and texts in it."""
 
@@ -195,9 +206,9 @@ class _Walk:
     def statement(self, node: ast.AST) -> None:
         """Take a node and all below it."""
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-            self._message(node.exc)
+            self._message(node.exc, goes_on=False)
         elif isinstance(node, ast.Expr) and _speaks(node.value):
-            self._message(node.value)
+            self._message(node.value, goes_on=True)
         elif isinstance(node, ast.Assert):
             self.parts.append("Assert")
             self.statement(node.test)
@@ -252,7 +263,7 @@ class _Walk:
         value = node.value or ast.Constant(None)
         self._fields(ast.Assign(targets, value)) if node.value else self.statement(node.target)
 
-    def _message(self, node: ast.Call) -> None:
+    def _message(self, node: ast.Call, goes_on: bool) -> None:
         """What is raised or called, and what it is given besides texts."""
         self.parts.append("message")
         self.statement(node.func)
@@ -260,7 +271,17 @@ class _Walk:
             given = one.value if isinstance(one, ast.keyword) else one
             if not _is_text(given):
                 self.statement(one)
+            else:
+                self._computed(given, goes_on)
         self.parts.append("end")
+
+    def _computed(self, text: ast.AST, goes_on: bool) -> None:
+        """What a text computes besides itself: calls in it that may change something."""
+        for one in ast.iter_child_nodes(text):
+            if _changes(one, goes_on):
+                self.statement(one)
+            else:
+                self._computed(one, goes_on)
 
     def _attribute(self, node: ast.Attribute) -> None:
         names, inner = [node.attr], node.value

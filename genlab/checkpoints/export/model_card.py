@@ -71,7 +71,8 @@ def card(
         "## Use\n\n" + _use(parts, kind, repository),
     ]
     if origin.recipe:
-        recipe = yaml.safe_dump(_public(origin.recipe), sort_keys=False, width=100)
+        own = {key: value for key, value in origin.recipe.items() if key != "track"}
+        recipe = yaml.safe_dump(_public(own), sort_keys=False, width=100)
         sections.append(f"## Recipe\n\n```yaml\n{recipe}```")
     return "\n\n".join(sections) + "\n"
 

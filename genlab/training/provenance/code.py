@@ -20,7 +20,9 @@ FOLDER = "code"  # of a run, for the patches
 MOST_FILES, MOST_BYTES, MOST_OF_ALL = 500, 16 * 2**20, 64 * 2**20  # that are hashed
 SECRET = re.compile(
     rb"-----BEGIN [A-Z ]*PRIVATE KEY|\b(?:hf_|ghp_|github_pat_|glpat-|AKIA|xox[bp]-|sk-)[\w-]{16}"
-    rb"|(?:api_?key|password|passwd|secret|token)\w*[\"']?\s*[:=]\s*[\"'][^\s\"']{12}",
+    rb"|(?:api_?key|password|passwd|secret|token)\w*[\"']?\s*[:=]\s*(?:[\"'][^\s\"']{12}"
+    rb"|(?=[^\s\d]*\d)[\w+/=!@#$%^&*~-]{12,}(?![^\s,;#)}\]]))"  # without quotes: with a digit
+    rb"|\w*key\b[\"']?\s*[:=]\s*[\"']?(?=[a-z+/_-]*\d)[\w+/-]{32}",
     re.I,
 )
 

@@ -21,7 +21,7 @@ def never_fatal(logger: Logger, function: Callable[..., Any]) -> Callable[..., A
             return None
         try:
             return function(*args, **kwargs)
-        except Exception as error:  # a server, a full disk, a class of the user's
+        except (Exception, SystemExit) as error:  # a server, a full disk, the user's class
             logger.lost = reason(error)  # type: ignore[attr-defined]
             say(f"{type(logger).__name__} is lost ({reason(error)}); metrics.csv goes on")
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +28,9 @@ PACKAGES = {  # modules of which one must be there
     CometLogger: ("comet_ml",),
 }
 VERBS = ("log_metrics", "log_graph", "save", "finalize", "after_save_checkpoint")
+SECRET = re.compile(
+    r"token|secret|passw|pwd|credential|jwt|auth(?!or)|(?:api|access|private)_?key|^key$", re.I
+)  # names of arguments
 TAG = "genlab_run"  # of MLflow runs: the run's identity, by which a continued run finds its own
 
 
@@ -61,7 +65,7 @@ class Planned:
                 known = mlflow_parts.continue_run(logger, TAG, value)
             if not known:  # MLflow's parameters never change
                 logger.log_hyperparams(flat(short(config)))
-        except Exception as error:  # a server, a file system, a class of the user's
+        except (Exception, SystemExit) as error:  # a server, a file system, the user's class
             say(f"{self.kind.__name__} cannot start ({reason(error)}); metrics.csv goes on")
             return None
         for verb in VERBS:
@@ -90,6 +94,7 @@ def plan(recipe: Recipe, run: Path) -> list[Planned]:
     for item in listed if isinstance(listed, list) else []:
         name, given = (item, {}) if isinstance(item, str) else _parts(item, where)
         try:
+            _check_secrets(given, name)
             kind = _class_of(name)
             given = _defaults(kind, run, recipe) | given
             found.append(Planned(kind, parse(kind, "loggers", given, recipe)))
@@ -112,6 +117,19 @@ def _parts(item: Any, where: str) -> tuple[str, dict[str, Any]]:
         hint = "its arguments stand under init_args"
         raise RecipeError(f"track.loggers: {name} has no key {min(unknown)}", where, hint)
     return name, given
+
+
+def _check_secrets(node: Any, name: str) -> None:
+    """Refuse a password or token: arguments are stored with the run and shown to others."""
+    for key, value in node.items() if isinstance(node, dict) else ():
+        if SECRET.search(str(key)) and value not in (None, ""):
+            hint = "give it in the environment, by the variable that its package reads"
+            raise RecipeError(
+                f"loggers: {name} cannot be given {key}, which would be stored", hint=hint
+            )
+    for inner in node.values() if isinstance(node, dict) else node:
+        if isinstance(inner, dict | list):
+            _check_secrets(inner, name)
 
 
 def _class_of(name: str) -> type[Logger]:

@@ -44,7 +44,7 @@ class Tracking:
         group: W&B group; null is ``slurm-JOB`` in a job array, else the recipe's name.
         loggers: further loggers: ``tensorboard``, ``mlflow``, ``comet``, or a class of Lightning's
             or your own as ``{class_path: NAME, init_args: {...}}``; they write into the run
-            directory unless told otherwise.
+            directory unless told otherwise, and take keys and passwords from the environment only.
         tags: W&B tags in addition to method and data.
         upload_checkpoints: ``off``, ``best`` or ``all``, as W&B artifacts.
         test_after_fit: evaluate the selected checkpoint on the test set, once, after training.

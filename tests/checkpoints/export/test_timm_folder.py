@@ -212,7 +212,8 @@ def made(**recipe: Any) -> tuple[Parts, Origin]:
 def test_the_card_says_where_weights_come_from_and_nothing_of_the_machine() -> None:
     data = {"class_path": "genlab.data.ImageFolder", "init_args": {"root": "/home/me/birds"}}
     model = {"init_args": {"pretrained": "https://me:secret@host/x.pt?X-Signature=secret"}}
-    text = card(*made(data=data, model=model), "timm", "MIT")
+    track = {"loggers": [{"class_path": "comet", "init_args": {"api_key": "secret"}}]}
+    text = card(*made(data=data, model=model, track=track), "timm", "MIT")
     assert "https://host/x.pt" in text
     assert "secret" not in text
     _, header, body = text.split("---\n", 2)

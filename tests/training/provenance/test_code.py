@@ -166,6 +166,9 @@ def test_imported_files_that_git_does_not_know_are_hashed(
     [
         "API_KEY = 'a1b2c3d4e5f6g7h8'", "url = 'https://me:word@host.org/x'",
         "-----BEGIN OPENSSH PRIVATE KEY-----", "use('hf_abcdefghijklmnopqrs')",
+        "WANDB_API_KEY=" + "0123456789abcdef" * 2 + "01234567", "password: hunter2hunter2",
+        "AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCY" + "EXAMPLEKEY",
+        "login(key='" + "0123456789abcdef" * 2 + "')", "login(key=" + "a1b2c3d4" * 5 + ")",
     ],
 )  # fmt: skip
 def test_a_difference_with_a_password_or_token_is_left_out(project: Path, line: str) -> None:
@@ -175,6 +178,18 @@ def test_a_difference_with_a_password_or_token_is_left_out(project: Path, line: 
     assert facts["changed"]
     assert "password or token" in facts["left_out"]
     assert not found.patches
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "tokens = self.embedding(images)", "token = tokens[:, 0]", "key = (height, width)",
+        "secret: str | None = None", "num_tokens=self.grid_size**2+1", "keys = " + "ab" * 20,
+        "fingerprint: " + "0123456789abcdef" * 4, "self.key = nn.Linear(64, 64)",
+    ],
+)  # fmt: skip
+def test_code_of_models_is_no_password(line: str) -> None:
+    assert not code._has_secret(line.encode())
 
 
 def test_a_large_difference_is_left_out_and_says_so(project: Path) -> None:

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 import genlab
+from genlab import recipes
 from genlab.errors import InputError
 from genlab.training.tracking import other_loggers
+from genlab.training.tracking.guarding import never_fatal
 from tests.conftest import Here
+from tests.training.tracking.breaking import Breaking
 
 SMALL = {
     "track.wandb": "off",
@@ -59,6 +62,35 @@ def assert_close(found: list[tuple[int, float]], wanted: list[tuple[int, float]]
     assert [value for _, value in found] == pytest.approx([value for _, value in wanted])
 
 
+@pytest.mark.parametrize("kind", [SystemExit, ConnectionError])
+def test_a_logger_that_would_end_the_program_is_lost(
+    kind: type[BaseException], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def call() -> None:
+        calls.append(1)
+        raise kind("no licence")
+
+    calls: list[int] = []
+    guarded = never_fatal(Breaking(), call)
+    guarded()
+    guarded()
+    assert len(calls) == 1
+    assert "Breaking is lost (no licence)" in capsys.readouterr().err
+
+
+def test_a_logger_that_would_end_the_program_at_its_start_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def call(self: Breaking, at_start: bool = False) -> None:
+        raise SystemExit(1)
+
+    recipe = recipes.resolve(["vae/digits"], ["track.loggers=[" + OWN + "]"])
+    (planned,) = other_loggers.plan(recipe, Path("run"))
+    monkeypatch.setattr(Breaking, "__init__", call)
+    assert planned.start({}, "run", 0) is None
+    assert "cannot start (1)" in capsys.readouterr().err
+
+
 def of_tensorboard(run: genlab.Run) -> Any:
     """The events of a run, by TensorBoard's own reader."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -89,6 +121,8 @@ def of_mlflow(run: genlab.Run) -> tuple[Any, Any]:
         ([{"class_path": "tensorboard", "name": 1}], ["no key name", "init_args"]),
         ([{"init_args": {}}], ["names no logger", "class_path"]),
         (["genlab.data.digits.Digits"], ["is not a Logger"]),
+        ([{"class_path": "comet", "init_args": {"api_key": "k3y"}}], ["api_key", "environment"]),
+        ([{"class_path": OWN, "init_args": {"a": [{"Auth_Token": "k3y"}]}}], ["Auth_Token"]),
         (["nowhere.Logger"], ["there is no module nowhere"]),
         ("tensorboard", ["must be list"]),
         (["comet"], ["CometLogger requires the package comet_ml", "pip install comet_ml"]),
@@ -106,6 +140,7 @@ def test_a_wrong_logger_is_refused_before_anything_is_written(
     assert len(lines) <= 3
     assert "track.loggers" in lines[0] + lines[1]
     assert all(words in str(refusal.value) for words in said), lines
+    assert "k3y" not in str(refusal.value)
     assert not list(here.folder.iterdir())
 
 
