@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from genlab.errors import RunError
@@ -31,8 +32,12 @@ def newest(run: Path) -> Path | None:
 
 def checkpoints(run: Path) -> list[Path]:
     """The checkpoint files of a run, whole or not, the newest first."""
-    files = [file for file in (run / "checkpoints").glob("*.ckpt") if file.is_file()]
-    return sorted(files, key=lambda f: (step_of(f), f.stat().st_mtime_ns), reverse=True)
+    found = list[tuple[int, int, Path]]()
+    for file in (run / "checkpoints").glob("*.ckpt"):
+        with suppress(FileNotFoundError):  # another process may remove the run
+            if file.is_file():
+                found.append((step_of(file), file.stat().st_mtime_ns, file))
+    return [file for *_, file in sorted(found, key=lambda one: one[:2], reverse=True)]
 
 
 def checkpoint(path: str | Path, unfit: Callable[[Path, str], str] | None = None) -> Path:

@@ -6,8 +6,9 @@
     operator    = "==" | "!=" | "<" | "<=" | ">" | ">=" | "~"
 
 A value is a number, ``true``, ``false``, ``null`` or text, in quotes where it holds spaces or
-signs; ``7d``, ``12h`` and ``30m`` are numbers of seconds, ``2GB`` is one of bytes. ``~`` compares
-with a pattern (``*``, ``?``). What a run lacks is ``null``.
+signs; ``7d``, ``12h`` and ``30m`` are numbers of seconds, ``2GB`` is one of bytes. A space may
+stand before a unit. ``age`` takes times alone, ``size`` bytes alone, in small or large letters.
+``~`` compares with a pattern (``*``, ``?``). What a run lacks is ``null``.
 """
 
 from __future__ import annotations
@@ -29,9 +30,12 @@ TOKEN = re.compile(
 ORDERS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 SIGNS = ("==", "!=", "=", "~", *ORDERS)
 WORDS = ("and", "or", "not")
-NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)([a-zA-Z]*)")
-UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800,
-         "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}  # fmt: skip
+PLAIN = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)")
+NUMBER = re.compile(PLAIN.pattern + "([a-zA-Z]*)")
+TIMES = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
+BYTES = {"": 1, "b": 1} | {k: 1000**n for n, s in enumerate("kmgt", 1) for k in (s, f"{s}b")}
+UNITS = TIMES | {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+QUANTITIES = {"age": "30m, 12h, 7d, 2w", "size": "500kB, 20MB, 2GB"}  # facts with units
 NAMES = {"true": True, "false": False, "null": None}
 MOST, DEEPEST = 10_000, 50  # characters, brackets and nots
 
@@ -112,14 +116,16 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else shown(value, MOST)
 
 
-def value_of(word: str) -> Any:
-    """The value that a word without quotes means."""
+def value_of(word: str, key: str = "") -> Any:
+    """The value that a word without quotes means, compared with a key."""
     if word in NAMES:
         return NAMES[word]
     match = NUMBER.fullmatch(word)
-    if match is None or match[2] not in UNITS:
+    if match is None:
         return word
-    return float(match[1]) * UNITS[match[2]]
+    units, unit = {"age": TIMES, "size": BYTES}.get(key, UNITS), match[2]
+    unit = unit.lower() if key == "size" else unit
+    return float(match[1]) * units[unit] if unit in units else word
 
 
 def parse(text: str, option: str = "--where") -> Condition:
@@ -205,9 +211,13 @@ class _Parser:
         self.peek()
         if self.tokens and self.tokens[0][0] == "text":
             text = self.tokens.pop(0)[1][1:-1]
-            return Comparison(key, sign, text, text)
+            known = value_of(text.replace(" ", ""), key) if key in QUANTITIES else text
+            return Comparison(key, sign, text, known)
         word = self.take("word", f"a value to compare {key} with")
-        return Comparison(key, sign, word, value_of(word))
+        unit = self.peek()
+        if PLAIN.fullmatch(word) and (unit in UNITS or key in QUANTITIES):
+            word += self.take("word", "a unit") if unit.isalpha() and unit not in WORDS else ""
+        return Comparison(key, sign, word, value_of(word, key))
 
     def take(self, kind: str, what: str) -> str:
         token = self.peek()

@@ -37,7 +37,7 @@ def find(word: str | Path, root: str | Path = "runs") -> Path:
         return named[0]
     of_recipe = [run for run in known if run.parent.relative_to(root).as_posix() == str(word)]
     if of_recipe:
-        return max(of_recipe, key=lambda run: (run / "recipe.yaml").stat().st_mtime_ns)
+        return max(of_recipe, key=lambda run: _written(run) or 0)
     seen = f"; the newest run is {known[-1]}" if known else f"; there are no runs under {root}/"
     called = {run.parent.relative_to(root).as_posix() for run in known}
     called |= {run.name for run in known}
@@ -53,8 +53,17 @@ def find(word: str | Path, root: str | Path = "runs") -> Path:
 
 def every(root: str | Path = "runs") -> list[Path]:
     """All run directories below ``root``, oldest first."""
-    found = [path for path, is_one in walk(root) if is_one]
-    return sorted(found, key=lambda run: (run / "recipe.yaml").stat().st_mtime_ns)
+    times = [(_written(path), path) for path, is_one in walk(root) if is_one]
+    found = [(moment, path) for moment, path in times if moment is not None]
+    return [path for _, path in sorted(found, key=lambda one: one[0])]
+
+
+def _written(run: Path) -> int | None:
+    """When a run's recipe.yaml was written; None where another process has removed it."""
+    try:
+        return os.stat(run / "recipe.yaml").st_mtime_ns
+    except OSError:
+        return None
 
 
 def walk(root: str | Path = "runs") -> Iterator[tuple[Path, bool]]:

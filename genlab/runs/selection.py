@@ -6,19 +6,21 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from genlab.errors import RecipeError, RunError, nearest
-from genlab.runs.conditions import UNITS, parse
+from genlab.runs.conditions import PLAIN, QUANTITIES, TIMES, Comparison, parse
 from genlab.runs.finding import find, meant
 from genlab.runs.registry import settings
 from genlab.runs.rows import STATES, Row
 
 FACTS = ("recipe", "id", "state", "step", "best", "hours", "size", "host", "device", "parent",
          "fingerprint", "seed", "started", "age")  # fmt: skip
+NUMBERS = ("step", "best", "hours", "seed")  # facts without a unit
+DATE = re.compile(r"\d{4}(-\d\d(-\d\d([T ]\d\d(:\d\d(:\d\d)?)?)?)?)?")
 MINUTES = len("2026-11-01T00:00")
 
 
@@ -74,6 +76,8 @@ def where(rows: Sequence[Row], text: str, root: str | Path = "runs") -> list[Row
             raise RecipeError(f"no run is {one.word}", "--where", nearest(one.word, STATES))
     keys = list(dict.fromkeys(one.key for one in compared))
     metrics = {name for row in rows for name in row.metrics}
+    for one in compared:
+        _check_value(one, metrics)
     others = [key for key in keys if key not in FACTS and key not in metrics]
     kept = settings(root, list(rows)) if others else {}
     named = {key: setting_of(key, kept.values(), metrics) for key in others} if rows else {}
@@ -84,6 +88,26 @@ def where(rows: Sequence[Row], text: str, root: str | Path = "runs") -> list[Row
         return kept[row.path].get(named[key]) if key in named else row.metrics.get(key)
 
     return [row for row in rows if condition.holds(lambda key, row=row: look(row, key))]  # type: ignore[misc]
+
+
+def _check_value(one: Comparison, metrics: Collection[str]) -> None:
+    """Refuse to compare a fact or a metric with what it never is.
+
+    Raises:
+        RecipeError: so it is.
+    """
+    if one.sign == "~" or one.value is None:
+        return
+    if one.key in QUANTITIES and not isinstance(one.value, float):
+        hint = f"{one.key} takes {QUANTITIES[one.key]}"
+        raise RecipeError(f"{one.key} {one.sign} {one.word}: unknown unit", "--where", hint)
+    if one.key == "started" and not DATE.fullmatch(one.word):
+        hint = "started takes a date, such as 2026-11-01; age takes 7d"
+        raise RecipeError(f"{one.word} is not a date", "--where", hint)
+    plain = PLAIN.fullmatch(one.word) or one.word in ("nan", "inf", "-inf")
+    if (one.key in NUMBERS or one.key in metrics) and not plain:
+        what = f"{one.key} is a number, {one.word} is not"
+        raise RecipeError(what, "--where", "hours takes 0.5" if one.key == "hours" else "")
 
 
 def setting_of(key: str, kept: Iterable[dict[str, Any]], metrics: Iterable[str] = ()) -> str:
@@ -132,9 +156,9 @@ def moment(text: str) -> float:
     Raises:
         RecipeError: neither.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|m|min|h|d|w)", text)
     if match:
-        return time.time() - float(match[1]) * UNITS[match[2]]
+        return time.time() - float(match[1]) * TIMES[match[2]]
     try:
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):

@@ -63,6 +63,7 @@ def test_values(word: str, value: Any) -> None:
         ("", "a key, such as state or model.lr is missing"),
         ("a", "is missing behind a"),
         ("a==", "a value to compare a with is missing"),
+        ("a==1 m b==2", "and or or is missing before b"),
         ("a==1 b==2", "and or or is missing before b"),
         ("(a==1", ") is missing"),
         ("a==1)", "before )"),

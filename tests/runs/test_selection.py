@@ -49,6 +49,9 @@ def test_words(root: Path, words: list[str], found: list[str]) -> None:
         ("best/val/loss==1", ["slurm-7_1"]), ("best>=2 and state==done", ["slurm-7_0", "8"]),
         ("model==vae or id==slurm-7_0", ["slurm-7_0", "8"]), ("data.batch_size>8", []),
         ("host==null and age<1d", ["slurm-7_0", "slurm-7_1", "8"]), ("size>1GB", []),
+        ("age < 500min and age<2 h", ["slurm-7_0", "slurm-7_1", "8"]),
+        ("size<2mb and size < 2 MB and size<2M", ["slurm-7_0", "slurm-7_1", "8"]),
+        ("age < '2 h' and val/loss!=nan and step!=null", ["slurm-7_0", "slurm-7_1", "8"]),
     ],
 )  # fmt: skip
 def test_conditions(root: Path, text: str, found: list[str]) -> None:
@@ -62,8 +65,12 @@ def test_conditions(root: Path, text: str, found: list[str]) -> None:
         ("state==faild", "did you mean failed"),
         ("vall/loss>1", "did you mean val/loss"),
         ("class_path==1", "no run has"),
+        ("age<7q", "age takes 30m, 12h, 7d, 2w"), ("age<2GB", "age takes"),
+        ("age < 7 q", "age takes"), ("size>2XB", "size takes"), ("size > 5min", "size takes"),
+        ("started>7d", "age takes 7d"), ("step==sixty", "step is a number, sixty is not"),
+        ("val/loss < abc", "val/loss is a number"), ("hours<30m", "hours takes 0.5"),
     ],
-)
+)  # fmt: skip
 def test_unknown_names_are_said_with_the_nearest(root: Path, text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         selection.where(registry.scan(root), text)
