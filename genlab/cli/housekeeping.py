@@ -55,19 +55,26 @@ def _each(verb: str, done: str, rows: Sequence[Row], yes: bool, act: Callable[[R
     if not rest:
         print(f"no runs to {verb}", file=sys.stderr)
         return int(bool(running))
-    size = sum(row.size for row in rest)
+    size = bytes_of(sum(row.size for row in rest))
     for row in rest[:MOST] if not yes else ():
         print(f"  {row.path}  {row.state}, {bytes_of(row.size)}", file=sys.stderr)
     if len(rest) > MOST and not yes:
         print(f"  and {len(rest) - MOST} more", file=sys.stderr)
-    _ask(f"{verb} {_count(rest)}, {bytes_of(size)}?", yes)
-    for row in rest:
-        try:
-            act(row)
-        except OSError as error:
-            raise cannot_write(row.path, error) from None
-    print(f"{done} {_count(rest)}, {bytes_of(size)}")
-    return int(bool(running))
+    _ask(f"{verb} {_count(rest)}, {size}?", yes)
+    gone = [row for row in rest if _is_done(act, row)]
+    print(f"{done} {_count(gone)}, {bytes_of(sum(row.size for row in gone))}")
+    return int(len(gone) < len(rows))
+
+
+def _is_done(act: Callable[[Row], None], row: Row) -> bool:
+    """Do something to a run; what hinders it is reported, and the next one follows."""
+    try:
+        act(row)
+    except (RunError, OSError) as error:
+        what = cannot_write(row.path, error) if isinstance(error, OSError) else error
+        print(f"left as it is: {what}", file=sys.stderr)
+        return False
+    return True
 
 
 def _count(rows: Sequence[Row]) -> str:

@@ -1,7 +1,8 @@
 """Archives: a run as one ``.tar.gz`` next to its place, with its checksum, and back again.
 
 The folder goes once the archive has been read again and every file in it has the checksum that it
-had on the disk. Of links those stay that lead to a file of the run.
+had on the disk, and nothing was written to it meanwhile. Of links those stay that lead to a file of
+the run; a run with others is refused, but those of W&B lead to its logs of this machine, and go.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import gzip
 import hashlib
 import os
 import shutil
+import stat
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -38,20 +40,34 @@ def archive(root: str | Path, path: str) -> Path:
         The archive; next to it lies a file with its SHA-256, as ``sha256sum`` writes it.
 
     Raises:
-        RunError: see `removal.owned`; or the archive is there already, or is not what it should be.
+        RunError: see `removal.owned`; or the archive is there already, or is not what it should be;
+            or the run has links that lead out of it, or was written to meanwhile.
         OSError: it cannot be written.
     """
     with owned(root, path) as run:
         target = run.with_name(run.name + SUFFIX)
         if os.path.lexists(target):
             raise RunError(f"{target} is there already")
+        before = _marks(run)
         with replacing(target, sync=True) as draft:
             written = _write(run, draft)
             if _contents(draft) != written:
                 raise RunError(f"{target} was not written right; {run} is kept")
             _note_checksum(target, draft)
-        drop(run)
+        if not drop(run, lambda hidden: _marks(hidden) == before):
+            target.unlink()
+            target.with_name(target.name + CHECKSUM).unlink()
+            raise RunError(f"{run} was written to while it was packed; it is kept")
     return target
+
+
+def _marks(run: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of the last change of each file in a run; of folders the name alone."""
+    found = dict[str, tuple[int, int]]()
+    for path, name in _below(os.fspath(run), ""):
+        one = os.lstat(path)
+        found[name] = (0, 0) if stat.S_ISDIR(one.st_mode) else (one.st_size, one.st_mtime_ns)
+    return found
 
 
 def _note_checksum(target: Path, draft: Path) -> None:
@@ -75,9 +91,11 @@ def _write(run: Path, draft: Path) -> dict[str, str]:
                     hashing = _Hashing(stream)
                     tar.addfile(member, hashing)
                 found[name] = hashing.sum.hexdigest()
-            elif member.isdir() or (member.issym() and _stays(member)):
+            elif member.isdir() or _stays(member, path, run):
                 tar.addfile(member)
                 found[name] = member.linkname
+            elif PurePath(name).parts[1:-1][:1] != ("wandb",):
+                raise RunError(f"{path} leads out of its run: an archive would lack that")
     return found
 
 
@@ -110,11 +128,22 @@ def _below(folder: str, name: str) -> Iterator[tuple[str, str]]:
             yield entry.path, f"{name}/{entry.name}"
 
 
-def _stays(member: tarfile.TarInfo) -> bool:
-    """True if a link leads to something in the archive's own folder."""
-    top = PurePath(member.name).parts[0]
-    place = os.path.normpath(os.path.join(os.path.dirname(member.name), member.linkname))
-    return not os.path.isabs(member.linkname) and PurePath(place).parts[:1] == (top,)
+def _stays(member: tarfile.TarInfo, path: str, run: Path) -> bool:
+    """True if a link leads to something in its run, also by the links on its way.
+
+    Args:
+        member: the link in an archive.
+        path: the link on the disk.
+        run: the run's folder on the disk.
+    """
+    above = PurePath(member.name).parent.parts[1:]  # those in the run
+    place = os.path.normpath(os.path.join(*above, member.linkname))
+    is_inside = not os.path.isabs(member.linkname) and PurePath(place).parts[:1] != ("..",)
+    return is_inside and _is_below(path, run)
+
+
+def _is_below(path: str | Path, run: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(run))
 
 
 @contextmanager
@@ -195,16 +224,32 @@ def _unpack(file: Path, place: Path, name: str) -> None:
             target = place.joinpath(*parts[1:])
             if member.isdir():
                 target.mkdir(parents=True, exist_ok=True)
-            elif member.issym() and _stays(member):
+            elif member.issym():
                 links.append((target, member))
             elif member.isfile():
                 _unpack_file(tar.extractfile(member), target, member)
+    _link(links, place, file)
+
+
+def _link(links: list[tuple[Path, tarfile.TarInfo]], place: Path, file: Path) -> None:
+    """Make an archive's links.
+
+    Raises:
+        RunError: one leads out of the run, or lies behind one that does.
+    """
     for target, member in links:
-        os.symlink(member.linkname, target)
+        if _is_below(target.parent, place):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.symlink(member.linkname, target)
+    for target, member in links:  # now all are there that may lie on the way
+        if not (_is_below(target.parent, place) and _stays(member, os.fspath(target), place)):
+            raise RunError(f"{file} is refused: {member.name!r} leads out of its run")
 
 
 def _unpack_file(stream: Any, target: Path, member: tarfile.TarInfo) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with open(new_file(target, member.mode & 0o777), "wb") as out:
         shutil.copyfileobj(stream, out, BLOCK)
+        out.flush()
+        os.fsync(out.fileno())  # the archive goes next
     os.utime(target, (member.mtime, member.mtime))

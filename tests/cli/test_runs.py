@@ -14,6 +14,7 @@ from genlab import runs
 from genlab.cli.candidates import candidates
 from genlab.cli.runs import ACTIONS
 from genlab.cli.tables import ago, bytes_of, time_of
+from genlab.runs import removal
 from tests.conftest import Here
 from tests.run_folders import write_run
 
@@ -118,6 +119,23 @@ def test_no_name_means_all_runs(lab: Here, action: str, word: str) -> None:
     _, err = lab("runs", action, "simclr", word, "--yes", code=2)
     assert "selects no runs" in err or "it holds all runs" in err
     assert len(list((lab.folder / "runs").glob("*/*/*/recipe.yaml"))) == 4
+
+
+def test_a_run_that_stays_does_not_keep_the_next(
+    lab: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete = removal.delete
+
+    def odd(root: str, path: str) -> None:
+        if path.endswith("3"):
+            raise PermissionError(13, "Permission denied")
+        delete(root, path)
+
+    monkeypatch.setattr(removal, "delete", odd)
+    out, err = lab("runs", "rm", "vae", "--yes", code=1)
+    assert err == "left as it is: cannot write vae/digits/3: Permission denied\n"
+    assert out.startswith("removed 1 run, ")
+    assert [file.parent.name for file in (lab.folder / "runs").glob("vae/*/*/recipe.yaml")] == ["3"]
 
 
 class Answer(io.StringIO):

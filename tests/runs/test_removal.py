@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import multiprocessing
 import os
 import subprocess
 import tarfile
@@ -30,7 +31,8 @@ def run(tmp_path: Path) -> Path:
     (tmp_path / "precious" / "file").write_text("kept")
     (path / "checkpoints" / "last.ckpt").write_bytes(os.urandom(100_000))
     os.link(path / "checkpoints" / "last.ckpt", path / "checkpoints" / "best.ckpt")
-    (path / "out").symlink_to(tmp_path / "precious")
+    (path / "wandb").mkdir()
+    (path / "wandb" / "out").symlink_to(tmp_path / "precious")
     (path / "checkpoints" / "in.ckpt").symlink_to("last.ckpt")
     os.mkfifo(path / "pipe")
     return path
@@ -79,7 +81,6 @@ def test_without_locks_a_run_that_may_train_is_refused(
                 act(tmp_path / "runs", NAME)
         assert contents(run) == before
         (run / ".lock").write_text(f"process {gone.pid} on {here}\n")
-        (run / "out").unlink()
         act(tmp_path / "runs", NAME)
     assert not run.exists()
 
@@ -111,7 +112,7 @@ def test_an_archive_holds_the_run_and_gives_it_back(run: Path, tmp_path: Path) -
     assert archives.restore(file) == run
     assert contents(run) == before
     assert (run / "checkpoints" / "in.ckpt").readlink() == Path("last.ckpt")
-    assert not (run / "out").is_symlink()  # what it led to was not of the run
+    assert not (run / "wandb" / "out").is_symlink()  # what it led to was not of the run
     assert int((run / "recipe.yaml").stat().st_mtime) == int(times)
     assert [path.name for path in run.parent.iterdir()] == ["1"]
 
@@ -177,3 +178,101 @@ def test_a_foreign_archive_writes_nothing_elsewhere(tmp_path: Path, name: str) -
         archives.restore(folder / "1.tar.gz")
     assert [path.name for path in folder.iterdir()] == ["1.tar.gz"]
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+@pytest.mark.parametrize("act", [removal.delete, archives.archive])
+def test_two_processes_in_one_folder_do_not_hinder_each_other(
+    act: Callable[[Path, str], object], tmp_path: Path
+) -> None:
+    for number in range(40):
+        run = write_run(tmp_path / "a" / str(number), seed=0, lr=0.1, value=1.0)
+        for name in range(20):
+            (run / "checkpoints" / str(name)).write_bytes(b"x")
+    start = multiprocessing.get_context("fork")
+    errors = start.SimpleQueue()
+
+    def work(first: int) -> None:
+        for number in range(first, 40, 2):
+            try:
+                act(tmp_path, f"a/{number}")
+            except Exception as error:
+                errors.put(repr(error))
+
+    works = [start.Process(target=work, args=(first,)) for first in (0, 1)]
+    for one in works:
+        one.start()
+    for one in works:
+        one.join()
+    assert errors.empty(), errors.get()
+    assert not [path for path in tmp_path.rglob("*") if path.is_dir() and path.name != "a"]
+
+
+def test_a_run_that_another_process_hides_now_is_not_taken_for_left(
+    run: Path, tmp_path: Path
+) -> None:
+    hidden = run.with_name(f"{removal.LEAVING}1.77")
+    other = write_run(run.with_name("2"), seed=0, lr=0.1, value=1.0)
+    with runs.lock(run):
+        os.rename(run, hidden)
+        removal.delete(tmp_path / "runs", "a/b/2")
+        assert (hidden / "recipe.yaml").is_file()
+    assert not other.exists()
+
+
+@pytest.mark.parametrize("name", ["evaluations/new.json", "metrics.json", "empty/"])
+def test_what_is_written_while_a_run_is_packed_is_kept(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    whole = archives._contents
+
+    def late(file: Path) -> dict[str, str]:
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).mkdir() if name.endswith("/") else (run / name).write_text("{}")
+        return whole(file)
+
+    monkeypatch.setattr(archives, "_contents", late)
+    with pytest.raises(RunError, match="was written to while it was packed; it is kept"):
+        archives.archive(tmp_path / "runs", NAME)
+    assert (run / name).exists()
+    assert [path.name for path in run.parent.iterdir()] == ["1"]
+
+
+def test_a_run_whose_checkpoints_lie_elsewhere_is_not_archived(run: Path, tmp_path: Path) -> None:
+    os.rename(run / "checkpoints", tmp_path / "scratch")
+    (run / "checkpoints").symlink_to(tmp_path / "scratch")
+    with pytest.raises(RunError, match="checkpoints leads out of its run"):
+        archives.archive(tmp_path / "runs", NAME)
+    assert (run / "checkpoints" / "last.ckpt").is_file()
+    assert [path.name for path in run.parent.iterdir()] == ["1"]
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        {"a/b/up": "../..", "leak": "a/b/up/../../../secret.txt"},
+        {"leak": "a/b/up/../../../secret.txt", "a/b/up": "../.."},
+        {"a/b/up": "../..", "leak": "a/b/up/../..", "leak/evil": "recipe.yaml"},
+        {"leak": "../../../secret.txt"},
+        {"leak": "../1/recipe.yaml"},
+    ],
+)
+def test_no_chain_of_links_leads_out_of_a_restored_run(
+    tmp_path: Path, links: dict[str, str]
+) -> None:
+    folder = tmp_path / "runs" / "a"
+    folder.mkdir(parents=True)
+    (tmp_path / "secret.txt").write_text("secret")
+    with tarfile.open(folder / "1.tar.gz", "w:gz") as tar:
+        for name in ("1", "1/a", "1/a/b"):
+            member = tarfile.TarInfo(name)
+            member.type = tarfile.DIRTYPE
+            tar.addfile(member)
+        tar.addfile(tarfile.TarInfo("1/recipe.yaml"))
+        for name, target in links.items():
+            member = tarfile.TarInfo(f"1/{name}")
+            member.type, member.linkname = tarfile.SYMTYPE, target
+            tar.addfile(member)
+    with pytest.raises(RunError, match="leads out of its run"):
+        archives.restore(folder / "1.tar.gz")
+    assert [path.name for path in folder.iterdir()] == ["1.tar.gz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs", "secret.txt"]
