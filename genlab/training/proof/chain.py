@@ -18,7 +18,7 @@ from genlab.errors import InputError, first_line
 from genlab.training.engine import machine
 from genlab.training.engine.failure import NotFiniteError
 from genlab.training.engine.links import FOLDER
-from genlab.training.proof import tables
+from genlab.training.proof import tables, values
 from genlab.training.proof.files import ENDS
 from genlab.training.proof.origin import changed_at
 from genlab.training.proof.report import Report
@@ -204,6 +204,16 @@ class Chain:
         elif told or again.is_file():
             found = state.digest(read(again)) if again.is_file() else ""
             self._compare(f"{name} of step {step:,}", told, found)
+            self._compare_metrics(name, again)
+
+    def _compare_metrics(self, name: str, again: Path) -> None:
+        """Compare the metrics of the selected state, which no hash covers."""
+        with suppress(InputError, AttributeError, TypeError, OSError):
+            told = values.validated(values.best_of(read(self.run / "checkpoints" / name)))
+            found = values.validated(values.best_of(read(again)))
+            for key in sorted(told.keys() | found.keys()):
+                if repr(told.get(key)) != repr(found.get(key)):
+                    self.report.refuse(f"{name}: {key} is {told.get(key)}, not {found.get(key)}")
 
 
 def chance(windows: int, false: int, drawn: int) -> float:

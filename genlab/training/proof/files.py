@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,9 @@ from genlab.checkpoints import read, state
 from genlab.errors import InputError, first_line
 from genlab.training import changes
 from genlab.training.engine.links import BOOK, FOLDER, SEAL, is_book
-from genlab.training.proof import books
+from genlab.training.proof import books, values
 from genlab.training.proof.origin import changed_at
 from genlab.training.proof.report import Report
-from genlab.training.record import finite, last_validation
 
 SEALED = ("recipe.yaml", "splits.npz", "labels.json", "metrics.csv", "checkpoints/*.ckpt",
           f"{FOLDER}/step-*.ckpt", f"{FOLDER}/{BOOK}")  # fmt: skip
@@ -81,12 +79,13 @@ def check(run: Path, report: Report) -> dict[str, Any]:
     if has_links:
         _check_hashes(run, seal, report)
     before = len(report.faults)
-    _check_checkpoints(run, _ends(run, seal, report) if has_links else {}, report)
+    told = _ends(run, seal, report) if has_links else {}
+    contents = _check_checkpoints(run, told, report)
     if is_book(book):
         books.check(run, book, report)
         _check_links(run, book, report)
     report.show("the states in its checkpoints and links have the hashes that are told", before)
-    _check_metrics(run, report)
+    values.check(run, contents, report)
     return book if is_book(book) else {}
 
 
@@ -119,23 +118,24 @@ def _check_hashes(run: Path, seal: dict[str, Any], report: Report) -> None:
     report.show(f"{len(there)} files and metrics.json are as at the end of training", before)
 
 
-def _check_checkpoints(run: Path, ends: dict[str, Any], report: Report) -> None:
-    final = runs.read_json(run / "metrics.json")
+def _check_checkpoints(run: Path, ends: dict[str, Any], report: Report) -> dict[str, Any]:
+    final, since, found = runs.read_json(run / "metrics.json"), changed_at(run), dict[str, Any]()
     for name in ENDS:
         file = run / "checkpoints" / name
         content = _content(run, file, report) if file.is_file() else None
         if content is None:
             continue
+        found[name] = content
         told = ends.get(name, {})
         if told and told.get("state") != state.digest(content):
             report.refuse(f"checkpoints/{name}: its state is not that of {FOLDER}/{SEAL}")
-        _check_recipe(run, f"checkpoints/{name}", content, report)
+        if name == "last.ckpt" or content["global_step"] > since or not since:
+            _check_recipe(run, f"checkpoints/{name}", content, report)
         if name == "last.ckpt" and content["global_step"] != final.get("step"):
             report.refuse(
                 f"metrics.json says step {final.get('step')}, last.ckpt {content['global_step']}"
             )
-        if name == "best.ckpt":
-            _check_best(content, final, report)
+    return found
 
 
 def _content(run: Path, file: Path, report: Report) -> dict[str, Any] | None:
@@ -167,19 +167,6 @@ def _check_recipe(run: Path, name: str, content: dict[str, Any], report: Report)
         report.refuse(f"{name} was written under other settings than recipe.yaml: {found[0]}")
 
 
-def _check_best(content: dict[str, Any], final: dict[str, Any], report: Report) -> None:
-    """Compare the metrics of the selected checkpoint with metrics.json."""
-    states = content.get("callbacks", {})
-    best: dict[str, Any] = next(
-        (v["best"] for k, v in states.items() if k.startswith(state.KEEPER)), {}
-    )
-    told = {f"best/{k}": v for k, v in best.get("metrics", {}).items() if k.startswith("val/")}
-    told |= {"best/step": best.get("step"), "best/epoch": best.get("epoch")}
-    for key, value in told.items():
-        if final.get(key) != finite(value):
-            report.refuse(f"metrics.json: {key} is {final.get(key)}, best.ckpt says {value}")
-
-
 def _check_links(run: Path, book: dict[str, Any], report: Report) -> None:
     since = changed_at(run)
     for link in book["links"]:
@@ -196,22 +183,3 @@ def _check_links(run: Path, book: dict[str, Any], report: Report) -> None:
             report.refuse(f"{name}: its state is not that of {FOLDER}/{BOOK}")
         if link["step"] > since:
             _check_recipe(run, name, content, report)
-
-
-def _check_metrics(run: Path, report: Report) -> None:
-    """Compare the last validation in metrics.json with metrics.csv."""
-    final = runs.read_json(run / "metrics.json")
-    try:
-        rows = last_validation(run)
-    except InputError as error:
-        report.refuse(first_line(error))
-        return
-    for key, value in rows.items():
-        if key in final and not _close(final[key], value):  # rounded otherwise
-            report.refuse(f"metrics.json: {key} is {final[key]}, metrics.csv says {value}")
-
-
-def _close(one: Any, other: float) -> bool:
-    if isinstance(one, int | float):
-        return math.isclose(one, other, rel_tol=1e-6)
-    return bool(one == finite(other))
