@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from genlab.cli import housekeeping
-from genlab.cli.tables import ago, bytes_of, print_table, time_of
+from genlab.cli.tables import ago, bytes_of, plain, print_table, time_of
 from genlab.describing import metrics as definitions
 from genlab.errors import RecipeError, cannot_write
 from genlab.files import replacing
@@ -25,6 +25,7 @@ from genlab.runs import registry, selection
 from genlab.runs.rows import Row
 
 ACTIONS = ("rm", "archive", "du", "diff")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # begin one in a spreadsheet
 OPTIONS = {  # and the actions that they are of; the others are of the list and of every action
     "best": ("",), "csv": ("",), "json": ("", "du", "diff"), "yes": ("rm", "archive"),
     "restore": ("archive",),
@@ -158,14 +159,15 @@ def _write_csv(rows: Sequence[Row], root: str, target: str, metric: str) -> None
     text = io.StringIO()
     writer = csv_format.writer(text, lineterminator="\n")
     first = [metric] if metric and metric not in names else []  # not twice
-    writer.writerow(["path", *known, *first, *judged, *names, *differ])
+    writer.writerow(map(_cell, ["path", *known, *first, *judged, *names, *differ]))
     for row in rows:
         own = facts(row)
-        writer.writerow([
+        cells = [
             row.path, *(own[name] for name in known), *(row.value(name) for name in first),
             *(row.judge(metric) for _ in judged), *(row.metrics.get(name) for name in names),
             *(kept[row.path].get(key) for key in differ),
-        ])  # fmt: skip
+        ]  # fmt: skip
+        writer.writerow(map(_cell, cells))
     if target == "-":
         print(text.getvalue(), end="")
         return
@@ -175,6 +177,11 @@ def _write_csv(rows: Sequence[Row], root: str, target: str, metric: str) -> None
     except OSError as error:
         raise cannot_write(target, error) from None
     print(f"{len(rows)} runs in {target}")
+
+
+def _cell(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in FORMULA else value
 
 
 def _print(rows: Sequence[Row], metric: str) -> None:
@@ -197,7 +204,7 @@ def _print(rows: Sequence[Row], metric: str) -> None:
     print_table(table, right=("STEP", "TIME", "SIZE", metric))
     for judge in dict.fromkeys(row.judge(metric) for row in rows if metric):
         if judge:
-            print(f"judge: {judge}")
+            print(f"judge: {plain(judge)}")
 
 
 def _best(row: Row, metric: str) -> str:

@@ -11,10 +11,13 @@ AGES = ((86_400 * 365, "y"), (86_400, "d"), (3600, "h"), (60, "min"))
 def print_table(rows: Sequence[Mapping[str, str]], right: Sequence[str] = ()) -> None:
     """Print rows of equal keys in columns; those that are empty in all rows are left out.
 
+    Characters that a terminal would obey are shown by their codes.
+
     Args:
         rows: text of each column.
         right: columns that are aligned on the right.
     """
+    rows = [{plain(name): plain(text) for name, text in row.items()} for row in rows]
     columns = [name for name in rows[0] if any(row[name] for row in rows)]
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in columns}
     lines = [{name: name for name in columns}, *rows]
@@ -24,6 +27,13 @@ def print_table(rows: Sequence[Mapping[str, str]], right: Sequence[str] = ()) ->
             for name in columns
         ]
         print("  ".join(cells).rstrip())
+
+
+def plain(text: str) -> str:
+    """A text with the codes of characters that a terminal would obey in their place."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def bytes_of(size: float) -> str:

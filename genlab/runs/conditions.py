@@ -78,7 +78,8 @@ class Comparison:
     def _equals(self, found: Any) -> bool:
         if _is_number(found) and _is_number(self.value):
             return bool(found == self.value)
-        return _text(found) == self.word
+        is_name = found is None or isinstance(found, bool)
+        return _text(found) == (self.word.lower() if is_name else self.word)
 
     def comparisons(self) -> Iterator[Comparison]:
         """Itself."""
@@ -113,13 +114,15 @@ def _is_number(value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else shown(value, MOST)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value) if isinstance(value, float) else shown(value, MOST)
 
 
 def value_of(word: str, key: str = "") -> Any:
     """The value that a word without quotes means, compared with a key."""
-    if word in NAMES:
-        return NAMES[word]
+    if word.lower() in NAMES:
+        return NAMES[word.lower()]
     match = NUMBER.fullmatch(word)
     if match is None:
         return word

@@ -49,7 +49,7 @@ def _checksum(text: bytes) -> str:
 
 
 def mark_of(*files: str) -> str:
-    """The mark of files: place, size and time of each; empty where one changed in this moment."""
+    """The mark of files: place, size and times of each; empty where one changed in this moment."""
     newest, facts = 0, list[int]()
     for file in files:
         try:
@@ -58,7 +58,7 @@ def mark_of(*files: str) -> str:
             facts.append(0)
             continue
         changed = one.st_mtime_ns
-        facts += (changed, one.st_size, one.st_ino)
+        facts += (changed, one.st_ctime_ns, one.st_size, one.st_ino)
         if changed > newest:
             newest = changed
     if newest > time.time_ns() - FRESH:

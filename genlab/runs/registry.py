@@ -20,7 +20,8 @@ from genlab.runs.settings import flat, read_groups
 
 INDEX, SETTINGS = ".registry.json", ".registry-settings.json"
 SHAPE = [one.name for one in fields(Row)]
-FILES = ("recipe.yaml", "run.json", "metrics.json", "metrics.csv", ".lock", "checkpoints")
+FILES = ("recipe.yaml", "run.json", "metrics.json", "metrics.csv", ".lock", "checkpoints",
+         "pictures", "links", "evaluations", "wandb", "nonfinite")  # fmt: skip
 
 
 def scan(root: str | Path = "runs") -> list[Row]:

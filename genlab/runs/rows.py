@@ -97,17 +97,13 @@ def read_row(root: Path, path: str, held: bool) -> Row:
     """
     run = root / path
     facts, final = read_json(run / "run.json"), read_json(run / "metrics.json")
-    selects = read_groups(run / "recipe.yaml", "checkpoint").get("checkpoint")
-    selects = selects if isinstance(selects, dict) else {}
-    monitor = str(selects.get("monitor", "val/loss") or "")
-    mode = "max" if selects.get("mode") == "max" else "min"
-    last = _last_step(run / "metrics.csv")
-    state = _state(held, facts, final, last)
-    if state == "done":
-        step, metrics = whole_number(final.get("step")), numbers(final)
-    else:
-        step, metrics = _so_far(run / "metrics.csv", monitor, mode)
-        metrics |= {k: v for k, v in numbers(final).items() if k.startswith("evaluate/")}
+    monitor, mode = _selects(run)
+    state = _state(held, facts, final, _last_step(run / "metrics.csv"))
+    step, metrics = (
+        (whole_number(final.get("step")), numbers(final))
+        if state == "done"
+        else _so_far(run / "metrics.csv", monitor, mode, final)
+    )
     started, size, updated = _time(facts.get("started")), *_size(run)
     return Row(
         path=path,
@@ -128,6 +124,14 @@ def read_row(root: Path, path: str, held: bool) -> Row:
         metrics=metrics,
         judges=judges(final),
     )
+
+
+def _selects(run: Path) -> tuple[str, str]:
+    """The metric that selects a run's checkpoint, and ``min`` or ``max``."""
+    known = read_groups(run / "recipe.yaml", "checkpoint").get("checkpoint")
+    known = known if isinstance(known, dict) else {}
+    mode = "max" if known.get("mode") == "max" else "min"
+    return str(known.get("monitor", "val/loss") or ""), mode
 
 
 def judge_of(metric: str, named: dict[str, str]) -> str:
@@ -177,7 +181,9 @@ def _last_step(file: Path) -> int:
     return -1
 
 
-def _so_far(file: Path, monitor: str, mode: str) -> tuple[int, dict[str, float]]:
+def _so_far(
+    file: Path, monitor: str, mode: str, final: dict[str, Any]
+) -> tuple[int, dict[str, float]]:
     """Steps done, and the metrics of a run that has not come to its end."""
     steps, last, best = 0, dict[str, float](), dict[str, float]()
     for step, values in _rows(file):
@@ -187,7 +193,8 @@ def _so_far(file: Path, monitor: str, mode: str) -> tuple[int, dict[str, float]]
         value, former = values.get(monitor, math.nan), best.get(monitor, math.nan)
         if not math.isnan(value) and not (value >= former if mode == "min" else value <= former):
             best = {k: v for k, v in values.items() if k.startswith("val/")} | {monitor: value}
-    return steps, last | {f"best/{name}": value for name, value in best.items()}
+    evaluated = {k: v for k, v in numbers(final).items() if k.startswith("evaluate/")}
+    return steps, last | {f"best/{name}": value for name, value in best.items()} | evaluated
 
 
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, float]]]:

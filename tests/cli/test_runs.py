@@ -138,6 +138,18 @@ def test_a_run_that_stays_does_not_keep_the_next(
     assert [file.parent.name for file in (lab.folder / "runs").glob("vae/*/*/recipe.yaml")] == ["3"]
 
 
+def test_no_cell_is_a_formula_and_no_text_moves_the_terminal(lab: Here) -> None:
+    path = lab.folder / "runs" / "vae" / "digits" / "3"
+    facts = runs.read_json(path / "run.json")
+    runs.write_json(path / "run.json", facts | {"host": "=cmd|calc", "device": "-1+2"})
+    rows = list(csv.DictReader(io.StringIO(lab("runs", "--csv", "-")[0])))
+    assert {(row["host"], row["device"]) for row in rows} == {("'=cmd|calc", "'-1+2"), ("here", "")}
+    runs.write_json(path / "run.json", facts | {"host": "a\x1b]0;title\x07\n\u202eä"})
+    out, _ = lab("runs", "3")
+    assert "a\\x1b]0;title\\x07\\n\\u202eä" in out
+    assert len(out.splitlines()) == 2
+
+
 class Answer(io.StringIO):
     """A terminal on which somebody has typed."""
 

@@ -83,3 +83,16 @@ def test_wrong_conditions_are_refused_with_their_place(text: str, said: str) -> 
         parse(text)
     assert said in str(refused.value)
     assert len(str(refused.value).splitlines()) <= 3
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "holds"),
+    [
+        ("key==True", True, True), ("key==TRUE", False, False), ("key!=False", True, True),
+        ("key==Null", None, True), ("key==True", "true", False), ("key==True", "True", True),
+        ("key=='0.1234567'", 0.1234567, True), ("key=='0.123457'", 0.1234567, False),
+        ("key=='1e-05'", 1e-5, True), ("key~'0.123457*'", 0.1234567, False),
+    ],
+)  # fmt: skip
+def test_names_in_any_case_and_every_digit(text: str, found: Any, holds: bool) -> None:
+    assert parse(text).holds(lambda key: found) is holds

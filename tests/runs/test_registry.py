@@ -239,3 +239,27 @@ def test_hidden_folders_links_and_damaged_runs(root: Path, tmp_path: Path) -> No
     rows = registry.scan(root)
     assert {row.path for row in rows} == {"a/b/1", "a/b/2", "a/b/3"}
     assert registry.scan(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize("name", ["pictures", "links", "evaluations", "wandb", "nonfinite"])
+def test_files_in_every_folder_of_a_run_count(root: Path, name: str) -> None:
+    run = root / "a" / "b" / "1"
+    (run / name).mkdir(exist_ok=True)
+    settle(root)
+    before = row_of(root, "1").size
+    (run / name / "new").write_bytes(b"x" * 5_000_000)
+    assert row_of(root, "1").size == before + 5_000_000
+    settle(root)
+    assert row_of(root, "1").size == before + 5_000_000
+
+
+def test_a_change_in_place_is_seen_though_the_time_is_put_back(root: Path) -> None:
+    file = root / "a" / "b" / "1" / "metrics.json"
+    one = file.stat()
+    text = file.read_text()
+    assert row_of(root, "1").best == 0.0
+    with file.open("r+") as stream:
+        stream.write(text.replace('"best/val/loss": 0.0', '"best/val/loss": 9.0'))
+    os.utime(file, ns=(one.st_atime_ns, one.st_mtime_ns))
+    assert file.stat().st_size == one.st_size
+    assert row_of(root, "1").best == 9.0
