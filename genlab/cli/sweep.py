@@ -80,11 +80,8 @@ def sweep(
         raise RecipeError(f"--random {random} must be at least 1", COMMAND_LINE)
     if resume is not None and (words or random or name):
         raise RecipeError(f"--resume {resume} continues with its own arguments", COMMAND_LINE)
-    if resume is not None:
-        folder, found = opened(resume, root)
-    else:
-        folder, found = planned(words, random, seed, name)
     new = resume is None
+    folder, found = planned(words, random, seed, name) if new else opened(str(resume), root)
     job = _job(folder, found, wish) if submit else None
     if new:
         _check(found, job)

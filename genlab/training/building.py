@@ -96,10 +96,7 @@ def build(recipe: Recipe, run: Path) -> Lab:
     check_groups(recipe)
     _load_named(recipe)
     others = other_loggers.plan(recipe, run)
-    settings = {
-        group: parse(kind, group, recipe.config.get(group) or {}, recipe)
-        for group, kind in GROUPS.items()
-    }
+    settings = _settings(recipe)
     data_class = _class_of("data", L.LightningDataModule, recipe)
     model_class = _class_of("model", L.LightningModule, recipe)
     class_names = file_head.take_classes(recipe)
@@ -117,14 +114,19 @@ def build(recipe: Recipe, run: Path) -> Lab:
         checkpoints = Checkpoints(**settings["checkpoint"].made())
         tracking = Tracking(**settings["track"].made())
         tracking.planned = others
-        guard = FiniteGuard(tracking.nonfinite, tracking.nonfinite_limit)
-        links = [Links(tracking.links, tracking.room)] if tracking.links else []
-        checkpoints.after_selection = [link.after_selection for link in links]
-        trainer = _trainer(settings["trainer"], checkpoints, guard, links, run)
+        trainer = _trainer(settings["trainer"], checkpoints, tracking, run)
         check(model.hparams.get("optimizer"), model, trainer)
     file_head.say(recipe, model, class_names)
     config = merged_config(recipe, given, taken)
     return Lab(recipe, config, model, data, trainer, checkpoints, tracking)
+
+
+def _settings(recipe: Recipe) -> dict[str, Arguments]:
+    """The checked settings of trainer, checkpoints and tracking."""
+    return {
+        group: parse(kind, group, recipe.config.get(group) or {}, recipe)
+        for group, kind in GROUPS.items()
+    }
 
 
 def _load_named(recipe: Recipe) -> None:
@@ -180,12 +182,14 @@ def _seed(recipe: Recipe) -> None:
 def _trainer(
     settings: Arguments,
     checkpoints: Checkpoints,
-    guard: FiniteGuard,
-    links: list[Links],
+    tracking: Tracking,
     run: Path,
 ) -> L.Trainer:
     """The trainer, writing atomically into the run directory, its loggers still to come."""
     given = settings.made()
+    guard = FiniteGuard(tracking.nonfinite, tracking.nonfinite_limit)
+    links = [Links(tracking.links, tracking.room)] if tracking.links else []
+    checkpoints.after_selection = [link.after_selection for link in links]
     plugins = _listed(given.get("plugins"))
     if given.get("sync_batchnorm"):
         plugins.append(SyncBatchNorm())

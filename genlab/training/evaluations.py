@@ -64,8 +64,20 @@ def keep(
     if not runs.is_run(run):
         process.note(f"{shown_path(file)} lies in no run: these metrics are not kept")
         return None
-    why = _foreign(lab, run)
-    content = {
+    content = _content(lab, run, file, words, metrics) | {"judge": dict(judge) if judge else None}
+    try:
+        return _write(run, content, _wandb_is_off(lab))
+    except (OSError, InputError) as error:
+        what = reason(error) if isinstance(error, OSError) else first_line(error)
+        process.note(f"these metrics are not kept in {shown_path(run)}: {what}")
+        return None
+
+
+def _content(
+    lab: Lab, run: Path, file: Path, words: Sequence[str], metrics: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a file in ``evaluations/`` says, but for the feature extractor."""
+    return {
         "kind": words[0],
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": recipes.without_credentials(list(words)),
@@ -73,18 +85,11 @@ def keep(
         "sha256": digest(file),
         "step": step_of(file),
         "data": recipes.described(lab.recipe.config["data"]),
-        "others": why,
-        "judge": dict(judge) if judge else None,
+        "others": _foreign(lab, run),
         "metrics": dict(metrics),
         "device": str(lab.trainer.strategy.root_device),
         "versions": versions(),
     }
-    try:
-        return _write(run, content, _wandb_is_off(lab))
-    except (OSError, InputError) as error:
-        what = reason(error) if isinstance(error, OSError) else first_line(error)
-        process.note(f"these metrics are not kept in {shown_path(run)}: {what}")
-        return None
 
 
 def _foreign(lab: Lab, run: Path) -> str:

@@ -48,9 +48,6 @@ def fit(
     Raises:
         EarlyEnd: training was stopped, or its data vanished; the run can be continued.
     """
-    from genlab.training.engine.failure import NotFiniteError
-    from genlab.training.engine.safe_requeue import Stopped
-
     with process.notes_held():
         lab, folder, run, changed = _open(files, overrides, resume, one_device)
         checkpoint = continuing.newest(run) if run else None
@@ -62,22 +59,32 @@ def fit(
         _say_start(lab)
         runs.make(folder)
     with within_limit(lab), _owned(folder, new=run is None), faults(lab, folder):
-        try:
-            if run:
-                continuing.go_on(lab, run, checkpoint, changed)
-            else:
-                _begin(lab, folder)
-            _say_early_stop(lab)
-            _finish(lab, folder)
-        except Stopped as stop:
-            leave(lab, folder, stop)
-            raise EarlyEnd(str(stop), stop.exit_code) from None
-        except NotFiniteError as error:
-            raise EarlyEnd(leave_failed(lab, folder, error.failure), 1) from None
-        finally:
-            if not slurm.inside():
-                signals.let_go()
+        _train(lab, folder, run, checkpoint, changed)
     return folder
+
+
+def _train(
+    lab: Lab, folder: Path, run: Path | None, checkpoint: Path | None, changed: list[Change]
+) -> None:
+    """Train to the end, or to the checkpoint behind which training stops."""
+    from genlab.training.engine.failure import NotFiniteError
+    from genlab.training.engine.safe_requeue import Stopped
+
+    try:
+        if run:
+            continuing.go_on(lab, run, checkpoint, changed)
+        else:
+            _begin(lab, folder)
+        _say_early_stop(lab)
+        _finish(lab, folder)
+    except Stopped as stop:
+        leave(lab, folder, stop)
+        raise EarlyEnd(str(stop), stop.exit_code) from None
+    except NotFiniteError as error:
+        raise EarlyEnd(leave_failed(lab, folder, error.failure), 1) from None
+    finally:
+        if not slurm.inside():
+            signals.let_go()
 
 
 def show(files: list[str], overrides: list[str], resume: str | None = None) -> str:
@@ -117,7 +124,6 @@ def _open(
     before = launch.arrange(trainer, *launch.shape())
     if one_device and trainer.get("devices", "auto") in (None, "auto"):
         before, trainer["devices"] = before | {"devices": "auto"}, 1
-
     from genlab.training.building import build
 
     taken = continuing.take_from(found, recipe) if found else {}
@@ -201,9 +207,8 @@ def _say_batch(lab: Lab) -> None:
     size = int(getattr(lab.data, "batch_size", 0))
     world, accumulate = lab.trainer.world_size, lab.trainer.accumulate_grad_batches
     parameters = sum(p.numel() for p in lab.model.parameters() if p.requires_grad)
-    parts = (
-        f"{size // (world * accumulate)} per device x {world} devices x {accumulate} accumulated"
-    )
+    each = size // (world * accumulate)
+    parts = f"{each} per device x {world} devices x {accumulate} accumulated"
     print(
         f"{lab.recipe.name}: {type(lab.model).__name__}, {parameters:,} parameters; "
         f"global batch {size}{_unlabelled(lab.data)} = {parts}",

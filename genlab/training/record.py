@@ -47,36 +47,50 @@ def facts(
     from genlab.training.tracking.settings import wandb_identity
 
     old = runs.read_json(run / "run.json")
-    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    command = recipes.without_credentials(sys.argv[1:])
     parents = _parents(lab, old)
-    start = {"time": now, "step": step, "command": command}
-    start |= {"changes": {c.key: c.values() for c in changes}}
-    found: dict[str, Any] = {}
-    if process.is_first():
-        start[same_run.KEY] = same_run.of_start(lab, parents)
-        ours = code.now(lab.tracking.diff)
-        lab.patches, found = ours.patches, ours.facts | {"data": data.facts(lab.data)}
-        start |= {"git": found["git"]} if old and found["git"] != old.get("git") else {}
+    start, found = _start(lab, old, parents, step, changes)
     starts = [*history(old), start]
     found |= {
         "recipe": lab.recipe.name,
         "id": run.name,
         "wandb_id": old.get("wandb_id") or wandb_identity(run),
         "seed": lab.config.get("seed_everything", 0),
-        "started": old.get("started", now),
+        "started": old.get("started", start["time"]),
         "starts": runs.whole_number(old.get("starts")) + 1,
         "resumed_from": str(checkpoint.relative_to(run)) if checkpoint else None,
-        "command": command,
+        "command": start["command"],
         "history": starts,
         same_run.KEY: same_run.of_history(starts),
+    }
+    found |= _machine(lab) | kept(lab) | _splits(lab)
+    return found | ({"parents": parents} if parents else {})
+
+
+def _start(
+    lab: Lab, old: dict[str, Any], parents: dict[str, Any], step: int, changes: Sequence[Change]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """This start as the history tells of it, and facts of its code and data."""
+    start: dict[str, Any] = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "step": step}
+    start |= {"command": recipes.without_credentials(sys.argv[1:])}
+    start |= {"changes": {c.key: c.values() for c in changes}}
+    if not process.is_first():
+        return start, {}
+    start[same_run.KEY] = same_run.of_start(lab, parents)
+    ours = code.now(lab.tracking.diff)
+    lab.patches, found = ours.patches, ours.facts | {"data": data.facts(lab.data)}
+    start |= {"git": found["git"]} if old and found["git"] != old.get("git") else {}
+    return start, found
+
+
+def _machine(lab: Lab) -> dict[str, Any]:
+    """Where and with what a start trains."""
+    return {
         "host": platform.node(),
         "device": str(lab.trainer.strategy.root_device),
         "world_size": lab.trainer.world_size,
         "versions": versions(),
         "slurm": {k: v for k, v in os.environ.items() if k in SLURM_FACTS},
     }
-    return found | kept(lab) | _splits(lab) | ({"parents": parents} if parents else {})
 
 
 def history(old: dict[str, Any]) -> list[Any]:
