@@ -20,7 +20,7 @@ from genlab.training.engine.failure import NotFiniteError
 from genlab.training.engine.links import FOLDER
 from genlab.training.proof import tables, values
 from genlab.training.proof.files import ENDS
-from genlab.training.proof.origin import changed_at
+from genlab.training.proof.origin import changed_at, tell_parents
 from genlab.training.proof.report import Report
 from genlab.training.proof.retraining import Part, Seen, train_again
 
@@ -78,6 +78,9 @@ class Chain:
         if gone:
             self.report.unproved.append(f"{len(gone)} of {len(later)} links: their files are gone")
         found = [one for one in later if one not in gone]
+        if tell_parents(self.run, self.report) and found and found[0]["file"] is None:
+            self.report.unproved.append("the start: the file of its parent is gone")
+            found = found[1:]
         self.report.since = found[0]["step"] if found else 0
         if self.report.since > max(since, moved):
             self.report.unproved.append(f"steps before {self.report.since:,}, the first link's")

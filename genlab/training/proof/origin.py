@@ -68,6 +68,23 @@ def started_at(run: Path) -> set[int]:
     return {runs.whole_number(one.get("step")) for one in starts if isinstance(one, dict)}
 
 
+def tell_parents(run: Path, report: Report) -> bool:
+    """Say that parents were not trained again; True if the file of one is gone.
+
+    Args:
+        run: the run directory.
+        report: list of findings to add to.
+    """
+    parents, gone = runs.read_json(run / "run.json").get("parents"), False
+    for name, facts in parents.items() if isinstance(parents, dict) else ():
+        told = facts if isinstance(facts, dict) else {}
+        what = f"{told.get('run') or name} (sha256 {str(told.get('sha256'))[:12]})"
+        report.unproved.append(f"training of the parent {what}")
+        source = recipes.of_run(run).arguments("model").get(name)
+        gone |= isinstance(source, str) and Path(source).is_absolute() and not Path(source).exists()
+    return gone
+
+
 def _history(facts: dict[str, Any]) -> list[Any]:
     found = facts.get("history", [])
     return found if isinstance(found, list) else []
