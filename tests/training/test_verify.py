@@ -247,9 +247,7 @@ def test_a_run_that_has_not_ended_is_refused(run: Path) -> None:
 
 
 @pytest.mark.slow
-def test_another_machine_compares_within_a_tolerance(
-    run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_machine_compares_within_a_tolerance(run: Path) -> None:
     book = runs.read_json(run / "links/links.json")
     book["machine"]["processor"] = "another"
     book["links"][3]["state"] = "0" * 64
