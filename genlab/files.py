@@ -173,23 +173,34 @@ def text_of(file: Path) -> str:
 
 def step_of(file: Path) -> int:
     """The optimiser step that a checkpoint file says it is of, read without torch; -1 for none."""
+    return int(_number(file, "global_step", int, -1))
+
+
+def seconds_of(file: Path) -> float:
+    """The time of training over all starts that a checkpoint file says; 0 for none."""
+    return _number(file, "seconds", float, 0.0)
+
+
+def _number(file: Path, name: str, kind: type, default: float) -> float:
+    """The number that follows the first ``name`` in a checkpoint, of which nothing is made."""
     try:
         with zipfile.ZipFile(file) as archive:
             names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
             with archive.open(names[0]) as pickle:
-                return _number(pickletools.genops(pickle))
+                return _after(pickletools.genops(pickle), name, kind, default)
     except Exception:  # a flipped bit can ask for an unknown compression, name, version ...
-        return -1
+        return default
 
 
-def _number(operations: Iterable[tuple[Any, Any, Any]]) -> int:
-    """The number that follows the first ``global_step`` in a pickle, of which nothing is made."""
+def _after(
+    operations: Iterable[tuple[Any, Any, Any]], name: str, kind: type, default: float
+) -> float:
     found = False
     for operation, argument, _ in operations:
-        if found and isinstance(argument, int) and "PUT" not in operation.name:
-            return argument
-        found = found or argument == "global_step"
-    return -1
+        if found and isinstance(argument, kind) and "PUT" not in operation.name:
+            return float(str(argument))
+        found = found or argument == name
+    return default
 
 
 def rows_of(file: Path) -> list[dict[str, str]]:

@@ -12,7 +12,7 @@ from genlab.cli.tables import bytes_of, print_table
 from genlab.errors import RecipeError, RunError, cannot_write
 from genlab.files import shown_path
 from genlab.runs import archives, differences, finding, removal, sizes
-from genlab.runs.rows import Row
+from genlab.runs.rows import Row, damaged
 from genlab.runs.settings import shown
 
 MOST = 10  # runs that a question names
@@ -128,6 +128,8 @@ def diff(words: Sequence[str], root: str, as_json: bool) -> int:
         raise RecipeError(f"genlab runs diff takes two runs, not {len(words)}")
     first, second = (finding.find(word, root) for word in words)
     found = differences.difference(first, second)
+    for file in (*damaged(first), *damaged(second)):
+        print(f"damaged: {shown_path(file)}", file=sys.stderr)
     if as_json:
         parts = {name: {key: list(pair) for key, pair in part.items()}
                  for name, part in found.parts.items()}  # fmt: skip

@@ -20,9 +20,9 @@ from genlab.cli import housekeeping
 from genlab.cli.tables import ago, bytes_of, plain, print_table, time_of
 from genlab.describing import metrics as definitions
 from genlab.errors import RecipeError, cannot_write
-from genlab.files import replacing
+from genlab.files import replacing, shown_path
 from genlab.runs import registry, selection
-from genlab.runs.rows import Row
+from genlab.runs.rows import Row, damaged
 
 ACTIONS = ("rm", "archive", "du", "diff")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # begin one in a spreadsheet
@@ -108,6 +108,9 @@ def _list(rows: Sequence[Row], root: str, best: str | None, csv: str | None, jso
         print(f"no such runs under {root}/", file=sys.stderr)
         return 0
     _print(rows, metric)
+    for file in (file for row in rows if row.state == "damaged"
+                 for file in damaged(Path(root) / row.path)):  # fmt: skip
+        print(f"damaged: {shown_path(file)}", file=sys.stderr)
     return 0
 
 
@@ -197,7 +200,7 @@ def _print(rows: Sequence[Row], metric: str) -> None:
             "SIZE": bytes_of(row.size),
             "HOST": row.host,
             "PARENT": ", ".join(row.parents),
-            "STARTED": ago(row.started),
+            "STARTED": ago(row.started) if row.state != "damaged" else "",
         }
         for row in rows
     ]

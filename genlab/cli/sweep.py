@@ -232,7 +232,7 @@ def _write(folder: Path, found: Sequence[Trial]) -> None:
 
 def _train(folder: Path, found: Sequence[Trial], parallel: int) -> int:
     """Run what is not finished, then print the table of all."""
-    waiting = [trial for trial in found if trial.state in ("waiting", "stopped")]
+    waiting = [trial for trial in found if trial.state not in ("finished", "running")]
     print(f"sweep {folder.name}: {len(waiting)} of {len(found)} runs to do", file=sys.stderr)
     tasks = [
         Task(
@@ -274,7 +274,7 @@ def _submit(folder: Path, found: Sequence[Trial], job: Any, parallel: int, new: 
     """One job array, a task for each run that is not finished."""
     from genlab.cluster.submission import submit as put
 
-    waiting = [trial for trial in found if trial.state in ("waiting", "stopped")]
+    waiting = [trial for trial in found if trial.state not in ("finished", "running")]
     if not waiting:
         print("every run is finished")
         return 0

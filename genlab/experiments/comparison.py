@@ -16,7 +16,7 @@ from genlab.errors import InputError, RunError, first_line
 from genlab.files import rows_of
 from genlab.recipes.files import read
 from genlab.runs.finding import meant, names
-from genlab.runs.rows import judge_of, judges, numbers
+from genlab.runs.rows import judge_of, judges, numbers, state_of, step_before_end
 from genlab.runs.settings import flat, shown
 
 MISSING = "-"  # what a run that lacks a setting shows
@@ -60,17 +60,22 @@ class Run:
 
     @cached_property
     def state(self) -> str:
-        """``finished``, ``running`` (a live process holds it) or ``stopped``."""
-        if runs.held(self.path):
-            return "running"
-        final = self._final
-        done = bool(final) and runs.whole_number(final.get("step")) >= self.step
-        return "finished" if done else "stopped"
+        """``finished``, or the registry's: ``running``, ``stopped``, ``failed``, ``stale``."""
+        known = state_of(runs.held(self.path), self.facts, self._final, self._last)
+        return "finished" if known == "done" else known
 
     @cached_property
     def step(self) -> int:
-        """The last step in metrics.csv."""
-        return max((step for points in self.curves.values() for step, _ in points), default=0)
+        """Steps done; before the end those of the newest checkpoint."""
+        if self.state == "finished":
+            return runs.whole_number(self._final.get("step"))
+        newest = next(iter(runs.checkpoints(self.path)), None)
+        return step_before_end(newest, self._last + 1, self.state == "running")
+
+    @cached_property
+    def _last(self) -> int:
+        """The last step in metrics.csv, as it counts them: from 0."""
+        return max((step for points in self.curves.values() for step, _ in points), default=-1)
 
     @cached_property
     def figures(self) -> dict[str, float]:
@@ -107,7 +112,8 @@ class Run:
         try:
             _ = self.settings, self.monitor, self.figures
         except (InputError, OSError) as error:
-            return first_line(error)
+            said = first_line(error)
+            return said if str(self.path) in said else f"{self.path / 'recipe.yaml'}: {said}"
         return ""
 
     @cached_property

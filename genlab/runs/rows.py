@@ -13,14 +13,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from genlab.errors import RunError
-from genlab.files import rows_of
+from genlab.errors import InputError, RunError
+from genlab.files import rows_of, seconds_of, step_of
+from genlab.recipes.files import read
+from genlab.runs.checkpoint_files import checkpoints
 from genlab.runs.json_files import read_json, whole_number
 from genlab.runs.settings import read_groups
 
 TAIL = 65_536  # bytes at the end of metrics.csv in which its last row is looked for
 JUDGE, MOST_WORDS = "evaluate/judge_", 300
-STATES = ("running", "done", "stopped", "failed", "stale")
+STATES = ("running", "done", "stopped", "failed", "stale", "damaged")
 
 
 @dataclass
@@ -31,13 +33,12 @@ class Row:
         path: its directory, below the folder of runs.
         recipe: name of its recipe.
         state: ``running`` (a live process holds it), ``done`` (metrics.json is of its last step),
-            ``stopped`` (by a signal or a limit, as it said), ``failed`` (as it said) or ``stale``
-            (neither held nor ended: killed).
-        step: optimiser steps done.
+            ``stopped`` (by a signal or a limit, as it said), ``failed`` (as it said), ``stale``
+            (neither held nor ended: killed) or ``damaged`` (see `damaged`).
+        step: optimiser steps done; before the end those of its newest checkpoint.
         monitor: metric that selects its checkpoint; empty for none.
         mode: ``min`` or ``max``.
-        hours: training time over all starts; before the end the time from its start to its last
-            row.
+        hours: training time over all starts; before the end that in its newest checkpoint.
         size: bytes of its files.
         host: machine.
         device: device.
@@ -97,13 +98,17 @@ def read_row(root: Path, path: str, held: bool) -> Row:
     """
     run = root / path
     facts, final = read_json(run / "run.json"), read_json(run / "metrics.json")
-    monitor, mode = _selects(run)
-    state = _state(held, facts, final, _last_step(run / "metrics.csv"))
-    step, metrics = (
-        (whole_number(final.get("step")), numbers(final))
-        if state == "done"
-        else _so_far(run / "metrics.csv", monitor, mode, final)
-    )
+    recipe = read_groups(run / "recipe.yaml", "checkpoint", "seed_everything")
+    monitor, mode = _selects(recipe)
+    state = state_of(held, facts, final, _last_step(run / "metrics.csv"))
+    newest = next(iter(checkpoints(run)), None) if state != "done" else None
+    if not held and not (recipe and facts and final) and damaged(run):
+        state = "damaged"
+    if state == "done":
+        step, metrics = whole_number(final.get("step")), numbers(final)
+    else:
+        step, metrics = _so_far(run / "metrics.csv", monitor, mode, final)
+        step = step_before_end(newest, step, held)
     started, size, updated = _time(facts.get("started")), *_size(run)
     return Row(
         path=path,
@@ -112,13 +117,14 @@ def read_row(root: Path, path: str, held: bool) -> Row:
         step=step,
         monitor=monitor,
         mode=mode,
-        hours=_hours(run, state, facts, final),
+        hours=max(number(final.get("fit_seconds")) or 0.0, seconds_of(newest) if newest else 0)
+        / 3600,
         size=size,
         host=str(facts.get("host") or ""),
         device=str(facts.get("device") or ""),
         parents=_parents(facts.get("parents")),
         fingerprint=str(facts.get("fingerprint") or ""),
-        seed=whole_number(facts.get("seed")),
+        seed=whole_number(facts.get("seed"), whole_number(recipe.get("seed_everything"))),
         started=started or updated,
         updated=updated,
         metrics=metrics,
@@ -126,12 +132,35 @@ def read_row(root: Path, path: str, held: bool) -> Row:
     )
 
 
-def _selects(run: Path) -> tuple[str, str]:
+def _selects(recipe: dict[str, Any]) -> tuple[str, str]:
     """The metric that selects a run's checkpoint, and ``min`` or ``max``."""
-    known = read_groups(run / "recipe.yaml", "checkpoint").get("checkpoint")
+    known = recipe.get("checkpoint")
     known = known if isinstance(known, dict) else {}
     mode = "max" if known.get("mode") == "max" else "min"
     return str(known.get("monitor", "val/loss") or ""), mode
+
+
+def damaged(run: Path) -> list[Path]:
+    """The files of a run that hold no facts, though they are there."""
+    found = [run / name for name in ("run.json", "metrics.json")]
+    found = [file for file in found if os.path.lexists(file) and not read_json(file)]
+    try:
+        read(run / "recipe.yaml")
+    except (InputError, OSError):
+        found.append(run / "recipe.yaml")
+    return [file for file in found if os.path.lexists(file)]
+
+
+def step_before_end(newest: Path | None, rows: int, held: bool) -> int:
+    """Steps of a run before its end: of its newest checkpoint, from which it would continue.
+
+    Args:
+        newest: its newest checkpoint.
+        rows: steps that metrics.csv tells of.
+        held: True if a live process trains it.
+    """
+    kept = step_of(newest) if newest else -1
+    return max(kept, rows) if held or kept < 0 else kept
 
 
 def judge_of(metric: str, named: dict[str, str]) -> str:
@@ -146,7 +175,7 @@ def judges(final: dict[str, Any]) -> dict[str, str]:
     return {key[len(JUDGE) :]: str(value)[:MOST_WORDS] for key, value in named.items()}
 
 
-def _state(held: bool, facts: dict[str, Any], final: dict[str, Any], last: int) -> str:
+def state_of(held: bool, facts: dict[str, Any], final: dict[str, Any], last: int) -> str:
     """The state of a run: each start writes run.json anew, without an earlier one's end."""
     if held:
         return "running"
@@ -210,19 +239,6 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, float]]]:
                 values |= {name: float(cell)} if cell and name != "step" else {}
         if row["step"].isdecimal():
             yield int(row["step"]), values
-
-
-def _hours(run: Path, state: str, facts: dict[str, Any], final: dict[str, Any]) -> float:
-    known = number(final.get("fit_seconds")) or 0.0
-    if state == "done":
-        return known / 3600
-    history = facts.get("history")
-    starts = [one.get("time") for one in history or () if isinstance(one, dict)]
-    begin = _time(starts[-1] if known and starts else facts.get("started"))
-    end = 0.0
-    with suppress(OSError):
-        end = os.stat(run / "metrics.csv").st_mtime
-    return (known + (max(end - begin, 0.0) if begin else 0.0)) / 3600
 
 
 def _time(text: Any) -> float:

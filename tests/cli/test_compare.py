@@ -105,9 +105,9 @@ def test_the_table_is_best_first_and_says_what_is_not_finished(here: Here, five:
     assert not err
     assert lines[0].split()[:4] == ["run", "optimizer.lr", "runs", "val/loss"]
     assert lines[1].split()[:8] == ["slurm-7_0", "+2", "0.1", "2", "+1", "running", "1.5", "±"]
-    assert lines[2].split()[:7] == ["slurm-8_0", "+1", "0.2", "1", "+1", "stopped", "2.5"]
-    assert f"stopped at step 19: {os.path.join('runs', 'classifier', 'digits', 'slurm-8_1')}" in out
-    assert "running at step 19" in out
+    assert lines[2].split()[:7] == ["slurm-8_0", "+1", "0.2", "1", "+1", "stale", "2.5"]
+    assert f"stale at step 20: {os.path.join('runs', 'classifier', 'digits', 'slurm-8_1')}" in out
+    assert "running at step 20" in out
     assert "curves  runs/classifier/digits/compare.png" in out
 
 
@@ -126,7 +126,7 @@ def test_each_run_has_a_row_with_its_id_and_seed(here: Here, five: Path) -> None
     assert lines[0].split()[:5] == ["run", "optimizer.lr", "seed", "state", "val/loss"]
     assert [line.split()[:5] for line in lines[1:5]] == [
         ["slurm-7_0", "0.1", "0", "finished", "1"], ["slurm-7_1", "0.1", "1", "finished", "2"],
-        ["slurm-7_2", "0.1", "2", "finished", "6"], ["slurm-8_1", "0.2", "1", "stopped", "(9)"],
+        ["slurm-7_2", "0.1", "2", "finished", "6"], ["slurm-8_1", "0.2", "1", "stale", "(9)"],
     ]  # fmt: skip
     assert "cannot be combined" in here("compare", "slurm-7", "--each", "--group-by", "seed",
                                         code=2)[1]  # fmt: skip
@@ -165,7 +165,7 @@ def test_json_metric_out_and_group_by(here: Here, five: Path) -> None:
     assert table["differ"] == ["model.optimizer.lr"]
     assert [group["settings"]["model.optimizer.lr"] for group in table["groups"]] == [0.2, 0.1]
     assert table["groups"][1]["metrics"]["best/val/loss"]["values"] == [1.0, 2.0, 6.0]
-    assert [run["state"] for run in table["groups"][0]["runs"]] == ["finished", "stopped"]
+    assert [run["state"] for run in table["groups"][0]["runs"]] == ["finished", "stale"]
     with Image.open(table["picture"]) as picture:
         pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
     for colour in ((0x00, 0x72, 0xB2), (0xE6, 0x9F, 0x00)):  # both lines are there

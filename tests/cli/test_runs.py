@@ -75,6 +75,20 @@ def test_a_judge_is_named_with_its_figure(lab: Here) -> None:
         "", "lenet/mnist/7, sha256"}  # fmt: skip
 
 
+def test_damaged_files_are_named(lab: Here) -> None:
+    runs_of = lab.folder / "runs" / "simclr" / "digits"
+    (runs_of / "1" / "run.json").write_text("{")
+    (runs_of / "2" / "recipe.yaml").write_text("- 1")
+    out, err = lab("runs", "simclr")
+    assert [line.split()[2] for line in out.splitlines()[1:]] == ["damaged", "damaged"]
+    assert sorted(err.splitlines()) == [
+        "damaged: runs/simclr/digits/1/run.json",
+        "damaged: runs/simclr/digits/2/recipe.yaml",
+    ]
+    assert "damaged: runs/simclr/digits/1/run.json" in lab("runs", "diff", "1", "3")[1]
+    assert "2/recipe.yaml" in lab("compare", "1", "2", "3")[1]
+
+
 def test_json_and_csv(lab: Here) -> None:
     found = json.loads(lab("runs", "--json")[0])
     assert [one["id"] for one in found] == ["1", "2", "3", "4"]

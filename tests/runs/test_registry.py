@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from genlab import runs
+from genlab.experiments.comparison import Run
 from genlab.runs import registry
-from genlab.runs.rows import Row
+from genlab.runs.rows import Row, damaged
 from tests.run_folders import write_run
 
 
@@ -111,6 +114,28 @@ def test_before_its_end_a_run_shows_its_last_and_best_metrics_so_far(root: Path)
     assert (row.best, row.value("val/other")) == (2.0, 20.0)
     assert row.metrics["val/other"] == 70.0
     assert row.metrics["train/loss"] == 4.0
+
+
+def test_step_and_time_of_a_stopped_run_are_its_newest_checkpoint_s(root: Path) -> None:
+    run = write_run(root / "a" / "b" / "x", seed=0, lr=0.1, value=1.0, finished=False)
+    change(run, started="2026-11-01T10:00:00+0000", failed="ValueError: x")
+    assert (row_of(root, "x").step, row_of(root, "x").hours) == (20, 0.0)
+    kept = {"global_step": 12, "callbacks": {"C": {"best": {}, "seconds": 7.5, "by": []}}}
+    with zipfile.ZipFile(run / "checkpoints" / "last.ckpt", "w") as archive:
+        archive.writestr("last/data.pkl", pickle.dumps(kept, protocol=2))
+    row = row_of(root, "x")
+    assert (row.state, row.step, row.hours) == ("failed", 12, 7.5 / 3600)
+    assert (Run(run).state, Run(run).step) == ("failed", 12)
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.json", "recipe.yaml"])
+def test_a_run_with_a_damaged_file_is_damaged(root: Path, name: str) -> None:
+    run = root / "a" / "b" / "2"
+    (run / name).write_text("{")
+    row = row_of(root, "2")
+    assert row.state == "damaged"
+    assert damaged(run) == [run / name]
+    assert row.seed == 1
 
 
 def to_pipe(file: Path) -> None:
