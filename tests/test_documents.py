@@ -136,9 +136,11 @@ def argument_list(command: Command, whole: bool = True) -> list[str]:
 
     Args:
         command: what the page says.
-        whole: False to cut each training to a few steps.
+        whole: False to cut each training to a few steps, and judges to a few samples.
     """
     words = list(command.words[1:])
+    if words[0] == "evaluate" and "--judge" in words and not whole and "--samples" not in words:
+        return [*words, "--samples", "64"]
     if words[0] == "submit":
         return words if "--dry-run" in words else [*words, "--dry-run"]
     if words[0] != "fit" or "--print_config" in words:
