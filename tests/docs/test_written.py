@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 RARE = {
     "trust.json", "per_class.csv", "other_data/", ".lock", "slurm-<job>.log", "checkpoints/",
     "<id>.tar.gz", "<id>.tar.gz.sha256", ".registry.json", ".registry-settings.json",
+    ".limit.lock",
 }  # fmt: skip
 
 
