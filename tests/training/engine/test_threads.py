@@ -21,11 +21,11 @@ def unset(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("unset")
 def test_the_environment_of_a_user_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "torch")
-    monkeypatch.setenv("GOMP_SPINCOUNT", "1000")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     assert not threads.wait_asleep()
-    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.delenv("OMP_WAIT_POLICY")
     assert threads.wait_asleep()
-    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert os.environ["GOMP_SPINCOUNT"] == str(threads.SPINS)
     assert not threads.wait_asleep()
 
 
@@ -33,9 +33,9 @@ def test_the_environment_of_a_user_has_the_last_word(monkeypatch: pytest.MonkeyP
 def test_nothing_is_set_once_torch_has_started_its_threads() -> None:
     assert "torch" in sys.modules
     assert not threads.wait_asleep()
-    assert "OMP_WAIT_POLICY" not in os.environ
+    assert "GOMP_SPINCOUNT" not in os.environ
 
 
 def test_the_threads_of_a_command_sleep(shell: Shell) -> None:
-    _, err = shell.anew("doctor", OMP_DISPLAY_ENV="true")
-    assert "OMP_WAIT_POLICY = 'PASSIVE'" in err
+    _, err = shell.anew("doctor", OMP_DISPLAY_ENV="verbose")
+    assert f"GOMP_SPINCOUNT = '{threads.SPINS}'" in err
