@@ -14,7 +14,7 @@ def wait_asleep() -> bool:
 
     By default they spin for long. That is quick on an idle machine and slow on a shared one: the
     thread that a step waits for gets no core, because another one burns it with waiting. Ten
-    epochs of vae/digits on two cores next to six busy programs took 53 s by default and 6 s
+    epochs of vae/digits on two busy cores took 53 s by default (load 8) and 6 s (load 6)
     so; on an idle machine both give 33,000 images a second, and sleep without a spin 20,000.
     Results are the same. The environment of a user has the last word.
     """
