@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from genlab import runs
+from genlab import recipes, runs
 from genlab.checkpoints import read, state
 from genlab.errors import InputError, first_line
 from genlab.training.engine import machine
@@ -54,7 +54,7 @@ class Chain:
         """True if steps of the run can be trained again here; says why not."""
         processes = self.book.get("machine", {}).get("processes", 1)
         if not self.book:
-            why = "the run keeps no links (track.links=20 does)"
+            why = _without_links(self.run)
         elif processes != 1:
             why = f"it was trained by {processes} processes, whose bits one cannot repeat"
         else:
@@ -235,3 +235,12 @@ def _is_later(link: Link, since: int) -> bool:
 
 def _name(link: Link) -> str:
     return f"{FOLDER}/{link['file']}" if link["file"] else "the initialisation"
+
+
+def _without_links(run: Path) -> str:
+    """Why a run has no links: its recipe asks for none, or they are gone."""
+    with suppress(InputError):
+        wanted = runs.whole_number((recipes.of_run(run).config.get("track") or {}).get("links"))
+        if wanted:
+            return f"its recipe asks for {wanted} links, and {FOLDER}/ is gone"
+    return "the run keeps no links (track.links=20 does)"
