@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from genlab.testing import host_reads
 from genlab.testing.batches import Batch
 from genlab.testing.cases import Case
 from genlab.testing.findings import Finding
 from genlab.testing.ranks import Ranks
 from genlab.testing.running import Autocast, Outcome, Recorder, train
-
-LOOKS = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal")
-FETCHES = ("cpu", "numpy", "tolist", "item")
 
 
 def gradients(case: Case, ranks: Ranks) -> Finding:
@@ -133,74 +126,10 @@ def reads(case: Case, ranks: Ranks) -> Finding:
 
     @contextmanager
     def watch(batch: Batch, k: int) -> Iterator[None]:
-        noted = seen if k else []  # the first batch may make what is made once
-        with Fetching(noted), Looking(noted), _as_on_a_gpu():
+        into = seen if k else []  # the first batch may make what is made once
+        with host_reads.noted(into):
             yield
 
     train(method, case.fresh_data(), case.batches, Recorder(watch))
     note = ", ".join(dict.fromkeys(seen))
     return Finding("reads", not seen, float(len(seen)), note)
-
-
-@contextmanager
-def _as_on_a_gpu() -> Iterator[None]:
-    """Tensors say that they lie on a GPU: what is looked at on a CPU only is not looked at."""
-    with mock.patch.object(torch.Tensor, "is_cuda", property(lambda tensor: True), create=True):
-        yield
-
-
-class _Noting:
-    """A mode of torch that notes operations.
-
-    Args:
-        seen: their names are added here.
-    """
-
-    def __init__(self, seen: list[str]) -> None:
-        super().__init__()
-        self.seen = seen
-
-
-class Looking(_Noting, TorchDispatchMode):
-    """Notes operations whose result depends on values that Python must see."""
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        name = func.overloadpacket.__name__
-        if name in LOOKS:
-            self.seen.append(f"{name} in {_caller()}")
-        elif name.startswith("index") and isinstance(args[1], list | tuple):
-            masks = [one for one in args[1] if one is not None and one.dtype == torch.bool]
-            self.seen += [f"{name} by a mask in {_caller()}"] * len(masks)
-        return func(*args, **(kwargs or {}))
-
-
-class Fetching(_Noting, TorchFunctionMode):
-    """Notes copies to the CPU, which do nothing on a CPU and wait elsewhere."""
-
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        name = getattr(func, "__name__", "")
-        fetches = name in FETCHES and isinstance(args[0], Tensor)
-        if fetches or (name == "to" and "cpu" in map(str, [*args[1:], *(kwargs or {}).values()])):
-            self.seen.append(f"Tensor.{name} in {_caller()}")
-        return func(*args, **(kwargs or {}))
-
-
-def _caller() -> str:
-    """The innermost line of code that is neither a library's nor a law's."""
-    outside = ("site-packages", "genlab/testing/", "<", "contextlib")
-    for frame in reversed(traceback.extract_stack()):
-        if not any(part in frame.filename for part in outside):
-            return f"{Path(frame.filename).name}:{frame.lineno}"
-    return "a library"

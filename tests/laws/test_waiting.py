@@ -15,7 +15,7 @@ import torch
 
 from genlab.augment import PRESETS, Augment, colour, view, views_from
 from genlab.losses import contrastive, info_nce, nt_xent
-from genlab.testing.numbers import Looking
+from genlab.testing.host_reads import Looking
 
 
 def far() -> ExitStack:
