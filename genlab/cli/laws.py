@@ -9,31 +9,43 @@ from typing import TYPE_CHECKING
 
 from genlab import recipes
 from genlab.cli.arguments import split_words
+from genlab.errors import RecipeError
 
 if TYPE_CHECKING:
     from genlab.testing.findings import Finding
 
 
+MOST = 32  # processes, all on this machine
+
+
 def laws_options(parser: ArgumentParser) -> None:
     """Try the laws of methods on a recipe's method, at tiny size.
 
-    One line a law with the measured difference; exit code 1 when one fails. N processes equal one,
-    a resumed run the straight one, a batch in any order; gradients, half precision, labels.
+    One line a law with the measured difference; exit code 1 when one fails. Two and three processes
+    equal one, a resumed run the straight one, a batch in any order; gradients, half precision,
+    labels.
     """
     parser.add_argument("words", nargs="+", metavar="RECIPE|FILE.yaml|key=value")
+    parser.add_argument(
+        "--world", type=int, metavar="N", help="compare N processes with one, not two and three"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON only")
 
 
-def laws(words: list[str], json: bool) -> int:
+def laws(words: list[str], world: int | None, json: bool) -> int:
     """Print a line a law; 1 when one fails."""
+    if world is not None and not 2 <= world <= MOST:
+        raise RecipeError(f"--world {world} must be from 2 to {MOST}")
     files, overrides = split_words(words)
     recipes.check_keys(recipes.resolve(files, overrides))
 
     from genlab.testing.cases import case
     from genlab.testing.laws import judge_all
     from genlab.testing.ranks import Ranks
+    from genlab.testing.tiny import WORLDS
 
-    tried, found = case(files, overrides), list["Finding"]()
+    worlds = WORLDS if world is None else (world,)
+    tried, found = case(files, overrides, worlds), list["Finding"]()
     if tried.note:
         print(tried.note, file=sys.stderr)
     with Ranks() as ranks:

@@ -21,7 +21,7 @@ from genlab.recipes import Recipe
 from genlab.testing.batches import Batch, prepared
 from genlab.testing.exceptions import EXCEPTIONS
 from genlab.testing.running import Recorder, quiet_trainer, train
-from genlab.testing.tiny import own_encoder, plain, tiny
+from genlab.testing.tiny import WORLDS, own_encoder, plain, tiny
 
 STEPS = 6  # batches that a case holds
 HEAVY = 2_000_000  # parameters; a larger encoder of the user's own gives way to a small one
@@ -38,6 +38,7 @@ class Case:
         data: its data module, set up.
         batches: as the method gets them, of the global batch.
         note: replacement of a large encoder, if any.
+        worlds: numbers of processes that are compared with one.
         made: results of one law that another may use.
     """
 
@@ -47,6 +48,7 @@ class Case:
     data: L.LightningDataModule
     batches: list[Batch]
     note: str = ""
+    worlds: tuple[int, ...] = WORLDS
     made: dict[str, Any] = field(default_factory=dict)
 
     def fresh(self) -> L.LightningModule:
@@ -96,24 +98,27 @@ class Case:
         return dict(own or next(ours, {}))
 
 
-def case(words: list[str], overrides: list[str] | None = None) -> Case:
+def case(
+    words: list[str], overrides: list[str] | None = None, worlds: tuple[int, ...] = WORLDS
+) -> Case:
     """The case of a recipe.
 
     Args:
         words: the recipe's name or file, and files over it.
         overrides: ``key=value``, laid over the recipe before it is made tiny.
+        worlds: numbers of processes that are compared with one.
 
     Raises:
         InputError: a recipe that does not resolve or build.
     """
     recipe = recipes.resolve(words, overrides or [])
     recipes.check_keys(recipe)
-    small, note = tiny(recipe), ""
+    small, note = tiny(recipe, worlds=worlds), ""
     with tempfile.TemporaryDirectory() as folder, _quiet():
         _tokenizer(small, Path(folder))
         method, data = _built(small, folder)
         if (size := _encoder_size(small, method)) > HEAVY:
-            given, small = recipe.arguments("model")["encoder"], tiny(recipe, keep_own=False)
+            given, small = recipe.arguments("model")["encoder"], tiny(recipe, False, worlds)
             taken = small.arguments("model")["encoder"]
             note = f"encoder {taken} in place of {given}, which has {size / 1e6:.1f} M parameters"
             method, data = _built(small, folder)
@@ -125,7 +130,7 @@ def case(words: list[str], overrides: list[str] | None = None) -> Case:
         data.setup("fit")
         batches = prepared(data, STEPS)
     data.trainer = None
-    return Case(recipe.name, method, other, data, batches, note)
+    return Case(recipe.name, method, other, data, batches, note, worlds)
 
 
 def _encoder_size(small: Recipe, method: L.LightningModule) -> int:

@@ -19,7 +19,6 @@ from genlab.testing.ranks import Ranks
 from genlab.testing.running import Outcome, Recorder, train
 
 EXACT = {True: 1e-6, False: 1e-4}  # relative, by whether the calculation is in double precision
-WORLDS = (2, 3)
 
 
 def processes(case: Case, ranks: Ranks) -> Finding:
@@ -27,7 +26,7 @@ def processes(case: Case, ranks: Ranks) -> Finding:
     data, batches, double = case.fresh_data(), case.batches, case.double
     one, exact = dealt(0, 1, case.portable, data, batches, double), EXACT[double]
     found, note = 0.0, ""
-    for world in WORLDS:
+    for world in case.worlds:
         results = ranks.run(dealt, world, case.portable, data, batches, double)
         for rank, many in enumerate(results):
             apart, where = compare(many, one)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import timm
@@ -12,8 +14,9 @@ from genlab import recipes
 from genlab.networks.encoders import naming
 from genlab.recipes import Recipe
 
-BATCH = 42  # images of a global batch: 2 x 21 = 3 x 14
-IMAGES = 210  # five batches an epoch
+WORLDS = (2, 3)  # numbers of processes that are compared with one
+LEAST = 42  # images of a global batch
+BATCHES = 5  # of an epoch
 LARGEST: dict[str, float] = {
     "width": 8, "hidden": 8, "latent_dim": 4, "num_codes": 16, "code_dim": 4, "depth": 1,
     "queue_size": 300, "bn_splits": 1, "couplings": 3, "steps": 2, "blocks": 1,
@@ -49,7 +52,7 @@ def smallest(package: str = "genlab") -> dict[str, str | None]:
     return found
 
 
-def tiny(recipe: Recipe, keep_own: bool = True) -> Recipe:
+def tiny(recipe: Recipe, keep_own: bool = True, worlds: Sequence[int] = WORLDS) -> Recipe:
     """The recipe with small numbers in place of large ones, and digits in place of large images.
 
     Classes, options and training tricks stay as they are; encoders of timm and of genlab become
@@ -58,9 +61,10 @@ def tiny(recipe: Recipe, keep_own: bool = True) -> Recipe:
     Args:
         recipe: a resolved one; not changed.
         keep_own: an encoder of the user's own stays.
+        worlds: numbers of processes that share a batch.
     """
     small = copy.deepcopy(recipe)
-    small.config["data"] = _data(small)
+    small.config["data"] = _data(small, worlds)
     model = small.config["model"]
     takes = _parameters(model["class_path"])
     given = model.get("init_args") or {}
@@ -82,12 +86,14 @@ def plain(recipe: Recipe) -> Recipe:
     return changed
 
 
-def _data(recipe: Recipe) -> dict[str, Any]:
+def _data(recipe: Recipe, worlds: Sequence[int]) -> dict[str, Any]:
     """Digits for image data of genlab; anybody else's own, of few images."""
     path, given = recipe.config["data"]["class_path"], recipe.arguments("data")
-    sizes: dict[str, Any] = {"batch_size": BATCH, "val_size": 40, "limit": IMAGES}
+    shared = math.lcm(*worlds)
+    batch = _multiple(LEAST, math.lcm(3, shared))  # a law accumulates three
+    sizes: dict[str, Any] = {"batch_size": batch, "val_size": 40, "limit": BATCHES * batch}
     if given.get("labels") is not None:
-        few = {"labels": 40, "batch_size": 6, "steps_per_epoch": 5}
+        few = {"labels": 40, "batch_size": shared, "steps_per_epoch": BATCHES}
         sizes |= few | {"unlabeled_ratio": min(7, given.get("unlabeled_ratio", 0))}
     known = recipes.classes("data")
     if path == known.get("Toys"):
@@ -99,6 +105,11 @@ def _data(recipe: Recipe) -> dict[str, Any]:
     any_name = any(p.kind is p.VAR_KEYWORD for p in takes.values())
     sizes = {name: size for name, size in sizes.items() if name in takes or any_name}
     return {"class_path": path, "init_args": given | sizes}
+
+
+def _multiple(least: int, unit: int) -> int:
+    """The smallest multiple of ``unit`` that is at least ``least``."""
+    return -(-least // unit) * unit
 
 
 def _encoder(arguments: dict[str, Any], takes: Any, given: dict[str, Any]) -> None:

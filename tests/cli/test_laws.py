@@ -36,6 +36,20 @@ def test_a_broken_law_is_exit_code_one(here: Here, monkeypatch: pytest.MonkeyPat
     assert command.line(Finding("x", True)) == "ok    x"
 
 
+def test_more_processes(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    from genlab.testing import Case, laws
+
+    def share(case: Case, ranks: object) -> Finding:
+        whole = len(case.batches[0]["index"])
+        return Finding("share", whole % 4 == 0 and whole % 3 == 0, float(case.worlds[0]))
+
+    monkeypatch.setattr(laws, "LAWS", {"share": share})
+    assert here("laws", "vae/digits", "--world", "4")[0].split() == ["ok", "share", "4"]
+    for world in ("1", "33"):
+        _, err = here("laws", "vae/digits", "--world", world, code=2)
+        assert err == f"genlab: --world {world} must be from 2 to 32\n"
+
+
 def test_wrong_input_is_two_lines(here: Here) -> None:
     _, err = here("laws", "vae/digts", code=2)
     assert "vae/digits" in err

@@ -37,6 +37,7 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
         "wgan_gp/digits", ("model.objective=hinge", "model.constraint=spectral_norm"),
     ),
 }  # fmt: skip
+WITH_MEMORY = ("simclr/digits", "glow/digits", "vqvae/digits", "wgan_gp/digits")
 TRIED = ("processes", "resume", "checkpoint", "order", "gradients", "bf16")
 
 
@@ -64,6 +65,27 @@ def test_a_method_obeys(kind: str, law: str, ranks: testing.Ranks) -> None:
     case = case_of(recipe)
     assert type(case.method).__name__ == kind
     obeys(case, law, ranks)
+
+
+@pytest.mark.parametrize("recipe", WITH_MEMORY)
+def test_four_processes_equal_one(recipe: str, ranks: testing.Ranks) -> None:
+    obeys(testing.case([recipe], worlds=(4,)), "processes", ranks)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [4, 8])
+@pytest.mark.parametrize("kind", SMALLEST)
+def test_more_processes_equal_one(kind: str, world: int, ranks: testing.Ranks) -> None:
+    recipe = SMALLEST[kind]
+    assert recipe is not None
+    obeys(testing.case([recipe], worlds=(world,)), "processes", ranks)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variants_on_eight_processes_equal_one(name: str, ranks: testing.Ranks) -> None:
+    recipe, words = VARIANTS[name]
+    obeys(testing.case([recipe], list(words), (8,)), "processes", ranks)
 
 
 @pytest.mark.slow
