@@ -1,13 +1,14 @@
 """genlab: a lab for learning from images with few or no labels.
 
 `recipes` finds recipes and says what a setting means; `training` trains one, `experiments` many;
-`cli` is the command line, `describing` explains every name from docstrings. `data` makes batches
-and turns them into views (by `augment`). `methods` learn from these with `networks`, `losses` and
-`optim`; `callbacks` and `metrics` watch; `evaluation` measures a run, `drawing` draws. In
-`checkpoints` files are read safely, imported and exported. `runs` makes, finds and locks run
-directories. `cluster` submits to Slurm and handles its signals. `testing` has the laws that every
-method obeys, `internals` the private parts of other libraries. Modules: `run_files` (files of a
-run), `files`, `faces`, `contracts`, `distributed`, `process`, `errors`.
+`planning` says before what a training needs on GPUs. `cli` is the command line, `describing`
+explains every name from docstrings. `data` makes batches and turns them into views (by `augment`).
+`methods` learn from these with `networks`, `losses` and `optim`; `callbacks` and `metrics` watch;
+`evaluation` measures a run, `drawing` draws. In `checkpoints` files are read safely, imported and
+exported. `runs` makes, finds and locks run directories. `cluster` submits to Slurm and handles its
+signals. `testing` has the laws that every method obeys, `internals` the private parts of other
+libraries. Modules: `run_files` (files of a run), `files`, `faces`, `contracts`, `distributed`,
+`process`, `errors`.
 
 Importing genlab imports nothing heavy: the public names below load on first use (PEP 562).
 """

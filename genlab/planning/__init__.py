@@ -1,0 +1,5 @@
+"""Plan of a training before it is queued: memory, arithmetic, communication and hours.
+
+`gpus` has the vendors' peaks and all assumptions, `length` a recipe's images and steps, `loading`
+the speed of its loader on this machine.
+"""
