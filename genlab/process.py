@@ -98,3 +98,13 @@ def notes_held() -> Iterator[None]:
         _HELD.pop()
     for text in notes:
         note(text)
+
+
+@contextmanager
+def notes_dropped() -> Iterator[None]:
+    """Drop the notes of a block: they are about something that the user never sees."""
+    _HELD.append([])
+    try:
+        yield
+    finally:
+        _HELD.pop()

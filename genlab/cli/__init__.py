@@ -1,6 +1,6 @@
 """The command line: parses arguments, calls one command, reports errors in at most three lines.
 
-Each command is a file of its name or of its family (`samples`, `features`, `measure`, `submit`);
+Each command is a file of its name or of its family (`samples`, `features`, `measure`, `jobs`);
 `arguments` and `text` are shared.
 
 Nothing heavy is imported here: ``ls``, ``show``, ``cp``, ``explain`` and ``--help`` answer
@@ -59,6 +59,7 @@ data
 
 on a Slurm cluster
   genlab submit RECIPE [key=value ...] --nodes 2 --gpus-per-node 8 --time 24:00:00
+  genlab submit RECIPE --then linear/digits [key=value ...]    a probe from its run
   genlab jobs | cancel JOB ...          queued and running trainings, with step and speed
 
 this machine
@@ -90,7 +91,7 @@ COMMANDS = {  # module of each command; it holds the function and its `<command>
     "fit": "fit", "crossval": "crossval", "validate": "measure", "test": "measure",
     "sample": "samples", "reconstruct": "samples", "interpolate": "samples",
     "evaluate": "evaluate", "embed": "features", "predict": "features",
-    "submit": "submit", "jobs": "submit", "cancel": "submit",
+    "submit": "submit", "jobs": "jobs", "cancel": "jobs",
     "export": "export", "pack": "pack", "doctor": "doctor", "bench": "bench",
     "runs": "runs", "sweep": "sweep", "compare": "compare", "sync": "sync", "laws": "laws",
     "replay": "replay", "verify": "verify", "explain": "explain", "completion": "completion",
@@ -124,6 +125,9 @@ def join_pairs(words: Sequence[str]) -> list[str]:
         if word.startswith("--") and word[2:].split("=")[0].split(".")[0].rstrip("+") in GROUPS:
             value = "" if "=" in word or not rest else "=" + rest.pop(0)
             word = word[2:] + value
+        if word.startswith("--then="):  # the words after it are the link's, too
+            joined.append("--then")
+            word = word.removeprefix("--then=")
         joined.append(word)
     return joined
 

@@ -48,7 +48,9 @@ def job_options(parser: ArgumentParser) -> None:
     parser.add_argument("--nodes", type=int, default=1)
     parser.add_argument("--gpus-per-node", type=int, default=0, metavar="G", help="one task each")
     parser.add_argument("--tasks-per-node", type=int, default=1, help="processes, without GPUs")
-    parser.add_argument("--cpus-per-task", type=int, default=1, metavar="C")
+    parser.add_argument(
+        "--cpus-per-task", type=int, metavar="C", help="default: 8, or the node's share"
+    )
     parser.add_argument("--time", metavar="T", help="24:00:00, or minutes")
     for name in ("--partition", "--account", "--qos", "--constraint"):
         parser.add_argument(name)

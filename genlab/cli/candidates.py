@@ -91,7 +91,9 @@ def _runs() -> list[str]:
 
 
 def _named(before: list[str]) -> dict[str, str]:
-    """Classes of the recipe or run that a command line names, with what it changes."""
+    """Classes of the recipe or run that a command line names last, with what it changes."""
+    if "--then" in before:
+        return _named(before[before.index("--then") + 1 :])
     word = next((one for one in before if "=" not in one and not one.startswith("-")), "")
     changes = [one for one in before if re.match(r"(model|data)(\.encoder)?=\w", one)]
     with suppress(InputError, OSError):

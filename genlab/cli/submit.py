@@ -1,170 +1,207 @@
-"""``submit``, ``jobs`` and ``cancel``: a training on a Slurm cluster, from its login node."""
+"""``submit``: trainings on a Slurm cluster, from its login node."""
 
 from __future__ import annotations
 
-import json as json_format
-import math
-import os
 import sys
-from argparse import ArgumentParser
+import tempfile
+from argparse import REMAINDER, ArgumentParser
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from genlab import recipes, runs
-from genlab.cli.arguments import job_options, split_words
-from genlab.cluster import jobs as queue
-from genlab.cluster import launch, slurm
-from genlab.cluster.submission import Job, check_array, check_time, shown
+from genlab import process, recipes
+from genlab.cli import links
+from genlab.cli.arguments import job_options
+from genlab.cli.links import THEN, Link, Start
+from genlab.cli.validation import build_on_cpu, validate
+from genlab.cluster import nodes, slurm
+from genlab.cluster.submission import check_array, shown
 from genlab.cluster.submission import submit as put
-from genlab.errors import RecipeError, SlurmError
-from genlab.recipes import COMMAND_LINE, Recipe
-
-ELSEWHERE = ("fsdp", "deepspeed")  # strategies that only GPUs can build
+from genlab.errors import InputError, RecipeError, SlurmError
+from genlab.files import shown_path
+from genlab.recipes import COMMAND_LINE
 
 
 def submit_options(parser: ArgumentParser) -> None:
-    """Check a recipe and queue its training on a Slurm cluster."""
+    """Check a recipe and queue its training on a Slurm cluster; --then queues one after it."""
     parser.add_argument("words", nargs="*", metavar="RECIPE|FILE.yaml|key=value")
     parser.add_argument("--resume", metavar="RUN", help="continue this run in a new job")
     parser.add_argument("--array-of-seeds", metavar="0-4", help="one job for each seed")
     job_options(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the command only")
-
-
-def jobs_options(parser: ArgumentParser) -> None:
-    """List your genlab jobs."""
-    parser.add_argument("--json", action="store_true")
-
-
-def cancel_options(parser: ArgumentParser) -> None:
-    """Cancel jobs; each saves first."""
-    parser.add_argument("jobs", nargs="+")
+    parser.add_argument(
+        "--then", nargs=REMAINDER, metavar="RECIPE",
+        help="one more training, from the run of the one before; its settings and options follow",
+    )  # fmt: skip
 
 
 def submit(
-    words: list[str], resume: str | None, dry_run: bool, array_of_seeds: str | None, **wish: Any
+    words: list[str],
+    resume: str | None,
+    dry_run: bool,
+    array_of_seeds: str | None,
+    then: list[str] | None,
+    **wish: Any,
 ) -> None:
-    """Check a recipe, queue its training, and say where it is going to be."""
-    files, overrides = split_words(words)
-    if resume is not None and (files or array_of_seeds):
+    """Check recipes, queue their trainings, and say where they are going to be."""
+    if resume is not None and (array_of_seeds or [word for word in words if "=" not in word]):
         raise RecipeError(f"--resume continues {resume} alone, with its own recipe", COMMAND_LINE)
-    recipes.refuse_untrained(resume or "")
-    run = runs.find(resume).absolute() if resume is not None else None
-    recipe = recipes.of_run(run, overrides) if run else recipes.resolve(files, overrides)
-    trust = [word for name in sorted(recipes.allowed_now()) for word in ("--trust", name)]
-    recipes.check_keys(recipe)
     if array_of_seeds:
         check_array(array_of_seeds)
-        _require_free_seed(overrides)
-    root = recipe.runs
-    job = Job(
-        recipe=recipe.name,
-        root=root,
-        words=(["--resume", str(run)] if run else [*map(_absolute, files)]) + overrides + trust,
-        array=array_of_seeds,
-        options=wish.pop("sbatch"),
-        **wish,
-    )
+        _refuse_with_array(words, then)
+    recipes.refuse_untrained(resume or "")
+    chain = [links.link(words, wish, 0, resume)]
+    chain[0].job.array = array_of_seeds
+    later = [word for word in then or () if word != "--dry-run"]
+    for given in links.segments(later) if then is not None else ():
+        named, options = links.parse(given, wish)
+        chain.append(links.link(named, options, len(chain)))
+    dry_run = dry_run or len(later) < len(then or ())
     if not dry_run:
         slurm.require("sbatch")
-    validate(recipe, job)
+    cpus = [_fill_cpus(link) for link in chain]
+    unchecked = _validate(chain)
     if dry_run:
-        print(shown(job))
+        _show(chain)
         return
-    number = put(job)
-    place = job.folder / job.identity(number)
-    print(f"job   {number}\nrun   {run or _short(place)}\nlog   {_short(place)}.log")
-    print(f"next  genlab jobs, genlab cancel {number}")
+    _report(chain, _queue(chain), cpus, unchecked)
 
 
-def _require_free_seed(overrides: list[str]) -> None:
-    for word in overrides:
+def _refuse_with_array(words: list[str], then: list[str] | None) -> None:
+    for word in words:
         if word.removeprefix("--").startswith("seed_everything="):
             raise RecipeError(f"{word}: --array-of-seeds sets the seeds", COMMAND_LINE)
+    if then is not None:
+        what = f"--array-of-seeds cannot be combined with {THEN}: an array has many runs"
+        raise RecipeError(what, COMMAND_LINE, "submit a chain for each seed_everything=N")
 
 
-def _absolute(word: str) -> str:
-    """A recipe file by its full path, a shipped recipe by its name."""
-    return str(Path(word).absolute()) if os.path.exists(word) else word
+def _fill_cpus(link: Link) -> str:
+    """Choose the CPUs of a task where nobody has; returns where the number comes from."""
+    link.job.cpus_per_task, why = nodes.cpus(link.job)
+    return why
 
 
-def _short(path: Path) -> str:
-    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+def _validate(chain: Sequence[Link]) -> list[list[str]]:
+    """Build every link, later ones upon stand-ins of the runs that they start from.
+
+    Returns:
+        What could not be checked, of each link.
+    """
+    from genlab.training import stand_ins
+
+    with tempfile.TemporaryDirectory(prefix="genlab-") as folder:
+        unchecked = []
+        for number, link in enumerate(chain, 1):
+            places = {one.key: _stand_in(one, Path(folder)) for one in link.starts}
+            try:
+                with process.notes_dropped() if places else nullcontext():
+                    lab = validate(link.recipe, link.job, places)
+            except InputError as error:
+                raise _told(error, link, number if len(chain) > 1 else 0, folder) from None
+            missing = [one for one in link.starts if places[one.key] is None]
+            unchecked.append([f"model.{one.key} ({one.name})" for one in missing])
+            if lab and any(one.link == number for later in chain for one in later.starts):
+                stand_ins.write(lab, Path(folder) / f"link {number}")
+    return unchecked
 
 
-def validate(recipe: Recipe, job: Job) -> None:
-    """Build what the job is going to train, here and now, on one CPU process.
+def _stand_in(start: Start, folder: Path) -> Path | None:
+    """A run like the one that is to come, as far as its recipe is known."""
+    from genlab.training import stand_ins
+
+    run = folder / start.name
+    if start.parent is not None and start.parent.words and not run.exists():
+        with suppress(InputError):
+            with process.notes_dropped():
+                lab = build_on_cpu(links.recipe_of(start.parent), run, {})
+            if lab:
+                stand_ins.write(lab, run)
+    return _inside(run, start.inside) if run.exists() else None
+
+
+def _inside(run: Path, place: Path) -> Path:
+    """The run, or a file of it that is going to be there."""
+    if place.name:
+        (run / place).parent.mkdir(parents=True, exist_ok=True)
+        if not (run / place).exists():
+            (run / place).hardlink_to(run / "checkpoints" / "last.ckpt")
+    return run / place
+
+
+def _told(error: InputError, link: Link, number: int, folder: str) -> InputError:
+    """A refusal that names the link, and the run that its stand-in stands for."""
+    text = str(error).replace(f"{folder}/", "").replace("/checkpoints/last.ckpt", "")
+    return RecipeError(f"link {number}, {link.recipe.name}: {text}" if number else text)
+
+
+def _show(chain: Sequence[Link]) -> None:
+    """Print the commands; the number of an earlier link's job is not known yet."""
+    places: list[Path] = []
+    for number, link in enumerate(chain, 1):
+        _arrange(link, places, f"JOB{number - 1}")
+        places.append(link.run or link.job.folder / link.job.identity(f"JOB{number}"))
+        print(shown(link.job))
+
+
+def _arrange(link: Link, places: Sequence[Path], before: str) -> None:
+    """Give a link's job its arguments and those it waits for, once the jobs before are queued."""
+    link.job.words = link.words(places)
+    if places:
+        link.job.after = ":".join(filter(None, (before, link.job.after)))
+
+
+def _queue(chain: Sequence[Link]) -> list[str]:
+    """Queue every link; returns their jobs' numbers.
 
     Raises:
-        RecipeError, SlurmError: what the job would refuse hours later.
+        SlurmError, RunError: one was refused; those before it have been cancelled.
     """
-    trainer = recipe.config.setdefault("trainer", {})
-    for key, value in (("nodes", job.nodes), ("gpus-per-node", job.gpus_per_node + 1),
-                       ("tasks-per-node", job.tasks_per_node), ("cpus-per-task", job.cpus_per_task),
-                       ("warn", job.warning_seconds + 1)):  # fmt: skip
-        if value < 1:
-            raise SlurmError(f"--{key} is too small")
-    check_time(job)
-    launch.arrange(trainer, job.nodes, job.per_node)
-    world = job.nodes * max(job.per_node, _devices(trainer))
-    trainer |= {"accelerator": "cpu", "devices": 1, "num_nodes": 1}
-    if str(trainer.get("strategy", "auto")).startswith(ELSEWHERE):
-        trainer["strategy"] = "auto"
-    if str(trainer.get("precision", "")).startswith(("16", "transformer-engine")):
-        trainer["precision"] = "32-true"
-
-    from genlab.training.building import build
-
-    lab = build(recipe, job.folder / "validation")
-    size, parts = getattr(lab.data, "batch_size", None), lab.trainer.accumulate_grad_batches
-    if isinstance(size, int) and size % (world * parts):
-        near = max(size // (world * parts), 1) * world * parts
-        raise RecipeError(
-            f"data.batch_size {size} is global: {world} processes x {parts} accumulated batches "
-            "do not divide it",
-            f"{recipe.origin('data.init_args.batch_size')}, data.batch_size",
-            f"{near} would do",
-        )
+    numbers, places = list[str](), list[Path]()
+    try:
+        for link in chain:
+            _arrange(link, places, numbers[-1] if numbers else "")
+            numbers.append(put(link.job))
+            places.append(link.run or link.job.folder / link.job.identity(numbers[-1]))
+    except InputError as error:
+        if not numbers:
+            raise
+        what = f"link {len(numbers) + 1}, {chain[len(numbers)].recipe.name}: {error}"
+        raise SlurmError(f"{what}\n{_cancel(numbers)}") from None
+    except KeyboardInterrupt:
+        if numbers:
+            print(f"genlab: {_cancel(numbers)}", file=sys.stderr)
+        raise
+    return numbers
 
 
-def _devices(trainer: dict[str, Any]) -> int:
-    """Processes that a lone task starts by itself."""
-    return int(trainer["devices"]) if str(trainer.get("devices")).isdigit() else 1
+def _cancel(numbers: Sequence[str]) -> str:
+    named = f"job{'s' * (len(numbers) > 1)} {', '.join(numbers)} of the links before"
+    try:
+        slurm.run("scancel", *numbers)
+    except SlurmError as error:
+        return f"{named} could not be cancelled: {error}"
+    return f"cancelled {named}"
 
 
-def jobs(json: bool) -> None:
-    """List this user's genlab jobs with where their training is."""
-    rows = queue.jobs()
-    if json:
-        print(json_format.dumps([row.as_dict() for row in rows], indent=2))
-        return
-    if not rows:
-        print("no genlab jobs in the queue")
-        return
-    table = [("JOB", "RECIPE", "STATE", "TIME", "STEP", "IMAGES/S", "METRIC", "RUN")]
-    for row in rows:
-        state = f"{row.state} ({row.reason})" if row.reason else row.state
-        metric = "" if row.value is None else f"{row.metric} {row.value:.4g}"
-        table.append((
-            row.job, row.recipe, state, f"{row.used}/{row.limit}", _number(row.step),
-            _number(row.images_per_second), metric, _short(Path(row.run)) if row.run else row.log,
-        ))  # fmt: skip
-    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-    for line in table:
-        print("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip())
+def _report(
+    chain: Sequence[Link], numbers: Sequence[str], cpus: Sequence[str], missing: list[list[str]]
+) -> None:
+    """Print where each training is going to be, and what has been checked."""
+    for position, (link, number) in enumerate(zip(chain, numbers, strict=True)):
+        place = link.job.folder / link.job.identity(number)
+        print(f"job   {number}\nrun   {shown_path(link.run or place)}")
+        print(f"log   {shown_path(place)}.log")
+        print(f"cpus  {link.job.cpus_per_task} a task, {cpus[position]}")
+        if link.job.after:
+            print(f"after {link.job.after}" + "".join(map(_from, link.starts)))
+    print("checked      keys, values, the batch's shares, the time limit; model, data and trainer")
+    print("             were built here, on a CPU")
+    unknown = [f"link {k}: {one}" for k, found in enumerate(missing, 1) for one in found]
+    print(f"not checked  {', '.join(['the images, memory, the nodes', *unknown])}")
+    print(f"next  genlab jobs, genlab cancel {' '.join(numbers)}")
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None or not math.isfinite(value) else f"{value:,.0f}"
-
-
-def cancel(jobs: list[str]) -> None:
-    """Cancel genlab jobs; a training writes a last checkpoint before it goes."""
-    known = {row.job: row.state for row in queue.jobs()}
-    arrays = {name.partition("_")[0] for name in known if "_" in name}
-    for job in jobs:
-        if job not in known and job not in arrays:
-            hint = f"there are: {', '.join(known)}" if known else "the queue holds none"
-            raise SlurmError(f"no genlab job {job} of yours\n{hint}")
-    slurm.run("scancel", *jobs)
-    print(f"cancelled {', '.join(jobs)}", file=sys.stderr)
+def _from(start: Start) -> str:
+    return f", model.{start.key} is the run of {start.name}"

@@ -195,7 +195,7 @@ def _check(found: Sequence[Trial], job: Any) -> None:
         recipe = recipes.resolve(files, overrides)
         recipes.check_keys(recipe)
         resolved.append((trial, recipe))
-    from genlab.cli.submit import validate
+    from genlab.cli.validation import validate
     from genlab.training.building import build
 
     tried: set[str] = set()
@@ -262,12 +262,14 @@ def _train(folder: Path, found: Sequence[Trial], parallel: int) -> int:
 
 
 def _job(folder: Path, found: Sequence[Trial], wish: dict[str, Any]) -> Any:
-    from genlab.cluster.submission import Job
+    from genlab.cluster.nodes import Job, cpus
 
     files, overrides = split_words(found[0].fixed)
     recipe = recipes.resolve(files, overrides)
     root = folder.parent.parents[len(Path(recipe.name).parts) - 1]
-    return Job(recipe=recipe.name, root=root, options=wish.pop("sbatch"), **wish)
+    job = Job(recipe=recipe.name, root=root, options=wish.pop("sbatch"), **wish)
+    job.cpus_per_task, _ = cpus(job)
+    return job
 
 
 def _submit(folder: Path, found: Sequence[Trial], job: Any, parallel: int, new: bool) -> int:

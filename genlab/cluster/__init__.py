@@ -1,9 +1,10 @@
 """Slurm: submission, the shape of a launch, signals and requeueing.
 
 Slurm's signals are handled in `signals` (the watch) and `slurm` (requeue or stop); training ends at
-them in `genlab.training.engine.safe_requeue`. `submission` queues jobs, `jobs` lists them, `launch`
-checks the shape of a launch. None of them imports torch. `slurm/train.sbatch` and genlab
-communicate through these environment variables:
+them in `genlab.training.engine.safe_requeue`. `submission` queues jobs, `nodes` counts their CPUs,
+`jobs` lists them, `parents` tells which runs they are going to write, `launch` checks the shape of
+a launch. None of them imports torch. `slurm/train.sbatch` and genlab communicate through these
+environment variables:
 
 * ``GENLAB_PYTHON``: the interpreter that jobs use; set by ``genlab submit``.
 * ``GENLAB_LINES``: a file whose line i (from 0) contains the arguments of array task i, quoted as

@@ -48,27 +48,45 @@ def jobs() -> list[Row]:
     Raises:
         SlurmError: no squeue, or it does not answer.
     """
-    form = ",".join(f"{name}:{width}" for name, width in FIELDS.items())
-    words = ("--noheader", "--array", "--states=all", f"--user={getpass.getuser()}")
-    lines = slurm.run("squeue", *words, f"--Format={form}").splitlines()
-    cells = [_split(line) for line in lines]
-    return [_row(cell) for cell in cells if re.match(r"genlab(:|$)", cell["Name"])]
+    return [_row(cell) for cell in listed(FIELDS, f"--user={getpass.getuser()}")]
 
 
-def _split(line: str) -> dict[str, str]:
+def listed(fields: dict[str, int], *words: str) -> list[dict[str, str]]:
+    """Genlab's jobs as squeue lists them, each array task apart, those that have ended too.
+
+    Args:
+        fields: squeue's names with a width each.
+        words: options that select jobs.
+
+    Raises:
+        SlurmError: no squeue, or it does not answer.
+    """
+    form = ",".join(f"{name}:{width}" for name, width in fields.items())
+    common = ("squeue", "--noheader", "--array", "--states=all")
+    lines = slurm.run(*common, *words, f"--Format={form}").splitlines()
+    cells = [_split(line, fields) for line in lines]
+    return [cell for cell in cells if re.match(r"genlab(:|$)", cell["Name"])]
+
+
+def _split(line: str, fields: dict[str, int]) -> dict[str, str]:
     found, start = {}, 0
-    for name, width in FIELDS.items():
+    for name, width in fields.items():
         found[name] = line[start : start + width].strip()
         start += width
     return found
 
 
-def _row(cell: dict[str, str]) -> Row:
-    identity = cell["JobArrayID"]
-    array, _, task = identity.partition("_")
+def log_of(cell: dict[str, str]) -> Path:
+    """A job's log, where its run is going to be, too."""
+    array, _, task = cell["JobArrayID"].partition("_")
     log = Path(cell["STDOUT"])
-    for mark, number in (("%j", identity), ("%A", array), ("%a", task)):
+    for mark, number in (("%j", cell["JobArrayID"]), ("%A", array), ("%a", task)):
         log = log.with_name(log.name.replace(mark, number))
+    return log
+
+
+def _row(cell: dict[str, str]) -> Row:
+    identity, log = cell["JobArrayID"], log_of(cell)
     recipe = cell["Name"].partition(":")[2]
     row = Row(
         identity, recipe, cell["State"], cell["Reason"].replace("None", ""), cell["TimeUsed"],

@@ -32,7 +32,7 @@ class Job:
         nodes: number of nodes.
         gpus_per_node: GPUs, and tasks, on each node; 0 for CPU-only partitions.
         tasks_per_node: processes on each node without GPUs.
-        cpus_per_task: cores of each process; it sets OMP_NUM_THREADS.
+        cpus_per_task: cores of each process; it sets OMP_NUM_THREADS. None: see `nodes.cpus`.
         time: limit, as Slurm writes it (``24:00:00``, ``30`` minutes); None is the site's.
         partition, account, qos, constraint: as the site wants them.
         array: ``0-4``: one task each, ``seed_everything`` is its number unless there are ``lines``.
@@ -48,7 +48,7 @@ class Job:
     nodes: int = 1
     gpus_per_node: int = 0
     tasks_per_node: int = 1
-    cpus_per_task: int = 1
+    cpus_per_task: int | None = None
     time: str | None = None
     partition: str | None = None
     account: str | None = None
@@ -91,6 +91,7 @@ class Job:
             "constraint": self.constraint,
             "array": self.array,
             "dependency": f"afterok:{self.after}" if self.after else None,
+            "kill-on-invalid-dep": "yes" if self.after else None,  # else it waits for ever
             "output": log,
             "export": "ALL",
         }

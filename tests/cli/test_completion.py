@@ -59,6 +59,8 @@ SHELLS = {
         (["fit", "--re"], ["--resume"]),
         (["embed", "--"], ["--split", "--trust"]),
         (["submit", "--par"], ["--partition"]),
+        (["submit", "simclr/digits", "--then", "linear/d"], ["linear/digits"]),
+        (["submit", "vae/digits", "--then", "simclr/digits", "model.temp"], ["model.temperature="]),
         (["explain", "EMAW"], ["EMAWeights"]),
         (["explain", "val/eff"], ["val/effective_rank"]),
         (["explain", "simclr/digits", "model.temp"], ["model.temperature"]),

@@ -22,6 +22,7 @@ def fake(here: Here, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = here.folder / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    program(folder, "sinfo", "exit 1")
     return folder
 
 

@@ -52,7 +52,7 @@ class Cluster:
             patch.chdir(self.folder)
             for name, value in self.environment.items():
                 patch.setenv(name, value)
-            assert run(["submit", *words]) == 0
+            assert run(["submit", "--cpus-per-task", "1", *words]) == 0
         return max(self.said("squeue", "-h", "-t", "all", "-o", "%F").split(), key=int)
 
     def state(self, job: str) -> str:
