@@ -12,7 +12,7 @@ PARALLEL := -n 2 --dist worksteal
 MKDOCS := NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/python -m mkdocs
 
 .DEFAULT_GOAL := demo
-.PHONY: help demo test test-all prove fuzz test-slurm test-oldest test-newest check bench measure docs docs-serve docs-pictures install clean
+.PHONY: help demo test test-all prove fuzz test-slurm test-gpu test-oldest test-newest check bench measure docs docs-serve docs-pictures install clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  \1:/p' Makefile | while IFS=: read -r name what; do printf '%-14s%s\n' "$$name" "$$what"; done
@@ -32,6 +32,9 @@ prove: $(VENV)/.installed-dev  ## long proofs: many kills, mutants, very many fi
 
 test-slurm: $(VENV)/.installed-dev  ## on a real Slurm: needs root, slurm-wlm and munge
 	$(PYTEST) -m slurm tests/slurm -rs
+
+test-gpu: $(VENV)/.installed-dev  ## on this machine's GPUs, ten minutes; a report to send back in build/field
+	@$(BIN)/genlab doctor --gpu --out build/field
 
 test-oldest: $(VENV)/bin/uv  ## the tests with the oldest supported versions, in .venv-oldest
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-oldest

@@ -25,17 +25,21 @@ def world_size() -> int:
     return dist.get_world_size() if active() else 1
 
 
-def join(rendezvous: str, rank: int, world: int) -> None:
-    """Become process ``rank`` of ``world`` over gloo, for the Trainer too.
+def join(rendezvous: str, rank: int, world: int, backend: str = "gloo") -> None:
+    """Become process ``rank`` of ``world`` on one machine, for the Trainer too.
 
     Args:
         rendezvous: path of a file that is not there yet, the same for all.
         rank: this process's number.
         world: number of processes; with 1 there is no process group.
+        backend: ``gloo``, or ``nccl``, by which the process takes the GPU of its number.
     """
     if world == 1:
         return
-    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world)
+    if backend == "nccl":
+        torch.cuda.set_device(rank)
+    meeting = f"file://{rendezvous}"
+    dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=world)
     os.environ |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "NODE_RANK": "0"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
 
@@ -44,6 +48,13 @@ def leave() -> None:
     """Out of the process group, if there is one."""
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def device() -> torch.device:
+    """The device of tensors that all processes reduce or gather."""
+    if active() and dist.get_backend() == "nccl":
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
 
 
 def all_reduce_sum(x: Tensor) -> Tensor:

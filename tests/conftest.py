@@ -26,6 +26,7 @@ torch.set_num_threads(1)  # tests run side by side; two threads of two programs 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--renew", action="store_true", help="write the golden losses anew")
+    parser.addoption("--device", choices=("cuda", "cpu"), default="cuda", help="of tests/gpu")
 
 
 @pytest.fixture(autouse=True)

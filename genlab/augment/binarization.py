@@ -37,12 +37,12 @@ def binarize(image: Tensor, seed: int, *, sliced: bool = True) -> Tensor:
     world = distributed.world_size() if sliced else 1
     rows = distributed.rank() if sliced else 0
     shape = (len(image) * world, *image.shape[1:])
-    bits = _bits(shape, seed, image.device)[rows::world]
-    white = bits < image.to(torch.int16) * 257 - 32768
+    drawn = bits(shape, seed, image.device)[rows::world]
+    white = drawn < image.to(torch.int16) * 257 - 32768
     return white.to(torch.uint8) * 255
 
 
-def _bits(shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:
+def bits(shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:
     """Uniform even int16 in [-2^15, 2^15 - 2], four from each 64-bit draw."""
     count = torch.Size(shape).numel()
     words = torch.empty((count + 3) // 4, dtype=torch.int64, device=device)

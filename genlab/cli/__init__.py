@@ -65,6 +65,7 @@ on a Slurm cluster
 this machine
   genlab completion bash|zsh|fish       a script for the shell: commands, recipes, runs, keys
   genlab doctor                         versions, devices, data, W&B, Slurm
+  genlab doctor --gpu                   try genlab on this machine's GPUs, and write a report
 
 for example
   genlab fit vae/digits                 a minute on a laptop
@@ -97,7 +98,14 @@ COMMANDS = {  # module of each command; it holds the function and its `<command>
     "replay": "replay", "verify": "verify", "explain": "explain", "completion": "completion",
 }  # fmt: skip
 
-LONG = ("fit", "sweep", "crossval", "bench", "laws")  # they go on when nobody reads their output
+LONG = (
+    "fit",
+    "sweep",
+    "crossval",
+    "bench",
+    "laws",
+    "doctor",
+)  # they go on when nobody reads their output
 
 TRAINING = ("fit", "submit", "sweep", "crossval", "bench")  # they take settings of a recipe
 TRUST = "class or package that the run or checkpoint may name besides genlab's"

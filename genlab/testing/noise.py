@@ -20,6 +20,7 @@ class RowNoise(TorchDispatchMode):
     Two processes with half a batch each, a permuted batch and a repeated one then see the noise
     that one process sees with the batch as it was. What has no row for an image (the drawing of
     codes, say) is drawn alike everywhere. Draws from a generator of their own stay as they are.
+    All are made on the CPU: a GPU gets the same.
 
     Args:
         rows: numbers of images in the batch, each with their rows in the base batch.
@@ -76,19 +77,28 @@ def _new(kind: str) -> Callable[..., Tensor]:
     def draw(mode: RowNoise, func: Any, args: list[Any], given: dict[str, Any]) -> Tensor:
         like = args[0] if isinstance(args[0], Tensor) else None
         drawn = getattr(mode, kind)(args[0] if like is None else like.shape)
-        dtype = given.get("dtype") or (like.dtype if like is not None else None)
-        return drawn.to(dtype or torch.get_default_dtype())
+        return drawn.to(_device(like, given), _dtype(like, given))
 
     return draw
 
 
+def _device(like: Tensor | None, given: dict[str, Any]) -> torch.device:
+    return torch.device(given.get("device") or (like.device if like is not None else "cpu"))
+
+
+def _dtype(like: Tensor | None, given: dict[str, Any]) -> torch.dtype:
+    dtype = given.get("dtype") or (like.dtype if like is not None else None)
+    return dtype or torch.get_default_dtype()
+
+
 def _integers(mode: RowNoise, func: Any, args: list[Any], given: dict[str, Any]) -> Tensor:
-    like = isinstance(args[0], Tensor)
-    shape = args.pop(0).shape if like else next(a for a in args if isinstance(a, list | tuple))
+    like = args.pop(0) if isinstance(args[0], Tensor) else None
+    lists = (a for a in args if isinstance(a, list | tuple))
+    shape = next(lists) if like is None else like.shape
     bounds = [a for a in args if isinstance(a, int)]
     low, high = ([0, *bounds])[-2:]
     drawn = (mode.unit(shape) * (high - low)).floor() + low
-    return drawn.to(given.get("dtype") or torch.int64)
+    return drawn.to(_device(like, given), given.get("dtype") or torch.int64)
 
 
 def _in_place(fill: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -102,10 +112,21 @@ def _in_place(fill: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def _bernoulli(mode: RowNoise, func: Any, args: list[Any], given: dict[str, Any]) -> Tensor:
     chance = args[0] if len(args) < 2 else args[1]
-    return (mode.unit(args[0].shape) < chance).to(args[0].dtype)
+    return (mode.unit(args[0].shape).to(args[0].device) < chance).to(args[0].dtype)
 
 
-DRAWS: dict[str, Callable[..., Tensor]] = {
+def _dropout(
+    mode: RowNoise, func: Any, args: list[Any], given: dict[str, Any]
+) -> tuple[Tensor, Tensor]:
+    """A GPU's dropout in one kernel, by the draws of a CPU's."""
+    image, chance, training = args
+    if not training:
+        return image.clone(), torch.ones_like(image, dtype=torch.bool)
+    kept = (mode.unit(image.shape) < 1 - chance).to(image.device)
+    return image * kept / (1 - chance), kept
+
+
+DRAWS: dict[str, Callable[..., Any]] = {
     "rand": _new("unit"),
     "rand_like": _new("unit"),
     "randn": _new("normal"),
@@ -113,6 +134,7 @@ DRAWS: dict[str, Callable[..., Tensor]] = {
     "randint": _integers,
     "randint_like": _integers,
     "bernoulli": _bernoulli,
+    "native_dropout": _dropout,
     "bernoulli_": _in_place(lambda mode, shape, chance=0.5: (mode.unit(shape) < chance).double()),
     "uniform_": _in_place(lambda mode, shape, a=0.0, b=1.0: a + (b - a) * mode.unit(shape)),
     "normal_": _in_place(lambda mode, shape, mean=0.0, std=1.0: mean + std * mode.normal(shape)),

@@ -79,7 +79,7 @@ def _half(law: str, case: Case, dtype: torch.dtype, rounded: bool) -> Finding:
         elif half:
             options["plugins"] = [Autocast(dtype)]
         outcome = train(method, case.fresh_data(), batches, Recorder(), **options)
-        if (fault := _not_finite(outcome)) is not None:
+        if (fault := not_finite(outcome)) is not None:
             return Finding(law, False, float("inf"), f"{fault} ({variant})")
         losses.append(outcome.losses[0])
     apart = float((losses[1].double() - losses[0].double()).abs())
@@ -90,7 +90,8 @@ def _half(law: str, case: Case, dtype: torch.dtype, rounded: bool) -> Finding:
 ROUNDING = 0.1  # of a loss, relative; loose, since a rounded feature may be another class
 
 
-def _not_finite(outcome: Outcome) -> str | None:
+def not_finite(outcome: Outcome) -> str | None:
+    """The first part of a training that is not finite; None if there is none."""
     for k, loss in enumerate(outcome.losses):
         if not bool(loss.isfinite().all()):
             return f"loss {k + 1} is not finite"

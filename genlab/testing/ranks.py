@@ -41,9 +41,13 @@ class Ranks:
     They are forked from a server that has imported torch and Lightning once. Every program has the
     caller's path and environment of the moment; seed, default type and process group start anew.
     After a failure or a program that never ends the processes are replaced.
+
+    Args:
+        backend: ``gloo``, or ``nccl`` for a GPU each.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, backend: str = "gloo") -> None:
+        self.backend = backend
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(IMPORTS))
         self._members: list[tuple[BaseProcess, Connection]] = []
@@ -69,7 +73,8 @@ class Ranks:
             self._start()
         with tempfile.TemporaryDirectory() as folder:
             for rank, (_, connection) in enumerate(self._members[:world]):
-                program = (function, rank, world, f"{folder}/rendezvous", arguments)
+                meeting = (f"{folder}/rendezvous", self.backend)
+                program = (function, rank, world, meeting, arguments)
                 outside = list(sys.path), dict(os.environ)
                 connection.send_bytes(pickle.dumps((*outside, pickle.dumps(program))))
             try:
@@ -142,9 +147,10 @@ def _answer(job: bytes) -> tuple[bool, Any]:
         sys.path[:], own, program = pickle.loads(job)
         os.environ.clear()
         os.environ.update(own)
-        function, rank, world, rendezvous, arguments = pickle.loads(program)
-        distributed.join(rendezvous, rank, world)
-        distributed.all_reduce_sum(torch.zeros(()))  # a short program would leave others unjoined
+        function, rank, world, (rendezvous, backend), arguments = pickle.loads(program)
+        distributed.join(rendezvous, rank, world, backend)
+        nothing = torch.zeros((), device=distributed.device())
+        distributed.all_reduce_sum(nothing)  # a short program would leave others unjoined
         torch.manual_seed(0)
         content = io.BytesIO()
         torch.save(_found(function)(rank, world, *arguments), content)

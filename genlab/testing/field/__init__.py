@@ -1,0 +1,16 @@
+"""The field kit: checks of genlab on a GPU, and the report that they make.
+
+`trying` has all checks and tries each by itself on a `place`: `steps` of every method, `sights`
+(views). Each makes some of `measurement`, and `report` writes them. `products` switches or plays
+TensorFloat-32.
+
+``genlab doctor --gpu`` and ``make test-gpu`` try them all on this machine's GPUs and write one JSON
+and one page; with ``--device cpu`` the same code runs small, and shows that the kit works.
+"""
+
+from genlab.testing.field.measurement import Measurement
+from genlab.testing.field.place import Place, found
+from genlab.testing.field.report import write
+from genlab.testing.field.trying import Result, checks, run, tasks, tried
+
+__all__ = ["Measurement", "Place", "Result", "checks", "found", "run", "tasks", "tried", "write"]

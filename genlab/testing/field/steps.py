@@ -1,0 +1,165 @@
+"""Steps of every method on the device: next to the CPU's, in half precision, without waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.precision import MixedPrecision
+from torch import Tensor
+
+from genlab.data.loader import batch_seed
+from genlab.testing import cases
+from genlab.testing.batches import Batch, everything, rows_of
+from genlab.testing.cases import Case
+from genlab.testing.field.measurement import Measurement, holds, measured, skipped, within
+from genlab.testing.field.place import Place
+from genlab.testing.noise import RowNoise
+from genlab.testing.numbers import not_finite
+from genlab.testing.running import Autocast, Outcome, Recorder, train
+from genlab.testing.tiny import smallest
+
+STEPS = 3
+# By whether products are in TensorFloat-32. Rounding alone, played on a CPU, gives up to 0.004 and
+# 0.07 there: batch norm of small batches enlarges it. Float32 rounds 4,000 times finer.
+NEAR = {False: {"loss": 1e-4, "gradient": 1e-3}, True: {"loss": 0.02, "gradient": 0.2}}
+CHOICES = {"VQVAE": "rounding gives an image another nearest code, and codes then start elsewhere"}
+HALVES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+ROUNDS = 3  # of the batches: a scaler of gradients starts far too high
+CACHE = "model.cache_codes=false"  # asks at every step whether an image has changed
+
+
+def kinds() -> list[str]:
+    """Methods, by class name."""
+    return [kind for kind, recipe in smallest().items() if recipe]
+
+
+@lru_cache(1)  # checks of one method follow each other
+def case_of(kind: str) -> Case:
+    """The tiny case of a method."""
+    recipe = smallest()[kind]
+    assert recipe is not None, kind
+    return cases.case([recipe])
+
+
+def parity(place: Place, kind: str) -> Iterator[Measurement]:
+    """Loss, gradient and three steps equal the CPU's, TF32 off and on, with the same draws."""
+    case = case_of(kind)
+    before = case.plain.state_dict()
+    here = _trained(case, {})
+    for on in (False, True):
+        with place.tf32(on), place.side():
+            there = _trained(case, place.trainer())
+        for part, value in _apart(here, there, before).items():
+            near = NEAR[on]["loss" if part == "loss" else "gradient"]
+            subject = f"{kind}, TF32 {'on' if on else 'off'}, {part}"
+            if on and part.startswith("state") and kind in CHOICES:
+                yield measured(subject, value, "relative", CHOICES[kind])
+            else:
+                yield within(subject, value, near)
+
+
+def half(place: Place, kind: str) -> Iterator[Measurement]:
+    """Steps in bf16-mixed and 16-mixed: losses, results, last gradients and weights are finite."""
+    case = case_of(kind)
+    for precision, dtype in HALVES.items():
+        options = place.trainer() | _mixed(place, precision, dtype)
+        try:
+            with place.side():
+                found = train(
+                    case.fresh_plain(), case.fresh_data(), case.batches * ROUNDS, Recorder(),
+                    **options,
+                )  # fmt: skip
+        except RuntimeError as error:
+            if not place.small or "not implemented" not in str(error):
+                raise
+            yield skipped(f"{kind}, {precision}", f"the CPU has no such kernel: {error}")
+            continue
+        found.gradients = found.gradients[-1:]  # a scaler skips steps that overflow
+        fault = not_finite(found) or _not_finite_state(found)
+        yield holds(f"{kind}, {precision}", fault is None, fault or "")
+
+
+def waits(place: Place, kind: str) -> Iterator[Measurement]:
+    """No step makes Python wait for the device."""
+    case, seen = case_of(kind), list[str]()
+    method: Any = case.fresh_plain()
+    note = ""
+    if getattr(method, "cache_codes", False):
+        method.cache_codes, note = False, f"with {CACHE}: the cache saves an encoding by a wait"
+
+    @contextmanager
+    def watch(batch: Batch, k: int) -> Iterator[None]:
+        with place.watch(seen if k else []):  # the first batch may make what is made once
+            yield
+
+    with place.side():
+        train(method, case.fresh_data(), case.batches, Recorder(watch), **place.trainer())
+    places = ", ".join(dict.fromkeys(seen))
+    yield holds(kind, not seen, places or note)
+
+
+def _trained(case: Case, options: dict[str, Any]) -> Outcome:
+    """Three steps, each image with its own draws, the same on every device."""
+    batches = case.batches[:STEPS]
+    rows = [rows_of(batch, everything) for batch in batches]
+    recorder = Recorder(lambda batch, k: RowNoise(rows[k], batch_seed(1, 0, k)))
+    return train(case.fresh_plain(), case.fresh_data(), batches, recorder, **options)
+
+
+def _apart(here: Outcome, there: Outcome, before: dict[str, Tensor]) -> dict[str, float]:
+    """Norms of differences, relative to the loss, the gradient and the move of three steps."""
+    found = {}
+    if here.losses:
+        apart = (
+            _relative(b[None], a[None]) for a, b in zip(here.losses, there.losses, strict=True)
+        )
+        found["loss"] = max(apart)
+    if here.gradients:
+        found["gradient"] = _relative(*(_flat(o.gradients[0]) for o in (there, here)))
+    for part, names in (("weights", here.trained), ("state", before.keys() - here.trained)):
+        kept = {n for n in names if n in before and before[n].is_floating_point()}
+        if kept:
+            moves = (_moved(o.state, before, kept) for o in (there, here))
+            found[f"{part} after {STEPS} steps"] = _relative(*moves)
+    return found
+
+
+def _relative(one: Tensor, other: Tensor) -> float:
+    """Norm of the difference over the norm of the second; infinite if they are not alike."""
+    if one.shape != other.shape:
+        return float("inf")
+    one, other = one.cpu(), other.cpu()
+    return float((one - other).norm() / other.norm().clamp(min=1e-9))
+
+
+def _flat(tensors: dict[str, Tensor]) -> Tensor:
+    """All numbers of some tensors, on the CPU in double precision, in the order of their names."""
+    parts = [tensors[name].cpu().double().flatten() for name in sorted(tensors)]
+    return torch.cat(parts) if parts else torch.zeros(1, dtype=torch.double)
+
+
+def _moved(after: dict[str, Tensor], before: dict[str, Tensor], names: set[str]) -> Tensor:
+    """How far tensors have moved; what has another size now has moved from zero."""
+    moves = {}
+    for name in names:
+        now, then = after[name].cpu().double(), before[name].cpu().double()
+        moves[name] = now - then if now.shape == then.shape else now
+    return _flat(moves)
+
+
+def _not_finite_state(found: Outcome) -> str | None:
+    for name, tensor in found.state.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            return f"{name} is not finite after the steps"
+    return None
+
+
+def _mixed(place: Place, precision: str, dtype: torch.dtype) -> dict[str, Any]:
+    """Arguments of a Trainer; Lightning has no fp16 on a CPU."""
+    if place.small:
+        return {"plugins": [Autocast(dtype)]}
+    return {"plugins": [MixedPrecision(precision, "cuda")]}  # type: ignore[arg-type]

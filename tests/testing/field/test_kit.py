@@ -1,0 +1,176 @@
+"""The field kit finds what is wrong on a device; its report hides nothing but names of people."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from genlab.cli import doctor
+from genlab.testing import field
+from genlab.testing.field import report, sights, steps, trying
+from genlab.testing.field.measurement import (
+    ERROR,
+    FAILS,
+    OK,
+    Measurement,
+    measured,
+    skipped,
+    within,
+)
+from tests.conftest import Here
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+class Wrong(TorchDispatchMode):
+    """A device on which one operation is off by a share."""
+
+    def __init__(self, name: str, share: float) -> None:
+        super().__init__()
+        self.name, self.share = name, share
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        return out * (1 + self.share) if func.overloadpacket.__name__ == self.name else out
+
+
+class Faulty(field.Place):
+    """The CPU, as a device with a fault."""
+
+    def __init__(self, name: str, share: float) -> None:
+        super().__init__("cpu")
+        self.fault = name, share
+
+    @contextmanager
+    def side(self) -> Iterator[None]:
+        with super().side(), Wrong(*self.fault):
+            yield
+
+
+def bad(place: field.Place, check: str, subject: str) -> list[Measurement]:
+    return [
+        measurement
+        for measurement in field.tried(place, check, subject).measurements
+        if measurement.bad
+    ]
+
+
+@pytest.mark.parametrize(
+    ("operation", "share", "check", "subject"),
+    [
+        ("addmm", 0.01, "parity", "Autoencoder"),
+        ("convolution", 0.05, "parity", "SimCLR"),
+        ("addmm", float("inf"), "half", "Autoencoder"),
+        ("grid_sampler_2d", 0.01, "views", "simclr"),
+        ("floor", 0.5, "views", "rand_augment"),
+        ("lt", -1.0, "views", "binarize"),
+        ("_upsample_bilinear2d_aa", 0.001, "views", "resize"),
+    ],
+)
+def test_a_wrong_operation_fails_its_check(
+    operation: str, share: float, check: str, subject: str
+) -> None:
+    found = bad(Faulty(operation, share), check, subject)
+    assert found
+    assert {measurement.verdict for measurement in found} == {FAILS}
+    assert not bad(field.Place("cpu"), check, subject)
+
+
+def test_a_step_that_reads_a_value_fails_with_its_place() -> None:
+    case = steps.case_of("Autoencoder")
+    step = type(case.plain).training_step
+
+    def reading(self: Any, batch: Any, batch_idx: int) -> Any:
+        out = step(self, batch, batch_idx)
+        found: Any = out
+        return found if float(found["loss"]) > -1 else {}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(case.plain), "training_step", reading)
+        [found] = bad(field.Place("cpu"), "waits", "Autoencoder")
+    assert "test_kit.py:" in found.note
+
+
+def test_a_check_that_breaks_hides_no_other(
+    here: Here, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def breaks(place: field.Place, subject: str) -> Iterator[Measurement]:
+        """Break."""
+        yield within("first", 0.0, 1.0)
+        raise OSError(f"no space in {tmp_path}/mine.bin of {getpass.getuser()}")
+
+    def goes_on(place: field.Place, subject: str) -> Iterator[Measurement]:
+        """Go on."""
+        yield within("not a number", float("nan"), 1.0)
+        yield measured("speed", 12.5, "images/s")
+        yield skipped("graphs", "a CPU has none | nowhere")
+
+    two = {c.name: c for c in (trying.Check("b", breaks, ["x"]), trying.Check("g", goes_on, ["x"]))}
+    for module in (trying, report, field):
+        monkeypatch.setattr(module, "checks", lambda: two)
+    out, _ = here("doctor", "--gpu", "--device", "cpu", "--out", "sent", code=1)
+    lines = out.splitlines()
+    assert [line.split()[:2] for line in lines[:2]] == [["error", "b"], ["FAILS", "g"]]
+    page, told = Path(lines[3]).read_text(), json.loads(Path(lines[2]).read_text())
+    assert [one["check"] for one in told["checks"]] == ["b", "g"]
+    found = [each for one in told["checks"] for each in one["measurements"]]
+    assert [each["verdict"] for each in found] == [
+        OK,
+        ERROR,
+        FAILS,
+        "measured",
+        "skipped",
+    ]
+    assert found[2]["value"] == "nan"
+    assert "OSError: no space in mine.bin" in found[1]["note"]
+    assert "| speed | measured | 12.5 |  | images/s |  |" in page
+    assert "a CPU has none \\| nowhere" in page
+    assert "No GPU took part" in page
+    for text in (page, json.dumps(told)):
+        assert not {str(tmp_path), socket.gethostname()} & set(text.split())
+        assert f" {getpass.getuser()} " not in text
+        assert str(tmp_path) not in text
+    facts = told["facts"]
+    assert {"device", "torch", "cuda", "genlab", "revision", "date", "count"} <= facts.keys()
+
+
+def test_what_doctor_refuses(here: Here) -> None:
+    assert "--device requires --gpu" in here("doctor", "--device", "cpu", code=2)[1]
+    assert "parity" in here("doctor", "--gpu", "--only", "parit", code=2)[1]
+    Path("taken").write_text("")
+    assert "not a folder" in here("doctor", "--gpu", "--out", "taken", code=2)[1]
+    if not field.found():
+        assert here("doctor", "--gpu")[0].splitlines() == [doctor.NO_GPU]
+
+
+def test_every_view_and_method_is_a_subject() -> None:
+    pairs = field.tasks()
+    assert len(set(pairs)) == len(pairs)
+    assert {kind for check, kind in pairs if check == "parity"} == set(steps.kinds())
+    assert set(sights.SUBJECTS) == {name for check, name in pairs if check == "views"}
+
+
+def test_tensor_float_32_is_put_back_and_played_on_a_cpu() -> None:
+    before = torch.get_float32_matmul_precision()
+    place, a = field.Place("cpu"), torch.rand(8, 8)
+    with place.tf32(False):
+        exact = a @ a
+    with place.tf32(True):
+        apart = (a @ a - exact).abs().max() / exact.max()
+    assert 1e-5 < float(apart) < 1e-3
+    assert torch.get_float32_matmul_precision() == before
