@@ -51,7 +51,11 @@ class Start:
 
 @dataclass
 class Link:
-    """One job of a chain; ``run`` is the run that it continues."""
+    """One job of a chain; ``run`` is the run that it continues.
+
+    ``cpus`` says where the number of CPUs comes from, ``unchecked`` what could not be checked, and
+    ``built`` is False if the model and the data are among that.
+    """
 
     recipe: Recipe
     files: list[str]
@@ -59,6 +63,9 @@ class Link:
     job: Job
     run: Path | None = None
     starts: list[Start] = field(default_factory=list)
+    cpus: str = ""
+    unchecked: list[str] = field(default_factory=list)
+    built: bool = True
 
     def words(self, places: Sequence[Path]) -> list[str]:
         """Arguments of ``genlab fit``, with the places of earlier links' runs."""

@@ -14,7 +14,7 @@ from genlab import process, recipes
 from genlab.cli import links
 from genlab.cli.arguments import job_options
 from genlab.cli.links import THEN, Link, Start
-from genlab.cli.validation import build_on_cpu, validate
+from genlab.cli.validation import build_on_cpu, gpu_settings, validate
 from genlab.cluster import nodes, slurm
 from genlab.cluster.submission import check_array, shown
 from genlab.cluster.submission import submit as put
@@ -60,12 +60,13 @@ def submit(
     dry_run = dry_run or len(later) < len(then or ())
     if not dry_run:
         slurm.require("sbatch")
-    cpus = [_fill_cpus(link) for link in chain]
-    unchecked = _validate(chain)
+    for link in chain:
+        link.job.cpus_per_task, link.cpus = nodes.cpus(link.job)
+    _validate(chain)
     if dry_run:
         _show(chain)
         return
-    _report(chain, _queue(chain), cpus, unchecked)
+    _report(chain, _queue(chain))
 
 
 def _refuse_with_array(words: list[str], then: list[str] | None) -> None:
@@ -77,34 +78,25 @@ def _refuse_with_array(words: list[str], then: list[str] | None) -> None:
         raise RecipeError(what, COMMAND_LINE, "submit a chain for each seed_everything=N")
 
 
-def _fill_cpus(link: Link) -> str:
-    """Choose the CPUs of a task where nobody has; returns where the number comes from."""
-    link.job.cpus_per_task, why = nodes.cpus(link.job)
-    return why
-
-
-def _validate(chain: Sequence[Link]) -> list[list[str]]:
-    """Build every link, later ones upon stand-ins of the runs that they start from.
-
-    Returns:
-        What could not be checked, of each link.
-    """
+def _validate(chain: Sequence[Link]) -> None:
+    """Build every link, later ones upon stand-ins of the runs that they start from."""
     from genlab.training import stand_ins
 
     with tempfile.TemporaryDirectory(prefix="genlab-") as folder:
-        unchecked = []
         for number, link in enumerate(chain, 1):
             places = {one.key: _stand_in(one, Path(folder)) for one in link.starts}
+            gpus = gpu_settings(link.recipe).items()
+            link.unchecked += [f"trainer.{key} {given}" for key, (given, _) in gpus]
             try:
                 with process.notes_dropped() if places else nullcontext():
                     lab = validate(link.recipe, link.job, places)
             except InputError as error:
                 raise _told(error, link, number if len(chain) > 1 else 0, folder) from None
-            missing = [one for one in link.starts if places[one.key] is None]
-            unchecked.append([f"model.{one.key} ({one.name})" for one in missing])
+            missing = [one.name for one in link.starts if places[one.key] is None]
+            link.built = not missing
+            link.unchecked += [f"model and data, for want of {name}'s network" for name in missing]
             if lab and any(one.link == number for later in chain for one in later.starts):
                 stand_ins.write(lab, Path(folder) / f"link {number}")
-    return unchecked
 
 
 def _stand_in(start: Start, folder: Path) -> Path | None:
@@ -185,21 +177,20 @@ def _cancel(numbers: Sequence[str]) -> str:
     return f"cancelled {named}"
 
 
-def _report(
-    chain: Sequence[Link], numbers: Sequence[str], cpus: Sequence[str], missing: list[list[str]]
-) -> None:
+def _report(chain: Sequence[Link], numbers: Sequence[str]) -> None:
     """Print where each training is going to be, and what has been checked."""
-    for position, (link, number) in enumerate(zip(chain, numbers, strict=True)):
+    for link, number in zip(chain, numbers, strict=True):
         place = link.job.folder / link.job.identity(number)
         print(f"job   {number}\nrun   {shown_path(link.run or place)}")
-        print(f"log   {shown_path(place)}.log")
-        print(f"cpus  {link.job.cpus_per_task} a task, {cpus[position]}")
+        print(f"log   {shown_path(place)}.log\ncpus  {link.job.cpus_per_task} a task, {link.cpus}")
         if link.job.after:
             print(f"after {link.job.after}" + "".join(map(_from, link.starts)))
-    print("checked      keys, values, the batch's shares, the time limit; model, data and trainer")
-    print("             were built here, on a CPU")
-    unknown = [f"link {k}: {one}" for k, found in enumerate(missing, 1) for one in found]
-    print(f"not checked  {', '.join(['the images, memory, the nodes', *unknown])}")
+    built = all(link.built for link in chain)
+    how = ", by building model, data and trainer on this CPU" if built else ""
+    print(f"checked      settings, time limit, each process's part of the batch{how}")
+    told = [f"link {k}: {one}" if len(chain) > 1 else one
+            for k, link in enumerate(chain, 1) for one in link.unchecked]  # fmt: skip
+    print("not checked  " + "; ".join(["the images on the disk", "memory", "the nodes", *told]))
     print(f"next  genlab jobs, genlab cancel {' '.join(numbers)}")
 
 

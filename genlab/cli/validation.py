@@ -65,10 +65,7 @@ def build_on_cpu(recipe: Recipe, run: Path, starts_from: Mapping[str, Path | Non
 
     trainer = recipe.config.setdefault("trainer", {})
     trainer |= {"accelerator": "cpu", "devices": 1, "num_nodes": 1}
-    if str(trainer.get("strategy", "auto")).startswith(ELSEWHERE):
-        trainer["strategy"] = "auto"
-    if str(trainer.get("precision", "")).startswith(("16", "transformer-engine")):
-        trainer["precision"] = "32-true"
+    trainer |= {key: value for key, (_, value) in gpu_settings(recipe).items()}
     for key, stand_in in starts_from.items():
         recipe.config["model"]["init_args"][key] = str(stand_in) if stand_in else None
         recipe.origins[f"{GROUP}.{key}"] = COMMAND_LINE
@@ -76,6 +73,16 @@ def build_on_cpu(recipe: Recipe, run: Path, starts_from: Mapping[str, Path | Non
         check_groups(recipe)
         return None
     return build(recipe, run)
+
+
+def gpu_settings(recipe: Recipe) -> dict[str, tuple[Any, str]]:
+    """Settings of a recipe's trainer that only GPUs can build, with what is built instead."""
+    trainer, found = recipe.config.get("trainer") or {}, {}
+    if str(strategy := trainer.get("strategy", "auto")).startswith(ELSEWHERE):
+        found["strategy"] = strategy, "auto"
+    if str(precision := trainer.get("precision", "")).startswith(("16", "transformer-engine")):
+        found["precision"] = precision, "32-true"
+    return found
 
 
 def _devices(trainer: dict[str, Any]) -> int:

@@ -122,7 +122,7 @@ def test_a_run_that_a_job_is_going_to_write_is_checked_by_its_recipe(
         out, _ = here(*words, f"model.pretrained={name}")
         assert (fake / "sbatch.words").read_text().splitlines()[-1] == f"model.pretrained={run}"
         assert "after 12, model.pretrained is the run of slurm-12" in out
-        assert "slurm-12)" not in out  # among what was not checked
+        assert "by building model, data and trainer on this CPU" in out
     file = "checkpoints/best.ckpt"
     here(*words, f"model.pretrained=runs/simclr/digits/slurm-12/{file}")
     assert (fake / "sbatch.words").read_text().splitlines()[-1] == f"model.pretrained={run}/{file}"
@@ -158,9 +158,16 @@ def test_what_cannot_be_checked_is_said(here: Here, fake: Path) -> None:
     queued(fake, here, ("12", "mine", "PENDING", "/no/such/mine.yaml trainer.callbacks=[{a: b}]"))
     words = ("submit", "linear/digits", "model.pretrained=slurm-12", "--after", "12")
     out, _ = here(*words)
-    assert "not checked  the images, memory, the nodes, link 1: model.pretrained (slurm-12)" in out
+    assert "model and data, for want of slurm-12's network" in out
+    assert "by building" not in out
     _, error = here(*words, "trainer.max_epoch=3", code=2)
     assert "max_epochs" in error
+
+
+def test_what_only_gpus_can_build_is_not_checked(here: Here, fake: Path) -> None:
+    counting(fake)
+    out, _ = here("submit", "vae/digits", "trainer.precision=16-mixed", "trainer.strategy=fsdp")
+    assert "the nodes; trainer.strategy fsdp; trainer.precision 16-mixed\n" in out
 
 
 SIX = "main*|6|gpu:a100:2(S:0-1)|a100,nvlink\nmain*|64|(null)|old\nfat|256|gpu:4|h100\n"
