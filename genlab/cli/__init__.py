@@ -24,7 +24,7 @@ from genlab.cluster import slurm
 from genlab.errors import InputError, RecipeError, fault_of, nearest, told
 from genlab.internals import messages, python_parts
 from genlab.training.engine.memory import keep_freed_memory
-from genlab.training.engine.threads import wait_asleep
+from genlab.training.engine.threads import spin_briefly
 
 EXAMPLES = """\
 recipes
@@ -153,7 +153,7 @@ def run(words: Sequence[str]) -> int:
         raise RecipeError(f"genlab has no command {name}", hint=nearest(name, COMMANDS))
     module = import_module(f"genlab.cli.{COMMANDS[name]}")
     keep_freed_memory()
-    wait_asleep()
+    spin_briefly()
     options = getattr(module, f"{name}_options")
     parser = Parser(f"genlab {name}", description=inspect.getdoc(options), allow_abbrev=False)
     options(parser)

@@ -113,7 +113,7 @@ def _remarks(
     for run in twice:
         print(f"not counted, the same seed and settings again: {shown_path(run.path)}")
     for run in found:
-        if run.state != "finished":
+        if run.state != "done":
             print(f"{run.state} at step {run.step:,}: {shown_path(run.path)}")
     for judge in dict.fromkeys(run.judge(name) for name in columns for run in found):
         if judge:
@@ -186,7 +186,7 @@ def cell(group: Group, metric: str) -> str:
         return bad.strip() or "-"
     spread = f" ± {one['sd']:.2g}" if one["sd"] is not None else ""
     text = f"{one['mean']:.4g}{spread}{bad}"
-    return text if any(run.state == "finished" for run in group.runs) else f"({text})"
+    return text if any(run.state == "done" for run in group.runs) else f"({text})"
 
 
 def _print(groups: Sequence[Group], columns: Sequence[str], each_run: bool) -> None:
@@ -232,7 +232,7 @@ def _print_aligned(rows: Sequence[Sequence[str]], left: int) -> None:
 def _count(group: Group) -> str:
     """``3``, or ``2 +1 running`` where some are not finished."""
     states = Counter(run.state for run in group.runs)
-    finished = states.pop("finished", 0)
+    finished = states.pop("done", 0)
     return " ".join([str(finished), *(f"+{n} {state}" for state, n in states.items())])
 
 

@@ -35,7 +35,7 @@ class Trial:
 
     @property
     def state(self) -> str:
-        """``finished``, ``running``, ``stopped`` or ``waiting``."""
+        """``done``, ``running``, ``stopped`` or ``waiting``."""
         return Run(self.run).state if runs.is_run(self.run) else "waiting"
 
     @property
@@ -232,7 +232,7 @@ def _write(folder: Path, found: Sequence[Trial]) -> None:
 
 def _train(folder: Path, found: Sequence[Trial], parallel: int) -> int:
     """Run what is not finished, then print the table of all."""
-    waiting = [trial for trial in found if trial.state not in ("finished", "running")]
+    waiting = [trial for trial in found if trial.state not in ("done", "running")]
     print(f"sweep {folder.name}: {len(waiting)} of {len(found)} runs to do", file=sys.stderr)
     tasks = [
         Task(
@@ -248,7 +248,7 @@ def _train(folder: Path, found: Sequence[Trial], parallel: int) -> int:
     if any(code < 0 or code == 130 for code in codes):  # a signal: ours or someone's
         print(f"stopped; go on with: {again}", file=sys.stderr)
         return 130
-    if len(codes) < len(tasks) and not any(trial.state == "finished" for trial in found):
+    if len(codes) < len(tasks) and not any(trial.state == "done" for trial in found):
         if not any(runs.is_run(trial.run) for trial in found):
             shutil.rmtree(folder)
         return 2  # the first run was refused, and has said why
@@ -256,7 +256,7 @@ def _train(folder: Path, found: Sequence[Trial], parallel: int) -> int:
         from genlab.cli.compare import compare
 
         compare([str(folder)])
-    if failed := [trial for trial in found if trial.state != "finished"]:
+    if failed := [trial for trial in found if trial.state != "done"]:
         print(f"{len(failed)} runs are not finished; try again: {again}", file=sys.stderr)
     return int(bool(failed))
 
@@ -276,7 +276,7 @@ def _submit(folder: Path, found: Sequence[Trial], job: Any, parallel: int, new: 
     """One job array, a task for each run that is not finished."""
     from genlab.cluster.submission import submit as put
 
-    waiting = [trial for trial in found if trial.state not in ("finished", "running")]
+    waiting = [trial for trial in found if trial.state not in ("done", "running")]
     if not waiting:
         print("every run is finished")
         return 0

@@ -60,14 +60,14 @@ class Run:
 
     @cached_property
     def state(self) -> str:
-        """``finished``, or the registry's: ``running``, ``stopped``, ``failed``, ``stale``."""
-        known = state_of(runs.held(self.path), self.facts, self._final, self._last)
-        return "finished" if known == "done" else known
+        """The registry's: ``running``, ``done``, ``stopped``, ``failed`` or ``stale``."""
+        newest = next(iter(runs.checkpoints(self.path)), None)
+        return state_of(runs.held(self.path), self.facts, self._final, self._last, newest)
 
     @cached_property
     def step(self) -> int:
         """Steps done; before the end those of the newest checkpoint."""
-        if self.state == "finished":
+        if self.state == "done":
             return runs.whole_number(self._final.get("step"))
         newest = next(iter(runs.checkpoints(self.path)), None)
         return step_before_end(newest, self._last + 1, self.state == "running")
@@ -81,7 +81,7 @@ class Run:
     def figures(self) -> dict[str, float]:
         """Final metrics; for a run that is not finished, the last ones written."""
         final = numbers(self._final)
-        if self.state == "finished":
+        if self.state == "done":
             return final
         measured = {key: value for key, value in final.items() if key.startswith(MEASURED)}
         return {key: points[-1][1] for key, points in self.curves.items()} | measured
@@ -141,7 +141,7 @@ class Group:
     @property
     def counted(self) -> list[Run]:
         """The finished runs, or all of a group in which none has finished yet."""
-        return [run for run in self.runs if run.state == "finished"] or self.runs
+        return [run for run in self.runs if run.state == "done"] or self.runs
 
     def summary(self, metric: str) -> dict[str, Any]:
         """Mean, standard deviation (n - 1; None of one run) and the values of a metric."""
@@ -211,7 +211,7 @@ def grouped(found: Sequence[Run], by: Sequence[str] = ()) -> tuple[list[Group], 
     for run in found:
         seeds = same[repr((run.recipe, run.settings))]
         old = seeds.get(run.seed)
-        if old and (run.state == "finished" or old.state != "finished"):
+        if old and (run.state == "done" or old.state != "done"):
             twice.append(old)
         elif old:
             twice.append(run)
@@ -266,7 +266,7 @@ def ranked(groups: Iterable[Group], metric: str, mode: str) -> list[Group]:
 
     def worth(group: Group) -> tuple[bool, float]:
         value = group.summary(metric)["mean"]
-        finished = any(run.state == "finished" for run in group.runs)
+        finished = any(run.state == "done" for run in group.runs)
         return value is None or not finished, sign * (value or 0.0)
 
     return sorted(groups, key=worth)

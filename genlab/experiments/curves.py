@@ -84,7 +84,7 @@ def _style(k: int) -> dict[str, Any]:
 def _line(k: int, group: Group) -> Any:
     """A legend entry: what the experiment is, and of how many runs."""
     counted = group.counted
-    states = {run.state for run in counted} - {"finished"}
+    states = {run.state for run in counted} - {"done"}
     note = f" ({len(counted)} seeds)" if len(counted) > 1 else ""
     note += f" [{', '.join(sorted(states))}]" if states else ""
     return legend_line(plain(group.name) + note, linewidth=1.8, **_style(k))

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from genlab.errors import RunError
 from genlab.files import check_regular, step_of
@@ -90,7 +91,15 @@ def _unfinished(run: Path) -> str:
         return "is not finished"
     if held(run):
         return "is being trained"
-    return "has failed" if read_json(run / "run.json").get("failed") else ""
+    failed = read_json(run / "run.json").get("failed")
+    newest = next(iter(checkpoints(run)), None) if failed else None
+    return "has failed" if failed and not covers(read_json(run / "metrics.json"), newest) else ""
+
+
+def covers(final: dict[str, Any], newest: Path | None) -> bool:
+    """True if a metrics.json is of the newest checkpoint: a start after it has kept nothing."""
+    step = final.get("step")
+    return isinstance(step, int) and step >= (step_of(newest) if newest else -1)
 
 
 def _best(run: Path) -> Path | None:

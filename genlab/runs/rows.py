@@ -16,7 +16,7 @@ from typing import Any
 from genlab.errors import InputError, RunError
 from genlab.files import rows_of, seconds_of, step_of
 from genlab.recipes.files import read
-from genlab.runs.checkpoint_files import checkpoints
+from genlab.runs.checkpoint_files import checkpoints, covers
 from genlab.runs.json_files import read_json, whole_number
 from genlab.runs.settings import read_groups
 
@@ -100,8 +100,9 @@ def read_row(root: Path, path: str, held: bool) -> Row:
     facts, final = read_json(run / "run.json"), read_json(run / "metrics.json")
     recipe = read_groups(run / "recipe.yaml", "checkpoint", "seed_everything")
     monitor, mode = _selects(recipe)
-    state = state_of(held, facts, final, _last_step(run / "metrics.csv"))
-    newest = next(iter(checkpoints(run)), None) if state != "done" else None
+    newest = next(iter(checkpoints(run)), None)
+    state = state_of(held, facts, final, _last_step(run / "metrics.csv"), newest)
+    newest = newest if state != "done" else None
     if not held and not (recipe and facts and final) and damaged(run):
         state = "damaged"
     if state == "done":
@@ -175,13 +176,25 @@ def judges(final: dict[str, Any]) -> dict[str, str]:
     return {key[len(JUDGE) :]: str(value)[:MOST_WORDS] for key, value in named.items()}
 
 
-def state_of(held: bool, facts: dict[str, Any], final: dict[str, Any], last: int) -> str:
-    """The state of a run: each start writes run.json anew, without an earlier one's end."""
+def state_of(
+    held: bool, facts: dict[str, Any], final: dict[str, Any], last: int, newest: Path | None
+) -> str:
+    """The state of a run: each start writes run.json anew, without an earlier one's end.
+
+    A run that was done stays so if a start that was to continue it ended before a checkpoint.
+
+    Args:
+        held: True if a live process trains it.
+        facts: content of run.json.
+        final: content of metrics.json.
+        last: last step in metrics.csv.
+        newest: newest checkpoint.
+    """
     if held:
         return "running"
     for name in ("failed", "stopped"):
         if facts.get(name):
-            return name
+            return "done" if covers(final, newest) else name
     return "done" if final and whole_number(final.get("step")) >= last else "stale"
 
 

@@ -188,7 +188,7 @@ def _trainer(
     """The trainer, writing atomically into the run directory, its loggers still to come."""
     given = settings.made()
     guard = FiniteGuard(tracking.nonfinite, tracking.nonfinite_limit)
-    links = [Links(tracking.links, tracking.room)] if tracking.links else []
+    links = [Links(tracking.links, *tracking.room)] if tracking.links else []
     checkpoints.after_selection = [link.after_selection for link in links]
     plugins = _listed(given.get("plugins"))
     if given.get("sync_batchnorm"):

@@ -125,8 +125,8 @@ def test_each_run_has_a_row_with_its_id_and_seed(here: Here, five: Path) -> None
     lines = out.splitlines()
     assert lines[0].split()[:5] == ["run", "optimizer.lr", "seed", "state", "val/loss"]
     assert [line.split()[:5] for line in lines[1:5]] == [
-        ["slurm-7_0", "0.1", "0", "finished", "1"], ["slurm-7_1", "0.1", "1", "finished", "2"],
-        ["slurm-7_2", "0.1", "2", "finished", "6"], ["slurm-8_1", "0.2", "1", "stale", "(9)"],
+        ["slurm-7_0", "0.1", "0", "done", "1"], ["slurm-7_1", "0.1", "1", "done", "2"],
+        ["slurm-7_2", "0.1", "2", "done", "6"], ["slurm-8_1", "0.2", "1", "stale", "(9)"],
     ]  # fmt: skip
     assert "cannot be combined" in here("compare", "slurm-7", "--each", "--group-by", "seed",
                                         code=2)[1]  # fmt: skip
@@ -165,7 +165,7 @@ def test_json_metric_out_and_group_by(here: Here, five: Path) -> None:
     assert table["differ"] == ["model.optimizer.lr"]
     assert [group["settings"]["model.optimizer.lr"] for group in table["groups"]] == [0.2, 0.1]
     assert table["groups"][1]["metrics"]["best/val/loss"]["values"] == [1.0, 2.0, 6.0]
-    assert [run["state"] for run in table["groups"][0]["runs"]] == ["finished", "stale"]
+    assert [run["state"] for run in table["groups"][0]["runs"]] == ["done", "stale"]
     with Image.open(table["picture"]) as picture:
         pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
     for colour in ((0x00, 0x72, 0xB2), (0xE6, 0x9F, 0x00)):  # both lines are there

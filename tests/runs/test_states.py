@@ -10,11 +10,15 @@ from typing import Any
 
 import lightning as L
 import pytest
+import torch
 
 from genlab import runs
+from genlab.errors import InputError
+from genlab.experiments.comparison import Run
 from genlab.runs import registry
 from genlab.runs.rows import Row
 from genlab.training import session
+from genlab.training.endings import EarlyEnd
 from tests.training.kills import command
 
 QUIET = ("track.wandb=off", "trainer.accelerator=cpu", "trainer.log_every_n_steps=5",
@@ -81,3 +85,23 @@ def test_an_error_that_nobody_expected_is_a_failure(
     assert row_of(tmp_path).state == "failed"
     (run,) = Path("runs").glob("*/*/*")
     assert runs.read_json(run / "run.json")["failed"].startswith("ArithmeticError: ")
+
+
+def test_a_run_that_is_done_stays_so_when_its_continuation_fails_before_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = {"track.wandb": "off", "trainer.accelerator": "cpu", "trainer.max_steps": 4}
+    run = session.fit("vae/digits", settings).path
+    with pytest.raises(EarlyEnd):
+        session.fit(None, {"trainer.max_steps": 9, "model.optimizer.lr": 1e30}, resume=run)
+    assert "not finite" in runs.read_json(run / "run.json")["failed"]
+    assert (row_of(tmp_path).state, row_of(tmp_path).step) == ("done", 4)
+    assert Run(run).state == "done"
+    assert runs.checkpoint("vae/digits").parents[1].name == run.name
+    newer = run / "checkpoints" / "step-00000006.ckpt"
+    content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    torch.save(content | {"global_step": 6}, newer)
+    assert row_of(tmp_path).state == Run(run).state == "failed"
+    with pytest.raises(InputError, match="has failed"):
+        runs.checkpoint("vae/digits")

@@ -66,7 +66,7 @@ def test_two_judges_of_one_name_have_two_figures(run: Path, here: Here) -> None:
     assert first["command"][:2] == ["evaluate", str(run)]
     assert first["versions"]["torch"] == torch.__version__.split("+")[0]
     assert not [key for key in after if "network_" in key]
-    assert Run(run).state == "finished"
+    assert Run(run).state == "done"
     assert f"evaluate/fid_{tags[0]}" in Run(run).figures
 
 

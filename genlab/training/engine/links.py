@@ -37,11 +37,12 @@ class Links(AtBoundary):
     Args:
         number: links of a run whose length is known; up to twice as many in any other.
         gigabytes: size of the folder, in 10^9 bytes; links are fewer if they are too large.
+        limited_by: setting that says so.
     """
 
-    def __init__(self, number: int, gigabytes: float) -> None:
+    def __init__(self, number: int, gigabytes: float, limited_by: str) -> None:
         super().__init__()
-        self.number, self.gigabytes = number, gigabytes
+        self.number, self.gigabytes, self.limited_by = number, gigabytes, limited_by
         self.folder = Path()
         self.book: dict[str, Any] = {}
         self._start: dict[str, Any] | None = None
@@ -143,7 +144,7 @@ class Links(AtBoundary):
         if room >= self.book["most"]:
             return
         self.book["most"] = room
-        limit = f"track.links_gb={self.gigabytes:g} holds {room} states of {size / 1e9:.2g} GB"
+        limit = f"{self.limited_by}={self.gigabytes:g} holds {room} states of {size / 1e9:.2g} GB"
         if room < 1:
             self._give_up(trainer, limit)
         elif room < self.number and trainer.is_global_zero:

@@ -9,7 +9,7 @@ GIVEN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 SPINS = 10_000  # some tens of microseconds
 
 
-def wait_asleep() -> bool:
+def spin_briefly() -> bool:
     """Let idle OpenMP threads sleep soon; returns True if it does. Works before torch is imported.
 
     By default they spin for long. That is quick on an idle machine and slow on a shared one: the

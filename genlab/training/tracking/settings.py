@@ -90,9 +90,10 @@ class Tracking:
             raise ValueError(f"track.keep_gb must be above 0, not {self.keep_gb}")
 
     @property
-    def room(self) -> float:
-        """Size of a run's links: no more than all are to take."""
-        return self.links_gb if self.keep_gb is None else min(self.links_gb, self.keep_gb)
+    def room(self) -> tuple[float, str]:
+        """Size of a run's links, no more than all are to take, and the setting that says so."""
+        own = self.links_gb, "track.links_gb"
+        return own if self.keep_gb is None else min(own, (self.keep_gb, "track.keep_gb"))
 
     def started(self, run: Path, recipe: str, config: dict[str, Any]) -> list[Logger]:
         """The loggers of the run in directory ``run``, started.

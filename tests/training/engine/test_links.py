@@ -80,9 +80,11 @@ def test_links_keep_within_their_room(tmp_path: Path, capsys: pytest.CaptureFixt
     run = fit(tmp_path, track__links=6, track__links_gb=3.5 * size / 1e9, trainer__max_epochs=2)
     said = capsys.readouterr().err
     assert said.count("holds 3 states of 0.00025 GB: fewer than 6 links are kept") == 1
+    assert "track.links_gb=" in said
     assert 2 <= len(list((run / "links").glob("*.ckpt"))) <= 3
-    other = fit(tmp_path, track__links=6, track__links_gb=0.5 * size / 1e9, trainer__max_epochs=1)
+    other = fit(tmp_path, track__links=6, track__keep_gb=0.5 * size / 1e9, trainer__max_epochs=1)
     said = capsys.readouterr().err
+    assert "track.keep_gb=0.000126779 holds 0 states" in said
     assert said.count("no further links are kept") == 1
     assert steps(other) == [0]
     assert not list((other / "links").glob("*.ckpt"))

@@ -22,17 +22,17 @@ def unset(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_environment_of_a_user_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "torch")
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    assert not threads.wait_asleep()
+    assert not threads.spin_briefly()
     monkeypatch.delenv("OMP_WAIT_POLICY")
-    assert threads.wait_asleep()
+    assert threads.spin_briefly()
     assert os.environ["GOMP_SPINCOUNT"] == str(threads.SPINS)
-    assert not threads.wait_asleep()
+    assert not threads.spin_briefly()
 
 
 @pytest.mark.usefixtures("unset")
 def test_nothing_is_set_once_torch_has_started_its_threads() -> None:
     assert "torch" in sys.modules
-    assert not threads.wait_asleep()
+    assert not threads.spin_briefly()
     assert "GOMP_SPINCOUNT" not in os.environ
 
 
