@@ -164,6 +164,13 @@ class _Everything:
     def __exit__(self, *_: object) -> None: ...
 
 
+def compiled_frames() -> int:
+    """Number of Python functions that `torch.compile` has compiled so far in this process."""
+    from torch._dynamo.utils import counters
+
+    return int(counters["frames"]["ok"])
+
+
 def tree_leaves(tree: Any) -> list[Any]:
     """Leaves of nested lists, tuples and dictionaries."""
     from torch.utils._pytree import tree_leaves

@@ -42,9 +42,10 @@ def dealt(
     data: L.LightningDataModule,
     batches: list[Batch],
     double: bool = True,
+    **options: Any,
 ) -> Outcome:
     """A few steps on this rank's share of every batch, as the loaders deal them."""
-    return picked(make(), data, batches, lambda n: torch.arange(rank, n, world), double)
+    return picked(make(), data, batches, lambda n: torch.arange(rank, n, world), double, **options)
 
 
 def picked(
@@ -53,12 +54,14 @@ def picked(
     batches: list[Batch],
     pick: Pick,
     double: bool = True,
+    **options: Any,
 ) -> Outcome:
     """A few steps on rows of the batches; noise belongs to its row."""
     rows: list[Rows] = [rows_of(batch, pick) for batch in batches]
     recorder = Recorder(lambda batch, k: RowNoise(rows[k], batch_seed(1, 0, k)))
     shares = [take(batch, pick) for batch in batches]
-    return train(method, data, shares, recorder, precision="64-true" if double else "32-true")
+    options["precision"] = "64-true" if double else "32-true"
+    return train(method, data, shares, recorder, **options)
 
 
 def compare(one: Outcome, other: Outcome) -> tuple[float, str]:

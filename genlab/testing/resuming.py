@@ -100,12 +100,12 @@ def pairs(case: Case) -> list[Pair]:
 def _pairs(case: Case) -> list[Pair]:
     with tempfile.TemporaryDirectory() as folder:
         snapshots = Snapshots()
-        straight = _fit(case, Path(folder) / "straight", None, snapshots)
+        straight = fitted(case, Path(folder) / "straight", None, snapshots)
         files = sorted((Path(folder) / "straight/checkpoints").glob("step-*.ckpt"))
         found = []
         for file in sorted({files[1], files[len(files) // 2 + 1]}):
             step = int(file.stem.partition("-")[2])
-            resumed = _fit(case, Path(folder) / file.stem, file)
+            resumed = fitted(case, Path(folder) / file.stem, file)
             now, loaded = held(case.fresh()), held(_loaded(case, file))
             ends = held(straight), held(resumed)
             states = straight.state_dict(), resumed.state_dict()
@@ -113,12 +113,24 @@ def _pairs(case: Case) -> list[Pair]:
         return found
 
 
-def _fit(case: Case, folder: Path, start: Path | None, *more: L.Callback) -> L.LightningModule:
+def fitted(
+    case: Case, folder: Path, start: Path | None, *more: L.Callback, **options: Any
+) -> L.LightningModule:
+    """The method after two epochs, a checkpoint a step kept in the folder.
+
+    Args:
+        case: its method and data are copied.
+        folder: becomes the run directory.
+        start: checkpoint to continue from; None for a new training.
+        *more: further callbacks.
+        **options: arguments of the Trainer.
+    """
     method = case.fresh()
     keep = Checkpoints(monitor=None, keep_every_n_steps=1)
     parts = 1 if case.manual or not _divisible(case) else PARTS
     callbacks = [Reseed(), *more, keep]
-    trainer = quiet_trainer(folder, *callbacks, max_epochs=2, accumulate_grad_batches=parts)
+    options |= {"max_epochs": 2, "accumulate_grad_batches": parts}
+    trainer = quiet_trainer(folder, *callbacks, **options)
     given: Any = {"ckpt_path": start, "weights_only": True} if start else {}
     trainer.fit(method, datamodule=case.fresh_data(), **given)
     return method

@@ -140,7 +140,7 @@ def train(
     world = distributed.world_size()
     if world > 1:
         options |= {"strategy": "ddp", "devices": world}
-    with tempfile.TemporaryDirectory() as folder, _statistics_over_all_ranks():
+    with tempfile.TemporaryDirectory() as folder, statistics_over_all_ranks():
         trainer = quiet_trainer(Path(folder), recorder, max_epochs=1, **options)
         trainer.fit(method, datamodule=Given(data, batches))
     return recorder.found
@@ -162,7 +162,7 @@ def quiet_trainer(folder: Path, *callbacks: L.Callback, **options: Any) -> L.Tra
 
 
 @contextmanager
-def _statistics_over_all_ranks() -> Iterator[None]:
+def statistics_over_all_ranks() -> Iterator[None]:
     """Batch norm as ``trainer.sync_batchnorm`` has it, which torch offers for GPUs only."""
     plain = torch.nn.functional.batch_norm
 
@@ -180,7 +180,8 @@ def _statistics_over_all_ranks() -> Iterator[None]:
         if not training or not distributed.active():
             return plain(x, *tensors, training, *rest, **more)
         every = plain(distributed.gather(x), *tensors, training, *rest, **more)
-        return every.chunk(distributed.world_size())[distributed.rank()]
+        own = every.chunk(distributed.world_size())[distributed.rank()]
+        return own.clone()  # some activations change it in place
 
     with mock.patch("torch.nn.functional.batch_norm", over_all):
         yield

@@ -1,7 +1,8 @@
 """The field kit: checks of genlab on a GPU, and the report that they make.
 
-`trying` has all checks and tries each by itself on a `place`: `steps` of every method, `sights`
-(views). Each makes some of `measurement`, and `report` writes them. `products` switches or plays
+`trying` has all checks and tries each by itself on a `place`: `steps` of every method, `going_on`
+(resumed trainings), `together` (several processes), `sights` (views), `encoding` (compiled
+encoders). Each makes some of `measurement`, and `report` writes them. `products` switches or plays
 TensorFloat-32.
 
 ``genlab doctor --gpu`` and ``make test-gpu`` try them all on this machine's GPUs and write one JSON

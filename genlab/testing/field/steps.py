@@ -53,7 +53,7 @@ def parity(place: Place, kind: str) -> Iterator[Measurement]:
     for on in (False, True):
         with place.tf32(on), place.side():
             there = _trained(case, place.trainer())
-        for part, value in _apart(here, there, before).items():
+        for part, value in apart(here, there, before).items():
             near = NEAR[on]["loss" if part == "loss" else "gradient"]
             subject = f"{kind}, TF32 {'on' if on else 'off'}, {part}"
             if on and part.startswith("state") and kind in CHOICES:
@@ -110,7 +110,7 @@ def _trained(case: Case, options: dict[str, Any]) -> Outcome:
     return train(case.fresh_plain(), case.fresh_data(), batches, recorder, **options)
 
 
-def _apart(here: Outcome, there: Outcome, before: dict[str, Tensor]) -> dict[str, float]:
+def apart(here: Outcome, there: Outcome, before: dict[str, Tensor]) -> dict[str, float]:
     """Norms of differences, relative to the loss, the gradient and the move of three steps."""
     found = {}
     if here.losses:

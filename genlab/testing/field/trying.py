@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 
-from genlab.testing.field import sights, steps
+from genlab.testing.field import encoding, going_on, sights, steps, together
 from genlab.testing.field.measurement import BAD, ERROR, MEASURED, OK, SKIPPED, Measurement
 from genlab.testing.field.place import Place
+from genlab.testing.ranks import RankError
 
 Try = Callable[[Place, str], Iterable[Measurement]]
 
@@ -72,7 +73,11 @@ def checks() -> dict[str, Check]:
         Check("parity", steps.parity, kinds),
         Check("half", steps.half, kinds),
         Check("waits", steps.waits, kinds),
+        Check("resume", going_on.resume, kinds),
+        Check("ranks", together.ranks, kinds),
+        Check("sync", together.sync, tuple(together.NORMS)),
         Check("views", sights.views, sights.SUBJECTS),
+        Check("encoders", encoding.encoders, encoding.SUBJECTS),
     )
     return {check.name: check for check in found}
 
@@ -101,10 +106,17 @@ def tried(place: Place, check: str, subject: str) -> Result:
             warnings.simplefilter("ignore")
             measurements.extend(checks()[check].tries(place, subject))
     except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        said = f"{type(error).__name__}: {error}".strip().splitlines()
-        measurements.append(Measurement(subject, ERROR, note=f"{said[0]} ({where.name})"))
+        measurements.append(Measurement(subject, ERROR, note=_told(error)))
     return Result(check, subject, tuple(measurements), time.perf_counter() - start)
+
+
+def _told(error: Exception) -> str:
+    """An error in a line, and the function that raised it; a rank's is in its last line."""
+    if isinstance(error, RankError):
+        return str(error).strip().splitlines()[-1]
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    said = f"{type(error).__name__}: {error}".strip().splitlines()
+    return f"{said[0]} ({where.name})"
 
 
 def run(place: Place, only: Sequence[str] = ()) -> Iterator[Result]:

@@ -136,7 +136,7 @@ class StepTimer(L.Callback):
         self._window = max(1, int(trainer.log_every_n_steps) // self._turn)  # type: ignore[attr-defined]
         self._loop = BareLoop(trainer, pl_module, data)
         self.timeline = Timeline(self.clock)
-        _instrument(self.timeline, trainer, pl_module, data, self)
+        instrument(self.timeline, trainer, pl_module, data, self)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """End one turn, take a bare one, begin the next."""
@@ -200,7 +200,7 @@ def means(pairs: list[tuple[float, float]], size: int) -> list[tuple[float, floa
     return list(zip(first, second, strict=True))
 
 
-def _instrument(
+def instrument(
     timeline: Timeline, trainer: L.Trainer, method: Any, data: Any, timer: StepTimer
 ) -> None:
     """Let the parts of a step say which phase they are."""

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from genlab.cli import doctor
 from genlab.testing import field
-from genlab.testing.field import report, sights, steps, trying
+from genlab.testing.field import going_on, report, sights, steps, together, trying
 from genlab.testing.field.measurement import (
     ERROR,
     FAILS,
@@ -80,6 +80,7 @@ def bad(place: field.Place, check: str, subject: str) -> list[Measurement]:
         ("floor", 0.5, "views", "rand_augment"),
         ("lt", -1.0, "views", "binarize"),
         ("_upsample_bilinear2d_aa", 0.001, "views", "resize"),
+        ("convolution", 0.02, "encoders", "channels_last"),
     ],
 )
 def test_a_wrong_operation_fails_its_check(
@@ -104,6 +105,57 @@ def test_a_step_that_reads_a_value_fails_with_its_place() -> None:
         patch.setattr(type(case.plain), "training_step", reading)
         [found] = bad(field.Place("cpu"), "waits", "Autoencoder")
     assert "test_kit.py:" in found.note
+
+
+def test_a_device_that_repeats_nothing_fails_to_resume(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.Tensor, "backward", nudged(torch.Tensor.backward))
+    [found] = bad(field.Place("cpu"), "resume", "Autoencoder")
+    assert "tensors" in found.note
+
+
+def nudged(backward: Any) -> Any:
+    """A backward pass of a loss that is never twice the same."""
+    calls = iter(range(10**9))
+
+    def wrong(loss: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        return backward(loss * (1 + 1e-4 * next(calls)), *args, **kwargs)
+
+    return wrong
+
+
+def test_a_rank_that_has_another_batch_fails() -> None:
+    class Shares(field.Place):
+        def ranks(self) -> Any:
+            return self
+
+        def run(self, program: Any, world: int, *given: Any) -> list[Any]:
+            return [program(0, 1, *given[:2], given[2][1:] + given[2][:1], *given[3:])] * world
+
+    [found] = bad(Shares("cpu"), "ranks", "Autoencoder")
+    assert "rank" in found.note
+
+
+def test_statistics_of_one_rank_alone_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Alone(field.Place):
+        def ranks(self) -> Any:
+            return self
+
+        def run(self, program: Any, world: int, *given: Any) -> list[Any]:
+            with monkeypatch.context() as patch:
+                patch.setattr(together, "ROWS", together.ROWS // 2)
+                return [program(0, 1, *given)] * world
+
+    assert bad(Alone("cpu"), "sync", "batch norm")
+
+
+def test_what_torch_cannot_repeat_is_skipped_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("cumsum_cuda_kernel does not have a deterministic implementation, but")
+
+    monkeypatch.setattr(going_on, "fitted", refuses)
+    found = field.tried(field.Place("cpu"), "resume", "Autoencoder")
+    assert found.verdict == "skipped"
+    assert found.measurements[0].note == "torch has no deterministic cumsum_cuda_kernel"
 
 
 def test_a_check_that_breaks_hides_no_other(
