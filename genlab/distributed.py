@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from genlab.internals import torch_parts
+
 
 def active() -> bool:
     """True inside an initialised process group of more than one process."""
@@ -96,7 +98,7 @@ def gather(x: Tensor) -> Tensor:
     """
     if not active():
         return x
-    if x.device.type == "cpu":
+    if torch_parts.on_host(x):
         counts = [torch.zeros(1, dtype=torch.long) for _ in range(world_size())]
         dist.all_gather(counts, torch.tensor([len(x)]))
         if len(set(map(int, counts))) > 1:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from genlab.augment.draws import Params, coin, constant, uniform
+from genlab.internals import torch_parts
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 Change = Callable[..., Tensor]
@@ -167,7 +168,7 @@ def on_some(image: Tensor, chosen: Tensor, change: Change, *rows: Tensor) -> Ten
     Returns:
         ``image``.
     """
-    if not on_host(image):
+    if not torch_parts.on_host(image):
         changed = change(image.clone(), *rows)
         return image.copy_(torch.where(chosen[:, None, None, None], changed, image))
     where = chosen.nonzero()[:, 0]
@@ -183,10 +184,7 @@ def on_some(image: Tensor, chosen: Tensor, change: Change, *rows: Tensor) -> Ten
     return image.index_copy_(0, where, changed)
 
 
-def on_host(tensor: Tensor) -> bool:
-    """True if Python can read values without stalling an accelerator."""
-    return tensor.device.type == "cpu"
-
-
 def _any_of(chosen: Tensor) -> bool:
-    return bool(chosen.any()) if on_host(chosen) else True  # work that may be for nothing
+    if not torch_parts.on_host(chosen):
+        return True  # work that may be for nothing
+    return bool(chosen.any())

@@ -95,7 +95,7 @@ class Mixing(nn.Module):
 def _all_known(label: Tensor) -> None:
     message = "mixing requires labels: this batch contains unlabelled images (label -1)"
     known = (label >= 0).all()
-    if label.device.type == "cuda":
+    if not torch_parts.on_host(label):
         torch_parts.assert_on_device(known, message)  # without waiting for the device
     elif not known:
         raise ValueError(message)

@@ -140,7 +140,7 @@ def by_operation(
         (N, C, H, W) in [0, 1]; the argument is left as it is.
     """
     order = op.argsort(stable=True)
-    sizes = (op + 1).bincount(minlength=len(names) + 1).tolist()  # known here, without waiting
+    sizes = sizes_of(op + 1, len(names) + 1)
     there = order.to(image.device, non_blocking=True)
     rows = there.split(sizes)[1:]
     strengths = strength.to(image, non_blocking=True)[there].split(sizes)[1:]
@@ -150,6 +150,12 @@ def by_operation(
             act = partial(on_colour, ops[name]) if name in COLOUR else ops[name]
             out.index_copy_(0, chosen, act(image[chosen], much))
     return out.clamp_(0, 1)
+
+
+def sizes_of(number: Tensor, count: int) -> list[int]:
+    """Frequency of each of 0 ... ``count`` - 1 in (N,) on the CPU: known without waiting."""
+    sizes: list[int] = number.bincount(minlength=count).tolist()
+    return sizes
 
 
 def filtered(image: Tensor, weights: Sequence[Sequence[int]]) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab.augment.boxes import crop_boxes
-from genlab.augment.colour import HUE, colour_of, draw_jitter, jitter, on_host, on_some, solarise
+from genlab.augment.colour import HUE, colour_of, draw_jitter, jitter, on_some, solarise
 from genlab.augment.draws import Params, Shape, coin, for_this_rank, uniform
 from genlab.augment.geometry import flip
 from genlab.augment.linear import blur, resized_crop
@@ -110,7 +110,7 @@ class View(nn.Module):
         that are alike together, so that none is moved for another's hue. The values are the same.
         """
         side = self.side(image.shape[-1]) if "crop" in drawn else image.shape[-1]
-        if not on_host(image):
+        if not torch_parts.on_host(image):
             return self._see(image, drawn, side)
         most = max(1, CACHE // (image.shape[1] * max(*image.shape[2:], side) ** 2))
         order = _alike(drawn)

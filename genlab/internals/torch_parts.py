@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -169,6 +169,36 @@ def compiled_frames() -> int:
     from torch._dynamo.utils import counters
 
     return int(counters["frames"]["ok"])
+
+
+def on_host(tensor: Tensor) -> bool:
+    """True if Python can read values without stalling an accelerator.
+
+    A fake tensor stands for one on an accelerator: it has no values at all.
+    """
+    from torch._subclasses.fake_tensor import FakeTensor
+
+    return tensor.device.type == "cpu" and not isinstance(tensor, FakeTensor)
+
+
+def replace_tensors(module: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
+    """Put ``change`` of every parameter and buffer of a module, not of its parts, in its place."""
+    every: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+    for own in every:
+        for name, tensor in own.items():
+            if tensor is not None:
+                own[name] = change(tensor)
+
+
+def flops_of(operation: Any) -> Callable[..., int] | None:
+    """Torch's formula for an operation's number of floating point operations; None if it has none.
+
+    It takes the operation's arguments, and ``out_val``.
+    """
+    from torch.utils.flop_counter import flop_registry
+
+    found: Callable[..., int] | None = flop_registry.get(operation._overloadpacket)
+    return found
 
 
 def tree_leaves(tree: Any) -> list[Any]:

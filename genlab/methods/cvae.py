@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from genlab import losses, networks, optim
 from genlab.contracts import Batch
+from genlab.internals import torch_parts
 from genlab.metrics import log_steps
 from genlab.networks.interpolation import latent_path
 
@@ -227,7 +228,7 @@ class CVAE(L.LightningModule):
     def _elbo_terms(self, batch: Batch) -> tuple[Tensor, Tensor]:
         image, label = batch["image"], batch["label"]  # (B, C, H, W), (B,)
         wrong = (label < 0) | (label >= self.num_classes)
-        if not label.is_cuda and bool(wrong.any()):  # a GPU would have to wait
+        if torch_parts.on_host(label) and bool(wrong.any()):  # a GPU would have to wait
             raise ValueError(f"CVAE requires labels from 0 to {self.num_classes - 1} (-1: unknown)")
         mean, logvar = self.encode(image, label)  # 2 x (B, D)
         kl = losses.kl_normal(mean, logvar, *self._prior(label)).sum(1).mean()

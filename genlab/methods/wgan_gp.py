@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from genlab import distributed, losses, networks, optim
 from genlab.contracts import Batch
 from genlab.errors import nearest
-from genlab.internals import lightning_loops
+from genlab.internals import lightning_loops, torch_parts
 from genlab.metrics import log_steps
 
 CONSTRAINTS = ("penalty", "one_sided_penalty", "clip", "spectral_norm", "none")
@@ -282,7 +282,7 @@ class WGANGP(L.LightningModule):
     def _label(self, batch: Batch) -> Tensor:
         label: Tensor = batch["label"]
         wrong = (label < 0) | (label >= self.num_classes)
-        if self.num_classes and not label.is_cuda and wrong.any():  # a GPU would have to wait
+        if self.num_classes and torch_parts.on_host(label) and wrong.any():  # a GPU would wait
             raise ValueError(f"condition requires labels from 0 to {self.num_classes - 1}")
         return label
 

@@ -1,5 +1,7 @@
 """Plan of a training before it is queued: memory, arithmetic, communication and hours.
 
 `gpus` has the vendors' peaks and all assumptions, `length` a recipe's images and steps, `loading`
-the speed of its loader on this machine.
+the speed of its loader on this machine. A `step` of one process is counted with `fake` tensors:
+`batches` and weights of full size, `valueless`, and an `inner` model that is untrained; `watching`
+tells `counting` what it counts.
 """

@@ -17,8 +17,8 @@ import lightning as L
 import torch
 
 from genlab import checkpoints, recipes
-from genlab.errors import RecipeError
 from genlab.internals import lightning_parts
+from genlab.planning import inner
 from genlab.recipes import Recipe, load_class
 from genlab.testing.batches import Batch, prepared
 from genlab.testing.exceptions import EXCEPTIONS
@@ -117,7 +117,7 @@ def case(
     recipes.check_keys(recipe)
     small, note = tiny(recipe, worlds=worlds), ""
     with tempfile.TemporaryDirectory() as folder, _quiet():
-        _tokenizer(small, Path(folder))
+        inner.untrained(small, Path(folder), lambda other: _built(tiny(other), folder)[0])
         method, data = _built(small, folder)
         if (size := _encoder_size(small, method)) > HEAVY:
             given, small = recipe.arguments("model")["encoder"], tiny(recipe, False, worlds)
@@ -183,26 +183,6 @@ def _object(recipe: Recipe, group: str, shape: dict[str, Any]) -> Any:
     arguments |= recipe.arguments(group)
     with lightning_parts.constructing({"_class_path": path} | arguments):
         return kind(**arguments)
-
-
-def _tokenizer(recipe: Recipe, folder: Path) -> None:
-    """An untrained inner model's checkpoint in the place of the run that the recipe names."""
-    arguments = recipe.config["model"]["init_args"]
-    name = arguments.get("tokenizer")
-    if not isinstance(name, str):
-        return
-    if name not in recipes.shipped():
-        raise RecipeError(f"tokenizer {name} is not a shipped recipe", recipe.name)
-    method, _ = _built(tiny(recipes.resolve([name])), str(folder))
-    kind = type(method)
-    file = folder / "tokenizer.ckpt"
-    content = {
-        "state_dict": method.state_dict(),
-        "hyper_parameters": dict(method.hparams),
-        "genlab": {"class_path": f"{kind.__module__}.{kind.__qualname__}"},
-    }
-    torch.save(content, file)
-    arguments["tokenizer"] = str(file)
 
 
 @contextmanager

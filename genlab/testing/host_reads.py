@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from genlab.internals import torch_parts
+
 TAGS = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)  # by torch's own table
 LOOKS = ("is_nonzero",)  # which the table lacks
 FETCHES = ("cpu", "numpy", "tolist", "item")
@@ -115,7 +117,8 @@ def refused() -> Iterator[None]:
 @contextmanager
 def as_on_a_gpu() -> Iterator[None]:
     """Tensors say that they lie on a GPU: what is looked at on a CPU only is not looked at."""
-    with mock.patch.object(torch.Tensor, "is_cuda", property(lambda tensor: True), create=True):
+    cuda = mock.patch.object(torch.Tensor, "is_cuda", property(lambda tensor: True), create=True)
+    with cuda, mock.patch.object(torch_parts, "on_host", return_value=False):
         yield
 
 

@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import (
     RandomResizedCrop,
 )
 
-from genlab.augment import colour, view
+from genlab.augment import view
 from genlab.augment.boxes import crop_boxes
 from genlab.augment.colour import (
     BRIGHTNESS,
@@ -26,6 +26,7 @@ from genlab.augment.colour import (
 from genlab.augment.linear import blur, resized_crop
 from genlab.augment.view import View
 from genlab.augment.views import PRESETS, views_from
+from genlab.internals import torch_parts
 from tests.conftest import TwoRanks
 
 
@@ -172,8 +173,7 @@ def test_an_accelerator_is_never_waited_for_and_computes_the_same(
     elsewhere = {name: value.to("meta") for name, value in drawn.items()}
     assert seen.apply_to(image.to("meta"), elsewhere).shape == image.shape
     skipped = seen.apply_to(image, drawn)
-    for module in (view, colour):
-        monkeypatch.setattr(module, "on_host", lambda _: False)
+    monkeypatch.setattr(torch_parts, "on_host", lambda _: False)
     assert torch.equal(seen.apply_to(image, drawn), skipped)
 
 

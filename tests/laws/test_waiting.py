@@ -13,7 +13,8 @@ from unittest import mock
 import pytest
 import torch
 
-from genlab.augment import PRESETS, Augment, colour, view, views_from
+from genlab.augment import PRESETS, Augment, views_from
+from genlab.internals import torch_parts
 from genlab.losses import contrastive, info_nce, nt_xent
 from genlab.testing.host_reads import Looking
 
@@ -21,8 +22,7 @@ from genlab.testing.host_reads import Looking
 def far() -> ExitStack:
     """Everything takes the accelerator's way."""
     stack = ExitStack()
-    for module in (colour, view):
-        stack.enter_context(mock.patch.object(module, "on_host", return_value=False))
+    stack.enter_context(mock.patch.object(torch_parts, "on_host", return_value=False))
     return stack
 
 

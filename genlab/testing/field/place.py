@@ -11,7 +11,7 @@ from unittest import mock
 
 import torch
 
-from genlab.augment import colour, view
+from genlab.internals import torch_parts
 from genlab.testing import host_reads
 from genlab.testing.field import products
 from genlab.testing.ranks import Ranks
@@ -66,8 +66,8 @@ class Place:
     def side(self) -> Iterator[None]:
         """While it lasts, work is the device's; the reference is computed outside."""
         with ExitStack() as stack:
-            for module in (colour, view) if self.small else ():
-                stack.enter_context(mock.patch.object(module, "on_host", return_value=False))
+            if self.small:
+                stack.enter_context(mock.patch.object(torch_parts, "on_host", return_value=False))
             yield
 
     @contextmanager

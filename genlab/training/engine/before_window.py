@@ -47,6 +47,10 @@ class BeforeWindow:
         self._unused = [metric for metric in self._metrics if not metric.update_called]
         self._snapshot.take(self._tensors())
 
+    def copies(self) -> list[Tensor]:
+        """The kept values, in memory of their own."""
+        return self._snapshot.copies()
+
     def put_back(self) -> None:
         """Set everything to what was kept; no gradient stays, nor moments made since."""
         self._snapshot.put_back()

@@ -65,7 +65,7 @@ class FiniteGuard(L.Callback):
         self._trainer: L.Trainer | None = None
         self._method: L.LightningModule | None = None
         self._figures: StepMetrics | None = None
-        self._before: BeforeWindow | None = None
+        self.before: BeforeWindow | None = None
         self._odd: set[str] = set()
         self._at: Position | None = None  # of the first batch since the last step
         self._opening, self._held, self._writing = True, False, False
@@ -96,7 +96,7 @@ class FiniteGuard(L.Callback):
         if self.late is None:
             self.late = device.type != "cpu" and self.nonfinite == "stop" and not self._scaled
         whole = self.late or any(isinstance(o, torch.optim.LBFGS) for o in trainer.optimizers)
-        self._before = BeforeWindow(trainer, pl_module, whole)
+        self.before = BeforeWindow(trainer, pl_module, whole)
         self._odd = {name for name, b in pl_module.named_buffers() if not is_finite(b)}
         self._verdict = Verdict(device) if self.late else None
         found = [c for c in trainer.callbacks if isinstance(c, StepMetrics)]  # type: ignore[attr-defined]
@@ -147,7 +147,7 @@ class FiniteGuard(L.Callback):
     def _around(self, run: Callable[[], Any], batch: Any) -> Any:
         """One batch's loss, gradient and, at the end of a window of batches, update."""
         assert self._trainer is not None
-        assert self._before is not None
+        assert self.before is not None
         if self._opening:
             self._begin(self._trainer)
         self._held, self._opening = False, False
@@ -162,8 +162,8 @@ class FiniteGuard(L.Callback):
             return {} if bad else outputs  # for the mean of the losses
         self._opening = True
         if self._verdict is not None and self._at is not None:
-            self._verdict.close(Place(self._at, self._indices, self._before.settings))
-            self._before.put_back_where(self._verdict.at_fault)
+            self._verdict.close(Place(self._at, self._indices, self.before.settings))
+            self.before.put_back_where(self._verdict.at_fault)
         elif not self._scaled:
             self._row = 0
         return outputs
@@ -179,8 +179,8 @@ class FiniteGuard(L.Callback):
         """Remember everything before the first batch of a window."""
         self._at = lightning_loops.position(trainer)
         self._losses, self._indices, self._done, self._checked = [], [], 0, False
-        if self._before is not None:
-            self._before.remember()
+        if self.before is not None:
+            self.before.remember()
 
     def _check(self, optimizer: torch.optim.Optimizer, norm: Tensor | None) -> None:
         """The verdict on a gradient that is about to be applied.
@@ -189,7 +189,7 @@ class FiniteGuard(L.Callback):
             GiveUpError: it or a loss before it is not finite.
         """
         assert self._trainer is not None
-        assert self._before is not None
+        assert self.before is not None
         own = (p.grad for group in optimizer.param_groups for p in group["params"])
         gradients = [gradient for gradient in own if gradient is not None]
         self._checked = True
@@ -206,7 +206,7 @@ class FiniteGuard(L.Callback):
             if self._verdict is None:
                 self._done += 1
                 if not self._trainer.lightning_module.automatic_optimization:
-                    self._before.remember()  # a later step of the same batch leaves this one be
+                    self.before.remember()  # a later step of the same batch leaves this one be
             return
         if self._scaled and self._row + 1 < self.most and not self._any_rank(loss is not None):
             self._row += 1  # the scaler passes over the step and lowers its factor
@@ -234,10 +234,10 @@ class FiniteGuard(L.Callback):
     def _undo(self, failure: Failure) -> dict[str, Any]:
         """Set everything back to before the window; go on under ``skip``."""
         assert self._trainer is not None
-        assert self._before is not None
+        assert self.before is not None
         if failure.at is self._at:  # not one of those before, which the device has masked
             failure.bits, failure.indices = bits_of(self._losses), lists(self._indices)
-        self._before.put_back()
+        self.before.put_back()
         lightning_loops.uncount_step(self._trainer)
         self._row += 1
         if self._scaled:
@@ -257,13 +257,13 @@ class FiniteGuard(L.Callback):
 
     def _found(self) -> Failure | None:
         """The first window at fault that the device has masked, in the one transfer of many."""
-        if self._verdict is None or self._before is None or self._at is None:
+        if self._verdict is None or self.before is None or self._at is None:
             return None
-        now = Place(self._at, self._indices, self._before.settings)
+        now = Place(self._at, self._indices, self.before.settings)
         if (found := self._verdict.read(now)) is None:
             return None
         place, loss = found
-        self._before.put_settings_back(place.settings)
+        self.before.put_settings_back(place.settings)
         failure = self._failure(place.at, None if math.isfinite(loss) else loss)
         failure.indices = lists(place.indices)
         return failure

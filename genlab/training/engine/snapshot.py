@@ -28,9 +28,9 @@ class Snapshot:
     def take(self, tensors: Iterable[Tensor]) -> None:
         """Keep the present values."""
         found = [t.detach() for t in tensors if t.numel()]
-        key = tuple((t.data_ptr(), t.dtype, t.shape, t.stride()) for t in found)
+        key = tuple((address(t), t.dtype, t.shape, t.stride()) for t in found)
         if key != self._key:
-            memory = [t.untyped_storage().data_ptr() for t in found]
+            memory = [memory_of(t) for t in found]
             shared = {address for address, count in Counter(memory).items() if count > 1}
             of_own = [address not in shared for address in memory]
             self._key = key
@@ -38,6 +38,10 @@ class Snapshot:
             self._views = _grouped([t for t, own in zip(found, of_own, strict=True) if not own])
         for now, then in (*self._groups, *self._views):
             torch_parts.foreach_copy_(then, now)
+
+    def copies(self) -> list[Tensor]:
+        """The kept values, in memory of their own."""
+        return [t for _, then in (*self._groups, *self._views) for t in then]
 
     def put_back(self) -> None:
         """Set the tensors to the values that were kept."""
@@ -54,6 +58,16 @@ class Snapshot:
         for now, then in self._views:  # one by one: a sum would be taken twice
             for tensor, old in zip(now, then, strict=True):
                 tensor.copy_(torch.where(flag, old, tensor))
+
+
+def address(tensor: Tensor) -> object:
+    """Place of a tensor's first element."""
+    return tensor.data_ptr()
+
+
+def memory_of(tensor: Tensor) -> int:
+    """Place of the memory that a tensor may share with others."""
+    return tensor.untyped_storage().data_ptr()
 
 
 def _grouped(tensors: list[Tensor]) -> list[tuple[list[Tensor], list[Tensor]]]:

@@ -1,0 +1,183 @@
+"""A recipe's training at full size without values: what a step costs, counted in seconds."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from genlab.errors import RecipeError
+from genlab.planning import batches, inner, watching
+from genlab.planning.counting import Counting
+from genlab.planning.step import Step
+from genlab.planning.valueless import answered, classes_assumed, without_values
+from genlab.recipes import Recipe
+from genlab.training.building import Lab, build
+
+ALONE: dict[str, Any] = {  # one process on the CPU, which leaves nothing behind
+    "accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto",
+    "sync_batchnorm": False, "limit_val_batches": 0, "num_sanity_val_steps": 0,
+    "log_every_n_steps": 10**6, "enable_progress_bar": False, "profiler": None,
+    "enable_model_summary": False, "benchmark": False, "deterministic": False,
+}  # fmt: skip
+SEEN_OFF = ("Checkpoints", "Film", "ViewPictures", "ProgressReport", "Links", "SafeRequeue")
+SMALL = 50_000  # images of a set that rules keep an entry for each of
+LENGTH = 10_000  # batches of an epoch: only schedules ask
+
+
+def fake_step(recipe: Recipe, world: int = 1) -> Step:
+    """Cost of an optimiser step of a recipe on one of ``world`` devices, the second of a training.
+
+    The recipe's own trainer, optimiser, precision and callbacks take two steps with tensors that
+    have shapes and no values. Tensors stand for those of a device; no data are read.
+
+    Args:
+        recipe: resolved; ``data.batch_size`` is the global batch.
+        world: number of processes.
+
+    Raises:
+        InputError: a recipe that does not build, or whose batch cannot be divided.
+    """
+    with tempfile.TemporaryDirectory() as folder, _quiet(), classes_assumed():
+        alone = _alone(recipe)
+        inner.untrained(alone, Path(folder))
+        lab = build(alone, Path(folder))
+        return _counted(lab, recipe, world)
+
+
+def _alone(recipe: Recipe) -> Recipe:
+    alone = copy.deepcopy(recipe)
+    trainer = alone.config.setdefault("trainer", {})
+    trainer |= ALONE
+    for key in ("max_time", "min_steps", "min_epochs", "limit_train_batches", "overfit_batches"):
+        trainer.pop(key, None)
+    alone.config["track"] = {"wandb": "off"}
+    arguments = alone.config["model"].setdefault("init_args", {})
+    if arguments.get("pretrained") and arguments.get("encoder"):
+        arguments["pretrained"] = False  # weights of the same size as fresh ones
+    if recipe.config["model"]["class_path"].endswith(".VQPrior"):
+        arguments["cache_codes"] = False  # the first epoch, which encodes
+    return alone
+
+
+def _counted(lab: Lab, recipe: Recipe, world: int) -> Step:
+    """Two steps of a training that is built; the second is counted."""
+    images = share(lab.data, world, lab.trainer.accumulate_grad_batches)
+    count, mode = Counting(world), FakeTensorMode(allow_non_fake_inputs=True)
+    without_values(lab.model, mode)
+    lab.model.cpu = lab.model.to = lambda *_, **__: lab.model  # type: ignore[method-assign]
+    watch = watching.Watch(count, recipe, world)
+    _leave_out(lab.trainer, watch)
+    data = Given(lab.data, images, count)
+    with ranks(world), answered(), mode, watch.hooks(lab.model), count, suppress(watching.Enough):
+        lab.trainer.fit(lab.model, datamodule=data)
+    return watch.step(data.taken)
+
+
+def share(data: Any, world: int, parts: int = 1) -> int:
+    """Images of a batch on one device.
+
+    Raises:
+        RecipeError: the recipe's batch cannot be divided so.
+    """
+    size = int(data.batch_size)
+    if size % (world * parts):
+        over = f"{world} devices" + (f" x {parts} accumulated batches" if parts > 1 else "")
+        raise RecipeError(f"data.batch_size {size} is not divisible by {over}")
+    return size // (world * parts)
+
+
+@contextmanager
+def ranks(world: int) -> Iterator[None]:
+    """Be rank zero of ``world`` processes whose messages arrive at once and say nothing."""
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    if world == 1:
+        yield
+        return
+    dist.init_process_group("fake", rank=0, world_size=world, store=FakeStore())
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+class Given(L.LightningDataModule):
+    """A data module whose training batches are made up.
+
+    Args:
+        data: the module in question; it makes batches ready.
+        images: number of images of a batch.
+        count: counter of the batch's memory.
+    """
+
+    def __init__(self, data: L.LightningDataModule, images: int, count: Counting) -> None:
+        super().__init__()
+        self.inner, self.images, self.count = data, images, count
+        self.taken = 0  # images of a batch, unlabelled ones too
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["inner"], name)
+
+    @property
+    def class_counts(self) -> list[int]:
+        """One image of each class: only their number has a meaning here."""
+        return [1] * int(getattr(self.inner, "num_classes", 1))
+
+    @property
+    def label_record(self) -> dict[str, Any] | None:
+        """A note where few images are labelled."""
+        return None if getattr(self.inner, "few", None) is None else {}
+
+    @property
+    def unlabeled_index(self) -> Tensor:
+        """Positions of as many images as small sets have."""
+        return torch.arange(SMALL)
+
+    def train_dataloader(self) -> batches.Endless:
+        """Batches without values."""
+        return batches.Endless(self._made, LENGTH)
+
+    def val_dataloader(self) -> list[Any]:
+        """None."""
+        return []
+
+    def _made(self) -> Any:
+        raw = batches.raw_batch(self.inner, self.images)
+        self.taken = batches.size(raw)
+        self.count.see_all(watching.tensors(raw), "batch")
+        return raw
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """The module's own."""
+        self.count.part = "views"
+        ready = self.inner.on_after_batch_transfer(batch, dataloader_idx)
+        self.count.see_all(watching.tensors(ready), "batch")
+        return ready
+
+
+def _leave_out(trainer: L.Trainer, watch: L.Callback) -> None:
+    """Callbacks of training alone, with one that watches; the guard as it is on a GPU."""
+    every: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    every[:] = [c for c in every if type(c).__name__ not in SEEN_OFF] + [watch]
+    for one in every:
+        if type(one).__name__ == "FiniteGuard" and one.nonfinite == "stop":
+            one.late = True
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        yield

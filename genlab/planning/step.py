@@ -1,0 +1,49 @@
+"""Cost of one optimiser step of one process, in bytes and operations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Collective:
+    """Calls of one kind, for one purpose, in one optimiser step.
+
+    Args:
+        name: purpose: ``gradients``, or the function that calls.
+        kind: ``all_reduce``, ``all_gather``, ``broadcast`` ...
+        calls: number of calls.
+        bytes: bytes that a rank puts in, over all calls.
+        world: number of ranks.
+    """
+
+    name: str
+    kind: str
+    calls: int
+    bytes: int
+    world: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """Cost of one optimiser step on one of ``world`` devices.
+
+    Args:
+        world: number of processes.
+        images: images that a device takes from the data in a step, unlabelled ones included.
+        memory: bytes at the peak by part; their sum is the peak.
+        flops: operations of matrix products and convolutions by part; ``optimiser``: one for each
+            element of each of its kernels.
+        collectives: calls by which the process exchanges tensors with the others.
+    """
+
+    world: int
+    images: int
+    memory: dict[str, int] = field(default_factory=dict)
+    flops: dict[str, int] = field(default_factory=dict)
+    collectives: list[Collective] = field(default_factory=list)
+
+    @property
+    def peak(self) -> int:
+        """Bytes at the peak, without what the device's libraries need themselves."""
+        return sum(self.memory.values())

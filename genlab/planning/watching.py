@@ -1,0 +1,189 @@
+"""Labels for what is counted: the phase of a step, the part of the method, the owner of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from genlab.internals import torch_parts
+from genlab.planning.counting import BACKWARD, FORWARD, OPTIMISER, Counting
+from genlab.planning.step import Step
+from genlab.recipes import Recipe
+from genlab.training.engine.before_window import BeforeWindow
+from genlab.training.engine.finite import FiniteGuard
+
+BUCKET, FIRST = 25 * 2**20, 2**20  # bytes of DDP's gradients that travel together
+NORMS = nn.modules.batchnorm._BatchNorm  # noqa: SLF001
+
+
+class Enough(Exception):
+    """The end of a training that has been counted."""
+
+
+class Watch(L.Callback):
+    """Tells a `Counting` what runs; its counts are those of the second step.
+
+    Args:
+        count: counter, active during training.
+        recipe: recipe with the settings of the real run.
+        world: number of its processes.
+    """
+
+    def __init__(self, count: Counting, recipe: Recipe, world: int) -> None:
+        self.count, self.world = count, world
+        self.trainer = recipe.config.get("trainer") or {}
+        self.backwards = self.batches = 0
+        self.automatic = True
+        self.gradients: list[int] = []  # bytes of each parameter that is trained
+        self._steps = 0
+        self._parts: list[str] = []
+
+    @contextmanager
+    def hooks(self, method: nn.Module) -> Iterator[None]:
+        """Follow the method's parts, its gradients and its optimisers' states."""
+        count = self.count
+        with ExitStack() as stack:
+            for handle in (
+                *self._part_hooks(method),
+                *self._gradient_hooks(method),
+                register_optimizer_step_post_hook(self._stepped),
+            ):
+                stack.callback(handle.remove)
+            for name, parameter in method.named_parameters():
+                copy = "_ema" in name or not parameter.requires_grad
+                count.see(parameter, "momentum copies" if copy and "_ema" in name else "parameters")
+            for name, buffer in method.named_buffers():
+                count.see(buffer, _label_of_buffer(name))
+            yield
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """The way there begins."""
+        self.count.phase, self.count.part = FORWARD, "loss"
+        self.count.callers.clear()
+        self.batches += 1
+        self.automatic = pl_module.automatic_optimization
+
+    def on_before_backward(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor
+    ) -> None:
+        """The way back begins."""
+        self.count.phase, self.count.part = BACKWARD, "loss"
+        self.backwards += 1
+
+    def on_after_backward(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """The way back is over."""
+        self.count.phase, self.count.part = FORWARD, "loss"
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """The update begins."""
+        self.count.phase = OPTIMISER
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """After the first step start anew, after the second end."""
+        if trainer.global_step == 1 and self._steps == 0:
+            self.count.reset()
+            self.backwards = self.batches = 0
+        self._steps = trainer.global_step
+        if trainer.global_step > 1:
+            raise Enough
+
+    def step(self, images: int) -> Step:
+        """The counts, after training.
+
+        Args:
+            images: images of a batch.
+        """
+        count = self.count
+        memory = dict(count.peak)
+        if self.world > 1:
+            self._of_ddp(memory)
+        return Step(self.world, images * self.batches, memory, dict(count.flops),
+                    count.list_collectives())  # fmt: skip
+
+    def _of_ddp(self, memory: dict[str, int]) -> None:
+        """Add what DDP does at each backward pass that it does not put off."""
+        size = sum(self.gradients)
+        memory["gradient buckets"] = size
+        calls = 1 + max(0, -(-(size - FIRST) // BUCKET))
+        times = 1 if self.automatic else self.backwards
+        self.count.exchange("gradients", "all_reduce", times * size, times * calls)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Follow what the guard against NaN keeps."""
+        for one in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(one, FiniteGuard) and one.before is not None:
+                self._follow(one.before)
+
+    def _follow(self, before: BeforeWindow) -> None:
+        """Label what the guard against NaN keeps as it is made."""
+        remember = before.remember
+
+        def remembered() -> None:
+            remember()
+            self.count.see_all(before.copies(), "guard")
+
+        before.remember = remembered  # type: ignore[method-assign]
+
+    def _stepped(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        states = (tensors(state) for state in optimizer.state.values())
+        self.count.see_all((t for state in states for t in state), "optimiser state")
+        self.count.phase, self.count.part = FORWARD, "callbacks"
+
+    def _gradient_hooks(self, method: nn.Module) -> Iterator[Any]:
+        for parameter in method.parameters():
+            if parameter.requires_grad:
+                self.gradients.append(parameter.nbytes)
+                yield parameter.register_post_accumulate_grad_hook(self._accumulated)
+
+    def _accumulated(self, parameter: Tensor) -> None:
+        if parameter.grad is not None:
+            self.count.see(parameter.grad, "gradients")
+
+    def _part_hooks(self, method: nn.Module) -> Iterator[Any]:
+        for name, module in method.named_modules():
+            part = name.partition(".")[0]
+            if part:
+                yield module.register_forward_pre_hook(lambda *_, part=part: self._enter(part))
+                leaf = not any(True for _ in module.children())
+                yield module.register_forward_hook(
+                    lambda _, __, out, part=part, leaf=leaf: self._leave(part, out, leaf),
+                    always_call=True,
+                )
+
+    def _enter(self, part: str) -> None:
+        self._parts.append(self.count.part)
+        self.count.part = part
+
+    def _leave(self, part: str, out: Any, leaf: bool) -> None:
+        self.count.part = self._parts.pop()
+        for tensor in tensors(out) if leaf else ():
+            if tensor.requires_grad:
+                tensor.register_hook(lambda _: setattr(self.count, "part", part))
+
+
+def tensors(tree: Any) -> list[Tensor]:
+    """All tensors of nested lists, tuples and dictionaries."""
+    return [leaf for leaf in torch_parts.tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def _label_of_buffer(name: str) -> str:
+    if "queue" in name:
+        return "queue"
+    return "momentum copies" if "_ema" in name else "buffers"

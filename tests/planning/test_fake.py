@@ -1,0 +1,47 @@
+"""Fake steps: what is counted, at any number of devices, and that nothing is read."""
+
+from __future__ import annotations
+
+import pytest
+
+from genlab import recipes
+from genlab.errors import RecipeError
+from genlab.planning.fake import fake_step
+from genlab.planning.step import Step
+
+
+def step(name: str, *words: str, world: int = 1) -> Step:
+    return fake_step(recipes.resolve([name], list(words)), world)
+
+
+def test_memory_and_arithmetic_of_a_simple_recipe_by_hand() -> None:
+    one = step("simclr/digits")
+    parameters = one.memory["parameters"]
+    assert one.memory["optimiser state"] >= 2 * parameters  # Adam's two moments
+    assert one.memory["gradients"] == parameters
+    assert one.images == 128
+    assert set(one.flops) == {"encoder", "projector", "loss", "callbacks", "optimiser"}
+    logits = 2 * 256 * 256 * 64  # of NT-Xent: 2N x 2N products of D = 64
+    assert one.flops["loss"] == pytest.approx(3 * logits, rel=0.01)  # backward: two more
+
+
+def test_devices_share_the_batch_and_exchange_embeddings_and_gradients() -> None:
+    one, eight = step("simclr/digits"), step("simclr/digits", world=8)
+    assert eight.images == one.images / 8
+    assert eight.memory["activations"] < one.memory["activations"] / 4
+    found = {c.name: c for c in eight.collectives}
+    assert found["gradients"].bytes == one.memory["gradients"]
+    gathered = found["losses.contrastive.nt_xent"]
+    assert (gathered.kind, gathered.bytes) == ("all_gather", 2 * 16 * 64 * 4)
+    back = found["losses.contrastive.nt_xent, gradient"]
+    assert (back.kind, back.bytes) == ("all_reduce", 8 * gathered.bytes)
+
+
+def test_a_batch_that_cannot_be_divided_is_refused() -> None:
+    with pytest.raises(RecipeError, match="batch_size 128 is not divisible by 3 devices"):
+        step("simclr/digits", world=3)
+
+
+def test_data_that_are_elsewhere_are_not_asked_for() -> None:
+    words = "data.batch_size=8", "data.root=nowhere/imagenet"
+    assert step("simclr/imagenet_resnet50", *words).images == 8
