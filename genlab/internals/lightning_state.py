@@ -57,6 +57,28 @@ def epoch_results(trainer: L.Trainer) -> dict[str, dict[str, Any]]:
     return {key: _plain_result(result) for key, result in kept.items()}
 
 
+def divide_by_exact_counts() -> None:
+    """Let the means that ``self.log(..., sync_dist=True)`` takes over ranks be those of all images.
+
+    Lightning averages the ranks' numbers of images as whole numbers and drops the remainder: a mean
+    over 43 images came out as 43/42 of itself on two processes.
+    """
+    from lightning.pytorch.trainer.connectors.logger_connector.result import _ResultMetric
+
+    kind: Any = _ResultMetric
+    kind.compute = _mean_of_all
+
+
+def _mean_of_all(result: Any) -> Any:
+    """``_ResultMetric.compute`` with counts that have fractions."""
+    if not result.is_tensor:
+        return result.value.compute()
+    value = result.meta.sync(result.value.clone())  # in place
+    if not result.meta.is_mean_reduction:
+        return value
+    return value / result.meta.sync(result.cumulated_batch_size.to(value.dtype, copy=True))
+
+
 def _plain_result(result: Any) -> dict[str, Any]:
     meta, sync = result.meta, result.meta.sync
     sums = {k: v.detach().cpu() for k, v in result.metric_state.items()} if result.is_tensor else {}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genlab import distributed
-from genlab.internals import lightning_loops, torch_parts
+from genlab.internals import lightning_loops, lightning_state, torch_parts
 
 
 class StepMetrics(L.Callback):
@@ -31,6 +31,7 @@ class StepMetrics(L.Callback):
     """
 
     def __init__(self) -> None:
+        lightning_state.divide_by_exact_counts()
         self.latest: dict[str, float] = {}
         self.counts: dict[str, float] = {}  # figures that others keep up to date
         self._every = 50

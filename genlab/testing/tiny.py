@@ -17,6 +17,7 @@ from genlab.recipes import Recipe
 WORLDS = (2, 3)  # numbers of processes that are compared with one
 LEAST = 42  # images of a global batch
 BATCHES = 5  # of an epoch
+HELD_OUT = 43  # validation images; no number of processes divides them
 LARGEST: dict[str, float] = {
     "width": 8, "hidden": 8, "latent_dim": 4, "num_codes": 16, "code_dim": 4, "depth": 1,
     "queue_size": 300, "bn_splits": 1, "couplings": 3, "steps": 2, "blocks": 1,
@@ -91,7 +92,7 @@ def _data(recipe: Recipe, worlds: Sequence[int]) -> dict[str, Any]:
     path, given = recipe.config["data"]["class_path"], recipe.arguments("data")
     shared = math.lcm(*worlds)
     batch = _multiple(LEAST, math.lcm(3, shared))  # a law accumulates three
-    sizes: dict[str, Any] = {"batch_size": batch, "val_size": 40, "limit": BATCHES * batch}
+    sizes: dict[str, Any] = {"batch_size": batch, "val_size": HELD_OUT, "limit": BATCHES * batch}
     if given.get("labels") is not None:
         few = {"labels": 40, "batch_size": shared, "steps_per_epoch": BATCHES}
         sizes |= few | {"unlabeled_ratio": min(7, given.get("unlabeled_ratio", 0))}

@@ -7,10 +7,12 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.distributed import _sync_ddp_if_available
 from lightning.pytorch.callbacks import LambdaCallback
 
 from genlab.internals import lightning_parts
 from genlab.internals import lightning_state as parts
+from genlab.testing.ranks import Ranks
 from tests.internals.line import Counting, Hasty, Rows, Sums, fit
 from tests.optim.tiny import quiet
 
@@ -69,3 +71,24 @@ def test_epoch_results_and_restore_epoch_results() -> None:
     sums = [results["training_step.x"]["sums"] for results in found]
     assert [float(s["value"]) for s in sums] == [0, 2, 6, 12, 20, 30, 30, 32, 36, 42, 50, 60]
     assert int(sums[-1]["cumulated_batch_size"]) == 24
+
+
+def mean(rank: int, world: int, mend: bool) -> float:
+    """What Lightning makes of a mean over five images, of which rank zero has three."""
+    from lightning.pytorch.trainer.connectors.logger_connector import result
+
+    made = result._Metadata("validation_step", "loss", on_epoch=True)
+    made.sync = result._Sync(_should=True, fn=_sync_ddp_if_available, _op="mean")
+    if mend:
+        parts.divide_by_exact_counts()
+    metric = result._ResultMetric(made, is_tensor=True)
+    for value in ([1.0, 2.0, 3.0], [4.0, 5.0])[rank]:
+        metric.update(torch.tensor(value), 1)
+    return float(metric.compute())
+
+
+def test_divide_by_exact_counts() -> None:
+    """Should Lightning count exactly one day, the first case fails and the part can go."""
+    with Ranks() as own:  # the part stays in their processes
+        assert own.run(mean, 2, False) == [3.75] * 2
+        assert own.run(mean, 2, True) == [3.0] * 2
