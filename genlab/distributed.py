@@ -177,3 +177,24 @@ def gather_objects(x: Any) -> list[Any]:
     found: list[Any] = [None] * world_size()
     dist.all_gather_object(found, x)
     return found
+
+
+def tell(key: str, text: str) -> None:
+    """Write a text where all processes of the group can read it, whatever the others do.
+
+    Raises:
+        RuntimeError: the process that keeps such texts is gone, rank zero as a rule.
+        ValueError: no process group.
+    """
+    torch_parts.group_store().set(f"genlab/{key}", text)
+
+
+def told(key: str) -> str | None:
+    """The text that a process has told under this key, None as long as none has.
+
+    Raises:
+        RuntimeError: as `tell`.
+        ValueError: no process group.
+    """
+    store = torch_parts.group_store()
+    return store.get(f"genlab/{key}").decode() if store.check([f"genlab/{key}"]) else None

@@ -94,3 +94,20 @@ def sync_failure(output: str) -> str:
 def without_stream(error: Exception) -> str:
     """The first line of an error of Pillow's without the stream object that it names."""
     return re.sub(r" <_io\.\S+ object at 0x[0-9a-f]+>", "", first_line(error))
+
+
+def lost_peer(error: BaseException) -> str | None:
+    """The reason why a collective failed for lack of another process; None for other errors.
+
+    Returns:
+        ``gone``, ``silent`` where it does not answer in time, or ``absent`` where the processes
+        have not met.
+    """
+    from torch.distributed import DistError, DistStoreError
+
+    text = str(error)
+    if isinstance(error, DistStoreError) and "clients joined" in text:
+        return "absent"
+    if not isinstance(error, DistError) and not re.search(r"gloo[/\\]\w+[/\\].*\.cc", text):
+        return None
+    return "silent" if re.search(r"[Tt]imed out|[Tt]imeout", text) else "gone"

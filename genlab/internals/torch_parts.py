@@ -211,3 +211,14 @@ def tree_leaves(tree: Any) -> list[Any]:
 def inception_branches(block: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
     """The outputs of a block of torchvision's Inception before it concatenates them."""
     return list(block._forward(x))  # type: ignore[operator]
+
+
+def group_store() -> Any:
+    """The key-value store through which the processes of the default group have met.
+
+    Raises:
+        ValueError: no process group.
+    """
+    from torch.distributed import distributed_c10d
+
+    return distributed_c10d._get_default_store()

@@ -41,6 +41,7 @@ from genlab.training.engine.early_stops import EarlyStops
 from genlab.training.engine.epoch_metrics import EpochMetrics
 from genlab.training.engine.finite import FiniteGuard
 from genlab.training.engine.links import Links
+from genlab.training.engine.peers import Peers
 from genlab.training.engine.progress import ProgressReport
 from genlab.training.engine.reseed import Reseed
 from genlab.training.engine.safe_requeue import SafeRequeue
@@ -195,7 +196,7 @@ def _trainer(
         plugins.append(SyncBatchNorm())
     if not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
         plugins += launch.plugins()
-    watching = [Reseed(), StepPlan(), StepMetrics(), EpochMetrics(), ProgressReport()]
+    watching = [Peers(), Reseed(), StepPlan(), StepMetrics(), EpochMetrics(), ProgressReport()]
     given |= {
         "callbacks": [*_listed(given.get("callbacks")), guard, checkpoints, *watching, *links],
         "plugins": [*plugins, AtomicCheckpointIO()],

@@ -16,6 +16,8 @@ from genlab.errors import InputError, RecipeError, RunError, fault_of, first_lin
 from genlab.files import step_of
 from genlab.internals import lightning_parts, messages
 from genlab.recipes import Recipe
+from genlab.training.engine import peers
+from genlab.training.engine.peers import Lost
 from genlab.training.error_kinds import Kind, kind_of, unfit
 
 INTERRUPTED = 130  # 128 + SIGINT
@@ -68,7 +70,7 @@ def early_refusals(lab: Lab, run: Path, new: bool) -> Iterator[None]:
         yield
     except Exception as error:
         kind = kind_of(error, run, late=lab.checkpoints.newest is not None)
-        if kind is Kind.OTHER:
+        if kind is Kind.OTHER or peers.of(lab.trainer).lost:
             raise
         if kind is Kind.LOST:
             _say_stopped(lab, run, _lines(error)[-1])
@@ -119,15 +121,23 @@ def _lines(error: Exception) -> list[str]:
 
 @contextmanager
 def faults(lab: Lab, run: Path) -> Iterator[None]:
-    """Turn a full disk or memory into an early end: what happened, what is kept, how to go on."""
+    """Turn a machine's fault into an early end: what happened, what is kept, how to go on.
+
+    A full disk or memory is one, and the end of another of several processes.
+    """
+    others = peers.of(lab.trainer)
+    others.hanging = lambda lost: _say_stopped(lab, run, str(lost), lost)
+    others.await_all(lab.trainer)
     try:
         yield
     except Exception as error:
-        what = _fault(error, run)
+        what = str(others.lost) if others.lost else _fault(error, run)
         if what is None:
             _note_error(lab, run, error)
             raise
-        _say_stopped(lab, run, what)
+        _say_stopped(lab, run, what, others.lost)
+        if others.lost:
+            others.end_others(lab.trainer)
         raise EarlyEnd(what, 1) from error
 
 
@@ -143,11 +153,14 @@ def _fault(error: Exception, run: Path) -> str | None:
     return None
 
 
-def _say_stopped(lab: Lab, run: Path, what: str) -> None:
-    """Report lost data or a full disk: what happened, what is kept, how to continue."""
-    if not process.is_first():
+def _say_stopped(lab: Lab, run: Path, what: str, lost: Lost | None = None) -> None:
+    """Report a fault: what happened, what is kept, how to continue.
+
+    Another rank does where the first one is ``lost``.
+    """
+    if not process.is_first() and not (lost and lost.rank == 0 and peers.takes_over(run)):
         return
-    _note_end(run, "stopped", what)
+    _note_end(run, "failed" if lost and lost.failed else "stopped", what)
     lines = [f"{lab.recipe.name} stopped after step {lab.trainer.global_step:,}: {what}"]
     if (newest := runs.newest(run)) is not None:
         lines.append(f"{newest} is kept; go on with: {_resume(run)}")

@@ -133,3 +133,19 @@ def test_disk_error_of_safetensors(tmp_path: Path) -> None:
     assert found is not None
     assert found.errno == errno.ENOENT
     assert messages.disk_error(ValueError("no number")) is None
+
+
+def test_lost_peer() -> None:
+    from torch.distributed import DistNetworkError, DistStoreError
+
+    gloo = "[/x/third_party/gloo/gloo/transport/tcp/pair.cc:561] "
+    for text, how in {
+        f"{gloo}Connection closed by peer [127.0.0.1]:18851": "gone",
+        f"{gloo}Timed out waiting 20000ms for recv operation to complete": "silent",
+        "mat1 and mat2 shapes cannot be multiplied": None,
+    }.items():
+        assert messages.lost_peer(RuntimeError(text)) == how
+    late = DistStoreError("Timed out after 31 seconds waiting for clients. 1/2 clients joined.")
+    assert messages.lost_peer(late) == "absent"
+    assert messages.lost_peer(DistNetworkError("failed to recv, got 0 bytes")) == "gone"
+    assert messages.lost_peer(ArithmeticError("gloo")) is None

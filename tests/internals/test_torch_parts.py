@@ -173,3 +173,20 @@ def test_inception_branches() -> None:
     torch.testing.assert_close(torch.cat(branches, 1), block(x), rtol=0, atol=0)
     pooled = nn.functional.avg_pool2d(x, 3, stride=1, padding=1)
     torch.testing.assert_close(branches[-1], block.branch_pool(pooled), rtol=0, atol=0)
+
+
+def test_group_store(tmp_path: Path) -> None:
+    from genlab import distributed
+
+    with pytest.raises(ValueError, match="process group"):
+        parts.group_store()
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1
+    )
+    try:
+        assert distributed.told("word") is None
+        distributed.tell("word", "ünter")
+        assert distributed.told("word") == "ünter"
+        assert parts.group_store().check(["genlab/word"])
+    finally:
+        distributed.leave()

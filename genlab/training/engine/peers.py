@@ -1,0 +1,195 @@
+"""The other processes of a training: which of them has ended, and of what."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import lightning as L
+
+from genlab import distributed, process, runs
+from genlab.errors import RunError, first_line
+from genlab.internals import lightning_launch, messages
+
+GRACE = 5.0  # seconds in which every rank that lives tells that it has lost another
+GOING = 5.0  # seconds in which the others end by themselves; a hanging one is killed
+HANGING = 20.0  # seconds for a collective to fail after a process of this machine has ended
+LATE = 15.0  # seconds after which a start says that it waits for others
+_TAKEN: list[TextIO] = []  # locks
+LOST = "lost another"  # what a rank tells that has no error of its own
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The end of another rank, which has ended this one's training.
+
+    Attributes:
+        rank: number of the process; None if nobody knows which it was.
+        what: a line that names it and says how it ended.
+        failed: it was an error of the program's, not its process's end.
+    """
+
+    rank: int | None
+    what: str
+    failed: bool = False
+
+    def __str__(self) -> str:
+        return self.what
+
+
+class Peers(L.Callback):
+    """Names the rank whose end has ended a training of several processes.
+
+    A collective fails on all ranks when one of them ends. Each then writes into the store of the
+    process group what has ended it: its own error, or that it has lost another. A rank that has
+    written nothing after `GRACE` seconds is gone; if the store is, rank zero, which keeps it, is.
+
+    Attributes:
+        lost: the end of another rank; None as long as none is known.
+        hanging: called with it where this process itself hangs, in a thread of its own.
+    """
+
+    def __init__(self) -> None:
+        self.lost: Lost | None = None
+        self.hanging: Callable[[Lost], None] = lambda lost: None
+        self._hosts: list[str] = []
+        self._codes: dict[int, int] = {}  # of ended processes that this one has started
+        self._met, self._noticed = threading.Event(), threading.Event()
+
+    def await_all(self, trainer: L.Trainer) -> None:
+        """Wait for all processes to start and meet; a line says so where one is late."""
+        if getattr(trainer, "world_size", 1) == 1:
+            return
+        others, seconds = trainer.world_size - 1, distributed_timeout(trainer)
+        limit = f", at most {seconds:,.0f} s" if seconds else ""
+        text = f"waiting for {others} other process{'es' * (others > 1)}{limit}"
+
+        def wait() -> None:
+            if not self._met.wait(LATE):
+                process.note(text)
+
+        threading.Thread(target=wait, daemon=True).start()
+        lightning_launch.watch_children(trainer, lambda r, code: self._ended(trainer, r, code))
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Learn the names of all ranks' machines."""
+        self._met.set()
+        if trainer.world_size > 1 and not self._hosts:
+            self._hosts = distributed.gather_objects(socket.gethostname())
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Tell the others, or ask who has ended."""
+        self._met.set()
+        self._noticed.set()
+        if trainer.world_size == 1:
+            return
+        how = messages.lost_peer(exception)
+        if how == "absent":
+            limit = distributed_timeout(trainer)
+            self.lost = Lost(None, f"not all processes have started within {limit:,.0f} s")
+            return
+        if how and not _keeper_answers():
+            self.lost = Lost(0, self._named(trainer, 0, _ended_how(None)))
+            return
+        mine = LOST if how else f"{type(exception).__name__}: {first_line(exception)}"
+        try:
+            distributed.tell(_key(trainer.global_rank), mine)
+            self.lost = self._ask(trainer, how) if how else None
+        except RuntimeError:  # the store is gone, and with it its process
+            self.lost = Lost(0, self._named(trainer, 0, _ended_how(None))) if how else None
+        except ValueError:  # no process group yet
+            said = "has ended before all had met"
+            self.lost = Lost(0, self._named(trainer, 0, said)) if how else None
+
+    def _ask(self, trainer: L.Trainer, how: str) -> Lost:
+        """The rank that has ended, by what the others tell."""
+        end, ranks = time.monotonic() + GRACE, range(trainer.world_size)
+        while True:
+            ends = {rank: distributed.told(_key(rank)) for rank in ranks}
+            for rank, text in ends.items():
+                if text not in (None, LOST):
+                    return Lost(rank, self._named(trainer, rank, f"has failed: {text}"), True)
+            for rank, code in self._codes.items():
+                return Lost(rank, self._named(trainer, rank, _ended_how(code)))
+            if time.monotonic() > end:
+                break
+            time.sleep(0.1)
+        silent = [rank for rank, text in ends.items() if text is None]
+        if not silent:
+            return Lost(None, f"the {len(ends)} processes have lost each other")
+        answer = f"has not answered for {distributed_timeout(trainer):,.0f} s"
+        said = answer if how == "silent" else _ended_how(None)
+        return Lost(silent[0], self._named(trainer, silent[0], said))
+
+    def _named(self, trainer: L.Trainer, rank: int, said: str) -> str:
+        where = f" on {self._hosts[rank]}" if len(set(self._hosts)) > 1 else ""
+        return f"rank {rank} of {trainer.world_size}{where} {said}"
+
+    def end_others(self, trainer: L.Trainer) -> None:
+        """Leave no process of this machine behind."""
+        lightning_launch.end_children(trainer, GOING)
+
+    def _ended(self, trainer: L.Trainer, rank: int, code: int) -> None:
+        """A process of this machine has ended; where this one hangs, leave."""
+        self._codes[rank] = code
+        if not self._noticed.wait(HANGING if self._met.is_set() else 1):
+            self.hanging(Lost(rank, self._named(trainer, rank, _ended_how(code))))
+            lightning_launch.end_children(trainer)
+            os._exit(1)
+
+
+def of(trainer: L.Trainer) -> Peers:
+    """A trainer's `Peers`; ones that know nothing where it has none."""
+    callbacks: list[L.Callback] = getattr(trainer, "callbacks", [])
+    return next((one for one in callbacks if isinstance(one, Peers)), Peers())
+
+
+def takes_over(run: Path) -> bool:
+    """True for one rank: it owns the run whose owner is gone, and has not told its end."""
+    try:
+        _TAKEN.append(runs.lock(run))  # until this process ends
+    except RunError:
+        return False
+    facts = runs.read_json(run / "run.json")
+    return not (facts.get("failed") or facts.get("stopped"))
+
+
+def _keeper_answers() -> bool:
+    """False if the process that keeps the store is gone; torch asks it with a page of warnings."""
+    place = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT", "0")
+    if not place[0] or place[1] == "0":  # they have met in a file
+        return True
+    try:
+        socket.create_connection((place[0], int(place[1])), timeout=3).close()
+    except OSError:
+        return False
+    return True
+
+
+def distributed_timeout(trainer: L.Trainer) -> float:
+    """Seconds after which a collective that a rank does not join fails; 0 if there is no limit."""
+    limit = lightning_launch.timeout(trainer)
+    return limit.total_seconds() if limit else 0.0
+
+
+def _key(rank: int) -> str:
+    return f"end/{rank}"
+
+
+def _ended_how(code: int | None) -> str:
+    """How a process ended, by its exit code; a negative one is a signal's number."""
+    if code is None:
+        return "has ended without a word: killed, or its machine has failed"
+    if code >= 0:
+        return f"has ended with exit code {code}"
+    kill = " (out of memory?)" if -code == signal.SIGKILL else ""
+    return f"was ended by {signal.Signals(-code).name}{kill}"
