@@ -2,6 +2,6 @@
 
 `gpus` has the vendors' peaks and all assumptions, `length` a recipe's images and steps, `loading`
 the speed of its loader on this machine. A `step` of one process is counted with `fake` tensors:
-`batches` and weights of full size, `valueless`, and an `inner` model that is untrained; `watching`
-tells `counting` what it counts.
+`batches` and weights of full size, `valueless`, of the types of CUDA's `autocast`, and an `inner`
+model that is untrained; `watching` tells `counting` what it counts.
 """

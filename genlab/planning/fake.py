@@ -18,6 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from genlab.errors import RecipeError
 from genlab.planning import batches, inner, watching
+from genlab.planning.autocast import AsOnCuda
 from genlab.planning.counting import Counting
 from genlab.planning.step import Step
 from genlab.planning.valueless import answered, classes_assumed, without_values
@@ -79,7 +80,15 @@ def _counted(lab: Lab, recipe: Recipe, world: int) -> Step:
     watch = watching.Watch(count, recipe, world)
     _leave_out(lab.trainer, watch)
     data = Given(lab.data, images, count)
-    with ranks(world), answered(), mode, watch.hooks(lab.model), count, suppress(watching.Enough):
+    with (
+        ranks(world),
+        answered(),
+        AsOnCuda(),
+        mode,
+        watch.hooks(lab.model),
+        count,
+        suppress(watching.Enough),
+    ):
         lab.trainer.fit(lab.model, datamodule=data)
     return watch.step(data.taken)
 
