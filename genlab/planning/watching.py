@@ -19,7 +19,6 @@ from genlab.training.engine.before_window import BeforeWindow
 from genlab.training.engine.finite import FiniteGuard
 
 BUCKET, FIRST = 25 * 2**20, 2**20  # bytes of DDP's gradients that travel together
-NORMS = nn.modules.batchnorm._BatchNorm  # noqa: SLF001
 
 
 class Enough(Exception):
@@ -52,6 +51,7 @@ class Watch(L.Callback):
             for handle in (
                 *self._part_hooks(method),
                 *self._gradient_hooks(method),
+                *self._norm_hooks(method),
                 register_optimizer_step_post_hook(self._stepped),
             ):
                 stack.callback(handle.remove)
@@ -166,6 +166,21 @@ class Watch(L.Callback):
                     lambda _, __, out, part=part, leaf=leaf: self._leave(part, out, leaf),
                     always_call=True,
                 )
+
+    def _norm_hooks(self, method: nn.Module) -> Iterator[Any]:
+        """Follow batch norms with statistics over all ranks, as torch's for GPUs exchange them."""
+        if self.world > 1 and self.trainer.get("sync_batchnorm"):
+            for module in method.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001
+                    yield module.register_forward_hook(self._normalised)
+
+    def _normalised(self, norm: Any, _: Any, out: Tensor) -> None:
+        """Mean, deviation and count there; the sums of the gradient and its product back."""
+        if norm.training:
+            floats = 2 * norm.num_features
+            self.count.exchange("batch norm", "all_gather", 4 * (floats + 1))
+            if out.requires_grad:
+                self.count.exchange("batch norm, gradient", "all_reduce", 4 * floats)
 
     def _enter(self, part: str) -> None:
         self._parts.append(self.count.part)

@@ -45,3 +45,13 @@ def test_a_batch_that_cannot_be_divided_is_refused() -> None:
 def test_data_that_are_elsewhere_are_not_asked_for() -> None:
     words = "data.batch_size=8", "data.root=nowhere/imagenet"
     assert step("simclr/imagenet_resnet50", *words).images == 8
+
+
+def test_synchronised_batch_norms_exchange_statistics_both_ways() -> None:
+    words = "data.batch_size=64", "trainer.sync_batchnorm=true"
+    found = {c.name: c for c in step("simclr/digits", *words, world=8).collectives}
+    there, back = found["batch norm"], found["batch norm, gradient"]
+    assert there.calls == back.calls > 0
+    assert there.bytes - back.bytes == 4 * there.calls  # the count
+    plain = step("simclr/digits", "data.batch_size=64", world=8)
+    assert "batch norm" not in {c.name for c in plain.collectives}
