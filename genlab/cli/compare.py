@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from genlab.cli.tables import room, width_of
 from genlab.drawing.may_fail import may_fail
 from genlab.errors import RecipeError, RunError, nearest
 from genlab.experiments.comparison import (
@@ -25,11 +26,13 @@ from genlab.experiments.comparison import (
     shown,
 )
 from genlab.files import shown_path
+from genlab.runs.selection import metric_of
 
 MOST_FIGURES, MOST_PANELS, MOST_SETTINGS = 6, 4, 8  # shown by default in tables and plots
 MAIN = ("linear_top1", "knn_top1", "accuracy")  # of `genlab evaluate`, after a judge's
 MOST_MEASURED, MOST_NAMED = 4, 12  # metrics of `genlab evaluate`; names below a table
 WIDEST = 30  # characters of a setting in a column
+MOST_KEPT = 2  # the number of runs and the first metric are always shown
 
 
 def compare_options(parser: ArgumentParser) -> None:
@@ -58,10 +61,11 @@ def compare(
     if group_by and each_run:
         raise RecipeError("--each cannot be combined with --group-by")
     found = _readable(chosen(runs, root))
-    asked = metric.split(",") if metric else []
+    known = {key for run in found for key in run.figures}
+    asked = [metric_of(one, known, "--metric") for one in metric.split(",")] if metric else []
     by = group_by.split(",") if group_by else []
     _check("--group-by: no run has the setting", by, (key for run in found for key in run.settings))
-    _check("--metric: no run has the figure", asked, (key for run in found for key in run.figures))
+    _check("--metric: no run has the figure", asked, known)
     groups, twice = (each(found), []) if each_run else grouped(found, by)
     selected, mode = found[0].monitor
     first = asked[0] if asked else selected
@@ -196,19 +200,22 @@ def _print(groups: Sequence[Group], columns: Sequence[str], each_run: bool) -> N
              for key in keys}  # fmt: skip
     narrow = [key for key in keys if max(map(len, texts[key])) <= WIDEST]
     left, cells = narrow[MOST_SETTINGS:], narrow[:MOST_SETTINGS]
-    head = ["run", *(key.removeprefix("model.") for key in cells)]
-    rows = [
-        [
-            group.label,
-            *(texts[key][k] for key in cells),
-            group.runs[0].state if each_run else _count(group),
-            *(cell(group, column) for column in columns),
-        ]
-        for k, group in enumerate(groups)
-    ]
-    _print_aligned([[*head, "state" if each_run else "runs", *columns], *rows], len(head) + 1)
+    states = [group.runs[0].state if each_run else _count(group) for group in groups]
+    first = [["run", *(group.label for group in groups)]]
+    settings = {key: [key.removeprefix("model."), *texts[key]] for key in cells}
+    last = [["state" if each_run else "runs", *states]]
+    last += [[column, *(cell(group, column) for group in groups)] for column in columns]
+    while settings and _width([*first, *settings.values(), *last]) > room():
+        settings.popitem()
+    hidden = list[str]()
+    while len(last) > MOST_KEPT and _width([*first, *last]) > room():
+        hidden.insert(0, last.pop()[0])
+    table = [*first, *settings.values(), *last]
+    _print_aligned([*zip(*table, strict=True)], len(settings) + 2)
+    if hidden:
+        print(f"the terminal has no room for {', '.join(hidden)}", file=sys.stderr)
     for key in keys:
-        if key not in narrow:
+        if key not in settings and key not in left:
             print(key)
             for group, text in zip(groups, texts[key], strict=True):
                 print(f"  {group.label}  {text}")
@@ -216,6 +223,10 @@ def _print(groups: Sequence[Group], columns: Sequence[str], each_run: bool) -> N
         print(f"they differ in {len(left)} more settings: {', '.join(left)}")
     if any(len(group.counted) > 1 for group in groups):
         print("± standard deviation over runs (n - 1); val/... last epoch, best/... selected")
+
+
+def _width(columns: Sequence[Sequence[str]]) -> int:
+    return width_of([max(map(len, column)) for column in columns])
 
 
 def _print_aligned(rows: Sequence[Sequence[str]], left: int) -> None:

@@ -110,7 +110,10 @@ def du(rows: Sequence[Row], root: str, as_json: bool) -> int:
         for row in order
     ]
     total = {"RUN": f"all {len(rows)}", "RECIPE": "", "STATE": ""} | _amounts(whole)
-    print_table([*table, total], right=[*(name.upper() for name in sizes.NAMES), "SIZE"])
+    kinds = [name.upper() for name in sizes.NAMES]
+    print_table(
+        [*table, total], right=[*kinds, "SIZE"], spare=["STATE", *reversed(kinds), "RECIPE"]
+    )
     if kept:
         print(f"archives: {len(kept)}, {bytes_of(sum(kept.values()))}")
     return 0
@@ -126,7 +129,9 @@ def diff(words: Sequence[str], root: str, as_json: bool) -> int:
     """Print what differs between two runs, a line each."""
     if len(words) != 2:
         raise RecipeError(f"genlab runs diff takes two runs, not {len(words)}")
-    first, second = (finding.find(word, root) for word in words)
+    first, second = (_newest(word, root) for word in words)
+    if first == second:
+        print(f"{words[0]} and {words[1]} are one run: {shown_path(first)}", file=sys.stderr)
     found = differences.difference(first, second)
     for file in (*damaged(first), *damaged(second)):
         print(f"damaged: {shown_path(file)}", file=sys.stderr)
@@ -145,6 +150,16 @@ def diff(words: Sequence[str], root: str, as_json: bool) -> int:
     if found.is_one:
         print("one fingerprint and seed: these are the same run, twice")
     return 0
+
+
+def _newest(word: str, root: str) -> Path:
+    """The run that a name means; of a method's runs the newest."""
+    family = finding.meant(f"{word}/*", [name for name, one in finding.names(root) if one], root)
+    return (
+        max(family, key=lambda run: finding.written(run) or 0)
+        if family
+        else finding.find(word, root)
+    )
 
 
 def _print_pairs(pairs: dict[str, tuple[Any, Any]]) -> None:

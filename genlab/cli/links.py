@@ -239,7 +239,7 @@ def _start(key: str, word: str, job: str, inside: Path, one: Link) -> Start:
     if parent and parent.state == "COMPLETED":
         raise RecipeError(f"job {job} has ended, and {word} has no checkpoint", where)
     if parent and parent.run and "/" in word:
-        named = Path(word).absolute()
-        if named != (parent.run / inside).absolute():
+        place = parent.run / inside
+        if Path(word).absolute() != place and not str(place).endswith(f"/{word}"):
             raise RecipeError(f"{word} is not the run of job {job}", where, f"it is {parent.run}")
     return Start(key, parent=parent, job=job, inside=inside)

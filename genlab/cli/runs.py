@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv as csv_format
 import io
 import json as json_format
+import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ from genlab.runs import registry, selection
 from genlab.runs.rows import Row, damaged
 
 ACTIONS = ("rm", "archive", "du", "diff")
+SPARE = ("HOST", "SIZE", "PARENT", "TIME", "STARTED", "RECIPE")  # columns, in this order
+LONGEST_PARENT = 24  # characters of a parent with its recipe
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # begin one in a spreadsheet
 OPTIONS = {  # and the actions that they are of; the others are of the list and of every action
     "best": ("",), "csv": ("",), "json": ("", "du", "diff"), "yes": ("rm", "archive"),
@@ -56,7 +59,12 @@ def runs(words: list[str], root: str = "runs", **options: Any) -> int:
     for name, actions in OPTIONS.items():
         if options[name] and action not in actions:
             called = f"genlab runs {action}".strip()
-            raise RecipeError(f"{called} has no option --{name}")
+            of = " or ".join(f"genlab runs {one}".strip() for one in actions)
+            raise RecipeError(f"{called} has no option --{name}", hint=f"it is of {of}")
+    if options["csv"] and options["json"]:
+        raise RecipeError("--csv cannot be combined with --json")
+    if root != "runs" and not os.path.isdir(root):
+        raise RecipeError(f"--runs-in {root} is not a folder")
     if action == "archive" and options["restore"]:
         return housekeeping.restore(words, options["yes"])
     if action == "diff":
@@ -188,7 +196,9 @@ def _cell(value: Any) -> Any:
 
 
 def _print(rows: Sequence[Row], metric: str) -> None:
-    """A line a run; columns that all runs leave empty are left out."""
+    """A line a run; columns that all runs leave empty, or that are too many, are left out."""
+    long = max(len(", ".join(row.parents)) for row in rows) > LONGEST_PARENT
+    parent = (lambda name: name.rpartition("/")[2]) if long else str
     table = [
         {
             "RUN": row.id,
@@ -199,12 +209,12 @@ def _print(rows: Sequence[Row], metric: str) -> None:
             "TIME": time_of(row.hours),
             "SIZE": bytes_of(row.size),
             "HOST": row.host,
-            "PARENT": ", ".join(row.parents),
+            "PARENT": ", ".join(map(parent, row.parents)),
             "STARTED": ago(row.started) if row.state != "damaged" else "",
         }
         for row in rows
     ]
-    print_table(table, right=("STEP", "TIME", "SIZE", metric))
+    print_table(table, right=("STEP", "TIME", "SIZE", metric), spare=SPARE)
     for judge in dict.fromkeys(row.judge(metric) for row in rows if metric):
         if judge:
             print(f"judge: {plain(judge)}")

@@ -160,8 +160,8 @@ def chosen(words: Sequence[str], root: str | Path = "runs") -> list[Run]:
     """The runs selected by arguments, each once, oldest first.
 
     Args:
-        words: run directories, run ids, recipes' names (all runs of it), a sweep's name or its
-            folder, a job array's name (``slurm-JOB``), or patterns of any of them.
+        words: run directories, run ids, names of recipes or methods (all runs of it), a sweep's
+            name or its folder, a job array's name (``slurm-JOB``), or patterns of any of them.
         root: folder of all run directories.
 
     Raises:
@@ -170,7 +170,7 @@ def chosen(words: Sequence[str], root: str | Path = "runs") -> list[Run]:
     known = [name for name, is_one in names(str(root)) if is_one]
     found: dict[Path, None] = {}
     for word in words:
-        selected = meant(word, known, root)
+        selected = meant(word, known, root) or meant(f"{word}/*", known, root)
         if not selected:
             recipes.refuse_untrained(word, root)
             selected = [runs.find(word, root)]

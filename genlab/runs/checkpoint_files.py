@@ -60,7 +60,7 @@ def checkpoint(path: str | Path, unfit: Callable[[Path, str], str] | None = None
     if not os.path.exists(path) and path.suffix in (".ckpt", ".pt", ".pth", ".safetensors"):
         raise RunError(f"no checkpoint {path}")
     run = find(path)
-    named = is_run(path) or run.name == str(path)
+    named = is_run(path) or run.as_posix().endswith(f"/{path.as_posix()}")  # ID or RECIPE/ID
     tried = [run] if named else _finished(path, run.parent, unfit or (lambda run, name: ""))
     file = next((file for one in tried if (file := _best(one)) is not None), None)
     if file is None:

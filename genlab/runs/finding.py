@@ -21,27 +21,29 @@ def is_run(path: Path) -> bool:
 
 
 def find(word: str | Path, root: str | Path = "runs") -> Path:
-    """The run directory that a path, a run id or a recipe's name (its newest run) means.
+    """The run directory that a path, RECIPE/ID, an id or a recipe's name (its newest run) means.
 
     Raises:
         RunError: none, or several.
     """
-    path = Path(word)
+    path, root = Path(word), Path(root)
     if os.path.isfile(path) and path.parent.name == "checkpoints" and is_run(path.parent.parent):
         return path.parent.parent
     if is_run(path):
         return path
+    if word and not path.is_absolute() and is_run(root / path):  # RECIPE/ID
+        return root / path
     known = every(root)
     named = [run for run in known if run.name == str(word)]
     if len(named) == 1:
         return named[0]
     of_recipe = [run for run in known if run.parent.relative_to(root).as_posix() == str(word)]
     if of_recipe:
-        return max(of_recipe, key=lambda run: _written(run) or 0)
+        return max(of_recipe, key=lambda run: written(run) or 0)
     seen = f"; the newest run is {known[-1]}" if known else f"; there are no runs under {root}/"
     called = {run.parent.relative_to(root).as_posix() for run in known}
-    called |= {run.name for run in known}
-    near = difflib.get_close_matches(str(word), called, n=1, cutoff=0.7)
+    called |= {run.name for run in known} | {name.partition("/")[0] for name in called}
+    near = difflib.get_close_matches(str(word), called, n=1, cutoff=0.6)
     seen += f"\ndid you mean {near[0]}?" if near else ""
     what = (
         "is a folder without recipe.yaml, not a run"
@@ -53,13 +55,13 @@ def find(word: str | Path, root: str | Path = "runs") -> Path:
 
 def every(root: str | Path = "runs") -> list[Path]:
     """All run directories below ``root``, oldest first."""
-    times = [(_written(path), path) for path, is_one in walk(root) if is_one]
+    times = [(written(path), path) for path, is_one in walk(root) if is_one]
     found = [(moment, path) for moment, path in times if moment is not None]
     return [path for _, path in sorted(found, key=lambda one: one[0])]
 
 
-def _written(run: Path) -> int | None:
-    """When a run's recipe.yaml was written; None where another process has removed it."""
+def written(run: Path) -> int | None:
+    """Time at which a run's recipe.yaml was written; None if another process has removed it."""
     try:
         return os.stat(run / "recipe.yaml").st_mtime_ns
     except OSError:

@@ -183,8 +183,9 @@ def ordered(
     metric, colon, mode = word.rpartition(":")
     if not colon:
         metric, mode = word, ""
+    names = {name.removeprefix("best/") for row in rows for name in row.metrics}
+    metric = metric_of(metric, names, "--best")
     if rows and all(row.value(metric) is None for row in rows):
-        names = {name.removeprefix("best/") for row in rows for name in row.metrics}
         raise RecipeError(f"--best: no run has the metric {metric}", hint=nearest(metric, names))
     mode = mode or _mode(rows, metric) or better(metric)
     if rows and mode not in ("min", "max"):
@@ -197,6 +198,29 @@ def ordered(
         return (False, 0.0) if value is None or math.isnan(value) else (True, sign * value)
 
     return metric, mode, sorted(rows, key=worth)
+
+
+def metric_of(word: str, names: Collection[str], option: str) -> str:
+    """The metric that a word means: its name, or the beginning of one; else the word itself.
+
+    Of several the one with which all others begin counts: an FID, and not its floor.
+
+    Args:
+        word: name, or its beginning up to an underscore.
+        names: names of metrics.
+        option: the option that has the word, for the message.
+
+    Raises:
+        RecipeError: several begin so.
+    """
+    if word in names or not word:
+        return word
+    found = sorted(
+        (name for name in names if name.startswith(f"{word}_")), key=lambda one: (len(one), one)
+    )
+    if found and not all(name.startswith(found[0]) for name in found):
+        raise RecipeError(f"{option} {word} may mean {', '.join(sorted(found)[:4])}")
+    return found[0] if found else word
 
 
 def _mode(rows: Sequence[Row], metric: str) -> str:

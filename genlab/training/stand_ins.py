@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import lightning as L
 import torch
 
-from genlab import recipes, runs
+from genlab import recipes
+from genlab.files import rewriting
 
 if TYPE_CHECKING:
     from genlab.training.building import Lab
 
 
-def write(lab: Lab, run: Path) -> None:
+def write(lab: Lab, run: Path) -> bool:
     """Write a run directory with one checkpoint: names, shapes and settings of a recipe's network.
 
     Args:
         lab: objects of the recipe; the weights are those of its beginning.
         run: a folder that does not exist.
+
+    Returns:
+        False if there is no room for it; then nothing is left of it.
     """
     kind = type(lab.model)
     content = {
@@ -31,7 +36,13 @@ def write(lab: Lab, run: Path) -> None:
         "genlab": {"class_path": f"{kind.__module__}.{kind.__qualname__}", "recipe": lab.config},
     }
     lab.model.on_save_checkpoint(content)
-    runs.make(run)
-    torch.save(content, run / "checkpoints" / "last.ckpt")
-    (run / "recipe.yaml").write_text(recipes.dump(lab.recipe, lab.config))
+    try:
+        (run / "checkpoints").mkdir(parents=True)
+        with rewriting(run / "checkpoints" / "last.ckpt") as file:
+            torch.save(content, file)
+        (run / "recipe.yaml").write_text(recipes.dump(lab.recipe, lab.config))
+    except OSError:
+        shutil.rmtree(run, ignore_errors=True)
+        return False
     recipes.trust.keep(run, recipes.foreign(lab.recipe.config) | lab.recipe.loaded)
+    return True

@@ -62,6 +62,31 @@ def test_each_link_starts_from_the_run_of_the_one_before(here: Here, fake: Path)
     assert "genlab-" not in out + err  # places of stand-ins
 
 
+def test_a_chain_may_begin_with_a_run_that_is_continued(
+    here: Here, fake: Path, digits_run: Path
+) -> None:
+    counting(fake)
+    words = ("--then", "finetune/digits", "model.encoder=small_cnn")
+    _, error = here("submit", "--resume", str(digits_run), *words, code=2)
+    assert "link 2, finetune/digits: link 1 fits" in error
+    here("submit", "--resume", str(digits_run), "--then", "finetune/digits",
+         "model.pretrained=false", "model.encoder=small_cnn")  # fmt: skip
+    assert said(fake, 12)[-2:] == ["--resume", str(digits_run)]
+    assert "--dependency=afterok:12" in said(fake, 13)
+
+
+def test_a_stand_in_that_has_no_room_is_not_checked(
+    here: Here, fake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **named: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    counting(fake)
+    monkeypatch.setattr("torch.save", full)
+    out, _ = here("submit", "simclr/digits", "--then", "linear/digits")
+    assert "link 2: model and data, for want of link 1's network" in out
+
+
 def test_a_tokenizer_is_the_run_of_the_link_before(here: Here, fake: Path) -> None:
     out, _ = here("submit", "vqvae/digits", "--then", "vq_prior/digits", "--dry-run")
     assert f"model.tokenizer={here.folder}/runs/vqvae/digits/slurm-JOB1" in out
@@ -118,7 +143,7 @@ def test_a_run_that_a_job_is_going_to_write_is_checked_by_its_recipe(
     queued(fake, here, PENDING)
     words = ("submit", "linear/digits", "--after", "12", *SHORT)
     run = here.folder / "runs" / "simclr" / "digits" / "slurm-12"
-    for name in ("slurm-12", str(run), "runs/simclr/digits/slurm-12"):
+    for name in ("slurm-12", str(run), "simclr/digits/slurm-12"):
         out, _ = here(*words, f"model.pretrained={name}")
         assert (fake / "sbatch.words").read_text().splitlines()[-1] == f"model.pretrained={run}"
         assert "after 12, model.pretrained is the run of slurm-12" in out

@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from genlab import runs
+from genlab.errors import RunError
 from genlab.runs import checkpoint_files, finding
 from tests.run_folders import write_run
 
@@ -36,3 +38,18 @@ def test_a_checkpoint_that_another_process_removes_is_left_out(
 
     monkeypatch.setattr(checkpoint_files, "step_of", removing)
     assert runs.checkpoints(tmp_path) == []
+
+
+def test_a_run_is_found_by_recipe_and_id_and_a_methods_name_is_near(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    old, new = (write_run(Path("runs/vae/digits") / n, seed=0, lr=1, value=1) for n in "ab")
+    for run in (old, new):
+        (run / "checkpoints").mkdir(exist_ok=True)
+        torch.save({}, run / "checkpoints" / "last.ckpt")
+    assert runs.find("vae/digits/a") == old
+    assert runs.checkpoint("vae/digits/a") == old / "checkpoints" / "last.ckpt"
+    assert runs.checkpoint("a").parents[1] == old
+    with pytest.raises(RunError, match="did you mean vae"):
+        runs.find("vea")

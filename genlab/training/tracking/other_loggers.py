@@ -91,12 +91,16 @@ def plan(recipe: Recipe, run: Path) -> list[Planned]:
     track = recipe.config.get("track")
     listed = track.get("loggers") if isinstance(track, dict) else None
     where, found = place(recipe, "track", "loggers"), list[Planned]()
+    seen = list[tuple[type[Logger], dict[str, Any]]]()
     for item in listed if isinstance(listed, list) else []:
         name, given = (item, {}) if isinstance(item, str) else _parts(item, where)
         try:
             _check_secrets(given, name)
             kind = _class_of(name)
             given = _defaults(kind, run, recipe) | given
+            if (kind, given) in seen:
+                raise RecipeError(f"loggers names {name} twice, with the same arguments")
+            seen.append((kind, given))
             found.append(Planned(kind, parse(kind, "loggers", given, recipe)))
         except RecipeError as error:
             what, *rest = str(error).splitlines()

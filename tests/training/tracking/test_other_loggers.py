@@ -115,6 +115,7 @@ def of_mlflow(run: genlab.Run) -> tuple[Any, Any]:
 @pytest.mark.parametrize(
     ("loggers", "said"),
     [
+        (["tensorboard", "tensorboard"], ["names tensorboard twice"]),
         (["tensorbord"], ["no logger tensorbord", "did you mean tensorboard"]),
         ([{"class_path": "tensorboard", "init_args": {"nam": 1}}], ["no argument nam", "name"]),
         ([{"class_path": "tensorboard", "init_args": {"prefix": [1]}}], ["prefix must be str"]),
