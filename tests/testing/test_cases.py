@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
 import timm
+import torch
 from torch import Tensor, nn
 
 from genlab.testing import Case, case
@@ -61,3 +63,18 @@ def test_a_large_one_gives_way_and_the_case_says_so() -> None:
     assert made.note == (
         f"encoder small_cnn in place of {__name__}.Large, which has 2.2 M parameters"
     )
+
+
+@pytest.mark.parametrize("recipe", ["simclr/digits", "cvae/digits", "wgan_gp/digits"])
+def test_without_jsonargparse_the_case_is_the_same(
+    recipe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = case([recipe])
+    for name in ("building", "parsing"):
+        monkeypatch.delitem(sys.modules, f"genlab.training.{name}")
+    monkeypatch.setitem(sys.modules, "jsonargparse", None)
+    bare = case([recipe])
+    there = bare.method.state_dict()
+    assert all(torch.equal(there[name], value) for name, value in made.method.state_dict().items())
+    assert dict(bare.method.hparams) == dict(made.method.hparams)
+    assert type(bare.data) is type(made.data)

@@ -2,11 +2,8 @@
 
 `trying` has all checks and tries each by itself on a `place`: `steps` of every method, `going_on`
 (resumed trainings), `together` (several processes), `sights` (views), `encoding` (compiled
-encoders). Each makes some of `measurement`, and `report` writes them. `products` switches or plays
-TensorFloat-32.
-
-``genlab doctor --gpu`` and ``make test-gpu`` try them all on this machine's GPUs and write one JSON
-and one page; with ``--device cpu`` the same code runs small, and shows that the kit works.
+encoders), `speed`. Each makes some of `measurement`, and `report` writes them. `products` switches
+or plays TensorFloat-32.
 """
 
 from genlab.testing.field.measurement import Measurement

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
 from collections.abc import Iterator
@@ -61,6 +62,12 @@ class Place:
         """Until the device has done all its work."""
         if not self.small:
             torch.cuda.synchronize(self.device)
+
+    def release(self) -> None:
+        """Give unused memory of the device back, for other processes."""
+        gc.collect()
+        if not self.small:
+            torch.cuda.empty_cache()
 
     @contextmanager
     def side(self) -> Iterator[None]:

@@ -102,7 +102,7 @@ def page(told: dict[str, Any]) -> str:
 
 def _table(found: list[dict[str, Any]]) -> list[str]:
     rows = [
-        "| subject | verdict | measurement | tolerance | unit | note |",
+        "| subject | verdict | value | tolerance | unit | note |",
         "|---|---|---|---|---|---|",
     ]
     for one in found:

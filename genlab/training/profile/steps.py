@@ -201,7 +201,7 @@ def means(pairs: list[tuple[float, float]], size: int) -> list[tuple[float, floa
 
 
 def instrument(
-    timeline: Timeline, trainer: L.Trainer, method: Any, data: Any, timer: StepTimer
+    timeline: Timeline, trainer: L.Trainer, method: Any, data: Any, timer: L.Callback
 ) -> None:
     """Let the parts of a step say which phase they are."""
     data.on_after_batch_transfer = timeline.wrap("augmentation", data.on_after_batch_transfer)

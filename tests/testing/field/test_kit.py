@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from genlab.cli import doctor
 from genlab.testing import field
-from genlab.testing.field import going_on, report, sights, steps, together, trying
+from genlab.testing.field import going_on, report, sights, speed, steps, together, trying
 from genlab.testing.field.measurement import (
     ERROR,
     FAILS,
@@ -226,3 +227,22 @@ def test_tensor_float_32_is_put_back_and_played_on_a_cpu() -> None:
         apart = (a @ a - exact).abs().max() / exact.max()
     assert 1e-5 < float(apart) < 1e-3
     assert torch.get_float32_matmul_precision() == before
+
+
+def test_a_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = field.Place("cpu")
+    assert speed.load_of(place, "resnet50_224px") == speed.SMALL
+    place.small = False
+    for gib, batch in ((141, 128), (16, 64), (8, 32)):
+        memory = SimpleNamespace(total_memory=gib * 2**30)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _, found=memory: found)
+        assert speed.load_of(place, "resnet50_224px").batch == batch
+
+
+def test_speed_is_measured_and_its_phases_are_all_of_it() -> None:
+    found = field.tried(field.Place("cpu"), "speed", "resnet18_32px")
+    rate, *phases, encoder = found.measurements
+    assert found.verdict == "measured"
+    assert rate.unit == "images/s"
+    assert sum(one.value or 0 for one in phases) == pytest.approx(1.0, abs=0.05)
+    assert (encoder.value or 0) > 0
