@@ -15,7 +15,7 @@ from genlab.cli import links
 from genlab.cli.arguments import job_options
 from genlab.cli.links import THEN, Link, Start
 from genlab.cli.validation import build_on_cpu, gpu_settings, validate
-from genlab.cluster import nodes, slurm
+from genlab.cluster import nodes, parents, slurm
 from genlab.cluster.submission import check_array, shown
 from genlab.cluster.submission import submit as put
 from genlab.errors import InputError, RecipeError, SlurmError
@@ -60,6 +60,9 @@ def submit(
     dry_run = dry_run or len(later) < len(then or ())
     if not dry_run:
         slurm.require("sbatch")
+    for job in parents.unknown(chain[0].job.after):
+        print(f"--after {job}: Slurm does not know it, or no more; it is not waited for",
+              file=sys.stderr)  # fmt: skip
     for link in chain:
         link.job.cpus_per_task, link.cpus = nodes.cpus(link.job)
     _validate(chain)

@@ -13,6 +13,7 @@ from genlab.errors import SlurmError
 
 FIELDS = jobs.FIELDS | {"Command": 8000}
 RUN = re.compile(r"slurm-(\d+(?:_\d+)?)")
+INVALID = "Invalid job id"  # what squeue says of a job that it does not know
 LOST = ("FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE")
 
 
@@ -46,6 +47,19 @@ def waits_for(job: str, after: str | None) -> bool:
     """True if ``--after`` names a job, or the array that it is a task of."""
     named = (after or "").split(":")
     return job in named or job.partition("_")[0] in named
+
+
+def unknown(after: str | None) -> list[str]:
+    """The jobs of ``--after`` that Slurm does not know: it waits for none of them."""
+    return [job for job in (after or "").split(":") if job and _is_unknown(job)]
+
+
+def _is_unknown(job: str) -> bool:
+    words = ("--noheader", "--states=all", "--format=%i", f"--jobs={job}")
+    try:
+        return not slurm.run("squeue", *words).strip()
+    except SlurmError as error:
+        return INVALID in str(error)
 
 
 def find(job: str) -> Parent | None:

@@ -178,6 +178,14 @@ def test_a_run_that_is_not_going_to_be_there_is_refused(
     assert not (fake / "sbatch.words").exists()
 
 
+def test_a_job_that_slurm_does_not_know_is_not_waited_for(here: Here, fake: Path) -> None:
+    counting(fake)
+    program(fake, "squeue", 'echo "slurm_load_jobs error: Invalid job id specified" >&2; exit 1')
+    out, said = here("submit", "vae/digits", "--after", "999")
+    assert "job   12" in out
+    assert said == "--after 999: Slurm does not know it, or no more; it is not waited for\n"
+
+
 def test_what_cannot_be_checked_is_said(here: Here, fake: Path) -> None:
     counting(fake)
     queued(fake, here, ("12", "mine", "PENDING", "/no/such/mine.yaml trainer.callbacks=[{a: b}]"))

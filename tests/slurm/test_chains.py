@@ -77,3 +77,12 @@ def test_a_parent_that_has_gone_when_its_job_starts_is_final(cluster: Cluster) -
     assert cluster.restarts(second) == 0
     assert f"slurm-{first}" in cluster.log(second)
     assert "Traceback" not in cluster.log(second)
+
+
+def test_a_job_that_slurm_does_not_know_is_said_and_not_waited_for(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.submit(
+        "vae/digits", *SHORT, "trainer.max_steps=2", "--after", "99999", "--sbatch=--hold"
+    )
+    assert "--after 99999: Slurm does not know it" in capsys.readouterr().err
