@@ -40,6 +40,7 @@ training
   genlab sweep RECIPE key=a,b key=0..4  every combination, a run each; a table at the end
   genlab bench RECIPE                   where a step's time goes; the same step as a bare loop
   genlab laws RECIPE                    is it right on N processes, when resumed ...
+  genlab plan RECIPE --nodes 4 --gpus-per-node 8 --gpu a100-40    memory, hours; no GPU needed
   genlab replay RUN                     the step that was not finite again: the first bad tensor
   genlab verify RUN [--full]            is it what it says: files, metrics, steps trained again
   genlab validate | test | predict RUN  measure a run again; predictions to a file
@@ -95,7 +96,8 @@ COMMANDS = {  # module of each command; it holds the function and its `<command>
     "submit": "submit", "jobs": "jobs", "cancel": "jobs",
     "export": "export", "pack": "pack", "doctor": "doctor", "bench": "bench",
     "runs": "runs", "sweep": "sweep", "compare": "compare", "sync": "sync", "laws": "laws",
-    "replay": "replay", "verify": "verify", "explain": "explain", "completion": "completion",
+    "replay": "replay", "verify": "verify", "plan": "plan", "explain": "explain",
+    "completion": "completion",
 }  # fmt: skip
 
 LONG = (
@@ -107,7 +109,7 @@ LONG = (
     "doctor",
 )  # they go on when nobody reads their output
 
-TRAINING = ("fit", "submit", "sweep", "crossval", "bench")  # they take settings of a recipe
+TRAINING = ("fit", "submit", "sweep", "crossval", "bench", "plan")  # they take settings of a recipe
 TRUST = "class or package that the run or checkpoint may name besides genlab's"
 HALF = 200  # characters of a line that is too long
 FROM_FILES = (  # commands that open a run or checkpoint

@@ -16,11 +16,12 @@ from genlab.cli import COMMANDS, FROM_FILES
 from genlab.describing import classes, foreign, keys, metrics, nested, source, values
 from genlab.describing.classes import Argument
 from genlab.errors import InputError
+from genlab.planning import gpus
 from genlab.recipes import class_names
 
 ACTIONS = ("rm", "archive", "du", "diff")  # of `runs`
 OF_RECIPES = (
-    "fit", "show", "cp", "sweep", "crossval", "bench", "laws", "submit", "explain",
+    "fit", "show", "cp", "sweep", "crossval", "bench", "laws", "submit", "explain", "plan",
 )  # fmt: skip
 OF_RUNS = (
     "validate", "test", "predict", "sample", "reconstruct", "interpolate", "evaluate", "embed",
@@ -66,6 +67,8 @@ def _parts(command: str, before: list[str], typed: str) -> list[Callable[[], Ite
     """Sources of candidates for an argument that is not an option."""
     if before[-1] == "--resume":
         return [_runs]
+    if (command, before[-1]) in ((one, "--gpu") for one in ("plan", "submit")):
+        return [gpus.known]
     if before[-1].startswith("--") and (choices := _choices(command, before[-1])):
         return [lambda: choices]
     if command == "completion":

@@ -1,0 +1,109 @@
+"""``plan``: what a recipe needs on GPUs, before a day in a queue is lost."""
+
+from __future__ import annotations
+
+import json as json_format
+import sys
+from argparse import ArgumentParser
+from typing import TYPE_CHECKING
+
+from genlab import recipes
+from genlab.cli import plan_rows
+from genlab.cli.arguments import split_words
+from genlab.errors import RecipeError
+from genlab.planning import gpus
+
+if TYPE_CHECKING:
+    from genlab.planning.hours import Cluster
+
+
+def plan_options(parser: ArgumentParser) -> None:
+    """Plan a training on GPUs: memory, arithmetic, communication, loader, hours. It needs none.
+
+    A step is run with tensors that have shapes and no values. Peaks are the vendors', what else is
+    assumed stands in the table. Exit code 1 where the memory of a GPU does not suffice.
+    """
+    parser.add_argument("words", nargs="+", metavar="RECIPE|FILE.yaml|key=value")
+    parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--gpus-per-node", type=int, default=1, metavar="G")
+    parser.add_argument("--gpu", metavar="KIND", help=", ".join(gpus.known()))
+    parser.add_argument(
+        "--memory", type=float, metavar="GB", help="of any other GPU, as its data sheet says"
+    )
+    parser.add_argument(
+        "--tflops", type=float, metavar="N", help="its dense arithmetic in the recipe's precision"
+    )
+    parser.add_argument("--bandwidth", type=float, metavar="GB/s", help="of its memory")
+    parser.add_argument(
+        "--utilisation", type=float, metavar="PERCENT", help=_assumed("utilisation")
+    )
+    parser.add_argument("--network", type=float, metavar="GB/s", help=_assumed("network"))
+    parser.add_argument("--cores", type=float, metavar="C", help="processors for each GPU")
+    parser.add_argument(
+        "--images", type=int, metavar="N", help="training images, where they are elsewhere"
+    )
+    parser.add_argument("--room", action="store_true", help="try what makes room although it fits")
+    parser.add_argument("--json", action="store_true", help="print JSON only")
+
+
+def _assumed(name: str) -> str:
+    one = gpus.assumptions()[name]
+    return f"{one.why.partition(';')[0]} (assumed: {one.value:g})"
+
+
+def plan(
+    words: list[str],
+    nodes: int = 1,
+    gpus_per_node: int = 1,
+    gpu: str | None = None,
+    memory: float | None = None,
+    tflops: float | None = None,
+    bandwidth: float | None = None,
+    utilisation: float | None = None,
+    network: float | None = None,
+    cores: float | None = None,
+    images: int | None = None,
+    room: bool = False,
+    json: bool = False,
+) -> int:
+    """Print a plan; 1 when it does not fit."""
+    for name, value in (("nodes", nodes), ("gpus-per-node", gpus_per_node), ("images", images),
+                        ("cores", cores), ("network", network)):  # fmt: skip
+        if value is not None and not 0 < value < 1e9:
+            raise RecipeError(f"--{name} {value:g} must be above 0")
+    if utilisation is not None and not 1 <= utilisation <= 100:
+        raise RecipeError(f"--utilisation {utilisation:g} is not a percentage from 1 to 100")
+    chosen = gpus.chosen(gpu, memory, tflops, bandwidth)
+    files, overrides = split_words(words)
+    recipe = recipes.resolve(files, overrides)
+    recipes.check_keys(recipe)
+    from genlab.planning.plan import plan as make
+
+    cluster = _cluster(chosen, nodes, gpus_per_node, utilisation, network, cores)
+    made = make(
+        recipe, cluster, images=images, make_room=room,
+        told=lambda line: print(f"{recipe.name}: {line}", file=sys.stderr),
+    )  # fmt: skip
+    if json:
+        print(json_format.dumps(made.as_dict(), indent=1))
+    else:
+        plan_rows.show(made)
+    return int(not made.fits)
+
+
+def _cluster(
+    gpu: gpus.Gpu,
+    nodes: int,
+    per_node: int,
+    utilisation: float | None,
+    network: float | None,
+    cores: float | None,
+) -> Cluster:
+    from genlab.planning.hours import Cluster
+
+    return Cluster(
+        gpu, nodes, per_node,
+        gpus.assumed("network") if network is None else network,
+        gpus.assumed("utilisation") if utilisation is None else utilisation / 100,
+        cores,
+    )  # fmt: skip

@@ -1,0 +1,179 @@
+"""A plan as one table: rows of a name, an amount on each GPU and a note."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from genlab.cli.tables import bytes_of, time_of
+from genlab.planning import gpus
+
+if TYPE_CHECKING:
+    from genlab.planning.loading import Loading
+    from genlab.planning.plan import Plan
+
+Row = tuple[str, str, str]
+WIDEST = 80
+SMALL = 0.001  # share of a sum below which parts stand together
+
+
+def show(plan: Plan) -> None:
+    """Print a plan."""
+    from rich.console import Console
+    from rich.table import Table
+
+    cluster = plan.cluster
+    print(
+        f"{plan.recipe}, {plan.precision}, on {cluster.nodes} x {cluster.per_node} "
+        f"{cluster.gpu.kind} ({cluster.gpu.name})\n"
+        f"global batch {plan.batch * cluster.world:,} = {plan.batch:,} x {_gpus(plan)}"
+    )
+    table = Table(show_header=False, width=WIDEST)
+    table.add_column(max_width=24, overflow="fold")
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    for title, rows in sections(plan):
+        table.add_section()
+        table.add_row(f"[bold]{title[0]}", f"[bold]{title[1]}", f"[bold]{title[2]}")
+        for row in rows:
+            table.add_row(*row)
+    Console(width=WIDEST).print(table)
+    print("\n".join(remarks(plan)))
+
+
+def _gpus(plan: Plan) -> str:
+    world = plan.cluster.world
+    return f"{world:,} GPU{'s' if world > 1 else ''}"
+
+
+def sections(plan: Plan) -> Iterator[tuple[Row, list[Row]]]:
+    """The table's parts: a title and rows each."""
+    yield ("memory of a GPU", "at the peak", ""), [*_memory(plan)]
+    images = plan.step.images
+    yield ("arithmetic", "a step", f"GFLOP an image, {images:,} images a step"), [*_flops(plan)]
+    if plan.step.collectives and plan.cluster.world > 1:
+        yield ("communication", "a step", "calls, time, growth with N GPUs"), [*_exchanged(plan)]
+    yield ("time", "a step", ""), [*_times(plan)]
+    yield ("training", "", ""), [*_training(plan)]
+
+
+def _memory(plan: Plan) -> Iterator[Row]:
+    need, gpu, best = plan.need, plan.cluster.gpu, plan.largest
+    for part, size in sorted(need.live.items(), key=lambda item: -item[1]):
+        if size > SMALL * plan.step.peak:
+            yield part, bytes_of(size), ""
+    allowed = sum(need.allowance.values())
+    yield (
+        "allowance",
+        bytes_of(allowed),
+        "assumed: "
+        + ", ".join(f"{name} {bytes_of(size)}" for name, size in need.allowance.items()),
+    )
+    verdict = "fits" if plan.fits else "DOES NOT FIT"
+    yield "needed", bytes_of(need.total), f"{verdict} in {gpu.memory:g} GB ({gpu.kind})"
+    yield "largest batch", f"{best.images:,}", _largest(plan)
+    for change in plan.changes:
+        verdict = "fits" if change.fits else "does not fit"
+        yield "with", bytes_of(change.needed), f"{' '.join(change.settings)}: {verdict}"
+
+
+def _largest(plan: Plan) -> str:
+    best, world = plan.largest, plan.cluster.world
+    if not best.images:
+        return "images a GPU: not even the smallest batch fits"
+    whole = f"images a GPU, data.batch_size={best.images * world}"
+    if best.above is None:
+        return f"{whole}: {best.limit} is the limit"
+    return f"{whole}; {best.above:,} need {bytes_of(best.needed_above or 0)}"
+
+
+def _flops(plan: Plan) -> Iterator[Row]:
+    every = sum(plan.step.flops.values())
+    for part, count in sorted(plan.step.flops.items(), key=lambda item: -item[1]):
+        if count > SMALL * every:
+            yield part, flops_of(count), f"{count / plan.step.images / 1e9:,.3g}"
+    yield "in all", flops_of(every), f"{every / plan.step.images / 1e9:,.3g}"
+
+
+def flops_of(count: float) -> str:
+    """``12.4 TFLOP``."""
+    for unit in ("", "k", "M", "G", "T"):
+        if count < 1000:
+            return f"{count:.3g} {unit}FLOP"
+        count /= 1000
+    return f"{count:,.3g} PFLOP"
+
+
+def _exchanged(plan: Plan) -> Iterator[Row]:
+    from genlab.planning.hours import GROWTH, seconds_of
+
+    for one in plan.step.collectives:
+        took = ms_of(seconds_of(one, plan.cluster))
+        growth = GROWTH.get(one.kind, ("", ""))[0]
+        calls = f"{one.calls:,} call{'s' if one.calls > 1 else ''}"
+        yield _short(one.name), bytes_of(one.bytes), f"{one.kind}, {calls}, {took}; {growth}"
+
+
+def _short(name: str) -> str:
+    """``contrastive.nt_xent`` of a function's whole path; other names as they are."""
+    return ".".join(name.split(".")[-2:])
+
+
+def ms_of(seconds: float) -> str:
+    """``12.5 ms``."""
+    return f"{seconds * 1000:,.3g} ms" if seconds < 1 else f"{seconds:,.3g} s"
+
+
+def _times(plan: Plan) -> Iterator[Row]:
+    times, step, cluster, gpu = plan.times, plan.step, plan.cluster, plan.cluster.gpu
+    rate = f"{plan.peak.tflops:g} TFLOPS ({plan.peak.label})"
+    yield "arithmetic", ms_of(times.arithmetic), f"{rate} x {cluster.utilisation:.0%} assumed"
+    if times.memory is not None:
+        moved = f"{bytes_of(step.moved)} that operations read and write, each for itself"
+        yield "memory", ms_of(times.memory), f"{moved}, at {gpu.bandwidth:,.0f} GB/s"
+    start = f"{gpus.assumed('kernel'):g} us each on the host, assumed"
+    yield "kernels", ms_of(times.kernels), f"{step.kernels:,} started, {start}"
+    if cluster.world > 1:
+        place = f"{gpu.wire} in the node" if cluster.nodes == 1 else "between nodes, assumed"
+        shown = f"{ms_of(times.exposed)} of it not behind the backward pass"
+        ring = f"ring at {cluster.link:g} GB/s a GPU, {place}"
+        yield "interconnect", ms_of(times.interconnect), f"{shown}; {ring}"
+    if plan.loading is not None and times.loader is not None:
+        yield "loader", ms_of(times.loader), _loader(plan, plan.loading)
+    yield "step", ms_of(times.step), f"[bold]{times.binds}[/bold] binds"
+
+
+def _loader(plan: Plan, loading: Loading) -> str:
+    wanted, rate = plan.step.images / plan.times.on_gpu, loading.images_per_second
+    cores = f"{rate:,.0f} a core here ({loading.kind}, measured) x {_cores(plan, loading)}"
+    needs = f"; {wanted / rate:,.1f} would do" if loading.workers != 0 else ""
+    return f"{wanted:,.0f} images/s wanted; {cores}{needs}"
+
+
+def _cores(plan: Plan, loading: Loading) -> str:
+    return f"{loading.cores(plan.cluster.cores):g}"
+
+
+def _training(plan: Plan) -> Iterator[Row]:
+    hours, length = plan.hours, plan.length
+    yield "images/s", f"{hours.images_per_second:,.0f}", f"on {_gpus(plan)}"
+    count = "" if length.images is None else f"{length.images:,} images: "
+    if hours.epochs_per_hour is None:
+        yield "epochs/h", "unknown", length.source
+    else:
+        yield "epochs/h", f"{hours.epochs_per_hour:,.3g}", f"{count}{length.source}"
+    if hours.hours is None or hours.gpu_hours is None:
+        yield "time", "unknown", length.limit
+        return
+    yield "time", time_of(hours.hours), f"{length.steps:,} steps: {length.limit}"
+    yield "GPU-hours", f"{hours.gpu_hours:,.3g}", "without validation, checkpoints, waiting"
+
+
+def remarks(plan: Plan) -> Iterator[str]:
+    """Lines below the table: whose figures these are."""
+    from genlab.planning.plan import ESTIMATE
+
+    yield f"{ESTIMATE} at {plan.cluster.utilisation:.0%}"
+    yield f"peaks: {plan.cluster.gpu.source}; all assumptions: --json"
+    if plan.peak.note:
+        yield plan.peak.note

@@ -1,0 +1,110 @@
+"""``genlab plan``: one table within 80 columns, JSON, exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from genlab.planning import fake, loading
+from genlab.planning.loading import Loading
+from genlab.planning.step import Step
+from genlab.recipes import Recipe
+from tests.conftest import Here
+from tests.planning.test_plan import made_up
+
+NAME = "simclr/imagenet_resnet50"
+LARGE = ["--nodes", "4", "--gpus-per-node", "8", "--gpu", "a100-40"]
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fake, "fake_step", made_up)
+    monkeypatch.setattr(loading, "measure", lambda recipe: Loading(500.0, "JPEG files", None))
+
+
+def row(table: str, name: str) -> str:
+    """The first row of this name, spaces and borders left out."""
+    found = re.search(rf"^│ {re.escape(name)} .*$", table, re.M)
+    assert found, f"{name} in\n{table}"
+    return " ".join(found[0].replace("│", " ").split())
+
+
+@pytest.mark.usefixtures("made")
+def test_one_table_of_80_columns(here: Here) -> None:
+    out, err = here("plan", NAME, *LARGE)
+    assert max(map(len, out.splitlines())) <= 80
+    assert "global batch 4,096 = 128 x 32 GPUs" in out
+    assert row(out, "activations") == "activations 11.5 GB"
+    assert row(out, "needed").startswith("needed 13.8 GB fits in 40 GB")
+    assert row(out, "largest batch").startswith("largest batch 403 images a GPU")
+    assert row(out, "encoder") == "encoder 6.14 TFLOP 48"
+    assert row(out, "embeddings").startswith("embeddings 65.5 kB all_gather, 2 calls")
+    assert row(out, "step") == "step 56.4 ms arithmetic binds"
+    assert row(out, "GPU-hours").startswith("GPU-hours 15.5")
+    assert "estimate: no GPU has run this; utilisation assumed at 35%" in out
+    assert "data sheet, 2020" in out
+    assert err.count("\n") == 3
+    assert not here.runs()
+
+
+@pytest.mark.usefixtures("made")
+def test_exit_code_one_where_it_does_not_fit(here: Here) -> None:
+    out, _ = here("plan", NAME, "data.batch_size=32768", *LARGE, code=1)
+    assert "DOES NOT FIT" in out
+    assert "grad_checkpointing" in out
+    found = json.loads(here("plan", NAME, "data.batch_size=32768", *LARGE, "--json", code=1)[0])
+    assert found["fits"] is False
+    assert found["changes"]
+
+
+@pytest.mark.usefixtures("made")
+def test_a_gpu_without_bfloat16(here: Here) -> None:
+    out, _ = here("plan", NAME, "--nodes", "4", "--gpus-per-node", "8", "--gpu", "v100-32")
+    assert "NVIDIA V100 SXM2 32 GB has no bf16 tensor cores" in out
+    assert "trainer.precision=16-mixed" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["vae/digits", "--gpu", "a100"], "did you mean a100-40 or a100-80"),
+        (["vae/digits"], "no GPU is named"),
+        (["vae/digts", "--gpu", "t4"], "did you mean vae/digits"),
+        (["vae/digits", "--gpu", "t4", "--nodes", "0"], "--nodes 0 must be above 0"),
+        (["vae/digits", "--gpu", "t4", "--utilisation", "0.3"], "percentage from 1 to 100"),
+        (["vae/digits", "--gpu", "t4", "--nodes", "3"], "63 would do"),
+        (["vae/digits", "--gpu", "t4", "model.latent=3"], "did you mean latent_dim"),
+        (["vae/digits", "--memory", "24"], "--memory GB --tflops N"),
+    ],
+)
+def test_wrong_input_is_at_most_three_lines(here: Here, words: list[str], said: str) -> None:
+    _, err = here("plan", *words, code=2)
+    assert said in err
+    assert len(err.splitlines()) <= 3
+
+
+def test_a_recipe_at_its_own_size(here: Here) -> None:
+    words = ("data.batch_size=32", "--gpus-per-node", "2", "--memory", "2", "--tflops", "8")
+    found = json.loads(here("plan", "vae/digits", *words, "--json")[0])
+    assert found["step"]["images"] == 16
+    first, second = 2 * 16 * 64 * 128, 2 * 16 * 128 * (8 + 8)  # mean and variance
+    assert found["step"]["flops"]["encoder"] == 2 * first + 3 * second
+    assert found["length"]["images"] == 1297
+    assert found["largest"]["limit"] == "the number of training images"
+    assert found["loading"]["images_per_second"] > 1000
+    assert found["cluster"]["gpu"]["kind"] == "other"
+
+
+def test_the_recipe_is_the_same_afterwards() -> None:
+    from genlab import recipes
+
+    def settings(recipe: Recipe) -> str:
+        return json.dumps(recipe.config)
+
+    recipe = recipes.resolve(["vae/digits"])
+    before = settings(recipe)
+    found: Step = fake.fake_step(recipe)
+    assert found.images == 64
+    assert settings(recipe) == before
