@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from genlab.internals import torch_parts
+from genlab.planning.kernels import Kernels
 from genlab.planning.step import Collective
 
 FORWARD, BACKWARD, OPTIMISER = "activations", "temporary", "optimiser"
@@ -39,6 +40,7 @@ class Counting(TorchDispatchMode):
         self.live: Counter[str] = Counter()
         self.peak: dict[str, int] = {}
         self.flops: Counter[str] = Counter()
+        self.kernels = Kernels()
         self.collectives: Counter[tuple[str, str]] = Counter()
         self.payload: Counter[tuple[str, str]] = Counter()
         self.callers: list[str] = []  # of collectives with gradient, for the way back
@@ -48,6 +50,7 @@ class Counting(TorchDispatchMode):
     def reset(self) -> None:
         """Start anew; what lives stays counted."""
         self.flops.clear()
+        self.kernels.clear()
         self.collectives.clear()
         self.payload.clear()
         self._most = 0
@@ -59,8 +62,11 @@ class Counting(TorchDispatchMode):
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         tensors = [t for t in torch_parts.tree_leaves(out) if isinstance(t, Tensor)]
-        if (formula := torch_parts.flops_of(func)) is not None:
-            self.flops[self.part] += formula(*args, **kwargs, out_val=out)
+        formula = torch_parts.flops_of(func)
+        flops = 0 if formula is None else formula(*args, **kwargs, out_val=out)
+        self.kernels.note(func, (args, kwargs), tensors, flops)
+        if flops:
+            self.flops[self.part] += flops
         elif self.phase == OPTIMISER:
             self.flops[OPTIMISER] += sum(t.numel() for t in tensors)
         if func.namespace == "c10d":

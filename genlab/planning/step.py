@@ -35,6 +35,9 @@ class Step:
         flops: operations of matrix products and convolutions by part; ``optimiser``: one for each
             element of each of its kernels.
         collectives: calls by which the process exchanges tensors with the others.
+        kernels: operations that a device starts.
+        moved: bytes that they read and write, each for itself.
+        convolved: those of ``flops`` that are convolutions.
     """
 
     world: int
@@ -42,6 +45,9 @@ class Step:
     memory: dict[str, int] = field(default_factory=dict)
     flops: dict[str, int] = field(default_factory=dict)
     collectives: list[Collective] = field(default_factory=list)
+    kernels: int = 0
+    moved: int = 0
+    convolved: int = 0
 
     @property
     def peak(self) -> int:

@@ -114,8 +114,10 @@ class Watch(L.Callback):
         memory = dict(count.peak)
         if self.world > 1:
             self._of_ddp(memory)
+        done = count.kernels
         return Step(self.world, images * self.batches, memory, dict(count.flops),
-                    count.list_collectives())  # fmt: skip
+                    count.list_collectives(), done.started, done.moved,
+                    done.convolved)  # fmt: skip
 
     def _of_ddp(self, memory: dict[str, int]) -> None:
         """Add what DDP does at each backward pass that it does not put off."""

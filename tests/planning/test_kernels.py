@@ -3,8 +3,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from genlab.planning.counting import Counting
 from torch import Tensor
+
+from genlab.planning.counting import Counting
 
 ONE = 4 * 6  # bytes of (2, 3) floats
 

@@ -8,11 +8,11 @@ import resource
 import time
 
 import pytest
-from genlab.planning.fake import fake_step
 
 from genlab import recipes
 from genlab.planning import gpus, room
 from genlab.planning.capacity import need
+from genlab.planning.fake import fake_step
 from genlab.planning.hours import Cluster
 from genlab.planning.plan import plan
 from tests.conftest import Shell
