@@ -105,13 +105,16 @@ def flops_of(count: float) -> str:
 
 
 def _exchanged(plan: Plan) -> Iterator[Row]:
-    from genlab.planning.hours import GROWTH, seconds_of
+    from genlab.planning.hours import growth, seconds_of
 
     for one in plan.step.collectives:
         took = ms_of(seconds_of(one, plan.cluster))
-        growth = GROWTH.get(one.kind, ("", ""))[0]
         calls = f"{one.calls:,} call{'s' if one.calls > 1 else ''}"
-        yield _short(one.name), bytes_of(one.bytes), f"{one.kind}, {calls}, {took}; {growth}"
+        yield (
+            _short(one.name),
+            bytes_of(one.bytes),
+            f"{one.kind}, {calls}, {took}; {growth(one, plan.step)[0]}",
+        )
 
 
 def _short(name: str) -> str:

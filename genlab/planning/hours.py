@@ -11,6 +11,7 @@ from genlab.planning.gpus import GB, Gpu, Peak, assumed
 from genlab.planning.length import Length
 from genlab.planning.step import Collective, Step
 
+BACK = ", gradient"  # behind the name of a collective that a backward pass calls
 GRADIENTS = "gradients"  # their exchange runs behind the backward pass
 GROWTH = {  # of what passes a link, with the number of GPUs; and the share of a rank's bytes
     "all_reduce": ("flat in N", "2(N-1)/N"),
@@ -123,6 +124,18 @@ def sent(collective: Collective) -> float:
         "reduce_scatter": (world - 1) / world,
     }
     return collective.bytes * factor.get(collective.kind, float(world > 1))
+
+
+def growth(collective: Collective, step: Step) -> tuple[str, str]:
+    """How traffic grows with the number of GPUs, and the share of a rank's bytes that is sent.
+
+    The gradient of gathered tensors is that of all ranks: what a rank puts in grows, too.
+    """
+    if collective.kind == "all_reduce" and collective.name.endswith(BACK):
+        name = collective.name.removesuffix(BACK)
+        if any(one.name == name and one.kind == "all_gather" for one in step.collectives):
+            return "grows with N", "2(N-1)/N, of N ranks' gradients"
+    return GROWTH.get(collective.kind, ("", ""))
 
 
 def seconds_of(collective: Collective, cluster: Cluster) -> float:

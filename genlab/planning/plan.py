@@ -68,7 +68,7 @@ class Plan:
                            "binds": self.times.binds}  # fmt: skip
         for row, one in zip(found["step"]["collectives"], self.step.collectives, strict=True):
             row |= {"sent": hours.sent(one), "seconds": hours.seconds_of(one, self.cluster),
-                    "grows": hours.GROWTH.get(one.kind, ("", ""))}  # fmt: skip
+                    "grows": hours.growth(one, self.step)}  # fmt: skip
         found["assumptions"] = {name: asdict(one) for name, one in gpus.assumptions().items()}
         return found
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from genlab.planning import gpus
-from genlab.planning.hours import Cluster, Times, hours, seconds_of, sent, times
+from genlab.planning.hours import Cluster, Times, growth, hours, seconds_of, sent, times
 from genlab.planning.length import Length
 from genlab.planning.step import Collective, Step
 
@@ -26,6 +26,16 @@ def exchange(kind: str, world: int, size: int = 10**8, name: str = "gradients") 
 )  # fmt: skip
 def test_a_ring_sends(kind: str, world: int, factor: float) -> None:
     assert sent(exchange(kind, world)) == pytest.approx(factor * 10**8)
+
+
+def test_gradients_of_gathered_tensors_grow_with_the_number_of_gpus() -> None:
+    there = exchange("all_gather", 8, name="loss")
+    back = exchange("all_reduce", 8, name="loss, gradient")
+    other = exchange("all_reduce", 8, name="statistics, gradient")
+    step = replace(STEP, world=8, collectives=[there, back, other])
+    assert [growth(one, step)[0] for one in step.collectives] == [
+        "grows with N", "grows with N", "flat in N",
+    ]  # fmt: skip
 
 
 def test_the_slowest_link_is_between_nodes() -> None:
