@@ -173,7 +173,7 @@ def _training(plan: Plan) -> Iterator[Row]:
 
 
 def remarks(plan: Plan) -> Iterator[str]:
-    """Lines below the table: whose figures these are."""
+    """Lines below the table: whose numbers these are."""
     from genlab.planning.plan import ESTIMATE
 
     yield f"{ESTIMATE} at {plan.cluster.utilisation:.0%}"

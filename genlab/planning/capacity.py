@@ -14,7 +14,7 @@ class Need:
 
     Args:
         live: tensors at the peak by part, counted.
-        allowance: what a GPU's libraries take besides, assumed.
+        allowance: memory of a GPU's libraries, assumed.
     """
 
     live: dict[str, int]

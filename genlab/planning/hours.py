@@ -100,7 +100,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Hours:
-    """Length of a training in time; validation, pictures and checkpoints are left out.
+    """Length of a training in time; validation, images and checkpoints are left out.
 
     Args:
         images_per_second: over all GPUs.
@@ -127,7 +127,7 @@ def sent(collective: Collective) -> float:
 
 
 def growth(collective: Collective, step: Step) -> tuple[str, str]:
-    """How traffic grows with the number of GPUs, and the share of a rank's bytes that is sent.
+    """Growth of traffic with the number of GPUs, and the share of a rank's bytes that is sent.
 
     The gradient of gathered tensors is that of all ranks: what a rank puts in grows, too.
     """

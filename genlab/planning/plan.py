@@ -21,7 +21,7 @@ ESTIMATE = "estimate: no GPU has run this; utilisation assumed"
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training needs, and how long it takes.
+    """Needs of a training, and its length in time.
 
     Args:
         recipe: its name.
@@ -32,7 +32,7 @@ class Plan:
         step: cost of an optimiser step on a GPU.
         need: memory of a GPU.
         largest: largest batch that fits.
-        changes: what would make room.
+        changes: those that would make room.
         length: images and steps.
         loading: speed of the loader; None where it was not measured.
         times: bounds of a step.

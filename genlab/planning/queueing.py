@@ -1,4 +1,4 @@
-"""Whether a training that is about to be queued has the memory it needs, in one line."""
+"""A line about a training that is about to be queued: memory that its GPUs lack."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Largest:
     """The largest batch of a GPU that fits.
 
     Args:
-        images: of ``data.batch_size``, on each GPU; 0 where not even the smallest fits.
+        images: share of ``data.batch_size`` on each GPU; 0 where not even the smallest fits.
         needed: bytes that it needs.
         above: a batch at most 5 % larger (or one step up), which does not fit; None where
             something else is the limit.
