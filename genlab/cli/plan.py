@@ -5,11 +5,14 @@ from __future__ import annotations
 import json as json_format
 import sys
 from argparse import ArgumentParser
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genlab import recipes
 from genlab.cli import plan_rows
 from genlab.cli.arguments import split_words
+from genlab.cluster.nodes import cpus
+from genlab.cluster.submission import Job
 from genlab.errors import RecipeError
 from genlab.planning import gpus
 
@@ -101,9 +104,12 @@ def _cluster(
 ) -> Cluster:
     from genlab.planning.hours import Cluster
 
+    source = "--cores"
+    if cores is None:
+        cores, source = cpus(Job("", Path(), nodes=nodes, gpus_per_node=per_node))
     return Cluster(
         gpu, nodes, per_node,
         gpus.assumed("network") if network is None else network,
         gpus.assumed("utilisation") if utilisation is None else utilisation / 100,
-        cores,
+        cores, source,
     )  # fmt: skip

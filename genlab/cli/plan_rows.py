@@ -154,7 +154,9 @@ def _loader(plan: Plan, loading: Loading) -> str:
 
 
 def _cores(plan: Plan, loading: Loading) -> str:
-    return f"{loading.cores(plan.cluster.cores):g}"
+    count, given = loading.cores(plan.cluster.cores), plan.cluster.cores
+    source = f", {plan.cluster.cores_from}" if count == given and loading.workers != 0 else ""
+    return f"{count:g} core{'s' if count > 1 else ''}{source}"
 
 
 def _training(plan: Plan) -> Iterator[Row]:

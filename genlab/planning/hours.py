@@ -32,6 +32,7 @@ class Cluster:
         network: GB/s between nodes for each GPU, each direction.
         utilisation: share of the published arithmetic that is reached.
         cores: processors for each GPU; None where unknown.
+        cores_from: origin of their number.
     """
 
     gpu: Gpu
@@ -40,6 +41,7 @@ class Cluster:
     network: float = field(default_factory=lambda: assumed("network"))
     utilisation: float = field(default_factory=lambda: assumed("utilisation"))
     cores: float | None = None
+    cores_from: str = ""
 
     @property
     def world(self) -> int:

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from genlab.cli import plan as command
 from genlab.planning import fake, loading
 from genlab.planning.loading import Loading
 from genlab.planning.step import Step
@@ -57,6 +58,15 @@ def test_exit_code_one_where_it_does_not_fit(here: Here) -> None:
     found = json.loads(here("plan", NAME, "data.batch_size=32768", *LARGE, "--json", code=1)[0])
     assert found["fits"] is False
     assert found["changes"]
+
+
+@pytest.mark.usefixtures("made")
+def test_cores_are_those_of_the_node(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, _ = here("plan", NAME, *LARGE, "--cores", "2")
+    assert "2 cores, --cores" in " ".join(out.replace("│", " ").split())
+    monkeypatch.setattr(command, "cpus", lambda job: (job.gpus_per_node, "the share of a node"))
+    found = json.loads(here("plan", NAME, *LARGE, "--json")[0])
+    assert (found["cluster"]["cores"], found["cluster"]["cores_from"]) == (8, "the share of a node")
 
 
 @pytest.mark.usefixtures("made")
