@@ -166,12 +166,17 @@ def _training(plan: Plan) -> Iterator[Row]:
     if hours.epochs_per_hour is None:
         yield "epochs/h", "unknown", length.source
     else:
-        yield "epochs/h", f"{hours.epochs_per_hour:,.3g}", f"{count}{length.source}"
+        yield "epochs/h", count_of(hours.epochs_per_hour), f"{count}{length.source}"
     if hours.hours is None or hours.gpu_hours is None:
         yield "time", "unknown", length.limit
         return
     yield "time", time_of(hours.hours), f"{length.steps:,} steps: {length.limit}"
-    yield "GPU-hours", f"{hours.gpu_hours:,.3g}", "without validation, checkpoints, waiting"
+    yield "GPU-hours", count_of(hours.gpu_hours), "without validation, checkpoints, waiting"
+
+
+def count_of(number: float) -> str:
+    """``12,345`` or ``1.23``."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def remarks(plan: Plan) -> Iterator[str]:

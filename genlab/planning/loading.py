@@ -16,7 +16,7 @@ from PIL import Image
 
 from genlab import recipes
 from genlab.data import ImageFolder
-from genlab.data.encoded_images import EncodedImages
+from genlab.data.encoded_images import BITS, MEMORY, EncodedImages
 from genlab.data.in_memory import Pictures
 from genlab.data.loader import TrainLoader
 from genlab.planning.length import arguments
@@ -52,22 +52,33 @@ class Loading:
         return most if given is None else min(given, most)
 
 
-def measure(recipe: Recipe, seconds: float = 1.0) -> Loading | None:
+def measure(recipe: Recipe, images: int | None = None, seconds: float = 1.0) -> Loading | None:
     """Speed of the loader of a recipe's data; None for data that are not genlab's images.
 
     Args:
         recipe: a resolved one; its data need not be here.
+        images: number of training images; None where unknown.
         seconds: time that reading may take.
     """
     kind: type = recipes.load_class(str(recipe.config["data"]["class_path"]), object)
     given = arguments(recipe)
-    if issubclass(kind, EncodedImages) and not given.get("in_memory"):
+    if issubclass(kind, EncodedImages) and not _in_memory(given, images):
         if given.get("decode") == "gpu":
             return None
         return Loading(_files(given, seconds), f"JPEG files of {SIZE[0]} x {SIZE[1]}",
                        given.get("workers"))  # fmt: skip
     shape = _shape(kind, given)
     return None if shape is None else Loading(_rows(shape, seconds), "rows in memory", 0)
+
+
+def _in_memory(given: dict[str, Any], images: int | None) -> bool:
+    """True where `EncodedImages` decodes everything once."""
+    if given.get("in_memory") is not None or images is None:
+        return bool(given.get("in_memory"))
+    augment = given.get("augment") or {}
+    cut = given.get("views") or augment.get("crop") or augment.get("translate")
+    size = images * int(given["channels"]) * int(given["image_size"]) ** 2
+    return not cut and size * BITS[str(given["dtype"])] // 8 <= MEMORY
 
 
 def _shape(kind: type, given: dict[str, Any]) -> tuple[int, int, int] | None:

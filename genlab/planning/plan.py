@@ -128,7 +128,8 @@ def plan(
         told("what would make room ...")
         found = list(room.changes(recipe, measure, cluster.gpu, cluster.world, best))
     told("images from the loader ...")
-    return assemble(recipe, cluster, batch, step, best, found, size, loading.measure(recipe))
+    loader = loading.measure(recipe, size.images)
+    return assemble(recipe, cluster, batch, step, best, found, size, loader)
 
 
 def assemble(

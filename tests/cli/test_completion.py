@@ -70,6 +70,8 @@ SHELLS = {
         (["fit", "vae/digits", "--model.la"], ["--model.latent_dim="]),
         (["fit", "vae/digits", "--model.likelihood=b"], ["--model.likelihood=bernoulli"]),
         (["ls", "--family", "v"], ["vae", "vqvae"]),
+        (["plan", "vae/digits", "--gpu", "a100-8"], ["a100-80", "a100-80-pcie"]),
+        (["plan", "vae/digits", "data.batch"], ["data.batch_size="]),
         (["ls", "--sort", ""], ["name", "cost", "result"]),
         (["export", "RUN", "--format", ""], ["timm", "torch", "onnx"]),
         (["embed", "RUN", "--split", ""], ["train", "val", "test"]),

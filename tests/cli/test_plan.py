@@ -22,7 +22,7 @@ LARGE = ["--nodes", "4", "--gpus-per-node", "8", "--gpu", "a100-40"]
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fake, "fake_step", made_up)
-    monkeypatch.setattr(loading, "measure", lambda recipe: Loading(500.0, "JPEG files", None))
+    monkeypatch.setattr(loading, "measure", lambda *_: Loading(500.0, "JPEG files", None))
 
 
 def row(table: str, name: str) -> str:

@@ -17,7 +17,7 @@ from genlab.planning.hours import Cluster
 from genlab.planning.plan import plan
 from tests.conftest import Shell
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 NAME, NODES, EACH, KIND = "simclr/imagenet_resnet50", 4, 8, "a100-40"
 WORDS = ("--nodes", str(NODES), "--gpus-per-node", str(EACH), "--gpu", KIND, "--json")
 RECIPES = {  # nodes and GPUs of each: few where else the number of training images is the limit

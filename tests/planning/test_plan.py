@@ -30,7 +30,7 @@ def made_up(recipe: Recipe, world: int = 1) -> Step:
 @pytest.fixture
 def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fake, "fake_step", made_up)
-    monkeypatch.setattr(loading, "measure", lambda recipe: Loading(500.0, "JPEG files", None))
+    monkeypatch.setattr(loading, "measure", lambda *_: Loading(500.0, "JPEG files", None))
 
 
 def planned(*changes: str, nodes: int = 4, kind: str = "a100-40", **options: Any) -> Plan:
