@@ -20,7 +20,14 @@ from genlab.errors import InputError, RecipeError
 from genlab.recipes import COMMAND_LINE, Recipe
 
 THEN = "--then"
-FIRST = ("--resume", "--array-of-seeds", "--after", "--trust")  # options of the first link alone
+FIRST = (
+    "--resume",
+    "--array-of-seeds",
+    "--after",
+    "--trust",
+    "--gpu",
+    "--no-plan",
+)  # options of the first link alone
 EARLIER = re.compile(r"(?:--)?model\.(?:init_args\.)?(\w+)=@(\d*)")  # the run of an earlier link
 PLAIN = re.compile(r"[\w./-]+")  # a path that YAML reads as text
 
@@ -54,7 +61,8 @@ class Link:
     """One job of a chain; ``run`` is the run that it continues.
 
     ``cpus`` says where the number of CPUs comes from, ``unchecked`` what could not be checked, and
-    ``built`` is False if the model and the data are among that.
+    ``built`` is False if the model and the data are among that. ``memory`` is what a plan says of
+    it, see `genlab.planning.queueing`, and ``gpu`` the GPU that it was made for.
     """
 
     recipe: Recipe
@@ -66,6 +74,8 @@ class Link:
     cpus: str = ""
     unchecked: list[str] = field(default_factory=list)
     built: bool = True
+    gpu: str = ""
+    memory: str | None = None
 
     def words(self, places: Sequence[Path]) -> list[str]:
         """Arguments of ``genlab fit``, with the places of earlier links' runs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import tempfile
 from argparse import REMAINDER, ArgumentParser
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from genlab import process, recipes
-from genlab.cli import links
+from genlab.cli import links, planned
 from genlab.cli.arguments import job_options
 from genlab.cli.links import THEN, Link, Start
 from genlab.cli.validation import build_on_cpu, gpu_settings, validate
@@ -20,6 +21,7 @@ from genlab.cluster.submission import check_array, shown
 from genlab.cluster.submission import submit as put
 from genlab.errors import InputError, RecipeError, SlurmError
 from genlab.files import shown_path
+from genlab.planning.gpus import Gpu
 from genlab.recipes import COMMAND_LINE
 
 
@@ -30,6 +32,8 @@ def submit_options(parser: ArgumentParser) -> None:
     parser.add_argument("--array-of-seeds", metavar="0-4", help="one job for each seed")
     job_options(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the command only")
+    parser.add_argument("--gpu", metavar="KIND", help="GPU that the memory is planned for")
+    parser.add_argument("--no-plan", action="store_true", help="do not plan the GPUs' memory")
     parser.add_argument(
         "--then", nargs=REMAINDER, metavar="RECIPE",
         help="one more training, from the run of the one before; its settings and options follow",
@@ -42,6 +46,8 @@ def submit(
     dry_run: bool,
     array_of_seeds: str | None,
     then: list[str] | None,
+    gpu: str | None,
+    no_plan: bool,
     **wish: Any,
 ) -> None:
     """Check recipes, queue their trainings, and say where they are going to be."""
@@ -65,7 +71,7 @@ def submit(
               file=sys.stderr)  # fmt: skip
     for link in chain:
         link.job.cpus_per_task, link.cpus = nodes.cpus(link.job)
-    _validate(chain)
+    _check(chain, [None if no_plan else planned.gpu_of(link.job, gpu) for link in chain])
     if dry_run:
         _show(chain)
         return
@@ -81,25 +87,44 @@ def _refuse_with_array(words: list[str], then: list[str] | None) -> None:
         raise RecipeError(what, COMMAND_LINE, "submit a chain for each seed_everything=N")
 
 
-def _validate(chain: Sequence[Link]) -> None:
-    """Build every link, later ones upon stand-ins of the runs that they start from."""
+def _check(chain: Sequence[Link], gpus: Sequence[Gpu | None]) -> None:
+    """Build every link, later ones upon stand-ins of the runs that they start from; then plan them.
+
+    Args:
+        chain: the links; what is found is noted in them.
+        gpus: the GPU of each whose memory is planned; None for none.
+    """
+    asked = [copy.deepcopy(link.recipe) for link in chain]  # building changes them
+    with tempfile.TemporaryDirectory(prefix="genlab-") as folder:
+        places = [_validate(chain, number, folder) for number in range(1, len(chain) + 1)]
+        for number, (link, gpu) in enumerate(zip(chain, gpus, strict=True)):
+            if gpu is not None:
+                memory = planned.memory(asked[number], link.job, gpu, places[number])
+                link.gpu, link.memory = gpu.kind, memory
+                if memory:  # the job is queued all the same
+                    which = f"link {number + 1}: " if len(chain) > 1 else ""
+                    print(f"{which}{memory}", file=sys.stderr)
+
+
+def _validate(chain: Sequence[Link], number: int, folder: str) -> dict[str, Path | None]:
+    """Build a link; returns the stand-ins of the runs that it starts from, by key."""
     from genlab.training import stand_ins
 
-    with tempfile.TemporaryDirectory(prefix="genlab-") as folder:
-        for number, link in enumerate(chain, 1):
-            places = {one.key: _stand_in(one, Path(folder)) for one in link.starts}
-            gpus = gpu_settings(link.recipe).items()
-            link.unchecked += [f"trainer.{key} {given}" for key, (given, _) in gpus]
-            try:
-                with process.notes_dropped() if places else nullcontext():
-                    lab = validate(link.recipe, link.job, places)
-            except InputError as error:
-                raise _told(error, link, number if len(chain) > 1 else 0, folder) from None
-            missing = [one.name for one in link.starts if places[one.key] is None]
-            link.built = not missing
-            link.unchecked += [f"model and data, for want of {name}'s network" for name in missing]
-            if lab and any(one.link == number for later in chain for one in later.starts):
-                stand_ins.write(lab, Path(folder) / f"link {number}")
+    link = chain[number - 1]
+    places = {one.key: _stand_in(one, Path(folder)) for one in link.starts}
+    settings = gpu_settings(link.recipe).items()
+    link.unchecked += [f"trainer.{key} {given}" for key, (given, _) in settings]
+    try:
+        with process.notes_dropped() if places else nullcontext():
+            lab = validate(link.recipe, link.job, places)
+    except InputError as error:
+        raise _told(error, link, number if len(chain) > 1 else 0, folder) from None
+    missing = [one.name for one in link.starts if places[one.key] is None]
+    link.built = not missing
+    link.unchecked += [f"model and data, for want of {name}'s network" for name in missing]
+    if lab and any(one.link == number for later in chain for one in later.starts):
+        stand_ins.write(lab, Path(folder) / f"link {number}")
+    return places
 
 
 def _stand_in(start: Start, folder: Path) -> Path | None:
@@ -190,10 +215,14 @@ def _report(chain: Sequence[Link], numbers: Sequence[str]) -> None:
             print(f"after {link.job.after}" + "".join(map(_from, link.starts)))
     built = all(link.built for link in chain)
     how = ", by building model, data and trainer on this CPU" if built else ""
-    print(f"checked      settings, time limit, each process's part of the batch{how}")
+    whole = all(link.memory is not None for link in chain)
+    kinds = ", ".join(dict.fromkeys(link.gpu for link in chain))
+    fits = f", memory of {kinds} by genlab plan" if whole else ""
+    print(f"checked      settings, time limit, each process's part of the batch{fits}{how}")
     told = [f"link {k}: {one}" if len(chain) > 1 else one
             for k, link in enumerate(chain, 1) for one in link.unchecked]  # fmt: skip
-    print("not checked  " + "; ".join(["the images on the disk", "memory", "the nodes", *told]))
+    memory = [] if whole else ["memory"]
+    print("not checked  " + "; ".join(["the images on the disk", *memory, "the nodes", *told]))
     print(f"next  genlab jobs, genlab cancel {' '.join(numbers)}")
 
 

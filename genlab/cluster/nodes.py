@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 from genlab.cluster import slurm
 from genlab.cluster.submission import Job
@@ -26,9 +27,10 @@ def cpus(job: Job) -> tuple[int, str]:
     if job.cpus_per_task is not None:
         return job.cpus_per_task, "--cpus-per-task"
     try:
-        shares = list(_shares(job))
+        found = list(_nodes(job))
     except SlurmError:
         return CPUS, "the default: sinfo does not tell of the nodes"
+    shares = [(max(whole // parts, 1), whole, parts) for whole, parts, _ in found]
     if not shares or min(shares)[0] >= CPUS:
         return CPUS, "the default" + ("" if shares else ": sinfo knows no such node")
     share, whole, parts = min(shares)
@@ -36,8 +38,15 @@ def cpus(job: Job) -> tuple[int, str]:
     return share, f"the share of a node with {whole} CPUs for {parts} {unit}"
 
 
-def _shares(job: Job) -> Iterator[tuple[int, int, int]]:
-    """Share, CPUs and GPUs (or tasks) of each node that the job may run on."""
+def resources(job: Job) -> list[str]:
+    """Generic resources of the nodes that a job may run on, such as ``gpu:a100:4``, each once."""
+    with suppress(SlurmError):
+        return list(dict.fromkeys(text for _, _, text in _nodes(job)))
+    return []
+
+
+def _nodes(job: Job) -> Iterator[tuple[int, int, str]]:
+    """CPUs, GPUs (or tasks) and resources of each node that the job may run on."""
     words = [f"--partition={job.partition}"] if job.partition else []
     answer = slurm.run(
         "sinfo", "--noheader", "--Node", *words, "--format=%P|%c|%G|%f", seconds=SECONDS
@@ -45,9 +54,8 @@ def _shares(job: Job) -> Iterator[tuple[int, int, int]]:
     rows = [cells for line in answer.splitlines() if len(cells := line.strip().split("|")) == 4]
     usual = [cells for cells in rows if cells[0].endswith("*")]
     plain = re.fullmatch(r"[\w.-]+", job.constraint or "")
-    for _, count, resources, features in rows if job.partition or not usual else usual:
-        gpus = sum(map(int, GPUS.findall(resources)))
+    for _, count, named, features in rows if job.partition or not usual else usual:
+        gpus = sum(map(int, GPUS.findall(named)))
         fits = not plain or job.constraint in features.split(",")
         if count.rstrip("+").isdigit() and gpus >= job.gpus_per_node and fits:
-            whole, parts = int(count.rstrip("+")), gpus if job.gpus_per_node else job.tasks_per_node
-            yield max(whole // parts, 1), whole, parts
+            yield int(count.rstrip("+")), gpus if job.gpus_per_node else job.tasks_per_node, named

@@ -24,10 +24,10 @@ def gpu_of(kind: str | None, options: Iterable[str] = ()) -> Gpu | None:
 
 
 def verdict(recipe: Recipe, gpu: Gpu | None, nodes: int, gpus_per_node: int) -> str | None:
-    """A line that says by how much a recipe exceeds a GPU's memory; None where it fits.
+    """A line that says by how much a recipe exceeds a GPU's memory; empty where it fits.
 
-    It is None as well where there is no GPU or none is known, and where no plan can be made, for
-    whatever reason: a plan must not stop a job.
+    None where there is no GPU or none is known, and where no plan can be made, for whatever
+    reason: a plan must not stop a job.
 
     Args:
         recipe: a resolved one; not changed.
@@ -45,7 +45,7 @@ def verdict(recipe: Recipe, gpu: Gpu | None, nodes: int, gpus_per_node: int) -> 
     except Exception:
         return None
     if needed.fits(gpu):
-        return None
+        return ""
     return (
         f"a GPU is going to need {needed.total / GB:,.1f} GB, and {gpu.kind} has {gpu.memory:g}: "
         f"see genlab plan {recipe.name} --nodes {nodes} --gpus-per-node {gpus_per_node} "

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from genlab.planning import queueing
 from tests.cli.test_submit import fake, program
 from tests.conftest import Here
 
@@ -226,3 +227,53 @@ def test_cpus_of_a_task_are_eight_or_the_share_of_a_node(
     out, _ = here("submit", "vae/digits", "data.batch_size=128", *words)
     assert f"cpus  {cpus} a task, {why}\n" in out
     assert f"--cpus-per-task={cpus}" in said(fake, 12)
+
+
+SMALL = ("simclr/digits", "--gpus-per-node", "2")
+
+
+@pytest.mark.parametrize(
+    ("words", "sinfo", "kind"),
+    [
+        (("--gpu", "h100"), "", "h100"),
+        (("--constraint", "v100-32"), "gpu:a100-80:2", "v100-32"),
+        ((), "gpu:a100:2(S:0-1)", "a100-40"),
+        (("--no-plan",), "gpu:a100:2", ""),
+        ((), "gpu:2", ""),
+    ],
+)
+def test_the_memory_of_the_gpus_is_planned(
+    here: Here, fake: Path, words: tuple[str, ...], sinfo: str, kind: str
+) -> None:
+    counting(fake)
+    program(fake, "sinfo", f"echo 'main*|64|{sinfo}|v100-32'" if sinfo else "exit 1")
+    out, said = here("submit", *SMALL, *words)
+    assert ("memory; the nodes" in out) is not bool(kind)
+    assert (f"memory of {kind} by genlab plan" in out) is bool(kind)
+    assert said == (f"planning simclr/digits on 2 {kind} (--no-plan skips) ...\n" if kind else "")
+
+
+def test_a_recipe_without_room_is_queued_with_a_warning(
+    here: Here, fake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting(fake)
+    monkeypatch.setattr(queueing, "verdict", lambda *_: "a GPU is going to need 90.0 GB")
+    out, err = here("submit", *SMALL, "--gpu", "v100-32", "--then", "linear/digits")
+    assert err.count("link 1: a GPU is going to need 90.0 GB\n") == 1
+    assert err.count("link 2: a GPU is going to need 90.0 GB\n") == 1
+    assert "job   13\n" in out
+
+
+def test_a_plan_that_fails_stops_nothing(
+    here: Here, fake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object) -> None:
+        raise ArithmeticError
+
+    counting(fake)
+    monkeypatch.setattr("genlab.planning.fake.fake_step", broken)
+    out, _ = here("submit", *SMALL, "--gpu", "h100")
+    assert "job   12\n" in out
+    assert "on the disk; memory; the nodes" in out
+    _, error = here("submit", *SMALL, "--gpu", "h1000", code=2)
+    assert "h100" in error
