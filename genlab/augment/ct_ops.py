@@ -18,6 +18,7 @@ from torch import Tensor
 
 from genlab.augment import linear, ops
 from genlab.augment.boxes import inside
+from genlab.augment.draws import constant
 
 GREY = 127 / 255
 BLUR = ((1, 1, 1, 1, 1), (1, 0, 0, 0, 1), (1, 0, 0, 0, 1), (1, 0, 0, 0, 1), (1, 1, 1, 1, 1))
@@ -56,7 +57,7 @@ def contrast(image: Tensor, given: Tensor) -> Tensor:
 
 def cutout(image: Tensor, given: Tensor) -> Tensor:
     """A grey square of up to half the side about a pixel, cut off at the borders."""
-    side = torch.tensor(image.shape[2:], device=image.device)
+    side = constant(tuple(image.shape[2:]), image.device, torch.int64)
     half = ((1 + (given[:, :1] * (0.499 * min(image.shape[2:]))).long()) // 2).expand(-1, 2)
     centre = torch.minimum((given[:, 2:] * side).long(), side - 1)
     start, end = (centre - half).clamp(min=0), torch.minimum(centre + half, side)
@@ -165,7 +166,8 @@ def _enlarge(side: int, margin: Tensor, which: Tensor) -> Tensor:
     middle = torch.arange(side, device=margin.device) + 0.5
     centre = start + middle * ((end - start) / side)  # (N, side)
     distance = middle - centre[:, :, None]  # (N, out, in)
-    weight = torch.stack([f(distance) for f in FILTERS], 1)[torch.arange(len(which)), which]
+    rows = torch.arange(len(which), device=which.device)
+    weight = torch.stack([f(distance) for f in FILTERS], 1)[rows, which]
     weight = weight * ((middle > start) & (middle < end))[:, None]
     return weight / weight.sum(2, keepdim=True)
 

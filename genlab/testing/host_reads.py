@@ -24,6 +24,21 @@ TAGS = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)  # by t
 LOOKS = ("is_nonzero",)  # which the table lacks
 FETCHES = ("cpu", "numpy", "tolist", "item")
 CONSTANTS = ("tensor", "as_tensor", "new_tensor")  # of Python's numbers: copies that wait
+FACTORIES = (
+    "arange",
+    "eye",
+    "zeros",
+    "ones",
+    "full",
+    "empty",
+    "linspace",
+    "rand",
+    "randn",
+    "randint",
+    "randperm",
+)  # without a device they lie on the CPU
+COUNTER = "/torch/optim/"  # where steps are counted
+MODES = ("genlab/testing/host_reads", "/torch/overrides", "/torch/_", "/torch/utils/_")
 
 
 class HostRead(RuntimeError):
@@ -43,7 +58,11 @@ class _Noting:
         self.seen, self.refuse = seen, refuse
 
     def note(self, what: str) -> None:
-        """Add an operation and its place."""
+        """Add an operation and its place, unless torch counts steps, which it does on the CPU."""
+        stack = reversed(traceback.extract_stack())
+        reader = next(one for one in stack if not any(part in one.filename for part in MODES))
+        if COUNTER in reader.filename:
+            return
         self.seen.append(f"{what} in {_caller()}")
         if self.refuse:
             raise HostRead(self.seen[-1])
@@ -77,7 +96,8 @@ class Fetching(_Noting, TorchFunctionMode):
     Args:
         seen: their names are added here.
         refuse: raise at the first.
-        constants: also tensors made of Python's numbers, which are copied from the CPU.
+        constants: also tensors made of Python's numbers, or without a device, which are copied
+            from the CPU.
     """
 
     def __init__(self, seen: list[str], refuse: bool = False, constants: bool = False) -> None:
@@ -93,10 +113,13 @@ class Fetching(_Noting, TorchFunctionMode):
     ) -> Any:
         name, given = getattr(func, "__name__", ""), kwargs or {}
         fetches = name in FETCHES and bool(args) and isinstance(args[0], Tensor)
-        if fetches or (name == "to" and "cpu" in map(str, [*args[1:], *given.values()])):
+        to_cpu = name == "to" and "cpu" in map(str, [*args[1:], *given.values()])
+        if fetches or (to_cpu and not given.get("non_blocking")):
             self.note(f"Tensor.{name}")
         elif self.constants and name in CONSTANTS and not _is_made(args):
             self.note(f"torch.{name} of numbers")
+        elif self.constants and name in FACTORIES and given.get("device") is None:
+            self.note(f"torch.{name} on the CPU")
         return func(*args, **given)
 
 

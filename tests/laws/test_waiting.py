@@ -6,7 +6,7 @@ Played on a CPU: everything takes the accelerator's way, and what would wait the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 from unittest import mock
 
@@ -14,9 +14,11 @@ import pytest
 import torch
 
 from genlab.augment import PRESETS, Augment, views_from
+from genlab.augment.ct_ops import CT_OPS
 from genlab.internals import torch_parts
 from genlab.losses import contrastive, info_nce, nt_xent
-from genlab.testing.host_reads import Looking
+from genlab.networks.flows.invertible_conv import InvertibleConv
+from genlab.testing.host_reads import Looking, noted
 
 
 def far() -> ExitStack:
@@ -70,6 +72,18 @@ def test_contrastive_losses(monkeypatch: pytest.MonkeyPatch) -> None:
         (nt_xent(z1, z2) + info_nce(z1, z2, queue.detach())).backward()
 
     twice(work)
+
+
+def test_no_constant_of_a_step_is_made_on_the_cpu() -> None:
+    x, seen = torch.rand(6, 4, 8, 8), list[str]()
+    mixing = InvertibleConv(4)
+    given = torch.rand(6, 4)
+    for watch in (nullcontext(), noted(seen, constants=True)):  # once for what is made once
+        with watch:
+            mixing(x)
+            for act in CT_OPS.values():
+                act(x[:, :3], given)
+    assert not seen
 
 
 def test_the_watch_sees() -> None:

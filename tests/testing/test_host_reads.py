@@ -31,6 +31,7 @@ READS: dict[str, Work] = {
     "equal": lambda x: torch.equal(x, x),
     "allclose": lambda x: torch.allclose(x, x),
 }
+MADE = ["torch.tensor", "torch.eye"]
 PLAIN: dict[str, Work] = {
     "three arguments": lambda x: torch.where(x > 0, x, 0.0),
     "rows": lambda x: x[torch.arange(2)],
@@ -63,9 +64,32 @@ def test_what_reads_nothing_passes(name: str) -> None:
 
 
 def test_a_constant_is_noted_where_that_is_wanted() -> None:
+    ready = numbers()
     for constants in (False, True):
         seen: list[str] = []
         with host_reads.noted(seen, constants):
             torch.tensor([1.0])
-            torch.as_tensor(numbers())
-        assert len(seen) == int(constants), seen
+            torch.as_tensor(ready)
+            torch.eye(2)
+            torch.eye(2, device="cpu")
+        assert [one.partition(" ")[0] for one in seen] == MADE * int(constants)
+
+
+def test_torch_counts_steps_on_the_cpu_and_a_closure_reads_what_it_should_not() -> None:
+    weight = torch.nn.Parameter(numbers())
+    optimizer = torch.optim.AdamW([weight])
+    seen: list[str] = []
+    for reads in (False, True):
+
+        def closure(reads: bool = reads) -> Any:
+            weight.grad = torch.ones_like(weight)
+            return float(weight.detach().sum()) if reads else 0.0
+
+        with host_reads.noted(seen):
+            optimizer.step(closure)
+        assert bool(seen) == reads
+
+
+def test_a_copy_that_nobody_waits_for_passes() -> None:
+    with host_reads.refused():
+        numbers().to("cpu", non_blocking=True)

@@ -50,7 +50,8 @@ class InvertibleConv(nn.Module):
         if not self.lu:
             return self.weight
         with torch.autocast(self.lower.device.type, enabled=False):
-            lower = self.lower.tril(-1) + torch.eye(len(self.lower)).to(self.lower)
+            one = torch.eye(len(self.lower), dtype=self.lower.dtype, device=self.lower.device)
+            lower = self.lower.tril(-1) + one
             upper = self.upper.triu(1) + (self.sign * self.log_scale.exp()).diag()
             return self.order @ lower @ upper
 

@@ -87,7 +87,7 @@ class Place:
     def watch(self, seen: list[str]) -> Iterator[None]:
         """While it lasts, what makes Python wait for the device is added to ``seen``."""
         if self.small:
-            with host_reads.noted(seen):
+            with host_reads.noted(seen, constants=True):
                 yield
             return
         before = torch.cuda.get_sync_debug_mode()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from genlab import augment
-from genlab.augment import binarization
+from genlab.augment import binarization, ct_ops, ops
 from genlab.augment.mixing import Mixing
 from genlab.augment.rand_augment import strong_from
 from genlab.data.on_device import Finish, moved, unit
@@ -27,9 +27,9 @@ EVERYTHING: dict[str, Any] = {
     "erase": 0.5, "cutout": 6, "brightness": 0.3, "contrast": 0.3, "fill": "noise",
 }  # fmt: skip
 STEPS = ("rand_augment", "ctaugment")  # they round to grey levels and to the nearest pixel
-ON_THE_HOST = (*STEPS, "mixup", "cutmix")  # they draw there, on a GPU too
+MIXES = ("mixup", "cutmix")
 Make = Callable[[str, Tensor, torch.device], dict[str, Tensor]]
-SUBJECTS = (*augment.PRESETS, "augment", "resize", "binarize", *ON_THE_HOST)
+SUBJECTS = (*augment.PRESETS, "augment", "resize", "binarize", *STEPS, *MIXES)
 
 
 def views(place: Place, subject: str) -> Iterator[Measurement]:
@@ -54,14 +54,24 @@ def views(place: Place, subject: str) -> Iterator[Measurement]:
 
 def _waits(place: Place, subject: str, seen: Tensor) -> Measurement:
     """The second batch; the first makes constants."""
-    if place.small and subject in ON_THE_HOST:
+    if place.small and subject in MIXES:
         return skipped(f"{subject}, waits", "it draws on the CPU, which cannot be told apart here")
-    work, noted = _work(subject, seen), list[str]()
+    apart = place.small and subject in STEPS  # what draws on the CPU is left out there
+    work = _operations(subject, unit(seen)) if apart else _work(subject, seen)
+    noted = list[str]()
     with place.side():
         work(1)
         with place.watch(noted):
             work(2)
     return holds(f"{subject}, waits", not noted, ", ".join(dict.fromkeys(noted)))
+
+
+def _operations(subject: str, image: Tensor) -> Callable[[int], Any]:
+    """All operations of a strong augmentation, without its draws."""
+    known: dict[str, Any] = {"rand_augment": ops.OPS, "ctaugment": ct_ops.CT_OPS}
+    shape = (COUNT,) if subject == "rand_augment" else (COUNT, 4)
+    given = torch.rand(shape, generator=_generator(4))
+    return lambda seed: [act(image, given) for act in known[subject].values()]
 
 
 def _work(subject: str, seen: Tensor) -> Callable[[int], Any]:
@@ -75,7 +85,7 @@ def _work(subject: str, seen: Tensor) -> Callable[[int], Any]:
     if subject in STEPS:
         policy: Any = strong_from(subject)
         return lambda seed: policy(image, seed)
-    if subject in ("mixup", "cutmix"):
+    if subject in MIXES:
         mixing = Mixing(10, **{subject: 1.0})
         return lambda seed: mixing(image, label)
     made: Any = calls.get(subject) or augment.views_from(subject)

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
 from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor
 
 from genlab.data.loader import batch_seed
+from genlab.metrics.step_metrics import StepMetrics
+from genlab.optim import StepPlan
 from genlab.testing import cases
-from genlab.testing.batches import Batch, everything, rows_of
+from genlab.testing.batches import Given, everything, rows_of
 from genlab.testing.cases import Case
 from genlab.testing.field.measurement import Measurement, holds, measured, skipped, within
 from genlab.testing.field.place import Place
 from genlab.testing.noise import RowNoise
 from genlab.testing.numbers import not_finite
-from genlab.testing.running import Autocast, Outcome, Recorder, train
+from genlab.testing.running import Autocast, Outcome, Recorder, quiet_trainer, train
 from genlab.testing.tiny import smallest
+from genlab.training.engine.epoch_metrics import EpochMetrics
+from genlab.training.engine.finite import FiniteGuard
+from genlab.training.engine.reseed import Reseed
 
 STEPS = 3
+FIRST = 2  # steps that make what is made once: constants, moments of both networks of a GAN
 # By whether products are in TensorFloat-32. Rounding alone, played on a CPU, gives up to 0.004 and
 # 0.07 there: batch norm of small batches enlarges it. Float32 rounds 4,000 times finer.
 NEAR = {False: {"loss": 1e-4, "gradient": 1e-3}, True: {"loss": 0.02, "gradient": 0.2}}
@@ -84,22 +93,54 @@ def half(place: Place, kind: str) -> Iterator[Measurement]:
 
 
 def waits(place: Place, kind: str) -> Iterator[Measurement]:
-    """No step makes Python wait for the device."""
-    case, seen = case_of(kind), list[str]()
-    method: Any = case.fresh_plain()
-    note = ""
+    """No step of the recipe's optimiser, with genlab's callbacks, makes Python wait for the GPU."""
+    case, seen, note = case_of(kind), list[str](), ""
+    method: Any = case.fresh()
     if getattr(method, "cache_codes", False):
         method.cache_codes, note = False, f"with {CACHE}: the cache saves an encoding by a wait"
-
-    @contextmanager
-    def watch(batch: Batch, k: int) -> Iterator[None]:
-        with place.watch(seen if k else []):  # the first batch may make what is made once
-            yield
-
-    with place.side():
-        train(method, case.fresh_data(), case.batches, Recorder(watch), **place.trainer())
+    guard = FiniteGuard(late=True)  # as it is on a GPU
+    engine = [guard, Reseed(), StepPlan(), StepMetrics(), EpochMetrics()]
+    window = ExitStack()
+    first, last = Opening(window, lambda: place.watch(seen)), Closing(window)
+    callbacks = [first, *engine, last]
+    data = Given(case.fresh_data(), case.batches)
+    options = place.trainer() | {"max_epochs": 1, "log_every_n_steps": 1000}
+    with place.side(), tempfile.TemporaryDirectory() as folder, window:
+        quiet_trainer(Path(folder), *callbacks, **options).fit(method, datamodule=data)
     places = ", ".join(dict.fromkeys(seen))
     yield holds(kind, not seen, places or note)
+
+
+class Opening(L.Callback):
+    """Callback that opens a context at the start of every step but the first two.
+
+    Args:
+        window: holds it open.
+        make: makes it.
+    """
+
+    def __init__(self, window: ExitStack, make: Callable[[], AbstractContextManager[Any]]) -> None:
+        self.window, self.make = window, make
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if batch_idx >= FIRST:
+            self.window.enter_context(self.make())
+
+
+class Closing(L.Callback):
+    """Callback that closes what is open at the end of a step.
+
+    Args:
+        window: holds it open.
+    """
+
+    def __init__(self, window: ExitStack) -> None:
+        self.window = window
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        self.window.close()
 
 
 def _trained(case: Case, options: dict[str, Any]) -> Outcome:

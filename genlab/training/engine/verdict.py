@@ -47,7 +47,9 @@ class Verdict:
         A window is at fault on all ranks or on none.
         """
         kept = torch.stack([self._found.new_zeros(()), *(loss.float() for loss in losses)])
-        bad = ~(kept.isfinite().all() & all_finite(gradients).to(kept.device))
+        bad = ~kept.isfinite().all()
+        if gradients:
+            bad = bad | ~all_finite(gradients)
         if distributed.active():
             bad = distributed.all_reduce_max(bad.float()) > 0
         now = torch.stack([torch.full_like(kept[0], len(self._places)), kept.sum()])
