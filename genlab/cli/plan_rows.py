@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
 Row = tuple[str, str, str]
 WIDEST = 80
+ABOUT = {  # parts of the memory whose names do not say it
+    "guard": "copies, for a step that is not finite",
+    "gradient buckets": "of DDP",
+    "temporary": "of the backward pass",
+}
 SMALL = 0.001  # share of a sum below which parts stand together
 
 
@@ -38,7 +44,7 @@ def show(plan: Plan) -> None:
         for row in rows:
             table.add_row(*row)
     Console(width=WIDEST).print(table)
-    print("\n".join(remarks(plan)))
+    print("\n".join(line for text in remarks(plan) for line in textwrap.wrap(text, WIDEST)))
 
 
 def _gpus(plan: Plan) -> str:
@@ -61,7 +67,7 @@ def _memory(plan: Plan) -> Iterator[Row]:
     need, gpu, best = plan.need, plan.cluster.gpu, plan.largest
     for part, size in sorted(need.live.items(), key=lambda item: -item[1]):
         if size > SMALL * plan.step.peak:
-            yield part, bytes_of(size), ""
+            yield part, bytes_of(size), ABOUT.get(part, "")
     allowed = sum(need.allowance.values())
     yield (
         "allowance",

@@ -134,8 +134,9 @@ def growth(collective: Collective, step: Step) -> tuple[str, str]:
     The gradient of gathered tensors is that of all ranks: what a rank puts in grows, too.
     """
     if collective.kind == "all_reduce" and collective.name.endswith(BACK):
-        name = collective.name.removesuffix(BACK)
-        if any(one.name == name and one.kind == "all_gather" for one in step.collectives):
+        name, whole = collective.name.removesuffix(BACK), collective.bytes / collective.world
+        there = [one for one in step.collectives if (one.name, one.kind) == (name, "all_gather")]
+        if any(one.bytes <= whole for one in there):
             return "grows with N", "2(N-1)/N, of N ranks' gradients"
     return GROWTH.get(collective.kind, ("", ""))
 

@@ -74,6 +74,7 @@ def test_a_gpu_without_bfloat16(here: Here) -> None:
     out, _ = here("plan", NAME, "--nodes", "4", "--gpus-per-node", "8", "--gpu", "v100-32")
     assert "NVIDIA V100 SXM2 32 GB has no bf16 tensor cores" in out
     assert "trainer.precision=16-mixed" in out
+    assert max(map(len, out.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(

@@ -29,13 +29,14 @@ def test_a_ring_sends(kind: str, world: int, factor: float) -> None:
 
 
 def test_gradients_of_gathered_tensors_grow_with_the_number_of_gpus() -> None:
-    there = exchange("all_gather", 8, name="loss")
-    back = exchange("all_reduce", 8, name="loss, gradient")
-    other = exchange("all_reduce", 8, name="statistics, gradient")
-    step = replace(STEP, world=8, collectives=[there, back, other])
-    assert [growth(one, step)[0] for one in step.collectives] == [
-        "grows with N", "grows with N", "flat in N",
-    ]  # fmt: skip
+    there = exchange("all_gather", 8, 1000, "loss")
+    back = exchange("all_reduce", 8, 8000, "loss, gradient")
+    other = exchange("all_reduce", 8, 8000, "statistics, gradient")
+    norms = exchange("all_gather", 8, 1000, "batch norm")
+    sums = exchange("all_reduce", 8, 1000, "batch norm, gradient")
+    step = replace(STEP, world=8, collectives=[there, back, other, norms, sums])
+    grows = [growth(one, step)[0] == "grows with N" for one in step.collectives]
+    assert grows == [True, True, False, True, False]
 
 
 def test_the_slowest_link_is_between_nodes() -> None:
