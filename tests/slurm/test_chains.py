@@ -32,13 +32,15 @@ def test_a_chain_of_three_trains_each_from_the_one_before_whatever_happens_to_it
         cluster, "simclr/digits", *SHORT, "trainer.max_steps=120", SLOW,
         "--then", "linear/digits", *few, "--then", "finetune/digits", "model.pretrained=@1", *few,
     )  # fmt: skip
+    step = 0
     for restarts, disturb in enumerate(("USR1", "kill")):
-        wait(lambda: cluster.step(first) > 0, 90 * PATIENCE, "training")
+        wait(lambda: cluster.step(first) > step, 90 * PATIENCE, "training")  # noqa: B023
         if disturb == "USR1":
             cluster.said("scancel", "--signal=USR1", first)
         else:
             os.kill(cluster.pid(first, 0), signal.SIGKILL)
         wait(lambda: cluster.runs_anew(first, restarts), 90 * PATIENCE, "restart")  # noqa: B023
+        step = cluster.step(first)
         assert [cluster.state(job) for job in (second, third)] == ["PENDING", "PENDING"]
     for job in (first, second, third):
         assert cluster.end(job) == "COMPLETED", cluster.log(job)
