@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 
-from genlab.testing.field import encoding, going_on, sights, speed, steps, together
+from genlab.testing.field import encoding, going_on, memory, sights, speed, steps, together
 from genlab.testing.field.measurement import BAD, ERROR, MEASURED, OK, SKIPPED, Measurement
 from genlab.testing.field.place import Place
 from genlab.testing.ranks import RankError
@@ -78,6 +78,7 @@ def checks() -> dict[str, Check]:
         Check("sync", together.sync, tuple(together.NORMS)),
         Check("views", sights.views, sights.SUBJECTS),
         Check("encoders", encoding.encoders, encoding.SUBJECTS),
+        Check("memory", memory.memory, tuple(memory.LARGE)),
         Check("speed", speed.speed, tuple(speed.LOADS)),
         Check("scaling", speed.scaling, tuple(speed.LOADS)),
     )

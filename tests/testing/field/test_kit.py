@@ -16,8 +16,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from genlab.cli import doctor
+from genlab.planning import fake
 from genlab.testing import field
-from genlab.testing.field import going_on, report, sights, speed, steps, together, trying
+from genlab.testing.field import going_on, memory, report, sights, speed, steps, together, trying
 from genlab.testing.field.measurement import (
     ERROR,
     FAILS,
@@ -246,3 +247,29 @@ def test_speed_is_measured_and_its_phases_are_all_of_it() -> None:
     assert rate.unit == "images/s"
     assert sum(one.value or 0 for one in phases) == pytest.approx(1.0, abs=0.05)
     assert (encoder.value or 0) > 0
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(1.05, OK), (1.3, FAILS), (0.7, FAILS)])
+def test_memory_that_is_not_planned_fails(
+    share: float, verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = SimpleNamespace(peak=1000 * memory.MIB)
+    monkeypatch.setattr(fake, "fake_step", lambda recipe: planned)
+    monkeypatch.setattr(memory, "_peak", lambda place, recipe: int(share * planned.peak))
+    found = field.tried(field.Place("cpu"), "memory", "glow/digits")
+    assert [one.verdict for one in found.measurements] == ["measured", "measured", verdict]
+    assert found.measurements[0].value == 1000
+
+
+def test_memory_is_read_after_the_second_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    place, calls = field.Place("cpu"), list[str]()
+    watch: Any = memory.Peak(place)
+    watch.on_train_batch_end(None, None)
+    assert watch.found is None
+    place.small = False
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: calls.append("reset"))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 7)
+    for _ in range(3):
+        watch.on_train_batch_end(None, None)
+    assert calls == ["reset"]
+    assert watch.found == 7
