@@ -23,7 +23,7 @@ def laws_options(parser: ArgumentParser) -> None:
 
     One line a law with the measured difference; exit code 1 when one fails. Two and three processes
     equal one, a resumed run the straight one, a batch in any order; gradients, half precision,
-    labels.
+    labels. Without a GPU: devices, float64 and waits on one, growth with many.
     """
     parser.add_argument("words", nargs="+", metavar="RECIPE|FILE.yaml|key=value")
     parser.add_argument(

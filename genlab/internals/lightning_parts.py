@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextvars
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import lightning as L
+    import torch
     from lightning.pytorch.callbacks import EarlyStopping
     from lightning.pytorch.loggers import Logger
     from lightning.pytorch.profilers import Profiler
@@ -119,3 +120,16 @@ def outside_cli(function: Callable[..., T], *args: Any) -> T:
 def global_seed() -> int:
     """The seed that ``seed_everything`` has left in the environment; 0 without."""
     return int(os.environ.get("PL_GLOBAL_SEED", 0))
+
+
+@contextmanager
+def on_device(trainer: L.Trainer, device: torch.device) -> Iterator[None]:
+    """Let a trainer of the CPU say that it trains on a device, which need not exist."""
+    from unittest import mock
+
+    strategy: Any = trainer.strategy
+    with (
+        mock.patch.object(type(strategy), "root_device", property(lambda _: device)),
+        mock.patch.object(strategy.accelerator, "setup_device"),
+    ):
+        yield

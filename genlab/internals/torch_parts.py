@@ -208,6 +208,13 @@ def tree_leaves(tree: Any) -> list[Any]:
     return tree_leaves(tree)
 
 
+def tree_map(change: Callable[[Any], Any], tree: Any) -> Any:
+    """Nested lists, tuples and dictionaries with ``change`` of every leaf in its place."""
+    from torch.utils._pytree import tree_map
+
+    return tree_map(change, tree)
+
+
 def inception_branches(block: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
     """The outputs of a block of torchvision's Inception before it concatenates them."""
     return list(block._forward(x))  # type: ignore[operator]

@@ -6,5 +6,6 @@ assumptions, `length` a recipe's images and steps, `loading` the speed of its lo
 machine. `queueing` is a line for a job. A `step` of one process is counted with `fake` tensors:
 `batches` and weights of full size, `valueless`, of the types of CUDA's `autocast`, and an `inner`
 model that is untrained; `watching` tells `counting` what it counts, and `kernels` are what a device
-starts.
+starts. `faults` are what an `exam` finds wrong in a `rehearsal`: on the tensors of a GPU, and as
+one of many processes.
 """

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import lightning as L
 import torch
+from torch import Tensor
 
 from genlab.data.encoded_images import EncodedImages
 from genlab.data.images import Images
+from genlab.errors import InputError, RecipeError
 
 Batch = dict[str, Any]
 SEED = 5  # of every batch: nothing is drawn from it that has a value
+SMALL = 50_000  # images of a set that rules keep an entry for each of
+LENGTH = 10_000  # batches of an epoch: only schedules ask
 
 
 def raw_batch(data: Any, images: int) -> Batch:
@@ -65,3 +70,108 @@ class Endless:
     def __iter__(self) -> Iterator[Batch]:
         for _ in range(self.length):
             yield self.make()
+
+
+def own_batch(data: L.LightningDataModule) -> Any:
+    """The first real batch of a data module of the user's own.
+
+    Raises:
+        RecipeError: it makes none.
+    """
+    name = type(data).__name__
+    try:
+        data.prepare_data()
+        data.setup("fit")
+        return next(iter(data.train_dataloader()))
+    except StopIteration:
+        raise RecipeError(f"{name} has no training batch") from None
+    except InputError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise RecipeError(f"the first batch of {name} cannot be made: {said}") from error
+
+
+def resized(batch: Any, images: int) -> Any:
+    """A batch of as many images, without values; what has no row for an image stays."""
+    size = rows(batch)
+
+    def change(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: change(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            inner = [change(one) for one in value]
+            return type(value)(*inner) if hasattr(value, "_fields") else type(value)(inner)
+        if isinstance(value, Tensor) and value.dim() and len(value) == size:
+            return torch.empty(images, *value.shape[1:], dtype=value.dtype)
+        return value
+
+    return change(batch)
+
+
+def rows(batch: Any) -> int:
+    """Number of images of a batch: the length of its first tensor that has rows; else 0."""
+    if isinstance(batch, Tensor):
+        return len(batch) if batch.dim() else 0
+    parts = batch.values() if isinstance(batch, dict) else batch
+    found = map(rows, parts) if isinstance(batch, dict | list | tuple) else ()
+    return next(filter(None, found), 0)
+
+
+class Given(L.LightningDataModule):
+    """A data module whose training batches are made up.
+
+    Args:
+        data: the module in question; it makes batches ready.
+        images: number of images of a batch.
+        like: a batch of another size, to be repeated; None for one as the loader makes it.
+    """
+
+    def __init__(self, data: L.LightningDataModule, images: int, like: Any = None) -> None:
+        super().__init__()
+        self.inner, self.images = data, images
+        self.taken = 0  # images of a batch, unlabelled ones too
+        self.first = own_batch(data) if like is None and not knows(data) else like
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["inner"], name)
+
+    @property
+    def class_counts(self) -> list[int]:
+        """One image of each class: only their number has a meaning here."""
+        return [1] * int(getattr(self.inner, "num_classes", 1))
+
+    @property
+    def label_record(self) -> dict[str, Any] | None:
+        """A note where few images are labelled."""
+        return None if getattr(self.inner, "few", None) is None else {}
+
+    @property
+    def unlabeled_index(self) -> Tensor:
+        """Positions of as many images as small sets have."""
+        return torch.arange(SMALL)
+
+    def train_dataloader(self) -> Endless:
+        """Batches without values."""
+        return Endless(self.make, LENGTH)
+
+    def bank_dataloader(self, *_: Any, **__: Any) -> Endless:
+        """A batch without values, for the methods that encode all images at their start."""
+        return Endless(self.make, 1)
+
+    def val_dataloader(self) -> list[Any]:
+        """None."""
+        return []
+
+    def make(self) -> Any:
+        """A batch as it comes out of the loader."""
+        if self.first is None:
+            raw = raw_batch(self.inner, self.images)
+            self.taken = size(raw)
+            return raw
+        self.taken = self.images
+        return resized(self.first, self.images)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """The module's own."""
+        return self.inner.on_after_batch_transfer(batch, dataloader_idx)

@@ -111,12 +111,8 @@ class Counting(TorchDispatchMode):
             self.peak = {name: size for name, size in self.live.items() if size}
 
     def _exchange(self, name: str, args: tuple[Any, ...]) -> None:
-        """Count a collective; allgather and its kin put in their second argument."""
-        bare = name.strip("_").removesuffix("_base").strip("_")
-        kind = next((long for short, long in SHORT.items() if bare.startswith(short)), bare)
-        given = args[1] if kind in ("all_gather", "reduce_scatter") else args[0]
-        size = sum(t.nbytes for t in torch_parts.tree_leaves(given) if isinstance(t, Tensor))
-        self.exchange(self._purpose(), kind, size)
+        kind, given = sent(name, args)
+        self.exchange(self._purpose(), kind, sum(t.nbytes for t in given))
 
     def exchange(self, name: str, kind: str, size: int, calls: int = 1) -> None:
         """Count calls of a collective into which a rank puts ``size`` bytes in all."""
@@ -139,6 +135,14 @@ class Counting(TorchDispatchMode):
             for (name, kind), calls in self.collectives.items()
         ]
         return sorted(found, key=lambda one: -one.bytes)
+
+
+def sent(name: str, args: tuple[Any, ...]) -> tuple[str, list[Tensor]]:
+    """Kind of a collective, and what a rank puts in: allgather's and its kin's second argument."""
+    bare = name.strip("_").removesuffix("_base").strip("_")
+    kind = next((long for short, long in SHORT.items() if bare.startswith(short)), bare)
+    given = args[1] if kind in ("all_gather", "reduce_scatter") else args[0]
+    return kind, [t for t in torch_parts.tree_leaves(given) if isinstance(t, Tensor)]
 
 
 def _caller(frame: Any) -> tuple[str, str]:

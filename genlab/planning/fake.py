@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 import torch.distributed as dist
-from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from genlab.errors import RecipeError
-from genlab.planning import batches, inner, watching
+from genlab.planning import inner, watching
 from genlab.planning.autocast import AsOnCuda
+from genlab.planning.batches import Given
 from genlab.planning.counting import Counting
 from genlab.planning.step import Step
 from genlab.planning.valueless import answered, classes_assumed, without_values
@@ -32,8 +31,6 @@ ALONE: dict[str, Any] = {  # one process on the CPU, which leaves nothing behind
     "enable_model_summary": False, "benchmark": False, "deterministic": False,
 }  # fmt: skip
 SEEN_OFF = ("Checkpoints", "Film", "ViewPictures", "ProgressReport", "Links", "SafeRequeue")
-SMALL = 50_000  # images of a set that rules keep an entry for each of
-LENGTH = 10_000  # batches of an epoch: only schedules ask
 
 
 def fake_step(recipe: Recipe, world: int = 1) -> Step:
@@ -49,14 +46,15 @@ def fake_step(recipe: Recipe, world: int = 1) -> Step:
     Raises:
         InputError: a recipe that does not build, or whose batch cannot be divided.
     """
-    with tempfile.TemporaryDirectory() as folder, _quiet(), classes_assumed():
-        alone = _alone(recipe)
-        inner.untrained(alone, Path(folder))
-        lab = build(alone, Path(folder))
+    with tempfile.TemporaryDirectory() as folder, quiet(), classes_assumed():
+        single = alone(recipe)
+        inner.untrained(single, Path(folder))
+        lab = build(single, Path(folder))
         return _counted(lab, recipe, world)
 
 
-def _alone(recipe: Recipe) -> Recipe:
+def alone(recipe: Recipe) -> Recipe:
+    """The recipe for one process on a CPU, which writes nothing and takes nobody's weights."""
     alone = copy.deepcopy(recipe)
     trainer = alone.config.setdefault("trainer", {})
     trainer |= ALONE
@@ -78,8 +76,8 @@ def _counted(lab: Lab, recipe: Recipe, world: int) -> Step:
     without_values(lab.model, mode)
     lab.model.cpu = lab.model.to = lambda *_, **__: lab.model  # type: ignore[method-assign]
     watch = watching.Watch(count, recipe, world)
-    _leave_out(lab.trainer, watch)
-    data = Given(lab.data, images, count)
+    leave_out(lab.trainer, watch)
+    data = Counted(lab.data, images, count)
     with (
         ranks(world),
         answered(),
@@ -97,9 +95,10 @@ def share(data: Any, world: int, parts: int = 1) -> int:
     """Images of a batch on one device.
 
     Raises:
-        RecipeError: the recipe's batch cannot be divided so.
+        RecipeError: the recipe's batch cannot be divided so, or the data module has none.
     """
-    size = int(data.batch_size)
+    if not isinstance(size := getattr(data, "batch_size", None), int):
+        raise RecipeError(f"{type(data).__name__} has no batch_size, the images of a step")
     if size % (world * parts):
         over = f"{world} devices" + (f" x {parts} accumulated batches" if parts > 1 else "")
         raise RecipeError(f"data.batch_size {size} is not divisible by {over}")
@@ -107,22 +106,22 @@ def share(data: Any, world: int, parts: int = 1) -> int:
 
 
 @contextmanager
-def ranks(world: int) -> Iterator[None]:
-    """Be rank zero of ``world`` processes whose messages arrive at once and say nothing."""
+def ranks(world: int, rank: int = 0) -> Iterator[None]:
+    """Be one of ``world`` processes, whose messages arrive at once and say nothing."""
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
     if world == 1:
         yield
         return
-    dist.init_process_group("fake", rank=0, world_size=world, store=FakeStore())
+    dist.init_process_group("fake", rank=rank, world_size=world, store=FakeStore())
     try:
         yield
     finally:
         dist.destroy_process_group()
 
 
-class Given(L.LightningDataModule):
-    """A data module whose training batches are made up.
+class Counted(Given):
+    """A data module whose batches are counted.
 
     Args:
         data: the module in question; it makes batches ready.
@@ -131,39 +130,12 @@ class Given(L.LightningDataModule):
     """
 
     def __init__(self, data: L.LightningDataModule, images: int, count: Counting) -> None:
-        super().__init__()
-        self.inner, self.images, self.count = data, images, count
-        self.taken = 0  # images of a batch, unlabelled ones too
+        super().__init__(data, images)
+        self.count = count
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["inner"], name)
-
-    @property
-    def class_counts(self) -> list[int]:
-        """One image of each class: only their number has a meaning here."""
-        return [1] * int(getattr(self.inner, "num_classes", 1))
-
-    @property
-    def label_record(self) -> dict[str, Any] | None:
-        """A note where few images are labelled."""
-        return None if getattr(self.inner, "few", None) is None else {}
-
-    @property
-    def unlabeled_index(self) -> Tensor:
-        """Positions of as many images as small sets have."""
-        return torch.arange(SMALL)
-
-    def train_dataloader(self) -> batches.Endless:
-        """Batches without values."""
-        return batches.Endless(self._made, LENGTH)
-
-    def val_dataloader(self) -> list[Any]:
-        """None."""
-        return []
-
-    def _made(self) -> Any:
-        raw = batches.raw_batch(self.inner, self.images)
-        self.taken = batches.size(raw)
+    def make(self) -> Any:
+        """A batch of bytes, counted."""
+        raw = super().make()
         self.count.see_all(watching.tensors(raw), "batch")
         return raw
 
@@ -175,7 +147,7 @@ class Given(L.LightningDataModule):
         return ready
 
 
-def _leave_out(trainer: L.Trainer, watch: L.Callback) -> None:
+def leave_out(trainer: L.Trainer, watch: L.Callback) -> None:
     """Callbacks of training alone, with one that watches; the guard as it is on a GPU."""
     every: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
     every[:] = [c for c in every if type(c).__name__ not in SEEN_OFF] + [watch]
@@ -185,7 +157,8 @@ def _leave_out(trainer: L.Trainer, watch: L.Callback) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """No warnings."""
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")

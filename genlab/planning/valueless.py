@@ -13,10 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from genlab import metrics
 from genlab.augment import mixing, ops
 from genlab.data.encoded_images import EncodedImages
 from genlab.data.errors import MissingDataError
 from genlab.internals import torch_parts
+from genlab.methods import linear
+from genlab.planning.batches import SMALL
 from genlab.training.engine import finite, snapshot, verdict
 
 IMAGENET = 1000
@@ -28,8 +31,16 @@ ANSWERS: list[tuple[Any, str, Any]] = [  # the guard against NaN, which reads be
     (snapshot, "address", lambda tensor: (id(tensor.untyped_storage()), tensor.storage_offset())),
     (snapshot, "memory_of", lambda tensor: id(tensor.untyped_storage())),
     (ops, "sizes_of", lambda number, count: _dealt(len(number), count)),
+    (linear, "collect", lambda method, _: _bank(method)),
+    (metrics, "collect", lambda method, _: _bank(method)),
     (mixing, "_numpy_seeded_by_torch", nullcontext),
 ]
+
+
+def _bank(method: Any) -> metrics.Bank:
+    """Features of as many images as small sets have, which a real training encodes at its start."""
+    features = torch.empty(SMALL, method.encoder.out_dim, device=method.device)
+    return metrics.Bank(features, *torch.zeros(2, SMALL, dtype=torch.int64, device=method.device))
 
 
 def _forget_constants() -> None:

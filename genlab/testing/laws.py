@@ -14,6 +14,7 @@ from genlab.testing.exceptions import MOST
 from genlab.testing.findings import Finding, excused
 from genlab.testing.numbers import bf16, fp16, gradients, reads
 from genlab.testing.ranks import RankError, Ranks
+from genlab.testing.rehearsing import devices, worlds
 from genlab.testing.resuming import checkpoint, once, resume, weights_only
 
 Law = Callable[[Case, Ranks], Finding]
@@ -21,7 +22,7 @@ LAWS: dict[str, Law] = {
     law.__name__: law
     for law in (
         processes, resume, checkpoint, once, order, places, repeat, gradients, bf16, fp16, reads,
-        labels, weights_only,
+        devices, worlds, labels, weights_only,
     )
 }  # fmt: skip
 

@@ -1,0 +1,277 @@
+"""Search for faults in a step whose tensors have no values, operation by operation."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensor,
+)
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+from genlab.internals import torch_parts
+from genlab.planning.counting import BACKWARD, FORWARD, LIBRARIES, OWN, sent
+from genlab.planning.watching import Enough
+
+WIDE = (torch.float64, torch.complex128)
+LOOKS = ("_local_scalar_dense", "is_nonzero", "equal")
+COPIES = ("_to_copy", "copy_")
+OUTSIDE = (
+    *OWN,
+    *LIBRARIES,
+    "/lightning_utilities/",
+    "/contextlib.py",
+    "/functools.py",
+    "/mock.py",
+    "<",
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong in a step.
+
+    Args:
+        kind: ``wrong device``, ``float64``, ``host read``, ``growth`` or ``deadlock``.
+        what: tensor or collective, and what is wrong with it.
+        where: file and line.
+    """
+
+    kind: str
+    what: str
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} at {self.where}: {self.what}"
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One call of a collective.
+
+    Args:
+        kind: ``all_reduce``, ``all_gather`` ...
+        form: shapes and dtypes that a rank puts in.
+        sent: bytes that it puts in.
+        got: bytes that it gets.
+        where: file and line.
+    """
+
+    kind: str
+    form: str
+    sent: int
+    got: int
+    where: str
+
+
+class Exam(TorchDispatchMode):
+    """Notes faults of operations, bytes that they make, and collectives.
+
+    Args:
+        device: device of the method's tensors; those on ``cpu`` stand for a GPU's.
+        double: float64 is wanted.
+    """
+
+    def __init__(self, device: str = "cpu", double: bool = False) -> None:
+        super().__init__()
+        self.device, self.double = device, double
+        self.phase = FORWARD
+        self.batches = 0  # so far
+        self.faults: dict[tuple[str, str], Fault] = {}
+        self.made: Counter[tuple[str, str]] = Counter()  # bytes by operation and place
+        self.exchanges: list[Exchange] = []
+        self.names: dict[int, tuple[str, str]] = {}  # of attributes, and their places
+        self._places = WeakIdKeyDictionary()  # of what was made on the CPU
+
+    @property
+    def judges(self) -> bool:
+        """True where a read or a float64 is a fault: on the CPU host and device look alike."""
+        return bool(self.batches) and (self.device != "cpu" or self.phase == BACKWARD)
+
+    @property
+    def waits(self) -> bool:
+        """True where Python must not wait: the first batch may make what is made once."""
+        return self.judges and (self.device == "cpu" or self.batches > 1)
+
+    def note(self, kind: str, what: str, where: str = "") -> None:
+        """Keep a fault, the first of its kind at its place."""
+        where = where or place()
+        self.faults.setdefault((kind, where), Fault(kind, what, where))
+
+    def begin(self, method: nn.Module) -> None:
+        """Look at a method's own tensors."""
+        for path, part in method.named_modules():
+            for name, tensor in vars(part).items():
+                if isinstance(tensor, Tensor):
+                    self.names[id(tensor)] = f"{path}.{name}".strip("."), definition(part, name)
+            own = {
+                **dict(part.named_parameters(recurse=False)),
+                **dict(part.named_buffers(recurse=False)),
+            }
+            for name, tensor in own.items():
+                if tensor.dtype in WIDE and not self.double:
+                    what = f"{path}.{name}".strip(".") + f" is a {form(tensor)}"
+                    self.note("float64", what, definition(part, name))
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs, name = kwargs or {}, func.overloadpacket.__name__
+        given = _tensors((args, kwargs))
+        far = [tensor for tensor in given if self._is_far(tensor)]
+        if far and name in LOOKS:
+            return self._look_at(name, far[0])
+        self._note_fetch(func, name, args, kwargs, far)
+        out = self._run(func, name, args, kwargs, given)
+        if func.namespace == "c10d":
+            self._exchange(name, args)
+        self._follow(name, given, _tensors(out))
+        return out
+
+    def _is_far(self, tensor: Tensor) -> bool:
+        """True of a tensor that would lie on the GPU."""
+        if self.device != "cpu":
+            return tensor.device.type != "cpu"
+        return isinstance(tensor, FakeTensor) and tensor.constant is None
+
+    def _look_at(self, name: str, tensor: Tensor) -> Any:
+        """Note that Python waits for a value, and give it one."""
+        if self.waits:
+            self.note("host read", f"Python waits for the value of a {form(tensor)}")
+        if name != "_local_scalar_dense":
+            return True
+        return torch.tensor(1, dtype=tensor.dtype).tolist()
+
+    def _note_fetch(
+        self, func: Any, name: str, args: tuple[Any, ...], kwargs: Any, far: list[Tensor]
+    ) -> None:
+        if not (far and self.waits):
+            return
+        if name.startswith("index") and isinstance(args[1], list | tuple):
+            masks = [one for one in args[1] if one is not None and one.dtype in (torch.bool,)]
+            if masks and name != "index_put":
+                self.note("host read", f"{name} by a mask waits for the number of its entries")
+        elif torch.Tag.dynamic_output_shape in func.tags and kwargs.get("output_size") is None:
+            self.note("host read", f"{name} waits to know the shape of its result")
+        elif name in COPIES and self.device != "cpu" and not _asynchronous(args, kwargs):
+            goes = kwargs.get("device") if name == "_to_copy" else args[0].device
+            comes = args[0] if name == "_to_copy" else args[1]
+            if goes is not None and torch.device(goes).type == "cpu" and self._is_far(comes):
+                self.note("host read", f"a {form(comes)} is copied to the CPU")
+
+    def _run(
+        self, func: Any, name: str, args: tuple[Any, ...], kwargs: Any, given: list[Tensor]
+    ) -> Any:
+        """The operation; where devices differ, once more with all tensors on the GPU."""
+        near = [t for t in given if t.device.type == "cpu" and t.dim()]
+        try:
+            return func(*args, **kwargs)
+        except (DynamicOutputShapeException, DataDependentOutputException) as error:
+            if not (self.device != "cpu" and self.batches and any(map(self._is_far, given))):
+                raise
+            self.note("host read", f"{name} waits for values")
+            raise Enough from error  # nobody can say how it goes on
+        except RuntimeError:
+            if self.device == "cpu" or not near or len(near) == len(given):
+                raise
+        for tensor in near:
+            self.note("wrong device", f"{self._origin(tensor)} meets one on the GPU in {name}")
+        args, kwargs = torch_parts.tree_map(self._sent_there, (args, kwargs))
+        return func(*args, **kwargs)
+
+    def _sent_there(self, leaf: Any) -> Any:
+        return torch.empty_like(leaf, device=self.device) if isinstance(leaf, Tensor) else leaf
+
+    def _origin(self, tensor: Tensor) -> str:
+        name, made = self.names.get(id(tensor), ("", ""))
+        if name:
+            return f"{name}, a {form(tensor)} that is no buffer and stays on the CPU ({made}),"
+        made = self._places.get(tensor, "")
+        return f"a {form(tensor)} made on the CPU" + (f" at {made}" if made else "")
+
+    def _exchange(self, name: str, args: tuple[Any, ...]) -> None:
+        kind, given = sent(name, args)
+        if self.device != "cpu" and any(t.device.type == "cpu" for t in given):
+            what = f"{kind} of a {form(given[0])} that lies on the CPU, which NCCL refuses"
+            self.note("wrong device", what)
+        shapes = ", ".join(form(tensor) for tensor in given)
+        got = sum(t.nbytes for t in _tensors(args[0]))
+        size = sum(t.nbytes for t in given)
+        self.exchanges.append(Exchange(kind, shapes, size, got, place()))
+
+    def _follow(self, name: str, given: list[Tensor], made: list[Tensor]) -> None:
+        """Note what a result is: too wide, on the CPU, new memory."""
+        if self.judges and not self.double:
+            wide = [t for t in given if t.dtype in WIDE and self._is_far(t)]
+            for tensor in made if not wide else ():
+                if tensor.dtype in WIDE and self._is_far(tensor):
+                    self.note("float64", f"{name} makes a {form(tensor)} on the GPU")
+        if self.device != "cpu":
+            for tensor in made:
+                if tensor.device.type == "cpu" and tensor not in self._places:
+                    self._places[tensor] = place()
+            return
+        held = {id(tensor.untyped_storage()) for tensor in given}
+        fresh = [t.nbytes for t in made if id(t.untyped_storage()) not in held]
+        if fresh:
+            way = " on the way back" if self.phase == BACKWARD else ""
+            self.made[name + way, place()] += sum(fresh)
+
+
+def definition(part: nn.Module, name: str) -> str:
+    """File and line where a module's class names its tensor; the class's where it does not."""
+    for kind in type(part).__mro__:
+        if kind is nn.Module or kind.__module__ == "builtins":
+            break
+        try:
+            lines, first = inspect.getsourcelines(kind)
+            path = inspect.getsourcefile(kind) or ""
+        except (OSError, TypeError):
+            continue
+        for number, line in enumerate(lines):
+            if f'"{name}"' in line or f"self.{name} =" in line or f"'{name}'" in line:
+                return f"{_short(path)}:{first + number}"
+    return f"{type(part).__module__}.{type(part).__qualname__}"
+
+
+def form(tensor: Tensor) -> str:
+    """Shape and dtype of a tensor."""
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')} tensor"
+
+
+def place() -> str:
+    """File and line of the innermost code that is neither a library's nor a wrapper."""
+    frame: Any = sys._getframe(1)  # noqa: SLF001
+    while frame is not None:
+        path = frame.f_code.co_filename.replace("\\", "/")
+        if not any(part in path for part in OUTSIDE):
+            return f"{_short(path)}:{frame.f_lineno}"
+        frame = frame.f_back
+    return "a library"
+
+
+def _short(path: str) -> str:
+    """A path below the working directory or the package, as people name it."""
+    inside = path.rpartition("/genlab/")[2]
+    if inside != path:
+        return f"genlab/{inside}"
+    here = Path(path)
+    return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else here.name
+
+
+def _asynchronous(args: tuple[Any, ...], kwargs: Any) -> bool:
+    return bool(kwargs.get("non_blocking")) or (len(args) > 2 and args[2] is True)
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in torch_parts.tree_leaves(tree) if isinstance(leaf, Tensor)]

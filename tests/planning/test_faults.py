@@ -1,0 +1,110 @@
+"""Faults that appear on GPUs, found without one: what it is, and in which line."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from torch import Tensor
+
+from genlab import checkpoints, recipes
+from genlab.errors import RecipeError
+from genlab.planning import faults
+from genlab.planning.batches import own_batch, resized
+from genlab.planning.exam import Fault
+from genlab.planning.fake import fake_step
+from genlab.testing import Case, case
+from genlab.testing.running import quiet_trainer
+from tests.planning import faulty_methods as faulty
+
+
+@pytest.fixture(scope="module")
+def simclr() -> Case:
+    return case(["simclr/digits"])
+
+
+def found(base: Case, kind: Any, folder: Path, find: Any) -> list[Fault]:
+    arguments = checkpoints.spec(base.method)["init_args"]
+
+    def make(callback: L.Callback) -> Any:
+        trainer = quiet_trainer(folder, callback, max_epochs=1, log_every_n_steps=10**6)
+        return kind(**arguments), base.fresh_data(), trainer
+
+    every: list[Fault] = find(make, ready=base.batches[0])
+    return every
+
+
+def line(kind: Any, text: str) -> str:
+    lines, first = inspect.getsourcelines(kind)
+    number = next(k for k, one in enumerate(lines) if text in one)
+    return f"tests/planning/faulty_methods.py:{first + number}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "at", "origin"),
+    [
+        (faulty.MakesAConstant, "wrong device", "z * weight", "linspace"),
+        (faulty.HasAnAttribute, "wrong device", "* self.weight", "self.weight ="),
+        (faulty.HasAWideBuffer, "float64", "register_buffer", ""),
+        (faulty.ComputesInDouble, "float64", "double()", ""),
+        (faulty.ReadsItsLoss, "host read", "float(", ""),
+        (faulty.PicksByMask, "host read", "z[z.sum(1)", ""),
+    ],
+)
+def test_what_a_gpu_refuses_or_waits_for_is_found_and_named(
+    kind: Any, said: str, at: str, origin: str, simclr: Case, tmp_path: Path
+) -> None:
+    (fault,) = found(simclr, kind, tmp_path, faults.on_a_gpu)
+    assert fault.kind == said
+    assert str(fault).startswith(f"{said} at {line(kind, at)}: ")
+    assert not origin or line(kind, origin) in fault.what
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "at", "what"),
+    [
+        (faulty.GathersTwice, "growth", "gather(every)", "all_gather gets"),
+        (faulty.ComparesAllWithAll, "growth", "every @ every.T", "mm makes"),
+        (faulty.RankZeroAlone, "deadlock", "all_reduce_sum", "all_reduce of () float32 tensor"),
+        (faulty.ReadsOnTheWayBack, "host read", "isnan()", "waits for the value of a ()"),
+    ],
+)
+def test_what_stops_or_slows_many_devices_is_found_and_named(
+    kind: Any, said: str, at: str, what: str, simclr: Case, tmp_path: Path
+) -> None:
+    every = found(simclr, kind, tmp_path, faults.on_many)
+    assert {fault.kind for fault in every} == {said}
+    assert any(fault.where == line(kind, at) and what in fault.what for fault in every), every
+
+
+class Own(L.LightningDataModule):
+    """A data module that is none of genlab's."""
+
+    batch_size = 4
+
+    def train_dataloader(self) -> list[Any]:
+        return [{"image": torch.zeros(4, 1, 8, 8), "label": torch.zeros(4).long(), "seed": 3}]
+
+
+def test_a_batch_of_anybodys_data_has_the_size_that_is_asked_for() -> None:
+    batch = resized(own_batch(Own()), 6)
+    assert batch["image"].shape == (6, 1, 8, 8)
+    assert batch["label"].dtype == torch.int64
+    assert batch["seed"] == 3
+    pair: tuple[Tensor, list[Tensor]] = resized((torch.zeros(2, 3), [torch.zeros(2)]), 5)
+    assert (len(pair[0]), len(pair[1][0])) == (5, 5)
+
+
+def test_data_without_a_batch_are_refused() -> None:
+    with pytest.raises(RecipeError, match="first batch of LightningDataModule cannot be made"):
+        own_batch(L.LightningDataModule())
+
+
+@pytest.mark.parametrize("name", ["linear/digits", "knn/digits"])
+def test_methods_that_encode_all_images_first_are_planned(name: str) -> None:
+    one = fake_step(recipes.resolve([name], ["model.encoder=small_cnn"]), 2)
+    assert one.peak > 0
