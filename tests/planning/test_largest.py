@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import resource
-import time
 
 import pytest
 
@@ -39,10 +38,12 @@ def test_the_largest_batch_fits_and_five_percent_more_does_not(name: str) -> Non
 
 
 def test_a_plan_of_32_gpus_takes_less_than_a_minute_and_4_gib(shell: Shell) -> None:
-    start = time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     found = json.loads(shell.anew("plan", NAME, *WORDS)[0])
-    assert time.monotonic() - start < 60
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 4 * 2**20  # KiB
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    assert seconds < 50  # of one core: other programs do not count, and it waits for nothing
+    assert used.ru_maxrss < 4 * 2**20  # KiB
     assert (found["batch"], found["fits"], found["precision"]) == (128, True, "bf16-mixed")
     assert found["times"]["binds"] in ("arithmetic", "memory", "interconnect", "loader")
 
