@@ -14,7 +14,6 @@ from genlab.recipes import COMMAND_LINE, Recipe
 if TYPE_CHECKING:
     from genlab.training.building import Lab
 
-ELSEWHERE = ("fsdp", "deepspeed")  # strategies that only GPUs can build
 GROUP = "model.init_args"
 
 
@@ -78,8 +77,6 @@ def build_on_cpu(recipe: Recipe, run: Path, starts_from: Mapping[str, Path | Non
 def gpu_settings(recipe: Recipe) -> dict[str, tuple[Any, str]]:
     """Settings of a recipe's trainer that only GPUs can build, with what is built instead."""
     trainer, found = recipe.config.get("trainer") or {}, {}
-    if str(strategy := trainer.get("strategy", "auto")).startswith(ELSEWHERE):
-        found["strategy"] = strategy, "auto"
     if str(precision := trainer.get("precision", "")).startswith(("16", "transformer-engine")):
         found["precision"] = precision, "32-true"
     return found

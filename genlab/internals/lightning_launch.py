@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def watch_children(trainer: L.Trainer, ended: Callable[[int, int], None]) -> None:
-    """Call ``ended(rank, exit code)`` when a process that the trainer has started ends in an error.
+    """Call ``ended(rank, exit code)`` for every process of the trainer's that ends in an error.
 
     Lightning's own watch then kills this process too, and says nothing. Without effect where
     torchrun or srun starts the processes.
 
     Args:
         trainer: has not started any yet.
-        ended: called once, in a thread of its own; a negative code is a signal's number.
+        ended: called in a thread of its own; a negative code is a signal's number.
     """
     from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
@@ -49,19 +49,13 @@ class _Launch:
         return function(*args, **kwargs)
 
     def _watch(self, children: list[Any]) -> None:
-        while any(code is None for code in (child.poll() for child in children)):
-            if self._tell(children):
-                return
-            time.sleep(0.5)
-        self._tell(children)
-
-    def _tell(self, children: list[Any]) -> bool:
         first = self.launcher.cluster_environment.node_rank() * self.launcher.num_processes
-        for number, child in enumerate(children, 1):
-            if child.returncode:
-                self.ended(first + number, child.returncode)
-                return True
-        return False
+        left = dict(enumerate(children, first + 1))
+        while left:
+            for rank in [rank for rank, child in left.items() if child.poll() is not None]:
+                if code := left.pop(rank).returncode:
+                    self.ended(rank, code)
+            time.sleep(0.5)
 
 
 def end_children(trainer: L.Trainer, patience: float = 0) -> None:

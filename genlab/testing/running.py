@@ -139,7 +139,7 @@ def train(
     """
     world = distributed.world_size()
     if world > 1:
-        options |= {"strategy": "ddp", "devices": world}
+        options = {"strategy": "ddp", "devices": world} | options
     with tempfile.TemporaryDirectory() as folder, statistics_over_all_ranks():
         trainer = quiet_trainer(Path(folder), recorder, max_epochs=1, **options)
         trainer.fit(method, datamodule=Given(data, batches))

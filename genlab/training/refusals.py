@@ -18,6 +18,11 @@ from genlab.training.engine.checkpointing import Checkpoints
 from genlab.training.tracking.settings import Tracking
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "32", "16", "bf16")
+STRATEGIES = (
+    "auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false",
+    "single_device",
+)  # fmt: skip
+WHOLE = ("DDPStrategy", "SingleDeviceStrategy")  # Lightning's classes that keep weights whole
 AT_LEAST_ONE = ("log_every_n_steps", "val_check_interval", "check_val_every_n_epoch",
                 "accumulate_grad_batches", "limit_train_batches", "num_nodes")  # fmt: skip
 NULLS = (
@@ -72,6 +77,7 @@ def _check_trainer(recipe: Recipe, trainer: dict[str, Any]) -> None:
         hint = nearest(str(precision), PRECISIONS[:3])
         raise RecipeError(what, place(recipe, "trainer", "precision"), hint)
     _check_numbers(recipe, trainer)
+    _check_strategy(recipe, trainer.get("strategy"))
     known = set(classes("callbacks")) | set(lightning_callbacks.__all__)
     listed = trainer.get("callbacks") or []
     for item in listed if isinstance(listed, list) else [listed]:
@@ -82,6 +88,30 @@ def _check_trainer(recipe: Recipe, trainer: dict[str, Any]) -> None:
         if "." not in name and name not in known:
             hint = nearest(name, known)
             raise RecipeError(f"no callback {name}", place(recipe, "trainer", "callbacks"), hint)
+
+
+def _check_strategy(recipe: Recipe, given: Any) -> None:
+    """Refuse strategies that split weights or fork a program which has threads and open files."""
+    named = given.get("class_path") if isinstance(given, dict) else given
+    arguments = (given.get("init_args") or {}) if isinstance(given, dict) else {}
+    if not isinstance(named, str):
+        return  # none, or an object of the caller's
+    module, _, kind = named.rpartition(".")
+    where = place(recipe, "trainer", "strategy")
+    if kind.endswith("Strategy") and module.partition(".")[0] in ("", "lightning"):
+        known = kind in WHOLE
+    else:
+        known = bool(module) or named in STRATEGIES
+    if not known:
+        what = f"trainer.strategy {named} is not one of genlab's"
+        if re.search("spawn|fork|notebook", named):
+            what = f"trainer.strategy {named}: genlab starts its processes as commands"
+        elif re.search("(?i)fsdp|deepspeed|parallel", named):
+            what = f"trainer.strategy {named}: every process of genlab holds all weights"
+        raise RecipeError(what, where, f"choose from {', '.join(STRATEGIES)}")
+    if arguments.get("start_method", "popen") != "popen":
+        what = f"start_method {arguments['start_method']}: genlab starts processes as commands"
+        raise RecipeError(what, where, "leave it out")
 
 
 def _check_numbers(recipe: Recipe, trainer: dict[str, Any]) -> None:

@@ -80,3 +80,24 @@ def test_without_validation_images_the_last_checkpoint_is_the_result(fit: Any, r
     assert not any(key.startswith(("val/", "best/")) for key in run.metrics)
     assert {file.name for file in (run.path / "checkpoints").iterdir()} == {"last.ckpt"}
     assert checkpoints.chosen(recipe).name == "last.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("strategy", "why"),
+    [
+        ("ddp_notebook", "genlab starts its processes as commands"),
+        ("ddp_spawn", "genlab starts its processes as commands"),
+        ("fsdp", "every process of genlab holds all weights"),
+        ("deepspeed_stage_2", "every process of genlab holds all weights"),
+        ({"class_path": "FSDPStrategy"}, "every process of genlab holds all weights"),
+        ("dpp", "is not one of genlab's"),
+        ({"class_path": "DDPStrategy", "init_args": {"start_method": "fork"}}, "as commands"),
+    ],
+)
+def test_strategies_that_split_weights_or_fork_are_refused(
+    fit: Any, strategy: Any, why: str, tmp_path: Path
+) -> None:
+    with pytest.raises(genlab.InputError, match=why) as error:
+        fit("vae/digits", trainer__strategy=strategy)
+    assert len(str(error.value).splitlines()) <= 3
+    assert not (tmp_path / "runs").exists()

@@ -23,7 +23,7 @@ GOING = 5.0  # seconds in which the others end by themselves; a hanging one is k
 HANGING = 20.0  # seconds for a collective to fail after a process of this machine has ended
 LATE = 15.0  # seconds after which a start says that it waits for others
 _TAKEN: list[TextIO] = []  # locks
-LOST = "lost another"  # what a rank tells that has no error of its own
+LOST = "lost another: "  # and the numbers of those that are gone
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,10 @@ class Lost:
 class Peers(L.Callback):
     """Names the rank whose end has ended a training of several processes.
 
-    A collective fails on all ranks when one of them ends. Each then writes into the store of the
-    process group what has ended it: its own error, or that it has lost another. A rank that has
-    written nothing after `GRACE` seconds is gone; if the store is, rank zero, which keeps it, is.
+    A collective fails on its neighbours when a rank ends, and on theirs when those leave. Each
+    writes into the store of the process group what has ended it: its own error, or that it has
+    lost another, with the ranks of its machine whose processes are gone. All but rank zero then
+    leave; it waits until it knows, at most `GRACE` seconds. If the store is gone, rank zero is.
 
     Attributes:
         lost: the end of another rank; None as long as none is known.
@@ -59,7 +60,7 @@ class Peers(L.Callback):
     def __init__(self) -> None:
         self.lost: Lost | None = None
         self.hanging: Callable[[Lost], None] = lambda lost: None
-        self._hosts: list[str] = []
+        self._places: list[tuple[str, str, int]] = []  # machine, its part, process; of every rank
         self._codes: dict[int, int] = {}  # of ended processes that this one has started
         self._met, self._noticed = threading.Event(), threading.Event()
 
@@ -81,8 +82,9 @@ class Peers(L.Callback):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Learn the names of all ranks' machines."""
         self._met.set()
-        if trainer.world_size > 1 and not self._hosts:
-            self._hosts = distributed.gather_objects(socket.gethostname())
+        if trainer.world_size > 1 and not self._places:
+            here = socket.gethostname(), _processes(), os.getpid()
+            self._places = distributed.gather_objects(here)
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
@@ -100,10 +102,15 @@ class Peers(L.Callback):
         if how and not _keeper_answers():
             self.lost = Lost(0, self._named(trainer, 0, _ended_how(None)))
             return
-        mine = LOST if how else f"{type(exception).__name__}: {first_line(exception)}"
+        mine = f"{type(exception).__name__}: {first_line(exception)}"
+        gone = self._gone()
         try:
-            distributed.tell(_key(trainer.global_rank), mine)
-            self.lost = self._ask(trainer, how) if how else None
+            text = LOST + ",".join(map(str, gone)) if how else mine
+            distributed.tell(_key(trainer.global_rank), text)
+            if how and trainer.global_rank and 0 not in gone:
+                self.lost = Lost(None, "another rank has ended")  # rank zero tells which
+            elif how:
+                self.lost = self._ask(trainer, how)
         except RuntimeError:  # the store is gone, and with it its process
             self.lost = Lost(0, self._named(trainer, 0, _ended_how(None))) if how else None
         except ValueError:  # no process group yet
@@ -116,10 +123,12 @@ class Peers(L.Callback):
         while True:
             ends = {rank: distributed.told(_key(rank)) for rank in ranks}
             for rank, text in ends.items():
-                if text not in (None, LOST):
+                if text is not None and not text.startswith(LOST):
                     return Lost(rank, self._named(trainer, rank, f"has failed: {text}"), True)
-            for rank, code in self._codes.items():
-                return Lost(rank, self._named(trainer, rank, _ended_how(code)))
+            gone = {*self._codes, *_named_gone(ends), *self._gone()}
+            for rank in sorted(rank for rank in gone if ends[rank] is None):
+                time.sleep(1)  # until its exit code is known, should this process have started it
+                return Lost(rank, self._named(trainer, rank, _ended_how(self._codes.get(rank))))
             if time.monotonic() > end:
                 break
             time.sleep(0.1)
@@ -128,10 +137,20 @@ class Peers(L.Callback):
             return Lost(None, f"the {len(ends)} processes have lost each other")
         answer = f"has not answered for {distributed_timeout(trainer):,.0f} s"
         said = answer if how == "silent" else _ended_how(None)
+        if len(silent) > 1:
+            either = ", ".join(map(str, silent))
+            return Lost(None, f"one of the ranks {either} of {len(ends)} {said}")
         return Lost(silent[0], self._named(trainer, silent[0], said))
 
+    def _gone(self) -> list[int]:
+        """Ranks of this machine whose processes have ended."""
+        mine = socket.gethostname(), _processes()
+        near = [rank for rank, place in enumerate(self._places) if place[:2] == mine and mine[1]]
+        return [rank for rank in near if not _lives(self._places[rank][2])]
+
     def _named(self, trainer: L.Trainer, rank: int, said: str) -> str:
-        where = f" on {self._hosts[rank]}" if len(set(self._hosts)) > 1 else ""
+        hosts = [place[0] for place in self._places]
+        where = f" on {hosts[rank]}" if len(set(hosts)) > 1 else ""
         return f"rank {rank} of {trainer.world_size}{where} {said}"
 
     def end_others(self, trainer: L.Trainer) -> None:
@@ -141,6 +160,10 @@ class Peers(L.Callback):
     def _ended(self, trainer: L.Trainer, rank: int, code: int) -> None:
         """A process of this machine has ended; where this one hangs, leave."""
         self._codes[rank] = code
+        if len(self._codes) == 1:
+            threading.Thread(target=self._leave, args=(trainer, rank, code), daemon=True).start()
+
+    def _leave(self, trainer: L.Trainer, rank: int, code: int) -> None:
         if not self._noticed.wait(HANGING if self._met.is_set() else 1):
             self.hanging(Lost(rank, self._named(trainer, rank, _ended_how(code))))
             lightning_launch.end_children(trainer)
@@ -179,6 +202,29 @@ def distributed_timeout(trainer: L.Trainer) -> float:
     """Seconds after which a collective that a rank does not join fails; 0 if there is no limit."""
     limit = lightning_launch.timeout(trainer)
     return limit.total_seconds() if limit else 0.0
+
+
+def _named_gone(ends: dict[int, str | None]) -> list[int]:
+    """Ranks that others have found to be gone."""
+    lists = [text.removeprefix(LOST).split(",") for text in ends.values() if text]
+    return [int(rank) for found in lists for rank in found if rank]
+
+
+def _processes() -> str:
+    """Identity of the set of processes that this one can see; empty on systems without /proc."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _lives(number: int) -> bool:
+    """False for a process of this machine that has ended, waited for or not."""
+    try:
+        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in ("Z", "X")
 
 
 def _key(rank: int) -> str:

@@ -62,7 +62,7 @@ def ends(rank: int, world: int, folder: str, how: str) -> None:
     """A short training; what the ranks that stay know of the other's end, in a file each."""
     peers = Peers()
     options = {"strategy": "ddp", "devices": world, "max_steps": 5}
-    trainer = quiet_trainer(Path(folder, "run"), peers, Ends(1, how), **options)
+    trainer = quiet_trainer(Path(folder, "run"), peers, Ends(3, how), **options)
     try:
         with mock.patch("genlab.training.engine.peers.GRACE", 0.5):
             trainer.fit(Line(), DataLoader(TensorDataset(torch.ones(64, 1)), batch_size=4))

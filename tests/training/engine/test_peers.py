@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from genlab import checkpoints, runs
 from genlab.testing.ranks import RankError, Ranks
+from genlab.training.engine.peers import Peers
 from tests.conftest import Shell
 from tests.training.engine import programs_peers
 
@@ -22,12 +24,20 @@ OWN = "has failed: ArithmeticError: this program is wrong"
 
 
 @pytest.mark.parametrize(("how", "said"), [("exit", GONE), ("raise", OWN)])
-def test_the_ranks_that_stay_name_the_one_that_ended(how: str, said: str, tmp_path: Path) -> None:
-    with pytest.raises(RankError, match="rank 1 of 3"), Ranks() as own:
-        own.run(programs_peers.ends, 3, str(tmp_path), how)
-    for rank in ("0", "2"):
-        assert (tmp_path / rank).read_text() == f"rank 1 of 3 {said}"
-    assert (tmp_path / "1").is_file() is (how == "raise")
+def test_rank_zero_names_the_one_that_ended(how: str, said: str, tmp_path: Path) -> None:
+    """In a ring of five, rank 3's end reaches it through others that leave."""
+    with pytest.raises(RankError, match="rank 3 of 5"), Ranks() as own:
+        own.run(programs_peers.ends, 5, str(tmp_path), how)
+    told = [(tmp_path / rank).read_text() for rank in "0124"]
+    assert told == [f"rank 3 of 5 {said}", *["another rank has ended"] * 3]
+    assert (tmp_path / "3").is_file() is (how == "raise")
+
+
+def test_machines_are_named_where_there_are_several() -> None:
+    peers, trainer = Peers(), SimpleNamespace(world_size=2)
+    for hosts, where in ((("a", "a"), ""), (("a", "b"), " on b")):
+        peers._places = [(host, "", 1) for host in hosts]
+        assert peers._named(trainer, 1, "has ended") == f"rank 1 of 2{where} has ended"  # type: ignore[arg-type]
 
 
 def ends(rank: int, how: str, where: str = "step") -> str:
