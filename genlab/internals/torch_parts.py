@@ -133,6 +133,11 @@ def ignore_in_ddp(module: nn.Module, names: Iterable[str]) -> None:
     module._ddp_params_and_buffers_to_ignore = list(names)  # type: ignore[assignment]
 
 
+def ignored_by_ddp(module: nn.Module) -> list[str]:
+    """Names of the parameters and buffers that `ignore_in_ddp` keeps out."""
+    return list(getattr(module, "_ddp_params_and_buffers_to_ignore", ()))
+
+
 def check_gpus_once() -> None:
     """Let torch remember that there is no GPU.
 

@@ -68,7 +68,8 @@ class Counting(TorchDispatchMode):
         if flops:
             self.flops[self.part] += flops
         elif self.phase == OPTIMISER:
-            self.flops[OPTIMISER] += sum(t.numel() for t in tensors)
+            changed = tensors if out is not None else torch_parts.tree_leaves(args[0])
+            self.flops[OPTIMISER] += sum(t.numel() for t in changed if isinstance(t, Tensor))
         if func.namespace == "c10d":
             self._exchange(func.__name__.partition(".")[0], args)
         for tensor in tensors:

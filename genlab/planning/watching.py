@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -19,6 +20,8 @@ from genlab.training.engine.before_window import BeforeWindow
 from genlab.training.engine.finite import FiniteGuard
 
 BUCKET, FIRST = 25 * 2**20, 2**20  # bytes of DDP's gradients that travel together
+BUFFERS = "buffers, as batch norm's statistics"
+SIGNALS = "signals to stop, at most"  # see `SafeRequeue`
 
 
 class Enough(Exception):
@@ -39,7 +42,8 @@ class Watch(L.Callback):
         self.trainer = recipe.config.get("trainer") or {}
         self.backwards = self.batches = 0
         self.automatic = True
-        self.gradients: list[int] = []  # bytes of each parameter that is trained
+        self.arrived: dict[int, Tensor] = {}  # gradients in the order in which they come
+        self.sent: Counter[torch.dtype] = Counter()  # bytes of buffers that DDP sends
         self._steps = 0
         self._parts: list[str] = []
 
@@ -60,6 +64,8 @@ class Watch(L.Callback):
                 count.see(parameter, "momentum copies" if copy and "_ema" in name else "parameters")
             for name, buffer in method.named_buffers():
                 count.see(buffer, _label_of_buffer(name))
+                if name not in torch_parts.ignored_by_ddp(method):
+                    self.sent[buffer.dtype] += buffer.nbytes
             yield
 
     def on_train_batch_start(
@@ -121,11 +127,14 @@ class Watch(L.Callback):
 
     def _of_ddp(self, memory: dict[str, int]) -> None:
         """Add what DDP does at each backward pass that it does not put off."""
-        size = sum(self.gradients)
+        size = sum(one.nbytes for one in self.arrived.values())
         memory["gradient buckets"] = size
-        calls = 1 + max(0, -(-(size - FIRST) // BUCKET))
         times = 1 if self.automatic else self.backwards
-        self.count.exchange("gradients", "all_reduce", times * size, times * calls)
+        calls = times * _buckets(self.arrived.values())
+        self.count.exchange("gradients", "all_reduce", times * size, calls)
+        for same in self.sent.values() if self.automatic else ():  # of rank zero to all
+            self.count.exchange(BUFFERS, "broadcast", same)
+        self.count.exchange(SIGNALS, "all_reduce", 8)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Follow what the guard against NaN keeps."""
@@ -151,12 +160,12 @@ class Watch(L.Callback):
     def _gradient_hooks(self, method: nn.Module) -> Iterator[Any]:
         for parameter in method.parameters():
             if parameter.requires_grad:
-                self.gradients.append(parameter.nbytes)
                 yield parameter.register_post_accumulate_grad_hook(self._accumulated)
 
     def _accumulated(self, parameter: Tensor) -> None:
         if parameter.grad is not None:
             self.count.see(parameter.grad, "gradients")
+            self.arrived.setdefault(id(parameter), parameter)
 
     def _part_hooks(self, method: nn.Module) -> Iterator[Any]:
         for name, module in method.named_modules():
@@ -193,6 +202,19 @@ class Watch(L.Callback):
         for tensor in tensors(out) if leaf else ():
             if tensor.requires_grad:
                 tensor.register_hook(lambda _: setattr(self.count, "part", part))
+
+
+def _buckets(gradients: Iterable[Tensor]) -> int:
+    """Number of DDP's messages: gradients of one type fill the first up to its size, and so on."""
+    limits: dict[torch.dtype, int] = {}
+    full: dict[torch.dtype, int] = {}
+    closed = 0
+    for one in gradients:
+        full[one.dtype] = full.get(one.dtype, 0) + one.nbytes
+        if full[one.dtype] >= limits.setdefault(one.dtype, FIRST):
+            closed, limits[one.dtype] = closed + 1, BUCKET
+            del full[one.dtype]
+    return closed + len(full)
 
 
 def tensors(tree: Any) -> list[Tensor]:
