@@ -24,10 +24,11 @@ from genlab.training.building import build
 
 WORLDS = (4, 16, 64)  # devices, of which the third must not cost more than the line through two
 IMAGES = 2  # of a device: faults do not depend on their number
+SPLIT = 8  # which the groups of a split batch norm divide
 LEEWAY = 1.25  # growth by N log N is 1.43 here, by N^2 it is 4
 
 
-def faults(recipe: Recipe, images: int = IMAGES) -> list[Fault]:
+def faults(recipe: Recipe, images: int = SPLIT) -> list[Fault]:
     """All faults of a recipe's training step.
 
     Args:

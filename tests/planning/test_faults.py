@@ -81,6 +81,10 @@ def test_what_stops_or_slows_many_devices_is_found_and_named(
     assert any(fault.where == line(kind, at) and what in fault.what for fault in every), every
 
 
+def test_a_recipe_with_its_own_networks_and_callbacks_has_none() -> None:
+    assert faults.faults(recipes.resolve(["vae/digits"])) == []
+
+
 class Own(L.LightningDataModule):
     """A data module that is none of genlab's."""
 
