@@ -147,9 +147,9 @@ TEXT = """# Plans against real trainings
 
 `genlab plan` counts a step without values. Here the same steps were taken with values, on a CPU, at
 sizes that two cores bear. `python -m tests.planning.accuracy` makes this page.
-{date}, {versions}. No figure is of a GPU.
+{date}, {versions}. Nothing here was measured on a GPU.
 
-Every figure is of one optimiser step. The real training takes a device's way: the guard against NaN
+Every value is of one optimiser step. The real training takes a device's way: the guard against NaN
 undoes late, nothing is looked at on the host, and autocast has CUDA's types. Batch norm is not
 synchronised.
 
