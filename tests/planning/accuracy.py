@@ -35,7 +35,7 @@ CASES: list[tuple[str, ...]] = [
     ("glow/cifar10_small", "data.batch_size=8"),
     ("realnvp/digits",),
     ("simclr/cifar10", "data.batch_size=16"),
-    ("moco/cifar10", "data.batch_size=16"),
+    ("moco/cifar10", "data.batch_size=64"),  # groups of two images at four processes
     ("moco_v3/digits",),
     ("moco_v3/cifar10", "data.batch_size=8", *VIT),
     ("byol/digits",),
