@@ -127,9 +127,12 @@ def on_device(trainer: L.Trainer, device: torch.device) -> Iterator[None]:
     """Let a trainer of the CPU say that it trains on a device, which need not exist."""
     from unittest import mock
 
+    def nothing(device: torch.device) -> None:
+        """Set nothing up; a mock's own answer would keep what it was asked about."""
+
     strategy: Any = trainer.strategy
     with (
         mock.patch.object(type(strategy), "root_device", property(lambda _: device)),
-        mock.patch.object(strategy.accelerator, "setup_device"),
+        mock.patch.object(strategy.accelerator, "setup_device", nothing),
     ):
         yield

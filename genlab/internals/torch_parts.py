@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -107,6 +107,29 @@ def foreach_norm(some: list[Tensor], order: float = 2) -> list[Tensor]:
     import torch
 
     return list(torch._foreach_norm(some, order))
+
+
+@contextmanager
+def foreach_everywhere() -> Iterator[None]:
+    """While it lasts, optimisers and clipping treat a CPU's tensors in lists, as they do a GPU's.
+
+    So they do with tensors without values, on any device.
+    """
+    from torch._subclasses.fake_tensor import FakeTensor
+    from torch.optim import optimizer
+    from torch.utils import _foreach_utils
+
+    known = optimizer._get_foreach_kernels_supported_devices
+    kinds = optimizer._foreach_supported_types, _foreach_utils._foreach_supported_types
+    optimizer._get_foreach_kernels_supported_devices = lambda: [*known(), "cpu"]
+    for kind in kinds:
+        kind.append(FakeTensor)
+    try:
+        yield
+    finally:
+        optimizer._get_foreach_kernels_supported_devices = known
+        for kind in kinds:
+            kind.remove(FakeTensor)
 
 
 def assert_on_device(condition: Tensor, message: str) -> None:

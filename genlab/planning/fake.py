@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from genlab.errors import RecipeError
+from genlab.internals import torch_parts
 from genlab.planning import inner, watching
 from genlab.planning.autocast import AsOnCuda
 from genlab.planning.batches import Given
@@ -53,6 +54,13 @@ def fake_step(recipe: Recipe, world: int = 1) -> Step:
         return _counted(lab, recipe, world)
 
 
+@contextmanager
+def as_on_cuda() -> Iterator[None]:
+    """Autocast and optimisers do with a CPU's tensors what they do with a GPU's."""
+    with AsOnCuda(), torch_parts.foreach_everywhere():
+        yield
+
+
 def alone(recipe: Recipe) -> Recipe:
     """The recipe for one process on a CPU, which writes nothing and takes nobody's weights."""
     alone = copy.deepcopy(recipe)
@@ -81,7 +89,7 @@ def _counted(lab: Lab, recipe: Recipe, world: int) -> Step:
     with (
         ranks(world),
         answered(),
-        AsOnCuda(),
+        as_on_cuda(),
         mode,
         watch.hooks(lab.model),
         count,

@@ -14,11 +14,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from genlab.augment import draws
 from genlab.internals import lightning_parts, torch_parts
-from genlab.planning.autocast import AsOnCuda
 from genlab.planning.batches import Given, knows
 from genlab.planning.counting import BACKWARD, FORWARD, OPTIMISER
 from genlab.planning.exam import Exam
-from genlab.planning.fake import quiet, ranks
+from genlab.planning.fake import as_on_cuda, quiet, ranks
 from genlab.planning.valueless import answered, without_values
 from genlab.planning.watching import Enough
 from genlab.training.engine.finite import FiniteGuard
@@ -50,7 +49,7 @@ def rehearse(
         stack.enter_context(quiet())
         stack.enter_context(ranks(world, rank))
         stack.enter_context(answered())
-        stack.enter_context(AsOnCuda())
+        stack.enter_context(as_on_cuda())
         agreed = mock.patch.object(FiniteGuard, "_any_rank", lambda _, mine: mine)
         stack.enter_context(agreed)  # at the first step, on a value
         if exam.device != "cpu":
@@ -144,6 +143,9 @@ def _far(method: nn.Module) -> Iterator[None]:
         every = [inputs] if isinstance(inputs, Tensor) else inputs
         return tuple(torch.empty_like(one) for one in every)
 
+    def capability(device: Any = None) -> tuple[int, int]:
+        return 8, 0
+
     class Generator(torch.Generator):
         """A generator that says that it lies where it is asked to."""
 
@@ -160,7 +162,7 @@ def _far(method: nn.Module) -> Iterator[None]:
 
     with (
         mock.patch.object(torch, "Generator", Generator),
-        mock.patch.object(torch.cuda, "get_device_capability", return_value=(8, 0)),
+        mock.patch.object(torch.cuda, "get_device_capability", capability),
         mock.patch.dict(draws._generators, clear=True),  # noqa: SLF001
         mock.patch.object(torch.Tensor, "backward", backward),
         mock.patch.object(torch.autograd, "backward", backward),

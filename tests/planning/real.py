@@ -14,11 +14,11 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from genlab.internals import torch_parts
 from genlab.planning import batches, inner, watching
-from genlab.planning.autocast import AsOnCuda
 from genlab.planning.counting import Counting
-from genlab.planning.fake import Counted, alone, leave_out, quiet
+from genlab.planning.fake import Counted, alone, as_on_cuda, leave_out, quiet
 from genlab.planning.step import Step
 from genlab.recipes import Recipe
+from genlab.testing.host_reads import elsewhere
 from genlab.training.building import build
 
 
@@ -46,8 +46,8 @@ def real_step(recipe: Recipe) -> Step:
 
 @contextmanager
 def as_a_device() -> Iterator[None]:
-    """Tensors of the CPU take the way that genlab and autocast have for those of a GPU."""
-    with AsOnCuda(), mock.patch.object(torch_parts, "on_host", _elsewhere):
+    """Tensors of the CPU take the way that genlab and torch have for those of a GPU."""
+    with as_on_cuda(), mock.patch.object(torch_parts, "on_host", elsewhere):
         yield
 
 
@@ -85,11 +85,6 @@ class Read(Counted):
         self.taken = batches.size(raw)
         self.count.see_all(watching.tensors(raw), "batch")
         return raw
-
-
-def _elsewhere(tensor: Tensor) -> bool:
-    """Never on the host; a mock's own answer would keep the tensors."""
-    return False
 
 
 def _moved(part: Any) -> Any:

@@ -74,7 +74,8 @@ class Place:
         """While it lasts, work is the device's; the reference is computed outside."""
         with ExitStack() as stack:
             if self.small:
-                stack.enter_context(mock.patch.object(torch_parts, "on_host", return_value=False))
+                far = mock.patch.object(torch_parts, "on_host", host_reads.elsewhere)
+                stack.enter_context(far)
             yield
 
     @contextmanager
