@@ -69,6 +69,8 @@ class Ranks:
         Raises:
             RankError: it failed on a rank, or took too long.
         """
+        if not all(process.is_alive() for process, _ in self._members):
+            self.close()  # one was ended from outside since the last program
         while len(self._members) < world:
             self._start()
         with tempfile.TemporaryDirectory() as folder:

@@ -1,18 +1,15 @@
 """Plans against real trainings on this machine: ``python -m tests.planning.accuracy`` makes a page.
 
-Every figure is of one optimiser step. No figure is of a GPU.
+With names of recipes, or ``formulas``, it makes those rows anew. Every figure is of one optimiser
+step. No figure is of a GPU.
 """
 
 from __future__ import annotations
 
-import datetime
-import platform
 import sys
 import tempfile
-from pathlib import Path
 from typing import NamedTuple
 
-import lightning
 import torch
 
 from genlab import recipes
@@ -20,11 +17,12 @@ from genlab.planning.fake import fake_step
 from genlab.planning.step import Step
 from genlab.recipes import Recipe
 from genlab.testing.ranks import Ranks
-from tests.planning import wire
+from tests.planning import forms, wire
+from tests.planning.accuracy_page import FORMS, MEMORY, PAGE, SENT, line, merged
+from tests.planning.forms import Form
 from tests.planning.profiled import Peak, profiled_peak
 from tests.planning.real import real_step
 
-PAGE = Path(__file__).parents[2] / "docs/explanation/plan-accuracy.md"
 VIT = ("model.encoder=vit_tiny_patch16_224", "model.encoder_kwargs={patch_size: 4}")
 CASES: list[tuple[str, ...]] = [
     ("vae/mnist",),
@@ -48,7 +46,7 @@ CASES: list[tuple[str, ...]] = [
     ("linear/cifar10", "data.batch_size=64", "model.encoder=resnet18"),
 ]
 WORLDS = (2, 4)
-MIB, KIB, GIGA = 2**20, 2**10, 1e9
+MIB, GIGA = 2**20, 1e9
 
 
 class Row(NamedTuple):
@@ -100,16 +98,9 @@ def row(pool: Ranks, words: tuple[str, ...]) -> Row:
     return Row(words, plan, real, peak, plans, [really_sent(pool, words, w) for w in WORLDS])
 
 
-def page(rows: list[Row]) -> str:
-    """The page of the documentation."""
-    lines = [line_of_memory(one) for one in rows]
-    sent = [line_of_sent(one) for one in rows]
-    versions = f"torch {torch.__version__}, Lightning {lightning.__version__}"
-    python = f"Python {platform.python_version()} on {platform.machine()}"
-    return TEXT.format(
-        date=datetime.date.today(), versions=f"{versions}, {python}",
-        head=f"| {' | '.join(HEAD)} |", memory="\n".join(lines), sent="\n".join(sent),
-    )  # fmt: skip
+def key(words: tuple[str, ...]) -> str:
+    """First cell of a case's rows."""
+    return f"`{' '.join(words)}`"
 
 
 def line_of_memory(one: Row) -> str:
@@ -118,19 +109,19 @@ def line_of_memory(one: Row) -> str:
     flops = sum(one.plan.flops.values()) / GIGA
     equal = one.plan.flops == one.real.flops
     cells = (
-        f"`{' '.join(one.words)}`", f"{plan / MIB:.2f}", f"{real / MIB:.2f}",
+        key(one.words), f"{plan / MIB:.2f}", f"{real / MIB:.2f}",
         f"{plan / real - 1:+.2%}", f"{one.peak.all / MIB:.2f}", f"{plan / one.peak.all - 1:+.1%}",
         f"{plan / one.peak.results - 1:+.1%}", f"{flops:.3f}", "yes" if equal else "no",
     )  # fmt: skip
-    return f"| {' | '.join(cells)} |"
+    return line(*cells)
 
 
 def line_of_sent(one: Row) -> str:
     """Bytes and calls of collectives."""
-    cells = [f"`{one.words[0]}`"]
+    cells = [key(one.words)]
     for plan, sent in zip(one.planned, one.sent, strict=True):
         cells += [total(plan), total(sent), "yes" if plan == sent else "no"]
-    return f"| {' | '.join(cells)} |"
+    return line(*cells)
 
 
 def total(sent: wire.Sent) -> str:
@@ -139,59 +130,45 @@ def total(sent: wire.Sent) -> str:
     return f"{calls} x, {size:,} B"
 
 
-HEAD = (
-    "recipe", "plan, MiB", "real, MiB", "plan/real", "profiler, MiB", "plan/profiler",
-    "without scratch", "GFLOP", "FLOPs equal real",
-)  # fmt: skip
-TEXT = """# Plans against real trainings
-
-`genlab plan` counts a step without values. Here the same steps were taken with values, on a CPU, at
-sizes that two cores bear. `python -m tests.planning.accuracy` makes this page.
-{date}, {versions}. Nothing here was measured on a GPU.
-
-Every value is of one optimiser step. The real training takes a device's way: the guard against NaN
-undoes late, nothing is looked at on the host, and autocast has CUDA's types. Batch norm is not
-synchronised.
-
-## Memory and arithmetic
-
-*Real* is the same count of live tensors in a real training. *Profiler* is the most that torch's
-profiler reports as allocated in the second step, with what lives since before. It includes scratch
-memory of the CPU's kernels and the loader's batch on the host, which a plan leaves out. *Without
-scratch* leaves out what convolutions allocate and free themselves.
-
-{head}
-|---|---|---|---|---|---|---|---|---|
-{memory}
-
-Where views are drawn, the numbers of images of each operation differ from draw to draw, and the
-plan takes equal ones.
-
-## Collectives
-
-*Sent* is what each of two and four gloo processes puts into its process group in the third step:
-a group that counts stands between PyTorch and gloo. *Equal* compares calls and bytes under each
-name.
-Flags of stop signals go round after every step here; a long training compares them less often.
-
-| recipe | 2: plan | sent | equal | 4: plan | sent | equal |
-|---|---|---|---|---|---|---|
-{sent}
-"""
+def line_of_form(form: Form) -> str:
+    """A formula and what a plan counts."""
+    counted = form.counted()
+    ratio = f"{counted / form.value:.4f}"
+    return line(form.name, form.text, f"{form.value / GIGA:.4g}", f"{counted / GIGA:.4g}", ratio)
 
 
-def main() -> None:
-    """Write the page; a case's first words choose."""
+def write(**new: list[str]) -> None:
+    """Put rows into the page."""
+    cases = [key(words) for words in CASES]
+    order = {MEMORY: cases, SENT: cases, FORMS: [form.name for form in forms.FORMS]}
+    text = PAGE.read_text() if PAGE.exists() else ""
+    sections = {"memory": MEMORY, "sent": SENT, "forms": FORMS}
+    PAGE.write_text(merged(text, {sections[name]: some for name, some in new.items()}, order))
+
+
+def main() -> int:
+    """Write the page, or the rows of the recipes that are named; a row that fails stays as it is.
+
+    Returns:
+        1 if a row failed.
+    """
     torch.set_num_threads(1)
-    chosen = [words for words in CASES if not sys.argv[1:] or words[0] in sys.argv[1:]]
-    rows = []
+    wanted, failed = sys.argv[1:], 0
     with Ranks() as pool:
-        for words in chosen:
-            rows.append(row(pool, words))
-            print(line_of_memory(rows[-1]), line_of_sent(rows[-1]), flush=True)
-    if not sys.argv[1:]:
-        PAGE.write_text(page(rows))
+        for words in CASES:
+            if wanted and words[0] not in wanted:
+                continue
+            try:
+                one = row(pool, words)
+            except Exception as error:
+                failed = 1
+                print(f"{key(words)}: {type(error).__name__}: {error}", file=sys.stderr)
+                continue
+            write(memory=[line_of_memory(one)], sent=[line_of_sent(one)])
+    if not wanted or "formulas" in wanted:
+        write(forms=[line_of_form(form) for form in forms.FORMS])
+    return failed
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from multiprocessing.connection import wait
 
 import pytest
 import torch
@@ -71,3 +73,11 @@ def test_a_failure_is_named_and_the_next_program_runs(program: object, said: str
         pool.run(program, 2)  # type: ignore[arg-type]
     assert float(pool.run(total, 2, 0.0)[0]) == 1
     pool.close()
+
+
+def test_a_process_that_was_ended_between_two_programs_is_replaced() -> None:
+    with Ranks() as pool:
+        last = pool.run(state, 2)[1][0]
+        os.kill(last, signal.SIGKILL)
+        assert wait([process.sentinel for process, _ in pool._members], 60)
+        assert float(pool.run(total, 2, 0.0)[0]) == 1
