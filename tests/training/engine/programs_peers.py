@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -56,6 +57,18 @@ class NeverStarts(L.Callback):
     def __init__(self) -> None:
         if os.environ.get("LOCAL_RANK", "0") != "0":
             os._exit(3)
+
+
+class Late(L.Callback):
+    """All processes but the first meet it late.
+
+    Args:
+        seconds: of lateness.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        time.sleep(0.0 if os.environ.get("LOCAL_RANK", "0") == "0" else seconds)
 
 
 def ends(rank: int, world: int, folder: str, how: str) -> None:

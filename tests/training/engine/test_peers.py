@@ -7,10 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from genlab import checkpoints, runs
 from genlab.testing.ranks import RankError, Ranks
 from genlab.training.engine.peers import Peers
+from tests import forks
 from tests.conftest import Shell
 from tests.training.engine import programs_peers
 
@@ -67,7 +69,7 @@ def test_a_dead_rank_is_one_line_and_the_run_goes_on(
     rank: int, how: str, where: str, said: str, state: str, shell: Shell
 ) -> None:
     process = shell.start(*WORDS, ends(rank, how, where), PYTHONPATH=HERE)
-    _, err = process.communicate(timeout=200)
+    _, err = process.communicate(timeout=forks.LIMIT)
     assert process.returncode == (1 if rank else -9), err
     assert err.count(f"rank {rank} of 2 {said}") == 1
     first, second = err[err.index("genlab: ") :].splitlines()
@@ -93,6 +95,26 @@ def test_a_rank_that_never_starts_is_not_waited_for(shell: Shell) -> None:
     assert (
         first == "genlab: vae/digits stopped after step 0: rank 1 of 2 has ended with exit code 3"
     )
+
+
+@pytest.mark.slow
+def test_a_late_rank_is_waited_for_with_a_line_and_changes_nothing(shell: Shell) -> None:
+    words = (*WORDS, "trainer.max_steps=4", "model.optimizer.schedule=constant")
+    late = (
+        'trainer.callbacks+={"class_path": "tests.training.engine.programs_peers.Late",'
+        ' "init_args": {"seconds": 20}}'
+    )
+    said = {}
+    for run_id, more in (("late", [late]), ("punctual", [])):
+        _, said[run_id] = shell.anew(*words, *more, PYTHONPATH=HERE, GENLAB_RUN_ID=run_id)
+    assert said["late"].count("waiting for 1 other process, at most 1,800 s") == 1
+    one, other = (
+        checkpoints.read(run / "checkpoints" / "last.ckpt")["state_dict"] for run in shell.runs()
+    )
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    metrics = [runs.read_json(run / "metrics.json") for run in shell.runs()]
+    assert metrics[0]["step"] == metrics[1]["step"] == 4
 
 
 @pytest.mark.slow
