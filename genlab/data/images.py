@@ -191,7 +191,7 @@ class Images(HasClasses, L.LightningDataModule):
         source, rows = self._form("train") if self.binarize == "fixed" else self._parts["train"]
         world = self.trainer.world_size if self.trainer else distributed.world_size()
         parts = self.trainer.accumulate_grad_batches if self.trainer else 1
-        check_share(self.batch_size, world, parts)
+        check_share(self.batch_size, world, parts, len(self._parts["val"][1]))
         place: dict[str, Any] = {"seed": self.seed, "rank": distributed.rank(), "world": world}
         if self.few:
             return self.few.loader(source, self.batch_size, parts, **place)

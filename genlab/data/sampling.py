@@ -39,16 +39,27 @@ def evenly(rows: Tensor, labels: Tensor, most: int) -> Tensor:
     return rows[torch.arange(count) * len(rows) // max(count, 1)]
 
 
-def check_share(batch_size: int, devices: int, parts: int) -> None:
+def check_share(batch_size: int, devices: int, parts: int, held_out: int = 0) -> None:
     """Refuse a global batch that devices and accumulated batches cannot share.
 
+    Args:
+        batch_size: images of an optimiser step.
+        devices: number of processes.
+        parts: accumulated batches of a step.
+        held_out: number of validation images, of which every process needs one; 0 for none.
+
     Raises:
-        ValueError: it is not divisible.
+        ValueError: it is not divisible, or there are fewer validation images than processes.
     """
     if batch_size % (devices * parts):
         raise ValueError(
             f"batch_size {batch_size} is global: it must be divisible by {devices} devices "
             f"x {parts} accumulated batches = {devices * parts}"
+        )
+    if 0 < held_out < devices:
+        raise ValueError(
+            f"{held_out} validation images cannot be divided among {devices} processes: "
+            "val_size must be 0 or larger"
         )
 
 

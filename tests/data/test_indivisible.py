@@ -100,7 +100,7 @@ def test_no_image_comes_twice_in_an_epoch(form: str, root: Path) -> None:
     data = data_of(str(root), form)
     loader: Any = data.train_dataloader()
     seen = []
-    for epoch in range(30):
+    for epoch in range(12):
         loader.set_epoch(epoch)
         for batch in loader:
             indices = batch.get("unlabeled", batch)["index"].tolist()
@@ -128,7 +128,7 @@ def test_two_epochs_and_a_validation_are_those_of_one_process(
         assert found == pytest.approx(metrics, rel=1e-5)
 
 
-@pytest.mark.parametrize("form", SOME)
+@pytest.mark.parametrize("form", sorted(SOME))
 @pytest.mark.parametrize(
     ("words", "said", "where"),
     [
@@ -136,6 +136,8 @@ def test_two_epochs_and_a_validation_are_those_of_one_process(
          "batch_size 10 is global: it must be divisible by 4 devices x 1 accumulated batches = 4",
          "data.batch_size"),
         (("data.batch_size=18", "trainer.devices=3"), "17", "data."),
+        (("data.batch_size=4", "data.val_size=3", "trainer.devices=4"),
+         "3 validation images cannot be divided among 4 processes", "data.val_size"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_shared_is_refused(
