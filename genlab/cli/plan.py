@@ -5,6 +5,8 @@ from __future__ import annotations
 import json as json_format
 import sys
 from argparse import ArgumentParser
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from genlab.errors import RecipeError
 from genlab.planning import gpus
 
 if TYPE_CHECKING:
+    from genlab.planning.exam import Fault
     from genlab.planning.hours import Cluster
 
 
@@ -24,7 +27,8 @@ def plan_options(parser: ArgumentParser) -> None:
     """Plan a training on GPUs: memory, arithmetic, communication, loader, hours. It needs none.
 
     A step is run with tensors that have shapes and no values. Peaks are the vendors', what else is
-    assumed stands in the table. Exit code 1 where the memory of a GPU does not suffice.
+    assumed stands in the table. Exit code 1 where the memory of a GPU does not suffice, and where
+    --faults finds what would stop the training.
     """
     parser.add_argument("words", nargs="+", metavar="RECIPE|FILE.yaml|key=value")
     parser.add_argument("--nodes", type=int, default=1)
@@ -46,6 +50,10 @@ def plan_options(parser: ArgumentParser) -> None:
         "--images", type=int, metavar="N", help="training images, where they are elsewhere"
     )
     parser.add_argument("--room", action="store_true", help="try what makes room although it fits")
+    parser.add_argument(
+        "--faults", action="store_true",
+        help="look for wrong devices, float64, host reads, growth and deadlocks in the step",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON only")
 
 
@@ -67,9 +75,10 @@ def plan(
     cores: float | None = None,
     images: int | None = None,
     room: bool = False,
+    faults: bool = False,
     json: bool = False,
 ) -> int:
-    """Print a plan; 1 when it does not fit."""
+    """Print a plan; 1 when it does not fit, or when a fault would stop it."""
     for name, value in (("nodes", nodes), ("gpus-per-node", gpus_per_node), ("images", images),
                         ("cores", cores), ("network", network)):  # fmt: skip
         if value is not None and not 0 < value < 1e9:
@@ -83,15 +92,27 @@ def plan(
     from genlab.planning.plan import plan as make
 
     cluster = _cluster(chosen, nodes, gpus_per_node, utilisation, network, cores)
-    made = make(
-        recipe, cluster, images=images, make_room=room,
-        told=lambda line: print(f"{recipe.name}: {line}", file=sys.stderr),
-    )  # fmt: skip
+
+    def told(line: str) -> None:
+        print(f"{recipe.name}: {line}", file=sys.stderr)
+
+    made = make(recipe, cluster, images=images, make_room=room, told=told)
+    found = _faults(recipe, told) if faults else None
     if json:
-        print(json_format.dumps(made.as_dict(), indent=1))
+        rows = None if found is None else [asdict(one) | {"stops": one.stops} for one in found]
+        print(json_format.dumps(made.as_dict() | {"faults": rows}, indent=1))
     else:
         plan_rows.show(made)
-    return int(not made.fits)
+        if found is not None:
+            print("\n".join(map(str, found)) or "no fault found")
+    return int(not made.fits or any(one.stops for one in found or ()))
+
+
+def _faults(recipe: recipes.Recipe, told: Callable[[str], None]) -> list[Fault]:
+    from genlab.planning import faults
+
+    told("faults of a step ...")
+    return faults.faults(recipe)
 
 
 def _cluster(

@@ -23,6 +23,7 @@ from genlab.internals import torch_parts
 from genlab.planning.counting import BACKWARD, FORWARD, LIBRARIES, OWN, sent
 from genlab.planning.watching import Enough
 
+STOPS = ("wrong device", "deadlock")
 WIDE = (torch.float64, torch.complex128)
 LOOKS = ("_local_scalar_dense", "is_nonzero", "equal")
 COPIES = ("_to_copy", "copy_")
@@ -50,6 +51,11 @@ class Fault:
     kind: str
     what: str
     where: str
+
+    @property
+    def stops(self) -> bool:
+        """True if a training on GPUs ends or waits for ever; else it is slow only."""
+        return self.kind in STOPS
 
     def __str__(self) -> str:
         return f"{self.kind} at {self.where}: {self.what}"

@@ -28,12 +28,13 @@ SPLIT = 8  # which the groups of a split batch norm divide
 LEEWAY = 1.25  # growth by N log N is 1.43 here, by N^2 it is 4
 
 
-def faults(recipe: Recipe, images: int = SPLIT) -> list[Fault]:
+def faults(recipe: Recipe, images: int = SPLIT, many: bool = True) -> list[Fault]:
     """All faults of a recipe's training step.
 
     Args:
         recipe: resolved; its own batch size is not asked for.
         images: images of a device, labelled ones where there are both.
+        many: those of many devices too, which take most of the time.
 
     Raises:
         InputError: a recipe that does not build.
@@ -48,7 +49,8 @@ def faults(recipe: Recipe, images: int = SPLIT) -> list[Fault]:
             leave_out(lab.trainer, callback)
             return lab.model, lab.data, lab.trainer
 
-        return [*on_a_gpu(make, images, double), *on_many(make, images)]
+        found = on_a_gpu(make, images, double)
+        return found + on_many(make, images) if many else found
 
 
 def on_a_gpu(

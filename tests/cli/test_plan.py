@@ -8,7 +8,8 @@ import re
 import pytest
 
 from genlab.cli import plan as command
-from genlab.planning import fake, loading
+from genlab.planning import fake, faults, loading
+from genlab.planning.exam import Fault
 from genlab.planning.loading import Loading
 from genlab.planning.step import Step
 from genlab.recipes import Recipe
@@ -58,6 +59,33 @@ def test_exit_code_one_where_it_does_not_fit(here: Here) -> None:
     found = json.loads(here("plan", NAME, "data.batch_size=32768", *LARGE, "--json", code=1)[0])
     assert found["fits"] is False
     assert found["changes"]
+
+
+@pytest.mark.usefixtures("made")
+@pytest.mark.parametrize(
+    ("kind", "code"), [("float64", 0), ("host read", 0), ("wrong device", 1), ("deadlock", 1)]
+)
+def test_faults_are_lines_and_those_that_stop_a_training_are_exit_code_one(
+    kind: str, code: int, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = Fault(kind, "weight is a tensor", "mine.py:7")
+    monkeypatch.setattr(faults, "faults", lambda _: [fault])
+    out, _ = here("plan", NAME, *LARGE, "--faults", code=code)
+    assert out.splitlines()[-1] == f"{kind} at mine.py:7: weight is a tensor"
+    found = json.loads(here("plan", NAME, *LARGE, "--faults", "--json", code=code)[0])
+    assert found["faults"] == [
+        {"kind": kind, "what": "weight is a tensor", "where": "mine.py:7", "stops": bool(code)}
+    ]
+
+
+@pytest.mark.usefixtures("made")
+def test_that_no_fault_was_found_is_said_only_after_a_search(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faults, "faults", lambda _: [])
+    assert here("plan", NAME, *LARGE, "--faults")[0].endswith("\nno fault found\n")
+    assert "no fault" not in here("plan", NAME, *LARGE)[0]
+    assert json.loads(here("plan", NAME, *LARGE, "--json")[0])["faults"] is None
 
 
 @pytest.mark.usefixtures("made")

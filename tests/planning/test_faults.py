@@ -16,7 +16,6 @@ from genlab.errors import RecipeError
 from genlab.planning import faults
 from genlab.planning.batches import own_batch, resized
 from genlab.planning.exam import Fault
-from genlab.planning.fake import fake_step
 from genlab.testing import Case, case
 from genlab.testing.running import quiet_trainer
 from tests.planning import faulty_methods as faulty
@@ -81,6 +80,7 @@ def test_what_stops_or_slows_many_devices_is_found_and_named(
     assert any(fault.where == line(kind, at) and what in fault.what for fault in every), every
 
 
+@pytest.mark.slow
 def test_a_recipe_with_its_own_networks_and_callbacks_has_none() -> None:
     assert faults.faults(recipes.resolve(["vae/digits"])) == []
 
@@ -106,9 +106,3 @@ def test_a_batch_of_anybodys_data_has_the_size_that_is_asked_for() -> None:
 def test_data_without_a_batch_are_refused() -> None:
     with pytest.raises(RecipeError, match="first batch of LightningDataModule cannot be made"):
         own_batch(L.LightningDataModule())
-
-
-@pytest.mark.parametrize("name", ["linear/digits", "knn/digits"])
-def test_methods_that_encode_all_images_first_are_planned(name: str) -> None:
-    one = fake_step(recipes.resolve([name], ["model.encoder=small_cnn"]), 2)
-    assert one.peak > 0
