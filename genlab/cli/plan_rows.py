@@ -17,7 +17,9 @@ Row = tuple[str, str, str]
 WIDEST = 80
 ABOUT = {  # parts of the memory whose names do not say it
     "guard": "copies, for a step that is not finite",
+    "features": "of all images, encoded once",
     "gradient buckets": "of DDP",
+    "metrics": "of validation and test, as AUROC's bins",
     "temporary": "of the backward pass",
 }
 SMALL = 0.001  # share of a sum below which parts stand together

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from torchmetrics import Metric
 
 
@@ -28,6 +28,18 @@ def states(module: nn.Module, without: Collection[Metric] = ()) -> dict[str, dic
         for name, part in module.named_modules()
         if isinstance(part, Metric) and part.update_called and id(part) not in skipped
     }
+
+
+def memory(module: nn.Module) -> list[Tensor]:
+    """Tensors of every metric in a module: its state, and the one that a reset goes back to."""
+    from torch import Tensor
+    from torchmetrics import Metric
+
+    found: list[Any] = []
+    for part in module.modules():
+        if isinstance(part, Metric):
+            found += [*(getattr(part, name) for name in part._defaults), *part._defaults.values()]
+    return [one for one in found if isinstance(one, Tensor)]
 
 
 def restore(module: nn.Module, found: dict[str, dict[str, Any]]) -> None:

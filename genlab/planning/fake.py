@@ -18,8 +18,9 @@ from genlab.errors import RecipeError
 from genlab.internals import torch_parts
 from genlab.planning import inner, watching
 from genlab.planning.autocast import AsOnCuda
-from genlab.planning.batches import Given
+from genlab.planning.batches import SMALL, Given
 from genlab.planning.counting import Counting
+from genlab.planning.length import training_images
 from genlab.planning.step import Step
 from genlab.planning.valueless import answered, classes_assumed, without_values
 from genlab.recipes import Recipe
@@ -88,7 +89,7 @@ def _counted(lab: Lab, recipe: Recipe, world: int) -> Step:
     data = Counted(lab.data, images, count)
     with (
         ranks(world),
-        answered(),
+        answered(lambda: training_images(recipe)[0] or SMALL),
         as_on_cuda(),
         mode,
         watch.hooks(lab.model),

@@ -24,7 +24,7 @@ NEAR = 1.02
 AIM = 0.995  # of the GPU's memory
 FIXED = (  # parts that do not grow with the batch
     "parameters", "momentum copies", "gradients", "gradient buckets", "optimiser state", "queue",
-    "buffers", "guard",
+    "buffers", "guard", "features", "metrics",
 )  # fmt: skip
 WHOLE = ("SimCLR", "MoCoV3", "BarlowTwins")  # their losses compare the images of a whole batch
 

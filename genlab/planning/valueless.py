@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 from unittest import mock
@@ -31,16 +31,14 @@ ANSWERS: list[tuple[Any, str, Any]] = [  # the guard against NaN, which reads be
     (snapshot, "address", lambda tensor: (id(tensor.untyped_storage()), tensor.storage_offset())),
     (snapshot, "memory_of", lambda tensor: id(tensor.untyped_storage())),
     (ops, "sizes_of", lambda number, count: _dealt(len(number), count)),
-    (linear, "collect", lambda method, _: _bank(method)),
-    (metrics, "collect", lambda method, _: _bank(method)),
     (mixing, "_numpy_seeded_by_torch", nullcontext),
 ]
 
 
-def _bank(method: Any) -> metrics.Bank:
-    """Features of as many images as small sets have, which a real training encodes at its start."""
-    features = torch.empty(SMALL, method.encoder.out_dim, device=method.device)
-    return metrics.Bank(features, *torch.zeros(2, SMALL, dtype=torch.int64, device=method.device))
+def _bank(method: Any, images: int) -> metrics.Bank:
+    """Features of all training images, which a real training encodes at its start."""
+    features = torch.empty(images, method.encoder.out_dim, device=method.device)
+    return metrics.Bank(features, *torch.zeros(2, images, dtype=torch.int64, device=method.device))
 
 
 def _forget_constants() -> None:
@@ -63,9 +61,19 @@ def _dealt(images: int, groups: int) -> list[int]:
 
 
 @contextmanager
-def answered() -> Iterator[None]:
-    """Answers for code that reads values on the host outside of what a device computes."""
+def answered(images: Callable[[], int] = lambda: SMALL) -> Iterator[None]:
+    """Answers for code that reads values on the host outside of what a device computes.
+
+    Args:
+        images: number of training images, asked for by methods that encode them all at the start.
+    """
+
+    def collect(method: Any, _: Any) -> metrics.Bank:
+        return _bank(method, images())
+
     with ExitStack() as stack:
+        for owner in (linear, metrics):
+            stack.enter_context(mock.patch.object(owner, "collect", collect))
         for owner, name, answer in ANSWERS:
             stack.enter_context(mock.patch.object(owner, name, answer))
         for module in vars(timm.optim).values():  # its steps are counted in tensors of the host

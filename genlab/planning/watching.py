@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from genlab.internals import torch_parts
+from genlab.internals import metric_parts, torch_parts
 from genlab.planning.counting import BACKWARD, FORWARD, OPTIMISER, Counting
 from genlab.planning.step import Step
 from genlab.recipes import Recipe
@@ -49,7 +49,7 @@ class Watch(L.Callback):
 
     @contextmanager
     def hooks(self, method: nn.Module) -> Iterator[None]:
-        """Follow the method's parts, its gradients and its optimisers' states."""
+        """Follow the method's parts, gradients, metrics and its optimisers' states."""
         count = self.count
         with ExitStack() as stack:
             for handle in (
@@ -66,6 +66,7 @@ class Watch(L.Callback):
                 count.see(buffer, _label_of_buffer(name))
                 if name not in torch_parts.ignored_by_ddp(method):
                     self.sent[buffer.dtype] += buffer.nbytes
+            count.see_all(metric_parts.memory(method), "metrics")
             yield
 
     def on_train_batch_start(
@@ -137,7 +138,8 @@ class Watch(L.Callback):
         self.count.exchange(SIGNALS, "all_reduce", 8)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Follow what the guard against NaN keeps."""
+        """Follow features of all images, and what the guard against NaN keeps."""
+        self.count.see_all(tensors(getattr(pl_module, "banks", None)), "features")
         for one in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(one, FiniteGuard) and one.before is not None:
                 self._follow(one.before)

@@ -43,6 +43,7 @@ CASES: list[tuple[str, ...]] = [
     ("classifier/cifar10_resnet18", "data.batch_size=16"),
     ("classifier/cifar10_resnet18", "data.batch_size=16", "trainer.accumulate_grad_batches=4"),
     ("classifier/mnist", "trainer.precision=bf16-mixed"),
+    ("linear/digits", "model.encoder=small_cnn"),  # features of all images are kept
     ("linear/cifar10", "data.batch_size=64", "model.encoder=resnet18"),
 ]
 WORLDS = (2, 4)

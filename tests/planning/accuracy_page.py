@@ -42,6 +42,11 @@ scratch* leaves out what convolutions allocate and free themselves.
 
 {memory}
 
+A training keeps the states of validation's and test's metrics, twice: a reset goes back to the
+second. AUROC's bins are 320 KiB for ten classes, a quarter of the peak of a small linear probe. A
+probe also keeps the features of all training images (`linear/digits`), and of the validation images,
+which neither the plan nor these trainings contain.
+
 Where views are drawn, the numbers of images of each operation differ from draw to draw, and the
 plan takes equal ones.
 

@@ -70,6 +70,12 @@ class Read(Counted):
     label_record = property(lambda self: self.inner.label_record)
     unlabeled_index = property(lambda self: self.inner.unlabeled_index)
 
+    def bank_dataloader(self, *args: Any, **kwargs: Any) -> Any:
+        """All images, for the methods that encode them at their start."""
+        inner: Any = self.inner
+        with _disable_current_modes():
+            return list(inner.bank_dataloader(*args, **kwargs))
+
     def _endless(self) -> Iterator[Any]:
         while True:
             yield from self.inner.train_dataloader()
