@@ -43,10 +43,11 @@ def test_a_batch_that_cannot_be_divided_is_refused() -> None:
 
 
 def test_data_that_are_elsewhere_are_not_asked_for() -> None:
-    words = "data.batch_size=8", "data.root=nowhere/imagenet"
+    words = "data.batch_size=8", "data.root=nowhere/imagenet", "model.encoder=resnet18"
     assert step("simclr/imagenet_resnet50", *words).images == 8
 
 
+@pytest.mark.slow
 def test_synchronised_batch_norms_exchange_statistics_both_ways() -> None:
     words = "data.batch_size=64", "trainer.sync_batchnorm=true"
     found = {c.name: c for c in step("simclr/digits", *words, world=8).collectives}
