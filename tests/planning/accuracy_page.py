@@ -27,7 +27,9 @@ TEXT = """# Plans against real trainings
 `genlab plan` counts a step without values. Here the same steps were taken with values, on a CPU, at
 sizes that two cores bear. `python -m tests.planning.accuracy` makes this page, and with names of
 recipes, or `formulas`, those rows of it.
-Last rows of {date}: {versions}. Nothing here was measured on a GPU.
+Last rows of {date}: {versions}. Nothing here was measured on a GPU. Rows
+whose date has a * are older than optimisers' lists and than the count of metrics' states, on both
+sides: peaks of today are larger where these are a share of them.
 
 Every value is of one optimiser step. The real training takes a device's way: the guard against NaN
 undoes late, nothing is looked at on the host, autocast has CUDA's types, and optimisers update all
@@ -43,9 +45,9 @@ scratch* leaves out what convolutions allocate and free themselves.
 {memory}
 
 A training keeps the states of validation's and test's metrics, twice: a reset goes back to the
-second. AUROC's bins are 320 KiB for ten classes, a quarter of the peak of a small linear probe. A
-probe also keeps the features of all training images (`linear/digits`), and of the validation images,
-which neither the plan nor these trainings contain.
+second. AUROC's bins are 320 KiB for ten classes, twice, a seventh of the peak of `linear/digits`.
+That probe also keeps the features of all training images, which a plan contains, and of the
+validation images, which neither the plan nor these trainings contain.
 
 Where views are drawn, the numbers of images of each operation differ from draw to draw, and the
 plan takes equal ones.
