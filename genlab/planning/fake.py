@@ -14,7 +14,7 @@ import lightning as L
 import torch.distributed as dist
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from genlab.errors import RecipeError
+from genlab.errors import InputError, RecipeError, first_line
 from genlab.internals import torch_parts
 from genlab.planning import inner, watching
 from genlab.planning.autocast import AsOnCuda
@@ -52,7 +52,19 @@ def fake_step(recipe: Recipe, world: int = 1) -> Step:
         single = alone(recipe)
         inner.untrained(single, Path(folder))
         lab = build(single, Path(folder))
-        return _counted(lab, recipe, world)
+        with refused(recipe):
+            return _counted(lab, recipe, world)
+
+
+@contextmanager
+def refused(recipe: Recipe) -> Iterator[None]:
+    """Turn what a method refuses in its step into an input error, as ``fit`` does."""
+    try:
+        yield
+    except InputError:
+        raise
+    except ValueError as error:
+        raise RecipeError(first_line(error), recipe.name) from error
 
 
 @contextmanager

@@ -92,6 +92,22 @@ def share(recipe: Recipe, world: int) -> int:
     return size // world
 
 
+def check_images(recipe: Recipe, images: int | None) -> None:
+    """Refuse a global batch that exceeds the training images, as ``fit`` does.
+
+    Raises:
+        RecipeError: it does.
+    """
+    given = arguments(recipe)
+    size, ratio = int(given["batch_size"]), int(given.get("unlabeled_ratio") or 0)
+    if images is None or (given.get("labels") is not None and not ratio):
+        return
+    if size * max(ratio, 1) > images:
+        whole = f"unlabeled_ratio {ratio} x batch_size {size}" if ratio else f"batch_size {size}"
+        where = f"{recipe.origin('data.init_args.batch_size')}, data.batch_size"
+        raise RecipeError(f"{whole} exceeds the {images} training images", where)
+
+
 def plan(
     recipe: Recipe,
     cluster: Cluster,
@@ -119,6 +135,7 @@ def plan(
     step = fake_step(recipe, cluster.world)
     needed = need(step)
     size = length(recipe, images, _batches(recipe, step))
+    check_images(recipe, size.images)
     measure = lambda changed: fake_step(changed, cluster.world)  # noqa: E731
     told("the largest batch ...")
     first = batch, needed

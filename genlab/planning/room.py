@@ -123,11 +123,17 @@ def largest(
     most, limit = most_of(recipe, world, images)
     live = sum(size for part, size in first[1].live.items() if part in FIXED)
     fixed = need(Step(world, 0, {"fixed": live})).total
+    least = unit
     for _ in range(TRIES):
-        size = _next(known, fixed, gpu.bytes, unit, most)
+        size = _next(known, fixed, gpu.bytes, (unit, least), most)
         if size is None:
             break
-        known[size] = need(measure(with_batch(recipe, size * world))).total
+        try:
+            known[size] = need(measure(with_batch(recipe, size * world))).total
+        except InputError:
+            if size > first[0]:
+                raise
+            least = size + unit
     fitting = max((size for size, bytes_ in known.items() if bytes_ <= gpu.bytes), default=0)
     beyond = min((size for size, bytes_ in known.items() if bytes_ > gpu.bytes), default=None)
     above = None if beyond is None else known[beyond]
@@ -137,27 +143,30 @@ def largest(
     )  # fmt: skip
 
 
-def _next(known: dict[int, int], fixed: int, room: int, unit: int, most: float) -> int | None:
+def _next(
+    known: dict[int, int], fixed: int, room: int, steps: tuple[int, int], most: float
+) -> int | None:
     """The next batch to try; None where the largest is found.
 
     Args:
         known: bytes by batch.
         fixed: bytes that an empty batch would need.
         room: bytes of the GPU.
-        unit: images by which a batch can grow.
+        steps: images by which a batch can grow, and those of the smallest.
         most: largest batch.
     """
+    unit, least = steps
     fitting = max((size for size, needed in known.items() if needed <= room), default=0)
     failing = min((size for size, needed in known.items() if needed > room), default=None)
     above = max(fitting + unit, math.floor(fitting * MORE / unit) * unit)
     limit = most if math.isinf(most) else most // unit * unit
-    if fitting >= limit or (failing is not None and failing <= (above if fitting else unit)):
+    if fitting >= limit or (failing is not None and failing <= (above if fitting else least)):
         return None
     guess = _guess({0: fixed} | known, int(room * AIM)) // unit * unit
     if fitting and guess <= NEAR * fitting:
         guess = above
     highest = limit if failing is None else failing - unit
-    return int(max(fitting + unit, min(guess, highest)))
+    return int(max(fitting + unit, least, min(guess, highest)))
 
 
 def _guess(known: dict[int, int], room: int) -> int:

@@ -116,6 +116,11 @@ def test_a_gpu_without_bfloat16(here: Here) -> None:
         (["vae/digits", "--gpu", "t4", "--nodes", "3"], "63 would do"),
         (["vae/digits", "--gpu", "t4", "model.latent=3"], "did you mean latent_dim"),
         (["vae/digits", "--memory", "24"], "--memory GB --tflops N"),
+        (["vae/digits", "--gpu", "l4", "data.batch_size=9000"], "9000 exceeds the 1297 training"),
+        (
+            ["simclr/digits", "--gpu", "l4", "data.batch_size=2", "--gpus-per-node", "2"],
+            "at least two images per process",
+        ),
     ],
 )
 def test_wrong_input_is_at_most_three_lines(here: Here, words: list[str], said: str) -> None:
@@ -134,6 +139,11 @@ def test_a_recipe_at_its_own_size(here: Here) -> None:
     assert found["largest"]["limit"] == "the number of training images"
     assert found["loading"]["images_per_second"] > 1000
     assert found["cluster"]["gpu"]["kind"] == "other"
+
+
+def test_a_gpu_without_room_for_the_least_batch(here: Here) -> None:
+    out, _ = here("plan", "simclr/digits", "--gpu", "l4", "--memory", "0.5", code=1)
+    assert row(out, "largest batch").startswith("largest batch 0 images a GPU: not even")
 
 
 def test_the_recipe_is_the_same_afterwards() -> None:

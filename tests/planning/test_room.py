@@ -63,6 +63,19 @@ def test_nothing_fits() -> None:
     assert (best.images, best.above) == (0, 1)
 
 
+def test_a_method_that_refuses_a_single_image_is_not_asked_for_less() -> None:
+    measured = Measured(1, 90 * MB, fixed=50_000 * MB)
+
+    class Pairs(Measured):
+        def __call__(self, recipe: Recipe) -> Step:
+            if recipe.arguments("data")["batch_size"] < 2:
+                raise InputError("a batch needs at least two images")
+            return measured(recipe)
+
+    best = search(Pairs(1, 0), 4, recipe_of())
+    assert (best.images, best.above) == (0, 2)
+
+
 def test_batches_grow_by_what_divides_them() -> None:
     changed = recipe_of(
         "moco/imagenet100", "model.bn_splits=8", "trainer.accumulate_grad_batches=2"
