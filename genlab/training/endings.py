@@ -130,6 +130,7 @@ def faults(lab: Lab, run: Path) -> Iterator[None]:
     others.await_all(lab.trainer)
     try:
         yield
+        others.finish(lab.trainer)
     except Exception as error:
         what = str(others.lost) if others.lost else _fault(error, run)
         if what is None:

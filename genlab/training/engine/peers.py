@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -23,6 +24,7 @@ GOING = 5.0  # seconds in which the others end by themselves; a hanging one is k
 HANGING = 20.0  # seconds for a collective to fail after a process of this machine has ended
 LATE = 15.0  # seconds after which a start says that it waits for others
 _TAKEN: list[TextIO] = []  # locks
+FINISHED = "finished"
 LOST = "lost another: "  # and the numbers of those that are gone
 
 
@@ -63,6 +65,7 @@ class Peers(L.Callback):
         self._places: list[tuple[str, str, int]] = []  # machine, its part, process; of every rank
         self._codes: dict[int, int] = {}  # of ended processes that this one has started
         self._met, self._noticed = threading.Event(), threading.Event()
+        self._finished = threading.Event()
 
     def await_all(self, trainer: L.Trainer) -> None:
         """Wait for all processes to start and meet; a line says so where one is late."""
@@ -117,6 +120,16 @@ class Peers(L.Callback):
             said = "has ended before all had met"
             self.lost = Lost(0, self._named(trainer, 0, said)) if how else None
 
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.finish(trainer)
+
+    def finish(self, trainer: L.Trainer) -> None:
+        """Tell that no collective follows: what ends another process now ends no training."""
+        self._finished.set()
+        if trainer.world_size > 1:
+            with suppress(RuntimeError, ValueError):  # the others are gone already
+                distributed.tell(_done(trainer.global_rank), FINISHED)
+
     def _ask(self, trainer: L.Trainer, how: str) -> Lost:
         """The rank that has ended, by what the others tell."""
         end, ranks = time.monotonic() + GRACE, range(trainer.world_size)
@@ -160,14 +173,17 @@ class Peers(L.Callback):
     def _ended(self, trainer: L.Trainer, rank: int, code: int) -> None:
         """A process of this machine has ended; where this one hangs, leave."""
         self._codes[rank] = code
-        if len(self._codes) == 1:
-            threading.Thread(target=self._leave, args=(trainer, rank, code), daemon=True).start()
+        threading.Thread(target=self._leave, args=(trainer, rank, code), daemon=True).start()
 
     def _leave(self, trainer: L.Trainer, rank: int, code: int) -> None:
-        if not self._noticed.wait(HANGING if self._met.is_set() else 1):
-            self.hanging(Lost(rank, self._named(trainer, rank, _ended_how(code))))
-            lightning_launch.end_children(trainer)
-            os._exit(1)
+        """End this process if it hangs: neither finished, nor writing a checkpoint."""
+        while not self._noticed.wait(HANGING if self._met.is_set() else 1):
+            if self._finished.is_set() or _has_finished(rank):
+                return
+            if not getattr(trainer.strategy.checkpoint_io, "writing", False):
+                self.hanging(Lost(rank, self._named(trainer, rank, _ended_how(code))))
+                lightning_launch.end_children(trainer)
+                os._exit(1)
 
 
 def of(trainer: L.Trainer) -> Peers:
@@ -229,6 +245,24 @@ def _lives(number: int) -> bool:
 
 def _key(rank: int) -> str:
     return f"end/{rank}"
+
+
+def _done(rank: int) -> str:
+    return f"done/{rank}"
+
+
+def _has_finished(rank: int) -> bool:
+    """True if a rank has told so; a store that is held by a call which hangs is not waited for."""
+    found: list[str | None] = []
+
+    def ask() -> None:
+        with suppress(RuntimeError, ValueError):
+            found.append(distributed.told(_done(rank)))
+
+    asked = threading.Thread(target=ask, daemon=True)
+    asked.start()
+    asked.join(GRACE)
+    return found == [FINISHED]
 
 
 def _ended_how(code: int | None) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from genlab.testing.running import quiet_trainer
+from genlab.training.engine import peers
 from genlab.training.engine.peers import Peers
 from tests.internals.line import Line
 
@@ -73,11 +76,43 @@ class Late(L.Callback):
 
 def ends(rank: int, world: int, folder: str, how: str) -> None:
     """A short training; what the ranks that stay know of the other's end, in a file each."""
-    peers = Peers()
+    own = Peers()
     options = {"strategy": "ddp", "devices": world, "max_steps": 5}
-    trainer = quiet_trainer(Path(folder, "run"), peers, Ends(3, how), **options)
+    trainer = quiet_trainer(Path(folder, "run"), own, Ends(3, how), **options)
     try:
         with mock.patch("genlab.training.engine.peers.GRACE", 0.5):
             trainer.fit(Line(), DataLoader(TensorDataset(torch.ones(64, 1)), batch_size=4))
     finally:
-        Path(folder, str(rank)).write_text(str(peers.lost))
+        Path(folder, str(rank)).write_text(str(own.lost))
+
+
+class EndsAfterwards(L.Callback):
+    """Rank 1's process ends in an error after its training's end, rank 0 takes its time there."""
+
+    def teardown(self, trainer: L.Trainer, *_: Any, **__: Any) -> None:
+        if trainer.state.fn != "test":
+            return
+        peers.HANGING = 1.0
+        if trainer.global_rank:
+            atexit.register(os._exit, 3)
+        else:
+            time.sleep(8)
+
+
+class EndsWhileWritten(L.Callback):
+    """Rank 1's process ends while rank 0 writes the checkpoint of step 4, longer than a clock."""
+
+    def on_save_checkpoint(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.global_step != 4:
+            return
+        peers.HANGING = 1.0
+        if trainer.global_rank:
+            threading.Timer(0.5, os._exit, (3,)).start()
+            return
+        plain = torch.save
+
+        def slowly(*given: Any, **options: Any) -> None:
+            time.sleep(5)
+            plain(*given, **options)
+
+        mock.patch("torch.save", slowly).start()

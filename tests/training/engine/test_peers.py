@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +14,7 @@ import torch
 
 from genlab import checkpoints, runs
 from genlab.testing.ranks import RankError, Ranks
+from genlab.training.engine import peers
 from genlab.training.engine.peers import Peers
 from tests import forks
 from tests.conftest import Shell
@@ -36,10 +40,75 @@ def test_rank_zero_names_the_one_that_ended(how: str, said: str, tmp_path: Path)
 
 
 def test_machines_are_named_where_there_are_several() -> None:
-    peers, trainer = Peers(), SimpleNamespace(world_size=2)
+    own, trainer = Peers(), SimpleNamespace(world_size=2)
     for hosts, where in ((("a", "a"), ""), (("a", "b"), " on b")):
-        peers._places = [(host, "", 1) for host in hosts]
-        assert peers._named(trainer, 1, "has ended") == f"rank 1 of 2{where} has ended"  # type: ignore[arg-type]
+        own._places = [(host, "", 1) for host in hosts]
+        assert own._named(trainer, 1, "has ended") == f"rank 1 of 2{where} has ended"  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Exit codes with which this process would have ended; the clock is short."""
+    codes: list[int] = []
+    monkeypatch.setattr(peers, "HANGING", 0.05)
+    monkeypatch.setattr("os._exit", codes.append)
+    return codes
+
+
+def lost_by(own: Peers, writing: bool = False) -> SimpleNamespace:
+    """A trainer of two processes of which one has ended, until the clock of `own` stops."""
+    files = SimpleNamespace(writing=writing)
+    strategy = SimpleNamespace(checkpoint_io=files, launcher=None)
+    trainer = SimpleNamespace(world_size=2, global_rank=0, strategy=strategy)
+    own._met.set()
+    own.hanging = lambda lost: own._noticed.set()  # the loop goes on where a process would end
+    own._ended(trainer, 1, 3)  # type: ignore[arg-type]
+    return trainer
+
+
+def no_clock() -> bool:
+    return not any("_leave" in thread.name for thread in threading.enumerate())
+
+
+def waited(until: Callable[[], object]) -> None:
+    end = time.monotonic() + 20
+    while not until() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def test_a_process_that_hangs_is_ended(ended: list[int]) -> None:
+    lost_by(Peers())
+    waited(lambda: ended)
+    assert ended == [1]
+
+
+def test_one_that_has_finished_is_not(ended: list[int]) -> None:
+    own = Peers()
+    own.finish(SimpleNamespace(world_size=1))  # type: ignore[arg-type]
+    lost_by(own)
+    waited(no_clock)
+    assert not ended
+
+
+def test_one_whose_other_has_finished_is_not(
+    ended: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store: dict[str, str] = {}
+    monkeypatch.setattr("genlab.distributed.tell", store.__setitem__)
+    monkeypatch.setattr("genlab.distributed.told", store.get)
+    Peers().finish(SimpleNamespace(world_size=2, global_rank=1))  # type: ignore[arg-type]
+    lost_by(Peers())
+    waited(no_clock)
+    assert not ended
+
+
+def test_one_that_writes_a_checkpoint_is_ended_behind_it(ended: list[int]) -> None:
+    trainer = lost_by(Peers(), writing=True)
+    time.sleep(0.5)
+    assert not ended
+    trainer.strategy.checkpoint_io.writing = False
+    waited(lambda: ended)
+    assert ended == [1]
 
 
 def ends(rank: int, how: str, where: str = "step") -> str:
@@ -126,3 +195,25 @@ def test_a_rank_that_hangs_ends_with_the_limit_of_the_group(shell: Shell) -> Non
         ["pgrep", "-f", str(shell.folder)], capture_output=True, text=True, check=False
     )
     assert left.stdout == ""
+
+
+def callback(name: str) -> str:
+    return f"trainer.callbacks+=tests.training.engine.programs_peers.{name}"
+
+
+@pytest.mark.slow
+def test_a_rank_that_ends_badly_after_its_training_spoils_nothing(shell: Shell) -> None:
+    short = (callback("EndsAfterwards"), "trainer.max_epochs=1")
+    shell.anew(*WORDS, *short, PYTHONPATH=HERE)
+    (run,) = shell.runs()
+    assert "stopped" not in runs.read_json(run / "run.json")
+    assert "test/loss" in runs.read_json(run / "metrics.json")
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_is_being_written_outlives_another_rank(shell: Shell) -> None:
+    first, second = lines_of(shell, callback("EndsWhileWritten"), code=1)
+    assert first.endswith("stopped after step 4: rank 1 of 2 has ended with exit code 3")
+    assert "last.ckpt is kept" in second
+    (run,) = shell.runs()
+    assert checkpoints.read(run / "checkpoints" / "last.ckpt")["global_step"] == 4
