@@ -147,7 +147,7 @@ def _times(plan: Plan) -> Iterator[Row]:
     if cluster.world > 1:
         place = f"{gpu.wire} in the node" if cluster.nodes == 1 else "between nodes, assumed"
         shown = f"{ms_of(times.exposed)} of it not behind the backward pass"
-        ring = f"ring at {cluster.link:g} GB/s a GPU, {place}"
+        ring = f"ring at {cluster.link:g} GB/s, {place}"
         yield "interconnect", ms_of(times.interconnect), f"{shown}; {ring}"
     if plan.loading is not None and times.loader is not None:
         yield "loader", ms_of(times.loader), _loader(plan, plan.loading)

@@ -29,7 +29,7 @@ class Cluster:
         gpu: their kind.
         nodes: number of nodes.
         per_node: GPUs of each.
-        network: GB/s between nodes for each GPU, each direction.
+        network: GB/s between nodes for each GPU, each direction: a ring takes a node's sum.
         utilisation: share of the published arithmetic that is reached.
         cores: processors for each GPU; None where unknown.
         cores_from: origin of their number.
@@ -52,7 +52,7 @@ class Cluster:
     def link(self) -> float:
         """GB/s of the slowest link of a ring over all GPUs, each direction."""
         inside = self.gpu.link / 2
-        return inside if self.nodes == 1 else min(inside, self.network)
+        return inside if self.nodes == 1 else min(inside, self.network * self.per_node)
 
     @property
     def start(self) -> float:

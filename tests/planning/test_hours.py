@@ -41,10 +41,18 @@ def test_gradients_of_gathered_tensors_grow_with_the_number_of_gpus() -> None:
 
 def test_the_slowest_link_is_between_nodes() -> None:
     inside, outside = Cluster(GPU, 1, 8), Cluster(GPU, 2, 4)
-    assert (inside.link, outside.link, Cluster(GPU, 2, 4, network=500).link) == (300, 25, 300)
+    assert (inside.link, outside.link, Cluster(GPU, 2, 4, network=500).link) == (300, 100, 300)
     one = exchange("all_reduce", 8, 25 * 10**9)
-    assert seconds_of(one, outside) == pytest.approx(1.75, rel=1e-3)
+    assert seconds_of(one, outside) == pytest.approx(1.75 * 25 / 100, rel=1e-3)
     assert seconds_of(one, inside) == pytest.approx(1.75 * 25 / 300, rel=1e-3)
+
+
+def test_a_ring_takes_the_network_of_all_gpus_of_a_node() -> None:
+    """NCCL's bus bandwidth, as published: 8 x 100 Gb/s give at most 100 GB/s, one 200 Gb/s 25."""
+    assert Cluster(GPU, 4, 1).link == 25
+    assert Cluster(GPU, 4, 8).link == 200
+    assert Cluster(GPU, 2, 8, network=12.5).link == 100
+    assert Cluster(GPU, 4, 8, network=25 / 8).link == 25  # one card for the whole node
 
 
 def test_arithmetic_takes_flops_over_peak_and_utilisation() -> None:
@@ -57,7 +65,7 @@ def test_arithmetic_takes_flops_over_peak_and_utilisation() -> None:
 
 
 def test_gradients_travel_behind_the_backward_pass() -> None:
-    cluster = Cluster(GPU, 2, 4)
+    cluster = Cluster(GPU, 2, 4, network=25 / 4)
     quick = replace(STEP, world=8, collectives=[exchange("all_reduce", 8)])
     assert times(quick, cluster, PEAK).exposed == pytest.approx(
         seconds_of(quick.collectives[0], cluster) - 0.67 * times(quick, cluster, PEAK).arithmetic
