@@ -15,6 +15,11 @@ from genlab.errors import RecipeError, nearest
 
 FILE = Path(__file__).parent / "gpus.yaml"
 GB = 10**9
+NVML = (  # parts of a GPU's name in Slurm that are not in the table's
+    (r"^nvidia-|^amd-", ""), (r"^(tesla|geforce|quadro|instinct)-", ""), (r"^rtx-(?=\d)", "rtx"),
+    (r"^rtx-(?=a\d)", ""), (r"-(sxm\d?|hbm\d?e?)\b", ""), (r"(\d+)gb\b", r"\1"),
+    (r"-pcie-(\d+)$", r"-\1-pcie"),
+)  # fmt: skip
 TENSOR = {"bf16": "bf16", "16": "fp16"}  # precision of a trainer -> type of its products
 
 
@@ -210,15 +215,31 @@ def peak(gpu: Gpu, precision: str, convolves: bool) -> Peak:
 def kind_in(words: Iterable[str]) -> Gpu | None:
     """The GPU that options of a Slurm job name, such as ``gpu:a100-80:4`` or ``v100-32&nvlink``.
 
-    A name that several sizes share stands for the smallest of them.
+    Of several, and of a name that several sizes share, it is the one of the smallest memory.
 
     Args:
         words: values of options; None where none names a GPU of the table.
     """
     for word in words:
-        for part in re.split(r"[^a-z0-9_-]+", word.lower()):
-            name = part.replace("_", "-").removeprefix("nvidia-")
-            kinds = [name] if name in known() else _family(name)
-            if name and kinds:
-                return known()[kinds[0]]
+        named = [_named(part) for part in re.split(r"[^a-z0-9_-]+", word.lower())]
+        kinds = [known()[kind] for kind in named if kind is not None]
+        if kinds:
+            return min(kinds, key=lambda gpu: gpu.memory)
+    return None
+
+
+def _named(word: str) -> str | None:
+    """The kind that Slurm calls so, by itself or as NVML does: ``nvidia_a100-sxm4-40gb``."""
+    name = word.replace("_", "-")
+    for pattern, short in NVML:
+        name = re.sub(pattern, short, name)
+    for form in (name, name.removesuffix("-pcie")):
+        if form in known():
+            return form
+        if family := _family(form):
+            return family[0]
+        sized = re.fullmatch(r"(.+?)-(\d+)((?:-pcie)?)", form)
+        bare = known().get(sized[1] + sized[3]) if sized else None
+        if sized and bare and bare.memory == int(sized[2]):
+            return bare.kind
     return None

@@ -76,3 +76,24 @@ def test_the_peak_is_that_of_the_precision() -> None:
 def test_options_of_a_job_name_a_gpu(words: list[str], kind: str | None) -> None:
     found = gpus.kind_in(words)
     assert (found and found.kind) == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("nvidia_a100-sxm4-40gb", "a100-40"), ("nvidia_a100-sxm4-80gb", "a100-80"),
+     ("nvidia_a100-pcie-40gb", "a100-40"), ("nvidia_a100_80gb_pcie", "a100-80-pcie"),
+     ("nvidia_h100_80gb_hbm3", "h100"), ("nvidia_h100_pcie", "h100-pcie"), ("h100_nvl", None),
+     ("nvidia_h200", "h200"), ("tesla_v100-sxm2-32gb", "v100-32"), ("tesla_t4", "t4"),
+     ("tesla_v100-pcie-16gb", "v100-16"), ("nvidia_geforce_rtx_4090", "rtx4090"),
+     ("nvidia_rtx_a6000", "a6000"), ("nvidia_l40s", "l40s"), ("a100_1g.5gb", None)],
+)  # fmt: skip
+def test_slurm_names_a_gpu_as_nvml_does(name: str, kind: str | None) -> None:
+    found = gpus.kind_in([f"gpu:{name}:8"])
+    assert (found and found.kind) == kind
+
+
+def test_of_several_kinds_the_smallest_memory_counts() -> None:
+    for words in (["l4|t4"], ["[t4|l4]"], ["a100-80|a100|h100"]):
+        found = gpus.kind_in(words)
+        assert found is not None
+        assert found.kind == ("a100-40" if "a100" in words[0] else "t4")
