@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import math
 import platform
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,14 +21,13 @@ import torch
 import genlab
 from genlab.files import replacing
 from genlab.recipes import imports
+from genlab.testing.field.hiding import without_names
 from genlab.testing.field.place import Place
 from genlab.testing.field.trying import Result, checks
 from genlab.training.engine import machine
 from genlab.training.provenance import git
 
 LIBRARIES = ("lightning", "torchvision", "timm", "torchmetrics")
-FOLDERS = re.compile(r"(?:~|[A-Za-z]:)?(?:[\\/][^\s\\/:'\",()]+)+[\\/](?=[^\s\\/])")
-HIDDEN = "…"
 
 
 def facts(place: Place) -> dict[str, Any]:
@@ -122,17 +119,6 @@ def _plain(one: dict[str, Any]) -> dict[str, Any]:
     value = one["value"]
     odd = isinstance(value, float) and not math.isfinite(value)
     return one | {"note": without_names(one["note"]), "value": str(value) if odd else value}
-
-
-def without_names(text: str) -> str:
-    """A text without the folders of its paths, without names of user and host."""
-    text = FOLDERS.sub("", text)
-    names = [socket.gethostname(), platform.node()]
-    with suppress(OSError, KeyError):
-        names += [getpass.getuser(), Path.home().name]
-    for name in {name for name in names if len(name) > 2}:
-        text = re.sub(rf"\b{re.escape(name)}\b", HIDDEN, text)
-    return text
 
 
 def _driver() -> str:
