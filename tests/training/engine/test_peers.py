@@ -207,7 +207,7 @@ def test_a_rank_that_ends_badly_after_its_training_spoils_nothing(shell: Shell) 
     shell.anew(*WORDS, *short, PYTHONPATH=HERE)
     (run,) = shell.runs()
     assert "stopped" not in runs.read_json(run / "run.json")
-    assert "test/loss" in runs.read_json(run / "metrics.json")
+    assert "test_checkpoint" in runs.read_json(run / "metrics.json")
 
 
 @pytest.mark.slow
