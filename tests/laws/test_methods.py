@@ -37,7 +37,7 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
         "wgan_gp/digits", ("model.objective=hinge", "model.constraint=spectral_norm"),
     ),
 }  # fmt: skip
-GATHER = ("simclr/digits", "barlow_twins/digits", "moco/digits")  # the others' worlds are slow
+GATHER = ("simclr/digits", "barlow_twins/digits")  # the others' worlds are slow
 WITH_MEMORY = ("simclr/digits", "glow/digits", "vqvae/digits", "wgan_gp/digits")
 TRIED = ("processes", "resume", "checkpoint", "order", "gradients", "bf16")
 

@@ -10,7 +10,7 @@ from genlab.planning.fake import fake_step
 from genlab.planning.step import Collective, Step
 
 WORLDS = (1, 8, 64, 512)
-QUICK = ("simclr/digits", "knn/digits", "linear/digits")
+QUICK = ("simclr/digits", "knn/digits")
 SHARE = 8  # labelled images of a device, which groups of batch norm divide
 LEEWAY = 1.25  # of the slope from 64 to 512 over that from 8 to 64: growth by N^2 has 8
 
