@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json as json_format
 import sys
 from argparse import ArgumentParser
@@ -21,6 +22,7 @@ from genlab.planning import gpus
 if TYPE_CHECKING:
     from genlab.planning.exam import Fault
     from genlab.planning.hours import Cluster
+    from genlab.recipes import Recipe
 
 
 def plan_options(parser: ArgumentParser) -> None:
@@ -89,6 +91,7 @@ def plan(
     files, overrides = split_words(words)
     recipe = recipes.resolve(files, overrides)
     recipes.check_keys(recipe)
+    _check_trainer(recipe, nodes, gpus_per_node)
     from genlab.planning.plan import plan as make
 
     cluster = _cluster(chosen, nodes, gpus_per_node, utilisation, network, cores)
@@ -113,6 +116,21 @@ def _faults(recipe: recipes.Recipe, told: Callable[[str], None]) -> list[Fault]:
 
     told("faults of a step ...")
     return faults.faults(recipe)
+
+
+def _check_trainer(recipe: Recipe, nodes: int, per_node: int) -> None:
+    """Refuse what ``fit`` refuses of a trainer, and numbers of GPUs other than the options'."""
+    from genlab.training.refusals import check_groups, place
+
+    rest = copy.deepcopy(recipe)  # of a cluster's numbers this machine knows nothing
+    trainer = rest.config.get("trainer") or {}
+    for key, option, planned in (("devices", "--gpus-per-node", per_node),
+                                 ("num_nodes", "--nodes", nodes)):  # fmt: skip
+        given = str(trainer.pop(key, None))
+        if given.isdigit() and int(given) != planned:
+            what = f"trainer.{key} {given}, but {option} says {planned}"
+            raise RecipeError(what, place(recipe, "trainer", key), f"{option} {given} would do")
+    check_groups(rest)
 
 
 def _cluster(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from genlab import process
@@ -38,7 +38,11 @@ def gpu_of(job: Job, kind: str | None) -> Gpu | None:
 
 
 def memory(
-    recipe: Recipe, job: Job, gpu: Gpu | None, places: Mapping[str, Path | None]
+    recipe: Recipe,
+    job: Job,
+    gpu: Gpu | None,
+    places: Mapping[str, Path | None],
+    words: Sequence[str] = (),
 ) -> str | None:
     """The line of `queueing.verdict`; None where nothing could be planned.
 
@@ -47,6 +51,7 @@ def memory(
         job: its job.
         gpu: see `gpu_of`.
         places: runs that it starts from, or their stand-ins.
+        words: recipe and settings as they were typed.
     """
     if gpu is None or None in places.values():
         return None
@@ -56,4 +61,4 @@ def memory(
     for key, place in places.items():
         planned.config["model"]["init_args"][key] = str(place)
     with process.notes_dropped():
-        return queueing.verdict(planned, gpu, job.nodes, job.gpus_per_node)
+        return queueing.verdict(planned, gpu, job.nodes, job.gpus_per_node, words)

@@ -99,7 +99,8 @@ def _check(chain: Sequence[Link], gpus: Sequence[Gpu | None]) -> None:
         places = [_validate(chain, number, folder) for number in range(1, len(chain) + 1)]
         for number, (link, gpu) in enumerate(zip(chain, gpus, strict=True)):
             if gpu is not None:
-                memory = planned.memory(asked[number], link.job, gpu, places[number])
+                words = [*(link.files or [link.recipe.name]), *link.overrides]
+                memory = planned.memory(asked[number], link.job, gpu, places[number], words)
                 link.gpu, link.memory = gpu.kind, memory
                 if memory:  # the job is queued all the same
                     which = f"link {number + 1}: " if len(chain) > 1 else ""

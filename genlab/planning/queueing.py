@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 
 from genlab.planning import gpus
 from genlab.planning.gpus import GB, Gpu
@@ -23,7 +24,9 @@ def gpu_of(kind: str | None, options: Iterable[str] = ()) -> Gpu | None:
     return gpus.find(kind) if kind is not None else gpus.kind_in(options)
 
 
-def verdict(recipe: Recipe, gpu: Gpu | None, nodes: int, gpus_per_node: int) -> str | None:
+def verdict(
+    recipe: Recipe, gpu: Gpu | None, nodes: int, gpus_per_node: int, words: Sequence[str] = ()
+) -> str | None:
     """A line that says by how much a recipe exceeds a GPU's memory; empty where it fits.
 
     None where there is no GPU or none is known, and where no plan can be made, for whatever
@@ -34,6 +37,7 @@ def verdict(recipe: Recipe, gpu: Gpu | None, nodes: int, gpus_per_node: int) -> 
         gpu: the GPU, see `gpu_of`.
         nodes: number of nodes.
         gpus_per_node: number of GPUs of each.
+        words: recipe and settings as they were typed; else the recipe's name.
     """
     if gpu is None or gpus_per_node < 1:
         return None
@@ -46,8 +50,9 @@ def verdict(recipe: Recipe, gpu: Gpu | None, nodes: int, gpus_per_node: int) -> 
         return None
     if needed.fits(gpu):
         return ""
+    typed = shlex.join(words or [recipe.name])
     return (
         f"a GPU is going to need {needed.total / GB:,.1f} GB, and {gpu.kind} has {gpu.memory:g}: "
-        f"see genlab plan {recipe.name} --nodes {nodes} --gpus-per-node {gpus_per_node} "
+        f"see genlab plan {typed} --nodes {nodes} --gpus-per-node {gpus_per_node} "
         f"--gpu {gpu.kind}"
     )

@@ -116,6 +116,9 @@ def test_a_gpu_without_bfloat16(here: Here) -> None:
         (["vae/digits", "--gpu", "t4", "--nodes", "3"], "63 would do"),
         (["vae/digits", "--gpu", "t4", "model.latent=3"], "did you mean latent_dim"),
         (["vae/digits", "--memory", "24"], "--memory GB --tflops N"),
+        (["vae/digits", "--gpu", "l4", "trainer.devices=2"], "--gpus-per-node 2 would do"),
+        (["vae/digits", "--gpu", "l4", "trainer.num_nodes=2"], "--nodes 2 would do"),
+        (["vae/digits", "--gpu", "l4", "trainer.strategy=ddp_spawn"], "starts its processes"),
         (["vae/digits", "--gpu", "l4", "data.batch_size=9000"], "9000 exceeds the 1297 training"),
         (
             ["simclr/digits", "--gpu", "l4", "data.batch_size=2", "--gpus-per-node", "2"],
@@ -139,6 +142,11 @@ def test_a_recipe_at_its_own_size(here: Here) -> None:
     assert found["largest"]["limit"] == "the number of training images"
     assert found["loading"]["images_per_second"] > 1000
     assert found["cluster"]["gpu"]["kind"] == "other"
+
+
+@pytest.mark.usefixtures("made")
+def test_devices_of_a_recipe_that_the_options_repeat(here: Here) -> None:
+    here("plan", NAME, "trainer.num_nodes=4", "trainer.devices=8", *LARGE)
 
 
 def test_a_gpu_without_room_for_the_least_batch(here: Here) -> None:

@@ -95,6 +95,8 @@ def test_a_line_for_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     assert line is not None
     assert line.startswith("a GPU is going to need 9")
     assert "--nodes 4 --gpus-per-node 8 --gpu a100-40" in line
+    typed = queueing.verdict(recipe, gpu, 4, 8, ["a.yaml", "data.batch_size=32768"])
+    assert "genlab plan a.yaml data.batch_size=32768 --nodes 4" in str(typed)
     assert queueing.verdict(recipe, gpus.find("mi300x"), 4, 8) == ""
     assert queueing.verdict(recipe, None, 4, 8) is None
     assert queueing.verdict(recipe, gpu, 4, 0) is None
