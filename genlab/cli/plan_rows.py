@@ -151,7 +151,11 @@ def _times(plan: Plan) -> Iterator[Row]:
         yield "interconnect", ms_of(times.interconnect), f"{shown}; {ring}"
     if plan.loading is not None and times.loader is not None:
         yield "loader", ms_of(times.loader), _loader(plan, plan.loading)
-    yield "step", ms_of(times.step), f"[bold]{times.binds}[/bold] binds"
+    yield (
+        "step",
+        ms_of(times.step),
+        f"[bold]{times.binds}[/bold] bind{'s' * (times.binds != 'kernels')}",
+    )
 
 
 def _loader(plan: Plan, loading: Loading) -> str:

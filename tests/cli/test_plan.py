@@ -44,7 +44,7 @@ def test_one_table_of_80_columns(here: Here) -> None:
     assert row(out, "encoder") == "encoder 6.14 TFLOP 48"
     assert row(out, "embeddings").startswith("embeddings 65.5 kB all_gather, 2 calls")
     assert row(out, "step") == "step 56.4 ms arithmetic binds"
-    assert row(out, "GPU-hours").startswith("GPU-hours 15.6")
+    assert row(out, "GPU-hours").startswith("GPU-hours 15.5")
     assert "estimate: no GPU has run this; utilisation assumed at 35%" in out
     assert "data sheet, 2020" in out
     assert err.count("\n") == 3

@@ -3,7 +3,7 @@
 `trying` has all checks and tries each by itself on a `place`: `steps` of every method, `going_on`
 (resumed trainings), `together` (several processes), `sights` (views), `encoding` (compiled
 encoders), `memory` (next to a plan's), `speed`. Each makes some of `measurement`, and `report`
-writes them. `products` switches or plays TensorFloat-32.
+writes them, without names of its user (`hiding`). `products` switches or plays TensorFloat-32.
 """
 
 from genlab.testing.field.measurement import Measurement
