@@ -34,6 +34,7 @@ def seeded() -> Iterator[None]:
     """The same random numbers for every test; a training in this process may hold back signals."""
     torch.manual_seed(0)
     os.environ.pop("PL_GLOBAL_SEED", None)  # of a training in this process
+    os.environ.pop("COLUMNS", None)  # a width is a terminal's, or a test's own
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     yield
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning as L
 import pytest
+import torch
 from lightning.pytorch.callbacks import EarlyStopping, LambdaCallback
 from lightning.pytorch.profilers import PassThroughProfiler
 
@@ -143,3 +144,12 @@ def test_hook_of_callback() -> None:
         fit(quiet(max_steps=1, callbacks=[broken]))
     assert parts.hook_of_callback(caught.value) == ("on_train_start", broken)
     assert parts.hook_of_callback(ValueError("elsewhere")) is None
+
+
+def test_a_trainer_of_the_cpu_says_another_device_while_asked() -> None:
+    trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    accelerator: Any = trainer.strategy.accelerator
+    with parts.on_device(trainer, torch.device("cuda", 0)):
+        assert trainer.strategy.root_device == torch.device("cuda", 0)
+        accelerator.setup_device(torch.device("cuda", 0))
+    assert trainer.strategy.root_device == torch.device("cpu")

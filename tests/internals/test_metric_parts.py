@@ -57,3 +57,11 @@ def test_a_state_without_another_update_is_computed_as_it_is() -> None:
         assert torch.equal(ours, theirs)
     straight.see(2)  # what was kept is a copy
     assert not torch.equal(resumed.told()[0], straight.told()[0])
+
+
+def test_a_metrics_memory_is_its_state_and_what_a_reset_goes_back_to() -> None:
+    recall = MulticlassRecall(3)
+    state: dict[str, torch.Tensor] = dict(recall.metric_state)  # type: ignore[arg-type]
+    found = parts.memory(nn.ModuleList([recall]))
+    assert len(found) == 2 * len(state)
+    assert {id(t) for t in state.values()} <= {id(t) for t in found}

@@ -190,3 +190,61 @@ def test_group_store(tmp_path: Path) -> None:
         assert parts.group_store().check(["genlab/word"])
     finally:
         distributed.leave()
+
+
+def test_a_fake_tensor_is_not_on_the_host() -> None:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    assert parts.on_host(torch.ones(2))
+    assert not parts.on_host(torch.ones(2, device="meta"))
+    with FakeTensorMode():
+        assert not parts.on_host(torch.ones(2))
+
+
+def test_parameters_and_buffers_of_a_module_are_replaced_and_its_parts_stay() -> None:
+    norm = nn.BatchNorm1d(3)
+    whole = nn.Sequential(norm)
+    parts.replace_tensors(whole, torch.zeros_like)
+    assert bool(norm.weight.all())
+    parts.replace_tensors(norm, lambda t: nn.Parameter(t + 1) if t.is_floating_point() else t)
+    assert norm.weight.tolist() == [2.0] * 3
+    assert norm.running_mean is not None
+    assert norm.running_mean.tolist() == [1.0] * 3
+
+
+def test_operations_of_a_product_by_torchs_formula() -> None:
+    formula = parts.flops_of(torch.ops.aten.mm.default)
+    a, b = torch.ones(2, 3), torch.ones(3, 5)
+    assert formula is not None
+    assert formula(a, b, out_val=a @ b) == 2 * 2 * 3 * 5
+    assert parts.flops_of(torch.ops.aten.relu.default) is None
+
+
+def test_optimisers_take_lists_on_a_cpu_while_asked() -> None:
+    from torch.optim.optimizer import _default_to_fused_or_foreach as chosen
+
+    own: list[torch.Tensor] = [nn.Parameter(torch.ones(2))]
+    assert chosen(own, differentiable=False) == (False, False)
+    with parts.foreach_everywhere():
+        assert chosen(own, differentiable=False) == (False, True)
+    assert chosen(own, differentiable=False) == (False, False)
+
+
+def test_what_ddp_is_to_leave_out_is_told() -> None:
+    module = nn.Linear(2, 2)
+    assert parts.ignored_by_ddp(module) == []
+    parts.ignore_in_ddp(module, ["weight"])
+    assert parts.ignored_by_ddp(module) == ["weight"]
+
+
+def test_every_leaf_is_changed_and_the_tree_stays() -> None:
+    assert parts.tree_map(lambda x: x + 1, {"a": [1, (2, 3)]}) == {"a": [2, (3, 4)]}
+
+
+def test_compiled_functions_are_counted() -> None:
+    from torch._dynamo.utils import counters
+
+    before = parts.compiled_frames()
+    counters["frames"]["ok"] += 2  # as a compilation does
+    assert parts.compiled_frames() == before + 2
+    counters["frames"]["ok"] -= 2

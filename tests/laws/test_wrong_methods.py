@@ -20,7 +20,7 @@ def broken(kind: Any, recipe: str, ranks: Ranks) -> dict[str, str]:
     ("kind", "recipe", "laws", "note"),
     [
         (wrong.GradientOfOneRank, "simclr/digits", {"processes"}, "gradient"),
-        (wrong.VICRegWithoutGradient, "simclr/digits", {"processes"}, "gradient"),
+        (wrong.VICRegWithoutGradient, "simclr/digits", {"processes"}, "encoder"),
         (wrong.MovesPerBatch, "byol/digits", {"once"}, "_ema"),
         (wrong.ForgetsItsQueue, "moco/digits", {"checkpoint", "resume"}, "queue.keys"),
     ],
@@ -36,7 +36,7 @@ def test_a_wrong_method_breaks_its_law_and_no_other(
 @pytest.mark.parametrize(
     ("kind", "law", "note"),
     [
-        (wrong.KnowsThePlace, "places", "loss"),
+        (wrong.KnowsThePlace, "places", "gradient"),
         (wrong.LearnsLabels, "labels", "gradient"),
         (wrong.ReturnsInfinity, "bf16", "inverse"),
         (wrong.ForgetsAnArgument, "weights_only", "output"),
