@@ -156,6 +156,13 @@ def ignore_in_ddp(module: nn.Module, names: Iterable[str]) -> None:
     module._ddp_params_and_buffers_to_ignore = list(names)  # type: ignore[assignment]
 
 
+def fake_store() -> Any:
+    """Meeting point of a process group whose other processes do not exist; its backend: fake."""
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    return FakeStore()
+
+
 def ignored_by_ddp(module: nn.Module) -> list[str]:
     """Names of the parameters and buffers that `ignore_in_ddp` keeps out."""
     return list(getattr(module, "_ddp_params_and_buffers_to_ignore", ()))

@@ -6,14 +6,15 @@ import copy
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch.distributed as dist
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from genlab import distributed
+from genlab.data.sampling import check_share
 from genlab.errors import InputError, RecipeError, first_line
 from genlab.internals import torch_parts
 from genlab.planning import inner, watching
@@ -25,6 +26,7 @@ from genlab.planning.step import Step
 from genlab.planning.valueless import answered, classes_assumed, without_values
 from genlab.recipes import Recipe
 from genlab.training.building import Lab, build
+from genlab.training.engine.finite import FiniteGuard
 
 ALONE: dict[str, Any] = {  # one process on the CPU, which leaves nothing behind
     "accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto",
@@ -76,18 +78,18 @@ def as_on_cuda() -> Iterator[None]:
 
 def alone(recipe: Recipe) -> Recipe:
     """The recipe for one process on a CPU, which writes nothing and takes nobody's weights."""
-    alone = copy.deepcopy(recipe)
-    trainer = alone.config.setdefault("trainer", {})
+    single = copy.deepcopy(recipe)
+    trainer = single.config.setdefault("trainer", {})
     trainer |= ALONE
     for key in ("max_time", "min_steps", "min_epochs", "limit_train_batches", "overfit_batches"):
         trainer.pop(key, None)
-    alone.config["track"] = {"wandb": "off"}
-    arguments = alone.config["model"].setdefault("init_args", {})
+    single.config["track"] = {"wandb": "off"}
+    arguments = single.config["model"].setdefault("init_args", {})
     if arguments.get("pretrained") and arguments.get("encoder"):
         arguments["pretrained"] = False  # weights of the same size as fresh ones
     if recipe.config["model"]["class_path"].endswith(".VQPrior"):
         arguments["cache_codes"] = False  # the first epoch, which encodes
-    return alone
+    return single
 
 
 def _counted(lab: Lab, recipe: Recipe, world: int) -> Step:
@@ -100,7 +102,7 @@ def _counted(lab: Lab, recipe: Recipe, world: int) -> Step:
     leave_out(lab.trainer, watch)
     data = Counted(lab.data, images, count)
     with (
-        ranks(world),
+        distributed.pretended(world),
         answered(lambda: training_images(recipe)[0] or SMALL),
         as_on_cuda(),
         mode,
@@ -116,29 +118,13 @@ def share(data: Any, world: int, parts: int = 1) -> int:
     """Images of a batch on one device.
 
     Raises:
-        RecipeError: the recipe's batch cannot be divided so, or the data module has none.
+        RecipeError: the data module has no batch size.
+        ValueError: it cannot be divided so.
     """
     if not isinstance(size := getattr(data, "batch_size", None), int):
         raise RecipeError(f"{type(data).__name__} has no batch_size, the images of a step")
-    if size % (world * parts):
-        over = f"{world} devices" + (f" x {parts} accumulated batches" if parts > 1 else "")
-        raise RecipeError(f"data.batch_size {size} is not divisible by {over}")
+    check_share(size, world, parts)
     return size // (world * parts)
-
-
-@contextmanager
-def ranks(world: int, rank: int = 0) -> Iterator[None]:
-    """Be one of ``world`` processes, whose messages arrive at once and say nothing."""
-    from torch.testing._internal.distributed.fake_pg import FakeStore
-
-    if world == 1:
-        yield
-        return
-    dist.init_process_group("fake", rank=rank, world_size=world, store=FakeStore())
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()
 
 
 class Counted(Given):
@@ -173,14 +159,13 @@ def leave_out(trainer: L.Trainer, watch: L.Callback) -> None:
     every: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
     every[:] = [c for c in every if type(c).__name__ not in SEEN_OFF] + [watch]
     for one in every:
-        if type(one).__name__ == "FiniteGuard" and one.nonfinite == "stop":
+        if isinstance(one, FiniteGuard) and one.nonfinite == "stop":
             one.late = True
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """No warnings."""
-    with ExitStack() as stack:
-        stack.enter_context(warnings.catch_warnings())
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

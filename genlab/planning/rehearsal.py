@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from genlab import distributed
 from genlab.augment import draws
 from genlab.internals import lightning_parts, torch_parts
 from genlab.planning.batches import Given, knows
 from genlab.planning.counting import BACKWARD, FORWARD, OPTIMISER
 from genlab.planning.exam import Exam
-from genlab.planning.fake import as_on_cuda, quiet, ranks
+from genlab.planning.fake import as_on_cuda, quiet
 from genlab.planning.valueless import answered, without_values
 from genlab.planning.watching import Enough
 from genlab.training.engine.finite import FiniteGuard
@@ -47,7 +48,7 @@ def rehearse(
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with ExitStack() as stack:
         stack.enter_context(quiet())
-        stack.enter_context(ranks(world, rank))
+        stack.enter_context(distributed.pretended(world, rank))
         stack.enter_context(answered())
         stack.enter_context(as_on_cuda())
         agreed = mock.patch.object(FiniteGuard, "_any_rank", lambda _, mine: mine)

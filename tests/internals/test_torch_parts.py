@@ -248,3 +248,16 @@ def test_compiled_functions_are_counted() -> None:
     counters["frames"]["ok"] += 2  # as a compilation does
     assert parts.compiled_frames() == before + 2
     counters["frames"]["ok"] -= 2
+
+
+def test_processes_that_do_not_exist_meet_in_a_fake_store() -> None:
+    import torch.distributed as dist
+
+    dist.init_process_group("fake", rank=1, world_size=3, store=parts.fake_store())
+    try:
+        found = [torch.zeros(2) for _ in range(dist.get_world_size())]
+        dist.all_gather(found, torch.ones(2))
+        assert len(found) == 3
+        assert dist.get_rank() == 1
+    finally:
+        dist.destroy_process_group()

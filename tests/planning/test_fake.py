@@ -38,7 +38,9 @@ def test_devices_share_the_batch_and_exchange_embeddings_and_gradients() -> None
 
 
 def test_a_batch_that_cannot_be_divided_is_refused() -> None:
-    with pytest.raises(RecipeError, match="batch_size 128 is not divisible by 3 devices"):
+    with pytest.raises(
+        RecipeError, match="batch_size 128 is global: it must be divisible by 3 devices"
+    ):
         step("simclr/digits", world=3)
 
 
