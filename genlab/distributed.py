@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -67,12 +68,13 @@ def pretended(world: int, rank: int = 0) -> Iterator[None]:
     if world == 1:
         yield
         return
-    store = torch_parts.fake_store()
+    store, hook = torch_parts.fake_store(), sys.excepthook  # a group puts its rank before errors
     dist.init_process_group("fake", rank=rank, world_size=world, store=store)
     try:
         yield
     finally:
         dist.destroy_process_group()
+        sys.excepthook = hook
 
 
 def all_reduce_sum(x: Tensor) -> Tensor:

@@ -161,11 +161,12 @@ def main() -> int:
                 continue
             try:
                 one = row(pool, words)
+                memory, exchanged = line_of_memory(one), line_of_sent(one)
             except Exception as error:
                 failed = 1
                 print(f"{key(words)}: {type(error).__name__}: {error}", file=sys.stderr)
                 continue
-            write(memory=[line_of_memory(one)], sent=[line_of_sent(one)])
+            write(memory=[memory], sent=[exchanged])
     if not wanted or "formulas" in wanted:
         write(forms=[line_of_form(form) for form in forms.FORMS])
     return failed

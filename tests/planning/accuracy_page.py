@@ -27,9 +27,7 @@ TEXT = """# Plans against real trainings
 `genlab plan` counts a step without values. Here the same steps were taken with values, on a CPU, at
 sizes that two cores bear. `python -m tests.planning.accuracy` makes this page, and with names of
 recipes, or `formulas`, those rows of it.
-Last rows of {date}: {versions}. Nothing here was measured on a GPU. Rows
-whose date has a * are older than optimisers' lists and than the count of metrics' states, on both
-sides: peaks of today are larger where these are a share of them.
+Last rows of {date}: {versions}. Nothing here was measured on a GPU.
 
 Every value is of one optimiser step. The real training takes a device's way: the guard against NaN
 undoes late, nothing is looked at on the host, autocast has CUDA's types, and optimisers update all

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
-from genlab import recipes
+from genlab import distributed, recipes
 from genlab.errors import RecipeError
 from genlab.planning.fake import fake_step
 from genlab.planning.step import Step
@@ -35,6 +37,16 @@ def test_devices_share_the_batch_and_exchange_embeddings_and_gradients() -> None
     assert (gathered.kind, gathered.bytes) == ("all_gather", 2 * 16 * 64 * 4)
     back = found["losses.contrastive.nt_xent, gradient"]
     assert (back.kind, back.bytes) == ("all_reduce", 8 * gathered.bytes)
+
+
+def test_nothing_of_a_pretended_group_stays() -> None:
+    hook = sys.excepthook
+    with distributed.pretended(4, rank=3):
+        assert (distributed.rank(), distributed.world_size()) == (3, 4)
+    with pytest.raises(ZeroDivisionError), distributed.pretended(4):
+        _ = 1 / 0
+    assert not distributed.active()
+    assert sys.excepthook is hook
 
 
 def test_a_batch_that_cannot_be_divided_is_refused() -> None:
