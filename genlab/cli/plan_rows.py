@@ -199,3 +199,5 @@ def remarks(plan: Plan) -> Iterator[str]:
     yield f"peaks: {plan.cluster.gpu.source}; all assumptions: --json"
     if plan.peak.note:
         yield plan.peak.note
+    for place in plan.step.reads:
+        yield f"the step reads a value at {place}, taken for 1 here: a GPU has to wait there"

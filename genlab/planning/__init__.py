@@ -5,7 +5,8 @@ and what makes room for more, `hours` the bounds of a step. `gpus` has the vendo
 assumptions, `length` a recipe's images and steps, `loading` the speed of its loader on this
 machine. `queueing` is a line for a job. A `step` of one process is counted with `fake` tensors:
 `batches` and weights of full size, `valueless`, of the types of CUDA's `autocast`, and an `inner`
-model that is untrained; `watching` tells `counting` what it counts, and `kernels` are what a device
-starts. `faults` are what an `exam` finds wrong in a `rehearsal`: on the tensors of a GPU, and as
+model that is untrained; `watching` tells `counting` what it counts, `kernels` are what a device
+starts, and `reads` answers what asks for a value.
+`faults` are what an `exam` finds wrong in a `rehearsal`: on the tensors of a GPU, and as
 one of many processes.
 """

@@ -10,15 +10,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+)
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from genlab.internals import torch_parts
 from genlab.planning.kernels import Kernels
+from genlab.planning.reads import LIBRARIES, LOOKS, OWN, answer, place, refusal
 from genlab.planning.step import Collective
 
 FORWARD, BACKWARD, OPTIMISER = "activations", "temporary", "optimiser"
-OWN = ("genlab/planning/", "genlab/distributed.py", "genlab/internals/", "genlab/testing/")
-LIBRARIES = ("/torch/", "/lightning/", "/torchmetrics/", "/timm/")
 SHORT = {"allreduce": "all_reduce", "allgather": "all_gather", "reduce_scatter": "reduce_scatter"}
 
 
@@ -43,6 +46,7 @@ class Counting(TorchDispatchMode):
         self.kernels = Kernels()
         self.collectives: Counter[tuple[str, str]] = Counter()
         self.payload: Counter[tuple[str, str]] = Counter()
+        self.reads: list[str] = []  # places where Python asks for an unknown value
         self.callers: list[str] = []  # of collectives with gradient, for the way back
         self._seen: dict[int, tuple[weakref.ref[Any], int, str]] = {}
         self._total = self._most = 0
@@ -60,7 +64,7 @@ class Counting(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        out = func(*args, **kwargs)
+        out = self._run(func, args, kwargs)
         tensors = [t for t in torch_parts.tree_leaves(out) if isinstance(t, Tensor)]
         formula = torch_parts.flops_of(func)
         flops = 0 if formula is None else formula(*args, **kwargs, out_val=out)
@@ -75,6 +79,18 @@ class Counting(TorchDispatchMode):
         for tensor in tensors:
             self.see(tensor)
         return out
+
+    def _run(self, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+        """The operation's result; one or true in place of an unknown value."""
+        name = func.overloadpacket.__name__
+        try:
+            return func(*args, **kwargs)
+        except (DataDependentOutputException, DynamicOutputShapeException) as error:
+            if name not in LOOKS:
+                raise refusal(name) from error
+            if (where := place()) not in self.reads:
+                self.reads.append(where)
+            return answer(name, args[0])
 
     def see(self, tensor: Tensor, label: str | None = None) -> None:
         """Count a tensor's storage, under a label of its own; one already counted moves there."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,28 +12,18 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
-    FakeTensor,
 )
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from genlab.internals import torch_parts
-from genlab.planning.counting import BACKWARD, FORWARD, LIBRARIES, OWN, sent
+from genlab.planning.counting import BACKWARD, FORWARD, sent
+from genlab.planning.reads import LOOKS, answer, place, short, unknown
 from genlab.planning.watching import Enough
 
 STOPS = ("wrong device", "deadlock")
 WIDE = (torch.float64, torch.complex128)
-LOOKS = ("_local_scalar_dense", "is_nonzero", "equal")
 COPIES = ("_to_copy", "copy_")
-OUTSIDE = (
-    *OWN,
-    *LIBRARIES,
-    "/lightning_utilities/",
-    "/contextlib.py",
-    "/functools.py",
-    "/mock.py",
-    "<",
-)
 
 
 @dataclass(frozen=True)
@@ -135,8 +123,10 @@ class Exam(TorchDispatchMode):
         kwargs, name = kwargs or {}, func.overloadpacket.__name__
         given = _tensors((args, kwargs))
         far = [tensor for tensor in given if self._is_far(tensor)]
-        if far and name in LOOKS:
-            return self._look_at(name, far[0])
+        if name in LOOKS and (asked := far or [one for one in given if unknown(one)]):
+            if far and self.waits:
+                self.note("host read", f"Python waits for the value of a {form(far[0])}")
+            return answer(name, asked[0])
         self._note_fetch(func, name, args, kwargs, far)
         out = self._run(func, name, args, kwargs, given)
         if func.namespace == "c10d":
@@ -148,15 +138,7 @@ class Exam(TorchDispatchMode):
         """True of a tensor that would lie on the GPU."""
         if self.device != "cpu":
             return tensor.device.type != "cpu"
-        return isinstance(tensor, FakeTensor) and tensor.constant is None
-
-    def _look_at(self, name: str, tensor: Tensor) -> Any:
-        """Note that Python waits for a value, and give it one."""
-        if self.waits:
-            self.note("host read", f"Python waits for the value of a {form(tensor)}")
-        if name != "_local_scalar_dense":
-            return True
-        return torch.tensor(1, dtype=tensor.dtype).tolist()
+        return unknown(tensor)
 
     def _note_fetch(
         self, func: Any, name: str, args: tuple[Any, ...], kwargs: Any, far: list[Tensor]
@@ -183,7 +165,7 @@ class Exam(TorchDispatchMode):
         try:
             return func(*args, **kwargs)
         except (DynamicOutputShapeException, DataDependentOutputException) as error:
-            if not (self.device != "cpu" and self.batches and any(map(self._is_far, given))):
+            if not (self.batches and any(map(self._is_far, given))):
                 raise
             self.note("host read", f"{name} waits for values")
             raise Enough from error  # nobody can say how it goes on
@@ -246,33 +228,13 @@ def definition(part: nn.Module, name: str) -> str:
             continue
         for number, line in enumerate(lines):
             if f'"{name}"' in line or f"self.{name} =" in line or f"'{name}'" in line:
-                return f"{_short(path)}:{first + number}"
+                return f"{short(path)}:{first + number}"
     return f"{type(part).__module__}.{type(part).__qualname__}"
 
 
 def form(tensor: Tensor) -> str:
     """Shape and dtype of a tensor."""
     return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')} tensor"
-
-
-def place() -> str:
-    """File and line of the innermost code that is neither a library's nor a wrapper."""
-    frame: Any = sys._getframe(1)  # noqa: SLF001
-    while frame is not None:
-        path = frame.f_code.co_filename.replace("\\", "/")
-        if not any(part in path for part in OUTSIDE):
-            return f"{_short(path)}:{frame.f_lineno}"
-        frame = frame.f_back
-    return "a library"
-
-
-def _short(path: str) -> str:
-    """A path below the working directory or the package, as people name it."""
-    inside = path.rpartition("/genlab/")[2]
-    if inside != path:
-        return f"genlab/{inside}"
-    here = Path(path)
-    return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else here.name
 
 
 def _asynchronous(args: tuple[Any, ...], kwargs: Any) -> bool:

@@ -17,7 +17,7 @@ from genlab import distributed
 from genlab.data.sampling import check_share
 from genlab.errors import InputError, RecipeError, first_line
 from genlab.internals import torch_parts
-from genlab.planning import inner, watching
+from genlab.planning import inner, reads, watching
 from genlab.planning.autocast import AsOnCuda
 from genlab.planning.batches import SMALL, Given
 from genlab.planning.counting import Counting
@@ -108,6 +108,7 @@ def _counted(lab: Lab, recipe: Recipe, world: int) -> Step:
         mode,
         watch.hooks(lab.model),
         count,
+        reads.explained(count.reads),
         suppress(watching.Enough),
     ):
         lab.trainer.fit(lab.model, datamodule=data)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Iterable, Sequence
 
+from genlab.errors import first_line
 from genlab.planning import gpus
 from genlab.planning.gpus import GB, Gpu
 from genlab.recipes import Recipe
@@ -30,7 +32,7 @@ def verdict(
     """A line that says by how much a recipe exceeds a GPU's memory; empty where it fits.
 
     None where there is no GPU or none is known, and where no plan can be made, for whatever
-    reason: a plan must not stop a job.
+    reason, which is printed: a plan must not stop a job.
 
     Args:
         recipe: a resolved one; not changed.
@@ -46,7 +48,8 @@ def verdict(
         from genlab.planning.fake import fake_step
 
         needed = need(fake_step(recipe, nodes * gpus_per_node))
-    except Exception:
+    except Exception as error:
+        print(f"memory is not planned: {first_line(error)}", file=sys.stderr)
         return None
     if needed.fits(gpu):
         return ""

@@ -38,6 +38,7 @@ class Step:
         kernels: operations that a device starts.
         moved: bytes that they read and write, each for itself.
         convolved: those of ``flops`` that are convolutions.
+        reads: places where Python asks for a value, which is taken for 1.
     """
 
     world: int
@@ -48,6 +49,7 @@ class Step:
     kernels: int = 0
     moved: int = 0
     convolved: int = 0
+    reads: tuple[str, ...] = ()
 
     @property
     def peak(self) -> int:

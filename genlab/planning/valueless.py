@@ -19,6 +19,7 @@ from genlab.data.encoded_images import EncodedImages
 from genlab.data.errors import MissingDataError
 from genlab.internals import torch_parts
 from genlab.methods import linear
+from genlab.planning import reads
 from genlab.planning.batches import SMALL
 from genlab.training.engine import finite, snapshot, verdict
 
@@ -79,6 +80,7 @@ def answered(images: Callable[[], int] = lambda: SMALL) -> Iterator[None]:
         for module in vars(timm.optim).values():  # its steps are counted in tensors of the host
             if hasattr(module, "_get_value"):
                 stack.enter_context(mock.patch.object(module, "_get_value", _second))
+        stack.enter_context(reads.arrays())
         stack.callback(_forget_constants)
         _forget_constants()
         yield

@@ -124,7 +124,7 @@ class Watch(L.Callback):
         done = count.kernels
         return Step(self.world, images * self.batches, memory, dict(count.flops),
                     count.list_collectives(), done.started, done.moved,
-                    done.convolved)  # fmt: skip
+                    done.convolved, tuple(count.reads))  # fmt: skip
 
     def _of_ddp(self, memory: dict[str, int]) -> None:
         """Add what DDP does at each backward pass that it does not put off."""

@@ -108,3 +108,31 @@ class RankZeroAlone(SimCLR):
         if distributed.rank() == 0:
             out["sum"] = distributed.all_reduce_sum(out["loss"].detach())
         return out
+
+
+class KeepsItsLoss(SimCLR):
+    """Writes its loss down, as a number and as an array."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Step:
+        out = super().training_step(batch, batch_idx)
+        self.last = float(out["loss"].detach())
+        self.past = out["loss"].detach().cpu().numpy()
+        return out
+
+
+class CountsByMask(SimCLR):
+    """Divides by the number of embeddings that have a positive sum."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Step:
+        z = self.embed(pair(batch)[0])
+        return {"loss": z.square().sum() / len((z.sum(1) > 0).nonzero())}
+
+
+class RefusesALoss(SimCLR):
+    """Stops at a loss above 0.5."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Step:
+        out = super().training_step(batch, batch_idx)
+        if out["loss"].item() > 0.5:
+            raise ValueError("too large")
+        return out

@@ -88,7 +88,9 @@ def test_a_batch_that_the_gpus_cannot_share_is_refused(changes: list[str], words
 
 
 @pytest.mark.usefixtures("without_torch")
-def test_a_line_for_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_for_the_queue(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     recipe = recipes.resolve(["simclr/imagenet_resnet50"], ["data.batch_size=32768"])
     gpu = queueing.gpu_of(None, ["gpu:a100-40:8"])
     line = queueing.verdict(recipe, gpu, 4, 8)
@@ -102,9 +104,10 @@ def test_a_line_for_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     assert queueing.verdict(recipe, gpu, 4, 0) is None
 
     def broken(recipe: Recipe, world: int = 1) -> Step:
-        raise TypeError
+        raise TypeError("no such shape")
 
     monkeypatch.setattr(fake, "fake_step", broken)
     assert queueing.verdict(recipe, gpu, 4, 8) is None
+    assert capsys.readouterr().err == "memory is not planned: no such shape\n"
     with pytest.raises(InputError, match="did you mean a100-40"):
         queueing.gpu_of("a100")
