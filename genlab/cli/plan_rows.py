@@ -22,6 +22,7 @@ ABOUT = {  # parts of the memory whose names do not say it
     "metrics": "of validation and test, as AUROC's bins",
     "temporary": "of the backward pass",
 }
+MOMENTS = {"step": "a step", "start": "the start"}
 SMALL = 0.001  # share of a sum below which parts stand together
 
 
@@ -56,7 +57,8 @@ def _gpus(plan: Plan) -> str:
 
 def sections(plan: Plan) -> Iterator[tuple[Row, list[Row]]]:
     """The table's parts: a title and rows each."""
-    yield ("memory of a GPU", "at the peak", ""), [*_memory(plan)]
+    moment = MOMENTS[plan.need.moment]
+    yield ("memory of a GPU", "at the peak", f"of {moment}"), [*_memory(plan)]
     images = plan.step.images
     yield ("arithmetic", "a step", f"GFLOP an image, {images:,} images a step"), [*_flops(plan)]
     if plan.step.collectives and plan.cluster.world > 1:
@@ -68,8 +70,11 @@ def sections(plan: Plan) -> Iterator[tuple[Row, list[Row]]]:
 def _memory(plan: Plan) -> Iterator[Row]:
     need, gpu, best = plan.need, plan.cluster.gpu, plan.largest
     for part, size in sorted(need.live.items(), key=lambda item: -item[1]):
-        if size > SMALL * plan.step.peak:
+        if size > SMALL * sum(need.live.values()):
             yield part, bytes_of(size), ABOUT.get(part, "")
+    for moment, size in plan.step.peaks.items():
+        if moment != need.moment and size >= plan.step.peak:
+            yield MOMENTS[moment], bytes_of(size), "at its own peak"
     allowed = sum(need.allowance.values())
     yield (
         "allowance",
@@ -196,6 +201,7 @@ def remarks(plan: Plan) -> Iterator[str]:
     from genlab.planning.plan import ESTIMATE
 
     yield f"{ESTIMATE} at {plan.cluster.utilisation:.0%}"
+    yield from plan.step.notes
     yield f"peaks: {plan.cluster.gpu.source}; all assumptions: --json"
     if plan.peak.note:
         yield plan.peak.note

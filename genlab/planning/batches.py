@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -34,10 +35,42 @@ def raw_batch(data: Any, images: int) -> Batch:
     return parts | {"seed": SEED}
 
 
+def eval_batch(data: Any, images: int) -> Batch:
+    """A batch of bytes, uninitialised, as evaluation reads it.
+
+    Args:
+        data: data module of genlab's; nothing is read.
+        images: number of images.
+    """
+    if getattr(data, "kind", None) is not None:
+        return _part(data, images, "image")
+    shape = images, data.channels, data.image_size, data.image_size
+    return _rest(images) | {"image": torch.empty(shape, dtype=torch.uint8)}
+
+
+def eval_share(images: int | None, most: int, world: int) -> int:
+    """Images of a device's batch in evaluation, see `EvalLoader`.
+
+    Args:
+        images: number of all images; None where unknown.
+        most: ``data.eval_batch_size``.
+        world: number of devices.
+    """
+    whole = -(-max(most, world) // world)
+    if images is None:
+        return whole
+    count = max(1, min(-(-images // max(most, world)), images // world))
+    return math.ceil(math.ceil(images / world) / count)
+
+
+def _rest(images: int) -> Batch:
+    return {"label": torch.zeros(images, dtype=torch.int64), "index": torch.arange(images)}
+
+
 def _part(data: Any, images: int, name: str) -> Batch:
     """Images or, where files are cut at random, crops; with label and position."""
     channels, side = data.channels, data.image_size
-    rest = {"label": torch.zeros(images, dtype=torch.int64), "index": torch.arange(images)}
+    rest = _rest(images)
     cuts = data._cuts().get(name) if isinstance(data, EncodedImages) else None  # noqa: SLF001
     if cuts and data.in_memory is not True:
         shapes = [(images, channels, cut.size, cut.size) for cut in cuts]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from genlab.planning.gpus import GB, Gpu, assumed
-from genlab.planning.step import Step
+from genlab.planning.step import STEP, Step
 
 
 @dataclass(frozen=True)
@@ -15,10 +15,12 @@ class Need:
     Args:
         live: tensors at the peak by part, counted.
         allowance: memory of a GPU's libraries, assumed.
+        moment: when that is: in a ``step``, or at the ``start`` of the training.
     """
 
     live: dict[str, int]
     allowance: dict[str, int]
+    moment: str = STEP
 
     @property
     def total(self) -> int:
@@ -31,8 +33,10 @@ class Need:
 
 
 def need(step: Step) -> Need:
-    """Memory that a step needs on one GPU, see ``gpus.yaml`` on the allowance."""
+    """Memory of a training on one GPU, in its worst moment; ``gpus.yaml`` has the allowance."""
     allowance = {name: int(assumed(name) * GB) for name in ("context", "libraries")}
     if step.world > 1:
         allowance["nccl"] = int(assumed("nccl") * GB)
-    return Need(dict(step.memory), allowance | {"slack": int(assumed("slack") * step.peak)})
+    moment, peak = max(step.peaks.items(), key=lambda item: item[1])
+    allowance["slack"] = int(assumed("slack") * peak)
+    return Need(dict(step.parts[moment]), allowance, moment)

@@ -123,7 +123,7 @@ class Counting(TorchDispatchMode):
             self._total -= known[1]
 
     def _note_peak(self) -> None:
-        if self._total > self._most:
+        if self._total >= self._most:  # equal where a storage gets its label
             self._most = self._total
             self.peak = {name: size for name, size in self.live.items() if size}
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from genlab.errors import InputError, RecipeError, first_line
 from genlab.internals import torch_parts
 from genlab.planning import inner, reads, watching
 from genlab.planning.autocast import AsOnCuda
-from genlab.planning.batches import SMALL, Given
+from genlab.planning.banks import Whole
+from genlab.planning.batches import Endless, Given, eval_batch, eval_share, knows
 from genlab.planning.counting import Counting
 from genlab.planning.length import training_images
 from genlab.planning.step import Step
@@ -37,7 +39,7 @@ ALONE: dict[str, Any] = {  # one process on the CPU, which leaves nothing behind
 SEEN_OFF = ("Checkpoints", "Film", "ViewPictures", "ProgressReport", "Links", "SafeRequeue")
 
 
-def fake_step(recipe: Recipe, world: int = 1) -> Step:
+def fake_step(recipe: Recipe, world: int = 1, images: int | None = None) -> Step:
     """Cost of an optimiser step of a recipe on one of ``world`` devices, the second of a training.
 
     The recipe's own trainer, optimiser, precision and callbacks take two steps with tensors that
@@ -46,6 +48,7 @@ def fake_step(recipe: Recipe, world: int = 1) -> Step:
     Args:
         recipe: resolved; ``data.batch_size`` is the global batch.
         world: number of processes.
+        images: number of training images, for banks of their features; None for what is known.
 
     Raises:
         InputError: a recipe that does not build, or whose batch cannot be divided.
@@ -55,7 +58,7 @@ def fake_step(recipe: Recipe, world: int = 1) -> Step:
         inner.untrained(single, Path(folder))
         lab = build(single, Path(folder))
         with refused(recipe):
-            return _counted(lab, recipe, world)
+            return _counted(lab, recipe, world, images)
 
 
 @contextmanager
@@ -92,7 +95,7 @@ def alone(recipe: Recipe) -> Recipe:
     return single
 
 
-def _counted(lab: Lab, recipe: Recipe, world: int) -> Step:
+def _counted(lab: Lab, recipe: Recipe, world: int, known: int | None) -> Step:
     """Two steps of a training that is built; the second is counted."""
     images = share(lab.data, world, lab.trainer.accumulate_grad_batches)
     count, mode = Counting(world), FakeTensorMode(allow_non_fake_inputs=True)
@@ -100,10 +103,14 @@ def _counted(lab: Lab, recipe: Recipe, world: int) -> Step:
     lab.model.cpu = lab.model.to = lambda *_, **__: lab.model  # type: ignore[method-assign]
     watch = watching.Watch(count, recipe, world)
     leave_out(lab.trainer, watch)
-    data = Counted(lab.data, images, count)
+
+    def asked() -> int | None:
+        return training_images(recipe)[0] if known is None else known
+
+    data, bank = Counted(lab.data, images, count, asked), Whole(asked, count)
     with (
         distributed.pretended(world),
-        answered(lambda: training_images(recipe)[0] or SMALL),
+        answered(bank),
         as_on_cuda(),
         mode,
         watch.hooks(lab.model),
@@ -112,7 +119,8 @@ def _counted(lab: Lab, recipe: Recipe, world: int) -> Step:
         suppress(watching.Enough),
     ):
         lab.trainer.fit(lab.model, datamodule=data)
-    return watch.step(data.taken)
+    step = watch.step(data.taken)
+    return replace(step, notes=(*step.notes, *bank.notes))
 
 
 def share(data: Any, world: int, parts: int = 1) -> int:
@@ -135,15 +143,36 @@ class Counted(Given):
         data: the module in question; it makes batches ready.
         images: number of images of a batch.
         count: counter of the batch's memory.
+        known: function for the number of training images; None where nobody knows it.
     """
 
-    def __init__(self, data: L.LightningDataModule, images: int, count: Counting) -> None:
+    def __init__(
+        self,
+        data: L.LightningDataModule,
+        images: int,
+        count: Counting,
+        known: Callable[[], int | None] = lambda: None,
+    ) -> None:
         super().__init__(data, images)
-        self.count = count
+        self.count, self.known = count, known
 
     def make(self) -> Any:
         """A batch of bytes, counted."""
         raw = super().make()
+        self.count.see_all(watching.tensors(raw), "batch")
+        return raw
+
+    def bank_dataloader(self, *_: Any, **__: Any) -> Endless:
+        """A batch without values, as large as those of evaluation."""
+        return Endless(self.make_for_bank, 1)
+
+    def make_for_bank(self) -> Any:
+        """A batch of bytes as evaluation reads them, counted."""
+        if not knows(self.inner):
+            return self.make()
+        inner: Any = self.inner
+        share = eval_share(self.known(), inner.eval_batch_size, distributed.world_size())
+        raw = eval_batch(inner, share)
         self.count.see_all(watching.tensors(raw), "batch")
         return raw
 

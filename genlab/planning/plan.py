@@ -64,6 +64,7 @@ class Plan:
         found["cluster"] |= {"world": self.cluster.world, "link_gb_per_s": self.cluster.link}
         found["need"]["total"] = self.need.total
         found["step"]["peak"] = self.step.peak
+        found["step"]["peaks"] = self.step.peaks
         found["times"] |= {"on_gpu": self.times.on_gpu, "step": self.times.step,
                            "binds": self.times.binds}  # fmt: skip
         for row, one in zip(found["step"]["collectives"], self.step.collectives, strict=True):
@@ -132,11 +133,11 @@ def plan(
 
     batch = share(recipe, cluster.world)
     told("a step without values ...")
-    step = fake_step(recipe, cluster.world)
+    step = fake_step(recipe, cluster.world, images)
     needed = need(step)
     size = length(recipe, images, _batches(recipe, step))
     check_images(recipe, size.images)
-    measure = lambda changed: fake_step(changed, cluster.world)  # noqa: E731
+    measure = lambda changed: fake_step(changed, cluster.world, size.images)  # noqa: E731
     told("the largest batch ...")
     first = batch, needed
     best = room.largest(recipe, first, measure, cluster.gpu, cluster.world, size.images)

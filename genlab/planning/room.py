@@ -10,6 +10,7 @@ from typing import Any
 
 from genlab import recipes
 from genlab.errors import InputError
+from genlab.planning.banks import BANK
 from genlab.planning.capacity import Need, need
 from genlab.planning.gpus import Gpu
 from genlab.planning.length import arguments
@@ -24,7 +25,7 @@ NEAR = 1.02
 AIM = 0.995  # of the GPU's memory
 FIXED = (  # parts that do not grow with the batch
     "parameters", "momentum copies", "gradients", "gradient buckets", "optimiser state", "queue",
-    "buffers", "guard", "features", "metrics",
+    "buffers", "guard", BANK, "metrics",
 )  # fmt: skip
 WHOLE = ("SimCLR", "MoCoV3", "BarlowTwins")  # their losses compare the images of a whole batch
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+STEP, START = "step", "start"  # moments of a training
+
 
 @dataclass(frozen=True)
 class Collective:
@@ -39,6 +41,8 @@ class Step:
         moved: bytes that they read and write, each for itself.
         convolved: those of ``flops`` that are convolutions.
         reads: places where Python asks for a value, which is taken for 1.
+        moments: bytes by part at the peak of other moments: ``start`` of the training.
+        notes: sentences on what these numbers assume.
     """
 
     world: int
@@ -50,8 +54,20 @@ class Step:
     moved: int = 0
     convolved: int = 0
     reads: tuple[str, ...] = ()
+    moments: dict[str, dict[str, int]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def peak(self) -> int:
-        """Bytes at the peak, without what the device's libraries need themselves."""
+        """Bytes at the peak of a step, without what the device's libraries need themselves."""
         return sum(self.memory.values())
+
+    @property
+    def peaks(self) -> dict[str, int]:
+        """Bytes at the peak of a ``step`` and of every other moment."""
+        return {name: sum(parts.values()) for name, parts in self.parts.items()}
+
+    @property
+    def parts(self) -> dict[str, dict[str, int]]:
+        """Bytes by part, of a ``step`` and of every other moment."""
+        return {STEP: self.memory} | self.moments

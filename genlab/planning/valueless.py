@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 from unittest import mock
@@ -19,8 +19,7 @@ from genlab.data.encoded_images import EncodedImages
 from genlab.data.errors import MissingDataError
 from genlab.internals import torch_parts
 from genlab.methods import linear
-from genlab.planning import reads
-from genlab.planning.batches import SMALL
+from genlab.planning import banks, reads
 from genlab.training.engine import finite, snapshot, verdict
 
 IMAGENET = 1000
@@ -34,12 +33,6 @@ ANSWERS: list[tuple[Any, str, Any]] = [  # the guard against NaN, which reads be
     (ops, "sizes_of", lambda number, count: _dealt(len(number), count)),
     (mixing, "_numpy_seeded_by_torch", nullcontext),
 ]
-
-
-def _bank(method: Any, images: int) -> metrics.Bank:
-    """Features of all training images, which a real training encodes at its start."""
-    features = torch.empty(images, method.encoder.out_dim, device=method.device)
-    return metrics.Bank(features, *torch.zeros(2, images, dtype=torch.int64, device=method.device))
 
 
 def _forget_constants() -> None:
@@ -62,20 +55,15 @@ def _dealt(images: int, groups: int) -> list[int]:
 
 
 @contextmanager
-def answered(images: Callable[[], int] = lambda: SMALL) -> Iterator[None]:
+def answered(collect: banks.Collect = banks.small) -> Iterator[None]:
     """Answers for code that reads values on the host outside of what a device computes.
 
     Args:
-        images: number of training images, asked for by methods that encode them all at the start.
+        collect: maker of the banks that a training encodes at its start.
     """
-
-    def collect(method: Any, _: Any) -> metrics.Bank:
-        return _bank(method, images())
-
+    encoded = [(linear, "collect", collect), (metrics, "collect", collect)]
     with ExitStack() as stack:
-        for owner in (linear, metrics):
-            stack.enter_context(mock.patch.object(owner, "collect", collect))
-        for owner, name, answer in ANSWERS:
+        for owner, name, answer in (*ANSWERS, *encoded):
             stack.enter_context(mock.patch.object(owner, name, answer))
         for module in vars(timm.optim).values():  # its steps are counted in tensors of the host
             if hasattr(module, "_get_value"):

@@ -14,7 +14,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from genlab.internals import metric_parts, torch_parts
 from genlab.planning.counting import BACKWARD, FORWARD, OPTIMISER, Counting
-from genlab.planning.step import Step
+from genlab.planning.step import START, Step
 from genlab.recipes import Recipe
 from genlab.training.engine.before_window import BeforeWindow
 from genlab.training.engine.finite import FiniteGuard
@@ -42,6 +42,7 @@ class Watch(L.Callback):
         self.trainer = recipe.config.get("trainer") or {}
         self.backwards = self.batches = 0
         self.automatic = True
+        self.start: dict[str, int] = {}  # bytes by part, before the first step
         self.arrived: dict[int, Tensor] = {}  # gradients in the order in which they come
         self.sent: Counter[torch.dtype] = Counter()  # bytes of buffers that DDP sends
         self._steps = 0
@@ -124,7 +125,7 @@ class Watch(L.Callback):
         done = count.kernels
         return Step(self.world, images * self.batches, memory, dict(count.flops),
                     count.list_collectives(), done.started, done.moved,
-                    done.convolved, tuple(count.reads))  # fmt: skip
+                    done.convolved, tuple(count.reads), {START: self.start})  # fmt: skip
 
     def _of_ddp(self, memory: dict[str, int]) -> None:
         """Add what DDP does at each backward pass that it does not put off."""
@@ -138,8 +139,9 @@ class Watch(L.Callback):
         self.count.exchange(SIGNALS, "all_reduce", 8)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Follow features of all images, and what the guard against NaN keeps."""
-        self.count.see_all(tensors(getattr(pl_module, "banks", None)), "features")
+        """Note the start's peak, and follow what the guard against NaN keeps."""
+        self.start = dict(self.count.peak)
+        self.count.reset()
         for one in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(one, FiniteGuard) and one.before is not None:
                 self._follow(one.before)
