@@ -80,7 +80,7 @@ class View(nn.Module):
             cut: True if the images are random crops already, of the view's size.
 
         Returns:
-            (B, C, size, size) in [0, 1]; a blur's rounding may exceed 1 by less than 1e-6.
+            (B, C, size, size) in [0, 1], but for less than 1e-6 by the rounding of a blur.
         """
         drawn = for_this_rank(self.draw, image, seed, stream=stream)
         if cut:

@@ -1,8 +1,8 @@
 """Losses: pure functions of tensors; each docstring says what is summed and what averaged.
 
-`contrastive`, `agreement` and `redundancy` serve self-supervised methods, `pseudo_label`
-semi-supervised ones, `classification` supervised ones; `likelihood`, `kl`, `iwae` and `vq`
-autoencoders and priors; `adversarial` and `gradient_penalties` GANs.
+`contrastive`, `agreement`, `redundancy` and `sinkhorn` serve self-supervised methods,
+`pseudo_label` semi-supervised ones, `classification` supervised ones; `likelihood`, `kl`, `iwae`
+and `vq` autoencoders and priors; `adversarial` and `gradient_penalties` GANs.
 """
 
 from genlab.losses.adversarial import OBJECTIVES, critic_loss, generator_loss
@@ -24,6 +24,7 @@ from genlab.losses.likelihood import (
 )
 from genlab.losses.pseudo_label import class_fairness, pseudo_label_nll, sharpen
 from genlab.losses.redundancy import cross_correlation, redundancy_reduction
+from genlab.losses.sinkhorn import sinkhorn
 from genlab.losses.vq import code_nll, commitment
 
 __all__ = [
@@ -61,4 +62,5 @@ __all__ = [
     "pseudo_label_nll",
     "redundancy_reduction",
     "sharpen",
+    "sinkhorn",
 ]

@@ -1,8 +1,9 @@
 """Networks as plain modules, without Lightning and without an objective.
 
 `encoders` (a backbone by name), `autoencoders` (coders, quantizers, priors), `flows` and `gan`; and
-what they share: `mlps`, `ema`, `queue` and `split_batch_norm` (MoCo), `pseudo_label_rules`
-(FixMatch), `interpolation`, `modes` (eval mode for a while), `functional`, `arguments`.
+what they share: `mlps`, `ema`, `queue` and `split_batch_norm` (MoCo), `multicrop` (views of several
+sizes), `pseudo_label_rules` (FixMatch), `interpolation`, `modes` (eval mode for a while),
+`functional`, `arguments`.
 """
 
 from genlab.networks.autoencoders.conv import (

@@ -38,7 +38,8 @@ def test_views_change_the_colour_of_the_first_three_and_crop_and_blur_all(name: 
         assert torch.allclose(found[:, :3], view.apply_to(image[:, :3], given), atol=1e-6)
         kept = View(view.size, view.crop, view.flip, blur=view.blur, sigma=view.sigma, **PLAIN)
         assert torch.allclose(found[:, 3:], kept.apply_to(image[:, 3:], given), atol=1e-6)
-        assert not torch.allclose(found[:, :3], kept.apply_to(image[:, :3], given), atol=0.01)
+        changed = not torch.allclose(found[:, :3], kept.apply_to(image[:, :3], given), atol=0.01)
+        assert changed == bool(any(view.jitter) or view.grey or view.solarise)
 
 
 def test_brightness_and_contrast_change_the_first_three() -> None:

@@ -100,7 +100,8 @@ def test_nothing_is_offered_where_nothing_fits(line: list[str]) -> None:
     [
         ("model.rule", "fixmatch pseudo_label uda flexmatch freematch softmatch"),
         ("model.optimizer.schedule", "constant cosine linear cosine_7_16 step onecycle"),
-        ("data.views", "simclr byol simclr_cifar moco_v1 moco_v2 multicrop"),
+        ("data.views", "simclr byol simclr_cifar moco_v1 moco_v2 byol_cifar vicreg_cifar supcon "
+         "multicrop dino ibot dinov2 lejepa wu mae simmim ijepa"),
     ],
 )  # fmt: skip
 def test_values_are_those_that_a_text_lists_and_no_keys(key: str, values: str) -> None:
