@@ -140,6 +140,14 @@ class Embeds(Protocol):
 
 
 @runtime_checkable
+class ShowsTask(Protocol):
+    """A method that can show the pretext task that it is trained on."""
+
+    def task_pictures(self, batch: Batch) -> dict[str, Tensor]:
+        """Title -> images (B, C, h, w) in [0, 1]: input, target and output of the task."""
+
+
+@runtime_checkable
 class DataModule(Protocol):
     """Data as methods, callbacks and evaluation see them: `data.Images`, or any class like it."""
 

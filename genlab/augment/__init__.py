@@ -2,8 +2,9 @@
 
 `views` turns a batch into views, each made by `view`; `pairs` hands two of them to a method.
 `standard` is supervised training's, `rand_augment` and `ct_augment` (operations in `ops`, `ct_ops`)
-the strong ones, `mixing` mixup and CutMix, `binarization` black and white. Building blocks: `boxes`
-(rectangles), `colour`, `geometry`, `linear` (resampling), and `draws`, seeded alike on every rank.
+the strong ones, `mixing` mixup and CutMix, `binarization` black and white, `pretext` the transforms
+of pretext tasks. Building blocks: `boxes` (rectangles), `colour`, `geometry`, `linear`
+(resampling), and `draws`, seeded alike on every rank.
 """
 
 from genlab.augment.binarization import binarize

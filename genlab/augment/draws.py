@@ -55,11 +55,19 @@ def for_this_rank(
         stream: number of the use, see `generator`.
         sliced: False when every rank has the same images and wants the same draw.
     """
-    world = distributed.world_size() if sliced else 1
-    first = distributed.rank() if sliced else 0
-    shape = (len(image) * world, *image.shape[1:])
-    every = draw(shape, generator(seed, image.device, stream))
-    return {name: rows[first::world] for name, rows in every.items()}
+    rows, count = rows_of_this_rank(len(image)) if sliced else (slice(None), len(image))
+    every = draw((count, *image.shape[1:]), generator(seed, image.device, stream))
+    return {name: drawn[rows] for name, drawn in every.items()}
+
+
+def rows_of_this_rank(count: int) -> tuple[slice | Tensor, int]:
+    """Rows of this process's images in the global batch, and the size of that.
+
+    Args:
+        count: number of this process's images.
+    """
+    world = distributed.world_size()
+    return slice(distributed.rank(), None, world), count * world
 
 
 def uniform(shape: Shape | int, low: float, high: float, generator: torch.Generator) -> Tensor:

@@ -7,19 +7,14 @@ from typing import Any
 
 import lightning as L
 import numpy as np
-import torch
-import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 from genlab.augment import View
 from genlab.contracts import data_of
-from genlab.drawing.grid import grid
+from genlab.drawing.columns import LINE, titled
 from genlab.drawing.may_fail import may_fail
 from genlab.training.tracking.shown import publish
-
-LINE = 14  # pixels of a line of text
-WIDTH = 96  # pixels of a column at least
 
 
 class ViewPictures(L.Callback):
@@ -72,22 +67,16 @@ def sheet(columns: list[Tensor], words: list[str]) -> np.ndarray:
         columns: the images (N, C, H, W) and one tensor (N, C, h, w) a view, in [0, 1].
         words: caption of each view; empty for none.
     """
-    side = max(WIDTH, *(column.shape[-1] for column in columns))
-    columns = [_enlarged(column, side) for column in columns]
-    tiles = grid(torch.stack(columns, 1).flatten(0, 1), len(columns))
+    tiles = titled({f"view {k}" if k else "image": column for k, column in enumerate(columns)})
     lines = [
         line
         for k, text in enumerate(words, 1)
         for line in textwrap.wrap(f"view {k}: {text}", tiles.shape[1] // 6, subsequent_indent="  ")
     ]
-    height = tiles.shape[0] + LINE * (1 + len(lines))
-    picture = Image.new("RGB", (tiles.shape[1], height), "white")
-    picture.paste(Image.fromarray(tiles), (0, LINE))
+    picture = Image.new("RGB", (tiles.shape[1], tiles.shape[0] + LINE * len(lines)), "white")
+    picture.paste(Image.fromarray(tiles), (0, 0))
     pen = ImageDraw.Draw(picture)
-    for k in range(len(columns)):
-        title = f"view {k}" if k else "image"
-        pen.text((k * (side + 2) + side // 2, 1), title, "black", anchor="ma")
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines):
         pen.text((3, tiles.shape[0] + LINE * number), line, "black")
     return np.asarray(picture)
 
@@ -104,13 +93,3 @@ def describe(view: View) -> str:
         if chance := getattr(view, name):
             parts.append(f"{name} ({chance:.0%})")
     return "; ".join(parts)
-
-
-def _enlarged(images: Tensor, side: int) -> Tensor:
-    """(N, C, h, w) -> (N, 3, side, side): whole pixels, centred on grey, small views stay small."""
-    images = images.float().cpu().expand(-1, max(3, images.shape[1]), -1, -1)[:, :3]
-    factor = max(1, side // images.shape[-1])
-    images = images.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
-    rest = side - images.shape[-1]
-    before = rest // 2
-    return F.pad(images, (before, rest - before, before, rest - before), value=0.75)

@@ -2,7 +2,8 @@
 
 `contrastive`, `agreement`, `redundancy` and `sinkhorn` serve self-supervised methods,
 `pseudo_label` semi-supervised ones, `classification` supervised ones; `likelihood`, `kl`, `iwae`
-and `vq` autoencoders and priors; `adversarial` and `gradient_penalties` GANs.
+and `vq` autoencoders and priors; `adversarial` and `gradient_penalties` GANs; `pretext`
+pretext tasks.
 """
 
 from genlab.losses.adversarial import OBJECTIVES, critic_loss, generator_loss
@@ -22,6 +23,7 @@ from genlab.losses.likelihood import (
     pixel_mean,
     pixel_nll,
 )
+from genlab.losses.pretext import task_nll
 from genlab.losses.pseudo_label import class_fairness, pseudo_label_nll, sharpen
 from genlab.losses.redundancy import cross_correlation, redundancy_reduction
 from genlab.losses.sinkhorn import sinkhorn
@@ -63,4 +65,5 @@ __all__ = [
     "redundancy_reduction",
     "sharpen",
     "sinkhorn",
+    "task_nll",
 ]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from genlab.augment import draws
 from genlab.testing.batches import Rows
 
 MOST = 4  # stacked batches: two views in one pass, several samples of an image
@@ -19,7 +21,8 @@ class RowNoise(TorchDispatchMode):
 
     Two processes with half a batch each, a permuted batch and a repeated one then see the noise
     that one process sees with the batch as it was. What has no row for an image (the drawing of
-    codes, say) is drawn alike everywhere. Draws from a generator of their own stay as they are.
+    codes, say) is drawn alike everywhere. Draws from a generator of their own stay as they are, and
+    those of `draws.for_this_rank` are shared out by the same rows.
     All are made on the CPU: a GPU gets the same.
 
     Args:
@@ -32,6 +35,20 @@ class RowNoise(TorchDispatchMode):
         self.rows = rows
         self.generator = torch.Generator()
         self.generator.manual_seed(seed)
+        self._dealing = mock.patch.object(draws, "rows_of_this_rank", self._dealt)
+        self._plainly = draws.rows_of_this_rank
+
+    def __enter__(self) -> RowNoise:
+        self._dealing.start()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._dealing.stop()
+
+    def _dealt(self, count: int) -> tuple[slice | Tensor, int]:
+        return self.rows.get(count) or self._plainly(count)
 
     def __torch_dispatch__(
         self,

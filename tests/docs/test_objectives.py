@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.docs.formulas import autoencoders, densities, labelled, self_supervised  # noqa: F401
+from tests.docs.formulas import (  # noqa: F401
+    autoencoders,
+    densities,
+    labelled,
+    pretext,
+    self_supervised,
+)
 from tests.docs.formulas.common import FORMULAS
 
 PAGES = Path(__file__).parents[2] / "docs" / "objectives"

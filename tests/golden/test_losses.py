@@ -32,6 +32,7 @@ LONG = {  # a second of arithmetic each: with `slow`; .ci/run has them all
     "simsiam/imagenet100", "simsiam/imagenet_resnet50", "simsiam/stl10", "vq_prior/cifar10",
     "wgan_gp/cifar10", "wgan_gp/cifar10_small",
 }  # fmt: skip
+LARGEST = ("imagenet_resnet50", "imagenet_vit_small")  # as LONG, of any method
 LARGE = ("wrn_28_10", "resnet50", "vit_small", "knn/imagenet")
 GAN = ["model.generator_kwargs.width=8", "model.critic_kwargs.width=8"]
 SMALLER = {
@@ -104,7 +105,7 @@ def losses_of(here: Here, name: str, root: Path) -> list[float]:
 
 
 NAMES = [
-    pytest.param(name, marks=pytest.mark.slow if name in LONG else ())
+    pytest.param(name, marks=pytest.mark.slow if name in LONG or name.endswith(LARGEST) else ())
     for name in sorted(recipes.shipped())
 ]
 

@@ -1,0 +1,64 @@
+"""Images of a pretext task during training: input, target and output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+
+from genlab.contracts import Batch, DataModule, ShowsTask, data_of
+from genlab.drawing.columns import titled
+from genlab.drawing.may_fail import may_fail
+from genlab.networks.modes import still
+from genlab.training.tracking.shown import publish
+
+
+class TaskPictures(L.Callback):
+    """``pictures/task-*.png``: a row for each image, its input, target and output side by side.
+
+    Drawn after the validation of every ``every_n_epochs``-th epoch and at the end of training, for
+    methods with ``task_pictures``; of the same validation images with the same draws.
+
+    Args:
+        every_n_epochs: epochs between two images; 0 draws only at the end.
+        count: number of rows.
+
+    Raises:
+        ValueError: no row.
+    """
+
+    def __init__(self, every_n_epochs: int = 0, count: int = 8) -> None:
+        if count < 1:
+            raise ValueError(f"TaskPictures.count must be at least 1, got {count}")
+        self.every_n_epochs, self.count = every_n_epochs, count
+        self._drawn_at = -1
+        self._batch: Batch | None = None
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        if trainer.state.fn == "fit" and self.every_n_epochs and epoch % self.every_n_epochs == 0:
+            self._draw(trainer, pl_module)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._drawn_at != trainer.global_step:
+            self._draw(trainer, pl_module)
+
+    def _draw(self, trainer: L.Trainer, method: Any) -> None:
+        self._drawn_at = trainer.global_step
+        shows = isinstance(method, ShowsTask) and trainer.is_global_zero
+        batch = self._images(trainer, method) if shows else None
+        if batch is None:
+            return
+        with still(method), may_fail("pictures/task"):
+            publish(trainer, "task", titled(method.task_pictures(batch)), trainer.global_step)
+
+    def _images(self, trainer: L.Trainer, method: L.LightningModule) -> Batch | None:
+        """The first validation images; None where there are none."""
+        data = data_of(trainer)
+        if self._batch is None and isinstance(data, DataModule):
+            loader = data.val_dataloader()
+            if len(loader):
+                whole = data.to_device(next(iter(loader)), method.device)
+                kept = {key: whole[key][: self.count] for key in ("image", "label", "index")}
+                self._batch = Batch(**kept)  # type: ignore[typeddict-item]
+        return self._batch

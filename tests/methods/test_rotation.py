@@ -1,0 +1,63 @@
+"""Rotation: four copies in one step, and what would give the answer away. Laws: tests/laws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import Tensor
+
+from genlab import losses
+from genlab.augment.pretext.rotation import quarter_turns
+from genlab.contracts import Batch
+from genlab.data import Digits
+from genlab.methods.rotation import Rotation
+from tests.callbacks.tiny import trainer
+from tests.methods.programs_ssl import CNN
+
+
+def small(**options: Any) -> Rotation:
+    torch.manual_seed(1)
+    return Rotation(**CNN | options)
+
+
+def batch(n: int = 6) -> Batch:
+    image = torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(2))
+    return cast(Batch, {"image": image, "index": torch.arange(n), "label": torch.zeros(n)})
+
+
+def test_all_four_copies_are_in_one_step() -> None:
+    method, seen = small(), list[Tensor]()
+    method.encoder.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    found = method.training_step(batch(), 0)
+    assert [len(images) for images in seen] == [24]
+    assert torch.equal(seen[0], quarter_turns(batch()["image"]))
+    logits = method.head(method.encoder(seen[0]))
+    target = torch.tensor(6 * [0] + 6 * [1] + 6 * [2] + 6 * [3])
+    torch.testing.assert_close(found["loss"], losses.task_nll(logits, target)["loss"])
+
+
+def test_features_of_validation_are_those_of_upright_images() -> None:
+    method = small().eval()
+    found = method.validation_step(batch(), 0)
+    torch.testing.assert_close(found["feature"], method(batch()["image"]))
+    assert float(found["task_chance"]) == 0.25
+
+
+def test_a_right_answer_turns_the_image_back() -> None:
+    method = small().eval()
+    shown = method.task_pictures(batch())
+    assert list(shown) == ["input", "target", "output"]
+    method.head.weight.data.zero_()
+    method.head.bias.data.copy_(torch.tensor([0.0, 9.0, 0.0, 0.0]))  # always a quarter
+    shown = method.task_pictures(batch())
+    assert torch.equal(shown["output"][1], shown["target"][1])
+    assert not torch.equal(shown["output"][0], shown["target"][0])
+
+
+def test_augmentation_that_rotates_is_refused(tmp_path: Path) -> None:
+    data = Digits(batch_size=32, val_size=100, augment={"rotate": 10})
+    with pytest.raises(ValueError, match="cannot be combined with"):
+        trainer(tmp_path, max_steps=1).fit(small(), datamodule=data)
