@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import (
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from genlab.internals import torch_parts
-from genlab.planning.kernels import Kernels
+from genlab.planning.kernels import Kernels, operands
 from genlab.planning.reads import LIBRARIES, LOOKS, OWN, answer, place, refusal
 from genlab.planning.step import Collective
 
@@ -64,16 +64,18 @@ class Counting(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func.namespace == "prim":  # a question, as for the device
+            return func(*args, **kwargs)
         out = self._run(func, args, kwargs)
-        tensors = [t for t in torch_parts.tree_leaves(out) if isinstance(t, Tensor)]
+        tensors = operands(out)
         formula = torch_parts.flops_of(func)
         flops = 0 if formula is None else formula(*args, **kwargs, out_val=out)
         self.kernels.note(func, (args, kwargs), tensors, flops)
         if flops:
             self.flops[self.part] += flops
         elif self.phase == OPTIMISER:
-            changed = tensors if out is not None else torch_parts.tree_leaves(args[0])
-            self.flops[OPTIMISER] += sum(t.numel() for t in changed if isinstance(t, Tensor))
+            changed = tensors if out is not None else operands(args[0])
+            self.flops[OPTIMISER] += sum(t.numel() for t in changed)
         if func.namespace == "c10d":
             self._exchange(func.__name__.partition(".")[0], args)
         for tensor in tensors:
@@ -82,10 +84,10 @@ class Counting(TorchDispatchMode):
 
     def _run(self, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
         """The operation's result; one or true in place of an unknown value."""
-        name = func.overloadpacket.__name__
         try:
             return func(*args, **kwargs)
         except (DataDependentOutputException, DynamicOutputShapeException) as error:
+            name = func.overloadpacket.__name__
             if name not in LOOKS:
                 raise refusal(name) from error
             if (where := place()) not in self.reads:

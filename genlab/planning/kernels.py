@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from torch import Tensor
-
-from genlab.internals import torch_parts
 
 NOTHING = ("empty", "new_empty", "set_", "resize_", "is_", "record_", "_has", "lift_fresh", "alias",
            "_unsafe_view", "_reshape_alias", "sym_", "prim")  # fmt: skip
@@ -35,12 +34,29 @@ class Kernels:
             results: tensors that it returns.
             flops: its operations of products; 0 for any other.
         """
-        if func.is_view or func.namespace != "aten" or func.__name__.startswith(NOTHING):
+        if not _works(func):
             return
-        tensors = [t for t in torch_parts.tree_leaves(given) if isinstance(t, Tensor)]
         self.started += 1
-        self.moved += sum(_bytes(tensor) for tensor in (*tensors, *results))
+        self.moved += sum(map(_bytes, (*operands(given), *results)))
         self.convolved += flops if func.__name__.startswith("convolution") else 0
+
+
+@cache
+def _works(func: Any) -> bool:
+    """True of an operation that does work on a device."""
+    named = func.__name__.startswith(NOTHING)
+    return not func.is_view and func.namespace == "aten" and not named
+
+
+def operands(given: Any) -> list[Tensor]:
+    """Tensors among an operation's arguments or results, in the nestings that operations have."""
+    if isinstance(given, Tensor):
+        return [given]
+    if isinstance(given, dict):
+        given = given.values()
+    elif not isinstance(given, list | tuple):
+        return []
+    return [tensor for part in given for tensor in operands(part)]
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -23,6 +23,7 @@ MEMORY = "memory"
 MORE = 1.05  # a batch that does not fit is at most so much larger than the one that is named
 NEAR = 1.02
 AIM = 0.995  # of the GPU's memory
+APART, EXACT, SURE = 0.9, 0.005, 1.01  # of a line: ratio of batches, error, need over the room
 FIXED = (  # parts that do not grow with the batch
     "parameters", "momentum copies", "gradients", "gradient buckets", "optimiser state", "queue",
     "buffers", "guard", BANK, "metrics",
@@ -39,7 +40,7 @@ class Largest:
         needed: bytes that it needs.
         above: a batch at most 5 % larger (or one step up), which does not fit; None where
             something else is the limit.
-        needed_above: bytes that this one needs.
+        needed_above: bytes that this one needs; see `_by_line`.
         limit: ``memory``, or what ends the search before it.
         tried: every batch that was tried, with its bytes.
     """
@@ -126,7 +127,8 @@ def largest(
     fixed = need(Step(world, 0, {"fixed": live})).total
     least = unit
     for _ in range(TRIES):
-        size = _next(known, fixed, gpu.bytes, (unit, least), most)
+        line = _by_line({0: fixed} | known, gpu.bytes, unit, most)
+        size = _next(known | line, fixed, gpu.bytes, (unit, least), most)
         if size is None:
             break
         try:
@@ -135,9 +137,10 @@ def largest(
             if size > first[0]:
                 raise
             least = size + unit
+    found = known | _by_line({0: fixed} | known, gpu.bytes, unit, most)
     fitting = max((size for size, bytes_ in known.items() if bytes_ <= gpu.bytes), default=0)
-    beyond = min((size for size, bytes_ in known.items() if bytes_ > gpu.bytes), default=None)
-    above = None if beyond is None else known[beyond]
+    beyond = min((size for size, bytes_ in found.items() if bytes_ > gpu.bytes), default=None)
+    above = None if beyond is None else found[beyond]
     return Largest(
         fitting, known.get(fitting, 0), beyond, above, limit if beyond is None else MEMORY,
         dict(sorted(known.items())),
@@ -159,15 +162,47 @@ def _next(
     unit, least = steps
     fitting = max((size for size, needed in known.items() if needed <= room), default=0)
     failing = min((size for size, needed in known.items() if needed > room), default=None)
-    above = max(fitting + unit, math.floor(fitting * MORE / unit) * unit)
+    above = _above(fitting, unit)
     limit = most if math.isinf(most) else most // unit * unit
     if fitting >= limit or (failing is not None and failing <= (above if fitting else least)):
         return None
-    guess = _guess({0: fixed} | known, int(room * AIM)) // unit * unit
+    points, aim = {0: fixed} | known, int(room * AIM)
+    guess = _guess(points, aim)
+    if failing is not None and guess >= failing:
+        guess = _guess({size: points[size] for size in (fitting, failing)}, aim)
+    guess = guess // unit * unit
     if fitting and guess <= NEAR * fitting:
         guess = above
     highest = limit if failing is None else failing - unit
     return int(max(fitting + unit, least, min(guess, highest)))
+
+
+def _above(fitting: int, unit: int) -> int:
+    """A batch at most 5 % larger, or the next one."""
+    return max(fitting + unit, math.floor(fitting * MORE / unit) * unit)
+
+
+def _by_line(known: dict[int, int], room: int, unit: int, most: float) -> dict[int, int]:
+    """What the batch above the largest that fits needs, where three known ones lie on a line.
+
+    Args:
+        known: bytes by batch, with those of an empty one.
+        room: bytes of the GPU.
+        unit: images by which a batch can grow.
+        most: largest batch.
+
+    Returns:
+        nothing where they do not, or where the line says that it may fit.
+    """
+    last = max(size for size, needed in known.items() if needed <= room or not size)
+    far = sorted(size for size in known if size <= APART * last)[-2:]
+    above = _above(last, unit)
+    if len(far) < 2 or above > most:
+        return {}
+    slopes = [(known[last] - known[size]) / (last - size) for size in far]
+    off = abs(known[last] - slopes[0] * (last - far[1]) - known[far[1]])
+    needed = int(known[last] + min(slopes) * (above - last))
+    return {above: needed} if off <= EXACT * known[last] and needed > SURE * room else {}
 
 
 def _guess(known: dict[int, int], room: int) -> int:

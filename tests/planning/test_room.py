@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any
 
 import pytest
@@ -56,6 +57,27 @@ def test_the_largest_batch_fits_and_five_percent_more_does_not(start: int, squar
     assert best.needed <= GPU.bytes < best.needed_above
     assert len(measured.asked) <= 3 + 2 * (squared > 0)
     assert best.limit == room.MEMORY
+
+
+class Heavy(Measured):
+    """Steps with activations that do not grow with the batch, as products of weights."""
+
+    def __call__(self, recipe: Recipe) -> Step:
+        step = super().__call__(recipe)
+        return dataclasses.replace(step, memory=step.memory | {"temporary": 300 * MB})
+
+
+@pytest.mark.parametrize(
+    ("measured", "steps"),
+    [(Measured(32, 90 * MB), 2), (Heavy(32, 50 * MB), 3), (Measured(32, 30 * MB, 60_000.0), 7)],
+)
+def test_a_line_through_three_batches_spares_a_step(measured: Measured, steps: int) -> None:
+    best = search(measured, 2, recipe_of())
+    assert len(measured.asked) <= steps
+    assert best.above is not None
+    assert (best.above in measured.asked) == (measured.squared > 0)
+    above = need(measured(room.with_batch(recipe_of(), best.above * 32))).total
+    assert GPU.bytes < above == pytest.approx(best.needed_above, rel=0.005)
 
 
 def test_nothing_fits() -> None:

@@ -27,7 +27,7 @@ class Snapshot:
 
     def take(self, tensors: Iterable[Tensor]) -> None:
         """Keep the present values."""
-        found = [t.detach() for t in tensors if t.numel()]
+        found = [t.detach() if t.requires_grad else t for t in tensors if t.numel()]
         key = tuple((address(t), t.dtype, t.shape, t.stride()) for t in found)
         if key != self._key:
             memory = [memory_of(t) for t in found]
@@ -74,8 +74,6 @@ def _grouped(tensors: list[Tensor]) -> list[tuple[list[Tensor], list[Tensor]]]:
     by_width = defaultdict[tuple[torch.device, int], list[Tensor]](list)
     for tensor in tensors:
         real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
-        by_width[real.device, real.element_size()].append(real)
-    return [
-        ([t.view(BITS[width]) for t in some], [torch.empty_like(t.view(BITS[width])) for t in some])
-        for (_, width), some in by_width.items()
-    ]
+        width = real.element_size()
+        by_width[real.device, width].append(real.view(BITS[width]))
+    return [(now, [torch.empty_like(t) for t in now]) for now in by_width.values()]
