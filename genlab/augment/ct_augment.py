@@ -103,7 +103,7 @@ class CTAugment(nn.Module):
         drawn = self._drawn(image, seed, PROBE)
         op, level = drawn["op"], drawn["choice"]
         image = self._do(image, op, level, drawn["place"])
-        return {"image": image, "op": op.to(image.device), "bin": self._bin(op, level, image)}
+        return {"image": image, "op": _sent(op, image), "bin": self._bin(op, level, image)}
 
     def draw(self, shape: Shape, generator: torch.Generator) -> Params:
         """Draws for N images; they do not depend on the rates.
@@ -121,11 +121,11 @@ class CTAugment(nn.Module):
 
     def apply_to(self, image: Tensor, drawn: Params) -> Tensor:
         """Apply the operations drawn for the images (N, C, H, W), at levels given by the rates."""
-        level = self.levels(*(drawn[k].to(self.rates.device) for k in ("op", "choice", "within")))
+        level = self.levels(*(_sent(drawn[k], self.rates) for k in ("op", "choice", "within")))
         image = self._do(image, drawn["op"], level, drawn["place"])
         if not self.cutout:
             return image
-        return torch.where(inside(drawn["cutout"].to(image.device), *image.shape[2:]), GREY, image)
+        return torch.where(inside(_sent(drawn["cutout"], image), *image.shape[2:]), GREY, image)
 
     def weights(self) -> Tensor:
         """Weights by which the bins of each level are drawn, (O, 2, 17); 1 for the best."""
@@ -175,8 +175,8 @@ class CTAugment(nn.Module):
 
     def _bin(self, op: Tensor, level: Tensor, image: Tensor) -> Tensor:
         """The bin of each level (N, depth, 2)."""
-        bins = self.bins[op.to(image.device)]
-        return torch.minimum((level.to(image.device) * bins).long(), (bins - 1).clamp(min=0))
+        bins = self.bins[_sent(op, image)]
+        return torch.minimum((_sent(level, image) * bins).long(), (bins - 1).clamp(min=0))
 
     def _drawn(self, image: Tensor, seed: int, stream: int) -> Params:
         self.to(image.device)
@@ -184,7 +184,12 @@ class CTAugment(nn.Module):
         return for_this_rank(self.draw, on_cpu, seed, stream=stream)
 
     def _do(self, image: Tensor, op: Tensor, level: Tensor, place: Tensor) -> Tensor:
-        given = torch.cat([level.to(image.device), place.to(image.device)], 2)  # (N, depth, 4)
+        given = torch.cat([_sent(level, image), _sent(place, image)], 2)  # (N, depth, 4)
         for slot in range(self.depth):
             image = by_operation(image, op[:, slot], given[:, slot], self.ops, CT_OPS)
         return image
+
+
+def _sent(drawn: Tensor, to: Tensor) -> Tensor:
+    """What was drawn on the CPU, on another tensor's device; Python does not wait for it."""
+    return drawn.to(to.device, non_blocking=True)

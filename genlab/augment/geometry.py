@@ -78,7 +78,8 @@ def resample(image: Tensor, theta: Tensor, padding: str, boxes: Tensor | None = 
     grid = F.affine_grid(theta, [len(image), 1, height, width], align_corners=False)
     if boxes is not None:
         size = constant((width, height), image.device, torch.int64)
-        start, end = boxes[:, [1, 0]], boxes[:, [1, 0]] + boxes[:, [3, 2]]  # (N, 2): x, y
+        start = boxes[:, :2].flip(1)  # (N, 2): x, y
+        end = start + boxes[:, 2:].flip(1)
         low, high = (2 * start + 1) / size - 1, (2 * end - 1) / size - 1  # centres of the outermost
         grid = grid.clamp(low[:, None, None], high[:, None, None])
     return F.grid_sample(image, grid, padding_mode=PADDING[padding], align_corners=False)

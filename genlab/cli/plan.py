@@ -54,7 +54,7 @@ def plan_options(parser: ArgumentParser) -> None:
     parser.add_argument("--room", action="store_true", help="try what makes room although it fits")
     parser.add_argument(
         "--faults", action="store_true",
-        help="look for wrong devices, float64, host reads, growth and deadlocks in the step",
+        help="look for wrong devices, float64, host waits, growth and deadlocks in the step",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON only")
 

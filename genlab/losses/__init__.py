@@ -3,7 +3,7 @@
 `contrastive`, `agreement`, `redundancy` and `sinkhorn` serve self-supervised methods,
 `pseudo_label` semi-supervised ones, `classification` supervised ones; `likelihood`, `kl`, `iwae`
 and `vq` autoencoders and priors; `adversarial` and `gradient_penalties` GANs; `pretext`
-pretext tasks.
+pretext tasks. `numbers` makes tensors.
 """
 
 from genlab.losses.adversarial import OBJECTIVES, critic_loss, generator_loss

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from genlab.distributed import all_reduce_sum, world_size
+from genlab.losses.numbers import as_tensor_of
 
 LOG_2PI = 1.8378770664093453
 
@@ -22,7 +23,7 @@ def kl_standard_normal(mean: Tensor, logvar: Tensor) -> Tensor:
 def kl_normal(mean: Tensor, logvar: Tensor, mean2: Tensor, logvar2: Tensor | float = 0.0) -> Tensor:
     """KL(N(mean, e^logvar) || N(mean2, e^logvar2)) of each latent: (B, D) -> (B, D), in nats."""
     mean, logvar = _precise(mean), _precise(logvar)
-    logvar2 = torch.as_tensor(logvar2, dtype=mean.dtype, device=mean.device)
+    logvar2 = as_tensor_of(mean, logvar2)
     spread = (mean - mean2).square() / logvar2.exp()
     return 0.5 * (spread + (logvar - logvar2).exp() - 1 - (logvar - logvar2))
 

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from genlab.losses.numbers import as_tensor_of
+
 LIKELIHOODS = ("bernoulli", "gaussian", "discretized_logistic")
 NARROWEST = {
     "gaussian": -math.log(256),
@@ -41,7 +43,7 @@ def gaussian_nll(mean: Tensor, x: Tensor, log_scale: Tensor | float = 0.0) -> Te
         log_scale: a number or a tensor that broadcasts to ``mean``.
     """
     mean = _precise(mean)
-    log_scale = torch.as_tensor(log_scale, dtype=mean.dtype, device=mean.device)
+    log_scale = as_tensor_of(mean, log_scale)
     per_pixel = 0.5 * ((x - mean) * (-log_scale).exp()).square() + log_scale
     return _sum(per_pixel + 0.5 * math.log(2 * math.pi))
 
@@ -63,7 +65,7 @@ def discretized_logistic_nll(mean: Tensor, x: Tensor, log_scale: Tensor | float)
     Departure: no second branch (density times width) for very unlikely cells.
     """
     mean = _precise(mean)
-    log_scale = torch.as_tensor(log_scale, dtype=mean.dtype, device=mean.device)
+    log_scale = as_tensor_of(mean, log_scale)
     centre = 2 * x.to(mean.dtype) - 1 - mean
     per_scale = (-log_scale).exp()
     upper, lower = (centre + 1 / 255) * per_scale, (centre - 1 / 255) * per_scale

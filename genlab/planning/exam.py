@@ -24,6 +24,7 @@ from genlab.planning.watching import Enough
 STOPS = ("wrong device", "deadlock")
 WIDE = (torch.float64, torch.complex128)
 COPIES = ("_to_copy", "copy_")
+JOINS = ("stack", "cat", "gather", "scatter", "index_select", "embedding")  # of one device alone
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Fault:
     """One thing that is wrong in a step.
 
     Args:
-        kind: ``wrong device``, ``float64``, ``host read``, ``growth`` or ``deadlock``.
+        kind: ``wrong device``, ``float64``, ``host read``, ``host copy``, ``growth`` or
+            ``deadlock``.
         what: tensor or collective, and what is wrong with it.
         where: file and line.
     """
@@ -81,6 +83,7 @@ class Exam(TorchDispatchMode):
         self.device, self.double = device, double
         self.phase = FORWARD
         self.batches = 0  # so far
+        self.over = False  # the last step, but for what follows it in its batch
         self.faults: dict[tuple[str, str], Fault] = {}
         self.made: Counter[tuple[str, str]] = Counter()  # bytes by operation and place
         self.exchanges: list[Exchange] = []
@@ -96,6 +99,11 @@ class Exam(TorchDispatchMode):
     def waits(self) -> bool:
         """True where Python must not wait: the first batch may make what is made once."""
         return self.judges and (self.device == "cpu" or self.batches > 1)
+
+    def end(self) -> None:
+        """End the training; what it tidies up is not examined."""
+        self.batches = 0
+        raise Enough
 
     def note(self, kind: str, what: str, where: str = "") -> None:
         """Keep a fault, the first of its kind at its place."""
@@ -143,26 +151,45 @@ class Exam(TorchDispatchMode):
     def _note_fetch(
         self, func: Any, name: str, args: tuple[Any, ...], kwargs: Any, far: list[Tensor]
     ) -> None:
-        if not (far and self.waits):
+        if not self.waits:
+            return
+        if name in COPIES and self.device != "cpu" and not _asynchronous(args, kwargs):
+            self._note_copy(name, args, kwargs)
+        if not far:
             return
         if name.startswith("index") and isinstance(args[1], list | tuple):
-            masks = [one for one in args[1] if one is not None and one.dtype in (torch.bool,)]
-            if masks and name != "index_put":
-                self.note("host read", f"{name} by a mask waits for the number of its entries")
+            self._note_index(name, far[0], [one for one in args[1] if one is not None])
         elif torch.Tag.dynamic_output_shape in func.tags and kwargs.get("output_size") is None:
             self.note("host read", f"{name} waits to know the shape of its result")
-        elif name in COPIES and self.device != "cpu" and not _asynchronous(args, kwargs):
-            goes = kwargs.get("device") if name == "_to_copy" else args[0].device
-            comes = args[0] if name == "_to_copy" else args[1]
-            if goes is not None and torch.device(goes).type == "cpu" and self._is_far(comes):
-                self.note("host read", f"a {form(comes)} is copied to the CPU")
+
+    def _note_copy(self, name: str, args: tuple[Any, ...], kwargs: Any) -> None:
+        """A copy between the CPU and the GPU, either way, for which Python waits."""
+        goes = kwargs.get("device") if name == "_to_copy" else args[0].device
+        comes = args[0] if name == "_to_copy" else args[1]
+        there = comes.device if goes is None else torch.device(goes)
+        if there.type == "cpu" and self._is_far(comes):
+            self.note("host read", f"a {form(comes)} is copied to the CPU")
+        elif there.type != "cpu" and not self._is_far(comes):
+            self.note("host copy", f"a {form(comes)} of the CPU is copied to the GPU")
+
+    def _note_index(self, name: str, whole: Tensor, by: list[Tensor]) -> None:
+        """An index for which Python waits: a mask, or one that lies on the CPU."""
+        if any(one.dtype == torch.bool for one in by) and name != "index_put":
+            self.note("host read", f"{name} by a mask waits for the number of its entries")
+        for one in by if self._is_far(whole) and self.device != "cpu" else ():
+            if not self._is_far(one):
+                what = f"{self._origin(one)} is an index, which is copied to the GPU"
+                self.note("host copy", what)
 
     def _run(
         self, func: Any, name: str, args: tuple[Any, ...], kwargs: Any, given: list[Tensor]
     ) -> Any:
         """The operation; where devices differ, once more with all tensors on the GPU."""
-        near = [t for t in given if t.device.type == "cpu" and t.dim()]
+        joins = name.removesuffix("_") in JOINS  # others take single numbers of the CPU
+        near = [t for t in given if t.device.type == "cpu" and (t.dim() or joins)]
         try:
+            if joins and self.device != "cpu" and 0 < len(near) < len(given):
+                raise RuntimeError(name)  # as a GPU does
             return func(*args, **kwargs)
         except (DynamicOutputShapeException, DataDependentOutputException) as error:
             if not (self.batches and any(map(self._is_far, given))):
@@ -178,7 +205,9 @@ class Exam(TorchDispatchMode):
         return func(*args, **kwargs)
 
     def _sent_there(self, leaf: Any) -> Any:
-        return torch.empty_like(leaf, device=self.device) if isinstance(leaf, Tensor) else leaf
+        if not isinstance(leaf, Tensor):
+            return leaf
+        return torch.empty(leaf.shape, dtype=leaf.dtype, device=self.device)
 
     def _origin(self, tensor: Tensor) -> str:
         name, made = self.names.get(id(tensor), ("", ""))

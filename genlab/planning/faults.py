@@ -24,7 +24,7 @@ from genlab.training.building import build
 
 WORLDS = (4, 16, 64)  # devices, of which the third must not cost more than the line through two
 IMAGES = 2  # of a device: faults do not depend on their number
-SPLIT = 8  # which the groups of a split batch norm divide
+SPLIT = 16  # which the groups of a split batch norm divide, two images each at least
 LEEWAY = 1.25  # growth by N log N is 1.43 here, by N^2 it is 4
 
 
@@ -83,12 +83,13 @@ def on_many(make: Make, images: int = IMAGES, ready: Any = None) -> list[Fault]:
         rehearse(make, images, exam, world, rank, ready)
         return exam
 
-    last, more = run(WORLDS[0], WORLDS[0] - 1), run(WORLDS[1], 0)
-    found = [*last.faults.values(), *more.faults.values()]
-    if last.made != more.made or _forms(last) != _forms(more):  # else nothing depends on them
-        first, most = run(WORLDS[0], 0), run(WORLDS[2], 0)
-        found += _apart(first.exchanges, last.exchanges)
-        found += _growth([first, more, most])
+    ranks = [run(WORLDS[0], rank) for rank in range(WORLDS[0])]
+    more = run(WORLDS[1], 0)
+    found = [fault for exam in (*ranks, more) for fault in exam.faults.values()]
+    found += _apart([exam.exchanges for exam in ranks])
+    first = ranks[0]
+    if first.made != more.made or _forms(first) != _forms(more):  # else nothing depends on them
+        found += _growth([first, more, run(WORLDS[2], 0)])
     return list(dict.fromkeys(found))
 
 
@@ -96,13 +97,15 @@ def _forms(exam: Exam) -> list[tuple[str, str, str]]:
     return [(one.kind, one.form, one.where) for one in exam.exchanges]
 
 
-def _apart(first: list[Exchange], last: list[Exchange]) -> Iterator[Fault]:
-    """The first collective in which two ranks differ, if any: they would wait for ever."""
-    for number, (one, other) in enumerate(zip_longest(first, last), 1):
-        if one is None or other is None or (one.kind, one.form) != (other.kind, other.form):
-            said = [f"{each.kind} of {each.form}" if each else "none" for each in (one, other)]
-            what = f"collective {number} is {said[0]} on rank 0, {said[1]} on rank {WORLDS[0] - 1}"
-            yield Fault("deadlock", what, (one or other).where)
+def _apart(ranks: Sequence[list[Exchange]]) -> Iterator[Fault]:
+    """The first collective in which ranks differ, if any: they would wait for ever."""
+    for number, every in enumerate(zip_longest(*ranks), 1):
+        said = [f"{one.kind} of {one.form}" if one else "none" for one in every]
+        other = next((rank for rank, words in enumerate(said) if words != said[0]), None)
+        if other is not None:
+            what = f"collective {number} is {said[0]} on rank 0, {said[other]} on rank {other}"
+            odd = 0 if said.count(said[0]) == 1 else other
+            yield Fault("deadlock", what, (every[odd] or every[0] or every[other]).where)
             return
 
 

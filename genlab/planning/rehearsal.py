@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from types import SimpleNamespace
 from typing import Any, Self
 from unittest import mock
 
@@ -26,6 +27,7 @@ from genlab.training.engine.finite import FiniteGuard
 Play = tuple[L.LightningModule, L.LightningDataModule, L.Trainer]
 Make = Callable[[L.Callback], Play]  # method, data and a trainer with the callback, all fresh
 GPU = torch.device("cuda", 0)
+CACHE = 40 * 2**20  # bytes of a GPU's: timm's optimisers cut their tensors by it
 
 
 def rehearse(
@@ -84,13 +86,17 @@ class Sent(Given):
         self.exam, self.ready = exam, ready is not None
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, _: int) -> Any:
-        """Send a batch as Lightning does, without pinned memory; by the module's own way if any."""
+        """Send a batch as Lightning does; by the module's own way if any."""
+        if self.exam.over:
+            self.exam.end()
         self.exam.batches += 1
         there = torch.device(self.exam.device)
         if self.ready or knows(self.inner):
-            return torch_parts.tree_map(
-                lambda leaf: leaf.to(there) if isinstance(leaf, Tensor) else leaf, batch
-            )
+
+            def sent(leaf: Any) -> Any:
+                return leaf.to(there, non_blocking=True) if isinstance(leaf, Tensor) else leaf
+
+            return torch_parts.tree_map(sent, batch)
         return self.inner.transfer_batch_to_device(batch, there, 0)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -125,10 +131,12 @@ class Phases(L.Callback):
         self.exam.phase = FORWARD
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """After the last step end."""
-        if trainer.global_step >= (1 if self.exam.device == "cpu" else 2):
-            self.exam.batches = 0
-            raise Enough
+        """After the last step only the method's own hook is left."""
+        self.exam.over = trainer.global_step >= (1 if self.exam.device == "cpu" else 2)
+
+    def on_train_epoch_end(self, *_: Any) -> None:
+        """End with an epoch that is over before."""
+        self.exam.end()
 
 
 @contextmanager
@@ -147,6 +155,9 @@ def _far(method: nn.Module) -> Iterator[None]:
     def capability(device: Any = None) -> tuple[int, int]:
         return 8, 0
 
+    def properties(device: Any = None) -> Any:
+        return SimpleNamespace(L2_cache_size=CACHE)
+
     class Generator(torch.Generator):
         """A generator that says that it lies where it is asked to."""
 
@@ -164,6 +175,7 @@ def _far(method: nn.Module) -> Iterator[None]:
     with (
         mock.patch.object(torch, "Generator", Generator),
         mock.patch.object(torch.cuda, "get_device_capability", capability),
+        mock.patch.object(torch.cuda, "get_device_properties", properties),
         mock.patch.dict(draws._generators, clear=True),  # noqa: SLF001
         mock.patch.object(torch.Tensor, "backward", backward),
         mock.patch.object(torch.autograd, "backward", backward),

@@ -110,6 +110,47 @@ class RankZeroAlone(SimCLR):
         return out
 
 
+class RankOneAlone(SimCLR):
+    """Sums a figure over ranks on rank one only."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Step:
+        out = super().training_step(batch, batch_idx)
+        if distributed.rank() == 1:
+            out["sum"] = distributed.all_reduce_sum(out["loss"].detach())
+        return out
+
+
+class ReadsAfterItsStep(SimCLR):
+    """Writes its loss down when a batch is over."""
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.last = float(outputs["loss"])
+
+
+class StacksANumber(SimCLR):
+    """Puts a number of the CPU beside its loss."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Step:
+        z = self.embed(pair(batch)[0])
+        return {"loss": torch.stack([z.square().mean(), torch.tensor(2.0)]).sum()}
+
+
+class ShufflesOnTheCpu(SimCLR):
+    """Permutes embeddings by an index that is drawn on the CPU."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Step:
+        z = self.embed(pair(batch)[0])
+        return {"loss": (z * z[torch.randperm(len(z))]).mean()}
+
+
+class CopiesAConstant(SimCLR):
+    """Makes a constant of Python's numbers on its device in every step."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Step:
+        z = self.embed(pair(batch)[0])
+        return {"loss": (z.mean() * torch.tensor([0.5, 2.0], device=z.device)).sum()}
+
+
 class KeepsItsLoss(SimCLR):
     """Writes its loss down, as a number and as an array."""
 

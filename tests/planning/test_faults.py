@@ -52,6 +52,10 @@ def line(kind: Any, text: str) -> str:
         (faulty.ComputesInDouble, "float64", "double()", ""),
         (faulty.ReadsItsLoss, "host read", "float(", ""),
         (faulty.PicksByMask, "host read", "z[z.sum(1)", ""),
+        (faulty.ReadsAfterItsStep, "host read", "float(", ""),
+        (faulty.StacksANumber, "wrong device", "torch.stack", "torch.stack"),
+        (faulty.ShufflesOnTheCpu, "host copy", "randperm", "randperm"),
+        (faulty.CopiesAConstant, "host copy", "torch.tensor", ""),
     ],
 )
 def test_what_a_gpu_refuses_or_waits_for_is_found_and_named(
@@ -66,9 +70,22 @@ def test_what_a_gpu_refuses_or_waits_for_is_found_and_named(
 @pytest.mark.parametrize(
     ("kind", "said", "at", "what"),
     [
-        (faulty.GathersTwice, "growth", "gather(every)", "all_gather gets"),
+        pytest.param(
+            faulty.GathersTwice,
+            "growth",
+            "gather(every)",
+            "all_gather gets",
+            marks=pytest.mark.slow,
+        ),
         (faulty.ComparesAllWithAll, "growth", "every @ every.T", "mm makes"),
-        (faulty.RankZeroAlone, "deadlock", "all_reduce_sum", "all_reduce of () float32 tensor"),
+        pytest.param(
+            faulty.RankZeroAlone,
+            "deadlock",
+            "all_reduce_sum",
+            "all_reduce of () float32 tensor",
+            marks=pytest.mark.slow,
+        ),
+        (faulty.RankOneAlone, "deadlock", "all_reduce_sum", "tensor on rank 1"),
         (faulty.ReadsOnTheWayBack, "host read", "isnan()", "waits for the value of a ()"),
     ],
 )
