@@ -56,3 +56,33 @@ def present_name(name: str) -> str:
     from timm.models import _registry
 
     return _registry._deprecated_models.get(name) or name
+
+
+def positioned(vit: Any, patches: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Patches with a ViT's positions, its prefix tokens before them, and the rotary positions.
+
+    Learnt positions are resampled to the grid, with gradient; timm does so only for networks that
+    were made for images of any size.
+
+    Args:
+        vit: network for which `has_positioned` is true.
+        patches: (B, h, w, D).
+
+    Returns:
+        (B, prefix + h w, D), and rotary positions (h w, ...), depth and heads before them where
+        they are mixed; None without.
+    """
+    of_any_size, vit.dynamic_img_size = vit.dynamic_img_size, True
+    try:
+        found = vit._pos_embed(patches)
+    finally:
+        vit.dynamic_img_size = of_any_size
+    return found if isinstance(found, tuple) else (found, None)
+
+
+def has_positioned(network: nn.Module) -> bool:
+    """True if `positioned` is for the network's class: timm's plain ViTs and EVAs."""
+    from timm.models.eva import Eva
+    from timm.models.vision_transformer import VisionTransformer
+
+    return isinstance(network, VisionTransformer | Eva) and hasattr(network, "_pos_embed")

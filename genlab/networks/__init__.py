@@ -2,8 +2,8 @@
 
 `encoders` (a backbone by name), `autoencoders` (coders, quantizers, priors), `flows` and `gan`; and
 what they share: `mlps`, `ema`, `queue` and `split_batch_norm` (MoCo), `multicrop` (views of several
-sizes), `pseudo_label_rules` (FixMatch), `interpolation`, `modes` (eval mode for a while),
-`functional`, `arguments`.
+sizes), `positions` (of patches), `pseudo_label_rules` (FixMatch), `interpolation`, `modes` (eval
+mode for a while), `functional`, `arguments`.
 """
 
 from genlab.networks.autoencoders.conv import (

@@ -52,3 +52,28 @@ def test_present_name() -> None:
         == "vit_base_patch32_clip_224.laion2b"
     )
     assert parts.present_name("resnet50") == "resnet50"
+
+
+def test_positioned() -> None:
+    """The tokens of timm at the network's size, and resampled positions at another."""
+    image = torch.rand(2, 3, 32, 32)
+    for name in ("vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224"):
+        vit: Any = timm.create_model(name, img_size=32, patch_size=8, depth=1)
+        patches = vit.patch_embed.proj(image).permute(0, 2, 3, 1)
+        found, rope = parts.positioned(vit, patches)
+        assert rope is None
+        assert torch.equal(found, vit._pos_embed(vit.patch_embed(image)))
+        assert parts.positioned(vit, patches[:, :2])[0].shape[1] == vit.num_prefix_tokens + 8
+        assert not vit.dynamic_img_size
+    eva: Any = timm.create_model("eva02_tiny_patch14_224", img_size=32, patch_size=8, depth=1)
+    _, rope = parts.positioned(eva, torch.rand(2, 4, 4, 192))
+    assert rope is not None
+    assert rope.shape[-2] == 16
+
+
+def test_has_positioned() -> None:
+    for name in ("vit_tiny_patch16_224", "eva02_tiny_patch14_224"):
+        assert parts.has_positioned(timm.create_model(name, depth=1))
+    for name in ("resnet18", "beit_base_patch16_224"):
+        with torch.device("meta"):
+            assert not parts.has_positioned(timm.create_model(name))

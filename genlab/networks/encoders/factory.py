@@ -14,6 +14,13 @@ from genlab.networks.encoders import freezing, options
 from genlab.networks.encoders.backbones import backbone, probe
 from genlab.networks.encoders.normalization import Normalize
 from genlab.networks.encoders.stems import spatial
+from genlab.networks.encoders.tokens import (
+    Tokens,
+    grid_of,
+    refuse_unnormalised,
+    refuse_without_tokens,
+    tokens,
+)
 
 # of torch.compile; asked of torch itself they cost an import of a second
 GRAPHS = ("reduce-overhead", "max-autotune")  # these make CUDA graphs
@@ -60,6 +67,49 @@ class Encoder(nn.Module):
         For a ViT or mixer, the patches' tokens at their places, without the class token.
         """
         return spatial(self.backbone, self._prepared(image))
+
+    def tokens(
+        self,
+        image: Tensor,
+        keep: Tensor | None = None,
+        masked: Tensor | None = None,
+        mask_token: Tensor | None = None,
+    ) -> Tokens:
+        """A ViT's tokens (B, C, H, W) in [0, 1] -> prefix (B, P, D) and patches (B, h w, D).
+
+        Images may have any size that the patches divide: positions are resampled. `forward` is
+        `pooled` of all tokens.
+
+        Args:
+            image: (B, C, H, W) in [0, 1].
+            keep: indices (B, K) of the only patches that enter the blocks; None for all.
+            masked: (B, h w) bool, patches in whose place ``mask_token`` stands.
+            mask_token: (D,) or (1, 1, D), of the method; required with ``masked``.
+
+        Raises:
+            ValueError: the network is not a plain ViT, or a size not a whole number of patches.
+        """
+        refuse_without_tokens(self.backbone, self.architecture["name"])
+        return tokens(self.backbone, self._prepared(image), keep, masked, mask_token)
+
+    def pooled(self, tokens: Tokens) -> Tensor:
+        """The features of an image's tokens, as the network pools them: (B, F)."""
+        network: Any = self.backbone
+        return network.forward_head(torch.cat([tokens.prefix, tokens.patches], 1))
+
+    def token_grid(self, trained: bool = False) -> tuple[int, int]:
+        """Rows and columns of a ViT's patches, for images of its size.
+
+        Args:
+            trained: True if tokens alone are to be trained: pooling must then have no weights.
+
+        Raises:
+            ValueError: the network is not a plain ViT, or its pooling has weights.
+        """
+        refuse_without_tokens(self.backbone, self.architecture["name"])
+        if trained:
+            refuse_unnormalised(self.backbone, self.architecture["name"])
+        return grid_of(self.backbone, self.image_size, self.image_size)
 
     def compile_backbone(self, how: bool | str) -> None:
         """Run `forward` (not `features`) through `torch.compile`, here and in all copies.
