@@ -3,13 +3,50 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from genlab.errors import first_line
 from genlab.planning import gpus
 from genlab.planning.gpus import GB, Gpu
 from genlab.recipes import Recipe
+
+LIMIT = 90.0  # seconds that a job waits for its plan
+AGAIN = 5.0  # seconds after which an alarm that some code has swallowed rings once more
+
+
+class Late(BaseException):
+    """The end of a plan that takes too long; no code of a method catches it."""
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """End what runs inside after a time, by an alarm, which only the main thread gets.
+
+    Args:
+        seconds: the time.
+
+    Raises:
+        Late: it is over.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(*_: Any) -> None:
+        raise Late
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def gpu_of(kind: str | None, options: Iterable[str] = ()) -> Gpu | None:
@@ -32,7 +69,7 @@ def verdict(
     """A line that says by how much a recipe exceeds a GPU's memory; empty where it fits.
 
     None where there is no GPU or none is known, and where no plan can be made, for whatever
-    reason, which is printed: a plan must not stop a job.
+    reason, which is printed, or not in `LIMIT` seconds: a plan must not stop a job.
 
     Args:
         recipe: a resolved one; not changed.
@@ -47,7 +84,11 @@ def verdict(
         from genlab.planning.capacity import need
         from genlab.planning.fake import fake_step
 
-        needed = need(fake_step(recipe, nodes * gpus_per_node))
+        with limited(LIMIT):
+            needed = need(fake_step(recipe, nodes * gpus_per_node))
+    except Late:
+        print(f"memory: not planned (took more than {LIMIT:g} s)", file=sys.stderr)
+        return None
     except Exception as error:
         print(f"memory is not planned: {first_line(error)}", file=sys.stderr)
         return None

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 from typing import Any
 
 import pytest
 
 from genlab import recipes
 from genlab.errors import InputError, RecipeError
-from genlab.planning import fake, gpus, loading, queueing
+from genlab.planning import capacity, fake, gpus, loading, queueing
+from genlab.planning.capacity import Need, need
 from genlab.planning.hours import Cluster
 from genlab.planning.loading import Loading
 from genlab.planning.plan import Plan, plan, share
@@ -111,3 +114,44 @@ def test_a_line_for_the_queue(
     assert capsys.readouterr().err == "memory is not planned: no such shape\n"
     with pytest.raises(InputError, match="did you mean a100-40"):
         queueing.gpu_of("a100")
+
+
+def test_a_plan_that_takes_too_long_is_left_out_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def slow(step: Step) -> Need:
+        try:
+            time.sleep(9)
+        except Exception:  # as a method's own code may
+            return need(step)
+        raise AssertionError("no alarm")
+
+    monkeypatch.setattr(queueing, "LIMIT", 0.05)
+    monkeypatch.setattr(fake, "fake_step", made_up)
+    monkeypatch.setattr(capacity, "need", slow)
+    before = signal.getsignal(signal.SIGALRM)
+    recipe = recipes.resolve(["simclr/imagenet_resnet50"])
+    assert queueing.verdict(recipe, gpus.find("a100-40"), 4, 8) is None
+    assert capsys.readouterr().err == "memory: not planned (took more than 0.05 s)\n"
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) == before
+
+
+@pytest.mark.slow
+def test_an_alarm_in_the_midst_of_a_step_leaves_torch_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe = recipes.resolve(["simclr/digits"])
+    step = fake.fake_step(recipe)
+
+    def endless(recipe: Recipe, world: int) -> Step:
+        while True:
+            real(recipe, world)
+
+    real = fake.fake_step
+    for limit in (0.2, 0.5, 0.9):
+        with monkeypatch.context() as changed:
+            changed.setattr(fake, "fake_step", endless)
+            changed.setattr(queueing, "LIMIT", limit)
+            assert queueing.verdict(recipe, gpus.find("a100-40"), 1, 2) is None
+        assert fake.fake_step(recipe) == step
