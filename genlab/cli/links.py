@@ -6,7 +6,8 @@ import json
 import os
 import re
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,21 @@ def segments(then: Sequence[str]) -> list[list[str]]:
     return found
 
 
+@contextmanager
+def named(number: int, words: Sequence[str]) -> Iterator[None]:
+    """Say in a refusal of which link it is.
+
+    Args:
+        number: its number, from 1; 0 where it is the only one.
+        words: its arguments.
+    """
+    try:
+        yield
+    except InputError as error:
+        recipe = "".join(f", {word}" for word in words[:1] if "=" not in word)
+        raise RecipeError(f"link {number}{recipe}: {error}" if number else str(error)) from None
+
+
 def parse(words: Sequence[str], first: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
     """A link's recipe and settings, and the options of its job.
 
@@ -207,7 +223,7 @@ def _implied(one: Link, before: int) -> list[Start]:
     has = recipes.parameters("model", path) or ()
     key = next((name for name in takes() if name in has), None)
     if key is None:
-        what = f"link {before + 1}, {one.recipe.name}, takes no run"
+        what = f"{path.rpartition('.')[2]} takes no run"
         raise RecipeError(what, COMMAND_LINE, "--after JOB waits without one")
     typed = one.recipe.origin(f"model.init_args.{key}") == COMMAND_LINE
     return [] if typed else [Start(key, before)]

@@ -8,11 +8,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from genlab import process
+from genlab.cli.links import Link
 from genlab.cluster import nodes
 from genlab.cluster.submission import Job
+from genlab.errors import RecipeError
 from genlab.planning import queueing
 from genlab.planning.gpus import Gpu
-from genlab.recipes import Recipe
+from genlab.recipes import COMMAND_LINE, Recipe
+
+
+def gpus_of(chain: Sequence[Link], kind: str | None) -> list[Gpu | None]:
+    """The GPU of each link whose memory is planned; None for none.
+
+    Args:
+        chain: the links.
+        kind: ``--gpu``.
+
+    Raises:
+        RecipeError: an unknown kind, or one without GPUs.
+    """
+    found = [gpu_of(link.job, kind) for link in chain]
+    if kind is not None and not any(link.job.gpus_per_node for link in chain):
+        what = f"--gpu {kind} requires --gpus-per-node G, the number of GPUs of a node"
+        raise RecipeError(what, COMMAND_LINE)
+    return found
 
 
 def gpu_of(job: Job, kind: str | None) -> Gpu | None:

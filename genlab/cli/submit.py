@@ -57,12 +57,15 @@ def submit(
         check_array(array_of_seeds)
         _refuse_with_array(words, then)
     recipes.refuse_untrained(resume or "")
-    chain = [links.link(words, wish, 0, resume)]
-    chain[0].job.array = array_of_seeds
     later = [word for word in then or () if word != "--dry-run"]
-    for given in links.segments(later) if then is not None else ():
-        named, options = links.parse(given, wish)
-        chain.append(links.link(named, options, len(chain)))
+    more = links.segments(later) if then is not None else []
+    with links.named(1 if more else 0, words):
+        chain = [links.link(words, wish, 0, resume)]
+    chain[0].job.array = array_of_seeds
+    for given in more:
+        with links.named(len(chain) + 1, given):
+            named, options = links.parse(given, wish)
+            chain.append(links.link(named, options, len(chain)))
     dry_run = dry_run or len(later) < len(then or ())
     if not dry_run:
         slurm.require("sbatch")
@@ -71,9 +74,10 @@ def submit(
               file=sys.stderr)  # fmt: skip
     for link in chain:
         link.job.cpus_per_task, link.cpus = nodes.cpus(link.job)
-    _check(chain, [None if no_plan else planned.gpu_of(link.job, gpu) for link in chain])
+    _check(chain, [None] * len(chain) if no_plan else planned.gpus_of(chain, gpu))
     if dry_run:
         _show(chain)
+        print(f"not checked: {_unchecked(chain)}", file=sys.stderr)
         return
     _report(chain, _queue(chain))
 
@@ -220,11 +224,16 @@ def _report(chain: Sequence[Link], numbers: Sequence[str]) -> None:
     kinds = ", ".join(dict.fromkeys(link.gpu for link in chain))
     fits = f", memory of {kinds} by genlab plan" if whole else ""
     print(f"checked      settings, time limit, each process's part of the batch{fits}{how}")
+    print(f"not checked  {_unchecked(chain)}")
+    print(f"next  genlab jobs, genlab cancel {' '.join(numbers)}")
+
+
+def _unchecked(chain: Sequence[Link]) -> str:
+    """What nobody has looked at before the jobs start."""
     told = [f"link {k}: {one}" if len(chain) > 1 else one
             for k, link in enumerate(chain, 1) for one in link.unchecked]  # fmt: skip
-    memory = [] if whole else ["memory"]
-    print("not checked  " + "; ".join(["the images on the disk", *memory, "the nodes", *told]))
-    print(f"next  genlab jobs, genlab cancel {' '.join(numbers)}")
+    memory = [] if all(link.memory is not None for link in chain) else ["memory"]
+    return "; ".join(["the images on the disk", *memory, "the nodes", *told])
 
 
 def _from(start: Start) -> str:

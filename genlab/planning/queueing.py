@@ -95,8 +95,8 @@ def verdict(
     if needed.fits(gpu):
         return ""
     typed = shlex.join(words or [recipe.name])
+    command = f"{typed} --nodes {nodes} --gpus-per-node {gpus_per_node} --gpu {gpu.kind}"
     return (
-        f"a GPU is going to need {needed.total / GB:,.1f} GB, and {gpu.kind} has {gpu.memory:g}: "
-        f"see genlab plan {typed} --nodes {nodes} --gpus-per-node {gpus_per_node} "
-        f"--gpu {gpu.kind}"
+        f"a GPU is going to need {needed.total / GB:,.1f} GB, and {gpu.kind} has "
+        f"{gpu.memory:g} GB: see genlab plan {command}"
     )

@@ -149,6 +149,9 @@ def place_of(message: str, recipe: Recipe) -> str:
     if setting := re.search(r"optimizer\.(\w+)", message):
         path = f"model.init_args.optimizer.{setting[1]}"
         return f"{recipe.origin(path)}, model.optimizer.{setting[1]}"
+    for key, value in recipe.arguments("model").items():
+        if isinstance(value, str) and value and message.startswith(f"{value} "):
+            return place(recipe, "model", key)  # as a run that is not there
     words = re.findall(r"\w+", message)
     for groups in (("checkpoint", "data", "model"), ("track", "trainer")):
         places: dict[str, str] = {}

@@ -100,7 +100,7 @@ def test_a_tokenizer_is_the_run_of_the_link_before(here: Here, fake: Path) -> No
     [
         ("vqvae/digits --then linear/digits", "link 2, linear/digits: link 1 does not name"),
         ("simclr/digits --then vq_prior/digits", "link 1 is a SimCLR, not a VQ-VAE"),
-        ("simclr/digits --then vae/digits", "link 2, vae/digits, takes no run"),
+        ("simclr/digits --then vae/digits", "link 2, vae/digits: VAE takes no run"),
         ("simclr/digits --then linear/digit", "linear/digits"),
         ("simclr/digits --then linear/digits --nodes 3", "link 2, linear/digits: data.batch_size"),
         ("simclr/digits --then linear/digits --time 1", "link 2, linear/digits: --time 1"),
@@ -109,7 +109,10 @@ def test_a_tokenizer_is_the_run_of_the_link_before(here: Here, fake: Path) -> No
         ("simclr/digits --then linear/digits model.pretrained=@2", "there is none"),
         ("simclr/digits --then linear/digits model.encoder=@", "model.encoder takes no run"),
         ("linear/digits model.pretrained=@", "--then RECIPE adds a link"),
-        ("simclr/digits --then", "no recipe is given"),
+        ("simclr/digits --then", "link 2: no recipe is given"),
+        ("simclr/digitz --then linear/digits", "link 1, simclr/digitz: no recipe"),
+        ("simclr/digits --then linear/digitz", "link 2, linear/digitz: no recipe"),
+        ("simclr/digits --then linear/digits data.batch_siz=3", "link 2, linear/digits: Digits"),
         ("simclr/digits --array-of-seeds 0-2 --then linear/digits", "an array has many runs"),
     ],
 )
@@ -194,6 +197,12 @@ def test_what_cannot_be_checked_is_said(here: Here, fake: Path) -> None:
     out, _ = here(*words)
     assert "model and data, for want of slurm-12's network" in out
     assert "by building" not in out
+    out, told = here(*words, "--dry-run")
+    assert "not checked" not in out
+    assert told == (
+        "not checked: the images on the disk; memory; the nodes; "
+        "model and data, for want of slurm-12's network\n"
+    )
     _, error = here(*words, "trainer.max_epoch=3", code=2)
     assert "max_epochs" in error
 
