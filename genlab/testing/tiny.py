@@ -33,6 +33,8 @@ VIT: dict[str, Any] = {
 KEPT = (
     "views", "augment", "strong", "unlabeled_ratio", "exclude_labeled", "sampling", "binarize",
 )  # fmt: skip
+COLOURED = "genlab.testing.coloured.ColouredDigits"
+ASKED = "law_images"
 SGD: dict[str, Any] = {"name": "torch.sgd", "lr": 1e-3, "momentum": 0.9}
 
 
@@ -88,7 +90,10 @@ def plain(recipe: Recipe) -> Recipe:
 
 
 def _data(recipe: Recipe, worlds: Sequence[int]) -> dict[str, Any]:
-    """Digits for image data of genlab; anybody else's own, of few images."""
+    """Digits for image data of genlab; anybody else's own, of few images.
+
+    A method's class attribute ``law_images``, (C, H), asks for coloured ones of that size.
+    """
     path, given = recipe.config["data"]["class_path"], recipe.arguments("data")
     shared = math.lcm(*worlds)
     batch = _multiple(LEAST, math.lcm(3, shared))  # a law accumulates three
@@ -101,6 +106,9 @@ def _data(recipe: Recipe, worlds: Sequence[int]) -> dict[str, Any]:
         return {"class_path": path, "init_args": given | sizes | {"size": 1000, "held_out": 100}}
     if path in known.values() and path.startswith("genlab."):
         kept = {name: given[name] for name in KEPT if name in given}
+        asked = getattr(recipes.load_class(recipe.config["model"]["class_path"], object), ASKED, ())
+        if asked:
+            return {"class_path": COLOURED, "init_args": kept | sizes | {"resize": asked[1]}}
         return {"class_path": known["Digits"], "init_args": kept | sizes}
     takes = _parameters(path)
     any_name = any(p.kind is p.VAR_KEYWORD for p in takes.values())
