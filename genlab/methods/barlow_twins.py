@@ -23,13 +23,15 @@ from genlab.augment.pairs import pair
 from genlab.contracts import Batch
 from genlab.metrics import log_steps
 from genlab.metrics.embedding import similarities
+from genlab.networks.chunks import check_chunks, in_chunks
+from genlab.networks.split_batch_norm import split_batch_norm
 
 
 class BarlowTwins(L.LightningModule):
     """Redundancy reduction between two views: no negatives, no momentum encoder, no predictor.
 
     The loss looks at the whole batch of all processes. Gradient accumulation does not enlarge the
-    batch: each part has correlations of its own.
+    batch: each part has correlations of its own; ``chunks`` does.
 
     Args:
         channels: C of the images.
@@ -38,6 +40,10 @@ class BarlowTwins(L.LightningModule):
         projector_dims: hidden widths and output width D of the projector.
         projector_norm: ``batch``, ``layer`` or null, between its layers.
         off_diagonal_weight: lambda; weighs decorrelation against agreement.
+        chunks: number of parts in which a process embeds its images; the gradient is that of the
+            whole batch, the memory that of one part. Batch norm requires ``bn_splits``.
+        bn_splits: number of groups per process in which batch statistics are computed; a multiple
+            of ``chunks``.
         optimizer: settings of the optimiser; see `optim.build`.
         encoder_kwargs: arguments of the encoder (``stem``, ``width`` ...).
         pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
@@ -61,6 +67,8 @@ class BarlowTwins(L.LightningModule):
         projector_dims: Sequence[int] = (2048, 2048, 2048),
         projector_norm: str | None = "batch",
         off_diagonal_weight: float = 0.0051,
+        chunks: int = 1,
+        bn_splits: int = 1,
         optimizer: dict[str, Any] | None = None,
         encoder_kwargs: dict[str, Any] | None = None,
         pretrained: bool | str = False,
@@ -75,6 +83,8 @@ class BarlowTwins(L.LightningModule):
         )
         self.projector = networks.mlp(self.encoder.out_dim, *projector_dims, norm=projector_norm)
         self.projector[-1].register_parameter("bias", None)  # the loss would take it away
+        split_batch_norm(bn_splits, self.encoder, self.projector)
+        self.chunks = check_chunks(chunks, self.encoder, self.projector)
         self.off_diagonal_weight = off_diagonal_weight
 
     def forward(self, image: Tensor) -> Tensor:
@@ -87,8 +97,8 @@ class BarlowTwins(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Sum over the (D, D) cross-correlations of the views' embeddings."""
-        view1, view2 = pair(batch)
-        z1, z2 = self.embed(view1), self.embed(view2)  # (B, D)
+        networks = self.encoder, self.projector
+        z1, z2 = (in_chunks(view, *networks, chunks=self.chunks) for view in pair(batch))  # (B, D)
         loss = losses.redundancy_reduction(z1, z2, self.off_diagonal_weight)
         return {"loss": loss} | similarities(z1, z2)
 

@@ -95,7 +95,7 @@ class MoCo(L.LightningModule):
             encoder, channels, image_size, pretrained, pretrained_options, **(encoder_kwargs or {})
         )
         self.projector = networks.mlp(self.encoder.out_dim, *projector_dims)
-        split_batch_norm(self.encoder, bn_splits)
+        split_batch_norm(bn_splits, self.encoder)
         self.encoder_ema, self.projector_ema = ema_copy(self.encoder), ema_copy(self.projector)
         self.queue = Queue(queue_size, projector_dims[-1])
         self.temperature, self.ema_decay, self.symmetric = temperature, ema_decay, symmetric

@@ -22,7 +22,9 @@ from genlab.augment.pairs import pair
 from genlab.contracts import Batch
 from genlab.metrics import log_steps
 from genlab.metrics.embedding import similarities
+from genlab.networks.chunks import check_chunks, in_chunks
 from genlab.networks.ema import cosine_to_one, ema_copy, ema_step
+from genlab.networks.split_batch_norm import split_batch_norm
 
 
 class MoCoV3(L.LightningModule):
@@ -43,6 +45,10 @@ class MoCoV3(L.LightningModule):
         ema_decay: m of the momentum encoder at the start; it rises to 1 along a cosine.
         freeze_patch_embed: a ViT's patch embedding keeps its random start, without which the
             authors saw instability.
+        chunks: number of parts in which a process embeds its images; the gradient is that of the
+            whole batch, the memory that of one part. Batch norm requires ``bn_splits``.
+        bn_splits: number of groups per process in which batch statistics are computed; a multiple
+            of ``chunks``.
         optimizer: settings of the optimiser; see `optim.build`.
         encoder_kwargs: arguments of the encoder (``stem``, ``width`` ...).
         pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
@@ -70,6 +76,8 @@ class MoCoV3(L.LightningModule):
         temperature: float = 1.0,
         ema_decay: float = 0.99,
         freeze_patch_embed: bool = True,
+        chunks: int = 1,
+        bn_splits: int = 1,
         optimizer: dict[str, Any] | None = None,
         encoder_kwargs: dict[str, Any] | None = None,
         pretrained: bool | str = False,
@@ -97,6 +105,8 @@ class MoCoV3(L.LightningModule):
         self.predictor = networks.mlp(
             projector_dims[-1], *predictor_dims, norm=head_norm, last_norm=predictor_last_norm
         )
+        split_batch_norm(bn_splits, self.encoder, self.projector, self.predictor)
+        self.chunks = check_chunks(chunks, self.encoder, self.projector, self.predictor)
         self.encoder_ema, self.projector_ema = ema_copy(self.encoder), ema_copy(self.projector)
         self.temperature, self.ema_decay = temperature, ema_decay
 
@@ -111,13 +121,13 @@ class MoCoV3(L.LightningModule):
     @torch.no_grad()
     def key(self, image: Tensor) -> Tensor:
         """Through the momentum encoder: (B, C, H, W) -> (B, D)."""
-        return self.projector_ema(self.encoder_ema(image))
+        return in_chunks(image, self.encoder_ema, self.projector_ema, chunks=self.chunks)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """2 tau InfoNCE over the global batch, the sum of both directions."""
         view1, view2 = pair(batch)  # 2 x (B, C, H, W)
-        z1, z2 = self.embed(view1), self.embed(view2)  # 2 x (B, D)
-        q1, q2 = self.predictor(z1), self.predictor(z2)  # 2 x (B, D)
+        asked = self.encoder, self.projector, self.predictor
+        q1, q2 = (in_chunks(v, *asked, chunks=self.chunks) for v in (view1, view2))  # 2 x (B, D)
         k1, k2 = self.key(view1), self.key(view2)  # 2 x (B, D), no gradient
         loss = losses.info_nce_in_batch(q1, k2, self.temperature)
         loss = loss + losses.info_nce_in_batch(q2, k1, self.temperature)

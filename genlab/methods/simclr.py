@@ -21,13 +21,15 @@ from genlab.augment.pairs import pair
 from genlab.contracts import Batch
 from genlab.metrics import log_steps
 from genlab.metrics.embedding import similarities
+from genlab.networks.chunks import check_chunks, in_chunks
+from genlab.networks.split_batch_norm import split_batch_norm
 
 
 class SimCLR(L.LightningModule):
     """Contrastive learning with in-batch negatives.
 
     The loss uses the whole batch of all processes. Gradient accumulation does not enlarge the set
-    of negatives: each image then meets those of its own part only.
+    of negatives: each image then meets those of its own part only; ``chunks`` does.
 
     Args:
         channels: C of the images.
@@ -36,6 +38,10 @@ class SimCLR(L.LightningModule):
         projector_dims: hidden widths and output width D of the projector g.
         projector_norm: ``batch`` (also after the last map), ``layer`` or null, between its layers.
         temperature: tau; divides the cosine similarities.
+        chunks: number of parts in which a process embeds its images; the gradient is that of the
+            whole batch, the memory that of one part. Batch norm requires ``bn_splits``.
+        bn_splits: number of groups per process in which batch statistics are computed; a multiple
+            of ``chunks``.
         optimizer: settings of the optimiser; see `optim.build`.
         encoder_kwargs: arguments of the encoder (``stem``, ``width`` ...).
         pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
@@ -59,6 +65,8 @@ class SimCLR(L.LightningModule):
         projector_dims: Sequence[int] = (2048, 128),
         projector_norm: str | None = "batch",
         temperature: float = 0.5,
+        chunks: int = 1,
+        bn_splits: int = 1,
         optimizer: dict[str, Any] | None = None,
         encoder_kwargs: dict[str, Any] | None = None,
         pretrained: bool | str = False,
@@ -77,6 +85,8 @@ class SimCLR(L.LightningModule):
             norm=projector_norm,
             last_norm=projector_norm == "batch",
         )
+        split_batch_norm(bn_splits, self.encoder, self.projector)
+        self.chunks = check_chunks(chunks, self.encoder, self.projector)
         self.temperature = temperature
 
     def forward(self, image: Tensor) -> Tensor:
@@ -89,8 +99,8 @@ class SimCLR(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """NT-Xent, mean over the 2B embeddings, nats."""
-        view1, view2 = pair(batch)  # 2 x (B, C, H, W)
-        z = self.embed(torch.cat([view1, view2]))  # (2B, D), one pass: BN sees both views
+        views = pair(batch)  # 2 x (B, C, H, W), through the networks together: BN sees both
+        z = in_chunks(views, self.encoder, self.projector, chunks=self.chunks)  # (2B, D)
         z1, z2 = z.chunk(2)  # 2 x (B, D)
         return {"loss": losses.nt_xent(z1, z2, self.temperature)} | similarities(z1, z2)
 

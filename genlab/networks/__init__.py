@@ -1,9 +1,10 @@
 """Networks as plain modules, without Lightning and without an objective.
 
 `encoders` (a backbone by name), `autoencoders` (coders, quantizers, priors), `flows` and `gan`; and
-what they share: `mlps`, `ema`, `queue` and `split_batch_norm` (MoCo), `multicrop` (views of several
-sizes), `positions` (of patches), `pseudo_label_rules` (FixMatch), `interpolation`, `modes` (eval
-mode for a while), `functional`, `arguments`.
+what they share: `mlps`, `ema`, `chunks` (batches larger than memory), `queue` and
+`split_batch_norm` (MoCo), `multicrop` (views of several sizes), `positions` (of patches),
+`pseudo_label_rules` (FixMatch), `interpolation`, `modes` (eval mode for a while), `functional`,
+`arguments`.
 """
 
 from genlab.networks.autoencoders.conv import (

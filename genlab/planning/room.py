@@ -28,7 +28,6 @@ FIXED = (  # parts that do not grow with the batch
     "parameters", "momentum copies", "gradients", "gradient buckets", "optimiser state", "queue",
     "buffers", "guard", BANK, "metrics",
 )  # fmt: skip
-WHOLE = ("SimCLR", "MoCoV3", "BarlowTwins")  # their losses compare the images of a whole batch
 
 
 @dataclass(frozen=True)
@@ -246,21 +245,20 @@ def _ideas(recipe: Recipe, gpu: Gpu, world: int, best: Largest) -> Iterator[dict
         yield {PRECISION: "bf16-mixed" if "bf16" in gpu.halves else "16-mixed"}
     if model.get("encoder") and not (model.get("encoder_kwargs") or {}).get("grad_checkpointing"):
         yield {CHECKPOINTING: True}
-    name = str(recipe.config["model"]["class_path"]).rpartition(".")[2]
     each = int(recipe.arguments("data")["batch_size"]) // world
     parts = next((n for n in range(2, each + 1) if each % n == 0 and each // n <= best.images), 0)
-    if name not in WHOLE and parts > parts_of(recipe):
-        yield {_accumulation(recipe): parts}
+    if parts > parts_of(recipe):
+        yield {_division(recipe): parts}
     side = recipe.arguments("data").get("image_size")
     if isinstance(side, int) and side >= 64:
         yield {"data.image_size": max(32, round(0.75 * side) // 32 * 32)}
 
 
-def _accumulation(recipe: Recipe) -> str:
-    """The key of gradient accumulation: a method's own, or the trainer's."""
-    path = str(recipe.config["model"]["class_path"])
-    own = "accumulate_grad_batches" in (recipes.parameters("model", path) or ())
-    return f"{'model' if own else 'trainer'}.accumulate_grad_batches"
+def _division(recipe: Recipe) -> str:
+    """The key that divides a batch: a method's chunks or accumulation, or the trainer's."""
+    own = recipes.parameters("model", str(recipe.config["model"]["class_path"])) or ()
+    keys = ("chunks", "accumulate_grad_batches")  # a loss of the whole batch has chunks
+    return next((f"model.{key}" for key in keys if key in own), "trainer.accumulate_grad_batches")
 
 
 def _tried(recipe: Recipe, settings: dict[str, Any], measure: Measure, gpu: Gpu) -> Change | None:

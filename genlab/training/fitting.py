@@ -190,6 +190,13 @@ def _say_start(lab: Lab) -> None:
     class_names.pin(lab)
     _say_notes(lab.recipe)
     _say_batch(lab)
+    if lab.trainer.accumulate_grad_batches > 1 and hasattr(lab.model, "chunks"):
+        print(
+            f"trainer.accumulate_grad_batches: the loss of {type(lab.model).__name__} compares the "
+            "images of a batch, and an accumulated part is a smaller batch; model.chunks divides a "
+            "batch without changing its gradient",
+            file=sys.stderr,
+        )
 
 
 def _check_batch(batch: Any, name: str) -> None:

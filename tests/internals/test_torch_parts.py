@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import resource
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torchvision.models import inception
 
 from genlab.internals import torch_parts as parts
@@ -261,3 +263,16 @@ def test_processes_that_do_not_exist_meet_in_a_fake_store() -> None:
         assert dist.get_rank() == 1
     finally:
         dist.destroy_process_group()
+
+
+def test_the_modes_that_see_functions() -> None:
+    class Mode(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+        ) -> Any:
+            return func(*args, **(kwargs or {}))
+
+    assert parts.function_modes() == []
+    with Mode() as outer, Mode() as inner:
+        assert parts.function_modes() == [outer, inner]
+    assert parts.function_modes() == []

@@ -14,7 +14,6 @@ from genlab import losses
 from genlab.data import Digits
 from genlab.methods.moco import MoCo
 from genlab.training.engine.reseed import Reseed
-from genlab.training.engine.sync_batch_norm import SyncBatchNorm
 from tests.callbacks.tiny import trainer
 from tests.conftest import TwoRanks
 from tests.methods.programs_ssl import CNN, VIT, pairs, small
@@ -152,7 +151,7 @@ def test_groups_that_the_batch_does_not_fit_are_refused_before_training(tmp_path
 def test_groups_and_synchronised_batch_norm_exclude_each_other(tmp_path: Path) -> None:
     """The conversion replaces the groups' batch norms without a word."""
     method = small("moco", bn_splits=2)
-    method.encoder = SyncBatchNorm().apply(method.encoder)
+    method.encoder = nn.SyncBatchNorm.convert_sync_batchnorm(method.encoder)
     data = Digits(batch_size=32, limit=64, val_size=100, views="simclr")
     with pytest.raises(
         ValueError, match=r"bn_splits cannot be combined with trainer\.sync_batchnorm"

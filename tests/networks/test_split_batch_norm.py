@@ -35,9 +35,9 @@ def test_running_statistics_are_the_mean_of_the_parts_and_used_in_evaluation() -
 def test_an_encoder_keeps_its_names_and_weights() -> None:
     made = networks.encoder("resnet10t", 3, 32)
     before = copy.deepcopy(made.state_dict())
-    split_batch_norm(made, 1)
+    split_batch_norm(1, made)
     assert not any(isinstance(m, SplitBatchNorm) for m in made.modules())
-    split_batch_norm(made, 4)
+    split_batch_norm(4, made)
     after = made.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], before[name]) for name in before)
@@ -46,11 +46,23 @@ def test_an_encoder_keeps_its_names_and_weights() -> None:
     assert made(torch.rand(8, 3, 32, 32)).isfinite().all()
 
 
+def test_heads_are_split_too() -> None:
+    """Vectors, with scale or without, as behind the projectors of SimCLR and MoCo v3."""
+    head, x = networks.mlp(3, 5, 2, norm="batch", last_norm=True), torch.randn(8, 3)
+    plain = copy.deepcopy(head)
+    split_batch_norm(2, nn.LayerNorm(3), head)
+    found = head(x)
+    for part in (slice(0, 8, 2), slice(1, 8, 2)):
+        torch.testing.assert_close(found[part], copy.deepcopy(plain)(x[part]))
+    plain.load_state_dict(head.state_dict())
+    assert torch.equal(head.eval()(x), plain.eval()(x))
+
+
 def test_what_cannot_be_split_is_refused() -> None:
-    with pytest.raises(ValueError, match="no batch norm"):
-        split_batch_norm(nn.Linear(2, 2), 2)
-    with pytest.raises(ValueError, match="is a BatchNorm1d"):
-        split_batch_norm(nn.Sequential(nn.BatchNorm1d(2)), 2)
+    with pytest.raises(ValueError, match="bn_splits requires batch norm"):
+        split_batch_norm(2, nn.Linear(2, 2), nn.LayerNorm(2))
+    with pytest.raises(ValueError, match="0 is a BatchNorm3d"):
+        split_batch_norm(2, nn.Sequential(nn.BatchNorm3d(2)))
     with pytest.raises(ValueError, match="bn_splits 3 does not divide the 8 images"):
         SplitBatchNorm(3, 3)(torch.randn(8, 3, 2, 2))
     with pytest.raises(ValueError, match="bn_splits 8 leaves groups of one image"):

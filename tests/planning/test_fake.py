@@ -70,3 +70,16 @@ def test_synchronised_batch_norms_exchange_statistics_both_ways() -> None:
     assert there.bytes - back.bytes == 4 * there.calls  # the count
     plain = step("simclr/digits", "data.batch_size=64", world=8)
     assert "batch norm" not in {c.name for c in plain.collectives}
+
+
+def test_chunks_need_less_memory_and_one_more_pass() -> None:
+    sizes = "model.encoder_kwargs={patch_size: 2, depth: 2, embed_dim: 48}"
+    words = ["model.projector_norm=layer", "model.encoder=vit_tiny_patch16_224", sizes]
+    words += ["trainer.precision=bf16-mixed"]
+    whole, parts = (step("simclr/digits", *words, f"model.chunks={chunks}") for chunks in (1, 4))
+    assert of_batch(parts) < 0.5 * of_batch(whole)
+    assert 1.3 < parts.flops["encoder"] / whole.flops["encoder"] < 1.4
+
+
+def of_batch(step: Step) -> int:
+    return sum(step.memory.get(name, 0) for name in ("activations", "temporary"))

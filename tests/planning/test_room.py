@@ -156,12 +156,14 @@ def test_what_makes_room() -> None:
 def test_a_contrastive_loss_needs_its_whole_batch() -> None:
     fits = changes_of(recipe_of(), Measured(8, 90 * MB), 1024)
     assert not any("accumulate" in word for words in fits for word in words)
+    assert any(word.startswith("model.chunks=") for words in fits for word in words)
 
 
 def test_a_refused_change_is_left_out() -> None:
     def refusing(recipe: Recipe) -> Step:
-        if recipe.arguments("model")["encoder_kwargs"].get("grad_checkpointing"):
-            raise InputError("has no grad_checkpointing")
+        model = recipe.arguments("model")
+        if model["encoder_kwargs"].get("grad_checkpointing") or "chunks" in model:
+            raise InputError("has no grad_checkpointing, or batch norm")
         return measured(recipe)
 
     measured = Measured(8, 90 * MB)

@@ -9,6 +9,7 @@ from timm.layers import BatchNormAct2d, convert_sync_batchnorm
 from torch import nn
 
 from genlab.internals import timm_parts
+from genlab.networks.split_batch_norm import SplitBatchNorm
 
 
 class SyncBatchNorm(TorchSyncBatchNorm):
@@ -19,7 +20,13 @@ class SyncBatchNorm(TorchSyncBatchNorm):
     """
 
     def apply(self, model: nn.Module) -> nn.Module:
-        """Every batch norm of the model as a synchronised one, same weights and activations."""
+        """Every batch norm of the model as a synchronised one, same weights and activations.
+
+        Raises:
+            ValueError: batch norms in groups, which would be lost.
+        """
+        if any(isinstance(module, SplitBatchNorm) for module in model.modules()):
+            raise ValueError("model.bn_splits cannot be combined with trainer.sync_batchnorm")
         return convert_sync_batchnorm(model)
 
     def revert(self, model: nn.Module) -> nn.Module:

@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from torch import nn
 
+from genlab.networks.split_batch_norm import split_batch_norm
 from genlab.training.engine.sync_batch_norm import SyncBatchNorm
 
 
@@ -35,3 +36,10 @@ def test_lightnings_own_way_would_lose_them() -> None:
     model(image)
     expected = model.eval()(image)
     assert not torch.allclose(TorchSyncBatchNorm().apply(model).eval()(image), expected)
+
+
+def test_groups_are_not_replaced_without_a_word() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(2))
+    split_batch_norm(2, model)
+    with pytest.raises(ValueError, match=r"model\.bn_splits cannot be combined with trainer\.sync"):
+        SyncBatchNorm().apply(model)
