@@ -1,6 +1,6 @@
 """Losses: pure functions of tensors; each docstring says what is summed and what averaged.
 
-`contrastive`, `agreement`, `redundancy` and `sinkhorn` serve self-supervised methods,
+`contrastive`, `agreement`, `redundancy`, `prototypes`, `sinkhorn` serve self-supervised methods,
 `pseudo_label` semi-supervised ones, `classification` supervised ones; `likelihood`, `kl`, `iwae`
 and `vq` autoencoders and priors; `adversarial` and `gradient_penalties` GANs; `pretext`
 pretext tasks. `numbers` makes tensors.
@@ -24,6 +24,7 @@ from genlab.losses.likelihood import (
     pixel_nll,
 )
 from genlab.losses.pretext import task_nll
+from genlab.losses.prototypes import prototype_scores, swapped_prediction
 from genlab.losses.pseudo_label import class_fairness, pseudo_label_nll, sharpen
 from genlab.losses.redundancy import cross_correlation, redundancy_reduction
 from genlab.losses.sinkhorn import sinkhorn
@@ -61,9 +62,11 @@ __all__ = [
     "nt_xent",
     "pixel_mean",
     "pixel_nll",
+    "prototype_scores",
     "pseudo_label_nll",
     "redundancy_reduction",
     "sharpen",
     "sinkhorn",
+    "swapped_prediction",
     "task_nll",
 ]

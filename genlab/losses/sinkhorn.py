@@ -9,7 +9,12 @@ from genlab import distributed
 
 
 @torch.no_grad()
-def sinkhorn(scores: Tensor, temperature: float = 0.05, iterations: int = 3) -> Tensor:
+def sinkhorn(
+    scores: Tensor,
+    temperature: float = 0.05,
+    iterations: int = 3,
+    counted: Tensor | None = None,
+) -> Tensor:
     """Codes: exp(scores / temperature), scaled so that all prototypes get the same total.
 
     Prototypes and samples are normalised in turn, samples last. The samples of all processes are
@@ -20,6 +25,8 @@ def sinkhorn(scores: Tensor, temperature: float = 0.05, iterations: int = 3) -> 
         scores: similarities of this process's samples with the prototypes, (B, K).
         temperature: epsilon of the entropy; lower is harder.
         iterations: number of normalisations of each kind.
+        counted: samples that count in the prototypes' totals, (B,) bool; None for all. The others
+            are assigned as they would be if these were all.
 
     Returns:
         (B, K), float32 at least; rows sum to 1.
@@ -38,13 +45,15 @@ def sinkhorn(scores: Tensor, temperature: float = 0.05, iterations: int = 3) -> 
     with torch.autocast(scores.device.type, enabled=False):
         log_codes = scores.to(torch.promote_types(scores.dtype, torch.float32)) / temperature
         for _ in range(iterations):
-            log_codes = log_codes - _total(log_codes)  # of each prototype, over all samples
+            log_codes = log_codes - _total(log_codes, counted)  # of each prototype
             log_codes = log_codes.log_softmax(1)  # of each sample
         return log_codes.exp()
 
 
-def _total(log_codes: Tensor) -> Tensor:
+def _total(log_codes: Tensor, counted: Tensor | None) -> Tensor:
     """Logarithm of each column's sum over the rows of all processes: (B, K) -> (K,)."""
+    if counted is not None:
+        log_codes = log_codes.masked_fill(~counted[:, None], float("-inf"))
     own = log_codes.logsumexp(0)
     most = distributed.all_reduce_max(own)
     return most + distributed.all_reduce_sum((own - most).exp()).log()

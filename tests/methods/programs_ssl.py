@@ -64,7 +64,7 @@ class _Step(nn.Module):
         return self.method.training_step(batch, 0)
 
 
-def three_steps(method: MoCo, rank: int, world: int, **ddp: Any) -> dict[str, Any]:
+def three_steps(method: Any, rank: int, world: int, **ddp: Any) -> dict[str, Any]:
     """Losses, gradients of every step and the whole state, in float64."""
     step: Any = _Step(method.double())
     if world > 1:
