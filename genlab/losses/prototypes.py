@@ -35,7 +35,7 @@ def swapped_prediction(
 
     Args:
         scores: similarities of each view's embeddings with the prototypes, V x (B, K).
-        codes: by the place of their view, (B, K), rows that sum to 1, used as constants.
+        codes: assignments by the place of their view, (B, K); constants, rows sum to 1.
         temperature: tau of the predictions.
 
     Returns:

@@ -47,8 +47,8 @@ class SwAV(L.LightningModule):
         temperature: tau of the predictions.
         sinkhorn_temperature: epsilon of the assignments; higher ones are closer to uniform.
         sinkhorn_iterations: normalisations of the assignments.
-        queue_size: earlier embeddings of each of two large views that are assigned beside the
-            batch, which then need not have many images for each prototype; 0 for none.
+        queue_size: earlier embeddings of each of two large views that are assigned together with
+            the batch, which then need not have many images for each prototype; 0 for none.
         queue_from_epoch: epoch, from 0, from which the queue is filled; it serves once it is full.
         freeze_steps: optimiser steps at the start in which the prototypes stay as drawn.
         optimizer: settings of the optimiser; see `optim.build`.
@@ -60,7 +60,7 @@ class SwAV(L.LightningModule):
         train/loss (nats, lower): cross entropy of a large view's assignment with the prediction of
             another view; mean over the batch, the large views and all others of each. log K where
             all images look alike.
-        train/prototypes_used (prototypes, higher): prototypes that are the nearest of some view of
+        train/prototypes_used (prototypes, higher): prototypes that are nearest to some view of
             this process's batch; 1 after a collapse.
 
     Raises:
@@ -131,7 +131,7 @@ class SwAV(L.LightningModule):
 
     @torch.no_grad()
     def codes(self, scores: Tensor, queue: Queue | None = None) -> Tensor:
-        """Assignments of a view's images, beside those of earlier images: (B, K) -> (B, K)."""
+        """Assignments of a view's images, together with earlier ones: (B, K) -> (B, K)."""
         counted, count = None, len(scores)
         if queue is not None:
             mine = queue.keys[distributed.rank() :: distributed.world_size()]  # (Q / world, D)
