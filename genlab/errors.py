@@ -37,6 +37,10 @@ class DiskError(OSError):
     """A full or failing disk: nobody's input; the message says what happened and what is kept."""
 
 
+class DeviceError(OSError):
+    """A device that this machine lacks: nobody's input; the message says what is missing."""
+
+
 class NetworkError(OSError):
     """A server that does not answer: nobody's input; the message says what works without it."""
 
@@ -59,7 +63,7 @@ def fault_of(error: BaseException | None) -> OSError | None:
     """The fault behind an error, of the machine or the network; None where there is none."""
     seen = set[int]()
     while error is not None and id(error) not in seen:
-        if isinstance(error, DiskError | NetworkError):
+        if isinstance(error, DiskError | DeviceError | NetworkError):
             return error
         if isinstance(error, OSError) and error.errno in FAULTS:
             return error
@@ -70,7 +74,7 @@ def fault_of(error: BaseException | None) -> OSError | None:
 
 def told(error: OSError) -> str:
     """A fault in one line: what the system says, and of which file."""
-    if isinstance(error, DiskError | NetworkError):
+    if isinstance(error, DiskError | DeviceError | NetworkError):
         return str(error)
     return reason(error) + (f": {error.filename}" if error.filename else "")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
 from genlab.cli.tables import bytes_of, time_of
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from genlab.planning.plan import Plan
 
 Row = tuple[str, str, str]
-WIDEST = 80
+NARROWEST, WIDEST = 44, 80  # columns
 ABOUT = {  # parts of the memory whose names do not say it
     "guard": "copies, for a step that is not finite",
     "features": "of all images, encoded once",
@@ -31,13 +32,11 @@ def show(plan: Plan) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    cluster = plan.cluster
-    print(
-        f"{plan.recipe}, {plan.precision}, on {cluster.nodes} x {cluster.per_node} "
-        f"{cluster.gpu.kind} ({cluster.gpu.name})\n"
-        f"global batch {plan.batch * cluster.world:,} = {plan.batch:,} x {_gpus(plan)}"
-    )
-    table = Table(show_header=False, width=WIDEST)
+    cluster, wide = plan.cluster, _width()
+    head = f"{plan.recipe}, {plan.precision}, on {cluster.nodes} x {cluster.per_node} {_gpu(plan)}"
+    whole = f"global batch {plan.batch * cluster.world:,} = {plan.batch:,} x {_gpus(plan)}"
+    print(_wrapped([head, whole], wide))
+    table = Table(show_header=False, width=wide)
     table.add_column(max_width=24, overflow="fold")
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
@@ -46,8 +45,25 @@ def show(plan: Plan) -> None:
         table.add_row(f"[bold]{title[0]}", f"[bold]{title[1]}", f"[bold]{title[2]}")
         for row in rows:
             table.add_row(*row)
-    Console(width=WIDEST).print(table)
-    print("\n".join(line for text in remarks(plan) for line in textwrap.wrap(text, WIDEST)))
+    Console(width=wide).print(table)
+    print(_wrapped(remarks(plan), wide))
+
+
+def _width() -> int:
+    """Columns of the table: those of the terminal, within limits."""
+    return max(NARROWEST, min(WIDEST, get_terminal_size((WIDEST, 24)).columns))
+
+
+def _wrapped(texts: Iterable[str], width: int) -> str:
+    return "\n".join(line for text in texts for line in textwrap.wrap(text, width))
+
+
+def _gpu(plan: Plan) -> str:
+    """The GPU's kind and name; of one that only options describe, what they say."""
+    gpu = plan.cluster.gpu
+    if gpu.kind != gpus.OTHER:
+        return f"{gpu.kind} ({gpu.name})"
+    return f"GPU of {gpu.memory:g} GB and {plan.peak.tflops:g} TFLOPS"
 
 
 def _gpus(plan: Plan) -> str:
@@ -83,7 +99,8 @@ def _memory(plan: Plan) -> Iterator[Row]:
         + ", ".join(f"{name} {bytes_of(size)}" for name, size in need.allowance.items()),
     )
     verdict = "fits" if plan.fits else "DOES NOT FIT"
-    yield "needed", bytes_of(need.total), f"{verdict} in {gpu.memory:g} GB ({gpu.kind})"
+    whose = "--memory" if gpu.kind == gpus.OTHER else gpu.kind
+    yield "needed", bytes_of(need.total), f"{verdict} in {gpu.memory:g} GB ({whose})"
     yield "largest batch", f"{best.images:,}", _largest(plan)
     for change in plan.changes:
         verdict = "fits" if change.fits else "does not fit"
@@ -178,6 +195,9 @@ def _cores(plan: Plan, loading: Loading) -> str:
 
 def _training(plan: Plan) -> Iterator[Row]:
     hours, length = plan.hours, plan.length
+    if not plan.fits:
+        yield "time", "none", "it does not fit: plan a batch or a change that does"
+        return
     yield "images/s", f"{hours.images_per_second:,.0f}", f"on {_gpus(plan)}"
     count = "" if length.images is None else f"{length.images:,} images: "
     if hours.epochs_per_hour is None:

@@ -46,14 +46,14 @@ def validate(recipe: Recipe, job: Job, starts_from: Mapping[str, Path | None] = 
     size = recipe.arguments("data").get("batch_size") if lab is None else None
     size = size if lab is None else getattr(lab.data, "batch_size", None)
     parts = int(trainer.get("accumulate_grad_batches") or 1)
-    if isinstance(size, int) and size % (world * parts):
-        near = max(size // (world * parts), 1) * world * parts
-        raise RecipeError(
-            f"data.batch_size {size} is global: {world} processes x {parts} accumulated batches "
-            "do not divide it",
-            f"{recipe.origin('data.init_args.batch_size')}, data.batch_size",
-            f"{near} would do",
-        )
+    if isinstance(size, int):
+        from genlab.data.sampling import check_share
+
+        try:
+            check_share(size, world, parts)
+        except ValueError as error:
+            where = f"{recipe.origin('data.init_args.batch_size')}, data.batch_size"
+            raise RecipeError(str(error), where) from None
     return lab
 
 

@@ -51,10 +51,11 @@ def check_share(batch_size: int, devices: int, parts: int, held_out: int = 0) ->
     Raises:
         ValueError: it is not divisible, or there are fewer validation images than processes.
     """
-    if batch_size % (devices * parts):
+    unit = devices * parts
+    if batch_size % unit:
         raise ValueError(
             f"batch_size {batch_size} is global: it must be divisible by {devices} devices "
-            f"x {parts} accumulated batches = {devices * parts}"
+            f"x {parts} accumulated batches = {unit}; {max(batch_size // unit, 1) * unit} would do"
         )
     if 0 < held_out < devices:
         raise ValueError(

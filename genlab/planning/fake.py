@@ -29,6 +29,7 @@ from genlab.planning.valueless import answered, classes_assumed, without_values
 from genlab.recipes import Recipe
 from genlab.training.building import Lab, build
 from genlab.training.engine.finite import FiniteGuard
+from genlab.training.refusals import place_of
 
 ALONE: dict[str, Any] = {  # one process on the CPU, which leaves nothing behind
     "accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto",
@@ -69,7 +70,8 @@ def refused(recipe: Recipe) -> Iterator[None]:
     except InputError:
         raise
     except ValueError as error:
-        raise RecipeError(first_line(error), recipe.name) from error
+        what = first_line(error)
+        raise RecipeError(what, place_of(what, recipe)) from error
 
 
 @contextmanager

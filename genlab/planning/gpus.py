@@ -15,6 +15,7 @@ from genlab.errors import RecipeError, nearest
 
 FILE = Path(__file__).parent / "gpus.yaml"
 GB = 10**9
+OTHER = "other"  # kind of a GPU that only numbers describe
 NVML = (  # parts of a GPU's name in Slurm that are not in the table's
     (r"^nvidia-|^amd-", ""), (r"^(tesla|geforce|quadro|instinct)-", ""), (r"^rtx-(?=\d)", "rtx"),
     (r"^rtx-(?=a\d)", ""), (r"-(sxm\d?|hbm\d?e?)\b", ""), (r"(\d+)gb\b", r"\1"),
@@ -176,7 +177,7 @@ def chosen(
         source = f"{gpu.source}; {', '.join(_options(memory, tflops, bandwidth))}"
         return replace(gpu, **changes, source=source) if changes else gpu
     link = assumed("link")
-    own = Gpu("other", "the GPU described", None, None, None, 0, None, link, "PCIe 4, assumed",
+    own = Gpu(OTHER, "a GPU of these numbers", None, None, None, 0, None, link, "PCIe 4, assumed",
               ("bf16", "fp16"), ", ".join(_options(memory, tflops, bandwidth)))  # fmt: skip
     return replace(own, **changes)
 

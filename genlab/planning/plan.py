@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from genlab.data.sampling import check_share
 from genlab.errors import RecipeError
 from genlab.planning import gpus, hours, loading, room
 from genlab.planning.capacity import Need, need
@@ -84,12 +85,10 @@ def share(recipe: Recipe, world: int) -> int:
     where = f"{recipe.origin('data.init_args.batch_size')}, data.batch_size"
     if not isinstance(size, int) or size < 1:
         raise RecipeError(f"data.batch_size {size!r} is not a number of images", where)
-    if size % (world * parts):
-        near = max(size // (world * parts), 1) * world * parts
-        raise RecipeError(
-            f"data.batch_size {size} is global: {world} GPUs x {parts} accumulated batches do not "
-            "divide it", where, f"{near} would do",
-        )  # fmt: skip
+    try:
+        check_share(size, world, parts)
+    except ValueError as error:
+        raise RecipeError(str(error), where) from None
     return size // world
 
 

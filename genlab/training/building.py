@@ -48,7 +48,7 @@ from genlab.training.engine.safe_requeue import SafeRequeue
 from genlab.training.engine.sync_batch_norm import SyncBatchNorm
 from genlab.training.engine.trimming import ask_for_gpus_once, lean
 from genlab.training.parsing import Arguments, parameters, parse, plain
-from genlab.training.refusals import GROUPS, check_groups, place, place_of
+from genlab.training.refusals import GROUPS, check_groups, place, place_of, require_device
 from genlab.training.tracking import other_loggers
 from genlab.training.tracking.settings import Tracking
 
@@ -203,6 +203,7 @@ def _trainer(
         "default_root_dir": str(run),
         "logger": False,
     }
+    require_device(given.get("accelerator"))
     trainer = L.Trainer(**given)
     many_cpus = trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu"
     if many_cpus and given.get("sync_batchnorm"):
@@ -270,7 +271,7 @@ def _fill_from_data(recipe: Recipe, model: type, data: L.LightningDataModule) ->
             where = source.get("table") or source.get("root", "the data")
             what = "class folders" if hasattr(data, "unlabeled") else "labels"
             what = f"{model.__name__} needs labels, and {where} has no {what}"
-            raise RecipeError(what, recipe.name)
+            raise RecipeError(what, recipe.origin("model.class_path"))
         if value is None or given.setdefault(name, value) == value:
             continue
         if name != "num_classes" or (isinstance(given[name], int) and given[name] < value):

@@ -8,16 +8,18 @@ import re
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch import callbacks as lightning_callbacks
 
 from genlab import process
 from genlab.cluster import launch
-from genlab.errors import RecipeError, nearest
+from genlab.errors import DeviceError, RecipeError, nearest
 from genlab.recipes import Recipe, classes
 from genlab.training.engine.checkpointing import Checkpoints
 from genlab.training.tracking.settings import Tracking
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "32", "16", "bf16")
+OTHERS = ("64", "64-true", "16-true", "bf16-true", "transformer-engine")  # Lightning's
 STRATEGIES = (
     "auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false",
     "single_device",
@@ -73,8 +75,11 @@ def _check_trainer(recipe: Recipe, trainer: dict[str, Any]) -> None:
             raise RecipeError(what, place(recipe, "trainer", key))
     precision = trainer.get("precision")  # weights, statistics, losses and draws are float32
     if precision is not None and str(precision) not in PRECISIONS:
-        what = f"trainer.precision {precision}: weights stay float32 here"
-        hint = nearest(str(precision), PRECISIONS[:3])
+        hint = nearest(str(precision), PRECISIONS)
+        what = f"unknown trainer.precision {precision}"
+        if str(precision) in OTHERS:
+            what = f"trainer.precision {precision}: weights stay float32 here"
+            hint = nearest(str(precision), PRECISIONS[:3])
         raise RecipeError(what, place(recipe, "trainer", "precision"), hint)
     _check_numbers(recipe, trainer)
     _check_strategy(recipe, trainer.get("strategy"))
@@ -144,6 +149,19 @@ def _has_peers() -> bool:
     return launch.torchrun() or process.in_job() or "MASTER_ADDR" in os.environ
 
 
+def require_device(accelerator: Any) -> None:
+    """Refuse to train on a GPU where torch has none.
+
+    Raises:
+        DeviceError: what is missing.
+    """
+    asked = accelerator in ("gpu", "cuda")
+    if asked and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        built = torch.version.cuda or torch.version.hip
+        lacks = "a GPU with a driver" if built else "a torch that is built for GPUs"
+        raise DeviceError(f"trainer.accelerator={accelerator}: this machine lacks {lacks}")
+
+
 def place_of(message: str, recipe: Recipe) -> str:
     """The file whose argument an error message names, as far as it names one."""
     if setting := re.search(r"optimizer\.(\w+)", message):
@@ -160,4 +178,4 @@ def place_of(message: str, recipe: Recipe) -> str:
             places |= dict.fromkeys(given.get("init_args", given), group)
         for named in (word for word in words if word in places):  # what the message names first
             return place(recipe, places[named], named)
-    return recipe.name
+    return recipe.origin("model.class_path")

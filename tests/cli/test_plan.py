@@ -116,6 +116,7 @@ def test_a_gpu_without_bfloat16(here: Here) -> None:
         (["vae/digits", "--gpu", "t4", "--nodes", "3"], "63 would do"),
         (["vae/digits", "--gpu", "t4", "model.latent=3"], "did you mean latent_dim"),
         (["vae/digits", "--memory", "24"], "--memory GB --tflops N"),
+        (["vae/digits", "--gpu", "l4", "trainer.precision=bf17"], "did you mean bf16"),
         (["vae/digits", "--gpu", "l4", "trainer.devices=2"], "--gpus-per-node 2 would do"),
         (["vae/digits", "--gpu", "l4", "trainer.num_nodes=2"], "--nodes 2 would do"),
         (["vae/digits", "--gpu", "l4", "trainer.strategy=ddp_spawn"], "starts its processes"),
@@ -165,3 +166,49 @@ def test_the_recipe_is_the_same_afterwards() -> None:
     found: Step = fake.fake_step(recipe)
     assert found.images == 64
     assert settings(recipe) == before
+
+
+@pytest.mark.usefixtures("made")
+@pytest.mark.parametrize(("columns", "wide"), [(50, 50), (120, 80), (20, 44)])
+def test_the_table_is_as_wide_as_the_terminal_and_cuts_nothing(
+    columns: int, wide: int, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    out, _ = here("plan", NAME, *LARGE)
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= wide
+    assert {len(line) for line in lines if line[0] in "┌├│└"} == {wide}
+    assert "…" not in out
+    assert "allreduce" in re.sub(r"[\s│_]", "", out)
+
+
+@pytest.mark.usefixtures("made")
+def test_a_gpu_that_only_numbers_describe_is_named_by_them(here: Here) -> None:
+    out, _ = here("plan", NAME, *LARGE[:4], "--memory", "24", "--tflops", "82")
+    assert "on 4 x 8 GPU of 24 GB and 82 TFLOPS\n" in out
+    assert "fits in 24 GB (--memory)" in row(out, "needed")
+
+
+@pytest.mark.usefixtures("made")
+def test_what_does_not_fit_has_no_hours(here: Here) -> None:
+    out, _ = here("plan", NAME, "data.batch_size=32768", *LARGE, code=1)
+    assert "GPU-hours" not in out
+    assert "it does not fit: plan a batch" in " ".join(out.replace("│", " ").split())
+
+
+def test_a_gpu_that_this_machine_lacks_is_one_line(here: Here) -> None:
+    _, err = here("fit", "vae/digits", "trainer.accelerator=cuda", code=1)
+    assert err.startswith("genlab: trainer.accelerator=cuda: this machine lacks a")
+    assert len(err.splitlines()) == 1
+    assert not here.runs()
+
+
+def test_a_batch_that_does_not_divide_has_the_same_words_everywhere(here: Here) -> None:
+    words = ("vae/digits", "data.batch_size=10")
+    said = (
+        "genlab: batch_size 10 is global: it must be divisible by 4 devices x 1 accumulated "
+        "batches = 4; 8 would do\n  in the command line, data.batch_size\n"
+    )
+    four = ("--gpus-per-node", "4")
+    assert here("plan", *words, "--gpu", "l4", *four, code=2)[1] == said
+    assert here("submit", *words, *four, "--no-plan", "--dry-run", code=2)[1] == said

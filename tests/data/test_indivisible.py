@@ -133,7 +133,7 @@ def test_two_epochs_and_a_validation_are_those_of_one_process(
     ("words", "said", "where"),
     [
         (("data.batch_size=10", "trainer.devices=4"),
-         "batch_size 10 is global: it must be divisible by 4 devices x 1 accumulated batches = 4",
+         "it must be divisible by 4 devices x 1 accumulated batches = 4; 8 would do",
          "data.batch_size"),
         (("data.batch_size=18", "trainer.devices=3"), "17", "data."),
         (("data.batch_size=4", "data.val_size=3", "trainer.devices=4"),
