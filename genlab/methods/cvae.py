@@ -96,6 +96,10 @@ class CVAE(L.LightningModule):
         self.decoder = networks.image_decoder(
             decoder, width, channels, image_size, *dense, **(decoder_kwargs or {})
         )
+        self._make_prior(prior, num_classes, latent_dim)
+
+    def _make_prior(self, prior: str, num_classes: int, latent_dim: int) -> None:
+        """Tables of each class's mean and log-variance, as far as the prior has them."""
         self.prior_mean = nn.Embedding(num_classes, latent_dim) if prior != "standard" else None
         self.prior_logvar = nn.Embedding(num_classes, latent_dim) if prior == "learned" else None
         for table in (self.prior_mean, self.prior_logvar):

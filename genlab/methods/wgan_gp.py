@@ -117,13 +117,7 @@ class WGANGP(L.LightningModule):
         self.critic = networks.critic(
             critic, *shape, condition=condition or "projection", **(critic_kwargs or {})
         )
-        if self.penalised and networks.normalises_over_the_batch(self.critic):
-            raise ValueError(
-                f"constraint {constraint!r} is per image, and batch norm in the critic mixes them: "
-                "critic_kwargs.norm must be none, layer or instance"
-            )
-        if constraint == "spectral_norm":
-            networks.spectrally_normalised(self.critic)
+        networks.constrain(self.critic, constraint)
         self.generator_ema = networks.EMA(self.generator, ema_decay)
         self.batches_per_step = n_critic  # see `optim.total_steps`
         self.critic_steps = 0

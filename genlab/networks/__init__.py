@@ -23,6 +23,7 @@ from genlab.networks.encoders.factory import Encoder, encoder
 from genlab.networks.encoders.fusing import fuse_conv_bn
 from genlab.networks.gan.critics import (
     clip_weights,
+    constrain,
     critic,
     normalises_over_the_batch,
     spectrally_normalised,
@@ -40,6 +41,7 @@ __all__ = [
     "SharedScale",
     "activation",
     "clip_weights",
+    "constrain",
     "critic",
     "encoder",
     "fuse_conv_bn",

@@ -8,8 +8,8 @@ that a name means, `checkpoint_files` the checkpoint in them; `json_files` reads
 
 The registry loads on its own: `registry` lists all runs, each a row of `rows` with its `settings`,
 from an `index` next to them. `selection` selects by names and by the grammar of `conditions`,
-`differences` compares two, `sizes` counts bytes; `removal` and `archives` clear them away,
-and `limits` their links.
+`differences` compares two, `sizes` counts bytes of `folders`; `removal` and `archives` clear them
+away, and `limits` their links.
 """
 
 from genlab.runs.checkpoint_files import checkpoint, checkpoints, newest, whole

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from genlab.errors import RunError
 from genlab.runs.finding import walk
+from genlab.runs.folders import files_below
 from genlab.runs.locks import held, lock
-from genlab.runs.rows import files_below
 from genlab.runs.sizes import archives, size_of
 
 LOCK = ".limit.lock"

@@ -6,7 +6,7 @@ import csv
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +17,7 @@ from genlab.errors import InputError, RunError
 from genlab.files import rows_of, seconds_of, step_of
 from genlab.recipes.files import read
 from genlab.runs.checkpoint_files import checkpoints, covers
+from genlab.runs.folders import files_below
 from genlab.runs.json_files import read_json, whole_number
 from genlab.runs.settings import read_groups
 
@@ -100,11 +101,7 @@ def read_row(root: Path, path: str, held: bool) -> Row:
     facts, final = read_json(run / "run.json"), read_json(run / "metrics.json")
     recipe = read_groups(run / "recipe.yaml", "checkpoint", "seed_everything")
     monitor, mode = _selects(recipe)
-    newest = next(iter(checkpoints(run)), None)
-    state = state_of(held, facts, final, _last_step(run / "metrics.csv"), newest)
-    newest = newest if state != "done" else None
-    if not held and not (recipe and facts and final) and damaged(run):
-        state = "damaged"
+    state, newest = _standing(run, held, recipe, facts, final)
     if state == "done":
         step, metrics = whole_number(final.get("step")), numbers(final)
     else:
@@ -118,8 +115,7 @@ def read_row(root: Path, path: str, held: bool) -> Row:
         step=step,
         monitor=monitor,
         mode=mode,
-        hours=max(number(final.get("fit_seconds")) or 0.0, seconds_of(newest) if newest else 0)
-        / 3600,
+        hours=_hours(final, newest),
         size=size,
         host=str(facts.get("host") or ""),
         device=str(facts.get("device") or ""),
@@ -131,6 +127,24 @@ def read_row(root: Path, path: str, held: bool) -> Row:
         metrics=metrics,
         judges=judges(final),
     )
+
+
+def _standing(
+    run: Path, held: bool, recipe: dict[str, Any], facts: dict[str, Any], final: dict[str, Any]
+) -> tuple[str, Path | None]:
+    """A run's state, and its newest checkpoint unless it is done."""
+    newest = next(iter(checkpoints(run)), None)
+    state = state_of(held, facts, final, _last_step(run / "metrics.csv"), newest)
+    newest = newest if state != "done" else None
+    if not held and not (recipe and facts and final) and damaged(run):
+        state = "damaged"
+    return state, newest
+
+
+def _hours(final: dict[str, Any], newest: Path | None) -> float:
+    """Hours of training, those up to a checkpoint too."""
+    until = seconds_of(newest) if newest else 0
+    return max(number(final.get("fit_seconds")) or 0.0, until) / 3600
 
 
 def _selects(recipe: dict[str, Any]) -> tuple[str, str]:
@@ -271,22 +285,3 @@ def _size(run: Path) -> tuple[int, float]:
     """Bytes of a run's files, and the time of the last change; no link is followed."""
     found = list(files_below(run))
     return sum(one.st_size for one in found), max((one.st_mtime for one in found), default=0.0)
-
-
-def files_below(folder: Path | str) -> Iterator[os.stat_result]:
-    """The facts of every file below a folder; of a link its own."""
-    for entry in entries(folder):
-        with suppress(OSError):
-            if entry.is_dir(follow_symlinks=False):
-                yield from files_below(entry.path)
-            else:
-                yield entry.stat(follow_symlinks=False)
-
-
-def entries(folder: Path | str) -> Iterable[os.DirEntry[str]]:
-    """Contents of a folder; nothing where it cannot be read."""
-    try:
-        with os.scandir(folder) as found:
-            return list(found)
-    except OSError:
-        return ()

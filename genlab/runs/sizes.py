@@ -11,7 +11,7 @@ from pathlib import Path
 from genlab.files import text_of
 from genlab.runs.archives import CHECKSUM, SUFFIX
 from genlab.runs.finding import walk
-from genlab.runs.rows import entries, files_below
+from genlab.runs.folders import entries, files_below
 
 KINDS = {"checkpoints": "checkpoints", "links": "links", "nonfinite": "captures",
          "pictures": "pictures", "wandb": "wandb"}  # fmt: skip

@@ -36,7 +36,7 @@ def pin(recipe: Recipe) -> None:
         if not arguments.get("pretrained"):
             raise RecipeError(
                 "nothing to start from: give a run, a checkpoint or a file of weights",
-                recipe.name,
+                recipe.origin("model.class_path"),
                 "model.pretrained=RUN, or model.encoder=NAME for fresh weights",
             )
         arguments |= _architecture(arguments, recipe)

@@ -118,6 +118,25 @@ def spectrally_normalised(network: nn.Module) -> nn.Module:
     return network
 
 
+def constrain(network: nn.Module, constraint: str) -> None:
+    """Give a critic the norms that its constraint wants, in place.
+
+    Args:
+        network: the critic.
+        constraint: ``spectral_norm``, a penalty, or another that wants none.
+
+    Raises:
+        ValueError: batch norm under a penalty, which is per image.
+    """
+    if constraint.endswith("penalty") and normalises_over_the_batch(network):
+        raise ValueError(
+            f"constraint {constraint!r} is per image, and batch norm in the critic mixes them: "
+            "critic_kwargs.norm must be none, layer or instance"
+        )
+    if constraint == "spectral_norm":
+        spectrally_normalised(network)
+
+
 @torch.no_grad()
 def clip_weights(network: nn.Module, limit: float) -> None:
     """Bring every parameter into [-limit, limit], in place."""
