@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from genlab.planning.plan import Plan
 
 Row = tuple[str, str, str]
-NARROWEST, WIDEST = 44, 80  # columns
+NARROWEST, USUAL, WIDEST = 44, 80, 120  # columns
 ABOUT = {  # parts of the memory whose names do not say it
     "guard": "copies, for a step that is not finite",
     "features": "of all images, encoded once",
@@ -51,7 +51,7 @@ def show(plan: Plan) -> None:
 
 def _width() -> int:
     """Columns of the table: those of the terminal, within limits."""
-    return max(NARROWEST, min(WIDEST, get_terminal_size((WIDEST, 24)).columns))
+    return max(NARROWEST, min(WIDEST, get_terminal_size((USUAL, 24)).columns))
 
 
 def _wrapped(texts: Iterable[str], width: int) -> str:

@@ -169,7 +169,7 @@ def test_the_recipe_is_the_same_afterwards() -> None:
 
 
 @pytest.mark.usefixtures("made")
-@pytest.mark.parametrize(("columns", "wide"), [(50, 50), (120, 80), (20, 44)])
+@pytest.mark.parametrize(("columns", "wide"), [(50, 50), (120, 120), (200, 120), (20, 44)])
 def test_the_table_is_as_wide_as_the_terminal_and_cuts_nothing(
     columns: int, wide: int, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
