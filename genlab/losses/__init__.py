@@ -1,9 +1,9 @@
 """Losses: pure functions of tensors; each docstring says what is summed and what averaged.
 
-`contrastive`, `agreement`, `redundancy`, `prototypes`, `sinkhorn` serve self-supervised methods,
-`pseudo_label` semi-supervised ones, `classification` supervised ones; `likelihood`, `kl`, `iwae`
-and `vq` autoencoders and priors; `adversarial` and `gradient_penalties` GANs; `pretext`
-pretext tasks. `numbers` makes tensors.
+`contrastive`, `agreement`, `redundancy`, `prototypes`, `self_distillation`, `sinkhorn` serve
+self-supervised methods, `pseudo_label` semi-supervised ones, `classification` supervised ones;
+`likelihood`, `kl`, `iwae` and `vq` autoencoders and priors; `adversarial` and `gradient_penalties`
+GANs; `pretext` pretext tasks. `numbers` makes tensors.
 """
 
 from genlab.losses.adversarial import OBJECTIVES, critic_loss, generator_loss
@@ -27,6 +27,12 @@ from genlab.losses.pretext import task_nll
 from genlab.losses.prototypes import prototype_scores, swapped_prediction
 from genlab.losses.pseudo_label import class_fairness, pseudo_label_nll, sharpen
 from genlab.losses.redundancy import cross_correlation, redundancy_reduction
+from genlab.losses.self_distillation import (
+    centred_target,
+    information,
+    moved_centre,
+    warmed_temperature,
+)
 from genlab.losses.sinkhorn import sinkhorn
 from genlab.losses.vq import code_nll, commitment
 
@@ -37,6 +43,7 @@ __all__ = [
     "bernoulli_nll",
     "between",
     "bits_per_dim",
+    "centred_target",
     "class_fairness",
     "class_nll",
     "code_nll",
@@ -52,10 +59,12 @@ __all__ = [
     "gradient_penalty",
     "info_nce",
     "info_nce_in_batch",
+    "information",
     "iwae_bound",
     "kl_normal",
     "kl_standard_normal",
     "maps_per_channel",
+    "moved_centre",
     "negative_cosine",
     "normal_log_prob",
     "normalised_distance",
@@ -69,4 +78,5 @@ __all__ = [
     "sinkhorn",
     "swapped_prediction",
     "task_nll",
+    "warmed_temperature",
 ]

@@ -51,7 +51,8 @@ def swapped_prediction(
     if len(scores) < 2 or not codes:
         raise ValueError(f"codes of {len(codes)} and scores of {len(scores)} views are too few")
     with torch.autocast(scores[0].device.type, enabled=False):
-        log_p = [(s / temperature).log_softmax(1) for s in scores]  # V x (B, K)
+        kind = torch.promote_types(scores[0].dtype, torch.float32)
+        log_p = [(s.to(kind) / temperature).log_softmax(1) for s in scores]  # V x (B, K)
         terms = [
             -(code.detach() * log_p[v]).sum(1).mean()
             for i, code in codes.items()

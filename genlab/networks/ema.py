@@ -6,9 +6,13 @@ import copy
 import math
 
 import torch
+from timm.layers import DropBlock2d, DropPath, PatchDropout
 from torch import Tensor, nn
 
 from genlab.internals import torch_parts
+
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+NOISE = {DROPOUTS: "p", (DropPath, DropBlock2d): "drop_prob", (PatchDropout,): "prob"}
 
 
 class EMA(nn.Module):
@@ -57,12 +61,22 @@ class EMA(nn.Module):
             torch_parts.foreach_copy_(mine, theirs)
 
 
-def ema_copy(module: nn.Module) -> nn.Module:
+def ema_copy(module: nn.Module, noise: bool = True) -> nn.Module:
     """The momentum copy of an encoder: same weights, never trained by gradient.
 
     It keeps its train mode and its own batch-norm statistics; move it with `ema_step`.
+
+    Args:
+        module: encoder or head to copy.
+        noise: False for a copy without dropout and drop path, in train mode too: what a teacher
+            says of an image is then one thing.
     """
-    return copy.deepcopy(module).requires_grad_(False)
+    copied = copy.deepcopy(module).requires_grad_(False)
+    for part in copied.modules() if not noise else ():
+        for kinds, chance in NOISE.items():
+            if isinstance(part, kinds):
+                setattr(part, chance, 0.0)
+    return copied
 
 
 @torch.no_grad()

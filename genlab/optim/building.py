@@ -41,9 +41,11 @@ def build(
               genlab's own, see `lars`
             - ``lr``: peak learning rate
             - ``lr_batch``: lr is meant for this global batch and scales linearly with it
-            - ``weight_decay``: constant; applied to matrices and kernels, never to norms, biases
-              and other one-dimensional parameters, nor to what a network's ``no_weight_decay()``
-              names (position embeddings, class tokens)
+            - ``weight_decay``: applied to matrices and kernels, never to norms, biases and other
+              one-dimensional parameters, nor to what a network's ``no_weight_decay()`` names
+              (position embeddings, class tokens)
+            - ``final_weight_decay``: weight decay at the end of the run, to which it moves along a
+              half cosine; without it the decay is constant
 
             *Different learning rates*
 
@@ -70,6 +72,7 @@ def build(
             *Tricks*
 
             - ``agc``: adaptive gradient clipping, with this clipping factor (0.01); see `clip`
+            - ``clip_each``: largest norm of each parameter tensor's gradient (DINO's 3); see `clip`
             - ``sam``: sharpness-aware minimisation, with this radius (0.05); ``sam_adaptive``:
               scale-invariant (ASAM; its radius is ten times larger); see `sam`
 
@@ -82,7 +85,7 @@ def build(
         part: the child of the module to train, where its children have an optimiser each.
         repeats: steps of this optimiser for each that the schedule counts.
 
-    Clipping by norm is ``trainer.gradient_clip_val``; it comes before ``agc``.
+    Clipping by the norm of all is ``trainer.gradient_clip_val``; it comes before the others.
 
     Raises:
         ValueError: a wrong setting (`check`), or a schedule without a number of steps.
@@ -111,6 +114,8 @@ def build(
         sam.attach(inner, module, float(options["sam"]), bool(options["sam_adaptive"]))
     if options["agc"] is not None:
         clip.attach(inner, module, float(options["agc"]))
+    if options["clip_each"] is not None:
+        clip.attach_each(inner, float(options["clip_each"]))
     return optimizer
 
 

@@ -17,6 +17,7 @@ DEFAULTS: dict[str, Any] = {
     "lr": 1e-3,
     "lr_batch": None,
     "weight_decay": 0.0,
+    "final_weight_decay": None,
     "lr_scale": None,
     "layer_decay": None,
     "fixed_lr": None,
@@ -33,6 +34,7 @@ DEFAULTS: dict[str, Any] = {
     "base_momentum": 0.85,
     "max_momentum": 0.95,
     "agc": None,
+    "clip_each": None,
     "sam": None,
     "sam_adaptive": False,
 }
@@ -48,7 +50,7 @@ NOT_WITH = {
     "cosine_7_16": ("final_lr",),
 }
 POSITIVE = ("lr_batch", "layer_decay", "milestone_factor", "pct_start", "div_factor",
-            "final_div_factor", "agc", "sam")  # fmt: skip
+            "final_div_factor", "agc", "clip_each", "sam")  # fmt: skip
 AT_MOST_ONE = ("layer_decay", "pct_start", "final_lr", "base_momentum", "max_momentum")
 
 
@@ -116,8 +118,9 @@ def _check_construction(name: str, options: dict[str, Any]) -> None:
                 hint = nearest(key, {*accepted, *DEFAULTS})
                 raise ValueError(f"unknown argument {key}; {hint}")
             _check_length(key, extra[key], accepted[key])
-        if options["weight_decay"] and "weight_decay" not in accepted:
-            raise ValueError("it has no weight_decay")
+        for key in ("weight_decay", "final_weight_decay"):
+            if options[key] and "weight_decay" not in accepted:
+                raise ValueError(f"it has no {key}")
         names.create(name, [nn.Parameter(torch.zeros(2, 2))], 1e-3, extra)
     except (TypeError, ValueError, ImportError, AssertionError) as error:
         raise ValueError(f"optimizer {name}: {error}") from None
@@ -130,7 +133,15 @@ def _check_length(key: str, value: Any, default: Any) -> None:
 
 
 def _check_numbers(options: dict[str, Any]) -> None:
-    for key in ("lr", "weight_decay", "warmup_steps", "warmup_epochs", *AT_MOST_ONE, *POSITIVE):
+    for key in (
+        "lr",
+        "weight_decay",
+        "final_weight_decay",
+        "warmup_steps",
+        "warmup_epochs",
+        *AT_MOST_ONE,
+        *POSITIVE,
+    ):
         value, low = options[key], 0
         if value is None and DEFAULTS[key] is None:
             continue
@@ -179,6 +190,6 @@ def _check_schedule(schedule: str, options: dict[str, Any]) -> None:
 
 
 def _check_one_group(name: str, options: dict[str, Any]) -> None:
-    for key in ("lr_scale", "layer_decay", "fixed_lr", "sam"):
+    for key in ("lr_scale", "layer_decay", "fixed_lr", "final_weight_decay", "sam"):
         if name in names.ONE_GROUP and options[key]:
             raise ValueError(f"optimizer.{key} cannot be combined with {name}")

@@ -1,4 +1,4 @@
-"""Learning rates over a run: a factor for each optimiser step."""
+"""Learning rates and weight decay over a run: a value for each optimiser step."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def attach(
     options: dict[str, Any],
     repeats: int = 1,
 ) -> None:
-    """Set the learning rate before every step from a counter kept in the first parameter group.
+    """Set rates and decay before every step from a counter kept in the first parameter group.
 
     The schedule advances by one every ``repeats`` steps of this optimiser.
     """
-    at = plan(module, options)
+    at, decay = plan(module, options), decay_plan(module, options)
     cycles = options["schedule"] == "onecycle" and options["cycle_momentum"]
     for group in optimizer.param_groups:
         group["peak_lr"] = group["lr"]
@@ -45,6 +45,8 @@ def attach(
             group["lr"] = group["peak_lr"] * (1.0 if group.get("fixed_lr") else factor)
             if cycles:
                 _set_momentum(group, momentum)
+            if decay is not None and not group["spared"]:
+                group["weight_decay"] = decay(step // repeats)
         optimizer.param_groups[0]["schedule_step"] = step + 1
 
     optimizer.register_step_pre_hook(before_step)
@@ -68,6 +70,23 @@ def plan(
         return lambda step: (_step_factor(step, warmup, drops, options["milestone_factor"]), 0.0)
     final = float(options["final_lr"])
     return lambda step: (lr_factor(step, total, warmup, schedule, final), 0.0)
+
+
+def decay_plan(module: L.LightningModule, options: dict[str, Any]) -> Callable[[int], float] | None:
+    """Optimiser step (from 0) -> the weight decay; None where it is constant.
+
+    0.04 to 0.4 in ten steps: 0.04, 0.0488, ..., 0.3912, as in facebookresearch/dino.
+
+    Raises:
+        ValueError: a decay that moves, without a number of steps.
+    """
+    first, last = float(options["weight_decay"]), options["final_weight_decay"]
+    if last is None:
+        return None
+    total, _ = _steps(module, options)
+    if total <= 0:
+        raise ValueError("final_weight_decay requires trainer.max_epochs or trainer.max_steps")
+    return lambda step: _half_cosine(first, float(last), min(1.0, step / total))
 
 
 def lr_factor(step: int, total: int, warmup: int, schedule: str, final: float) -> float:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -70,3 +73,16 @@ def test_the_cosine_ends_at_exactly_one() -> None:
     assert found[:3] == pytest.approx([0.996, 0.9960978869674, 0.9963819660112], abs=1e-12)
     assert found[-1] == 1.0
     assert cosine_to_one(0.996, 11, 10) == 1.0
+
+
+def test_a_copy_without_noise_says_one_thing_of_an_image_in_train_mode_too() -> None:
+    vit: Any = timm.create_model(
+        "vit_tiny_patch16_224", img_size=8, patch_size=4, embed_dim=16, depth=2, num_heads=2,
+        drop_path_rate=0.3, proj_drop_rate=0.2, attn_drop_rate=0.2, patch_drop_rate=0.5,
+    )  # fmt: skip
+    image = torch.rand(4, 3, 8, 8)
+    noisy, still = ema_copy(vit).train(), ema_copy(vit, noise=False).train()
+    assert not torch.equal(noisy(image), noisy(image))
+    assert torch.equal(still(image), still(image))
+    torch.testing.assert_close(still(image), vit.eval()(image))
+    assert not torch.equal(vit.train()(image), vit(image))  # the module itself is as it was

@@ -65,3 +65,30 @@ def test_it_clips_the_unscaled_gradient_of_a_gradient_scaler() -> None:
         scaler.step(optimizer)
         results.append(weights(module))
     torch.testing.assert_close(results[0], results[1])
+
+
+def clipped_each(norms: list[float], accumulate: int = 1) -> list[float]:
+    """Norms of gradients of a given norm after the step's hook."""
+    module = Tiny()
+    optimizer = optim.build(module, SGD | {"lr": 0.0, "clip_each": 3.0})
+    parameters = list(module.parameters())[: len(norms)]
+    for p, norm in zip(parameters, norms, strict=True):
+        p.grad = torch.ones_like(p) * norm / p.numel() ** 0.5
+    optimizer.step()
+    return [float(p.grad.norm()) for p in parameters if p.grad is not None]
+
+
+def test_each_tensor_is_clipped_for_itself() -> None:
+    """The norm of all would shorten the second one too: 4, 1 -> 2.91, 0.73."""
+    assert clipped_each([4.0, 1.0]) == pytest.approx([3.0, 1.0], rel=1e-6)
+
+
+def test_what_is_accumulated_is_clipped_tensor_by_tensor_under_the_trainer() -> None:
+    torch.manual_seed(0)
+    start = Tiny()
+    module, _ = train(SGD | {"clip_each": 1e-3}, steps=1, accumulate_grad_batches=2)
+    for after, before in zip(module.parameters(), start.parameters(), strict=True):
+        assert float((after - before).detach().norm()) <= 1.01e-3
+    free, _ = train(SGD | {"clip_each": 1e3}, steps=1, accumulate_grad_batches=2)
+    plain, _ = train(SGD, steps=1, accumulate_grad_batches=2)
+    torch.testing.assert_close(weights(free), weights(plain))

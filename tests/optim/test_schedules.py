@@ -124,3 +124,31 @@ def test_a_schedule_needs_an_end_and_keeps_the_weight_decay(schedule: str) -> No
     with pytest.raises(ValueError, match="max_epochs"):
         built(settings, total=float("inf"), epochs=-1)
     assert set(rates(settings, 6, 6, "weight_decay")) == {0.1}
+
+
+def test_weight_decay_moves_along_a_half_cosine_where_there_is_any() -> None:
+    settings = {"name": "adamw", "weight_decay": 0.04, "final_weight_decay": 0.4}
+    decays = rates(settings, 10, 10, "weight_decay")
+    assert decays == pytest.approx([
+        0.04, 0.0488098, 0.0743769, 0.1141987, 0.1643769, 0.22, 0.2756231, 0.3258013, 0.3656231,
+        0.3911902,
+    ], abs=1e-6)  # fmt: skip
+    optimizer = built(settings)
+    optimizer.step()
+    assert [g["weight_decay"] for g in optimizer.param_groups] == pytest.approx([0.04, 0.0])
+
+
+def test_weight_decay_of_a_resumed_run_goes_on() -> None:
+    settings = {"name": "adamw", "weight_decay": 0.04, "final_weight_decay": 0.4}
+    straight = rates(settings, 10, 6, "weight_decay")
+    first, second = built(settings), built(settings)
+    for _ in range(5):
+        first.step()
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    second.step()
+    assert second.param_groups[0]["weight_decay"] == straight[5]
+
+
+def test_weight_decay_moves_in_runs_of_known_length_alone() -> None:
+    with pytest.raises(ValueError, match="final_weight_decay requires trainer"):
+        built({"name": "adamw", "final_weight_decay": 0.4}, float("inf"))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from genlab.methods.barlow_twins import BarlowTwins
+from genlab.methods.dino import DINO
 from tests.docs.formulas.common import N, Two, formula, step, unit
 from tests.methods import programs_ssl as ssl
 
@@ -91,4 +92,20 @@ def _in_batch() -> Two:
         for i in range(N):
             share = (q[i] @ k[i] / tau).exp() / (q[i] @ k.T / tau).exp().sum()
             loss = loss - 2 * tau / N * share.log()
+    return step(method, batch), loss
+
+
+@formula("dino")
+def _pairs_of_views() -> Two:
+    method, batch = DINO(**ssl.CNN, projector_dims=[12, 6], prototypes=5).double(), views()
+    method.centre += torch.linspace(-0.1, 0.1, 5)
+    both, centre = torch.cat(batch["views"]), method.centre.clone()
+    taught = method.teach(both).chunk(2)
+    scores = method.prototypes(method.embed(both)).chunk(2)
+    loss = torch.zeros((), dtype=torch.float64)
+    for i, v in ((0, 1), (1, 0)):
+        for t, s in zip(taught[i], scores[v], strict=True):
+            q = ((t - centre) / method.teacher_temperature).exp()
+            p = (s / method.temperature).exp()
+            loss = loss - (q / q.sum() * (p / p.sum()).log()).sum() / (2 * N)
     return step(method, batch), loss
