@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from genlab.cli.tables import bytes_of, time_of
 from genlab.planning import gpus
+from genlab.planning.step import VALIDATION
 
 if TYPE_CHECKING:
     from genlab.planning.loading import Loading
@@ -23,7 +24,7 @@ ABOUT = {  # parts of the memory whose names do not say it
     "metrics": "of validation and test, as AUROC's bins",
     "temporary": "of the backward pass",
 }
-MOMENTS = {"step": "a step", "start": "the start"}
+MOMENTS = {"step": "a step", "start": "the start", "validation": "validation"}
 SMALL = 0.001  # share of a sum below which parts stand together
 
 
@@ -89,7 +90,8 @@ def _memory(plan: Plan) -> Iterator[Row]:
         if size > SMALL * sum(need.live.values()):
             yield part, bytes_of(size), ABOUT.get(part, "")
     for moment, size in plan.step.peaks.items():
-        if moment != need.moment and size >= plan.step.peak:
+        shown = size >= plan.step.peak or moment == VALIDATION
+        if moment != need.moment and shown:
             yield MOMENTS[moment], bytes_of(size), "at its own peak"
     allowed = sum(need.allowance.values())
     yield (
@@ -110,6 +112,8 @@ def _memory(plan: Plan) -> Iterator[Row]:
 def _largest(plan: Plan) -> str:
     best, world = plan.largest, plan.cluster.world
     if not best.images:
+        if best.limit in MOMENTS:
+            return f"images a GPU: {MOMENTS[best.limit]} does not fit, whatever the batch"
         return "images a GPU: not even the smallest batch fits"
     whole = f"images a GPU, data.batch_size={best.images * world}"
     if best.above is None:

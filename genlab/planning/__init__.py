@@ -1,7 +1,7 @@
 """Plan of a training before it is queued: memory, arithmetic, communication and hours.
 
-`plan` puts a recipe's plan together: `capacity` is the memory of a GPU, `room` the largest batch
-and what makes room for more, `hours` the bounds of a step. `gpus` has the vendors' peaks and all
+`plan` puts a recipe's plan together: `capacity` is the memory of a GPU, `room` the largest batch,
+`changes` make room for more, `hours` the bounds of a step. `gpus` has the vendors' peaks and all
 assumptions, `length` a recipe's images and steps, `loading` the speed of its loader on this
 machine. `queueing` is a line for a job.
 `banks` hold the features of all images. A `step` of one process is counted with `fake` tensors:

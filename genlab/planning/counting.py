@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from genlab.internals import torch_parts
 from genlab.planning.kernels import Kernels, operands
-from genlab.planning.reads import LIBRARIES, LOOKS, OWN, answer, place, refusal
+from genlab.planning.reads import LIBRARIES, LOOKS, OWN, SELECTS, all_of, answer, place, refusal
 from genlab.planning.step import Collective
 
 FORWARD, BACKWARD, OPTIMISER = "activations", "temporary", "optimiser"
@@ -47,6 +47,7 @@ class Counting(TorchDispatchMode):
         self.collectives: Counter[tuple[str, str]] = Counter()
         self.payload: Counter[tuple[str, str]] = Counter()
         self.reads: list[str] = []  # places where Python asks for an unknown value
+        self.validating = False  # reads are not of the step, and what values select is all
         self.callers: list[str] = []  # of collectives with gradient, for the way back
         self._seen: dict[int, tuple[weakref.ref[Any], int, str]] = {}
         self._total = self._most = 0
@@ -88,9 +89,11 @@ class Counting(TorchDispatchMode):
             return func(*args, **kwargs)
         except (DataDependentOutputException, DynamicOutputShapeException) as error:
             name = func.overloadpacket.__name__
+            if self.validating and name in SELECTS:
+                return all_of(name, args, kwargs)
             if name not in LOOKS:
                 raise refusal(name) from error
-            if (where := place()) not in self.reads:
+            if not self.validating and (where := place()) not in self.reads:
                 self.reads.append(where)
             return answer(name, args[0])
 

@@ -6,7 +6,7 @@ import copy
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from genlab.planning.autocast import AsOnCuda
 from genlab.planning.banks import Whole
 from genlab.planning.batches import Endless, Given, eval_batch, eval_share, knows
 from genlab.planning.counting import Counting
-from genlab.planning.length import training_images
+from genlab.planning.length import training_images, validation_images
 from genlab.planning.step import Step
 from genlab.planning.valueless import answered, classes_assumed, without_values
 from genlab.recipes import Recipe
@@ -33,7 +33,8 @@ from genlab.training.refusals import place_of
 
 ALONE: dict[str, Any] = {  # one process on the CPU, which leaves nothing behind
     "accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto",
-    "sync_batchnorm": False, "limit_val_batches": 0, "num_sanity_val_steps": 0,
+    "sync_batchnorm": False, "limit_val_batches": 1, "num_sanity_val_steps": 0,
+    "val_check_interval": 1.0, "check_val_every_n_epoch": 1,
     "log_every_n_steps": 10**6, "enable_progress_bar": False, "profiler": None,
     "enable_model_summary": False, "benchmark": False, "deterministic": False,
 }  # fmt: skip
@@ -85,7 +86,7 @@ def alone(recipe: Recipe) -> Recipe:
     """The recipe for one process on a CPU, which writes nothing and takes nobody's weights."""
     single = copy.deepcopy(recipe)
     trainer = single.config.setdefault("trainer", {})
-    trainer |= ALONE
+    trainer |= ALONE | ({"limit_val_batches": 0} if trainer.get("limit_val_batches") == 0 else {})
     for key in ("max_time", "min_steps", "min_epochs", "limit_train_batches", "overfit_batches"):
         trainer.pop(key, None)
     single.config["track"] = {"wandb": "off"}
@@ -109,7 +110,9 @@ def _counted(lab: Lab, recipe: Recipe, world: int, known: int | None) -> Step:
     def asked() -> int | None:
         return training_images(recipe)[0] if known is None else known
 
-    data, bank = Counted(lab.data, images, count, asked), Whole(asked, count)
+    data = Counted(lab.data, images, count, asked)
+    data.held_out = lambda: validation_images(recipe, asked())
+    bank = Whole(lambda: data.whole, count)
     with (
         distributed.pretended(world),
         answered(bank),
@@ -118,7 +121,7 @@ def _counted(lab: Lab, recipe: Recipe, world: int, known: int | None) -> Step:
         watch.hooks(lab.model),
         count,
         reads.explained(count.reads),
-        suppress(watching.Enough),
+        watch.ended(),
     ):
         lab.trainer.fit(lab.model, datamodule=data)
     step = watch.step(data.taken)
@@ -156,7 +159,8 @@ class Counted(Given):
         known: Callable[[], int | None] = lambda: None,
     ) -> None:
         super().__init__(data, images)
-        self.count, self.known = count, known
+        self.count, self.known, self.held_out = count, known, known
+        self.whole: int | None = None  # images of the set that a batch is of
 
     def make(self) -> Any:
         """A batch of bytes, counted."""
@@ -168,12 +172,24 @@ class Counted(Given):
         """A batch without values, as large as those of evaluation."""
         return Endless(self.make_for_bank, 1)
 
+    def val_dataloader(self) -> Any:
+        """A batch of validation; none where there is none, and of data that nobody knows."""
+        none = not knows(self.inner) or self.held_out() == 0
+        return [] if none else Endless(self.make_for_validation, 1)
+
     def make_for_bank(self) -> Any:
         """A batch of bytes as evaluation reads them, counted."""
-        if not knows(self.inner):
-            return self.make()
+        self.whole = self.known()
+        return self._for_eval(self.whole) if knows(self.inner) else self.make()
+
+    def make_for_validation(self) -> Any:
+        """A batch of bytes as validation reads them, counted."""
+        return self._for_eval(self.held_out())
+
+    def _for_eval(self, images: int | None) -> Any:
         inner: Any = self.inner
-        share = eval_share(self.known(), inner.eval_batch_size, distributed.world_size())
+        self.whole = images
+        share = eval_share(images, inner.eval_batch_size, distributed.world_size())
         raw = eval_batch(inner, share)
         self.count.see_all(watching.tensors(raw), "batch")
         return raw

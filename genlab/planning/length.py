@@ -95,6 +95,20 @@ def training_images(recipe: Recipe) -> tuple[int | None, str]:
     return None, f"unknown without the images of {given.get('root') or name}: --images N"
 
 
+def validation_images(recipe: Recipe, training: int | None) -> int | None:
+    """Number of images that validation sees; None where unknown.
+
+    Args:
+        recipe: a resolved one.
+        training: number of training images; None where unknown.
+    """
+    given = arguments(recipe)
+    size = 1 / int(given["folds"]) if given.get("folds") else given.get("val_size") or 0
+    if size >= 1 or not size:
+        return int(size)
+    return None if training is None else max(1, round(training * size / (1 - size)))
+
+
 def _title(recipe: Recipe) -> str:
     with suppress(InputError, OSError):
         return recipes.head(recipes.find(recipe.name)).title

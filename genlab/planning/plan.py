@@ -8,7 +8,7 @@ from typing import Any
 
 from genlab.data.sampling import check_share
 from genlab.errors import RecipeError
-from genlab.planning import gpus, hours, loading, room
+from genlab.planning import changes, gpus, hours, loading, room
 from genlab.planning.capacity import Need, need
 from genlab.planning.gpus import Peak
 from genlab.planning.hours import Cluster, Hours, Times
@@ -48,7 +48,7 @@ class Plan:
     step: Step
     need: Need
     largest: room.Largest
-    changes: list[room.Change]
+    changes: list[changes.Change]
     length: Length
     loading: Loading | None
     times: Times
@@ -138,12 +138,11 @@ def plan(
     check_images(recipe, size.images)
     measure = lambda changed: fake_step(changed, cluster.world, size.images)  # noqa: E731
     told("the largest batch ...")
-    first = batch, needed
-    best = room.largest(recipe, first, measure, cluster.gpu, cluster.world, size.images)
-    found: list[room.Change] = []
+    best = room.largest(recipe, (batch, step), measure, cluster.gpu, cluster.world, size.images)
+    found: list[changes.Change] = []
     if make_room or not needed.fits(cluster.gpu):
         told("what would make room ...")
-        found = list(room.changes(recipe, measure, cluster.gpu, cluster.world, best))
+        found = list(changes.changes(recipe, measure, cluster.gpu, cluster.world, best, needed))
     told("images from the loader ...")
     loader = loading.measure(recipe, size.images)
     return assemble(recipe, cluster, batch, step, best, found, size, loader)
@@ -155,7 +154,7 @@ def assemble(
     batch: int,
     step: Step,
     best: room.Largest,
-    changes: list[room.Change],
+    changes: list[changes.Change],
     size: Length,
     loader: Loading | None,
 ) -> Plan:

@@ -16,6 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from genlab.errors import InputError, RecipeError, first_line
 
+SELECTS = ("nonzero", "index", "masked_select", "bincount")
 LOOKS = ("_local_scalar_dense", "is_nonzero", "equal")
 OWN = ("genlab/planning/", "genlab/distributed.py", "genlab/internals/", "genlab/testing/")
 LIBRARIES = ("/torch/", "/lightning/", "/torchmetrics/", "/timm/")
@@ -38,6 +39,30 @@ def answer(name: str, tensor: Tensor) -> Any:
         tensor: tensor that it asks.
     """
     return torch.tensor(1, dtype=tensor.dtype).tolist() if name == LOOKS[0] else True
+
+
+def all_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """Result of an operation that selects by values, where it selects all.
+
+    Args:
+        name: operation, of `SELECTS`.
+        args: its arguments.
+        kwargs: more of them.
+    """
+    tensor = args[0]
+    if name == "bincount":
+        return torch.empty(max(1, kwargs.get("minlength", args[-1])), dtype=torch.int64)
+    if name == "nonzero":
+        return torch.empty(tensor.numel(), tensor.dim(), dtype=torch.int64)
+    if name == "masked_select":
+        shape = torch.broadcast_shapes(tensor.shape, args[1].shape)
+        return torch.empty(shape.numel(), dtype=tensor.dtype)
+    places: list[Tensor | None] = []
+    for mask in args[1]:
+        by_mask = mask is not None and mask.dtype in (torch.bool, torch.uint8)
+        every = torch.arange(mask.numel()) if by_mask else mask
+        places += [every] * (mask.dim() if by_mask else 1)
+    return torch.ops.aten.index(tensor, places)
 
 
 def unknown(tensor: Tensor) -> bool:

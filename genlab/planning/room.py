@@ -1,17 +1,15 @@
-"""Largest batch that a GPU has room for, and changes of a recipe that make room: by fake steps."""
+"""Largest batch that a GPU has room for, by fake steps."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from genlab import recipes
 from genlab.errors import InputError
 from genlab.planning.banks import BANK
-from genlab.planning.capacity import Need, need
+from genlab.planning.capacity import need
 from genlab.planning.gpus import Gpu
 from genlab.planning.length import arguments
 from genlab.planning.step import Step
@@ -40,7 +38,8 @@ class Largest:
         above: a batch at most 5 % larger (or one step up), which does not fit; None where
             something else is the limit.
         needed_above: bytes that this one needs; see `_by_line`.
-        limit: ``memory``, or what ends the search before it.
+        limit: ``memory``, or what ends the search before it: another moment, where that does not
+            fit whatever the batch.
         tried: every batch that was tried, with its bytes.
     """
 
@@ -50,21 +49,6 @@ class Largest:
     needed_above: int | None
     limit: str
     tried: dict[int, int]
-
-
-@dataclass(frozen=True)
-class Change:
-    """A change of a recipe that may make room.
-
-    Args:
-        settings: ``key=value`` of the command line.
-        needed: bytes that it then needs.
-        fits: True if the GPU has as much.
-    """
-
-    settings: tuple[str, ...]
-    needed: int
-    fits: bool
 
 
 def with_batch(recipe: Recipe, size: int) -> Recipe:
@@ -104,7 +88,7 @@ def most_of(recipe: Recipe, world: int, images: int | None) -> tuple[float, str]
 
 def largest(
     recipe: Recipe,
-    first: tuple[int, Need],
+    first: tuple[int, Step],
     measure: Measure,
     gpu: Gpu,
     world: int,
@@ -114,16 +98,19 @@ def largest(
 
     Args:
         recipe: a resolved one.
-        first: its batch on each GPU, and what that needs.
+        first: its batch on each GPU, and its step.
         measure: fake step of a recipe.
         gpu: the GPU.
         world: number of GPUs.
         images: number of training images; None where unknown.
     """
-    known, unit = {first[0]: first[1].total}, unit_of(recipe)
+    others = {name: _total(first[1], parts) for name, parts in first[1].moments.items()}
+    worst = max(others, key=lambda name: others[name], default=MEMORY)
+    known, unit = {first[0]: _total(first[1])}, unit_of(recipe)
     most, limit = most_of(recipe, world, images)
-    live = sum(size for part, size in first[1].live.items() if part in FIXED)
-    fixed = need(Step(world, 0, {"fixed": live})).total
+    fixed = _total(first[1], fixed_parts(first[1].memory))
+    if others and others[worst] > gpu.bytes >= fixed:
+        return Largest(0, 0, None, None, worst, {})
     least = unit
     for _ in range(TRIES):
         line = _by_line({0: fixed} | known, gpu.bytes, unit, most)
@@ -131,7 +118,7 @@ def largest(
         if size is None:
             break
         try:
-            known[size] = need(measure(with_batch(recipe, size * world))).total
+            known[size] = _total(measure(with_batch(recipe, size * world)))
         except InputError:
             if size > first[0]:
                 raise
@@ -141,9 +128,19 @@ def largest(
     beyond = min((size for size, bytes_ in found.items() if bytes_ > gpu.bytes), default=None)
     above = None if beyond is None else found[beyond]
     return Largest(
-        fitting, known.get(fitting, 0), beyond, above, limit if beyond is None else MEMORY,
-        dict(sorted(known.items())),
+        fitting, max(known.get(fitting, 0), *others.values(), 0), beyond, above,
+        limit if beyond is None else MEMORY, dict(sorted(known.items())),
     )  # fmt: skip
+
+
+def _total(step: Step, parts: dict[str, int] | None = None) -> int:
+    """Bytes that a GPU needs for a step alone, or for another moment's parts."""
+    return need(replace(step, memory=step.memory if parts is None else parts, moments={})).total
+
+
+def fixed_parts(parts: dict[str, int]) -> dict[str, int]:
+    """Parts that do not grow with the batch."""
+    return {name: size for name, size in parts.items() if name in FIXED}
 
 
 def _next(
@@ -210,76 +207,3 @@ def _guess(known: dict[int, int], room: int) -> int:
     (small, less), (large, more) = ((size, known[size]) for size in sorted(nearest))
     each = max(1.0, (more - less) / (large - small))
     return max(1, int(small + (room - less) / each))
-
-
-def changes(
-    recipe: Recipe, measure: Measure, gpu: Gpu, world: int, best: Largest
-) -> Iterator[Change]:
-    """Changes that may make room, each tried by a fake step; impossible ones are left out.
-
-    Args:
-        recipe: a resolved one.
-        measure: fake step of a recipe.
-        gpu: the GPU.
-        world: number of GPUs.
-        best: the largest batch that fits without a change.
-    """
-    tried: list[dict[str, Any]] = []
-    for settings in _ideas(recipe, gpu, world, best):
-        tried.append(settings)
-        if (found := _tried(recipe, settings, measure, gpu)) is not None:
-            yield found
-    cheap = {key: value for one in tried for key, value in one.items() if key in FREE}
-    if len(cheap) > 1 and (found := _tried(recipe, cheap, measure, gpu)) is not None:
-        yield found
-
-
-PRECISION, CHECKPOINTING = "trainer.precision", "model.encoder_kwargs.grad_checkpointing"
-FREE = (PRECISION, CHECKPOINTING)  # what leaves batch and images as they are
-
-
-def _ideas(recipe: Recipe, gpu: Gpu, world: int, best: Largest) -> Iterator[dict[str, Any]]:
-    """Settings that may make room, by their keys."""
-    trainer, model = recipe.config.get("trainer") or {}, recipe.arguments("model")
-    if str(trainer.get("precision", "32-true")).startswith("32") and gpu.halves:
-        yield {PRECISION: "bf16-mixed" if "bf16" in gpu.halves else "16-mixed"}
-    if model.get("encoder") and not (model.get("encoder_kwargs") or {}).get("grad_checkpointing"):
-        yield {CHECKPOINTING: True}
-    each = int(recipe.arguments("data")["batch_size"]) // world
-    parts = next((n for n in range(2, each + 1) if each % n == 0 and each // n <= best.images), 0)
-    if parts > parts_of(recipe):
-        yield {_division(recipe): parts}
-    side = recipe.arguments("data").get("image_size")
-    if isinstance(side, int) and side >= 64:
-        yield {"data.image_size": max(32, round(0.75 * side) // 32 * 32)}
-
-
-def _division(recipe: Recipe) -> str:
-    """The key that divides a batch: a method's chunks or accumulation, or the trainer's."""
-    own = recipes.parameters("model", str(recipe.config["model"]["class_path"])) or ()
-    keys = ("chunks", "accumulate_grad_batches")  # a loss of the whole batch has chunks
-    return next((f"model.{key}" for key in keys if key in own), "trainer.accumulate_grad_batches")
-
-
-def _tried(recipe: Recipe, settings: dict[str, Any], measure: Measure, gpu: Gpu) -> Change | None:
-    """What a change needs; None where the method or its encoder refuses it."""
-    changed = copy.deepcopy(recipe)
-    for key, value in settings.items():
-        _set(changed.config, key, value)
-    try:
-        found = need(measure(changed))
-    except InputError:
-        return None
-    words = tuple(f"{key}={str(value).lower()}" for key, value in settings.items())
-    return Change(words, found.total, found.fits(gpu))
-
-
-def _set(config: dict[str, Any], key: str, value: Any) -> None:
-    group, *path, last = key.split(".")
-    place = config.setdefault(group, {})
-    if group in ("model", "data"):
-        place = place.setdefault("init_args", {})
-    for name in path:
-        place[name] = dict(place.get(name) or {})
-        place = place[name]
-    place[last] = value

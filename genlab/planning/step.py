@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-STEP, START = "step", "start"  # moments of a training
+STEP, START, VALIDATION = "step", "start", "validation"  # moments of a training
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class Step:
         moved: bytes that they read and write, each for itself.
         convolved: those of ``flops`` that are convolutions.
         reads: places where Python asks for a value, which is taken for 1.
-        moments: bytes by part at the peak of other moments: ``start`` of the training.
+        moments: bytes by part at the peak of other moments: ``start`` of the training, and
+            ``validation``, of a batch after a step.
         notes: sentences on what these numbers assume.
     """
 

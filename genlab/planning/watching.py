@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import wraps
 from typing import Any
 
 import lightning as L
@@ -14,7 +16,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from genlab.internals import metric_parts, torch_parts
 from genlab.planning.counting import BACKWARD, FORWARD, OPTIMISER, Counting
-from genlab.planning.step import START, Step
+from genlab.planning.step import START, STEP, VALIDATION, Step
 from genlab.recipes import Recipe
 from genlab.training.engine.before_window import BeforeWindow
 from genlab.training.engine.finite import FiniteGuard
@@ -31,6 +33,8 @@ class Enough(Exception):
 class Watch(L.Callback):
     """Tells a `Counting` what runs; its counts are those of the second step.
 
+    A validation's batch follows, of which only memory counts.
+
     Args:
         count: counter, active during training.
         recipe: recipe with the settings of the real run.
@@ -40,9 +44,12 @@ class Watch(L.Callback):
     def __init__(self, count: Counting, recipe: Recipe, world: int) -> None:
         self.count, self.world = count, world
         self.trainer = recipe.config.get("trainer") or {}
+        self.views = _gradients_are_views(self.trainer.get("strategy"))
         self.backwards = self.batches = 0
         self.automatic = True
-        self.start: dict[str, int] = {}  # bytes by part, before the first step
+        self.peaks: dict[str, dict[str, int]] = {}  # bytes by part, of each moment
+        self.counted: Step | None = None
+        self.notes: list[str] = []
         self.arrived: dict[int, Tensor] = {}  # gradients in the order in which they come
         self.sent: Counter[torch.dtype] = Counter()  # bytes of buffers that DDP sends
         self._steps = 0
@@ -110,7 +117,42 @@ class Watch(L.Callback):
             self.backwards = self.batches = 0
         self._steps = trainer.global_step
         if trainer.global_step > 1:
+            self.counted = self._count()
+            if not trainer.enable_validation:
+                raise Enough
+            trainer.val_check_batch = 1
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Only the memory of one validation step counts from here.
+
+        Nothing is logged, and no callback makes metrics: torch copies tensors without values
+        wrongly.
+        """
+        self.count.phase, self.count.validating = FORWARD, True
+        validate = pl_module.validation_step
+
+        @wraps(validate)
+        def once(*args: Any, **kwargs: Any) -> None:
+            validate(*args, **kwargs)
+            self.peaks[VALIDATION] = dict(self.count.peak)
             raise Enough
+
+        pl_module.log = lambda *_, **__: None  # type: ignore[method-assign]
+        pl_module.validation_step = once  # type: ignore[method-assign]
+        self.count.reset()
+
+    @contextmanager
+    def ended(self) -> Iterator[None]:
+        """End quietly; a note stands for a validation that cannot be counted."""
+        try:
+            yield
+        except Enough:
+            pass
+        except Exception as error:
+            if not self.count.validating:
+                raise
+            said = " ".join(str(error).splitlines()[:2])
+            self.notes.append(f"validation is not counted: {said}")
 
     def step(self, images: int) -> Step:
         """The counts, after training.
@@ -118,19 +160,33 @@ class Watch(L.Callback):
         Args:
             images: images of a batch.
         """
-        count = self.count
-        memory = dict(count.peak)
+        counted = self.counted or self._count()
         if self.world > 1:
-            self._of_ddp(memory)
-        done = count.kernels
-        return Step(self.world, images * self.batches, memory, dict(count.flops),
-                    count.list_collectives(), done.started, done.moved,
-                    done.convolved, tuple(count.reads), {START: self.start})  # fmt: skip
+            for moment in {STEP, VALIDATION} & self.peaks.keys():
+                self._add_buckets(self.peaks[moment])
+        memory = self.peaks.pop(STEP)
+        return replace(counted, images=images * counted.images, memory=memory,
+                       moments=self.peaks, notes=tuple(self.notes))  # fmt: skip
 
-    def _of_ddp(self, memory: dict[str, int]) -> None:
+    def _count(self) -> Step:
+        """The counts of a step; a batch's images count as one."""
+        count, done = self.count, self.count.kernels
+        self.peaks[STEP] = dict(count.peak)
+        if self.world > 1:
+            self._of_ddp()
+        return Step(self.world, self.batches, {}, dict(count.flops), count.list_collectives(),
+                    done.started, done.moved, done.convolved, tuple(count.reads))  # fmt: skip
+
+    def _add_buckets(self, memory: dict[str, int]) -> None:
+        """DDP's memory for gradients, in which they may lie themselves; it stays."""
+        size = sum(one.nbytes for one in self.arrived.values())
+        size -= memory.get("gradients", 0) if self.views else 0
+        if size > 0:
+            memory["gradient buckets"] = size
+
+    def _of_ddp(self) -> None:
         """Add what DDP does at each backward pass that it does not put off."""
         size = sum(one.nbytes for one in self.arrived.values())
-        memory["gradient buckets"] = size
         times = 1 if self.automatic else self.backwards
         calls = times * _buckets(self.arrived.values())
         self.count.exchange("gradients", "all_reduce", times * size, calls)
@@ -140,7 +196,7 @@ class Watch(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note the start's peak, and follow what the guard against NaN keeps."""
-        self.start = dict(self.count.peak)
+        self.peaks[START] = dict(self.count.peak)
         self.count.reset()
         for one in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(one, FiniteGuard) and one.before is not None:
@@ -206,6 +262,12 @@ class Watch(L.Callback):
         for tensor in tensors(out) if leaf else ():
             if tensor.requires_grad:
                 tensor.register_hook(lambda _: setattr(self.count, "part", part))
+
+
+def _gradients_are_views(strategy: Any) -> bool:
+    """True if a recipe's strategy lets gradients lie in DDP's buckets."""
+    given = strategy.get("init_args") if isinstance(strategy, dict) else None
+    return bool((given or {}).get("gradient_as_bucket_view"))
 
 
 def _buckets(gradients: Iterable[Tensor]) -> int:

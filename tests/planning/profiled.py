@@ -87,6 +87,9 @@ class Unwatched(Read):
     def make(self) -> Any:
         return self.copied()
 
+    def seen(self, raw: Any) -> Any:
+        return raw
+
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """The module's own."""
         return self.inner.on_after_batch_transfer(batch, dataloader_idx)

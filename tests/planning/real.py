@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -39,7 +39,7 @@ def real_step(recipe: Recipe) -> Step:
         watch = watching.Watch(count, recipe, 1)
         leave_out(lab.trainer, watch)
         data = Read(lab.data, lab.trainer, count)
-        with watch.hooks(lab.model), count, suppress(watching.Enough):
+        with watch.hooks(lab.model), count, watch.ended():
             lab.trainer.fit(lab.model, datamodule=data)
         return watch.step(data.taken)
 
@@ -76,6 +76,26 @@ class Read(Counted):
         with _disable_current_modes():
             return list(inner.bank_dataloader(*args, **kwargs))
 
+    def val_dataloader(self) -> Any:
+        """Batches of validation, read when they are asked for."""
+        inner: Any = self.inner
+        with _disable_current_modes():
+            loader = inner.val_dataloader()
+        left: list[Any] = []
+
+        def make() -> Any:
+            with _disable_current_modes():
+                if not left:
+                    left.extend(_moved(batch) for batch in loader)
+            return self.seen(left.pop(0))
+
+        return batches.Endless(make, len(loader)) if len(loader) else []
+
+    def seen(self, raw: Any) -> Any:
+        """A batch, counted."""
+        self.count.see_all(watching.tensors(raw), "batch")
+        return raw
+
     def _endless(self) -> Iterator[Any]:
         while True:
             yield from self.inner.train_dataloader()
@@ -89,8 +109,7 @@ class Read(Counted):
     def make(self) -> Any:
         raw = self.copied()
         self.taken = batches.size(raw)
-        self.count.see_all(watching.tensors(raw), "batch")
-        return raw
+        return self.seen(raw)
 
 
 def _moved(part: Any) -> Any:

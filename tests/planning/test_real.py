@@ -33,7 +33,7 @@ def test_a_real_step_costs_what_the_plan_says(words: tuple[str, ...]) -> None:
 def test_features_of_all_images_and_states_of_metrics_are_planned() -> None:
     plan, seen = fake_step(recipe_of(KEPT)), profiled_peak(recipe_of(KEPT))
     features = plan.memory["features"]
-    assert features == 1297 * (512 * 4 + 2 * 8)
+    assert features == (1297 + 200) * (512 * 4 + 2 * 8)
     assert plan.memory["metrics"] >= 2 * 2 * 10 * 2048 * 8  # AUROC's bins, and its zeros
     assert plan.peak == pytest.approx(seen.all, rel=0.05)
 

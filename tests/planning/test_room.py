@@ -8,7 +8,7 @@ import pytest
 
 from genlab import recipes
 from genlab.errors import InputError
-from genlab.planning import gpus, room
+from genlab.planning import changes, gpus, room
 from genlab.planning.capacity import need
 from genlab.planning.step import Step
 from genlab.recipes import Recipe
@@ -42,7 +42,7 @@ class Measured:
 
 def search(measured: Measured, start: int, recipe: Recipe, **options: Any) -> room.Largest:
     world = measured.world
-    first = start, need(measured(room.with_batch(recipe, start * world)))
+    first = start, measured(room.with_batch(recipe, start * world))
     return room.largest(recipe, first, measured, GPU, world, **options)
 
 
@@ -130,11 +130,45 @@ def test_a_limit_ends_the_search() -> None:
     assert len(measured.asked) == 2
 
 
+def validated(step: Step, size: int) -> Step:
+    return dataclasses.replace(step, moments={"validation": {"activations": size}})
+
+
+def test_a_validation_that_does_not_fit_leaves_no_batch_and_names_its_setting() -> None:
+    recipe, whole = recipe_of(), 60_000 * MB
+
+    def measure(changed: Recipe) -> Step:
+        share = changed.arguments("data").get("eval_batch_size", 512) / 512
+        return validated(Step(8, 16, {"activations": MB}), int(whole * share))
+
+    step = measure(recipe)
+    best = room.largest(recipe, (16, step), measure, GPU, 8)
+    assert (best.images, best.limit) == (0, "validation")
+    first, *_ = changes.changes(recipe, measure, GPU, 8, best, need(step))
+    (setting,) = first.settings
+    name, _, size = setting.partition("=")
+    assert name == "data.eval_batch_size"
+    assert int(size) % 8 == 0
+    assert first.fits
+
+
+def test_a_validation_that_needs_more_than_a_step_does_not_mislead_the_search() -> None:
+    measured = Measured(32, 90 * MB)
+    alone = search(measured, 2, recipe_of())
+
+    def measure(changed: Recipe) -> Step:
+        return validated(measured(changed), 30_000 * MB)
+
+    first = measure(room.with_batch(recipe_of(), 64))
+    best = room.largest(recipe_of(), (2, first), measure, GPU, 32)
+    assert (best.images, best.above) == (alone.images, alone.above)
+
+
 def changes_of(recipe: Recipe, measured: Measured, start: int) -> dict[tuple[str, ...], bool]:
     best = search(measured, start, recipe)
     given = room.with_batch(recipe, start * measured.world)
     before = copy.deepcopy(given)
-    found = room.changes(given, measured, GPU, measured.world, best)
+    found = changes.changes(given, measured, GPU, measured.world, best)
     fits = {change.settings: change.fits for change in found}
     assert given == before
     return fits
@@ -168,7 +202,7 @@ def test_a_refused_change_is_left_out() -> None:
 
     measured = Measured(8, 90 * MB)
     best = search(measured, 128, recipe_of())
-    found = list(room.changes(recipe_of(), refusing, GPU, 8, best))
+    found = list(changes.changes(recipe_of(), refusing, GPU, 8, best))
     assert [change.settings for change in found] == [("data.image_size=160",)]
 
 
