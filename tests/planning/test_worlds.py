@@ -19,7 +19,8 @@ def planned(name: str, world: int) -> Step:
     """A step with few images a device, times the recipe's accumulation."""
     plain = recipes.resolve([name])
     parts = (plain.config.get("trainer") or {}).get("accumulate_grad_batches", 1)
-    words = [f"data.batch_size={SHARE * parts * world}", *left_open(plain)]
+    share = max(SHARE, 2 * plain.arguments("model").get("bn_splits", 1))  # groups of two at least
+    words = [f"data.batch_size={share * parts * world}", *left_open(plain)]
     return fake_step(recipes.resolve([name], words), world)
 
 
