@@ -1,9 +1,9 @@
 """Losses: pure functions of tensors; each docstring says what is summed and what averaged.
 
-`contrastive`, `agreement`, `redundancy`, `prototypes`, `self_distillation`, `sinkhorn` serve
-self-supervised methods, `pseudo_label` semi-supervised ones, `classification` supervised ones;
-`likelihood`, `kl`, `iwae` and `vq` autoencoders and priors; `adversarial` and `gradient_penalties`
-GANs; `pretext` pretext tasks. `numbers` makes tensors.
+`contrastive`, `agreement`, `redundancy`, `prototypes`, `self_distillation`, `sinkhorn` and `masked`
+serve self-supervised methods, `pseudo_label` semi-supervised ones, `classification` supervised
+ones; `likelihood`, `kl`, `iwae` and `vq` autoencoders and priors; `adversarial` and
+`gradient_penalties` GANs; `pretext` pretext tasks. `numbers` makes tensors.
 """
 
 from genlab.losses.adversarial import OBJECTIVES, critic_loss, generator_loss
@@ -22,6 +22,13 @@ from genlab.losses.likelihood import (
     maps_per_channel,
     pixel_mean,
     pixel_nll,
+)
+from genlab.losses.masked import (
+    masked_patches,
+    masked_pixels,
+    spread_over_images,
+    standardised,
+    token_distance,
 )
 from genlab.losses.pretext import task_nll
 from genlab.losses.prototypes import prototype_scores, swapped_prediction
@@ -64,6 +71,8 @@ __all__ = [
     "kl_normal",
     "kl_standard_normal",
     "maps_per_channel",
+    "masked_patches",
+    "masked_pixels",
     "moved_centre",
     "negative_cosine",
     "normal_log_prob",
@@ -76,7 +85,10 @@ __all__ = [
     "redundancy_reduction",
     "sharpen",
     "sinkhorn",
+    "spread_over_images",
+    "standardised",
     "swapped_prediction",
     "task_nll",
+    "token_distance",
     "warmed_temperature",
 ]

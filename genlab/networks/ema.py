@@ -96,3 +96,13 @@ def cosine_to_one(base: float, step: int, total: float) -> float:
     """
     done = min(1.0, step / total)
     return 1 - (1 - base) * (math.cos(math.pi * done) + 1) / 2
+
+
+def line_to_one(base: float, step: int, total: float) -> float:
+    """The decay after ``step`` of ``total`` optimiser steps, along a line from ``base`` to 1.
+
+    In an endless run (``total`` infinite) it stays ``base``.
+
+    Source: Assran et al. 2023, arXiv:2301.08243.
+    """
+    return base + (1 - base) * min(1.0, step / total)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -30,3 +32,24 @@ def sine_positions(width: int, grid: tuple[int, int]) -> Tensor:
     half = [torch.cat([angle.sin(), angle.cos()], 1) for angle in (columns, rows)]
     column, row = half[0].expand(grid[0], -1, -1), half[1][:, None].expand(-1, grid[1], -1)
     return torch.cat([column, row], 2).flatten(0, 1).float()
+
+
+@torch.no_grad()
+def fix_positions(vit: Any, grid: tuple[int, int]) -> None:
+    """Give a ViT `sine_positions` that are not trained, and zeros to its prefix tokens.
+
+    A network without learnt positions stays as it is.
+
+    Args:
+        vit: network of timm with ``pos_embed`` (1, N, D), or None.
+        grid: rows and columns of its patches.
+
+    Raises:
+        ValueError: the width is not a multiple of 4.
+    """
+    if vit.pos_embed is None:
+        return
+    table = sine_positions(vit.pos_embed.shape[2], grid)
+    first = vit.pos_embed.shape[1] - len(table)
+    vit.pos_embed.zero_()[0, first:] = table
+    vit.pos_embed.requires_grad_(False)

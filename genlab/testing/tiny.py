@@ -24,11 +24,12 @@ LARGEST: dict[str, float] = {
     "residual_blocks": 1, "n_critic": 2, "threshold": 0.12, "k": 5, "num_heads": 2,
     "embed_dim": 16, "ema_decay": 0.9, "decay": 0.9,
 }  # fmt: skip
+POOLING = ("class_token", "global_pool", "fc_norm")  # of a ViT, kept
 WIDEST = 12  # of layers listed in `*_dims`
 CNN: dict[str, Any] = {"encoder": "small_cnn", "encoder_kwargs": {"width": 4}}
 VIT: dict[str, Any] = {
     "encoder": "vit_tiny_patch16_224",
-    "encoder_kwargs": {"embed_dim": 16, "depth": 1, "num_heads": 2, "patch_size": 4},
+    "encoder_kwargs": {"embed_dim": 16, "depth": 1, "num_heads": 2, "patch_size": 2},
 }
 KEPT = (
     "views", "augment", "strong", "unlabeled_ratio", "exclude_labeled", "sampling", "binarize",
@@ -125,7 +126,11 @@ def _encoder(arguments: dict[str, Any], takes: Any, given: dict[str, Any]) -> No
     if "encoder" not in takes or "encoder_kwargs" not in takes:
         return
     name = str(given.get("encoder") or "")
-    arguments |= VIT if name.startswith(("vit", "deit")) else CNN
+    if not name.startswith(("vit", "deit")):
+        arguments |= CNN
+        return
+    kept = {k: v for k, v in (given.get("encoder_kwargs") or {}).items() if k in POOLING}
+    arguments |= VIT | {"encoder_kwargs": VIT["encoder_kwargs"] | kept}
 
 
 def own_encoder(name: str) -> bool:
@@ -146,7 +151,14 @@ def _capped(value: Any, name: str = "") -> Any:
     if name.endswith("_dims") and isinstance(value, list | tuple):
         return [min(int(width), WIDEST) for width in value]
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return min(value, type(value)(LARGEST[name])) if number and name in LARGEST else value
+    limit = _limit(name) if number else None
+    return value if limit is None else min(value, type(value)(limit))
+
+
+def _limit(name: str) -> float | None:
+    """The largest value of an argument, by its name or by the end of it (``decoder_depth``)."""
+    found = (limit for key, limit in LARGEST.items() if f"_{name}".endswith(f"_{key}"))
+    return min(found, default=None)
 
 
 def _parameters(class_path: str) -> dict[str, inspect.Parameter]:
@@ -157,6 +169,6 @@ def _defaults(takes: dict[str, inspect.Parameter]) -> dict[str, Any]:
     return {
         name: parameter.default
         for name, parameter in takes.items()
-        if name in LARGEST or name.endswith("_dims")
+        if _limit(name) is not None or name.endswith("_dims")
         if parameter.default not in (parameter.empty, None)
     }

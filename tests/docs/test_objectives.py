@@ -11,6 +11,7 @@ from tests.docs.formulas import (  # noqa: F401
     autoencoders,
     densities,
     labelled,
+    masked,
     pretext,
     self_supervised,
 )

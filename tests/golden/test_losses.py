@@ -28,13 +28,20 @@ LONG = {  # a second of arithmetic each: with `slow`; .ci/run has them all
     "fixmatch/cifar10_4000", "fixmatch/mnist_pretrained", "fixmatch/stl10", "fixmatch/svhn",
     "knn/stl10", "linear/stl10", "moco/cifar10", "moco/imagenet100", "moco/imagenet_resnet50",
     "moco/stl10", "moco_v3/cifar10", "moco_v3/imagenet100", "moco_v3/imagenet_resnet50",
-    "moco_v3/imagenet_vit_small", "moco_v3/stl10", "nice/mnist", "simclr/cifar10",
+    "mae/cifar10", "simmim/cifar10", "ijepa/cifar10", "moco_v3/imagenet_vit_small", "nice/mnist",
+    "moco_v3/stl10", "simclr/cifar10",
     "simclr/imagenet100", "simclr/imagenet_resnet50", "simclr/stl10", "simsiam/cifar10",
     "simsiam/imagenet100", "simsiam/imagenet_resnet50", "simsiam/stl10", "vq_prior/cifar10",
     "wgan_gp/cifar10", "wgan_gp/cifar10_small",
 }  # fmt: skip
-LARGEST = ("imagenet_resnet50", "imagenet_vit_small")  # as LONG, of any method
-LARGE = ("wrn_28_10", "resnet50", "vit_small", "knn/imagenet")
+LARGEST = (
+    "imagenet_resnet50",
+    "imagenet_vit_small",
+    "imagenet_vit_base",
+    "imagenet100",
+    "stl10",
+)  # as LONG, of any method
+LARGE = ("wrn_28_10", "resnet50", "vit_small", "vit_base", "knn/imagenet")
 GAN = ["model.generator_kwargs.width=8", "model.critic_kwargs.width=8"]
 SMALLER = {
     "dino/imagenet_vit_small": ["data.views.small.size=32"],  # whole patches of 64 px

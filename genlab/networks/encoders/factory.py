@@ -17,7 +17,7 @@ from genlab.networks.encoders.stems import spatial
 from genlab.networks.encoders.tokens import (
     Tokens,
     grid_of,
-    refuse_unnormalised,
+    refuse_untrained,
     refuse_without_tokens,
     tokens,
 )
@@ -97,19 +97,28 @@ class Encoder(nn.Module):
         network: Any = self.backbone
         return network.forward_head(torch.cat([tokens.prefix, tokens.patches], 1))
 
-    def token_grid(self, trained: bool = False) -> tuple[int, int]:
+    def token_grid(self, trained: str | bool = False) -> tuple[int, int]:
         """Rows and columns of a ViT's patches, for images of its size.
 
         Args:
-            trained: True if tokens alone are to be trained: pooling must then have no weights.
+            trained: True if the loss is of tokens alone: pooling must then have no weights, and
+                patches cover the image; ``patches`` if it is not of prefix tokens either: features
+                must then be the patches' mean.
 
         Raises:
-            ValueError: the network is not a plain ViT, or its pooling has weights.
+            ValueError: the network is not a plain ViT, or one that such a loss does not train.
         """
-        refuse_without_tokens(self.backbone, self.architecture["name"])
+        name, side = self.architecture["name"], self.image_size
+        refuse_without_tokens(self.backbone, name)
         if trained:
-            refuse_unnormalised(self.backbone, self.architecture["name"])
-        return grid_of(self.backbone, self.image_size, self.image_size)
+            refuse_untrained(self.backbone, name, side, patches_alone=trained == "patches")
+        return grid_of(self.backbone, side, side)
+
+    @property
+    def token_dim(self) -> int:
+        """Width D of a ViT's tokens."""
+        network: Any = self.backbone
+        return int(network.embed_dim)
 
     def compile_backbone(self, how: bool | str) -> None:
         """Run `forward` (not `features`) through `torch.compile`, here and in all copies.

@@ -51,12 +51,27 @@ def refuse_without_tokens(vit: Any, name: str) -> None:
         )
 
 
-def refuse_unnormalised(vit: Any, name: str) -> None:
-    """Refuse pooling with weights of its own, which a loss of tokens alone does not train.
+def refuse_untrained(vit: Any, name: str, side: int, patches_alone: bool) -> None:
+    """Refuse what a loss of tokens, or of patches' tokens alone, leaves untrained.
+
+    Args:
+        vit: a network that passes `refuse_without_tokens`.
+        name: its name.
+        side: H = W of the images.
+        patches_alone: True if the loss does not see prefix tokens.
 
     Raises:
-        ValueError: the last norm comes after the pooling, or attention pools.
+        ValueError: the last norm comes after the pooling, attention pools, prefix tokens are the
+            features, or patches do not cover the image.
     """
+    tall, wide = vit.patch_embed.patch_size
+    if side % tall or side % wide:
+        raise ValueError(f"image_size {side} is not a multiple of patch_size {tall}")
+    pool = "encoder_kwargs.class_token: false, global_pool: avg and fc_norm: false"
+    if patches_alone and (vit.global_pool == "token" or vit.pool_include_prefix):
+        raise ValueError(
+            f"encoder {name} pools a class token, which this loss does not train: set {pool}"
+        )
     if getattr(vit, "attn_pool", None) is not None:
         raise ValueError(
             f"encoder {name} pools by attention, which a loss of tokens does not train: "

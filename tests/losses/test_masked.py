@@ -1,0 +1,114 @@
+"""Distances over masked parts: values on paper, and equal on two ranks however they are dealt."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from genlab import distributed, losses
+from genlab.augment.patches import cut
+from tests.conftest import TwoRanks
+from tests.losses.golden_embeddings import x
+
+MASKED = torch.tensor([[1, 0, 1, 1], [1, 1, 0, 1]], dtype=torch.bool)
+
+
+def images() -> Tensor:
+    m = torch.arange(2 * 3 * 8 * 8).double()
+    return (0.5 + 0.5 * torch.sin(0.37 * m + 0.011 * m * m / 64)).view(2, 3, 8, 8)
+
+
+def pixels(masked: Tensor) -> Tensor:
+    """Patches of 4 x 4 of an 8 x 8 image: (B, 4) -> (B, 1, 8, 8)."""
+    return masked.view(-1, 1, 2, 2).repeat_interleave(4, 2).repeat_interleave(4, 3)
+
+
+def slow_patches(image: Tensor, prediction: Tensor, masked: Tensor, normalise: bool) -> Tensor:
+    """The mean over the masked patches, one after the other."""
+    distances = []
+    for b, patch in masked.nonzero().tolist():
+        top, left = 4 * (patch // 2), 4 * (patch % 2)
+        target = image[b, :, top : top + 4, left : left + 4].permute(1, 2, 0).flatten()
+        if normalise:
+            n = len(target)
+            variance = (target - target.sum() / n).square().sum() / (n - 1)
+            target = (target - target.sum() / n) / (variance + 1e-6).sqrt()
+        distances.append((prediction[b, patch] - target).square().mean())
+    return torch.stack(distances).mean()
+
+
+@pytest.mark.parametrize(
+    ("normalise", "value", "length"),
+    [(False, 0.869900078151, 0.109917903592), (True, 1.499257959177, 0.144301861425)],
+)
+def test_patches_on_paper(normalise: bool, value: float, length: float) -> None:
+    """Not 1.520265486999, of the biased variance, nor 1.400086920882, of channels first."""
+    prediction = x(2, 8, 48).view(2, 4, 48).requires_grad_()
+    target = cut(images(), (2, 2))
+    found = losses.masked_patches(
+        prediction, losses.standardised(target) if normalise else target, MASKED
+    )["loss"]
+    found.backward()
+    assert prediction.grad is not None
+    assert float(found.detach()) == pytest.approx(value, abs=1e-9)
+    assert float(prediction.grad.norm()) == pytest.approx(length, abs=1e-9)
+    assert torch.equal(prediction.grad.abs().sum(2) > 0, MASKED)
+    slow = slow_patches(images(), prediction.detach(), MASKED, normalise)
+    torch.testing.assert_close(found.detach(), slow, rtol=0, atol=1e-12)
+
+
+def test_pixels_on_paper() -> None:
+    prediction = x(3, 48, 8).view(2, 3, 8, 8).requires_grad_()
+    found = losses.masked_pixels(prediction, images(), pixels(MASKED))["loss"]
+    found.backward()
+    assert prediction.grad is not None
+    assert float(found.detach()) == pytest.approx(0.756048151847, abs=1e-9)
+    assert float(prediction.grad.norm()) == pytest.approx(0.058925558961, abs=1e-9)
+    there = pixels(MASKED).expand_as(prediction)
+    slow = (prediction - images()).abs()[there].mean().detach()
+    assert float(slow) == pytest.approx(0.756048230602, abs=1e-9)  # without 1e-5 in the count
+
+
+def test_a_patch_of_one_value_is_nothing() -> None:
+    flat = torch.full((1, 1, 4), 0.3, dtype=torch.float64)
+    assert torch.equal(losses.standardised(flat), torch.zeros_like(flat))
+
+
+def test_the_mean_explains_nothing_and_the_target_all() -> None:
+    target = losses.standardised(cut(images(), (2, 2)))
+    none = losses.masked_patches(torch.zeros_like(target), target, MASKED)
+    assert float(none["explained"]) == pytest.approx(0, abs=1e-4)
+    assert float(none["loss"]) == pytest.approx(47 / 48, abs=1e-4)  # (n - 1) / n
+    assert float(losses.masked_patches(target, target, MASKED)["explained"]) == 1
+    there = pixels(MASKED)
+    middle = images()[there.expand(-1, 3, -1, -1)].mean().expand(2, 3, 8, 8)
+    none = losses.masked_pixels(middle, images(), there)
+    assert float(none["explained"]) == pytest.approx(0, abs=1e-6)
+    assert float(losses.masked_pixels(images(), images(), there)["explained"]) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_near(dtype: torch.dtype) -> None:
+    prediction, target = x(2, 8, 48).view(2, 4, 48), cut(images(), (2, 2))
+    exact = losses.masked_patches(prediction, target, MASKED)["loss"]
+    half = losses.masked_patches(prediction.to(dtype), target.to(dtype), MASKED)["loss"]
+    assert half.dtype == torch.float32
+    assert float(half) == pytest.approx(float(exact), abs=1e-2)
+
+
+def dealt(rank: int, world: int) -> dict[str, Tensor]:
+    """Rows of unequal masks: loss and gradient, each a mean over ranks."""
+    w = torch.ones((), dtype=torch.float64, requires_grad=True)
+    rows = slice(rank, None, world)
+    masked = torch.tensor([[1, 0, 0, 0], [1, 1, 1, 1]], dtype=torch.bool)[rows]
+    prediction = w * x(3, 48, 8).view(2, 3, 8, 8)[rows]
+    loss = losses.masked_pixels(prediction, images()[rows], pixels(masked))["loss"]
+    loss.backward()
+    assert w.grad is not None
+    both = torch.stack([loss.detach(), w.grad])
+    return {"mean": distributed.all_reduce_sum(both) / world}
+
+
+def test_two_ranks_are_one_with_unequal_masks(two_ranks: TwoRanks) -> None:
+    two_ranks.assert_same("tests.losses.test_masked:dealt", atol=1e-12)

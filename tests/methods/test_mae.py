@@ -1,0 +1,117 @@
+"""MAE: what the encoder sees, what the loss asks for, and which features come out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from genlab import losses
+from genlab.augment.patches import cut
+from genlab.methods.mae import MAE
+from genlab.networks.positions import sine_positions
+from tests.methods.programs_masked import VIT, batch
+
+DECODER = {"decoder_width": 8, "decoder_depth": 1, "decoder_num_heads": 2}
+
+
+def small(**options: Any) -> MAE:
+    torch.manual_seed(1)
+    kwargs = VIT["encoder_kwargs"] | options.pop("encoder_kwargs", {})
+    return MAE(**VIT | DECODER | options | {"encoder_kwargs": kwargs})
+
+
+def test_the_loss_is_of_the_masked_patches_of_kept_ones() -> None:
+    method = small(norm_pix=False)
+    keep, masked = method._drawn(batch()).values()
+    assert keep.shape == (6, 4)
+    found = method.training_step(batch(), 0)["loss"]
+    prediction = method.decoder(method.encoder.tokens(batch()["image"], keep), keep)
+    expected = (prediction - cut(batch()["image"], (4, 4))).square().mean(2)[masked].mean()
+    torch.testing.assert_close(found, expected)
+
+
+def test_masked_pixels_do_not_reach_the_prediction() -> None:
+    method, given = small(), batch()
+    keep = method._drawn(given)["keep"]
+    pixels = given["image"].requires_grad_()
+    method.decode(pixels, keep).sum().backward()
+    assert pixels.grad is not None
+    reached = cut(pixels.grad, (4, 4)).abs().sum(2) > 0
+    assert torch.equal(reached.nonzero()[:, 1].view(6, 4), keep)
+
+
+def test_masks_change_with_the_batch_and_not_in_validation() -> None:
+    method = small()
+    first, second = (method._drawn(batch(seed=seed))["keep"] for seed in (7, 8))
+    assert not torch.equal(first, second)
+    method.eval()
+    first, second = (method.validation_step(batch(seed=s), 0)["loss"] for s in (None, 3))
+    assert torch.equal(first, second)
+
+
+def test_features_are_of_all_patches() -> None:
+    method, image = small().eval(), batch()["image"]
+    assert torch.equal(method(image), method.encoder(image))
+    assert torch.equal(method.validation_step(batch(), 0)["feature"], method(image))
+    assert method.encode(image).shape == (6, 16)
+    assert method.encode(image, tokens=True).shape == (6, 16, 16)
+
+
+def test_positions_are_fixed_sines_unless_learnt_or_given() -> None:
+    fixed = small().encoder.backbone.get_parameter("pos_embed")
+    assert not fixed.requires_grad
+    assert torch.equal(fixed[0, 1:], sine_positions(16, (4, 4)))
+    assert not fixed[0, 0].any()
+    assert small(positions="learnt").encoder.backbone.get_parameter("pos_embed").requires_grad
+
+
+def test_colours_and_grey_have_a_decoder_of_their_own() -> None:
+    for channels in (1, 3):
+        method = small(channels=channels)
+        assert method.decoder.head.out_features == 4 * channels
+        assert method.training_step(batch(channels=channels), 0)["loss"].isfinite()
+
+
+def test_the_target_is_normalised_as_the_encoders_input() -> None:
+    options = {"normalize": {"mean": 0.5, "std": 0.25}}
+    method, image = small(norm_pix=False, encoder_kwargs=options), batch()["image"]
+    torch.testing.assert_close(method.target(image), cut((image - 0.5) / 0.25, (4, 4)))
+    standardised = small(norm_pix=True).target(image)
+    torch.testing.assert_close(standardised, losses.standardised(cut(image, (4, 4))))
+
+
+@pytest.mark.parametrize("norm_pix", [False, True])
+def test_pictures_show_what_is_visible_and_what_is_predicted(norm_pix: bool) -> None:
+    method, given = small(norm_pix=norm_pix).eval(), batch()
+    masked = method._drawn(given)["masked"]
+    shown = {name: cut(image, (4, 4)) for name, image in method.task_pictures(given).items()}
+    assert (shown["input"][masked] == 0.5).all()
+    torch.testing.assert_close(shown["input"][~masked], shown["target"][~masked])
+    torch.testing.assert_close(shown["output"][~masked], shown["target"][~masked])
+    assert not torch.allclose(shown["output"][masked], shown["target"][masked])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"mask_ratio": 1.0}, "mask_ratio 1.0 must be above 0 and below 1"),
+        ({"positions": "cosine"}, "positions"),
+        ({"decoder_width": 9}, "width 9 must be a multiple of num_heads 2"),
+        ({"decoder_width": 6}, "a width that 4 divides"),
+        ({"encoder_kwargs": {"patch_size": 1}}, "norm_pix requires patches of at least two values"),
+        ({"encoder_kwargs": {"patch_size": 3}}, "image_size 8 is not a multiple of patch_size 3"),
+        ({"encoder_kwargs": {"global_pool": "avg"}}, "fc_norm: false"),
+    ],
+)
+def test_what_is_out_of_range_is_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        small(**wrong)
+
+
+def test_cnns_are_refused_with_the_reason() -> None:
+    with pytest.raises(
+        ValueError, match="encoder small_cnn has no tokens of patches: this require"
+    ):
+        MAE(**VIT | DECODER | {"encoder": "small_cnn", "encoder_kwargs": {}})
