@@ -1,7 +1,7 @@
 """Augmentation of image batches, with random draws per sample on the batch's device.
 
 `views` turns a batch into views, each made by `view`; `pairs` hands two of them to a method.
-`masks` and `multi_block` choose patches to hide. `standard` is supervised training's,
+`masks` and `multi_block` choose `patches` to hide. `standard` is supervised training's,
 `rand_augment` and `ct_augment` (operations in `ops`, `ct_ops`) the strong ones, `mixing` mixup and
 CutMix, `binarization` black and white, `pretext` the transforms of pretext tasks. Building blocks:
 `boxes` (rectangles), `colour`, `geometry`, `linear` (resampling), and `draws`, seeded alike on

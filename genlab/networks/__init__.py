@@ -3,8 +3,8 @@
 `encoders` (a backbone by name), `autoencoders` (coders, quantizers, priors), `flows` and `gan`; and
 what they share: `mlps`, `ema`, `chunks` (batches larger than memory), `queue` and
 `split_batch_norm` (MoCo), `prototypes` (DINO), `multicrop` (views of several sizes), `positions`
-(of patches), `pseudo_label_rules` (FixMatch), `interpolation`, `modes` (eval mode for a while),
-`functional`, `arguments`.
+(of patches), `token_decoders` (MAE, I-JEPA), `pseudo_label_rules` (FixMatch), `interpolation`,
+`modes` (eval mode for a while), `functional`, `arguments`.
 """
 
 from genlab.networks.autoencoders.conv import (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import TypeVar
 
 import torch
 from timm.layers import DropBlock2d, DropPath, PatchDropout
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from genlab.internals import torch_parts
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+Copied = TypeVar("Copied", bound=nn.Module)
 NOISE = {DROPOUTS: "p", (DropPath, DropBlock2d): "drop_prob", (PatchDropout,): "prob"}
 
 
@@ -61,7 +63,7 @@ class EMA(nn.Module):
             torch_parts.foreach_copy_(mine, theirs)
 
 
-def ema_copy(module: nn.Module, noise: bool = True) -> nn.Module:
+def ema_copy(module: Copied, noise: bool = True) -> Copied:
     """The momentum copy of an encoder: same weights, never trained by gradient.
 
     It keeps its train mode and its own batch-norm statistics; move it with `ema_step`.

@@ -88,6 +88,23 @@ def test_the_mean_explains_nothing_and_the_target_all() -> None:
     assert float(losses.masked_pixels(images(), images(), there)["explained"]) == 1
 
 
+def test_tokens_on_paper() -> None:
+    """Smooth L1; the squared distance would be 0.713904050393."""
+    prediction = x(6, 12, 16).requires_grad_()
+    found = losses.token_distance(prediction, x(5, 12, 16))
+    found.backward()
+    assert prediction.grad is not None
+    assert float(found.detach()) == pytest.approx(0.351716805135, abs=1e-9)
+    assert float(prediction.grad.norm()) == pytest.approx(0.055967240215, abs=1e-9)
+
+
+def test_predicting_zero_costs_what_the_docstring_says() -> None:
+    tokens = torch.randn(2000, 64)
+    assert float(losses.token_distance(torch.zeros_like(tokens), tokens)) == pytest.approx(
+        0.4247, abs=0.005
+    )
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_near(dtype: torch.dtype) -> None:
     prediction, target = x(2, 8, 48).view(2, 4, 48), cut(images(), (2, 2))
