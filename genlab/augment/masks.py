@@ -151,6 +151,17 @@ class BlockMasks:
             masked = masked | (block & fits[:, None, None])
         return {"masked": _filled_up(masked, count, generator).flatten(1)}
 
+    def most(self, own: int, n: int) -> int:
+        """Masked patches in ``own`` of n images at most, whatever is drawn.
+
+        A tensor of that size holds all of them, and no value has to be read to make it.
+        """
+        some, patches = int(n * self.chance + 0.5), math.prod(self.grid)
+        low, high = self.ratio
+        ends = (low + (high - low) * (k + 1) / some for k in range(some))
+        counts = sorted((max(1, min(patches, math.ceil(e * patches))) for e in ends), reverse=True)
+        return sum(counts[:own]) * math.ceil(own / n)
+
     def _counts(self, n: int, generator: torch.Generator) -> Tensor:
         """Patches to mask in each image: (n,) int64."""
         some = int(n * self.chance + 0.5)

@@ -1,8 +1,8 @@
 """Losses: pure functions of tensors; each docstring says what is summed and what averaged.
 
-`contrastive`, `agreement`, `redundancy`, `prototypes`, `self_distillation`, `sinkhorn` and `masked`
-serve self-supervised methods, `pseudo_label` semi-supervised ones, `classification` supervised
-ones; `likelihood`, `kl`, `iwae` and `vq` autoencoders and priors; `adversarial` and
+`contrastive`, `agreement`, `redundancy`, `koleo`, `prototypes`, `self_distillation`, `sinkhorn` and
+`masked` serve self-supervised methods, `pseudo_label` semi-supervised ones, `classification`
+supervised ones; `likelihood`, `kl`, `iwae` and `vq` autoencoders and priors; `adversarial` and
 `gradient_penalties` GANs; `pretext` pretext tasks. `numbers` makes tensors.
 """
 
@@ -13,6 +13,7 @@ from genlab.losses.contrastive import info_nce, info_nce_in_batch, nt_xent
 from genlab.losses.gradient_penalties import between, gradient_norm, gradient_penalty
 from genlab.losses.iwae import iwae_bound
 from genlab.losses.kl import free_bits, kl_normal, kl_standard_normal, normal_log_prob
+from genlab.losses.koleo import koleo
 from genlab.losses.likelihood import (
     LIKELIHOODS,
     bernoulli_nll,
@@ -37,7 +38,10 @@ from genlab.losses.redundancy import cross_correlation, redundancy_reduction
 from genlab.losses.self_distillation import (
     centred_target,
     information,
+    masked_distillation,
     moved_centre,
+    patch_weights,
+    score_total,
     warmed_temperature,
 )
 from genlab.losses.sinkhorn import sinkhorn
@@ -70,7 +74,9 @@ __all__ = [
     "iwae_bound",
     "kl_normal",
     "kl_standard_normal",
+    "koleo",
     "maps_per_channel",
+    "masked_distillation",
     "masked_patches",
     "masked_pixels",
     "moved_centre",
@@ -78,11 +84,13 @@ __all__ = [
     "normal_log_prob",
     "normalised_distance",
     "nt_xent",
+    "patch_weights",
     "pixel_mean",
     "pixel_nll",
     "prototype_scores",
     "pseudo_label_nll",
     "redundancy_reduction",
+    "score_total",
     "sharpen",
     "sinkhorn",
     "spread_over_images",

@@ -56,22 +56,77 @@ def information(loss: Tensor, targets: Tensor) -> dict[str, Tensor]:
     return {"teacher_entropy": entropy, "divergence": loss.detach() - entropy}
 
 
+def masked_distillation(
+    scores: Tensor, targets: Tensor, weight: Tensor, temperature: float = 0.1
+) -> Tensor:
+    """Weighted sum over masked patches of the cross entropy of target and prediction.
+
+    Args:
+        scores: the student's, of patches that it does not see, (M, K).
+        targets: the teacher's distributions of the same patches, (M, K); constants.
+        weight: share of each patch in the sum, (M,); see `patch_weights`.
+        temperature: tau of the student's distributions.
+
+    Returns:
+        Scalar, nats: with weights by `patch_weights`, the mean over an image's masked patches, and
+        of that the mean over all images; those without a mask add nothing.
+
+    Raises:
+        ValueError: a temperature that is not positive.
+
+    Source: Zhou et al. 2022, arXiv:2111.07832, equation 2; facebookresearch/dinov2.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature {temperature} must be above 0")
+    with torch.autocast(scores.device.type, enabled=False):
+        kind = torch.promote_types(scores.dtype, torch.float32)
+        log_p = (scores.to(kind) / temperature).log_softmax(-1)
+        return -(weight.to(kind) * (targets.detach() * log_p).sum(-1)).sum()
+
+
+@torch.no_grad()
+def patch_weights(masked: Tensor) -> Tensor:
+    """Share of each patch: one over the masked patches of its image, over the number of images.
+
+    Args:
+        masked: (B, N) bool.
+
+    Returns:
+        (B, N) float32, 0 where not masked.
+    """
+    return masked / masked.sum(1, keepdim=True).clamp(min=1) / len(masked)
+
+
+@torch.no_grad()
+def score_total(scores: Tensor, counted: Tensor | None = None) -> Tensor:
+    """Sum of the scores (B, K) and their number, in one vector (K + 1,).
+
+    Args:
+        scores: the teacher's.
+        counted: rows that count, (B,) bool; None for all.
+    """
+    rows = scores.new_ones(len(scores)) if counted is None else counted.to(scores.dtype)
+    return torch.cat([rows @ scores, rows.sum()[None]])
+
+
 @torch.no_grad()
 def moved_centre(centre: Tensor, seen: Sequence[Tensor], decay: float) -> Tensor:
     """The centre after an optimiser step.
 
     Args:
         centre: c, (K,).
-        seen: mean scores (K,) of this process's batches since the last step, at least one.
+        seen: totals (K + 1,) of this process's batches since the last step, by `score_total`; at
+            least one.
         decay: fraction of the centre that is kept.
 
     Returns:
-        decay c + (1 - decay) mean, over the batches of all processes, (K,).
+        decay c + (1 - decay) mean, over the scores of all processes, (K,); c without any.
 
     Source: Caron et al. 2021, arXiv:2104.14294, equation 4.
     """
-    mean = torch.stack([one.to(centre.dtype) for one in seen]).mean(0)
-    return centre.lerp(distributed.all_reduce_sum(mean) / distributed.world_size(), 1 - decay)
+    total = distributed.all_reduce_sum(torch.stack(list(seen)).sum(0).to(centre.dtype))
+    some = (total[-1] > 0).to(centre.dtype)
+    return centre.lerp(total[:-1] / total[-1].clamp(min=1), (1 - decay) * some)
 
 
 def warmed_temperature(first: float | None, last: float, epochs: int, epoch: int) -> float:

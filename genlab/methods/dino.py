@@ -119,7 +119,7 @@ class DINO(L.LightningModule):
         self.warmup_temperature, self.temperature_epochs = warmup_temperature, temperature_epochs
         self.centre_decay, self.ema_decay = centre_decay, ema_decay
         self.freeze_steps, self.teacher_features = freeze_steps, teacher_features
-        self._seen: dict[int, Tensor] = {}  # teacher's mean scores, by batch since the last step
+        self._seen: dict[int, Tensor] = {}  # teacher's scores, by batch since the last step
 
     def on_fit_start(self) -> None:
         """Refuse views of a size that the encoder cannot take."""
@@ -149,7 +149,7 @@ class DINO(L.LightningModule):
         targets = losses.centred_target(taught, self.centre, self.temperature_now())
         by_view = dict(zip(places, targets.chunk(len(places)), strict=True))
         loss = losses.swapped_prediction(scores, by_view, self.temperature)
-        self._seen[batch_idx] = taught.mean(0)
+        self._seen[batch_idx] = losses.score_total(taught)
         z1, z2, *_ = z.chunk(len(views))
         return {"loss": loss} | losses.information(loss, targets) | similarities(z1, z2)
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from genlab.networks.mlps import mlp
 
 
 class Prototypes(nn.Module):
@@ -38,6 +42,29 @@ class Prototypes(nn.Module):
             kind = torch.promote_types(z.dtype, self.weight_v.dtype)
             unit = F.normalize(z.to(kind), dim=-1)
             return F.linear(unit, self.weight_g * F.normalize(self.weight_v, dim=1))
+
+
+class PrototypeHead(nn.Module):
+    """Embedding and scores: an MLP with GELU, then `Prototypes`: (..., F) -> (..., K).
+
+    Args:
+        dim: F, width of the features.
+        dims: hidden widths and output width D of the MLP.
+        norm: ``batch``, ``layer`` or None, between its layers.
+        count: K, number of directions.
+        train_gain: see `Prototypes`.
+    """
+
+    def __init__(
+        self, dim: int, dims: Sequence[int], norm: str | None, count: int, train_gain: bool
+    ) -> None:
+        super().__init__()
+        self.projector = small_start(mlp(dim, *dims, activation="gelu", norm=norm))
+        self.prototypes = Prototypes(dims[-1], count, train_gain)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """(..., F) -> (..., K)."""
+        return self.prototypes(self.projector(h))
 
 
 def small_start(head: nn.Module) -> nn.Module:

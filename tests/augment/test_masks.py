@@ -158,3 +158,17 @@ def of_all_ranks(rank: int, world: int) -> dict[str, Tensor]:
 
 def test_two_ranks_mask_what_one_does(two_ranks: TwoRanks) -> None:
     two_ranks.assert_same("tests.augment.test_masks:of_all_ranks", atol=0)
+
+
+@pytest.mark.parametrize("grid", [(2, 2), (4, 4), (7, 7), (16, 16)])
+def test_no_draw_of_blocks_exceeds_the_bound(grid: Any) -> None:
+    masks = BlockMasks(grid)
+    for n, parts in ((8, 1), (12, 3), (5, 1)):
+        for seed in range(30):
+            masked = drawn(masks, n, seed)["masked"]
+            for rank in range(parts):
+                own = masked[rank::parts]
+                assert int(own.sum()) <= masks.most(len(own), n)
+            twice = torch.cat([masked, masked])
+            assert int(twice.sum()) <= masks.most(2 * n, n)
+    assert masks.most(8, 8) <= 8 * grid[0] * grid[1] // 2

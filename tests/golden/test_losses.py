@@ -22,7 +22,7 @@ LONG = {  # a second of arithmetic each: with `slow`; .ci/run has them all
     "byol/cifar10", "byol/imagenet100", "byol/imagenet_resnet50", "byol/stl10",
     "classifier/cifar10_convmixer", "classifier/cifar10_resnet18", "classifier/cifar10_vit_tiny",
     "classifier/imagenet_resnet50", "finetune/cifar10_500", "finetune/imagenet",
-    "dino/cifar10", "dino/imagenet100", "dino/stl10",
+    "dino/cifar10", "dino/imagenet100", "dino/stl10", "dinov2/cifar10", "dinov2/folder",
     "finetune/imagenet_10percent", "finetune/imagenet_1percent", "finetune/stl10",
     "fixmatch/cifar10_250", "fixmatch/cifar10_250_ctaugment", "fixmatch/cifar10_40",
     "fixmatch/cifar10_4000", "fixmatch/mnist_pretrained", "fixmatch/stl10", "fixmatch/svhn",
@@ -45,6 +45,8 @@ LARGE = ("wrn_28_10", "resnet50", "vit_small", "vit_base", "knn/imagenet")
 GAN = ["model.generator_kwargs.width=8", "model.critic_kwargs.width=8"]
 SMALLER = {
     "dino/imagenet_vit_small": ["data.views.small.size=32"],  # whole patches of 64 px
+    "dinov2/folder": ["data.image_size=98"],
+    "dinov2/imagenet_vit_small": ["data.views.small.size=32"],
     "glow/cifar10": ["model.width=16", "model.steps=2"],
     "realnvp/cifar10": ["model.width=8", "model.blocks=1"],
     "realnvp/mnist": ["model.width=8", "model.blocks=1"],

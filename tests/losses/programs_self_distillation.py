@@ -21,5 +21,15 @@ def distilled(rank: int, world: int) -> Any:
     loss.backward()
     assert w.grad is not None
     mean = distributed.all_reduce_sum(loss.detach()) / world
-    after = losses.moved_centre(centre, [torch.cat(taught).mean(0)], 0.9)
+    after = losses.moved_centre(centre, [losses.score_total(torch.cat(taught))], 0.9)
     return {"loss": mean, "grad": distributed.all_reduce_sum(w.grad) / world, "centre": after}
+
+
+def spread(rank: int, world: int) -> Any:
+    """KoLeo of x @ w, every other row a rank; mean loss and DDP's mean gradient."""
+    w = (1.1 * torch.eye(16, dtype=torch.float64)).requires_grad_()
+    loss = losses.koleo(x(0, 16, 16)[rank::world] @ w)
+    loss.backward()
+    assert w.grad is not None
+    mean = distributed.all_reduce_sum(loss.detach()) / world
+    return {"loss": mean, "grad": distributed.all_reduce_sum(w.grad) / world}

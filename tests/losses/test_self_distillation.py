@@ -43,7 +43,8 @@ def two_steps(decay: float) -> list[tuple[float, float, float]]:
             slow([s.detach() for s in scores], taught, centre, 0.04), abs=1e-9
         )
         norm = torch.cat(torch.autograd.grad(loss, scores)).norm()
-        centre = losses.moved_centre(centre, [torch.cat(taught).mean(0)], decay if t == 0 else 0.9)
+        seen = [losses.score_total(torch.cat(taught))]
+        centre = losses.moved_centre(centre, seen, decay if t == 0 else 0.9)
         found.append((float(loss.detach()), float(norm), float(centre.norm())))
     return found
 
@@ -62,9 +63,20 @@ def test_a_first_update_that_takes_the_batchs_mean_whole_is_another_method() -> 
 
 
 def test_accumulated_batches_move_the_centre_once_by_their_mean() -> None:
-    centre, parts = x(0, 1, 16)[0], x(1, 4, 16)
-    together = losses.moved_centre(centre, [parts.mean(0)], 0.9)
-    torch.testing.assert_close(losses.moved_centre(centre, list(parts), 0.9), together)
+    centre, rows = x(0, 1, 16)[0], x(1, 8, 16)
+    together = losses.moved_centre(centre, [losses.score_total(rows)], 0.9)
+    parts = [losses.score_total(part) for part in rows.split([5, 3])]
+    torch.testing.assert_close(losses.moved_centre(centre, parts, 0.9), together)
+    torch.testing.assert_close(together, 0.9 * centre + 0.1 * rows.mean(0))
+
+
+def test_only_rows_that_count_move_the_centre() -> None:
+    centre, rows = x(0, 1, 16)[0], x(1, 8, 16)
+    counted = torch.arange(8) < 5
+    found = losses.moved_centre(centre, [losses.score_total(rows, counted)], 0.9)
+    torch.testing.assert_close(found, 0.9 * centre + 0.1 * rows[:5].mean(0))
+    nothing = losses.score_total(rows, torch.zeros(8, dtype=torch.bool))
+    assert torch.equal(losses.moved_centre(centre, [nothing], 0.9), centre)
 
 
 def test_two_ranks_equal_one(two_ranks: TwoRanks) -> None:
@@ -116,3 +128,49 @@ def test_what_cannot_be_compared_is_refused() -> None:
         losses.swapped_prediction([one, one], {0: one}, 0)
     with pytest.raises(ValueError, match="teacher_temperature 0 must be above 0"):
         losses.centred_target(one, one[0], 0)
+
+
+def hidden_patches() -> tuple[Tensor, Tensor, Tensor]:
+    """Student's and teacher's scores (2 views x 4 images, 9, 16), and which patches are masked."""
+    student, teacher = (
+        torch.stack([x(first + k + 0.37 * b, 9, 16) for k in (0, 1) for b in range(4)])
+        for first in (20, 30)
+    )
+    masked = torch.tensor(
+        [[(3 * t + 5 * b + k) % 4 == 0 for t in range(9)] for k in (0, 1) for b in range(4)]
+    )
+    masked[7] = False
+    return student.requires_grad_(), teacher, masked
+
+
+def test_patches_are_averaged_within_their_image_first() -> None:
+    student, teacher, masked = hidden_patches()
+    targets = losses.centred_target(teacher[masked], torch.zeros(16), 0.04)
+    weights = losses.patch_weights(masked)[masked]
+    loss = losses.masked_distillation(student[masked], targets, weights, 0.1)
+    (gradient,) = torch.autograd.grad(loss, student)
+    assert float(loss.detach()) == pytest.approx(16.449751073460, abs=1e-6)
+    assert float(gradient.norm()) == pytest.approx(2.006027967756, abs=1e-6)
+    total = 0.0
+    for k in range(8):
+        q = losses.centred_target(teacher[k][masked[k]], torch.zeros(16), 0.04)
+        terms = -(q * (student.detach()[k][masked[k]] / 0.1).log_softmax(1)).sum(1)
+        total += float(terms.mean()) / 8 if len(terms) else 0.0
+    assert float(loss.detach()) == pytest.approx(total, abs=1e-6)
+
+
+def test_a_mean_over_all_tokens_is_another_loss() -> None:
+    """As stable-pretraining has it: 18.7782."""
+    student, teacher, masked = hidden_patches()
+    targets = losses.centred_target(teacher[masked], torch.zeros(16), 0.04)
+    even = torch.full((int(masked.sum()),), 1 / int(masked.sum()))
+    loss = losses.masked_distillation(student[masked], targets, even, 0.1)
+    assert float(loss.detach()) == pytest.approx(18.7782, abs=1e-4)
+
+
+def test_rows_without_a_weight_add_nothing() -> None:
+    student, teacher, masked = hidden_patches()
+    every = losses.centred_target(teacher.flatten(0, 1), torch.zeros(16), 0.04)
+    weights = losses.patch_weights(masked).flatten()
+    loss = losses.masked_distillation(student.flatten(0, 1), every, weights, 0.1)
+    assert float(loss.detach()) == pytest.approx(16.449751073460, abs=1e-5)

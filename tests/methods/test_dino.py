@@ -122,7 +122,7 @@ def test_momentum_of_ten_steps_as_in_the_reference() -> None:
     for step, decay in enumerate(expected):
         torch.nn.init.zeros_(method.projector_ema[0].weight)
         torch.nn.init.ones_(method.projector[0].weight)
-        method._seen = {0: torch.zeros(20)}
+        method._seen = {0: torch.zeros(21)}
         method.after_step(step, 10)
         moved = float(method.projector_ema[0].weight[0, 0])
         assert 1 - moved == pytest.approx(decay, abs=1e-6)

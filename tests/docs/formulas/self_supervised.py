@@ -9,6 +9,7 @@ from torch import Tensor
 
 from genlab.methods.barlow_twins import BarlowTwins
 from genlab.methods.dino import DINO
+from genlab.methods.dinov2 import DINOv2
 from tests.docs.formulas.common import N, Two, formula, step, unit
 from tests.methods import programs_ssl as ssl
 
@@ -108,4 +109,31 @@ def _pairs_of_views() -> Two:
             q = ((t - centre) / method.teacher_temperature).exp()
             p = (s / method.temperature).exp()
             loss = loss - (q / q.sum() * (p / p.sum()).log()).sum() / (2 * N)
+    return step(method, batch), loss
+
+
+@formula("dinov2")
+def _images_and_patches() -> Two:
+    torch.manual_seed(1)
+    method = DINOv2(**ssl.VIT, projector_dims=[12, 6], prototypes=5, targets="centring").double()
+    batch: Any = views() | {"seed": 3}
+    tau, loss = method.temperature, torch.zeros(()).double()
+    masked, _ = method.masks(batch["views"], batch)
+    for i, (view, mask) in enumerate(zip(batch["views"], masked.chunk(2), strict=True)):
+        known = method.encoder_ema.tokens(view)
+        seen = method.encoder.tokens(view, masked=mask, mask_token=method.mask_token)
+        other = method.encoder.tokens(
+            batch["views"][1 - i], masked=masked.chunk(2)[1 - i], mask_token=method.mask_token
+        )
+        q = (method.heads_ema[0](known.prefix[:, 0]) / method.teacher_temperature).softmax(1)
+        log_p = (method.heads[0](other.prefix[:, 0]) / tau).log_softmax(1)
+        loss = loss - (q * log_p).sum() / (2 * N)
+        u = unit(seen.prefix[:, 0])
+        for b in range(N):
+            far = [(u[b] - u[c]).norm() for c in range(N) if c != b]
+            loss = loss - method.koleo_weight * torch.stack(far).min().log() / (2 * N)
+            for n in mask[b].nonzero().flatten():
+                q_n = method.heads_ema[1](known.patches[b, n]) / method.teacher_temperature
+                log_n = (method.heads[1](seen.patches[b, n]) / tau).log_softmax(0)
+                loss = loss - (q_n.softmax(0) * log_n).sum() / mask[b].sum() / (2 * N)
     return step(method, batch), loss
