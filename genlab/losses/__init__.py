@@ -34,7 +34,11 @@ from genlab.losses.masked import (
 from genlab.losses.pretext import task_nll
 from genlab.losses.prototypes import prototype_scores, swapped_prediction
 from genlab.losses.pseudo_label import class_fairness, pseudo_label_nll, sharpen
-from genlab.losses.redundancy import cross_correlation, redundancy_reduction
+from genlab.losses.redundancy import (
+    cross_correlation,
+    redundancy_reduction,
+    variance_invariance_covariance,
+)
 from genlab.losses.self_distillation import (
     centred_target,
     information,
@@ -99,4 +103,5 @@ __all__ = [
     "task_nll",
     "token_distance",
     "warmed_temperature",
+    "variance_invariance_covariance",
 ]

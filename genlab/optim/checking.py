@@ -20,6 +20,7 @@ DEFAULTS: dict[str, Any] = {
     "final_weight_decay": None,
     "lr_scale": None,
     "layer_decay": None,
+    "spared_lr": 1.0,
     "fixed_lr": None,
     "schedule": "constant",
     "warmup_steps": 0,
@@ -49,7 +50,7 @@ NOT_WITH = {
     "step": ("final_lr",),
     "cosine_7_16": ("final_lr",),
 }
-POSITIVE = ("lr_batch", "layer_decay", "milestone_factor", "pct_start", "div_factor",
+POSITIVE = ("lr_batch", "layer_decay", "spared_lr", "milestone_factor", "pct_start", "div_factor",
             "final_div_factor", "agc", "clip_each", "sam")  # fmt: skip
 AT_MOST_ONE = ("layer_decay", "pct_start", "final_lr", "base_momentum", "max_momentum")
 
@@ -190,6 +191,7 @@ def _check_schedule(schedule: str, options: dict[str, Any]) -> None:
 
 
 def _check_one_group(name: str, options: dict[str, Any]) -> None:
-    for key in ("lr_scale", "layer_decay", "fixed_lr", "final_weight_decay", "sam"):
-        if name in names.ONE_GROUP and options[key]:
+    keys = ("lr_scale", "layer_decay", "spared_lr", "fixed_lr", "final_weight_decay", "sam")
+    for key in keys:
+        if name in names.ONE_GROUP and options[key] and options[key] != DEFAULTS[key]:
             raise ValueError(f"optimizer.{key} cannot be combined with {name}")

@@ -24,6 +24,7 @@ def parameter_groups(
     layer_decay: float | None = None,
     fixed_lr: Iterable[str] = (),
     part: str | None = None,
+    spared_lr: float = 1.0,
 ) -> list[dict[str, Any]]:
     """Trainable parameters grouped by learning rate and by whether they decay.
 
@@ -35,6 +36,7 @@ def parameter_groups(
         layer_decay: factor for each layer of ``module.encoder.backbone``, counted from the head.
         fixed_lr: named children of the method whose learning rate no schedule touches.
         part: take only this child's parameters.
+        spared_lr: factor for what weight decay spares.
 
     Returns:
         Groups with ``params``, ``lr``, ``weight_decay``, ``spared`` (from the decay) and
@@ -45,7 +47,8 @@ def parameter_groups(
     for name, parameter in module.named_parameters():
         child = name.partition(".")[0]
         if parameter.requires_grad and part in (None, child):
-            key = (child in fixed, scales[name], name in plain)
+            scale = scales[name] * (spared_lr if name in plain else 1.0)
+            key = (child in fixed, scale, name in plain)
             groups.setdefault(key, []).append(parameter)
     order = sorted(groups, key=lambda key: (key[0], key[1] != 1.0, -key[1], key[2]))
     return [

@@ -169,3 +169,16 @@ def test_vectors_written_as_maps_do_not_decay() -> None:
     assert all(of(optimizer, p)["weight_decay"] == 0.0 for p in affine)
     kernels = [p for n, p in module.named_parameters() if n.endswith("fc1.weight")]
     assert all(of(optimizer, p)["weight_decay"] == 0.1 for p in kernels)
+
+
+def test_what_decay_spares_has_a_rate_of_its_own() -> None:
+    """Barlow Twins' recipe: 0.2 for weights, 0.0048 for biases and norms."""
+    module = nn.Module()
+    module.encoder = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    rates = {
+        id(p): group["lr"]
+        for group in parameter_groups(module, 0.2, 1e-6, {"encoder": 0.5}, spared_lr=0.024)
+        for p in group["params"]
+    }
+    expected = [0.1, 0.0024, 0.0024, 0.0024]
+    assert [rates[id(p)] for p in module.parameters()] == pytest.approx(expected)
