@@ -108,6 +108,17 @@ class HasProbabilities(Protocol):
 
 
 @runtime_checkable
+class KnowsCollapse(Protocol):
+    """A method that knows its loss where embeddings do not tell images apart.
+
+    One whose healthy embeddings have few directions says how many in ``healthy_rank``.
+    """
+
+    def collapsed_loss(self, images: int) -> float:
+        """For a global batch of that many images."""
+
+
+@runtime_checkable
 class HasLabels(Protocol):
     """A data module that knows which images have a label."""
 

@@ -10,9 +10,12 @@ import lightning as L
 from torch import Tensor
 
 from genlab import distributed
+from genlab.contracts import KnowsCollapse, data_of
 from genlab.metrics.embedding import EmbeddingSpread
 
 FEWEST = 8.0  # directions, below which no embeddings are healthy
+NEW = 0.1  # share of the last step's loss in the running mean
+NEAR = 0.01  # of a loss that equal embeddings have
 BEGUN = "the embeddings of different images collapse into few directions"
 OVER = "the embeddings have spread again"
 ADVICE = (
@@ -34,7 +37,9 @@ class CollapseAlarm(L.Callback):
         std_share: alarm below this share of 1 / sqrt(D), the standard deviation of directions
             spread evenly.
         rank_share: alarm below this share of the highest effective rank of the run so far; in any
-            case below `FEWEST`, or sqrt(min(D, N)) of N images where that is less.
+            case below `FEWEST`, or sqrt(min(D, N)) of N images where that is less. Where a method
+            has a ``healthy_rank``, as SupCon with one direction less than classes, this share of it
+            is enough.
         after_steps: optimiser steps before the first alarm: untrained networks look collapsed too.
 
     Logs:
@@ -58,6 +63,7 @@ class CollapseAlarm(L.Callback):
         self.std_share, self.rank_share, self.after_steps = std_share, rank_share, after_steps
         self.collapsed, self.highest_rank = False, 0.0
         self._spread: EmbeddingSpread | None = None
+        self._loss: Tensor | None = None  # running mean on the device
 
     def state_dict(self) -> dict[str, Any]:
         """The values with which later validations are compared."""
@@ -65,6 +71,19 @@ class CollapseAlarm(L.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.collapsed, self.highest_rank = state_dict["collapsed"], state_dict["highest_rank"]
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        loss = outputs.get("loss") if isinstance(outputs, dict) else None
+        if loss is not None and isinstance(pl_module, KnowsCollapse):
+            whole = loss.detach().float() * trainer.accumulate_grad_batches  # it comes divided
+            self._loss = whole if self._loss is None else self._loss.lerp(whole, NEW)
 
     def on_validation_batch_end(
         self,
@@ -91,21 +110,43 @@ class CollapseAlarm(L.Callback):
         pl_module.log_dict({f"val/{k}": v for k, v in values.items()}, sync_dist=True)
         if trainer.state.fn == "fit":
             std, rank = float(values["embedding_std"]), float(values["effective_rank"])
-            self._judge(trainer, std, rank, len(self._spread.total), images)
+            healthy = getattr(pl_module, "healthy_rank", math.inf)
+            stuck = self._stuck(trainer, pl_module)
+            self._judge(trainer, std, rank, len(self._spread.total), images, healthy, stuck)
 
-    def _judge(self, trainer: L.Trainer, std: float, rank: float, dim: int, images: int) -> None:
+    def _stuck(self, trainer: L.Trainer, method: L.LightningModule) -> str:
+        """The loss, where it is that of equal embeddings; else nothing."""
+        size = getattr(data_of(trainer), "batch_size", None)
+        if self._loss is None or size is None or not isinstance(method, KnowsCollapse):
+            return ""
+        constant = method.collapsed_loss(size // trainer.accumulate_grad_batches)
+        loss = float(distributed.all_reduce_sum(self._loss)) / distributed.world_size()
+        near = abs(loss - constant) <= NEAR * abs(constant)
+        return f", train/loss {loss:.4g} (of equal embeddings {constant:.4g})" if near else ""
+
+    def _judge(
+        self,
+        trainer: L.Trainer,
+        std: float,
+        rank: float,
+        dim: int,
+        images: int,
+        healthy: float = math.inf,
+        stuck: str = "",
+    ) -> None:
         self.highest_rank = max(self.highest_rank, rank)
         least_std = self.std_share / math.sqrt(dim)
         fewest = min(FEWEST, math.sqrt(min(dim, images)))
         least_rank = max(self.rank_share * self.highest_rank, fewest)
+        least_rank = min(least_rank, self.rank_share * healthy)
         slack = 1.25 if self.collapsed else 1.0  # no word at every crossing of the threshold
-        collapsed = std < slack * least_std or rank < slack * least_rank
+        collapsed = std < slack * least_std or rank < slack * least_rank or bool(stuck)
         if trainer.global_step < self.after_steps or collapsed == self.collapsed:
             return
         self.collapsed = collapsed
         figures = (
             f"effective rank {rank:.1f} (at its highest {self.highest_rank:.1f}, D = {dim}), "
-            f"standard deviation {std:.3f} (evenly spread {dim**-0.5:.3f})"
+            f"standard deviation {std:.3f} (evenly spread {dim**-0.5:.3f}){stuck}"
         )
         if trainer.is_global_zero:
             text = f"{BEGUN}: {figures}; {ADVICE}" if collapsed else f"{OVER}: {figures}"

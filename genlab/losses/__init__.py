@@ -1,16 +1,22 @@
 """Losses: pure functions of tensors; each docstring says what is summed and what averaged.
 
-`contrastive`, `agreement`, `redundancy`, `koleo`, `prototypes`, `self_distillation`, `sinkhorn` and
-`masked` serve self-supervised methods, `pseudo_label` semi-supervised ones, `classification`
-supervised ones; `likelihood`, `kl`, `iwae` and `vq` autoencoders and priors; `adversarial` and
-`gradient_penalties` GANs; `pretext` pretext tasks. `numbers` makes tensors.
+`contrastive`, `agreement`, `redundancy`, `isotropy`, `koleo`, `prototypes`, `self_distillation`,
+`sinkhorn` and `masked` serve self-supervised methods, `pseudo_label` semi-supervised ones,
+`classification` supervised ones; `likelihood`, `kl`, `iwae` and `vq` autoencoders and priors;
+`adversarial` and `gradient_penalties` GANs; `pretext` pretext tasks. `numbers` makes tensors.
 """
 
 from genlab.losses.adversarial import OBJECTIVES, critic_loss, generator_loss
 from genlab.losses.agreement import negative_cosine, normalised_distance
 from genlab.losses.classification import CLASS_LOSSES, class_nll, flooding
-from genlab.losses.contrastive import info_nce, info_nce_in_batch, nt_xent
+from genlab.losses.contrastive import (
+    info_nce,
+    info_nce_in_batch,
+    nt_xent,
+    supervised_contrastive,
+)
 from genlab.losses.gradient_penalties import between, gradient_norm, gradient_penalty
+from genlab.losses.isotropy import sigreg
 from genlab.losses.iwae import iwae_bound
 from genlab.losses.kl import free_bits, kl_normal, kl_standard_normal, normal_log_prob
 from genlab.losses.koleo import koleo
@@ -96,12 +102,14 @@ __all__ = [
     "redundancy_reduction",
     "score_total",
     "sharpen",
+    "sigreg",
     "sinkhorn",
     "spread_over_images",
     "standardised",
+    "supervised_contrastive",
     "swapped_prediction",
     "task_nll",
     "token_distance",
-    "warmed_temperature",
     "variance_invariance_covariance",
+    "warmed_temperature",
 ]

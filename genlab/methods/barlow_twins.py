@@ -102,6 +102,10 @@ class BarlowTwins(L.LightningModule):
         loss = losses.redundancy_reduction(z1, z2, self.off_diagonal_weight)
         return {"loss": loss} | similarities(z1, z2)
 
+    def collapsed_loss(self, images: int) -> float:
+        """Loss of equal embeddings of all images, for a global batch of ``images``."""
+        return float(self.hparams["projector_dims"][-1])
+
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
         h = self.encoder(batch["image"])

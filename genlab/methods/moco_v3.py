@@ -10,6 +10,7 @@ On several devices set ``trainer.sync_batchnorm``, as the reference does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -132,6 +133,10 @@ class MoCoV3(L.LightningModule):
         loss = losses.info_nce_in_batch(q1, k2, self.temperature)
         loss = loss + losses.info_nce_in_batch(q2, k1, self.temperature)
         return {"loss": loss} | similarities(q1, k2)
+
+    def collapsed_loss(self, images: int) -> float:
+        """Loss of equal embeddings of all images, for a global batch of ``images``."""
+        return 4 * self.temperature * math.log(images)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""

@@ -9,6 +9,7 @@ On several devices set ``trainer.sync_batchnorm``, as the reference does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -103,6 +104,10 @@ class SimCLR(L.LightningModule):
         z = in_chunks(views, self.encoder, self.projector, chunks=self.chunks)  # (2B, D)
         z1, z2 = z.chunk(2)  # 2 x (B, D)
         return {"loss": losses.nt_xent(z1, z2, self.temperature)} | similarities(z1, z2)
+
+    def collapsed_loss(self, images: int) -> float:
+        """Loss of equal embeddings of all images, for a global batch of ``images``."""
+        return math.log(2 * images - 1)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""

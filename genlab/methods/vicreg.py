@@ -12,7 +12,7 @@ On several devices set ``trainer.sync_batchnorm``, as the reference does.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
@@ -68,6 +68,7 @@ class VICReg(L.LightningModule):
     """
 
     configure_callbacks = log_steps
+    law_exceptions: ClassVar = {"repeat": "covariances are divided by N - 1"}
 
     def __init__(
         self,
@@ -116,6 +117,10 @@ class VICReg(L.LightningModule):
         weighted = [weight * term for weight, term in zip(self.weights, terms, strict=True)]
         named = {f"loss_{name}": term for name, term in zip(TERMS, terms, strict=True)}
         return {"loss": torch.stack(weighted).sum()} | named | similarities(z1, z2)
+
+    def collapsed_loss(self, images: int) -> float:
+        """Loss of equal embeddings of all images, for a global batch of ``images``."""
+        return 0.99 * self.weights[0]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""

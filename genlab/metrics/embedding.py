@@ -41,6 +41,27 @@ def similarities(z1: Tensor, z2: Tensor) -> dict[str, Tensor]:
     }
 
 
+@torch.no_grad()
+def moments(z: Tensor) -> dict[str, Tensor]:
+    """Place and scale of embeddings, which similarities do not show.
+
+    Args:
+        z: embeddings as they are, (B, D).
+
+    Logs:
+        train/embedding_mean (1, lower): length of the mean embedding of this process's batch,
+            divided by sqrt(D); 0 for the standard normal.
+        train/embedding_variance (1, target 1): variance over this process's batch, mean over
+            components; 1 for the standard normal, 0 after a collapse.
+    """
+    full = z.float()
+    variance = full.var(0, correction=0).mean()
+    return {
+        "embedding_mean": full.mean(0).square().mean().sqrt(),
+        "embedding_variance": variance,
+    }
+
+
 class EmbeddingSpread(Metric):
     """Standard deviation and effective rank of embeddings of length one, over a whole split.
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from genlab.internals import torch_parts
+from genlab.networks.multicrop import by_size
 from genlab.networks.split_batch_norm import BATCH_NORMS, SplitBatchNorm, check_groups
 
 
@@ -30,8 +31,9 @@ def in_chunks(image: Tensor | Sequence[Tensor], *networks: nn.Module, chunks: in
     Image i belongs to chunk i modulo ``chunks``. Without gradient nothing is computed twice.
 
     Args:
-        image: (B, C, H, W), or features (B, F), or several views of such size, which go through
-            the networks together; B need not be a multiple of ``chunks``.
+        image: (B, C, H, W), or features (B, F), or several views of it, which go through the
+            networks together, those of different sizes through the first one by size; B need not
+            be a multiple of ``chunks``.
         networks: modules through which it goes; their buffers move once, by the mean of what the
             chunks would do.
         chunks: number of parts; 1 is a plain pass.
@@ -102,8 +104,10 @@ def check_chunks(chunks: int, *networks: nn.Module) -> int:
 
 
 def _through(views: Sequence[Tensor], networks: Sequence[nn.Module]) -> Tensor:
-    x = _joined(views)
-    for network in networks:
+    first, *others = networks
+    sizes = {view.shape[1:] for view in views}
+    x = first(_joined(views)) if len(sizes) == 1 else torch.cat(by_size(first, views))
+    for network in others:
         x = network(x)
     return x
 

@@ -14,7 +14,7 @@ from genlab.cluster import launch, signals, slurm
 from genlab.errors import RecipeError, RunError
 from genlab.internals import lightning_state
 from genlab.recipes import Recipe
-from genlab.training import changes, continuing, length, record
+from genlab.training import changes, continuing, demands, length, record
 from genlab.training.changes import Change
 from genlab.training.endings import (
     EarlyEnd,
@@ -171,6 +171,7 @@ def _prepare(lab: Lab, run: Path | None, checkpoint: Path | None, changed: list[
             stamp = content.get("genlab")
             changes.refuse_other_data(lab, run, changed, stamp if isinstance(stamp, dict) else {})
         refuse_unvalidated(lab.trainer, lab.data)
+        demands.refuse_unlabelled(lab)
         loader = lab.data.train_dataloader()
         length.note_early_end(lab.trainer, loader)
         if not hasattr(loader, "check_state"):  # of a plain LightningDataModule
@@ -190,13 +191,7 @@ def _say_start(lab: Lab) -> None:
     class_names.pin(lab)
     _say_notes(lab.recipe)
     _say_batch(lab)
-    if lab.trainer.accumulate_grad_batches > 1 and hasattr(lab.model, "chunks"):
-        print(
-            f"trainer.accumulate_grad_batches: the loss of {type(lab.model).__name__} compares the "
-            "images of a batch, and an accumulated part is a smaller batch; model.chunks divides a "
-            "batch without changing its gradient",
-            file=sys.stderr,
-        )
+    demands.say_accumulation(lab)
 
 
 def _check_batch(batch: Any, name: str) -> None:

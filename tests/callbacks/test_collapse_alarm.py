@@ -13,14 +13,24 @@ import torch
 from genlab import recipes
 from genlab.callbacks import CollapseAlarm
 from genlab.callbacks.collapse_alarm import BEGUN, OVER
+from genlab.methods.barlow_twins import BarlowTwins
+from genlab.methods.lejepa import LeJEPA
+from genlab.methods.moco_v3 import MoCoV3
+from genlab.methods.simclr import SimCLR
+from genlab.methods.supcon import SupCon
+from genlab.methods.vicreg import VICReg
 from genlab.training.building import build
+from tests.methods.programs_ssl import CNN, pairs
 
 pytestmark = pytest.mark.filterwarnings("ignore:The number of training batches")
 
 
-def said(alarm: CollapseAlarm, capture: Any, step: int, std: float, rank: float) -> str:
+def said(
+    alarm: CollapseAlarm, capture: Any, step: int, std: float, rank: float, *known: Any
+) -> str:
     """What it prints of embeddings of 10,000 images in 64 dimensions."""
-    alarm._judge(SimpleNamespace(global_step=step, is_global_zero=True), std, rank, 64, 10_000)  # type: ignore[arg-type]
+    trainer: Any = SimpleNamespace(global_step=step, is_global_zero=True)
+    alarm._judge(trainer, std, rank, 64, 10_000, *known)
     return str(capture.readouterr().err)
 
 
@@ -48,6 +58,59 @@ def test_few_directions_from_the_beginning_are_no_health(
     """Without an earlier rank to compare with."""
     assert said(CollapseAlarm(), capsys, 100, 0.125, 8.1) == ""
     assert BEGUN in said(CollapseAlarm(), capsys, 100, 0.125, 7.9)
+
+
+def test_few_directions_are_healthy_where_a_method_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """SupCon's embeddings of ten classes tend to nine directions, from a start with more."""
+    alarm = CollapseAlarm()
+    assert said(alarm, capsys, 100, 0.12, 30.0, 9) == ""
+    assert said(alarm, capsys, 200, 0.12, 9.0, 9) == ""
+    assert BEGUN in said(alarm, capsys, 300, 0.12, 4.0, 9)
+    assert said(CollapseAlarm(), capsys, 100, 0.12, 1.0, 1) == ""  # of two classes
+    assert BEGUN in said(CollapseAlarm(), capsys, 100, 0.12, 7.0)
+
+
+FOUR: dict[str, Any] = {"projector_dims": [4], "predictor_dims": [4], "head_norm": None}
+METHODS: list[tuple[Any, float]] = [
+    (SimCLR(**CNN, projector_dims=[4], projector_norm=None), math.log(63)),
+    (SupCon(**CNN, projector_dims=[4]), math.log(63)),
+    (MoCoV3(**CNN, **FOUR, temperature=0.2), 0.8 * math.log(32)),
+    (BarlowTwins(**CNN, projector_dims=[4]), 4.0),
+    (VICReg(**CNN, projector_dims=[4]), 24.75),
+    (LeJEPA(**CNN, projector_dims=[4]), 0.05 * 0.402 * 32),
+]
+
+
+@pytest.mark.parametrize(("method", "constant"), METHODS)
+def test_the_loss_of_equal_embeddings_is_known_and_rings(
+    method: Any, constant: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The networks' last maps are 0: the training step gives what the method says."""
+    assert method.collapsed_loss(32) == pytest.approx(constant, rel=1e-3)
+    heads = ("projector", "predictor", "projector_ema")
+    for head in (getattr(method, name) for name in heads if hasattr(method, name)):
+        for name, parameter in head[-1].named_parameters():
+            torch.nn.init.constant_(parameter, 0.5 if name == "bias" and has_scale(method) else 0)
+    batch = pairs(32)[0] | {"label": torch.arange(32) % 4, "seed": 1}
+    loss = method.training_step(batch, 0)["loss"].detach()
+    assert float(loss) == pytest.approx(constant, rel=2e-3)
+    alarm, data = CollapseAlarm(), SimpleNamespace(batch_size=64)
+    trainer: Any = SimpleNamespace(accumulate_grad_batches=2, datamodule=data)
+    for _ in range(3):
+        alarm.on_train_batch_end(trainer, method, {"loss": loss / 2}, batch, 0)
+    stuck = alarm._stuck(trainer, method)
+    assert "of equal embeddings" in stuck
+    assert BEGUN in said(alarm, capsys, 100, 0.12, 40.0, math.inf, stuck)
+    for _ in range(30):
+        alarm.on_train_batch_end(trainer, method, {"loss": 0.45 * loss}, batch, 0)
+    assert alarm._stuck(trainer, method) == ""
+
+
+def has_scale(method: Any) -> bool:
+    """True if equal embeddings are another matter than embeddings that are 0."""
+    return not isinstance(method, LeJEPA)
 
 
 def test_a_resumed_run_compares_with_what_it_had(capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,6 +141,9 @@ def alarm_of(name: str, folder: Path, *words: str) -> CollapseAlarm:
     [
         ("byol", "model.predictor_dims=null"),
         pytest.param("simsiam", "model.stop_gradient=false", marks=pytest.mark.slow),
+        pytest.param("barlow_twins", "model.off_diagonal_weight=0", marks=pytest.mark.slow),
+        pytest.param("vicreg", "model.variance_weight=0", marks=pytest.mark.slow),
+        pytest.param("lejepa", "model.sigreg_weight=0", marks=pytest.mark.slow),
     ],
 )
 def test_a_method_without_what_keeps_it_from_collapse_trips_it(
@@ -86,6 +152,12 @@ def test_a_method_without_what_keeps_it_from_collapse_trips_it(
     assert alarm_of(name, tmp_path / "without", removed).collapsed
     assert capsys.readouterr().err.count(BEGUN) == 1
     assert not alarm_of(name, tmp_path / "with").collapsed
+    assert BEGUN not in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_healthy_supcon_does_not_ring(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not alarm_of("supcon", tmp_path).collapsed
     assert BEGUN not in capsys.readouterr().err
 
 

@@ -17,9 +17,9 @@ OURS = {  # of genlab's packages whose modules are loaded one by one
     },
     "cli": {"arguments", "fit", "streams"},
     "training": {
-        "building", "changed_encoder", "changes", "class_names", "continuing", "endings", "engine",
-        "error_kinds", "file_head", "fitting", "keeping", "length", "parsing", "provenance",
-        "record", "refusals", "sources", "tracking",
+        "building", "changed_encoder", "changes", "class_names", "continuing", "demands",
+        "endings", "engine", "error_kinds", "file_head", "fitting", "keeping", "length", "parsing",
+        "provenance", "record", "refusals", "sources", "tracking",
     },
     "cluster": {"launch", "signals", "slurm"},
 }  # fmt: skip

@@ -19,6 +19,9 @@ from tests.fake_data import write_all
 
 FILE = Path(__file__).with_name("losses.json")
 LONG = {  # a second of arithmetic each: with `slow`; .ci/run has them all
+    "barlow_twins/cifar10", "barlow_twins/imagenet100", "barlow_twins/stl10", "lejepa/cifar10",
+    "lejepa/imagenet100", "lejepa/stl10", "supcon/cifar10", "supcon/imagenet100", "supcon/stl10",
+    "vicreg/cifar10", "vicreg/imagenet100", "vicreg/stl10",
     "byol/cifar10", "byol/imagenet100", "byol/imagenet_resnet50", "byol/stl10",
     "classifier/cifar10_convmixer", "classifier/cifar10_resnet18", "classifier/cifar10_vit_tiny",
     "classifier/imagenet_resnet50", "finetune/cifar10_500", "finetune/imagenet",
@@ -47,6 +50,10 @@ SMALLER = {
     "dino/imagenet_vit_small": ["data.views.small.size=32"],  # whole patches of 64 px
     "dinov2/folder": ["data.image_size=98"],
     "dinov2/imagenet_vit_small": ["data.views.small.size=32"],
+    "lejepa/imagenet_vit_small": [  # whole patches of 14 px
+        "data.image_size=56",
+        "data.views={preset: lejepa, small: {size: 28}}",
+    ],
     "glow/cifar10": ["model.width=16", "model.steps=2"],
     "realnvp/cifar10": ["model.width=8", "model.blocks=1"],
     "realnvp/mnist": ["model.width=8", "model.blocks=1"],

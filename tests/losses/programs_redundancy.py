@@ -28,6 +28,18 @@ def varied(rank: int, world: int) -> Any:
     return _mean(loss, rank, world)
 
 
+def isotropic(rank: int, world: int) -> Any:
+    """The same of SIGReg's, of one view."""
+    u = x(7, 16, 4)
+    return _mean(lambda a, _: losses.sigreg(a, u / u.norm(dim=0)), rank, world)
+
+
+def supervised(rank: int, world: int) -> Any:
+    """The same of SupCon's, with labels."""
+    label = torch.arange(16)[rank::world] % 5 // 2
+    return _mean(lambda a, b: losses.supervised_contrastive([a, b], label), rank, world)
+
+
 def _mean(objective: Callable[[Tensor, Tensor], Tensor], rank: int, world: int) -> Any:
     w = (1.1 * torch.eye(16, dtype=torch.float64)).requires_grad_()
     a, b = (x(s, 16, 16)[rank::world] @ w for s in (0, 1))

@@ -64,6 +64,15 @@ def test_views_go_through_together_and_come_back_in_their_order() -> None:
     torch.testing.assert_close(found, model(x), rtol=0, atol=1e-14)
 
 
+def test_views_of_several_sizes_pass_the_first_network_by_size() -> None:
+    encoder, head = networks.encoder("small_cnn", 1, 8, width=2).eval().double(), net()
+    head = nn.Sequential(nn.Linear(encoder.out_dim, 12).double(), head)
+    large, small = (torch.rand(10, 1, side, side).double() for side in (8, 6))
+    found = in_chunks([large, small, large], encoder, head, chunks=3)
+    expected = torch.cat([head(encoder(view)) for view in (large, small, large)])
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
 def test_a_chunk_is_computed_again_with_the_same_random_numbers() -> None:
     """Dropout drawn anew would give another gradient."""
     model, x = nn.Sequential(net(), nn.Dropout(0.2)), rows(64)

@@ -1,0 +1,36 @@
+"""Demands of a method on data and trainer, which it states in attributes of its own."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from genlab.contracts import HasLabels
+
+if TYPE_CHECKING:
+    from genlab.training.building import Lab
+
+
+def refuse_unlabelled(lab: Lab) -> None:
+    """Refuse images without a label for a method that says ``requires_labels``.
+
+    Raises:
+        ValueError: there are such images.
+    """
+    data: Any = lab.data
+    asks = getattr(lab.model, "requires_labels", False) and isinstance(lab.data, HasLabels)
+    missing = len(data.splits()["train"]) - data.labelled("train") if asks else 0
+    if missing > 0:
+        name = type(lab.model).__name__
+        raise ValueError(f"{name} requires a label of every image; {missing:,} have none")
+
+
+def say_accumulation(lab: Lab) -> None:
+    """Warn of accumulated batches where a method has ``chunks``: its loss is of a whole batch."""
+    if lab.trainer.accumulate_grad_batches > 1 and hasattr(lab.model, "chunks"):
+        print(
+            f"trainer.accumulate_grad_batches: the loss of {type(lab.model).__name__} compares the "
+            "images of a batch, and an accumulated part is a smaller batch; model.chunks divides a "
+            "batch without changing its gradient",
+            file=sys.stderr,
+        )

@@ -1,0 +1,39 @@
+"""What a method demands of data and trainer."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from genlab.data import Digits
+from genlab.methods.simclr import SimCLR
+from genlab.methods.supcon import SupCon
+from genlab.training import demands
+from tests.methods.programs_ssl import CNN
+
+
+def test_some_images_without_a_label_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    data: Any = Digits(batch_size=32, limit=160, val_size=100, views="supcon")
+    lab: Any = SimpleNamespace(model=SupCon(**CNN), data=data)
+    demands.refuse_unlabelled(lab)
+    monkeypatch.setattr(type(data), "labelled", lambda *_: len(data.splits()["train"]) - 7)
+    with pytest.raises(ValueError, match="SupCon requires a label of every image; 7 have none"):
+        demands.refuse_unlabelled(lab)
+    lab.model = SimCLR(**CNN)
+    demands.refuse_unlabelled(lab)
+
+
+def test_accumulated_batches_are_warned_of_where_a_method_has_chunks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trainer = SimpleNamespace(accumulate_grad_batches=2)
+    lab: Any = SimpleNamespace(model=SimCLR(**CNN), trainer=trainer)
+    demands.say_accumulation(lab)
+    assert capsys.readouterr().err.count("model.chunks divides a batch") == 1
+    lab.model = SimpleNamespace()
+    demands.say_accumulation(lab)
+    lab.model, trainer.accumulate_grad_batches = SimCLR(**CNN), 1
+    demands.say_accumulation(lab)
+    assert not capsys.readouterr().err
