@@ -37,7 +37,7 @@ from genlab.losses.masked import (
     standardised,
     token_distance,
 )
-from genlab.losses.pretext import task_nll
+from genlab.losses.pretext import soft_code_nll, task_nll
 from genlab.losses.prototypes import prototype_scores, swapped_prediction
 from genlab.losses.pseudo_label import class_fairness, pseudo_label_nll, sharpen
 from genlab.losses.redundancy import (
@@ -104,6 +104,7 @@ __all__ = [
     "sharpen",
     "sigreg",
     "sinkhorn",
+    "soft_code_nll",
     "spread_over_images",
     "standardised",
     "supervised_contrastive",

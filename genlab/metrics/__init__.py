@@ -2,8 +2,8 @@
 
 Samples: `frechet`, `kernel_distances`, `inception_score`, `precision_recall`. Features: `bank` (all
 of a split), `knn`, `embedding`, `geometry`. Classifiers: `classification`, `class_report`,
-`pseudo_labels`. Latents and codes: `active_units`, `codebook`. `step_metrics` logs what steps
-return.
+`pseudo_labels`. Latents and codes: `active_units`, `codebook`. Predicted images: `image_error`.
+`step_metrics` logs what steps return.
 """
 
 from genlab.metrics.active_units import ActiveUnits
@@ -12,6 +12,7 @@ from genlab.metrics.class_report import ClassReport
 from genlab.metrics.classification import AUROC, classification_metrics, per_class
 from genlab.metrics.codebook import CodebookUsage, perplexity
 from genlab.metrics.frechet import FrechetDistance, frechet_distance
+from genlab.metrics.image_error import ImageError
 from genlab.metrics.inception_score import InceptionScore
 from genlab.metrics.kernel_distances import kernel_distance, polynomial_mmd
 from genlab.metrics.knn import KNN, knn_scores
@@ -26,6 +27,7 @@ __all__ = [
     "ClassReport",
     "CodebookUsage",
     "FrechetDistance",
+    "ImageError",
     "InceptionScore",
     "StepMetrics",
     "classification_metrics",

@@ -4,7 +4,8 @@
 what they share: `mlps`, `ema`, `chunks` (batches larger than memory), `queue` and
 `split_batch_norm` (MoCo), `prototypes` (DINO), `multicrop` (views of several sizes), `positions`
 (of patches), `token_decoders` (MAE, I-JEPA), `pseudo_label_rules` (FixMatch), `interpolation`,
-`modes` (eval mode for a while), `functional`, `arguments`.
+`modes` (eval mode for a while), `functional`, `arguments`. `sub_pixel` is a decoder,
+`channelwise` a dense layer of maps.
 """
 
 from genlab.networks.autoencoders.conv import (

@@ -33,3 +33,24 @@ def smoothest_seams(tiles: Tensor) -> Tensor:
 
 def _apart(a: Tensor, b: Tensor) -> Tensor:
     return (a - b).abs().flatten(1).sum(1)
+
+
+def matching_borders(centre: Tensor, other: Tensor) -> Tensor:
+    """Which of the eight places (row by row) fits the borders of two patches best: -> (B,)."""
+    edges = {
+        (-1, 0): (centre[..., 0, :], other[..., -1, :]),
+        (0, -1): (centre[..., :, 0], other[..., :, -1]),
+        (0, 1): (centre[..., :, -1], other[..., :, 0]),
+        (1, 0): (centre[..., -1, :], other[..., 0, :]),
+    }
+    corners = {
+        (dy, dx): (
+            centre[..., 0 if dy < 0 else -1, 0 if dx < 0 else -1, None],
+            other[..., -1 if dy < 0 else 0, -1 if dx < 0 else 0, None],
+        )
+        for dy in (-1, 1)
+        for dx in (-1, 1)
+    }
+    places = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)]
+    found = [(edges | corners)[place] for place in places]
+    return torch.stack([_apart(a, b) / a[0].numel() for a, b in found], 1).argmin(1)

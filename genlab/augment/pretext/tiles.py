@@ -80,3 +80,61 @@ def assembled(tiles: Tensor, grid: int) -> Tensor:
     apart = F.pad(tiles, (0, GAP, 0, GAP), value=0.5).unflatten(1, (grid, grid))
     b, _, _, c, t, _ = apart.shape
     return apart.permute(0, 3, 1, 4, 2, 5).reshape(b, c, grid * t, grid * t)[..., :-GAP, :-GAP]
+
+
+def neighbour_corners(
+    shape: Shape, side: int, gap: int, jitter: int, generator: torch.Generator
+) -> Tensor:
+    """Corners of 3 x 3 patches with gaps, row by row, each moved a little: (N, 9, 2).
+
+    Args:
+        shape: (N, C, H, H) of the images; H is at least 3 side + 2 gap + 2 jitter.
+        side: side of a patch in pixels.
+        gap: pixels between two patches before they move.
+        jitter: largest move of a patch, up, down, left or right.
+        generator: generator of the draws.
+    """
+    step = torch.arange(3, device=generator.device) * (side + gap)
+    room = shape[-1] - 3 * side - 2 * gap - 2 * jitter
+    place = torch.full((shape[0], 1, 2), room, device=generator.device)
+    move = torch.full((shape[0], 9, 2), 2 * jitter, device=generator.device)
+    return torch.cartesian_prod(step, step) + whole(place, generator) + whole(move, generator)
+
+
+def draw_patch_guard(
+    shape: Shape, count: int, side: int, blurred: float, generator: torch.Generator
+) -> Params:
+    """For ``count`` patches of each image: the channel that stays, noise, and which to blur."""
+    n = shape[0]
+    last = torch.full((n, count), shape[1] - 1, device=generator.device)
+    noise = torch.randn(
+        (n, count, shape[1], side, side), generator=generator, device=generator.device
+    )
+    return {
+        "channel": whole(last, generator),
+        "noise": noise,
+        "blurred": coin(n * count, blurred, generator).view(n, count),
+    }
+
+
+def patch_guard(patches: Tensor, drawn: Params, drop: bool, noise: float = 0.01) -> Tensor:
+    """Hide what tells the place of a patch: sharpness, brightness, and how channels are apart.
+
+    Some patches are halved in size and enlarged again; all are standardised; of several channels
+    one stays and noise replaces the others.
+
+    Args:
+        patches: (B, n, C, t, t).
+        drawn: see `draw_patch_guard`.
+        drop: True to drop channels.
+        noise: standard deviation of the noise, as a share of the patch's.
+    """
+    flat = patches.flatten(0, 1)
+    soft = F.interpolate(F.avg_pool2d(flat, 2, ceil_mode=True), flat.shape[-2:], mode="bilinear")
+    soft = torch.where(drawn["blurred"].flatten()[:, None, None, None], soft, flat)
+    patches = standardised(soft.unflatten(0, patches.shape[:2]))
+    if not drop or patches.shape[2] == 1:
+        return patches
+    channels = torch.arange(patches.shape[2], device=patches.device)
+    kept = (channels == drawn["channel"][:, :, None])[..., None, None]
+    return torch.where(kept, patches, noise * drawn["noise"].to(patches.dtype))

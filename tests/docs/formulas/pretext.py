@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
 
+from genlab.augment.lab import rgb_to_lab
 from genlab.augment.pretext.tiles import standardised
+from genlab.methods.colorization import Colorization
 from genlab.methods.jigsaw import Jigsaw
+from genlab.methods.relative_position import RelativePosition
 from genlab.methods.rotation import Rotation
+from genlab.methods.super_resolution import SuperResolution
 from tests.docs.formulas.common import N, Two, formula, images, step
 from tests.methods.programs_ssl import CNN
 
@@ -38,3 +43,65 @@ def _permutations() -> Two:
     for s, y in zip(method.head(torch.cat(each, 1)), label, strict=True):
         loss = loss - (s[y].exp() / s.exp().sum()).log() / N
     return step(method, batch), loss
+
+
+def coloured(side: int = 8) -> dict[str, Any]:
+    drawn = torch.rand(N, 3, side, side, generator=torch.Generator().manual_seed(3))
+    drawn[0] = drawn[0, :1]  # an image without colour
+    return {"image": drawn.double(), "label": torch.zeros(N), "index": torch.arange(N), "seed": 4}
+
+
+@formula("colorization")
+def _bins() -> Two:
+    torch.manual_seed(1)
+    method, batch = Colorization(**CNN | {"channels": 3}, decoder_width=4).double(), coloured()
+    lab = rgb_to_lab(batch["image"])
+    scores = method.predict_ab(lab[:, :1] / 100)
+    method.counts += torch.arange(len(method.counts))
+    p = method.counts / method.counts.sum()
+    w = 1 / (0.5 * p.clamp(min=1e-5) + 0.5 / len(p))
+    w = w / (p * w).sum()
+    loss = torch.zeros((), dtype=torch.float64)
+    for b in range(1, N):
+        for y, x in itertools.product(range(8), repeat=2):
+            square = (lab[b, 1:, y, x] - method.centres).square().sum(1)
+            nearest = square.argsort()[:5]
+            share = (-square[nearest] / 50).exp()
+            logs = scores[b, :, y, x].log_softmax(0)[nearest]
+            loss = loss - w[nearest[0]] * (share * logs).sum() / share.sum() / (64 * N)
+    return step(method, batch), loss
+
+
+@formula("colorization")
+def _numbers() -> Two:
+    torch.manual_seed(1)
+    method = Colorization(**CNN | {"channels": 3}, target="regression", decoder_width=4).double()
+    batch = coloured()
+    lab = rgb_to_lab(batch["image"])
+    apart = method.predict_ab(lab[:, :1] / 100) - lab[:, 1:] / 110
+    return step(method, batch), apart[1:].square().sum() / (2 * 64 * N)
+
+
+@formula("relative_position")
+def _places() -> Two:
+    torch.manual_seed(1)
+    method = RelativePosition(**CNN | {"channels": 3, "image_size": 32}, head_dims=[6]).double()
+    batch: Any = coloured(32)
+    patches = method.guarded(batch)
+    every = method.encoder(patches.transpose(0, 1).flatten(0, 1)).unflatten(0, (9, N))
+    others = [k for k in range(9) if k != 4]
+    pairs = [torch.cat([every[4], every[k]], 1) for k in others]
+    logs = method.head(torch.cat(pairs)).unflatten(0, (8, N)).log_softmax(2)
+    loss = torch.zeros((), dtype=torch.float64)
+    for k in range(8):
+        loss = loss - logs[k, :, k].sum() / (8 * N)
+    return step(method, batch), loss
+
+
+@formula("super_resolution")
+def _pixels() -> Two:
+    torch.manual_seed(1)
+    method, batch = SuperResolution(**CNN, decoder_width=4).double(), images()
+    small = method.shrunk(batch["image"])
+    told = method.enlarged(small) + method.decoder(method.encoder.features(small))
+    return step(method, batch), (told - batch["image"]).abs().sum() / (64 * N)
