@@ -10,6 +10,7 @@ import torch
 from genlab.augment.lab import rgb_to_lab
 from genlab.augment.pretext.tiles import standardised
 from genlab.methods.colorization import Colorization
+from genlab.methods.inpainting import Inpainting
 from genlab.methods.jigsaw import Jigsaw
 from genlab.methods.relative_position import RelativePosition
 from genlab.methods.rotation import Rotation
@@ -105,3 +106,30 @@ def _pixels() -> Two:
     small = method.shrunk(batch["image"])
     told = method.enlarged(small) + method.decoder(method.encoder.features(small))
     return step(method, batch), (told - batch["image"]).abs().sum() / (64 * N)
+
+
+@formula("inpainting")
+def _hole() -> Two:
+    torch.manual_seed(1)
+    method: Any = Inpainting(**CNN, overlap=1, decoder_width=4).double()
+    batch = images() | {"seed": 4}
+    shown, box = method.ask(batch)
+    square = (method.answer(shown) - batch["image"]).square()
+    assert box.tolist() == N * [[2, 2, 4, 4]]
+    whole, inner = square[..., 2:6, 2:6].sum(), square[..., 3:5, 3:5].sum()
+    return step(method, batch), (10 * whole - 9 * inner) / (16 * N)
+
+
+@formula("inpainting")
+def _critic() -> Two:
+    torch.manual_seed(1)
+    options: dict[str, Any] = {"overlap": 0, "decoder_width": 4, "critic_width": 4}
+    method: Any = Inpainting(**CNN, adversarial_weight=0.25, **options).double()
+    batch = images() | {"seed": 4}
+    image, told = batch["image"], method.answer(method.ask(batch)[0])
+    closed = image.clone()
+    closed[..., 2:6, 2:6] = told[..., 2:6, 2:6]
+    real, fake = method.critic(image).sigmoid(), method.critic(closed).sigmoid()
+    error = (told - image).square()[..., 2:6, 2:6].mean()
+    loss = 0.75 * error - 0.25 * fake.log().mean() - real.log().mean() - (1 - fake).log().mean()
+    return step(method, batch), loss

@@ -1,0 +1,131 @@
+"""Inpainting: what is hidden, what counts, and whom the critic moves. Laws: tests/laws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+
+from genlab.contracts import Batch
+from genlab.data import CIFAR10, MNIST, Digits
+from genlab.methods.inpainting import Inpainting
+from tests.callbacks.tiny import trainer
+from tests.methods.programs_ssl import CNN, same_state
+from tests.methods.shortcuts import held_out
+
+SMALL: dict[str, Any] = CNN | {"decoder_width": 4, "critic_width": 4}
+
+
+def small(**options: Any) -> Inpainting:
+    torch.manual_seed(1)
+    return Inpainting(**SMALL | options)
+
+
+def batch(n: int = 4, seed: int = 5) -> Batch:
+    image = torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(2))
+    found = {"image": image, "index": torch.arange(n), "label": torch.zeros(n), "seed": seed}
+    return cast(Batch, found)
+
+
+def test_outside_the_hole_nothing_counts_nor_pulls() -> None:
+    method = small(place="random")
+    _, box = method.ask(batch())
+    told = torch.rand(4, 1, 8, 8, requires_grad=True)
+    method._error(told, batch()["image"], box).backward()
+    assert told.grad is not None
+    for b, (top, left, tall, wide) in enumerate(box.tolist()):
+        pull = told.grad[b, 0].clone()
+        assert bool((pull[top : top + tall, left : left + wide] != 0).all())
+        pull[top : top + tall, left : left + wide] = 0
+        assert float(pull.abs().sum()) == 0
+
+
+def test_the_ring_is_visible_to_the_encoder() -> None:
+    method, image = small(overlap=1), batch()["image"]
+    shown, box = method.ask(batch())
+    assert box.tolist() == 4 * [[2, 2, 4, 4]]
+    hidden = (shown != image).flatten(1)
+    inner = torch.zeros(8, 8, dtype=torch.bool)
+    inner[3:5, 3:5] = True
+    assert torch.equal(hidden, inner.flatten().expand(4, -1))
+
+
+def test_what_is_hidden_does_not_reach_the_answer() -> None:
+    method, given = small().eval(), batch()
+    told = method.answer(method.ask(given)[0])
+    given["image"][..., 3:5, 3:5] = 0.0
+    assert torch.equal(method.answer(method.ask(given)[0]), told)
+
+
+def test_random_holes_belong_to_the_seed_and_in_validation_to_the_image() -> None:
+    method = small(place="random")
+    one, same, other = (method.ask(batch(seed=seed))[1] for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    method.eval()
+    assert torch.equal(method.ask(batch(seed=1))[1], method.ask(batch(seed=2))[1])
+
+
+def test_the_critic_and_the_decoder_each_have_their_own_gradient() -> None:
+    method = small(adversarial_weight=0.5, overlap=0)
+    found = method.training_step(batch(), 0)
+    critic, decoder = (list(part.parameters()) for part in (method.critic, method.decoder))  # type: ignore[union-attr]
+    rest = found["loss"] - found["loss_critic"]
+    for parts, total in ((critic, rest), (decoder, found["loss_critic"])):
+        pulls = torch.autograd.grad(total, parts, retain_graph=True, allow_unused=True)
+        assert all(pull is None or not bool(pull.any()) for pull in pulls)
+    pulls = torch.autograd.grad(found["loss_generator"], decoder)
+    assert all(bool(pull.any()) for pull in pulls)
+
+
+def test_training_beats_the_mean_and_its_state_holds_both_networks(tmp_path: Path) -> None:
+    method = small(
+        adversarial_weight=0.001, overlap=0, decoder_width=16,
+        optimizer={"name": "adamw", "lr": 0.01},
+    )  # fmt: skip
+    before = {name: value.clone() for name, value in method.state_dict().items()}
+    run = trainer(tmp_path, max_epochs=8)
+    run.fit(method, datamodule=Digits(batch_size=64, val_size=200))
+    assert float(run.callback_metrics["val/psnr_gain"]) > 1
+    moved = {name.partition(".")[0] for name in same_state(before, method.state_dict())}
+    assert moved == {"encoder", "decoder", "critic"}
+    held = {id(p) for group in run.optimizers[0].param_groups for p in group["params"]}
+    assert held == {id(p) for p in method.parameters()}
+
+
+def test_pictures_close_the_hole_and_keep_the_rest() -> None:
+    shown = small().eval().task_pictures(batch())
+    outside = torch.ones(8, 8, dtype=torch.bool)
+    outside[2:6, 2:6] = False
+    assert torch.equal(shown["output"][..., outside], shown["target"][..., outside])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"place": "left"}, "unknown place 'left'; choose from centre, random"),
+        ({"adversarial_weight": 1.0}, r"adversarial_weight 1.0 must be in 0 \.\.\. 1"),
+        ({"overlap": -1}, "overlap and overlap_weight must be at least 0"),
+        ({"overlap": 2}, "a hole of 4 px of 8 requires 2 px or more inside its ring of 2"),
+        ({"hole": 1.0}, "and 2 px around it"),
+    ],
+)
+def test_bad_input_is_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        small(**options)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("data", "variance"), [(CIFAR10, 0.0549), (MNIST, 0.1678)])
+def test_the_data_mean_leaves_the_variance_of_the_hole(data: Any, variance: float) -> None:
+    try:
+        image = held_out(data(download=False))
+    except ValueError as error:
+        pytest.skip(str(error))
+    side = image.shape[-1]
+    hole = image[..., side // 4 : side * 3 // 4, side // 4 : side * 3 // 4]
+    mean = image.mean((0, 2, 3), keepdim=True) if data is CIFAR10 else hole.mean()
+    assert float((hole - mean).square().mean()) == pytest.approx(variance, abs=0.01)
