@@ -12,16 +12,13 @@ from genlab.planning.banks import BANK
 from genlab.planning.capacity import need
 from genlab.planning.gpus import Gpu
 from genlab.planning.length import arguments
+from genlab.planning.search import Search
 from genlab.planning.step import Step
 from genlab.recipes import Recipe
 
 Measure = Callable[[Recipe], Step]
 TRIES = 8
 MEMORY = "memory"
-MORE = 1.05  # a batch that does not fit is at most so much larger than the one that is named
-NEAR = 1.02
-AIM = 0.995  # of the GPU's memory
-APART, EXACT, SURE = 0.9, 0.005, 1.01  # of a line: ratio of batches, error, need over the room
 FIXED = (  # parts that do not grow with the batch
     "parameters", "momentum copies", "gradients", "gradient buckets", "optimiser state", "queue",
     "buffers", "guard", BANK, "metrics",
@@ -37,7 +34,7 @@ class Largest:
         needed: bytes that it needs.
         above: a batch at most 5 % larger (or one step up), which does not fit; None where
             something else is the limit.
-        needed_above: bytes that this one needs; see `_by_line`.
+        needed_above: bytes that this one needs; measured, or at least, see `Search`.
         limit: ``memory``, or what ends the search before it: another moment, where that does not
             fit whatever the batch.
         tried: every batch that was tried, with its bytes.
@@ -106,31 +103,32 @@ def largest(
     """
     others = {name: _total(first[1], parts) for name, parts in first[1].moments.items()}
     worst = max(others, key=lambda name: others[name], default=MEMORY)
-    known, unit = {first[0]: _total(first[1])}, unit_of(recipe)
     most, limit = most_of(recipe, world, images)
     fixed = _total(first[1], fixed_parts(first[1].memory))
     if others and others[worst] > gpu.bytes >= fixed:
         return Largest(0, 0, None, None, worst, {})
-    least = unit
-    for _ in range(TRIES):
-        line = _by_line({0: fixed} | known, gpu.bytes, unit, most)
-        size = _next(known | line, fixed, gpu.bytes, (unit, least), most)
-        if size is None:
-            break
-        try:
-            known[size] = _total(measure(with_batch(recipe, size * world)))
-        except InputError:
-            if size > first[0]:
-                raise
-            least = size + unit
-    found = known | _by_line({0: fixed} | known, gpu.bytes, unit, most)
-    fitting = max((size for size, bytes_ in known.items() if bytes_ <= gpu.bytes), default=0)
-    beyond = min((size for size, bytes_ in found.items() if bytes_ > gpu.bytes), default=None)
-    above = None if beyond is None else found[beyond]
+    search = Search(fixed, gpu.bytes, unit_of(recipe), most, {first[0]: _total(first[1])})
+    _fill(search, lambda size: _total(measure(with_batch(recipe, size * world))))
+    above, needed_above = search.beyond or (None, None)
+    needed = max(search.known.get(search.fitting, 0), *others.values(), 0)
     return Largest(
-        fitting, max(known.get(fitting, 0), *others.values(), 0), beyond, above,
-        limit if beyond is None else MEMORY, dict(sorted(known.items())),
+        search.fitting, needed, above, needed_above,
+        limit if above is None else MEMORY, dict(sorted(search.known.items())),
     )  # fmt: skip
+
+
+def _fill(search: Search, needed: Callable[[int], int]) -> None:
+    """Try batches until the largest is found; one that the method finds too small is left out."""
+    first = max(search.known)
+    for _ in range(TRIES):
+        if (size := search.next()) is None:
+            return
+        try:
+            search.known[size] = needed(size)
+        except InputError:
+            if size > first:
+                raise
+            search.least = size + search.unit
 
 
 def _total(step: Step, parts: dict[str, int] | None = None) -> int:
@@ -141,69 +139,3 @@ def _total(step: Step, parts: dict[str, int] | None = None) -> int:
 def fixed_parts(parts: dict[str, int]) -> dict[str, int]:
     """Parts that do not grow with the batch."""
     return {name: size for name, size in parts.items() if name in FIXED}
-
-
-def _next(
-    known: dict[int, int], fixed: int, room: int, steps: tuple[int, int], most: float
-) -> int | None:
-    """The next batch to try; None where the largest is found.
-
-    Args:
-        known: bytes by batch.
-        fixed: bytes that an empty batch would need.
-        room: bytes of the GPU.
-        steps: images by which a batch can grow, and those of the smallest.
-        most: largest batch.
-    """
-    unit, least = steps
-    fitting = max((size for size, needed in known.items() if needed <= room), default=0)
-    failing = min((size for size, needed in known.items() if needed > room), default=None)
-    above = _above(fitting, unit)
-    limit = most if math.isinf(most) else most // unit * unit
-    if fitting >= limit or (failing is not None and failing <= (above if fitting else least)):
-        return None
-    points, aim = {0: fixed} | known, int(room * AIM)
-    guess = _guess(points, aim)
-    if failing is not None and guess >= failing:
-        guess = _guess({size: points[size] for size in (fitting, failing)}, aim)
-    guess = guess // unit * unit
-    if fitting and guess <= NEAR * fitting:
-        guess = above
-    highest = limit if failing is None else failing - unit
-    return int(max(fitting + unit, least, min(guess, highest)))
-
-
-def _above(fitting: int, unit: int) -> int:
-    """A batch at most 5 % larger, or the next one."""
-    return max(fitting + unit, math.floor(fitting * MORE / unit) * unit)
-
-
-def _by_line(known: dict[int, int], room: int, unit: int, most: float) -> dict[int, int]:
-    """What the batch above the largest that fits needs, where three known ones lie on a line.
-
-    Args:
-        known: bytes by batch, with those of an empty one.
-        room: bytes of the GPU.
-        unit: images by which a batch can grow.
-        most: largest batch.
-
-    Returns:
-        nothing where they do not, or where the line says that it may fit.
-    """
-    last = max(size for size, needed in known.items() if needed <= room or not size)
-    far = sorted(size for size in known if size <= APART * last)[-2:]
-    above = _above(last, unit)
-    if len(far) < 2 or above > most:
-        return {}
-    slopes = [(known[last] - known[size]) / (last - size) for size in far]
-    off = abs(known[last] - slopes[0] * (last - far[1]) - known[far[1]])
-    needed = int(known[last] + min(slopes) * (above - last))
-    return {above: needed} if off <= EXACT * known[last] and needed > SURE * room else {}
-
-
-def _guess(known: dict[int, int], room: int) -> int:
-    """Batch that would fill the room, on the line through the two known ones nearest to it."""
-    nearest = sorted(known, key=lambda size: abs(known[size] - room))[:2]
-    (small, less), (large, more) = ((size, known[size]) for size in sorted(nearest))
-    each = max(1.0, (more - less) / (large - small))
-    return max(1, int(small + (room - less) / each))
