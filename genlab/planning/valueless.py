@@ -11,7 +11,7 @@ from unittest import mock
 import timm.optim
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from genlab import metrics
 from genlab.augment import mixing, ops
@@ -69,8 +69,27 @@ def answered(collect: banks.Collect = banks.small) -> Iterator[None]:
             if hasattr(module, "_get_value"):
                 stack.enter_context(mock.patch.object(module, "_get_value", _second))
         stack.enter_context(reads.arrays())
+        stack.enter_context(copied())
         stack.callback(_forget_constants)
         _forget_constants()
+        yield
+
+
+@contextmanager
+def copied() -> Iterator[None]:
+    """Deep copies of tensors without values, as new metrics make: torch copies missing memory."""
+    real = Tensor.__deepcopy__
+
+    def deepcopy(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
+        if not isinstance(tensor, FakeTensor):
+            return real(tensor, memo)
+        if id(tensor) not in memo:
+            kind = nn.Parameter if isinstance(tensor, nn.Parameter) else Tensor.requires_grad_
+            memo[id(tensor)] = kind(tensor.detach().clone(), tensor.requires_grad)
+        found: Tensor = memo[id(tensor)]
+        return found
+
+    with mock.patch.object(Tensor, "__deepcopy__", deepcopy):
         yield
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torchmetrics import MeanMetric
 
 from genlab import distributed
 from genlab.augment.pairs import pair
@@ -158,6 +159,18 @@ class KeepsItsLoss(SimCLR):
         out = super().training_step(batch, batch_idx)
         self.last = float(out["loss"].detach())
         self.past = out["loss"].detach().cpu().numpy()
+        return out
+
+
+class MakesMetrics(SimCLR):
+    """Measures each step anew."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Step:
+        out = super().training_step(batch, batch_idx)
+        for _ in range(20):
+            mean = MeanMetric()
+            mean.update(out["loss"].detach())
+            mean.reset()
         return out
 
 
