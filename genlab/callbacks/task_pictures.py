@@ -6,7 +6,8 @@ from typing import Any
 
 import lightning as L
 
-from genlab.contracts import Batch, DataModule, ShowsTask, data_of
+from genlab.callbacks._first_images import first_images
+from genlab.contracts import Batch, ShowsTask
 from genlab.drawing.columns import titled
 from genlab.drawing.may_fail import may_fail
 from genlab.networks.modes import still
@@ -54,11 +55,6 @@ class TaskPictures(L.Callback):
 
     def _images(self, trainer: L.Trainer, method: L.LightningModule) -> Batch | None:
         """The first validation images; None where there are none."""
-        data = data_of(trainer)
-        if self._batch is None and isinstance(data, DataModule):
-            loader = data.val_dataloader()
-            if len(loader):
-                whole = data.to_device(next(iter(loader)), method.device)
-                kept = {key: whole[key][: self.count] for key in ("image", "label", "index")}
-                self._batch = Batch(**kept)  # type: ignore[typeddict-item]
+        if self._batch is None:
+            self._batch = first_images(trainer, method, self.count)
         return self._batch

@@ -2,10 +2,10 @@
 
 Xie, Zhang, Cao, Lin, Bao, Yao, Dai, Hu 2022, arXiv:2111.09886; reference code microsoft/SimMIM
 (d3e29bc). A mask token stands in for the masked patches, and the encoder sees all places.
-Departures: plain ViTs alone, not Swin; positions are the encoder's own, there relative ones of all
-layers; the target is the image as it enters the encoder, in [0, 1] unless
-``encoder_kwargs.normalize`` says otherwise; squares at the far borders are cut off where they do
-not divide the grid, which the reference refuses.
+Departures: plain ViTs alone, not Swin; positions are fixed sines (learnt ones that start near 0 are
+slow to learn), there relative ones of all layers; the target is the image as it enters the encoder,
+in [0, 1] unless ``encoder_kwargs.normalize`` says otherwise; squares at the far borders are cut off
+where they do not divide the grid, which the reference refuses.
 
 Features are the mean of the patches' tokens.
 """
@@ -24,7 +24,9 @@ from genlab.augment.masks import STREAM, UnitMasks
 from genlab.augment.patches import joined
 from genlab.augment.pretext.drawing import task_draws
 from genlab.contracts import Batch
+from genlab.errors import check_names
 from genlab.metrics import log_steps
+from genlab.networks.positions import fix_positions
 
 
 class SimMIM(L.LightningModule):
@@ -39,6 +41,8 @@ class SimMIM(L.LightningModule):
         encoder: name of a ViT; see `networks.encoder`.
         mask_ratio: share of the squares that are masked.
         unit_size: side of a square in patches; 32 px in the paper.
+        positions: ``sine`` for fixed positions of the encoder, ``learnt`` for trained ones.
+            Pretrained weights keep theirs.
         optimizer: settings of the optimiser; see `optim.build`.
         encoder_kwargs: arguments of the encoder; pooling must be of patches alone
             (``class_token: false, global_pool: avg, fc_norm: false``).
@@ -63,6 +67,7 @@ class SimMIM(L.LightningModule):
         encoder: str = "vit_base_patch16_224",
         mask_ratio: float = 0.6,
         unit_size: int = 2,
+        positions: str = "sine",
         optimizer: dict[str, Any] | None = None,
         encoder_kwargs: dict[str, Any] | None = None,
         pretrained: bool | str = False,
@@ -70,12 +75,15 @@ class SimMIM(L.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        check_names("positions", [positions], ("sine", "learnt"))
         self.encoder = networks.encoder(
             encoder, channels, image_size, pretrained, pretrained_options, **(encoder_kwargs or {})
         )
         self.grid = self.encoder.token_grid(trained="patches")
         self.side = image_size // self.grid[0]  # of a patch in pixels
         self.masks = UnitMasks(self.grid, unit_size, mask_ratio)
+        if positions == "sine" and not pretrained:
+            fix_positions(self.encoder.backbone, self.grid)
         width = self.encoder.token_dim
         self.mask_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(width), std=0.02))
         self.head = nn.Linear(width, channels * self.side**2)

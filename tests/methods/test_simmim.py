@@ -9,6 +9,7 @@ import torch
 
 from genlab.augment.patches import cut
 from genlab.methods.simmim import SimMIM
+from genlab.networks.positions import sine_positions
 from tests.methods.programs_masked import PATCHES_ALONE, VIT, batch
 
 
@@ -54,6 +55,13 @@ def test_features_are_the_mean_of_all_patches() -> None:
     for features in (method(image), method.encode(image), method.validation_step(batch(), 0)):
         found = features["feature"] if isinstance(features, dict) else features
         torch.testing.assert_close(found, tokens.mean(1))
+
+
+def test_positions_are_fixed_sines_unless_learnt() -> None:
+    fixed = small().encoder.backbone.get_parameter("pos_embed")
+    assert not fixed.requires_grad
+    assert torch.equal(fixed[0], sine_positions(16, (4, 4)))
+    assert small(positions="learnt").encoder.backbone.get_parameter("pos_embed").requires_grad
 
 
 def test_colours_and_grey_have_a_head_of_their_own() -> None:

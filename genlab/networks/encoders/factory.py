@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from genlab import checkpoints, process
 from genlab.errors import check_names
 from genlab.networks.encoders import freezing, options
+from genlab.networks.encoders.attention import last_attention
 from genlab.networks.encoders.backbones import backbone, probe
 from genlab.networks.encoders.normalization import Normalize
 from genlab.networks.encoders.stems import spatial
@@ -96,6 +97,18 @@ class Encoder(nn.Module):
         """The features of an image's tokens, as the network pools them: (B, F)."""
         network: Any = self.backbone
         return network.forward_head(torch.cat([tokens.prefix, tokens.patches], 1))
+
+    def attention(self, image: Tensor) -> Tensor:
+        """Attention maps of a ViT's last block: (B, C, H, W) in [0, 1] -> (B, heads, h, w).
+
+        The class token's attention to the patches; without one, the mean of all patches'.
+
+        Raises:
+            ValueError: the network is not a plain ViT, or its blocks have no layer of attention.
+        """
+        name = self.architecture["name"]
+        refuse_without_tokens(self.backbone, name)
+        return last_attention(self.backbone, self._prepared(image), name)
 
     def token_grid(self, trained: str | bool = False) -> tuple[int, int]:
         """Rows and columns of a ViT's patches, for images of its size.

@@ -33,13 +33,18 @@ class Tokens(NamedTuple):
     grid: tuple[int, int]
 
 
+def has_tokens(vit: Any) -> bool:
+    """True for timm's plain ViTs, whose patches are cut by one convolution."""
+    return timm_parts.has_positioned(vit) and not hasattr(vit.patch_embed, "backbone")
+
+
 def refuse_without_tokens(vit: Any, name: str) -> None:
     """Refuse networks whose patches are not tokens of their own in every layer.
 
     Raises:
         ValueError: a CNN, a mixer, a hierarchical or hybrid ViT, or one that drops patches itself.
     """
-    if not timm_parts.has_positioned(vit) or hasattr(vit.patch_embed, "backbone"):
+    if not has_tokens(vit):
         raise ValueError(
             f"encoder {name} has no tokens of patches: this requires a plain ViT of timm, such as "
             "vit_tiny_patch16_224, deit3_small_patch16_224 or vit_small_patch14_dinov2"

@@ -1,0 +1,39 @@
+"""Tokens of patches and attention as images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+SHARE = 0.02  # of the values at each end that may be cut off
+
+
+def principal_colours(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+    """The first three principal components of all images' tokens as red, green and blue.
+
+    Patches that look alike have like tokens, in one image and from image to image.
+
+    Args:
+        tokens: (B, h w, D).
+        grid: rows h and columns w.
+
+    Returns:
+        (B, 3, h, w) in [0, 1]: each component between its quantiles, its sign such that its
+        largest weight is positive.
+    """
+    rows = tokens.detach().float().cpu().flatten(0, 1)
+    rows = rows - rows.mean(0)
+    _, _, directions = torch.linalg.svd(rows, full_matrices=False)
+    axes = directions[:3]  # fewer where there are fewer tokens or dimensions
+    largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
+    values = rows @ (axes * largest.sign()).T
+    low, high = (values.quantile(q, dim=0) for q in (SHARE, 1 - SHARE))
+    colours = ((values - low) / (high - low).clamp(min=1e-9)).clamp(0, 1)
+    colours = torch.cat([colours, colours.new_full((len(colours), 3 - len(axes)), 0.5)], 1)
+    return colours.view(len(tokens), *grid, 3).permute(0, 3, 1, 2)
+
+
+def heat(maps: Tensor) -> Tensor:
+    """Weights as brightness, each map from 0 to its own largest: (..., h, w) -> the same."""
+    maps = maps.detach().float().cpu()
+    return maps / maps.amax((-2, -1), keepdim=True).clamp(min=1e-12)
