@@ -38,6 +38,7 @@ training
   genlab fit --resume RUN [key=value ...]
   genlab crossval RECIPE --folds 5      stratified k-fold cross-validation, mean and spread
   genlab sweep RECIPE key=a,b key=0..4  every combination, a run each; a table at the end
+  genlab study run STUDY                a table of methods, settings searched alike; ls, show, page
   genlab bench RECIPE                   where a step's time goes; the same step as a bare loop
   genlab laws RECIPE                    is it right on N processes, when resumed ...
   genlab plan RECIPE --nodes 4 --gpus-per-node 8 --gpu a100-40    memory, hours; no GPU needed
@@ -95,14 +96,15 @@ COMMANDS = {  # module of each command; it holds the function and its `<command>
     "evaluate": "evaluate", "embed": "features", "predict": "features",
     "submit": "submit", "jobs": "jobs", "cancel": "jobs",
     "export": "export", "pack": "pack", "doctor": "doctor", "bench": "bench",
-    "runs": "runs", "sweep": "sweep", "compare": "compare", "sync": "sync", "laws": "laws",
-    "replay": "replay", "verify": "verify", "plan": "plan", "explain": "explain",
+    "runs": "runs", "sweep": "sweep", "study": "study", "compare": "compare", "sync": "sync",
+    "laws": "laws", "replay": "replay", "verify": "verify", "plan": "plan", "explain": "explain",
     "completion": "completion",
 }  # fmt: skip
 
 LONG = (
     "fit",
     "sweep",
+    "study",
     "crossval",
     "bench",
     "laws",

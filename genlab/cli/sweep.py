@@ -10,7 +10,6 @@ import shutil
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +17,11 @@ from genlab import process, recipes, runs
 from genlab.cli.arguments import job_options, split_words
 from genlab.errors import RecipeError, RunError, cannot_write, nearest
 from genlab.experiments import axes
-from genlab.experiments.comparison import Run
-from genlab.experiments.pool import Task, run_all
+from genlab.experiments.pool import run_all
+from genlab.experiments.trials import Trial
 from genlab.files import shown_path
 from genlab.recipes import COMMAND_LINE, Recipe
 from genlab.runs.finding import SWEEP
-
-
-@dataclass
-class Trial:
-    """One run of a sweep: its directory and its own arguments."""
-
-    run: Path
-    words: list[str]
-    fixed: list[str]
-
-    @property
-    def state(self) -> str:
-        """``done``, ``running``, ``stopped`` or ``waiting``."""
-        return Run(self.run).state if runs.is_run(self.run) else "waiting"
-
-    @property
-    def command(self) -> list[str]:
-        """Arguments of ``genlab fit``; a run that has begun is continued."""
-        begun = runs.is_run(self.run)
-        return ["--resume", str(self.run)] if begun else [*self.fixed, *self.words]
 
 
 def sweep_options(parser: ArgumentParser) -> None:
@@ -235,13 +214,7 @@ def _train(folder: Path, found: Sequence[Trial], parallel: int) -> int:
     waiting = [trial for trial in found if trial.state not in ("done", "running")]
     print(f"sweep {folder.name}: {len(waiting)} of {len(found)} runs to do", file=sys.stderr)
     tasks = [
-        Task(
-            " ".join(recipes.without_credentials(trial.words)),
-            [sys.executable, "-P", "-m", "genlab", "fit", *trial.command],
-            {process.ID_VARIABLE: trial.run.name},
-            None if parallel == 1 else folder / f"{trial.run.name}.log",
-        )
-        for trial in waiting
+        trial.task(None if parallel == 1 else folder / f"{trial.run.name}.log") for trial in waiting
     ]
     codes = run_all(tasks, parallel)
     again = f"genlab sweep --resume {shlex.quote(shown_path(folder))}"

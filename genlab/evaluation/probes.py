@@ -61,6 +61,35 @@ def linear_probe(train: Bank, val: Bank | None, test: Bank, seed: int = 0) -> di
     }
 
 
+def fixed_probe(
+    train: Bank, test: Bank, labels: float, strength: float, draws: int = 20, seed: int = 0
+) -> float:
+    """Top-1 of a softmax regression on standardised features, of a penalty that nothing chooses.
+
+    Mean and deviation of the features come from all training images, no label is needed for them.
+
+    Args:
+        train: features, of whose images some have labels.
+        test: features that are evaluated.
+        labels: share of the training images that have labels, up to 1, or their number.
+        strength: L2 penalty per image.
+        draws: draws of the labelled images, classes in proportion; the result is the mean.
+        seed: seed of the first draw; the next ones follow it.
+
+    Raises:
+        ValueError: fewer than two labels, or more than images.
+    """
+    count = round(labels * len(train.label)) if labels <= 1 else int(labels)
+    if not 2 <= count <= len(train.label):
+        raise ValueError(f"labels {labels} must be 2 to {len(train.label)} images")
+    mean, std = train.features.mean(0), train.features.std(0).clamp(min=1e-6)
+    train, test = (one._replace(features=(one.features - mean) / std) for one in (train, test))
+    if count == len(train.label):
+        return _top1(_some(train, MOST, seed), test, strength)
+    few = (_some(train, count, seed + draw) for draw in range(draws))
+    return sum(_top1(one, test, strength) for one in few) / draws
+
+
 def few_shot(
     train: Bank, test: Bank, shots: Sequence[int], draws: int = 20, seed: int = 0
 ) -> dict[str, float]:

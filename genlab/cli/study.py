@@ -1,0 +1,112 @@
+"""``study``: a table of many methods under one budget, trained, measured and written down."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+
+from genlab.errors import RecipeError, cannot_write
+from genlab.experiments.studies import table as tables
+from genlab.experiments.studies.cells import Cells
+from genlab.experiments.studies.page import missing, page
+from genlab.files import shown_path
+
+ACTIONS = ("ls", "bench", "run", "show", "page")
+
+
+def study_options(parser: ArgumentParser) -> None:
+    """Tables of many methods under one budget, their settings searched alike.
+
+    ls lists the studies that there are. bench turns a budget of seconds into steps, once, on an
+    idle machine, and writes them into the study's file. run trains and measures what is missing;
+    several at a time share the work, and what was killed goes on. show says what is missing. page
+    prints the table as Markdown.
+    """
+    parser.add_argument("action", choices=ACTIONS)
+    parser.add_argument("study", nargs="?", metavar="STUDY", help="a name of `ls`, or a file")
+    parser.add_argument("--rows", metavar="ROW,...", help="only these rows, for bench and run")
+    parser.add_argument("--steps", type=int, default=300, help="that bench measures (300)")
+    parser.add_argument("--retry", action="store_true", help="run what has failed again")
+    parser.add_argument("--out", metavar="FILE.md", help="file for page; default: printed")
+    parser.add_argument("--runs-in", dest="root", default="runs", metavar="DIR")
+
+
+def study(
+    action: str, study: str | None, rows: str | None, steps: int, retry: bool, out: str | None,
+    root: str,
+) -> int:  # fmt: skip
+    """Do one of the actions."""
+    if action == "ls":
+        for name, file in tables.shipped().items():
+            print(f"{name:<24}{tables.read(str(file)).head.title}")
+        return 0
+    if study is None:
+        raise RecipeError(f"study {action} requires a STUDY", hint="genlab study ls lists them")
+    if steps < 1:
+        raise RecipeError(f"--steps {steps} must be at least 1")
+    cells = Cells(tables.read(study), Path(root))
+    if action == "page":
+        return _page(cells, out)
+    if rows is not None:
+        _only(cells, rows.split(","))
+    if action == "bench":
+        return _bench(cells, steps)
+    if action == "run":
+        return _run(cells, retry)
+    return _show(cells)
+
+
+def _only(cells: Cells, keys: list[str]) -> None:
+    known = [row.key for row in cells.rows]
+    for key in keys:
+        if key not in known:
+            raise RecipeError(f"unknown row {key}", hint=f"rows are {', '.join(known)}")
+    cells.rows = [row for row in cells.rows if row.key in keys]
+
+
+def _bench(cells: Cells, steps: int) -> int:
+    """Measure the rows one after another; other libraries' have the steps of genlab's."""
+    from genlab.experiments.studies.timing import steps_of
+
+    seconds = cells.table.budget.get("seconds")
+    if seconds is None:
+        raise RecipeError("bench requires a budget of seconds", str(cells.table.file))
+    found = dict(cells.table.steps)
+    for row in cells.rows:
+        if row.trained and not row.lacking and row.kind != "peer":
+            found[row.key] = steps_of(row, seconds, steps)
+            tables.write_steps(cells.table, found)
+    print(f"steps of {len(found)} rows in {shown_path(cells.table.file)}")
+    return 0
+
+
+def _run(cells: Cells, retry: bool) -> int:
+    from genlab.experiments.studies.work import work
+
+    if retry:
+        cells.forget_failed()
+    code = work(cells)
+    _show(cells)
+    return code
+
+
+def _show(cells: Cells) -> int:
+    """The rows and what each lacks."""
+    lacking = missing(cells)
+    for row in cells.rows:
+        print(f"{row.key:<24}{lacking.get(row.key, 'done')}")
+    return 0
+
+
+def _page(cells: Cells, out: str | None) -> int:
+    text = page(cells)
+    if out is None:
+        print(text, end="")
+        return 0
+    try:
+        Path(out).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(out, error) from None
+    print(shown_path(Path(out)), file=sys.stderr)
+    return 0

@@ -1,0 +1,195 @@
+"""A table as a page in Markdown: results, missing cells, selected settings. Imports no torch."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from statistics import mean, stdev
+
+from genlab.experiments.studies.cells import Cells
+from genlab.experiments.studies.paired import Difference, differences, values_of
+from genlab.experiments.studies.rows import Row
+
+INNER = " inner"  # ends the columns of an inner layer, see `measuring`
+NOTHING = "-"
+
+
+def columns(cells: Cells) -> list[str]:
+    """The columns of results, by their keys without the split."""
+    return ["knn", *(f"linear {name}" for name in cells.table.probe.labels), "rank"]
+
+
+def layer(cells: Cells, row: Row) -> str:
+    """Ending of the columns of the layer that validation data select: empty for the last."""
+    if not cells.table.inner:
+        return ""
+    key = f"val/{selecting(cells)}"
+    ends = {end: values_of(cells, row.key, key + end).values() for end in ("", INNER)}
+    means = {end: mean(values) for end, values in ends.items() if values}
+    return max(means, key=lambda end: means[end]) if means else ""
+
+
+def selecting(cells: Cells) -> str:
+    """The column by which validation data select."""
+    search = cells.table.search or cells.searched.table.search
+    return search.select if search else columns(cells)[-2]
+
+
+def result(cells: Cells, row: Row, column: str) -> str:
+    """``93.1 ± 0.4``, in percent but for the rank; ``-`` where nothing is measured."""
+    factor = 1.0 if column.startswith("rank") else 100.0
+    found = values_of(cells, row.key, f"test/{column}{layer(cells, row)}")
+    return spread([factor * value for value in found.values()])
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation (n - 1) with one decimal."""
+    if not values:
+        return NOTHING
+    return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
+
+
+def page(cells: Cells) -> str:
+    """The whole page."""
+    table, budget = cells.table, dict(cells.table.budget)
+    length = f"{budget['seconds']:g} CPU seconds" if "seconds" in budget else (
+        f"{budget['images']:,.0f} images"
+    )  # fmt: skip
+    seeds = f"{len(table.seeds)} seed{'s' if len(table.seeds) > 1 else ''}"
+    parts = [
+        f"# {table.head.title}",
+        f"Every self-supervised method of genlab with one encoder and {length} a run, mean and "
+        f"standard deviation of {seeds}.",
+        _how(cells),
+        _grid(_header(cells), (_cells(cells, row) for row in cells.rows if not row.lacking)),
+        *_task_parts(cells),
+        *_peer_parts(cells),
+        *_settings_parts(cells),
+        *_missing_parts(cells),
+        f"## Command\n\n    {table.head.run}\n    genlab study page {shlex.quote(table.name)}",
+    ]
+    return "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n"
+
+
+def _how(cells: Cells) -> str:
+    table, probe = cells.table, cells.table.probe
+    trials = max((len(row.trials) for row in cells.searched.rows), default=0)
+    origin = "Settings are those of the recipes. "
+    if trials:
+        origin = f"Settings come from {trials} trials of each row, selected by "
+        origin += f"`{selecting(cells)}` of validation images"
+        other = cells.searched.table.name
+        origin += f" in {other}. " if cells.table.settings_of else ". "
+    text = origin + (
+        "A number of steps ends a run; the seconds are those of the clock, "
+        "whatever else the machine did. "
+        f"Figures are of the test images, in %: kNN with {probe.k} neighbours, and a softmax "
+        f"regression on standardised features with a penalty of {probe.strength:g} per image. "
+        f"A part of the labels is drawn {probe.draws} times. `rank` is the effective rank."
+    )
+    if table.inner:
+        text += " Pretext tasks and untrained encoders have the better of two layers, selected on "
+        text += "validation images."
+    return text
+
+
+def _header(cells: Cells) -> list[str]:
+    return ["row", *columns(cells), "steps", "seconds", "runs"]
+
+
+def _cells(cells: Cells, row: Row) -> list[str]:
+    done = [found for cell in cells.seeds(row) if "failed" not in (found := cells.figures(cell))]
+    done = [found for found in done if found]
+    seconds = [found["seconds"] for found in done if found.get("seconds")]
+    steps = cells.steps(row) if row.trained else 0
+    name = row.key + (f" ({cells.table.notes[row.key]})" if row.key in cells.table.notes else "")
+    name += ", inner layer" if layer(cells, row) else ""
+    results = [result(cells, row, column) for column in columns(cells)]
+    return [name, *results, f"{steps or 0:,}", spread(seconds), str(len(done))]
+
+
+def _task_parts(cells: Cells) -> Iterable[str]:
+    """How well pretext tasks are solved, next to what their shortcuts reach."""
+    lines = []
+    for row in cells.rows:
+        found = [cells.figures(cell) for cell in cells.seeds(row)]
+        keys = dict.fromkeys(key for one in found for key in one if key.startswith("task val/"))
+        for key in keys:
+            values = [one[key] for one in found if isinstance(one.get(key), float)]
+            alone = cells.table.baselines.get(row.key) if key.endswith("accuracy") else None
+            said = NOTHING if alone is None else f"{alone:g}"
+            shown = f"{mean(values):.4g}" if values else NOTHING
+            lines.append([row.key, key.removeprefix("task val/"), shown, said])
+    if lines:
+        yield "## Tasks\n\nOf validation images; beside accuracy what a shortcut alone reaches, %."
+        yield _grid(["row", "metric", "mean", "shortcut"], lines)
+
+
+def _peer_parts(cells: Cells) -> Iterable[str]:
+    for library in cells.table.peers:
+        found = [differences(cells, library, f"test/{one}") for one in columns(cells)[:-1]]
+        lines = [_difference(one) for one in found if one]
+        if lines:
+            yield (
+                f"## Beside {library}\n\nThe same encoder, initial weights, views, steps and "
+                f"search. genlab minus {library} in points, over all pairs of a row and a seed."
+            )
+            yield _grid(["column", "mean", "95 % interval", "pairs", "by row"], lines)
+
+
+def _difference(one: Difference) -> list[str]:
+    interval = NOTHING
+    if one.low is not None and one.high is not None:
+        interval = f"{100 * one.low:+.2f} to {100 * one.high:+.2f}"
+    rows = ", ".join(f"{key} {100 * value:+.2f}" for key, value in one.by_row.items())
+    column = one.column.removeprefix("test/")
+    return [column, f"{100 * one.mean:+.2f}", interval, str(one.pairs), rows]
+
+
+def _settings_parts(cells: Cells) -> Iterable[str]:
+    lines = []
+    for row in cells.rows:
+        chosen = cells.selected(row) if row.trained and not row.lacking else None
+        if chosen:
+            lines.append([row.key, ", ".join(f"`{word}`" for word in chosen)])
+    if lines:
+        yield "## Selected settings"
+        yield _grid(["row", "settings"], lines)
+
+
+def _missing_parts(cells: Cells) -> Iterable[str]:
+    if found := missing(cells):
+        yield "## Missing\n\n" + "\n".join(f"- {key}: {why}" for key, why in found.items())
+
+
+def missing(cells: Cells) -> dict[str, str]:
+    """Rows without all their results, and why."""
+    found: dict[str, str] = {}
+    for row in cells.rows:
+        trials, seeds = cells.searches(row), cells.seeds(row)
+        waiting = [cell for cell in (*trials, *seeds) if not cells.ended(cell)]
+        failed = [why for cell in seeds if (why := cells.figures(cell).get("failed"))]
+        if row.lacking:
+            found[row.key] = row.lacking
+        elif row.trained and cells.steps(row) is None:
+            found[row.key] = "its steps are not measured: genlab study bench"
+        elif waiting:
+            kinds = [f"{sum(one.searched for one in waiting)} trials"] * any(
+                one.searched for one in waiting
+            )
+            count = sum(not one.searched for one in waiting)
+            kinds += [f"{count} runs" if seeds else f"{len(cells.table.seeds)} runs"]
+            found[row.key] = f"{' and '.join(kinds)} to do"
+        elif failed:
+            found[row.key] = f"{len(failed)} runs failed: {failed[0]}"
+        elif not seeds:
+            other = cells.searched.table.name
+            found[row.key] = f"no settings are selected: see the search of {other}"
+    return found
+
+
+def _grid(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    texts = [[text.replace("|", "\\|") for text in line] for line in (header, rule, *lines)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in texts)

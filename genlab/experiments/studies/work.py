@@ -1,0 +1,68 @@
+"""Work on a table: train and measure the cells that are missing, alone or among processes."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from genlab.errors import InputError, first_line
+from genlab.experiments.pool import run_all
+from genlab.experiments.studies.cells import Cell, Cells
+
+POLL_SECONDS = 2.0
+STOPPED = 130
+
+
+def work(cells: Cells) -> int:
+    """Train and measure until no cell is missing; returns an exit code.
+
+    Every process that is started with the same table and folder takes cells that no other holds.
+    A run that was killed is continued from its newest checkpoint.
+    """
+    while True:
+        missing = [cell for cell in cells.all() if not cells.ended(cell)]
+        if not missing:
+            return 0
+        for cell in missing:
+            with cells.held(cell) as mine:
+                if not mine or cells.ended(cell):
+                    continue
+                print(f"{len(missing)} cells to do: {cell.name}", file=sys.stderr, flush=True)
+                if code := _do(cells, cell):
+                    return code
+                break
+        else:
+            time.sleep(POLL_SECONDS)  # the others' cells may select settings
+
+
+def _do(cells: Cells, cell: Cell) -> int:
+    """Train and measure one cell; a failure of its own is kept as its result."""
+    trial = cell.trial(cells.root)
+    while trial.state == "running":  # a training that outlived the process which began it
+        time.sleep(POLL_SECONDS)
+    if cell.row.trained and trial.state != "done":
+        log = cells.file(cell, "log")
+        codes = run_all([trial.task(log)])
+        if codes[0] < 0 or codes[-1] < 0 or codes[0] == STOPPED:
+            print("stopped; the same command goes on", file=sys.stderr)
+            return STOPPED
+        if codes[0]:
+            cells.keep(cell, {"failed": _last_line(log.read_text(errors="replace"))})
+            return 0
+    from genlab.experiments.comparison import Run
+    from genlab.experiments.studies.measuring import measure
+
+    try:
+        found = measure(cell, cells.table, trial.run)
+    except (InputError, ValueError) as error:
+        found = {"failed": first_line(error)}
+    trained = Run(trial.run).figures if cell.row.trained else {}
+    cells.keep(cell, {"steps": trained.get("step"), "seconds": trained.get("fit_seconds")} | found)
+    return 0
+
+
+def _last_line(text: str) -> str:
+    """The error that ends a log: its line with the program's name, or else the last one."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    own = [line for line in lines if line.startswith("genlab:")]
+    return (own or lines or ["ended without a word"])[-1]

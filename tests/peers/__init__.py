@@ -1,0 +1,1 @@
+"""Other libraries beside genlab, where they are installed."""
