@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from genlab import recipes
+from genlab.errors import InputError, first_line
 from genlab.experiments import axes
 from genlab.experiments.studies.table import Search, Table
 from genlab.recipes.resolution import lineage
@@ -119,18 +119,25 @@ def _untrained(table: Table, found: list[Row]) -> Iterator[Row]:
 
 def _peers(library: str, module: str, found: list[Row]) -> Iterator[Row]:
     """The same rows trained by another library's modules, with the same arguments."""
-    try:
-        classes = vars(importlib.import_module(module))
-    except ImportError as error:
-        yield Row(library, "peer", lacking=f"cannot be imported: {error}")
-        return
+    from lightning import LightningModule
+
+    reason, some = "", False
     for row in found:
-        name = recipes.short(str(row.config["model"]["class_path"])) if row.recipe else ""
-        if getattr(classes.get(name), "__module__", None) == module and not row.lacking:
-            arguments = row.config["model"]["init_args"]
-            model = json.dumps({"class_path": f"{module}.{name}", "init_args": arguments})
-            words = [*row.words, f"model={model}"]
-            yield replace(row, key=f"{library}/{row.key}", kind="peer", words=words)
+        if row.lacking:
+            continue
+        path = f"{module}.{recipes.short(str(row.config['model']['class_path']))}"
+        try:
+            recipes.load_class(path, LightningModule)
+        except InputError as error:
+            reason = reason or first_line(error)
+            continue
+        some = True
+        model = {"class_path": path, "init_args": row.config["model"]["init_args"]}
+        words = [*row.words, f"model={json.dumps(model)}"]
+        config = {**row.config, "model": model}
+        yield replace(row, key=f"{library}/{row.key}", kind="peer", words=words, config=config)
+    if not some:
+        yield Row(library, "peer", lacking=reason)
 
 
 def _trials(search: Search, row: Row) -> list[list[str]]:

@@ -135,6 +135,7 @@ def read(word: str) -> Table:
     file = file.resolve()
     content: dict[str, Any] = {}
     for _, part in lineage(file):
+        content.pop("steps", None)  # those of the base's images and budget
         content |= part  # key by key: a mapping replaces the base's
     names = {path.resolve(): name for name, path in known.items()}
     where = str(file)

@@ -54,7 +54,7 @@ def _do(cells: Cells, cell: Cell) -> int:
 
     try:
         found = measure(cell, cells.table, trial.run)
-    except (InputError, ValueError) as error:
+    except (InputError, ValueError, RuntimeError) as error:
         found = {"failed": first_line(error)}
     trained = Run(trial.run).figures if cell.row.trained else {}
     cells.keep(cell, {"steps": trained.get("step"), "seconds": trained.get("fit_seconds")} | found)
