@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,6 +18,7 @@ from genlab.errors import InputError, RecipeError
 Batch = dict[str, Any]
 SEED = 5  # of every batch: nothing is drawn from it that has a value
 SMALL = 50_000  # images of a set that rules keep an entry for each of
+FEW = 7  # images of a real batch: no usual number of views, channels or classes
 LENGTH = 10_000  # batches of an epoch: only schedules ask
 
 
@@ -125,6 +127,20 @@ def own_batch(data: L.LightningDataModule) -> Any:
         raise RecipeError(f"the first batch of {name} cannot be made: {said}") from error
 
 
+def few_images(data: L.LightningDataModule) -> Any:
+    """A real batch as of `own_batch`, small where the data module lets: a plan resizes it.
+
+    Args:
+        data: data module with a ``batch_size``; not changed.
+    """
+    small: Any = copy.copy(data)
+    try:
+        small.batch_size = min(FEW, small.batch_size)
+        return own_batch(small)
+    except (AttributeError, InputError):  # a property, or too few for it
+        return own_batch(data)
+
+
 def resized(batch: Any, images: int) -> Any:
     """A batch of as many images, without values; what has no row for an image stays."""
     size = rows(batch)
@@ -164,7 +180,7 @@ class Given(L.LightningDataModule):
         super().__init__()
         self.inner, self.images = data, images
         self.taken = 0  # images of a batch, unlabelled ones too
-        self.first = own_batch(data) if like is None and not knows(data) else like
+        self.first = few_images(data) if like is None and not knows(data) else like
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["inner"], name)

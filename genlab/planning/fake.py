@@ -41,7 +41,9 @@ ALONE: dict[str, Any] = {  # one process on the CPU, which leaves nothing behind
 SEEN_OFF = ("Checkpoints", "Film", "ViewPictures", "ProgressReport", "Links", "SafeRequeue")
 
 
-def fake_step(recipe: Recipe, world: int = 1, images: int | None = None) -> Step:
+def fake_step(
+    recipe: Recipe, world: int = 1, images: int | None = None, *, validate: bool = True
+) -> Step:
     """Cost of an optimiser step of a recipe on one of ``world`` devices, the second of a training.
 
     The recipe's own trainer, optimiser, precision and callbacks take two steps with tensors that
@@ -51,12 +53,15 @@ def fake_step(recipe: Recipe, world: int = 1, images: int | None = None) -> Step
         recipe: resolved; ``data.batch_size`` is the global batch.
         world: number of processes.
         images: number of training images, for banks of their features; None for what is known.
+        validate: False to leave out the memory of validation.
 
     Raises:
         InputError: a recipe that does not build, or whose batch cannot be divided.
     """
     with tempfile.TemporaryDirectory() as folder, quiet(), classes_assumed():
         single = alone(recipe)
+        if not validate:
+            single.config["trainer"]["limit_val_batches"] = 0
         inner.untrained(single, Path(folder))
         lab = build(single, Path(folder))
         with refused(recipe):
@@ -112,7 +117,9 @@ def _counted(lab: Lab, recipe: Recipe, world: int, known: int | None) -> Step:
 
     data = Counted(lab.data, images, count, asked)
     data.held_out = lambda: validation_images(recipe, asked())
-    bank = Whole(lambda: data.whole, count)
+    bank, notes = Whole(lambda: data.whole, count), list(left_out(lab))
+    if not data.validates:  # Lightning skips it then, and only its end would end the training
+        lab.trainer.limit_val_batches = 0
     with (
         distributed.pretended(world),
         answered(bank),
@@ -125,7 +132,15 @@ def _counted(lab: Lab, recipe: Recipe, world: int, known: int | None) -> Step:
     ):
         lab.trainer.fit(lab.model, datamodule=data)
     step = watch.step(data.taken)
-    return replace(step, notes=(*step.notes, *bank.notes))
+    return replace(step, notes=(*step.notes, *bank.notes, *notes))
+
+
+def left_out(lab: Lab) -> Iterator[str]:
+    """Sentences on what of a training is not in its fake step."""
+    if not knows(lab.data) and lab.trainer.limit_val_batches:
+        yield f"validation is not counted: its batches are those of {type(lab.data).__name__}"
+    if (lab.recipe.arguments("model").get("encoder_kwargs") or {}).get("compile"):
+        yield "encoder_kwargs.compile is not counted: the encoder is planned as without it"
 
 
 def share(data: Any, world: int, parts: int = 1) -> int:
@@ -173,9 +188,13 @@ class Counted(Given):
         return Endless(self.make_for_bank, 1)
 
     def val_dataloader(self) -> Any:
-        """A batch of validation; none where there is none, and of data that nobody knows."""
-        none = not knows(self.inner) or self.held_out() == 0
-        return [] if none else Endless(self.make_for_validation, 1)
+        """A batch of validation, if any."""
+        return Endless(self.make_for_validation, 1) if self.validates else []
+
+    @property
+    def validates(self) -> bool:
+        """False where no image is held out, and of data that plans do not know."""
+        return knows(self.inner) and self.held_out() != 0
 
     def make_for_bank(self) -> Any:
         """A batch of bytes as evaluation reads them, counted."""

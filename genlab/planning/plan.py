@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from genlab.data.sampling import check_share
@@ -136,9 +137,10 @@ def plan(
     needed = need(step)
     size = length(recipe, images, _batches(recipe, step))
     check_images(recipe, size.images)
-    measure = lambda changed: fake_step(changed, cluster.world, size.images)  # noqa: E731
+    measure = partial(fake_step, world=cluster.world, images=size.images)
+    alone = partial(measure, validate=False)
     told("the largest batch ...")
-    best = room.largest(recipe, (batch, step), measure, cluster.gpu, cluster.world, size.images)
+    best = room.largest(recipe, (batch, step), alone, cluster.gpu, cluster.world, size.images)
     found: list[changes.Change] = []
     if make_room or not needed.fits(cluster.gpu):
         told("what would make room ...")

@@ -150,8 +150,9 @@ def test_devices_of_a_recipe_that_the_options_repeat(here: Here) -> None:
     here("plan", NAME, "trainer.num_nodes=4", "trainer.devices=8", *LARGE)
 
 
+@pytest.mark.usefixtures("made")
 def test_a_gpu_without_room_for_the_least_batch(here: Here) -> None:
-    out, _ = here("plan", "simclr/digits", "--gpu", "l4", "--memory", "0.5", code=1)
+    out, _ = here("plan", NAME, "--gpu", "l4", "--memory", "0.5", code=1)
     assert row(out, "largest batch").startswith("largest batch 0 images a GPU: not even")
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from genlab import checkpoints, recipes
 from genlab.errors import RecipeError
 from genlab.planning import faults
-from genlab.planning.batches import own_batch, resized
+from genlab.planning.batches import FEW, Given, own_batch, resized
 from genlab.planning.exam import Fault
 from genlab.testing import Case, case
 from genlab.testing.running import quiet_trainer
@@ -118,6 +118,28 @@ def test_a_batch_of_anybodys_data_has_the_size_that_is_asked_for() -> None:
     assert batch["seed"] == 3
     pair: tuple[Tensor, list[Tensor]] = resized((torch.zeros(2, 3), [torch.zeros(2)]), 5)
     assert (len(pair[0]), len(pair[1][0])) == (5, 5)
+
+
+class Whole(L.LightningDataModule):
+    """Makes a real batch of as many images as it says; a list of them stays."""
+
+    def __init__(self, least: int = 1) -> None:
+        super().__init__()
+        self.batch_size, self.least = 1024, least
+        self.made: list[int] = []
+
+    def train_dataloader(self) -> list[Any]:
+        self.made.append(self.batch_size)
+        if self.batch_size < self.least:
+            raise ValueError("too few")
+        return [{"image": torch.zeros(self.batch_size, 1, 8, 8)}]
+
+
+@pytest.mark.parametrize(("least", "made"), [(1, [FEW]), (64, [FEW, 1024])])
+def test_of_anybodys_data_few_real_images_are_made(least: int, made: list[int]) -> None:
+    data = Whole(least)
+    assert Given(data, 4096).make()["image"].shape == (4096, 1, 8, 8)
+    assert (data.made, data.batch_size) == (made, 1024)
 
 
 def test_data_without_a_batch_are_refused() -> None:

@@ -20,7 +20,9 @@ from genlab.recipes import Recipe
 MB = 10**6
 
 
-def made_up(recipe: Recipe, world: int = 1, images: int | None = None) -> Step:
+def made_up(
+    recipe: Recipe, world: int = 1, images: int | None = None, *, validate: bool = True
+) -> Step:
     """A step of 90 MB an image."""
     batch = int(recipe.arguments("data")["batch_size"]) // world
     memory = {"parameters": 100 * MB, "activations": 90 * MB * batch}

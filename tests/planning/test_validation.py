@@ -18,7 +18,13 @@ from tests.planning.real import real_step
 SMALL = "model.encoder=small_cnn"
 
 
-@pytest.mark.parametrize("words", [("classifier/digits", SMALL), ("fixmatch/digits", SMALL)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("classifier/digits", SMALL),
+        pytest.param(("fixmatch/digits", SMALL), marks=pytest.mark.slow),
+    ],
+)
 def test_a_plan_agrees_with_a_real_validation(words: tuple[str, ...]) -> None:
     recipe = recipes.resolve([words[0]], [*words[1:], "data.batch_size=8"])
     plan, real = fake_step(recipe), real_step(recipe)
