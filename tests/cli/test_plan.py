@@ -40,7 +40,7 @@ def test_one_table_of_80_columns(here: Here) -> None:
     assert "global batch 4,096 = 128 x 32 GPUs" in out
     assert row(out, "activations") == "activations 11.5 GB"
     assert row(out, "needed").startswith("needed 13.8 GB fits in 40 GB")
-    assert row(out, "largest batch").startswith("largest batch 403 images a GPU")
+    assert row(out, "largest batch").startswith("largest batch 396 images a GPU")
     assert row(out, "encoder") == "encoder 6.14 TFLOP 48"
     assert row(out, "embeddings").startswith("embeddings 65.5 kB all_gather, 2 calls")
     assert row(out, "step") == "step 56.4 ms arithmetic binds"
