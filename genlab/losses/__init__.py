@@ -19,7 +19,7 @@ from genlab.losses.gradient_penalties import between, gradient_norm, gradient_pe
 from genlab.losses.isotropy import sigreg
 from genlab.losses.iwae import iwae_bound
 from genlab.losses.kl import free_bits, kl_normal, kl_standard_normal, normal_log_prob
-from genlab.losses.koleo import koleo
+from genlab.losses.koleo import koleo, koleo_of_equal
 from genlab.losses.likelihood import (
     LIKELIHOODS,
     bernoulli_nll,
@@ -47,6 +47,7 @@ from genlab.losses.redundancy import (
 )
 from genlab.losses.self_distillation import (
     centred_target,
+    check_self_distillation,
     information,
     masked_distillation,
     moved_centre,
@@ -65,6 +66,7 @@ __all__ = [
     "between",
     "bits_per_dim",
     "centred_target",
+    "check_self_distillation",
     "class_fairness",
     "class_nll",
     "code_nll",
@@ -85,6 +87,7 @@ __all__ = [
     "kl_normal",
     "kl_standard_normal",
     "koleo",
+    "koleo_of_equal",
     "maps_per_channel",
     "masked_distillation",
     "masked_patches",

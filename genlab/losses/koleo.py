@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -41,3 +43,8 @@ def koleo(z: Tensor) -> Tensor:
             cosines.diagonal(len(own) * distributed.rank()).fill_(-2)
             nearest = cosines.argmax(1)
         return -(F.pairwise_distance(own, every[nearest], eps=EPS) + EPS).log().mean()
+
+
+def koleo_of_equal(dim: int) -> float:
+    """`koleo` of equal embeddings of this width: the constant in the logarithm is left."""
+    return -math.log(EPS * (math.sqrt(dim) + 1))

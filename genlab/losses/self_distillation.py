@@ -6,7 +6,8 @@ under any autocast.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -137,3 +138,23 @@ def warmed_temperature(first: float | None, last: float, epochs: int, epoch: int
     if first is None or epoch >= epochs:
         return last
     return first + (last - first) * epoch / max(1, epochs - 1)
+
+
+def check_self_distillation(given: Mapping[str, Any]) -> None:
+    """Check the arguments that methods of this kind share.
+
+    Args:
+        given: a method's arguments by name.
+
+    Raises:
+        ValueError: one is out of its range.
+    """
+    for name in ("temperature", "teacher_temperature", "warmup_temperature"):
+        if given[name] is not None and not given[name] > 0:
+            raise ValueError(f"{name} {given[name]} must be above 0")
+    for name in ("ema_decay", "centre_decay"):
+        if not 0 <= given[name] <= 1:
+            raise ValueError(f"{name} {given[name]} must be in [0, 1]")
+    for name in ("temperature_epochs", "freeze_steps"):
+        if given[name] < 0:
+            raise ValueError(f"{name} {given[name]} must be at least 0")

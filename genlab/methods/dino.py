@@ -11,6 +11,7 @@ On several devices set ``trainer.sync_batchnorm`` where encoder or head have bat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -93,15 +94,7 @@ class DINO(L.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        for name in ("temperature", "teacher_temperature", "warmup_temperature"):
-            if self.hparams[name] is not None and not self.hparams[name] > 0:
-                raise ValueError(f"{name} {self.hparams[name]} must be above 0")
-        for name in ("ema_decay", "centre_decay"):
-            if not 0 <= self.hparams[name] <= 1:
-                raise ValueError(f"{name} {self.hparams[name]} must be in [0, 1]")
-        for name in ("temperature_epochs", "freeze_steps"):
-            if self.hparams[name] < 0:
-                raise ValueError(f"{name} {self.hparams[name]} must be at least 0")
+        losses.check_self_distillation(self.hparams)
         self.encoder = networks.encoder(
             encoder, channels, image_size, pretrained, pretrained_options, **(encoder_kwargs or {})
         )
@@ -157,6 +150,10 @@ class DINO(L.LightningModule):
         """The teacher's temperature in this epoch."""
         first, last = self.warmup_temperature, self.teacher_temperature
         return losses.warmed_temperature(first, last, self.temperature_epochs, self.current_epoch)
+
+    def collapsed_loss(self, images: int) -> float:
+        """Loss of the uniform distribution for every image; of a single output it is 0."""
+        return math.log(len(self.centre))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""

@@ -11,6 +11,7 @@ whole norm, not for each network.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -127,6 +128,7 @@ class DINOv2(L.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        losses.check_self_distillation(self.hparams)
         _check(dict(self.hparams))
         self.encoder = networks.encoder(
             encoder, channels, image_size, pretrained, pretrained_options, **(encoder_kwargs or {})
@@ -233,6 +235,12 @@ class DINOv2(L.LightningModule):
             return losses.sinkhorn(scores, temperature, counted=counted)
         return losses.centred_target(scores, centre, temperature)
 
+    def collapsed_loss(self, images: int) -> float:
+        """Loss of uniform distributions and equal features, for a global batch of ``images``."""
+        patch = self.patch_weight * self.mask_chance * math.log(len(self.patch_centre))
+        spread = self.koleo_weight * losses.koleo_of_equal(self.encoder.out_dim)
+        return math.log(len(self.centre)) + patch + spread
+
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
         h = self(batch["image"])  # (B, F)
@@ -284,14 +292,7 @@ def _check(given: dict[str, Any]) -> None:
         ValueError: with the argument's name.
     """
     check_names("targets", [given["targets"]], TARGETS)
-    for name in ("temperature", "teacher_temperature", "warmup_temperature"):
-        if given[name] is not None and not given[name] > 0:
-            raise ValueError(f"{name} {given[name]} must be above 0")
-    for name in ("ema_decay", "centre_decay"):
-        if not 0 <= given[name] <= 1:
-            raise ValueError(f"{name} {given[name]} must be in [0, 1]")
-    least = ("temperature_epochs", "freeze_steps", "freeze_encoder_steps")
-    for name in (*least, "patch_weight", "koleo_weight"):
+    for name in ("freeze_encoder_steps", "patch_weight", "koleo_weight"):
         if given[name] < 0:
             raise ValueError(f"{name} {given[name]} must be at least 0")
     if given["shared_head"] and given["patch_prototypes"] not in (None, given["prototypes"]):

@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch.callbacks import LambdaCallback
 
 from genlab import losses
+from genlab.callbacks import CollapseAlarm
 from genlab.contracts import Batch
 from genlab.data import Digits
 from genlab.methods.dino import DINO
@@ -153,6 +154,15 @@ def test_the_temperature_warms_up_under_the_trainer(tmp_path: Path) -> None:
     assert found == pytest.approx([0.04, 0.0475, 0.055, 0.0625, 0.07, 0.07])
 
 
+def test_the_alarm_knows_the_loss_of_uniform_distributions() -> None:
+    method = small()
+    torch.nn.init.zeros_(method.projector[-1].weight)
+    torch.nn.init.zeros_(method.projector_ema[-1].weight)
+    out = method.training_step(many_views(), 0)
+    assert float(out["loss"].detach()) == pytest.approx(method.collapsed_loss(8), rel=1e-5)
+    assert float(out["divergence"]) == pytest.approx(0, abs=1e-5)
+
+
 def test_validation_moves_nothing() -> None:
     method = small().eval()
     before = copy.deepcopy(method.state_dict())
@@ -201,3 +211,35 @@ def test_what_is_out_of_range_is_refused(wrong: dict[str, Any], said: str) -> No
 def test_a_vit_of_one_size_refuses_small_views_with_the_setting(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="dynamic_img_size: true"):
         trained(tmp_path, small(VIT, optimizer=SGD), max_epochs=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("broken", "loss"),
+    [
+        ({"teacher_temperature": 1.0}, math.log(256)),
+        ({"teacher_temperature": 0.01, "centre_decay": 1.0}, 0.0),
+    ],
+    ids=["uniform", "single"],
+)
+def test_either_collapse_trips_the_alarm_within_200_steps(
+    broken: dict[str, Any], loss: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a low temperature, or without a centre; the divergence is then 0."""
+    method = small(
+        projector_dims=[128, 64], prototypes=256, encoder_kwargs={"width": 32}, ema_decay=0.9,
+        optimizer={"name": "adamw", "lr": 2e-3, "warmup_steps": 20}, **broken,
+    )  # fmt: skip
+    plain = {"preset": "simclr", "flip": False, "jitter": [0.4, 0.4, 0, 0], "grey": 0, "blur": 0}
+    data = Digits(batch_size=128, val_size=200, seed=3, views=plain | {"crop": [0.4, 1.0]})
+    alarm, last = CollapseAlarm(), dict[str, float]()
+    note = LambdaCallback(
+        on_train_batch_end=lambda t, m, out, *_: last.update({k: float(v) for k, v in out.items()})
+    )
+    run = trainer(tmp_path, Reseed(), alarm, note, max_steps=200, max_epochs=-1)
+    run.fit(method, datamodule=data)
+    assert alarm.collapsed
+    assert last["loss"] == pytest.approx(loss, abs=0.02)
+    assert last["divergence"] == pytest.approx(0, abs=0.02)
+    assert last["teacher_entropy"] == pytest.approx(loss, abs=0.02)
+    assert "collapse into few directions" in capsys.readouterr().err

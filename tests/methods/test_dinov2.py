@@ -164,6 +164,17 @@ def test_the_encoder_waits_for_its_heads(tmp_path: Path) -> None:
     assert seen[1::2] == [True, False, False, False, False]
 
 
+@pytest.mark.parametrize("options", [{}, IBOT])
+def test_the_alarm_knows_the_loss_of_equal_images_and_patches(options: dict[str, Any]) -> None:
+    method = small(**options)
+    for network in (method.encoder.backbone, *method.heads, *method.heads_ema):
+        for parameter in network.parameters():
+            torch.nn.init.zeros_(parameter)
+    torch.nn.init.ones_(method.encoder.backbone.norm.bias)
+    loss = float(method.training_step(views(), 0)["loss"].detach())
+    assert loss == pytest.approx(method.collapsed_loss(8), rel=1e-3)
+
+
 def test_validation_moves_nothing() -> None:
     method = small().eval()
     before = copy.deepcopy(method.state_dict())
