@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import lightning as L
+import torch
 from torch import Tensor
 
 from genlab import distributed
@@ -16,6 +17,7 @@ from genlab.metrics.embedding import EmbeddingSpread
 FEWEST = 8.0  # directions, below which no embeddings are healthy
 NEW = 0.1  # share of the last step's loss in the running mean
 NEAR = 0.01  # of a loss that equal embeddings have
+SHRUNK = 0.2  # of a method's healthy scale, below which its embeddings tend to 0
 BEGUN = "the embeddings of different images collapse into few directions"
 OVER = "the embeddings have spread again"
 ADVICE = (
@@ -64,6 +66,7 @@ class CollapseAlarm(L.Callback):
         self.collapsed, self.highest_rank = False, 0.0
         self._spread: EmbeddingSpread | None = None
         self._loss: Tensor | None = None  # running mean on the device
+        self._sums: Tensor | None = None  # (3, D): count, sum and squares of embeddings as they are
 
     def state_dict(self) -> dict[str, Any]:
         """The values with which later validations are compared."""
@@ -100,6 +103,10 @@ class CollapseAlarm(L.Callback):
         if self._spread is None:
             self._spread = EmbeddingSpread(embedding.shape[1]).to(embedding.device)
         self._spread.update(embedding)
+        if hasattr(pl_module, "healthy_scale"):
+            z = embedding.detach().double()
+            sums = torch.stack([torch.ones_like(z).sum(0), z.sum(0), z.square().sum(0)])
+            self._sums = sums if self._sums is None else self._sums + sums
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._spread is None:
@@ -111,7 +118,7 @@ class CollapseAlarm(L.Callback):
         if trainer.state.fn == "fit":
             std, rank = float(values["embedding_std"]), float(values["effective_rank"])
             healthy = getattr(pl_module, "healthy_rank", math.inf)
-            stuck = self._stuck(trainer, pl_module)
+            stuck = self._stuck(trainer, pl_module) + self._shrunk(pl_module)
             self._judge(trainer, std, rank, len(self._spread.total), images, healthy, stuck)
 
     def _stuck(self, trainer: L.Trainer, method: L.LightningModule) -> str:
@@ -123,6 +130,16 @@ class CollapseAlarm(L.Callback):
         loss = float(distributed.all_reduce_sum(self._loss)) / distributed.world_size()
         near = abs(loss - constant) <= NEAR * abs(constant)
         return f", train/loss {loss:.4g} (of equal embeddings {constant:.4g})" if near else ""
+
+    def _shrunk(self, method: L.LightningModule) -> str:
+        """The embeddings' scale, where it is far below the method's; else nothing."""
+        if self._sums is None:
+            return ""
+        count, total, squares = distributed.all_reduce_sum(self._sums)
+        self._sums = None
+        scale = float((squares / count - (total / count).square()).clamp(min=0).mean().sqrt())
+        healthy = float(getattr(method, "healthy_scale", 0.0))
+        return f", scale {scale:.2g} (healthy {healthy:g})" if scale < SHRUNK * healthy else ""
 
     def _judge(
         self,

@@ -70,6 +70,7 @@ class LeJEPA(L.LightningModule):
     """
 
     configure_callbacks = log_steps
+    healthy_scale = 1.0  # standard deviation of a component that the loss aims at
     law_exceptions: ClassVar = {"repeat": "SIGReg is proportional to the number of images"}
 
     def __init__(

@@ -68,6 +68,7 @@ class VICReg(L.LightningModule):
     """
 
     configure_callbacks = log_steps
+    healthy_scale = 1.0  # standard deviation of a component that the loss aims at
     law_exceptions: ClassVar = {"repeat": "covariances are divided by N - 1"}
 
     def __init__(

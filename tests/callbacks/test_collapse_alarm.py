@@ -108,6 +108,21 @@ def test_the_loss_of_equal_embeddings_is_known_and_rings(
     assert alarm._stuck(trainer, method) == ""
 
 
+def test_embeddings_that_shrink_are_seen_though_their_directions_spread() -> None:
+    """SIGReg and VICReg aim at a standard deviation of 1; other methods at none."""
+    method: Any = VICReg(**CNN, projector_dims=[4])
+    for scale, seen in ((1.0, False), (0.3, False), (0.1, True)):
+        alarm = CollapseAlarm()
+        for _ in range(2):
+            z = 5 + scale * torch.randn(500, 4)
+            alarm.on_validation_batch_end(Any, method, {"embedding": z}, None, 0)  # type: ignore[arg-type]
+        assert ("healthy 1" in alarm._shrunk(method)) == seen
+        assert alarm._shrunk(method) == ""  # of one validation
+    alarm, other = CollapseAlarm(), SimCLR(**CNN, projector_dims=[4])
+    alarm.on_validation_batch_end(Any, other, {"embedding": 0.01 * z}, None, 0)  # type: ignore[arg-type]
+    assert alarm._shrunk(other) == ""
+
+
 def has_scale(method: Any) -> bool:
     """True if equal embeddings are another matter than embeddings that are 0."""
     return not isinstance(method, LeJEPA)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import time
 from functools import lru_cache
 from typing import Any
 
@@ -150,3 +152,21 @@ def test_chunks_on_two_processes_are_those_of_one(kind: str, ranks: testing.Rank
     for law in ("processes", "gradients", "resume"):
         finding = testing.judge(case, law, ranks)
         assert finding.passed, finding
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.getloadavg()[0] > 2, reason="a busy machine: the load is above 2")
+@pytest.mark.parametrize("kind", CHUNKED)
+def test_chunks_cost_one_more_pass(kind: str) -> None:
+    """256 in four against 256 at once, in turn: at most 1.45 times the processor's time."""
+    wide = {"embed_dim": 64, "depth": 3, "num_heads": 2, "patch_size": 2}
+    methods = [built(kind, chunks=chunks, encoder_kwargs=wide) for chunks in (4, 1)]
+    batch = larger(batch_of(CHUNKED[kind]), 256)
+    spent: list[list[float]] = [[], []]
+    for _ in range(7):
+        for method, times in zip(methods, spent, strict=True):
+            start = time.process_time()
+            method.training_step(batch, 0)["loss"].backward()
+            times.append(time.process_time() - start)
+    parts, whole = (min(times[1:]) for times in spent)  # the first of each warms up
+    assert parts < 1.45 * whole
