@@ -5,7 +5,7 @@ what they share: `mlps`, `ema`, `chunks` (batches larger than memory), `queue` a
 `split_batch_norm` (MoCo), `prototypes` (DINO), `multicrop` (views of several sizes), `positions`
 (of patches), `token_decoders` (MAE, I-JEPA), `pseudo_label_rules` (FixMatch), `interpolation`,
 `modes` (eval mode for a while), `functional`, `arguments`. `sub_pixel` is a decoder,
-`channelwise` a dense layer of maps.
+`channelwise` a dense layer of maps, `split_backbone` two networks in one.
 """
 
 from genlab.networks.autoencoders.conv import (

@@ -14,6 +14,7 @@ from genlab.methods.inpainting import Inpainting
 from genlab.methods.jigsaw import Jigsaw
 from genlab.methods.relative_position import RelativePosition
 from genlab.methods.rotation import Rotation
+from genlab.methods.split_brain import SplitBrain
 from genlab.methods.super_resolution import SuperResolution
 from tests.docs.formulas.common import N, Two, formula, images, step
 from tests.methods.programs_ssl import CNN
@@ -133,3 +134,20 @@ def _critic() -> Two:
     error = (told - image).square()[..., 2:6, 2:6].mean()
     loss = 0.75 * error - 0.25 * fake.log().mean() - real.log().mean() - (1 - fake).log().mean()
     return step(method, batch), loss
+
+
+@formula("split_brain")
+def _both() -> Two:
+    torch.manual_seed(1)
+    method: Any = SplitBrain(**CNN | {"channels": 3}, decoder_width=4).double()
+    batch = coloured()
+    lab = rgb_to_lab(batch["image"])
+    of_ab, of_l = (scores.log_softmax(1) for scores in method.predict(batch["image"]))
+    loss = torch.zeros((), dtype=torch.float64)
+    for b, y, x in itertools.product(range(N), range(8), range(8)):
+        square = (lab[b, 1:, y, x] - method.centres).square().sum(1)
+        nearest = square.argsort()[:5]
+        share = (-square[nearest] / 50).exp()
+        loss = loss - (share * of_ab[b, nearest, y, x]).sum() / share.sum()
+        loss = loss - of_l[b, min(49, int(lab[b, 0, y, x] / 2)), y, x]
+    return step(method, batch), loss / (64 * N)

@@ -1,0 +1,87 @@
+"""SplitBrain: halves that see what they need not tell. The laws are in tests/laws."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+import torch
+
+from genlab.augment.lab import lab_to_rgb, rgb_to_lab
+from genlab.contracts import Batch
+from genlab.methods.split_brain import SplitBrain
+
+SMALL: dict[str, Any] = {
+    "image_size": 16, "encoder": "small_cnn", "encoder_kwargs": {"width": 4}, "decoder_width": 4,
+}  # fmt: skip
+
+
+def small(**options: Any) -> SplitBrain:
+    torch.manual_seed(1)
+    return SplitBrain(**SMALL | options)
+
+
+def batch(n: int = 4) -> Batch:
+    image = torch.rand(n, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+    found = {"image": image, "index": torch.arange(n), "label": torch.zeros(n), "seed": 5}
+    return cast(Batch, found)
+
+
+def test_neither_half_moves_for_the_others_answer() -> None:
+    method: Any = small()
+    found = method.training_step(batch(), 0)
+    halves = method.encoder.backbone
+    for loss, own, other in (
+        ("loss_colour", halves.lightness, halves.colour),
+        ("loss_lightness", halves.colour, halves.lightness),
+    ):
+        pulls = torch.autograd.grad(
+            found[loss], [*other.parameters()], retain_graph=True, allow_unused=True
+        )
+        assert all(pull is None for pull in pulls)
+        pulls = torch.autograd.grad(found[loss], [*own.parameters()], retain_graph=True)
+        assert all(bool(pull.any()) for pull in pulls)
+    torch.testing.assert_close(found["loss"], found["loss_colour"] + found["loss_lightness"])
+
+
+def test_no_half_sees_what_it_tells() -> None:
+    method = small()
+    lab = rgb_to_lab(batch()["image"] * 0.4 + 0.3)
+    darker = lab.clone()
+    darker[:, 0] -= 10 * torch.rand(4, 16, 16)
+    colour, lightness = method.predict(lab_to_rgb(lab))
+    other_colour, other_lightness = method.predict(lab_to_rgb(darker))
+    torch.testing.assert_close(other_lightness, lightness, atol=5e-3, rtol=5e-3)
+    assert bool(((other_colour - colour).abs() > 0.1).any())
+
+
+def test_batch_norm_mixes_no_halves_and_evaluation_feeds_both() -> None:
+    method = small()
+    norms = {name for name, _ in method.named_buffers() if name.endswith("running_mean")}
+    assert norms
+    parts = ("encoder.backbone.lightness", "encoder.backbone.colour", "tell_")
+    assert all(name.startswith(parts) for name in norms)
+    found = method.eval().validation_step(batch(), 0)["feature"]
+    assert found.shape == (4, 128)
+    for half in found.split(64, 1):
+        assert bool((half.std(0) > 0).any())
+
+
+def test_pictures_show_what_each_half_sees_and_makes() -> None:
+    shown = small().eval().task_pictures(batch())
+    assert list(shown) == ["lightness", "coloured", "target", "colour", "lit"]
+    assert torch.equal(shown["target"], batch()["image"])
+    assert all(0 <= float(x.min()) <= float(x.max()) <= 1 for x in shown.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"channels": 1}, "require images of 3 channels, not 1: grey images have no colour"),
+        ({"neighbours": 0}, "neighbours 0 and stride 1 must be at least 1"),
+        ({"stride": 17}, "stride 17 must be"),
+    ],
+)
+def test_bad_input_is_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        small(**options)
