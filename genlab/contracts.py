@@ -223,6 +223,12 @@ def data_of(trainer: Any) -> object | None:
     return getattr(trainer, "datamodule", None)
 
 
+def training_images(data: object | None) -> Any:
+    """The ``index`` of the training images, (N,), as data know it; None if they do not."""
+    splits = getattr(data, "splits", None)
+    return splits()["train"] if callable(splits) else None
+
+
 def takes(verb: Callable[..., Any], option: str) -> bool:
     """Tell whether a method's verb has an argument of this name."""
     return option in inspect.signature(verb).parameters

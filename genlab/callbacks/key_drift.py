@@ -22,8 +22,8 @@ class KeyDrift(L.Callback):
     validation and again when a key of that moment leaves the queue, queue_size / (keys a step)
     optimiser steps later; the next validation logs the mean. At 0 all keys of the queue are as if
     from one encoder, the purpose of a slow momentum encoder (He et al. 2020, arXiv:1911.05722,
-    section 3.2); towards 1 the negatives are meaningless. For methods with a ``queue``; ignored
-    for others.
+    section 3.2); towards 1 the negatives are meaningless. For methods with a ``queue`` of a
+    momentum encoder's keys; ignored for others.
 
     Args:
         count: number of images.
@@ -57,7 +57,8 @@ class KeyDrift(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         data, queue = data_of(trainer), getattr(pl_module, "queue", None)
-        if not isinstance(queue, Queue) or not isinstance(data, DataModule):
+        momentum = isinstance(queue, Queue) and hasattr(pl_module, "encoder_ema")
+        if not momentum or not isinstance(data, DataModule):
             return
         if not data.val_dataloader():
             return

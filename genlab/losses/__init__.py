@@ -10,8 +10,10 @@ from genlab.losses.adversarial import OBJECTIVES, critic_loss, generator_loss
 from genlab.losses.agreement import negative_cosine, normalised_distance
 from genlab.losses.classification import CLASS_LOSSES, class_nll, flooding
 from genlab.losses.contrastive import (
+    batch_nce,
     info_nce,
     info_nce_in_batch,
+    instance_nll,
     nt_xent,
     supervised_contrastive,
 )
@@ -38,7 +40,7 @@ from genlab.losses.masked import (
     token_distance,
 )
 from genlab.losses.pretext import soft_code_nll, task_nll
-from genlab.losses.prototypes import prototype_scores, swapped_prediction
+from genlab.losses.prototypes import cluster_nll, prototype_scores, swapped_prediction
 from genlab.losses.pseudo_label import class_fairness, pseudo_label_nll, sharpen
 from genlab.losses.redundancy import (
     cross_correlation,
@@ -62,6 +64,7 @@ __all__ = [
     "CLASS_LOSSES",
     "LIKELIHOODS",
     "OBJECTIVES",
+    "batch_nce",
     "bernoulli_nll",
     "between",
     "bits_per_dim",
@@ -69,6 +72,7 @@ __all__ = [
     "check_self_distillation",
     "class_fairness",
     "class_nll",
+    "cluster_nll",
     "code_nll",
     "commitment",
     "critic_loss",
@@ -83,6 +87,7 @@ __all__ = [
     "info_nce",
     "info_nce_in_batch",
     "information",
+    "instance_nll",
     "iwae_bound",
     "kl_normal",
     "kl_standard_normal",

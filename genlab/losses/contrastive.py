@@ -149,6 +149,50 @@ def on_the_sphere(views: Sequence[Tensor], label: Tensor, temperature: float) ->
     return torch.where(others.repeat(len(views)) > 0, total - attraction, 0.0).mean()
 
 
+def batch_nce(query: Tensor, key: Tensor, temperature: float = 0.1) -> Tensor:
+    """Each query looks for its key among the keys of the global batch, which have a gradient.
+
+    Args:
+        query: (N / world, D).
+        key: its partners, (N / world, D); with gradient, that of the queries of all ranks.
+        temperature: tau.
+
+    Returns:
+        Scalar, nats: mean over this rank's queries.
+
+    Raises:
+        ValueError: see `nt_xent`.
+
+    Sources: He et al. 2020, arXiv:1911.05722, section 3.3, end to end; with nearest neighbours as
+    queries Dwibedi et al. 2021, arXiv:2104.14548, equation 4.
+    """
+    check(query, key, temperature)
+    with _full_precision(query):
+        q, every = normalise(query), distributed.gather(normalise(key))
+        first = distributed.rank() * len(q)
+        label = torch.arange(first, first + len(q), device=q.device)
+        return F.cross_entropy(q @ every.T / temperature, label)
+
+
+def instance_nll(z: Tensor, bank: Tensor, place: Tensor, temperature: float = 0.1) -> Tensor:
+    """Each embedding looks for its own image's row among those of all images.
+
+    Args:
+        z: embeddings, (B, D), with gradient.
+        bank: unit vectors of n images, used as constants, (n, D).
+        place: row of each embedding's image, (B,).
+        temperature: tau.
+
+    Returns:
+        Scalar, nats: mean over the batch.
+
+    Source: Wu et al. 2018, arXiv:1805.01978, equation 2.
+    """
+    with _full_precision(z):
+        unit = normalise(z)
+        return F.cross_entropy(unit @ bank.detach().to(unit.dtype).T / temperature, place)
+
+
 def log_sum_exp(queries: Tensor, keys: Tensor, own: Tensor, temperature: float) -> Tensor:
     """Log of the sum over all keys but its own of exp(q k / tau), for each query.
 

@@ -28,6 +28,32 @@ def prototype_scores(z: Tensor, prototypes: Tensor) -> Tensor:
         return unit @ prototypes.to(unit.dtype).T
 
 
+def cluster_nll(
+    z: Tensor, centroids: Sequence[Tensor], labels: Tensor, temperature: float = 0.1
+) -> Tensor:
+    """Cross entropy of the clusters of images with the softmax over the centroids.
+
+    Args:
+        z: embeddings, (B, D), made unit vectors here.
+        centroids: those of each clustering, H x (K, D), of unit length, used as constants.
+        labels: cluster of each image in each clustering, (H, B); negative ones do not count.
+        temperature: tau.
+
+    Returns:
+        Scalar, nats: mean over the images that have a label and the clusterings; 0 without any.
+
+    Source: Caron et al. 2020, arXiv:2006.09882, appendix D; facebookresearch/swav.
+    """
+    with torch.autocast(z.device.type, enabled=False):
+        terms = []
+        for one, label in zip(centroids, labels, strict=True):
+            log_p = (prototype_scores(z, one.detach()) / temperature).log_softmax(1)  # (B, K)
+            known = label >= 0
+            own = log_p.gather(1, label.clamp(min=0)[:, None])[:, 0]
+            terms.append(-(own * known).sum() / known.sum().clamp(min=1))
+        return torch.stack(terms).mean()
+
+
 def swapped_prediction(
     scores: Sequence[Tensor], codes: Mapping[int, Tensor], temperature: float = 0.1
 ) -> Tensor:

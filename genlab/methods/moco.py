@@ -1,11 +1,17 @@
 """MoCo v1 and v2: find the other view's key among a queue of keys of earlier images.
 
+The two mechanisms with which the paper compares the queue are here too (its figure 2): the memory
+bank of Wu, Xiong, Yu, Lin 2018, arXiv:1805.01978 (instance discrimination; reference code
+zhirongw/lemniscate.pytorch), and the keys of the batch, trained end to end.
+
 He, Fan, Wu, Xie, Girshick 2020, arXiv:1911.05722 (v1: ``projector_dims: [128]``, temperature 0.07);
 Chen, Fan, Girshick, He 2020, arXiv:2003.04297 (v2: the defaults). Reference code
 facebookresearch/moco and, for ``symmetric`` and ``bn_splits``, its CIFAR notebook.
 Departures: the momentum encoder moves after the optimiser's step instead of before the next keys,
 which are the same keys; keys of all accumulated batches enter the queue at the optimiser's step;
-weight decay spares norms and biases (`optim.build`), the reference's falls on all.
+weight decay spares norms and biases (`optim.build`), the reference's falls on all. The memory bank
+has the full softmax in place of noise-contrastive estimation, whose constant it thereby needs not;
+it moves at the optimiser's step instead of in the backward pass; its rows start as unit vectors.
 
 Not a departure: on several devices evaluation uses rank zero's batch-norm statistics.
 """
@@ -13,18 +19,20 @@ Not a departure: on several devices evaluation uses rank zero's batch-norm stati
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
 from torch import Tensor
 
 from genlab import distributed, losses, networks, optim
-from genlab.augment.pairs import pair
-from genlab.contracts import Batch, data_of
+from genlab.augment.pairs import crops, pair
+from genlab.contracts import Batch, data_of, training_images
+from genlab.errors import check_names
 from genlab.losses.contrastive import normalise
 from genlab.metrics import log_steps
 from genlab.metrics.embedding import similarities
+from genlab.networks.bank import Bank
 from genlab.networks.ema import ema_copy, ema_step
 from genlab.networks.queue import Queue, keep_out_of_ddp
 from genlab.networks.split_batch_norm import (
@@ -38,14 +46,21 @@ from genlab.networks.split_batch_norm import (
 class MoCo(L.LightningModule):
     """Contrastive learning with a momentum encoder and a queue of its keys.
 
+    With the bank there is one view and no other encoder; with the batch there are two views of the
+    same encoder. Arguments of the queue and of the momentum encoder are then unused.
+
     Args:
         channels: C of the images.
         image_size: H = W in pixels.
         encoder: name of f; see `networks.encoder`.
         projector_dims: hidden widths and output width D of the projector.
         temperature: tau; divides the cosine similarities.
+        negatives: ``queue``: keys of earlier images; ``bank``: an embedding of every training image
+            as it was when last seen, its own among them as the positive, with one view (preset
+            ``wu``); ``batch``: the other images' keys in the global batch, which have a gradient.
         queue_size: K, number of keys in the queue.
         ema_decay: m of the momentum encoder.
+        bank_momentum: share of an image's row in the bank that a step keeps.
         symmetric: each view is once query and once key, and the two losses are added.
         shuffle_bn: keys are encoded in another division of the batch than queries, so that the
             statistics of batch norm do not tell which belong together.
@@ -59,8 +74,8 @@ class MoCo(L.LightningModule):
 
     Logs:
         train/loss (nats, lower): InfoNCE: -log(exp(q.k / tau) / (exp(q.k / tau) + sum_n exp(q.n /
-            tau))), n the keys of the queue; mean over queries; with ``symmetric`` the sum of both
-            directions.
+            tau))), n the keys of the queue, the bank or the batch; mean over queries; with
+            ``symmetric`` the sum of both directions.
 
     Raises:
         ValueError: an argument is out of its range, or an unknown encoder.
@@ -75,8 +90,10 @@ class MoCo(L.LightningModule):
         encoder: str = "resnet18",
         projector_dims: Sequence[int] = (2048, 128),
         temperature: float = 0.2,
+        negatives: Literal["queue", "bank", "batch"] = "queue",
         queue_size: int = 65536,
         ema_decay: float = 0.999,
+        bank_momentum: float = 0.5,
         symmetric: bool = False,
         shuffle_bn: bool = True,
         bn_splits: int = 1,
@@ -91,29 +108,47 @@ class MoCo(L.LightningModule):
             raise ValueError(f"temperature {temperature} must be above 0")
         if not 0 <= ema_decay < 1:
             raise ValueError(f"ema_decay must be in [0, 1), got {ema_decay}")
+        if not 0 <= bank_momentum < 1:
+            raise ValueError(f"bank_momentum must be in [0, 1), got {bank_momentum}")
+        check_names("negatives", [negatives], ["queue", "bank", "batch"], "mechanism")
+        if negatives == "bank" and symmetric:
+            raise ValueError("symmetric cannot be combined with negatives bank, which has one view")
         self.encoder = networks.encoder(
             encoder, channels, image_size, pretrained, pretrained_options, **(encoder_kwargs or {})
         )
         self.projector = networks.mlp(self.encoder.out_dim, *projector_dims)
         split_batch_norm(bn_splits, self.encoder)
-        self.encoder_ema, self.projector_ema = ema_copy(self.encoder), ema_copy(self.projector)
-        self.queue = Queue(queue_size, projector_dims[-1])
+        if negatives == "queue":
+            self.encoder_ema, self.projector_ema = ema_copy(self.encoder), ema_copy(self.projector)
+            self.queue = Queue(queue_size, projector_dims[-1])
+        elif negatives == "bank":
+            self.bank = Bank(projector_dims[-1])
+            self.law_exceptions = {"places": "an image's row is found by its place"}
+        else:
+            self.law_exceptions = {"repeat": "in-batch negatives: a repeated image is its own"}
+        self.negatives, self.bank_momentum = negatives, bank_momentum
         self.temperature, self.ema_decay, self.symmetric = temperature, ema_decay, symmetric
         self.shuffle_bn = shuffle_bn and has_batch_norm(self.encoder)
         self.bn_splits = bn_splits
         self._new_keys: dict[int, Tensor] = {}  # of the batches since the last optimiser step
+        self._new_rows: dict[int, Tensor] = {}  # of the bank, of these keys' images
         keep_out_of_ddp(self)
 
     def on_fit_start(self) -> None:
         """Refuse a batch that queue or groups do not fit; start from one queue on all ranks."""
-        if step := getattr(data_of(self.trainer), "batch_size", 0):
-            self.queue.check(step * (2 if self.symmetric else 1))
+        data = data_of(self.trainer)
+        if step := getattr(data, "batch_size", 0):
+            if self.negatives == "queue":
+                self.queue.check(step * (2 if self.symmetric else 1))
             parts = self.trainer.world_size * self.trainer.accumulate_grad_batches
             check_groups(step // parts, self.bn_splits)
         split = any(isinstance(m, SplitBatchNorm) for m in self.encoder.modules())
         if self.bn_splits > 1 and not split:
             raise ValueError("bn_splits cannot be combined with trainer.sync_batchnorm")
-        self.queue.keys.copy_(distributed.broadcast(self.queue.keys))
+        if self.negatives == "queue":
+            self.queue.keys.copy_(distributed.broadcast(self.queue.keys))
+        elif self.negatives == "bank":
+            self.bank.fit_to(training_images(data))
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use: (B, C, H, W) -> (B, F), before the projector."""
@@ -136,7 +171,11 @@ class MoCo(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """InfoNCE, mean over queries, nats; in the symmetric form the sum of both directions."""
+        if self.negatives == "bank":
+            return self._against_bank(batch, batch_idx)
         view1, view2 = pair(batch)  # 2 x (B, C, H, W)
+        if self.negatives == "batch":
+            return self._against_batch(view1, view2)
         q1, k2 = self.embed(view1), self.key(view2)  # 2 x (B, D)
         loss = losses.info_nce(q1, k2, self.queue.keys, self.temperature)
         keys = k2
@@ -149,6 +188,25 @@ class MoCo(L.LightningModule):
         self._new_keys[batch_idx] = keys
         return {"loss": loss} | similarities(q1, k2)
 
+    def _against_bank(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        view, *more = crops(batch, least=1)  # (B, C, H, W)
+        if more:
+            raise ValueError(
+                f"negatives bank compares 1 view of an image, data.views gives {1 + len(more)}: "
+                "set data.views, such as wu"
+            )
+        z, rows = self.embed(view), self.bank.rows_at(batch["index"])  # (B, D), (B,)
+        loss = losses.instance_nll(z, self.bank.rows, rows, self.temperature)
+        self._new_keys[batch_idx], self._new_rows[batch_idx] = normalise(z.detach()), rows
+        return {"loss": loss} | similarities(z, self.bank.rows[rows])
+
+    def _against_batch(self, view1: Tensor, view2: Tensor) -> dict[str, Tensor]:
+        q, k = self.embed(view1), self.embed(view2)  # 2 x (B, D), both with gradient
+        loss = losses.batch_nce(q, k, self.temperature)
+        if self.symmetric:
+            loss = loss + losses.batch_nce(k, q, self.temperature)
+        return {"loss": loss} | similarities(q, k)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""
         h = self.encoder(batch["image"])  # (B, F)
@@ -160,15 +218,19 @@ class MoCo(L.LightningModule):
         self.after_step()
 
     def after_step(self) -> None:
-        """Move the momentum encoder, then let the new keys into the queue."""
-        ema_step(self.encoder_ema, self.encoder, self.ema_decay)
-        ema_step(self.projector_ema, self.projector, self.ema_decay)
-        self.queue.enqueue(torch.cat(list(self._new_keys.values())))
-        self._new_keys = {}
+        """Move the momentum encoder, then let the new keys into the queue, or into the bank."""
+        if self.negatives == "queue":
+            ema_step(self.encoder_ema, self.encoder, self.ema_decay)
+            ema_step(self.projector_ema, self.projector, self.ema_decay)
+            self.queue.enqueue(torch.cat(list(self._new_keys.values())))
+        elif self.negatives == "bank":
+            keys, rows = (torch.cat(list(d.values())) for d in (self._new_keys, self._new_rows))
+            self.bank.move(rows, keys, self.bank_momentum)
+        self._new_keys, self._new_rows = {}, {}
 
     def on_step_skipped(self) -> None:
         """Forget the keys of a step that was given up."""
-        self._new_keys = {}
+        self._new_keys, self._new_rows = {}, {}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `optim.build`."""

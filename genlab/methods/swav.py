@@ -11,6 +11,7 @@ On several devices set ``trainer.sync_batchnorm``, as the reference does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +27,9 @@ from genlab.losses.contrastive import normalise
 from genlab.metrics import log_steps
 from genlab.metrics.embedding import similarities
 from genlab.networks import multicrop
+from genlab.networks.chunks import check_chunks, in_chunks
 from genlab.networks.queue import Queue, keep_out_of_ddp
+from genlab.networks.split_batch_norm import split_batch_norm
 
 LARGE = 2  # views that have a queue
 
@@ -35,7 +38,7 @@ class SwAV(L.LightningModule):
     """Online clustering: balanced assignments of large views to prototypes are the targets.
 
     The assignments are those of the batch of all processes. Gradient accumulation does not enlarge
-    it: each part is assigned for itself.
+    it: each part is assigned for itself; ``chunks`` does.
 
     Args:
         channels: C of the images.
@@ -51,6 +54,10 @@ class SwAV(L.LightningModule):
             the batch, which then need not have many images for each prototype; 0 for none.
         queue_from_epoch: epoch, from 0, from which the queue is filled; it serves once it is full.
         freeze_steps: optimiser steps at the start in which the prototypes stay as drawn.
+        chunks: number of parts in which a process embeds its images; the gradient is that of the
+            whole batch, the memory that of one part. Batch norm requires ``bn_splits``.
+        bn_splits: number of groups per process in which batch statistics are computed; a multiple
+            of ``chunks``.
         optimizer: settings of the optimiser; see `optim.build`.
         encoder_kwargs: arguments of the encoder (``stem``, ``width`` ...).
         pretrained: weights of the encoder to start from; see `checkpoints.load_backbone`.
@@ -84,6 +91,8 @@ class SwAV(L.LightningModule):
         queue_size: int = 0,
         queue_from_epoch: int = 0,
         freeze_steps: int = 0,
+        chunks: int = 1,
+        bn_splits: int = 1,
         optimizer: dict[str, Any] | None = None,
         encoder_kwargs: dict[str, Any] | None = None,
         pretrained: bool | str = False,
@@ -101,6 +110,8 @@ class SwAV(L.LightningModule):
             encoder, channels, image_size, pretrained, pretrained_options, **(encoder_kwargs or {})
         )
         self.projector = networks.mlp(self.encoder.out_dim, *projector_dims, norm=projector_norm)
+        split_batch_norm(bn_splits, self.encoder, self.projector)
+        self.chunks = check_chunks(chunks, self.encoder, self.projector)
         self.prototypes = nn.Linear(projector_dims[-1], prototypes, bias=False)
         self.queues = nn.ModuleList(
             Queue(queue_size, projector_dims[-1]) for _ in range(LARGE if queue_size else 0)
@@ -147,8 +158,8 @@ class SwAV(L.LightningModule):
         views = crops(batch)  # V x (B, C, h, w)
         places = large(views)
         queues = self._queues(places)
-        h = multicrop.by_size(self.encoder, views)  # V x (B, F), a pass for each size
-        z = self.projector(torch.cat(h)).chunk(len(views))  # V x (B, D)
+        h = multicrop.by_size(self._encoded, views)  # V x (B, F), a pass for each size
+        z = in_chunks(h, self.projector, chunks=self.chunks).chunk(len(views))  # V x (B, D)
         scores = [losses.prototype_scores(one, self.prototypes.weight) for one in z]  # V x (B, K)
         codes = {i: self.codes(scores[i].detach(), queues.get(i)) for i in places}
         loss = losses.swapped_prediction(scores, codes, self.temperature)
@@ -157,6 +168,9 @@ class SwAV(L.LightningModule):
         best = torch.cat(scores).detach().argmax(1)  # (V B,)
         used = best.new_zeros(scores[0].shape[1]).index_fill_(0, best, 1).sum()
         return {"loss": loss, "prototypes_used": used} | similarities(z[0], z[1])
+
+    def _encoded(self, image: Tensor) -> Tensor:
+        return in_chunks(image, self.encoder, chunks=self.chunks)
 
     def _queues(self, places: list[int]) -> dict[int, Any]:
         """The queue of each large view, by the view's place; none before their epoch."""
@@ -167,6 +181,10 @@ class SwAV(L.LightningModule):
                 f"queue_size requires {LARGE} large views, data.views gives {len(places)}"
             )
         return dict(zip(places, self.queues, strict=True))
+
+    def collapsed_loss(self, images: int) -> float:
+        """Loss of equal embeddings, once their codes and predictions are uniform: log K."""
+        return math.log(len(self.prototypes.weight))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""

@@ -1,4 +1,4 @@
-"""A ring of the last keys of all ranks: MoCo's dictionary."""
+"""A ring of the last keys of all ranks: the dictionary of MoCo, the support set of NNCLR."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from genlab import distributed
 from genlab.internals import torch_parts
+from genlab.networks.bank import Bank
+from genlab.networks.clusters import Clusters
 
 
 class Queue(nn.Module):
@@ -57,6 +59,13 @@ class Queue(nn.Module):
         self.keys[rows] = keys.to(self.keys.dtype)
         self.pointer.add_(len(keys)).remainder_(len(self.keys))
 
+    @torch.no_grad()
+    def nearest(self, z: Tensor) -> Tensor:
+        """The key nearest to each embedding, by the cosine: (B, D) -> (B, D)."""
+        with torch.autocast(z.device.type, enabled=False):
+            unit = F.normalize(z.to(self.keys.dtype), dim=1)
+            return self.keys[(unit @ self.keys.T).argmax(1)]
+
     def check(self, count: int) -> None:
         """Check that the queue has room for ``count`` keys of one step.
 
@@ -67,11 +76,14 @@ class Queue(nn.Module):
             raise ValueError(f"queue_size {len(self.keys)} is less than the {count} keys of a step")
 
 
+LOCAL = (Queue, Bank, Clusters)  # equal on all ranks by what moves them
+
+
 def keep_out_of_ddp(method: nn.Module) -> None:
-    """Tell DDP not to send a method's queues at every step (33 MB at K = 65536).
+    """Tell DDP not to send a method's queues and banks at every step (33 MB at K = 65536).
 
     They are equal on all ranks as they are. Call it when the method is complete.
     """
-    queues = [(name, part) for name, part in method.named_modules() if isinstance(part, Queue)]
+    queues = [(name, part) for name, part in method.named_modules() if isinstance(part, LOCAL)]
     names = [f"{name}.{buffer}" for name, part in queues for buffer, _ in part.named_buffers()]
     torch_parts.ignore_in_ddp(method, names)

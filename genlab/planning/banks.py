@@ -16,9 +16,21 @@ BANK = "features"
 Collect = Callable[[Any, Iterable[Any]], metrics.Bank]
 
 
-def small(method: Any, _: Iterable[Any]) -> metrics.Bank:
+def small(encode: Any, _: Iterable[Any]) -> metrics.Bank:
     """Features of as many images as small sets have; nothing is encoded."""
-    return _bank(torch.empty(SMALL, method.encoder.out_dim, device=method.device))
+    method = getattr(encode, "__self__", encode)
+    return _bank(torch.empty(SMALL, _width(encode), device=method.device))
+
+
+@torch.no_grad()
+def _width(encode: Any) -> int:
+    """Width of a method's features; or of what a verb of its gives, as an empty image tells."""
+    method = getattr(encode, "__self__", encode)
+    encoder = method.encoder
+    if encode is method:
+        return int(encoder.out_dim)
+    shape = 1, encoder.in_chans, encoder.image_size, encoder.image_size
+    return int(encode(torch.empty(shape, device=method.device)).flatten(1).shape[1])
 
 
 class Whole:
@@ -34,7 +46,7 @@ class Whole:
         self.notes: list[str] = []
 
     @torch.no_grad()
-    def __call__(self, method: Any, batches: Iterable[Any]) -> metrics.Bank:
+    def __call__(self, encode: Any, batches: Iterable[Any]) -> metrics.Bank:
         """All ranks' features on each: parts, their row, what is gathered, and the kept rows."""
         batch = next(iter(batches))["image"]
         known = self.images()
@@ -42,11 +54,11 @@ class Whole:
             self.notes.append(f"the bank of features is that of {SMALL:,} images: --images N")
         images, world = known or SMALL, distributed.world_size()
         before = max(0, -(-images // world) - len(batch))
-        parts = [self._seen(torch.empty(before, method.encoder.out_dim, device=method.device))]
-        parts.append(self._seen(method(batch).flatten(1).float()))
+        parts = [self._seen(torch.empty(before, _width(encode), device=batch.device))]
+        parts.append(self._seen(encode(batch).flatten(1).float()))
         mine = self._seen(torch.cat(parts))
         rows = self._gathered(mine, world) if world > 1 else mine
-        kept = _bank(rows[torch.arange(min(images, len(rows)), device=method.device)])
+        kept = _bank(rows[torch.arange(min(images, len(rows)), device=rows.device)])
         self.count.see_all(kept, BANK)
         return kept
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -199,6 +200,10 @@ class Given(L.LightningDataModule):
     def unlabeled_index(self) -> Tensor:
         """Positions of as many images as small sets have."""
         return torch.arange(SMALL)
+
+    def splits(self) -> dict[str, np.ndarray]:
+        """Positions of as many training images as small sets have."""
+        return {"train": np.arange(SMALL)}
 
     def train_dataloader(self) -> Endless:
         """Batches without values."""

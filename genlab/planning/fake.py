@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from genlab import distributed
@@ -21,7 +22,7 @@ from genlab.internals import torch_parts
 from genlab.planning import inner, reads, watching
 from genlab.planning.autocast import AsOnCuda
 from genlab.planning.banks import Whole
-from genlab.planning.batches import Endless, Given, eval_batch, eval_share, knows
+from genlab.planning.batches import SMALL, Endless, Given, eval_batch, eval_share, knows
 from genlab.planning.counting import Counting
 from genlab.planning.length import training_images, validation_images
 from genlab.planning.step import Step
@@ -182,6 +183,10 @@ class Counted(Given):
         raw = super().make()
         self.count.see_all(watching.tensors(raw), "batch")
         return raw
+
+    def splits(self) -> dict[str, np.ndarray]:
+        """Positions of the training images: as many as are known, or as small sets have."""
+        return {"train": np.arange(self.known() or SMALL)}
 
     def bank_dataloader(self, *_: Any, **__: Any) -> Endless:
         """A batch without values, as large as those of evaluation."""

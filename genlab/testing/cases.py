@@ -93,9 +93,9 @@ class Case:
 
     @cached_property
     def exceptions(self) -> dict[str, str]:
-        """Law -> why it does not apply: genlab's table, or the class's own ``law_exceptions``."""
+        """Law -> why it does not apply: genlab's table, or the method's own ``law_exceptions``."""
         kind = type(self.method)
-        own: dict[str, str] = getattr(kind, "law_exceptions", {})
+        own: dict[str, str] = getattr(self.method, "law_exceptions", {})
         ours = (EXCEPTIONS[k.__name__] for k in kind.__mro__ if k.__name__ in EXCEPTIONS)
         return dict(own or next(ours, {}))
 

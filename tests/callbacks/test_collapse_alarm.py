@@ -16,6 +16,7 @@ from genlab.callbacks.collapse_alarm import BEGUN, OVER
 from genlab.methods.barlow_twins import BarlowTwins
 from genlab.methods.lejepa import LeJEPA
 from genlab.methods.moco_v3 import MoCoV3
+from genlab.methods.nnclr import NNCLR
 from genlab.methods.simclr import SimCLR
 from genlab.methods.supcon import SupCon
 from genlab.methods.vicreg import VICReg
@@ -77,6 +78,7 @@ METHODS: list[tuple[Any, float]] = [
     (SimCLR(**CNN, projector_dims=[4], projector_norm=None), math.log(63)),
     (SupCon(**CNN, projector_dims=[4]), math.log(63)),
     (MoCoV3(**CNN, **FOUR, temperature=0.2), 0.8 * math.log(32)),
+    (NNCLR(**CNN, **FOUR, queue_size=64), math.log(32)),
     (BarlowTwins(**CNN, projector_dims=[4]), 4.0),
     (VICReg(**CNN, projector_dims=[4]), 24.75),
     (LeJEPA(**CNN, projector_dims=[4]), 0.05 * 0.402 * 32),

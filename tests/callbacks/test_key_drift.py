@@ -16,6 +16,7 @@ from genlab.training.engine.checkpointing import Checkpoints
 from genlab.training.engine.reseed import Reseed
 from tests.callbacks.programs_watching import digits
 from tests.callbacks.tiny import Line, trainer
+from tests.methods import programs_nnclr
 from tests.methods.programs_ssl import same_state, small
 
 
@@ -68,7 +69,11 @@ def test_training_does_not_notice_and_a_resume_ends_what_was_begun(tmp_path: Pat
 
 
 def test_a_method_without_a_queue_has_no_figure(tmp_path: Path) -> None:
-    for method in (small("byol"), Line()):
+    for method in (
+        small("byol"),
+        programs_nnclr.small(queue_size=50),
+        Line(),
+    ):  # NNCLR's queue is of no copy
         run = trainer(tmp_path, KeyDrift(), max_epochs=1, enable_checkpointing=False)
         run.fit(method, datamodule=digits())
         assert "val/key_drift" not in run.callback_metrics

@@ -40,3 +40,14 @@ def unequal(rank: int, world: int) -> Any:
     except ValueError as error:
         return {"said": "equally many rows" in str(error)}
     return {"said": world == 1}
+
+
+def batch_keys(rank: int, world: int) -> Any:
+    """The same for queries against the batch's keys, which have a gradient too."""
+    w = (1.1 * torch.eye(16, dtype=torch.float64)).requires_grad_()
+    rows = slice(rank * 8 // world, (rank + 1) * 8 // world)
+    loss = losses.batch_nce(x(0, 8, 16)[rows] @ w, x(1, 8, 16)[rows] @ w, 0.2)
+    loss.backward()
+    assert w.grad is not None
+    mean = distributed.all_reduce_sum(loss.detach()) / world
+    return {"loss": mean, "grad": distributed.all_reduce_sum(w.grad) / world}

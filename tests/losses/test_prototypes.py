@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genlab import losses
+from genlab.networks.clusters import spherical_kmeans
 from tests.conftest import TwoRanks
 from tests.losses.golden_embeddings import x
 
@@ -113,3 +114,40 @@ def test_what_cannot_be_compared_is_refused() -> None:
     for few, codes in ((scores[:1], {0: scores[0]}), (scores, {})):
         with pytest.raises(ValueError, match="too few"):
             losses.swapped_prediction(few, codes)
+
+
+def clustered(labels: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """DeepCluster's loss of two views of eight images in two clusterings, and the raw views."""
+    z, centroids = [x(s, 8, 8).requires_grad_() for s in (0, 1)], []
+    for s, count in ((0, 5), (1, 4)):
+        rows = F.normalize(x(s, 40, 8), dim=1)
+        centroids.append(spherical_kmeans(rows, rows[:count], 10)[0])
+    return losses.cluster_nll(torch.cat(z), centroids, labels.repeat(1, 2)), z
+
+
+def test_loss_of_clusters() -> None:
+    found = []
+    for s, count in ((0, 5), (1, 4)):
+        rows = F.normalize(x(s, 40, 8), dim=1)
+        found.append(spherical_kmeans(rows, rows[:count], 10)[1][:8])
+    labels = torch.stack(found)
+    loss, z = clustered(labels)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(0.758188266521, abs=1e-9)
+    slope = torch.cat([one.grad for one in z if one.grad is not None]).norm()
+    assert float(slope) == pytest.approx(1.122509061974, abs=1e-9)
+    some = labels.clone()
+    some[:, 4:] = -100
+    half, (z1, _) = clustered(some)
+    half.backward()
+    assert z1.grad is not None
+    assert float(z1.grad[4:].abs().sum()) == 0
+
+
+def test_images_without_a_cluster_cost_nothing_and_are_finite() -> None:
+    """A mean over none is NaN (solo-learn's whole first epoch)."""
+    loss, (z1, _) = clustered(torch.full((2, 8), -100))
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert z1.grad is not None
+    assert float(z1.grad.abs().sum()) == 0

@@ -70,6 +70,14 @@ def test_prototypes_are_unit_vectors_without_bias_after_every_step() -> None:
     torch.testing.assert_close(after.norm(dim=1), torch.ones(5))
 
 
+def test_uniform_codes_and_predictions_cost_what_the_alarm_is_told() -> None:
+    method = small(projector_norm=None)
+    for parameter in method.projector[-1].parameters():
+        torch.nn.init.zeros_(parameter)
+    found = float(method.training_step(views(8, 8), 0)["loss"].detach())
+    assert found == pytest.approx(method.collapsed_loss(8), abs=1e-6)
+
+
 def step(method: SwAV, batch: Batch) -> Tensor:
     """Loss of a step that moves the queues and nothing else."""
     with torch.no_grad():
