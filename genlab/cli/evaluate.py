@@ -35,6 +35,9 @@ def evaluate_options(parser: ArgumentParser) -> None:
     parser.add_argument("-k", type=int, default=20, help="neighbours of the kNN")
     parser.add_argument("--temperature", type=float, default=0.07, help="kNN's temperature")
     parser.add_argument("--shots", metavar="1,5,10", help="labels per class of few-shot probes")
+    parser.add_argument(
+        "--stage", type=int, metavar="N", help="features of an encoder's stage, from 0, the stem"
+    )
     parser.add_argument("--tsne", action="store_true", help="t-SNE image instead of PCA")
     parser.add_argument("--json", action="store_true", help="print JSON only")
 
@@ -50,6 +53,7 @@ def evaluate(
     shots: str | None = None,
     tsne: bool = False,
     judge_of_other_data: bool = False,
+    stage: int | None = None,
 ) -> int:
     """All test metrics of a method and of its features; with --judge also of its samples."""
     from genlab.experiments.measurement import examine
@@ -66,7 +70,7 @@ def evaluate(
         raise RecipeError(f"--temperature {temperature} must be above 0 and finite")
     found = examine(
         *split_words(words), judge, samples, reference, k, temperature, shown, tsne,
-        judge_of_other_data,
+        judge_of_other_data, stage,
     )  # fmt: skip
     code = report(found.file, found.whole() if json else found.metrics, json)
     if json:

@@ -12,6 +12,8 @@ from genlab import metrics
 from genlab.data.loader import batch_seed
 from genlab.evaluation.probes import few_shot, linear_probe
 from genlab.metrics import Bank, geometry
+from genlab.networks import Encoder
+from genlab.networks.encoders.stages import stage_features
 
 PAIRS = 2_000  # test images whose two views are compared
 MOST = 10_000  # test images whose distances are compared
@@ -40,6 +42,7 @@ def representation(
     temperature: float = 0.07,
     shots: Sequence[int] | None = None,
     seed: int = 0,
+    stage: int | None = None,
 ) -> tuple[dict[str, Any], Bank]:
     """kNN, linear probe, few-shot, and the geometry of the features.
 
@@ -51,8 +54,11 @@ def representation(
         temperature: temperature of their weights.
         shots: labels per class; None for those of 1, 5 and 10 that every class has.
         seed: seed of the draws.
+        stage: stage of the method's encoder that gives the features instead, see
+            `stages.stage_features`; None for those of ``forward``.
 
     Logs:
+        test/stage (setting): stage of the encoder whose features are measured.
         test/knn_k, test/knn_temperature, test/knn_distance, test/knn_bank (setting): k, T,
             similarity and number of training images of test/knn_top1.
         test/class_alignment (squared distance, lower): mean ||x - y||^2 between features of length
@@ -73,6 +79,8 @@ def representation(
         ValueError: k, temperature or shots out of range.
     """
     method.eval()
+    if stage is not None:
+        method = AtStage(method, stage)
     train, val, test = (features_of(method, data, split) for split in ("train", "val", "test"))
     if train is None or test is None:
         raise ValueError("evaluation requires training and test images")
@@ -90,7 +98,30 @@ def representation(
     found["uniformity"] = geometry.uniformity(test.features[:MOST])
     found["effective_rank"] = geometry.effective_rank(test.features)
     found["feature_dim"] = test.features.shape[1]
+    if stage is not None:
+        found["stage"] = stage
     return {f"test/{noun}": value for noun, value in found.items()}, test
+
+
+class AtStage:
+    """A method whose features are those of a stage of its encoder.
+
+    Args:
+        method: method with an ``encoder``.
+        stage: number of the stage, from 0, the stem.
+
+    Raises:
+        ValueError: the method has no encoder of genlab's.
+    """
+
+    def __init__(self, method: Any, stage: int) -> None:
+        self.method, self.stage, self.device = method, stage, method.device
+        if not isinstance(getattr(method, "encoder", None), Encoder):
+            raise ValueError(f"{type(method).__name__} has no encoder whose stages can be read")
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, F)."""
+        return stage_features(self.method.encoder, self.stage, self.method, image)
 
 
 def _knn(train: Bank, test: Bank, classes: int, k: int, temperature: float) -> dict[str, Any]:

@@ -87,6 +87,7 @@ def examine(
     shots: Sequence[int] | None = None,
     tsne: bool = False,
     judge_of_other_data: bool = False,
+    stage: int | None = None,
 ) -> Evaluation:
     """Every metric that suits a method; with ``judge`` also of its samples.
 
@@ -102,6 +103,8 @@ def examine(
         shots: labels per class of few-shot probes.
         tsne: True for a t-SNE plot of the features instead of a PCA.
         judge_of_other_data: True to let ``judge`` be a run of other data than the samples'.
+        stage: stage of the encoder whose features are measured, from 0, the stem; None for the
+            method's own features.
 
     Raises:
         InputError: no such run, or an option that does not suit the method.
@@ -130,7 +133,7 @@ def examine(
     lab.model.to(device)
     with refusals():
         shown = list(shots) if shots is not None else None
-        metrics, features = representation(lab.model, lab.data, k, temperature, shown)
+        metrics, features = representation(lab.model, lab.data, k, temperature, shown, stage=stage)
         found.metrics |= {key: finite(value) for key, value in metrics.items()}
         _draw(found, features, tsne)
         if by is not None:
@@ -138,6 +141,8 @@ def examine(
     asked: dict[str, Any] = {"-k": k, "--temperature": temperature}
     if shots is not None:
         asked["--shots"] = ",".join(map(str, shots))
+    if stage is not None:
+        asked["--stage"] = stage
     if by is not None:
         asked |= {"--judge": judge, "--samples": samples, "--reference": reference}
     words = [

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from genlab import distributed, networks, optim
 from genlab.contracts import Batch, data_of
 from genlab.metrics import Bank, ClassReport, collect, log_steps
+from genlab.networks.encoders.stages import stage_features
 
 
 class LinearProbe(L.LightningModule):
@@ -36,6 +37,7 @@ class LinearProbe(L.LightningModule):
         precompute: encode the training and validation images once, when training starts, and look
             the features up. The same training for a fraction of the time; the features of all
             images must fit in memory and the data must not be augmented.
+        stage: stage of the encoder that gives the features, from 0, the stem; null for the last.
         optimizer: settings of the classifier's optimiser; see `optim.build`.
 
     Logs:
@@ -59,6 +61,7 @@ class LinearProbe(L.LightningModule):
         encoder_kwargs: dict[str, Any] | None = None,
         batch_norm: bool = False,
         precompute: bool = False,
+        stage: int | None = None,
         optimizer: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -74,7 +77,9 @@ class LinearProbe(L.LightningModule):
         )
         self.encoder.freeze("all")
         self.encoder.eval()
-        width = self.encoder.out_dim
+        self.stage, width = stage, self.encoder.out_dim
+        if stage is not None:
+            width = self(torch.zeros(1, channels, image_size, image_size)).shape[1]
         self.norm = nn.BatchNorm1d(width, affine=False, eps=1e-6) if batch_norm else nn.Identity()
         self.head = nn.Linear(width, num_classes)
         nn.init.normal_(self.head.weight, std=0.01)
@@ -85,7 +90,9 @@ class LinearProbe(L.LightningModule):
     @torch.no_grad()
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use, the encoder's: (B, C, H, W) -> (B, F)."""
-        return self.encoder(image)
+        if self.stage is None:
+            return self.encoder(image)
+        return stage_features(self.encoder, self.stage, self.encoder, image)
 
     def logits(self, image: Tensor) -> Tensor:
         """Scores of the classes before softmax: (B, C, H, W) -> (B, K)."""
