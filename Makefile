@@ -33,7 +33,7 @@ prove: $(VENV)/.installed-dev  ## long proofs: many kills, mutants, very many fi
 test-slurm: $(VENV)/.installed-dev  ## on a real Slurm: needs root, slurm-wlm and munge
 	$(PYTEST) -m slurm tests/slurm -rs
 
-test-gpu: $(VENV)/.installed-dev  ## on this machine's GPUs, ten minutes; a report to send back in build/field
+test-gpu: $(VENV)/.installed-dev  ## on this machine's GPUs; a report to send back in build/field
 	@$(BIN)/genlab doctor --gpu --out build/field
 
 test-oldest: $(VENV)/bin/uv  ## the tests with the oldest supported versions, in .venv-oldest

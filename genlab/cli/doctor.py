@@ -31,7 +31,7 @@ NO_GPU = "no GPU here: skipped; genlab doctor --gpu --device cpu tries the kit i
 
 
 def doctor_options(parser: ArgumentParser) -> None:
-    """Report what this machine has; with --gpu, try genlab on its GPUs, ten minutes.
+    """Report what this machine has; with --gpu, try genlab on its GPUs.
 
     The report, one JSON and one page, holds the device's name, versions, numbers, tolerances and
     verdicts; no path, host or user. Exit code 1 when a check fails, 0 where there is no GPU.

@@ -77,7 +77,7 @@ def sections(plan: Plan) -> Iterator[tuple[Row, list[Row]]]:
     moment = MOMENTS[plan.need.moment]
     yield ("memory of a GPU", "at the peak", f"of {moment}"), [*_memory(plan)]
     images = plan.step.images
-    yield ("arithmetic", "a step", f"GFLOP an image, {images:,} images a step"), [*_flops(plan)]
+    yield ("arithmetic", "a step", f"an image, {images:,} images a step"), [*_flops(plan)]
     if plan.step.collectives and plan.cluster.world > 1:
         yield ("communication", "a step", "calls, time, growth with N GPUs"), [*_exchanged(plan)]
     yield ("time", "a step", ""), [*_times(plan)]
@@ -125,8 +125,8 @@ def _flops(plan: Plan) -> Iterator[Row]:
     every = sum(plan.step.flops.values())
     for part, count in sorted(plan.step.flops.items(), key=lambda item: -item[1]):
         if count > SMALL * every:
-            yield part, flops_of(count), f"{count / plan.step.images / 1e9:,.3g}"
-    yield "in all", flops_of(every), f"{every / plan.step.images / 1e9:,.3g}"
+            yield part, flops_of(count), flops_of(count / plan.step.images)
+    yield "in all", flops_of(every), flops_of(every / plan.step.images)
 
 
 def flops_of(count: float) -> str:
@@ -158,13 +158,19 @@ def _short(name: str) -> str:
 
 def ms_of(seconds: float) -> str:
     """``12.5 ms``."""
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.3g} us"
     return f"{seconds * 1000:,.3g} ms" if seconds < 1 else f"{seconds:,.3g} s"
 
 
 def _times(plan: Plan) -> Iterator[Row]:
     times, step, cluster, gpu = plan.times, plan.step, plan.cluster, plan.cluster.gpu
     rate = f"{plan.peak.tflops:g} TFLOPS ({plan.peak.label})"
-    yield "arithmetic", ms_of(times.arithmetic), f"{rate} x {cluster.utilisation:.0%} assumed"
+    yield (
+        "arithmetic",
+        ms_of(times.arithmetic),
+        f"{rate} x {cluster.utilisation:.0%} {_whose(plan)}",
+    )
     if times.memory is not None:
         moved = f"{bytes_of(step.moved)} that operations read and write, each for itself"
         yield "memory", ms_of(times.memory), f"{moved}, at {gpu.bandwidth:,.0f} GB/s"
@@ -182,6 +188,11 @@ def _times(plan: Plan) -> Iterator[Row]:
         ms_of(times.step),
         f"[bold]{times.binds}[/bold] bind{'s' * (times.binds != 'kernels')}",
     )
+
+
+def _whose(plan: Plan) -> str:
+    """Origin of the utilisation: assumed, or the user's."""
+    return "assumed" if plan.cluster.utilisation == gpus.assumed("utilisation") else "given"
 
 
 def _loader(plan: Plan, loading: Loading) -> str:
@@ -216,7 +227,9 @@ def _training(plan: Plan) -> Iterator[Row]:
 
 
 def count_of(number: float) -> str:
-    """``12,345`` or ``1.23``."""
+    """``12,345``, ``1.23`` or ``< 0.001``."""
+    if 0 < number < 1e-3:
+        return "< 0.001"
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
@@ -224,7 +237,8 @@ def remarks(plan: Plan) -> Iterator[str]:
     """Lines below the table: whose numbers these are."""
     from genlab.planning.plan import ESTIMATE
 
-    yield f"{ESTIMATE} at {plan.cluster.utilisation:.0%}"
+    whose = f"utilisation {_whose(plan)} at {plan.cluster.utilisation:.0%}"
+    yield f"{ESTIMATE}; {whose}"
     yield from plan.step.notes
     yield f"peaks: {plan.cluster.gpu.source}; all assumptions: --json"
     if plan.peak.note:

@@ -122,11 +122,12 @@ def assumed(name: str) -> float:
     return found.value / 100 if found.unit == "%" else found.value
 
 
-def find(kind: str) -> Gpu:
+def find(kind: str, advice: str = "any other: --memory GB --tflops N") -> Gpu:
     """A GPU of the table.
 
     Args:
         kind: its name; upper and lower case are alike.
+        advice: line of the error about a GPU that the table lacks.
 
     Raises:
         RecipeError: an unknown one, with the nearest names.
@@ -136,7 +137,7 @@ def find(kind: str) -> Gpu:
         return known()[wanted]
     family = _family(wanted)
     hint = f"did you mean {' or '.join(family)}?" if family else nearest(wanted, known())
-    raise RecipeError(f"unknown GPU {kind}", hint=f"{hint}\nany other: --memory GB --tflops N")
+    raise RecipeError(f"unknown GPU {kind}", hint=f"{hint}\n{advice}")
 
 
 def _family(word: str) -> list[str]:
@@ -165,7 +166,10 @@ def chosen(
     for name, value in ("memory", memory), ("tflops", tflops), ("bandwidth", bandwidth):
         if value is not None and not 0 < value < 1e9:
             raise RecipeError(f"--{name} {value:g} must be above 0")
-    if kind is None and (memory is None or tflops is None):
+    if kind is None and (memory is None) != (tflops is None):
+        has, lacks = ("memory", "tflops") if tflops is None else ("tflops", "memory")
+        raise RecipeError(f"--{has} without --gpu requires --{lacks}")
+    if kind is None and memory is None:
         raise RecipeError("no GPU is named: --gpu KIND, or --memory GB --tflops N",
                           hint=f"kinds: {', '.join(known())}")  # fmt: skip
     given = {"memory": memory, "bandwidth": bandwidth} | dict.fromkeys(

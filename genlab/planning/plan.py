@@ -18,7 +18,7 @@ from genlab.planning.loading import Loading
 from genlab.planning.step import Step
 from genlab.recipes import Recipe
 
-ESTIMATE = "estimate: no GPU has run this; utilisation assumed"
+ESTIMATE = "estimate: no GPU has run this"
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class Plan:
         found = asdict(self) | {"note": ESTIMATE, "fits": self.fits}
         found["cluster"] |= {"world": self.cluster.world, "link_gb_per_s": self.cluster.link}
         found["need"]["total"] = self.need.total
+        if not self.fits:
+            found["hours"] = None
         found["step"]["peak"] = self.step.peak
         found["step"]["peaks"] = self.step.peaks
         found["times"] |= {"on_gpu": self.times.on_gpu, "step": self.times.step,

@@ -60,7 +60,9 @@ def gpu_of(kind: str | None, options: Iterable[str] = ()) -> Gpu | None:
     Raises:
         RecipeError: an unknown kind.
     """
-    return gpus.find(kind) if kind is not None else gpus.kind_in(options)
+    if kind is None:
+        return gpus.kind_in(options)
+    return gpus.find(kind, "any other: --no-plan, and genlab plan --memory GB --tflops N")
 
 
 def verdict(

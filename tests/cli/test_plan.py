@@ -41,7 +41,7 @@ def test_one_table_of_80_columns(here: Here) -> None:
     assert row(out, "activations") == "activations 11.5 GB"
     assert row(out, "needed").startswith("needed 13.8 GB fits in 40 GB")
     assert row(out, "largest batch").startswith("largest batch 396 images a GPU")
-    assert row(out, "encoder") == "encoder 6.14 TFLOP 48"
+    assert row(out, "encoder") == "encoder 6.14 TFLOP 48 GFLOP"
     assert row(out, "embeddings").startswith("embeddings 65.5 kB all_gather, 2 calls")
     assert row(out, "step") == "step 56.4 ms arithmetic binds"
     assert row(out, "GPU-hours").startswith("GPU-hours 15.5")
@@ -110,12 +110,13 @@ def test_a_gpu_without_bfloat16(here: Here) -> None:
     [
         (["vae/digits", "--gpu", "a100"], "did you mean a100-40 or a100-80"),
         (["vae/digits"], "no GPU is named"),
+        (["vae/digits", "--memory", "24"], "--memory without --gpu requires --tflops"),
+        (["vae/digits", "--tflops", "24"], "--tflops without --gpu requires --memory"),
         (["vae/digts", "--gpu", "t4"], "did you mean vae/digits"),
         (["vae/digits", "--gpu", "t4", "--nodes", "0"], "--nodes 0 must be above 0"),
         (["vae/digits", "--gpu", "t4", "--utilisation", "0.3"], "percentage from 1 to 100"),
         (["vae/digits", "--gpu", "t4", "--nodes", "3"], "63 would do"),
         (["vae/digits", "--gpu", "t4", "model.latent=3"], "did you mean latent_dim"),
-        (["vae/digits", "--memory", "24"], "--memory GB --tflops N"),
         (["vae/digits", "--gpu", "l4", "trainer.precision=bf17"], "did you mean bf16"),
         (["vae/digits", "--gpu", "l4", "trainer.devices=2"], "--gpus-per-node 2 would do"),
         (["vae/digits", "--gpu", "l4", "trainer.num_nodes=2"], "--nodes 2 would do"),
@@ -143,6 +144,7 @@ def test_a_recipe_at_its_own_size(here: Here) -> None:
     assert found["largest"]["limit"] == "the number of training images"
     assert found["loading"]["images_per_second"] > 1000
     assert found["cluster"]["gpu"]["kind"] == "other"
+    assert found["fits"] is (found["hours"] is not None)
 
 
 @pytest.mark.usefixtures("made")

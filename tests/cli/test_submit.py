@@ -95,6 +95,7 @@ def test_a_dry_run_prints_the_command_and_touches_nothing(here: Here, fake: Path
         (("vae/digits", "--time", "0:00:59", "--warn", "0"), "take 60 s"),
         (("linear/digits", "model.pretrained=nothere"), "in the command line, model.pretrained"),
         (("vae/digits", "--gpus-per-node", "1", "--gpu", "a10040"), "did you mean a100-40"),
+        (("vae/digits", "--gpus-per-node", "1", "--gpu", "h10"), "any other: --no-plan"),
         (("vae/digits", "--gpu", "h100"), "--gpu h100 requires --gpus-per-node G"),
     ],
 )

@@ -44,8 +44,8 @@ scratch* leaves out what convolutions allocate and free themselves.
 
 A training keeps the states of validation's and test's metrics, twice: a reset goes back to the
 second. AUROC's bins are 320 KiB for ten classes, twice, a seventh of the peak of `linear/digits`.
-That probe also keeps the features of all training and validation images: a plan contains both,
-rows dated until 2026-11-30 those of training images only. The peak is that of the training step;
+That probe also keeps the features of all training and validation images: a plan contains both.
+The peak is that of the training step;
 validation, of which `genlab plan` has a row of its own, is left out here.
 
 Where views are drawn, the numbers of images of each operation differ from draw to draw, and the
