@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import sys
 import tempfile
@@ -44,10 +45,11 @@ def rounded(steps: float) -> int:
 def _cpu_seconds(row: Row, steps: int) -> float:
     """CPU time, user's and system's, of a training from start to end."""
     with tempfile.TemporaryDirectory() as place:
-        words = [*row.words, f"trainer.max_steps={steps}", f"track.runs={place}"]
+        own = [f"trainer.max_steps={steps}"]
         log = Path(place) / "log"
         before = _spent()
-        trial = Trial(Path(place) / row.recipe / "bench", [], [row.recipe, *words])
+        shared = [row.recipe, *row.words, f"track.runs={json.dumps(place)}"]
+        trial = Trial(Path(place) / row.recipe / "bench", own, shared)
         codes = run_all([trial.task(log)])
         if codes != [0]:
             said = log.read_text(errors="replace").strip().splitlines()

@@ -6,6 +6,7 @@ import sys
 import time
 
 from genlab.errors import InputError, first_line
+from genlab.experiments.comparison import Run
 from genlab.experiments.pool import run_all
 from genlab.experiments.studies.cells import Cell, Cells
 
@@ -49,15 +50,17 @@ def _do(cells: Cells, cell: Cell) -> int:
         if codes[0]:
             cells.keep(cell, {"failed": _last_line(log.read_text(errors="replace"))})
             return 0
-    from genlab.experiments.comparison import Run
     from genlab.experiments.studies.measuring import measure
 
+    trained = {"steps": 0, "seconds": None}
+    if cell.row.trained:
+        run = Run(trial.run)
+        trained = {"steps": run.step, "seconds": run.figures.get("fit_seconds")}
     try:
         found = measure(cell, cells.table, trial.run)
     except (InputError, ValueError, RuntimeError) as error:
         found = {"failed": first_line(error)}
-    trained = Run(trial.run).figures if cell.row.trained else {}
-    cells.keep(cell, {"steps": trained.get("step"), "seconds": trained.get("fit_seconds")} | found)
+    cells.keep(cell, trained | found)
     return 0
 
 

@@ -275,3 +275,16 @@ def test_the_probe_of_few_labels_is_the_mean_over_draws() -> None:
     assert fixed_probe(bank, bank, 10, 1e-3, draws=3) == pytest.approx(sum(single) / 3)
     with pytest.raises(ValueError, match="must be 2 to 200"):
         fixed_probe(bank, bank, 201, 1e-3)
+
+
+def test_raw_pixels_and_the_untrained_encoder_need_no_training(small: Path) -> None:
+    cells = cells_of(small, methods=["rotation"], probe={"draws": 2}, seeds=[0])
+    cells.rows = [row for row in cells.rows if not row.trained]
+    assert work.work(cells) == 0
+    pixels, drawn = (cells.figures(cells.seeds(row)[0]) for row in cells.rows)
+    assert pixels["test/knn"] > 0.9  # 97.7 % of all labels
+    assert drawn["test/linear all"] > drawn["test/linear 1%"] > 0.2
+    assert drawn["test/linear 1% inner"] != drawn["test/linear 1%"]
+    assert not [key for key in pixels if key.endswith("inner")]
+    assert missing(cells) == {}
+    assert "| raw pixels |" in page(cells)
