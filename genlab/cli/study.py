@@ -39,7 +39,7 @@ def study(
     """Do one of the actions."""
     if action == "ls":
         for name, file in tables.shipped().items():
-            print(f"{name:<24}{tables.read(str(file)).head.title}")
+            print(f"{name:<28} {tables.read(str(file)).head.title}")
         return 0
     if study is None:
         raise RecipeError(f"study {action} requires a STUDY", hint="genlab study ls lists them")
@@ -95,7 +95,7 @@ def _show(cells: Cells) -> int:
     """The rows and what each lacks."""
     lacking = missing(cells)
     for row in cells.rows:
-        print(f"{row.key:<24}{lacking.get(row.key, 'done')}")
+        print(f"{row.key:<32} {lacking.get(row.key, 'done')}")
     return 0
 
 

@@ -117,12 +117,10 @@ class DINO(methods.DINO):
             update_momentum(getattr(self, name), getattr(self, f"{name}_ema"), momentum)
 
 
-if hasattr(methods, "VICReg"):
+class VICReg(methods.VICReg):
+    """VICRegLoss; see `genlab.methods.VICReg`."""
 
-    class VICReg(methods.VICReg):
-        """VICRegLoss; see `genlab.methods.VICReg`."""
-
-        def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-            variance, invariance, covariance = self.weights
-            criterion = VICRegLoss(invariance, variance, covariance)
-            return {"loss": criterion(*(self.embed(view) for view in pair(batch)))}
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        variance, invariance, covariance = self.weights
+        criterion = VICRegLoss(invariance, variance, covariance)
+        return {"loss": criterion(*(self.embed(view) for view in pair(batch)))}

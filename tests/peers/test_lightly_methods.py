@@ -18,6 +18,7 @@ NAMES = {  # and the recipe, and factor and constant of lightly's loss in genlab
     "SimSiam": ("simsiam", 1.0, 0.0),
     "BYOL": ("byol", 4.0, 4.0),
     "SwAV": ("swav", 1.0, 0.0),
+    "VICReg": ("vicreg", 1.0, 0.0),
     "DINO": ("dino", 1.0, 0.0),
 }
 

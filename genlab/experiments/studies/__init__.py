@@ -1,6 +1,7 @@
 """Studies: tables of many methods under one budget, with settings searched alike for each.
 
 `table` reads a study's file, `rows` finds its methods, `cells` are its trainings and their results,
-`work` trains and measures what is missing, `measuring` computes the columns, `timing` turns
-seconds into steps, `paired` compares with another library, `page` writes the result down.
+`work` trains and measures what is missing, `measuring` computes the `columns`, `timing` turns
+seconds into steps, `margins` compares with what needs no training, `paired` with another library,
+`page` writes the result down.
 """

@@ -15,7 +15,7 @@ from genlab import metrics, recipes
 from genlab.evaluation.feature_quality import features_of
 from genlab.evaluation.probes import fixed_probe
 from genlab.experiments.studies.cells import Cell
-from genlab.experiments.studies.page import INNER
+from genlab.experiments.studies.columns import INNER
 from genlab.experiments.studies.table import Probe, Table
 from genlab.metrics import Bank, geometry
 from genlab.training.building import Lab, build

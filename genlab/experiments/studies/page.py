@@ -7,32 +7,12 @@ from collections.abc import Iterable, Sequence
 from statistics import mean, stdev
 
 from genlab.experiments.studies.cells import Cells
+from genlab.experiments.studies.columns import columns, layer, selecting
+from genlab.experiments.studies.margins import margins
 from genlab.experiments.studies.paired import Difference, differences, values_of
 from genlab.experiments.studies.rows import Row
 
-INNER = " inner"  # ends the columns of an inner layer, see `measuring`
 NOTHING = "-"
-
-
-def columns(cells: Cells) -> list[str]:
-    """The columns of results, by their keys without the split."""
-    return ["knn", *(f"linear {name}" for name in cells.table.probe.labels), "rank"]
-
-
-def layer(cells: Cells, row: Row) -> str:
-    """Ending of the columns of the layer that validation data select: empty for the last."""
-    if not cells.table.inner:
-        return ""
-    key = f"val/{selecting(cells)}"
-    ends = {end: values_of(cells, row.key, key + end).values() for end in ("", INNER)}
-    means = {end: mean(values) for end, values in ends.items() if values}
-    return max(means, key=lambda end: means[end]) if means else ""
-
-
-def selecting(cells: Cells) -> str:
-    """The column by which validation data select."""
-    search = cells.table.search or cells.searched.table.search
-    return search.select if search else columns(cells)[-2]
 
 
 def result(cells: Cells, row: Row, column: str) -> str:
@@ -62,6 +42,7 @@ def page(cells: Cells) -> str:
         f"standard deviation of {seeds}.",
         _how(cells),
         _grid(_header(cells), (_cells(cells, row) for row in cells.rows if not row.lacking)),
+        *_margin_parts(cells),
         *_task_parts(cells),
         *_peer_parts(cells),
         *_settings_parts(cells),
@@ -106,6 +87,24 @@ def _cells(cells: Cells, row: Row) -> list[str]:
     name += ", inner layer" if layer(cells, row) else ""
     results = [result(cells, row, column) for column in columns(cells)]
     return [name, *results, f"{steps or 0:,}", spread(seconds), str(len(done))]
+
+
+def _margin_parts(cells: Cells) -> Iterable[str]:
+    """Rows against the same encoder untrained, and against raw pixels."""
+    if found := margins(cells):
+        yield (
+            "## Above what needs no training\n\n"
+            f"Points of `{selecting(cells)}` above the same encoder untrained, in multiples of its "
+            "standard deviation over seeds, and above raw pixels."
+        )
+        shown = [
+            [one.row, *map(_signed, (one.untrained, one.deviations, one.raw))] for one in found
+        ]
+        yield _grid(["row", "untrained", "deviations", "raw pixels"], shown)
+
+
+def _signed(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:+.1f}"
 
 
 def _task_parts(cells: Cells) -> Iterable[str]:

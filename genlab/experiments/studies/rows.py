@@ -95,6 +95,7 @@ def _row(table: Table, method: str, kind: str, key: str = "") -> Row:
     words = [*table.settings, *ALWAYS]
     if not _is_vit(recipes.resolve([name]).config):
         words = [*table.encoder, *words]
+    words += table.row_settings.get(key or method, [])
     return Row(key or method, kind, name, words, recipes.resolve([name], words).config)
 
 

@@ -65,6 +65,8 @@ class Table:
             method has is taken.
         settings: ``key=value`` of every run.
         encoder: ``key=value`` of the encoder of every method whose recipe has no ViT.
+        row_settings: ``key=value`` of a row over those of all, ``split_brain:
+            [model.encoder_kwargs.width=8]`` for halves of half the width.
         budget: ``seconds`` of CPU time, or ``images``, of a run.
         steps: optimiser steps of each row, from `timing`.
         seeds: seeds of the runs in the table.
@@ -92,6 +94,7 @@ class Table:
     seeds: list[int]
     settings: list[str] = field(default_factory=list)
     encoder: list[str] = field(default_factory=list)
+    row_settings: Mapping[str, list[str]] = field(default_factory=dict)
     steps: Mapping[str, int] = field(default_factory=dict)
     search: Search | None = None
     settings_of: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import Any
 
 from genlab.errors import InputError, first_line
 from genlab.experiments.comparison import Run
@@ -52,7 +53,7 @@ def _do(cells: Cells, cell: Cell) -> int:
             return 0
     from genlab.experiments.studies.measuring import measure
 
-    trained = {"steps": 0, "seconds": None}
+    trained: dict[str, Any] = {"steps": 0, "seconds": None}
     if cell.row.trained:
         run = Run(trial.run)
         trained = {"steps": run.step, "seconds": run.figures.get("fit_seconds")}

@@ -16,6 +16,7 @@ from genlab.errors import RecipeError
 from genlab.experiments.studies import table as tables
 from genlab.experiments.studies import timing, work
 from genlab.experiments.studies.cells import Cell, Cells
+from genlab.experiments.studies.margins import margins
 from genlab.experiments.studies.page import missing, page
 from genlab.experiments.studies.paired import summed_up
 from genlab.experiments.studies.rows import self_supervised
@@ -88,8 +89,9 @@ def test_shipped_studies_search_six_trials_of_every_row(name: str, tmp_path: Pat
 def test_convolutional_methods_have_one_encoder_and_the_untrained_one_is_a_row(
     small: Path,
 ) -> None:
-    cells = cells_of(small)
+    cells = cells_of(small, row_settings={"simclr": ["data.val_size=100"]})
     found = {row.key: row for row in cells.rows}
+    assert [found[key].value("data.val_size") for key in ("rotation", "simclr")] == [200, 100]
     assert list(found) == ["raw pixels", "untrained small_cnn", "jigsaw", "rotation", "simclr"]
     assert "no recipe jigsaw/digits" in missing(cells)["jigsaw"]
     for key in ("simclr", "rotation"):
@@ -189,6 +191,23 @@ def test_the_page_has_means_differences_and_what_is_missing(small: Path) -> None
     assert "| simclr (N) | 90.5 ± 0.7 | - | 90.5 ± 0.7 | - | 2 | 2.0 ± 0.0 | 2 |" in text
     assert "Missing" not in text
     assert "`model.temperature=0.2`" in text
+
+
+def test_margins_are_points_above_the_same_encoder_untrained_and_raw_pixels(small: Path) -> None:
+    cells = cells_of(small, methods=["simclr"], inner=False)
+    pixels, drawn, row = cells.rows
+    for cell in cells.searches(row):
+        measured(cells, cell, 0.5)
+    for one, value in ((pixels, 0.6), (drawn, 0.7), (row, 0.9)):
+        for cell in cells.seeds(one):
+            measured(cells, cell, value)
+    (found,) = margins(cells)
+    spread = 1 / 2**0.5  # of 70 and 71
+    assert found.row == "simclr"
+    assert found.untrained == pytest.approx(20)
+    assert found.deviations == pytest.approx(20 / spread)
+    assert found.raw == pytest.approx(90.5 - 60)
+    assert "| simclr | +20.0 | +28.3 | +30.5 |" in page(cells)
 
 
 def test_the_interval_is_student_s() -> None:
