@@ -4,8 +4,5 @@
 genlab's own (`small_cnn`, `lenet`, `nin`, `airbench`, `wide_resnet`, `cifar_resnet`, `conv_mixer`).
 `stems` adapts timm networks to small images, `tokens` and `attention` read a ViT, `normalization`
 is the first step, `options` compares a network with that of its pretrained weights, `freezing` and
-`fusing` change trained ones.
-`stems` adapts timm networks to small images, `tokens` gives a ViT's tokens, `normalization` is the
-first step, `options` compares a network with that of its pretrained weights, `freezing` and
 `fusing` change trained ones, `stages` reads inner features.
 """
