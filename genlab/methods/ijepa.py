@@ -148,10 +148,9 @@ class IJEPA(L.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """As training, each image with its own fixed blocks; ``feature`` (B, F) of whole images.
 
-        ``embedding``, by which a collapse is seen, is the features.
+        A collapse is seen by ``target_std``; the features share a mean that hides their spread.
         """
-        h = self(batch["image"])  # (B, F)
-        return self.training_step(batch, batch_idx) | {"feature": h, "embedding": h}
+        return self.training_step(batch, batch_idx) | {"feature": self(batch["image"])}
 
     @torch.no_grad()
     def task_pictures(self, batch: Batch) -> dict[str, Tensor]:

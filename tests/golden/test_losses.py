@@ -60,6 +60,10 @@ SMALLER = {
     "wgan_gp/cifar10": GAN,
     "wgan_gp/cifar10_sngan": GAN,
 }  # days of work in full
+MASKED = {"mae": "decoder_depth", "simmim": "encoder_kwargs.depth", "ijepa": "predictor_depth"}
+for method, depth in MASKED.items():  # one block each
+    for place in ("cifar10", "stl10", "imagenet100", "imagenet_vit_base"):
+        SMALLER[f"{method}/{place}"] = ["model.encoder_kwargs.depth=1", f"model.{depth}=1"]
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
