@@ -71,7 +71,7 @@ def measure(cell: Cell, table: Table, run: Path) -> dict[str, Any]:
         lab = open_run([str(run)], [])[0] if cell.row.trained else _drawn(cell, Path(place))
         lab.model.eval()
         found = _columns(_network(cell, lab), lab.data, table.probe, not cell.searched)
-        if table.inner and cell.row.convolutional and cell.row.kind in ("pretext", "untrained"):
+        if table.inner and cell.row.kind in ("pretext", "untrained") and _has_stages(cell, lab):
             inner = _columns(InnerLayer(lab.model), lab.data, table.probe, not cell.searched)
             found |= {f"{key}{INNER}": value for key, value in inner.items()}
         if cell.row.kind == "pretext" and not cell.searched:
@@ -82,6 +82,12 @@ def measure(cell: Cell, table: Table, run: Path) -> dict[str, Any]:
 def _foreign(cell: Cell) -> list[str]:
     """The class of another library's method, which its run may name."""
     return [str(cell.row.config["model"]["class_path"])] if cell.row.kind == "peer" else []
+
+
+def _has_stages(cell: Cell, lab: Lab) -> bool:
+    """True if there is a layer before the last stage, as a convolutional network knows it."""
+    encoder: Any = lab.model.encoder
+    return cell.row.convolutional and len(encoder.layer_groups) > 1
 
 
 def _drawn(cell: Cell, place: Path) -> Lab:
