@@ -1,16 +1,11 @@
 """Networks as plain modules, without Lightning and without an objective.
 
 `encoders` (a backbone by name), `autoencoders` (coders, quantizers, priors), `flows` and `gan`; and
-what they share: `mlps`, `ema`, `chunks` (batches larger than memory), `queue` and
-`split_batch_norm` (MoCo), `prototypes` (DINO), `multicrop` (views of several sizes), `positions`
-(of patches), `token_decoders` (MAE, I-JEPA), `pseudo_label_rules` (FixMatch), `interpolation`,
-`modes` (eval mode for a while), `functional`, `arguments`. `sub_pixel` is a decoder,
-`channelwise` a dense layer of maps, `split_backbone` two networks in one.
-
 what they share: `mlps`, `ema`, `chunks` (batches larger than memory), `queue`, `bank` and
 `split_batch_norm` (MoCo), `clusters` (DeepCluster), `prototypes` (DINO), `multicrop` (views of
 several sizes), `positions` (of patches), `token_decoders` (MAE, I-JEPA), `pseudo_label_rules`
 (FixMatch), `interpolation`, `modes` (eval mode for a while), `functional`, `arguments`.
+`sub_pixel` is a decoder, `channelwise` a dense layer of maps, `split_backbone` two networks in one.
 """
 
 from genlab.networks.autoencoders.conv import (
