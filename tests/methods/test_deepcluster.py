@@ -149,5 +149,4 @@ def test_two_clusters_collapse_and_the_alarm_says_so(
         alarm = CollapseAlarm()
         run = trainer(tmp_path / str(prototypes[0]), Reseed(), alarm, max_epochs=15)
         run.fit(method, datamodule=data)
-        print(run.callback_metrics)
         assert ("collapse into few directions" in capsys.readouterr().err) == rings

@@ -114,5 +114,4 @@ def test_a_temperature_that_sees_no_differences_collapses_and_the_alarm_says_so(
         data = Digits(batch_size=64, val_size=300, seed=0, views=views)
         run = trainer(tmp_path / str(temperature), Reseed(), CollapseAlarm(), max_epochs=15)
         run.fit(method, datamodule=data)
-        print(run.callback_metrics)
         assert ("collapse into few directions" in capsys.readouterr().err) == rings
