@@ -12,6 +12,7 @@ from tests.docs.formulas import (  # noqa: F401
     densities,
     labelled,
     masked,
+    neighbours,
     pretext,
     self_supervised,
 )

@@ -1,4 +1,4 @@
-"""Losses of two views."""
+"""Losses of two views, or more."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from torch import Tensor
 from genlab.methods.barlow_twins import BarlowTwins
 from genlab.methods.dino import DINO
 from genlab.methods.dinov2 import DINOv2
+from genlab.methods.lejepa import LeJEPA
+from genlab.methods.vicreg import VICReg
 from tests.docs.formulas.common import N, Two, formula, step, unit
 from tests.methods import programs_ssl as ssl
 
@@ -29,6 +31,62 @@ def _correlations() -> Two:
             c = (z1[:, i] * z2[:, j]).sum() / N
             loss = loss + ((1 - c) ** 2 if i == j else method.off_diagonal_weight * c**2)
     return step(method, batch), loss
+
+
+@formula("vicreg")
+def _covariances() -> Two:
+    weights: dict[str, Any] = {
+        "variance_weight": 3.0,
+        "invariance_weight": 2.0,
+        "covariance_weight": 5.0,
+    }
+    method, batch = VICReg(**ssl.CNN, projector_dims=[12, 6], **weights).double(), views()
+    z1, z2 = (method.embed(view) for view in batch["views"])
+    loss = 2.0 * (z1 - z2).square().sum() / (N * 6)
+    for z in (z1, z2):
+        centred = z - z.sum(0) / N
+        for i in range(6):
+            c = (centred[:, i, None] * centred).sum(0) / (N - 1)
+            loss = loss + 3.0 * (1 - (c[i] + 1e-4).sqrt()).clamp(min=0) / 6 / 2
+            others = torch.cat([c[:i], c[i + 1 :]])
+            loss = loss + 5.0 * others.square().sum() / 6
+    return step(method, batch), loss
+
+
+def sigreg(z: Tensor, u: Tensor, first: float, last: float) -> Tensor:
+    """The page's integral by 17 points from ``first`` to ``last``."""
+    width, loss = (last - first) / 16, torch.zeros((), dtype=torch.float64)
+    for k in range(17):
+        t = first + k * width
+        share = width / 2 if k in (0, 16) else width
+        for m in range(u.shape[1]):
+            normal = torch.tensor(-t * t / 2).double().exp()
+            apart = (1j * t * (z @ u[:, m])).exp().mean() - normal
+            loss = loss + share * apart.abs().square() * normal
+    return len(z) / u.shape[1] * loss
+
+
+def lejepa(grid: str, ends: tuple[float, float], times: int) -> Two:
+    """Two large views and a small one, which is no part of the mean."""
+    torch.manual_seed(1)
+    options: dict[str, Any] = {"projector_dims": [12, 6], "directions": 8, "sigreg_weight": 0.3}
+    method, batch = LeJEPA(**ssl.CNN, **options, grid=grid).double().eval(), views() | {"seed": 3}
+    batch["views"].append(batch["views"][0][..., 2:6, 2:6])
+    z = [method.embed(view) for view in batch["views"]]
+    u, mean = method.directions({"seed": 3}, z[0].device).double(), (z[0] + z[1]) / 2
+    apart = torch.stack([(mean - one).square().sum() for one in z]).sum() / (3 * N * 6)
+    gaussian = torch.stack([times * sigreg(one, u, *ends) for one in z]).sum() / 3
+    return step(method, batch), 0.7 * apart + 0.3 * gaussian
+
+
+@formula("lejepa")
+def _half_grid_twice() -> Two:
+    return lejepa("repository", (0.0, 3.0), 2)
+
+
+@formula("lejepa")
+def _whole_grid() -> Two:
+    return lejepa("paper", (-5.0, 5.0), 1)
 
 
 @formula("byol")
