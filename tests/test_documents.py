@@ -196,7 +196,7 @@ def test_every_block_says_what_it_is(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_commands_name_recipes_that_exist(page: Path) -> None:
-    known = set(recipes.shipped()) | {"rotation/digits"}  # of the project that `genlab new` writes
+    known = set(recipes.shipped()) | {"turns/digits"}  # of the project that `genlab new` writes
     for step in steps(page):
         if isinstance(step, Command) and step.words[0] == "genlab" and step.words[1] in TRAINS:
             named = [w for w in step.words if re.fullmatch(r"[a-z0-9_]+/[a-z0-9_]+", w)]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # for type checkers; the files are the list
     from genlab.callbacks.plane_pictures import PlanePictures as PlanePictures
     from genlab.callbacks.reduce_on_plateau import ReduceOnPlateau as ReduceOnPlateau
     from genlab.callbacks.similarity_histogram import SimilarityHistogram as SimilarityHistogram
+    from genlab.callbacks.task_pictures import TaskPictures as TaskPictures
     from genlab.callbacks.token_pictures import TokenPictures as TokenPictures
     from genlab.callbacks.view_pictures import ViewPictures as ViewPictures
 

@@ -48,7 +48,7 @@ def new(dir: str) -> None:
         raise RunError(f"cannot write {target}: {error.strerror}") from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print(f"{target}: cd {target} && genlab fit rotation/digits; README.md has the other commands")
+    print(f"{target}: cd {target} && genlab fit turns/digits; README.md has the other commands")
 
 
 def check_name(name: str) -> None:

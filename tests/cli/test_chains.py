@@ -102,7 +102,7 @@ def test_a_tokenizer_is_the_run_of_the_link_before(here: Here, fake: Path) -> No
         ("simclr/digits --then vq_prior/digits", "link 1 is a SimCLR, not a VQ-VAE"),
         ("simclr/digits --then vae/digits", "link 2, vae/digits: VAE takes no run"),
         ("simclr/digits --then linear/digit", "linear/digits"),
-        ("simclr/digits --then linear/digits --nodes 3", "link 2, linear/digits: data.batch_size"),
+        ("simclr/digits --then linear/digits --nodes 3", "link 2, linear/digits: batch_size"),
         ("simclr/digits --then linear/digits --time 1", "link 2, linear/digits: --time 1"),
         ("simclr/digits --then linear/digits --tmie 9", "--time"),
         ("simclr/digits --then linear/digits --after 3", "--after goes before the first --then"),

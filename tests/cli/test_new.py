@@ -17,7 +17,7 @@ from genlab.cli.new import check_name
 from genlab.errors import RecipeError, RunError
 from tests.conftest import Here
 
-RECIPE = "mine/recipes/rotation/digits.yaml"
+RECIPE = "mine/recipes/turns/digits.yaml"
 TINY = [RECIPE, "track.wandb=off", "trainer.accelerator=cpu", "trainer.max_epochs=1"]
 SHORT = [*TINY, "trainer.limit_train_batches=2"]
 
@@ -35,7 +35,7 @@ run(["export", kept, "--out", "graph", "--format", "torch"])
 run(["fit", "--resume", kept, "trainer.max_epochs=2"])
 run(["submit", {RECIPE!r}, "--dry-run"])
 method, image = genlab.load(kept), torch.rand(2, 1, 8, 8)
-assert type(method).__module__ == "mine.methods.rotation"
+assert type(method).__module__ == "mine.methods.turns"
 
 import timm
 timm_s = timm.create_model("local-dir:exported", pretrained=True).eval()
@@ -77,7 +77,7 @@ def test_a_misspelt_key_is_answered_with_the_nearest(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project)
-    with pytest.raises(RecipeError, match=r"Rotation has no argument encodr\n(.*\n)?did you mean"):
+    with pytest.raises(RecipeError, match=r"Turns has no argument encodr\n(.*\n)?did you mean"):
         run(["fit", RECIPE, "model.encodr=lenet"])
 
 
@@ -132,7 +132,7 @@ def test_two_processes_train_it(project: Path) -> None:
 
 DOTTED = [
     "simclr/digits",
-    "model=mine.methods.rotation.Rotation",
+    "model=mine.methods.turns.Turns",
     "model.encoder=mine.networks.tiny_net.TinyNet",
 ]
 

@@ -36,6 +36,9 @@ WANTED: Edits = ((EMA, "copy.deepcopy(module).requires_grad_(False)\n", "copy.de
 KEY, TARGET = "    @torch.no_grad()\n    def key", "    @torch.no_grad()\n    def target"
 AFTER = "self.after_step(self.global_step, optim.total_steps(self))"
 PAIR = "view1, view2 = pair(batch)"
+IN_CHUNKS = "in_chunks({}, chunks=self.chunks)"
+EMBED = "self.projector(self.encoder(image))"
+DETACHED = "self.projector(self.encoder(image).detach())"
 STEPS = "        super().optimizer_step(*args, **kwargs)\n"
 
 
@@ -89,9 +92,16 @@ SLIPS: dict[str, tuple[str, dict[str, Edits]]] = {  # with the law that is to fi
         "VQPrior": (("", ".requires_grad_(False).eval()", ".eval()"),),
         "LinearProbe": (("", '        self.encoder.freeze("all")\n', ""),),
     }),
-    "DetachAdded": ("gradients", _in_five(
-        ("self.projector(self.encoder(image))", "self.projector(self.encoder(image).detach())"),
-    )),
+    "DetachAdded": ("gradients", {
+        "SimCLR": (("", IN_CHUNKS.format("[view1, view2], *networks"), f"self.projector("
+                    f"{IN_CHUNKS.format('[view1, view2], self.encoder')}.detach())"),),
+        "MoCo": (("", EMBED, DETACHED),),
+        "MoCoV3": (("", IN_CHUNKS.format("v, *asked"),
+                    "self.predictor(self.projector(self.encoder(v).detach()))"),),
+        "BYOL": (("", EMBED, DETACHED),),
+        "BarlowTwins": (("", IN_CHUNKS.format("v, *networks"),
+                         "self.projector(self.encoder(v).detach())"),),
+    }),
     "MovedInTheStep": ("once", {
         "MoCo": _moved("self.after_step()", "if self._new_keys:\n            "),
         "MoCoV3": _moved(AFTER),

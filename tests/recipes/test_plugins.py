@@ -44,7 +44,7 @@ def test_a_plugins_classes_have_short_names_hints_and_checked_keys(lab: str, her
     assert "mine/digits" in out
     assert "Mine" in out
     assert here("show", "mine/digits")[0].count("class_path: Mine") == 1
-    assert "did you mean Mine?" in here("fit", "vae/digits", "model=Mien", code=2)[1]
+    assert "did you mean Mine?" in here("fit", "vae/digits", "model=Minne", code=2)[1]
     assert "did you mean width?" in here("fit", "mine/digits", "model.widht=3", code=2)[1]
     assert not (here.folder / "IMPORTED").exists()  # all of it from the syntax tree
 

@@ -223,8 +223,8 @@ def encoder(
         channels_last: memory layout of weights and images; faster for CNNs on GPUs.
         compile: run the network through `torch.compile`; a mode of its (``reduce-overhead`` is
             CUDA graphs), or True for its default.
-        **timm_kwargs: arguments of the network's constructor (``drop_path_rate``, ``patch_size``
-            ...).
+        **timm_kwargs: arguments of the network's constructor (``drop_path_rate``, ``patch_size``;
+            ``dynamic_img_size`` lets a ViT take images of several sizes).
 
     Raises:
         ValueError: unknown name (the nearest are listed), argument or stem, a size that the
