@@ -88,6 +88,11 @@ DRAWINGS = (
     Drawing("byol", "byol/digits", FEATURES, TEST_FEATURES),
     Drawing("simsiam", "simsiam/digits", FEATURES, TEST_FEATURES),
     Drawing("barlow_twins", "barlow_twins/digits", FEATURES, TEST_FEATURES),
+    Drawing("vicreg", "vicreg/digits", FEATURES, TEST_FEATURES),
+    Drawing("swav", "swav/digits", FEATURES, TEST_FEATURES),
+    Drawing("dino", "dino/digits", FEATURES, TEST_FEATURES),
+    Drawing("dinov2", "dinov2/digits", FEATURES, TEST_FEATURES),
+    Drawing("rotation", "rotation/digits", FEATURES, TEST_FEATURES),
     Drawing("fixmatch", "fixmatch/digits", FEATURES, TEST_FEATURES),
     Drawing("classifier", "classifier/digits", "confusion*.png", "confusion matrix of the test"),
     Drawing("linear", "linear/digits", "confusion*.png", "confusion matrix of the test, on the "

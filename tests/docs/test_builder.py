@@ -176,10 +176,25 @@ def test_an_image_of_the_site_is_small(tmp_path: Path, monkeypatch: pytest.Monke
         pictures.shrink(tmp_path / "noise.png", tmp_path / "noise.webp")
 
 
+def measured_on_digits() -> set[str]:
+    """Pages of the methods that have a figure of their own for a recipe on digits."""
+    heads = {name: head for name, head in results.heads().items() if name.endswith("/digits")}
+    return {
+        page
+        for page, method in methods.methods().items()
+        if any(name in heads and heads[name].result for name in results.of_class(method.name))
+    }
+
+
+def test_every_method_measured_on_digits_has_an_image_and_no_other_method() -> None:
+    assert {one.page for one in pictures.DRAWINGS} == {*measured_on_digits(), pictures.README}
+
+
 def test_images_of_the_site_belong_to_its_pages() -> None:
-    assert {one.page for one in pictures.DRAWINGS} == {*methods.methods(), pictures.README}
     assert all(one.target.is_file() for one in pictures.DRAWINGS)
-    assert {one.recipe for one in pictures.DRAWINGS} <= set(recipes.shipped())
+    recipes_of = {page: results.of_class(one.name) for page, one in methods.methods().items()}
+    recipes_of[pictures.README] = list(recipes.shipped())
+    assert all(one.recipe in recipes_of[one.page] for one in pictures.DRAWINGS)
     drawn = {one.target for one in pictures.DRAWINGS}
     assert set(pictures.PLACE.glob("*")) <= drawn
     assert sum(file.stat().st_size for file in drawn) <= 2_000_000
