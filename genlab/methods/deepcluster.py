@@ -70,6 +70,9 @@ class DeepCluster(L.LightningModule):
     """
 
     configure_callbacks = log_steps
+    near_ties: ClassVar = dict.fromkeys(
+        ("gradient", "weights", "state"), "rounding gives an image another nearest cluster"
+    )
     law_exceptions: ClassVar = {"places": "labels are found by an image's place in the data set"}
 
     def __init__(

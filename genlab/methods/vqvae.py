@@ -8,7 +8,7 @@ is a sum over pixels divided by ``pixel_variance``, with a commitment summed ove
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
@@ -70,6 +70,7 @@ class VQVAE(L.LightningModule):
     """
 
     configure_callbacks = log_steps
+    near_ties: ClassVar = {"state": "rounding gives an image another nearest code"}
 
     def __init__(
         self,
