@@ -44,6 +44,7 @@ def profiled_peak(recipe: Recipe) -> Peak:
     """
     with tempfile.TemporaryDirectory() as folder, quiet(), as_a_device():
         lone = alone(recipe)
+        lone.config["trainer"]["limit_val_batches"] = 0  # whose images would be cut on the host
         inner.untrained(lone, Path(folder))
         first = build(lone, Path(folder))
         own = Unwatched(first.data, first.trainer)
