@@ -1,7 +1,8 @@
 """Losses: pure functions of tensors; each docstring says what is summed and what averaged.
 
-`contrastive`, `agreement`, `redundancy`, `isotropy`, `koleo`, `prototypes`, `self_distillation`,
-`sinkhorn` and `masked` serve self-supervised methods, `pseudo_label` semi-supervised ones,
+`contrastive`, `supcon`, `agreement`, `redundancy`, `isotropy`, `koleo`, `prototypes`,
+`self_distillation`, `sinkhorn` and `masked` serve self-supervised methods, `pseudo_label`
+semi-supervised ones,
 `classification` supervised ones; `likelihood`, `kl`, `iwae` and `vq` autoencoders and priors;
 `adversarial` and `gradient_penalties` GANs; `pretext` pretext tasks. `numbers` makes tensors.
 """
@@ -15,7 +16,6 @@ from genlab.losses.contrastive import (
     info_nce_in_batch,
     instance_nll,
     nt_xent,
-    supervised_contrastive,
 )
 from genlab.losses.gradient_penalties import between, gradient_norm, gradient_penalty
 from genlab.losses.isotropy import sigreg
@@ -58,6 +58,7 @@ from genlab.losses.self_distillation import (
     warmed_temperature,
 )
 from genlab.losses.sinkhorn import sinkhorn
+from genlab.losses.supcon import supervised_contrastive
 from genlab.losses.vq import code_nll, commitment
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Demands of a method on data and trainer, which it states in attributes of its own."""
+"""Demands on data and trainer: those of every method, and those that one states in attributes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,21 @@ from genlab.contracts import HasLabels
 
 if TYPE_CHECKING:
     from genlab.training.building import Lab
+
+
+def refuse_other_batches(batch: Any, name: str) -> None:
+    """Refuse batches that no method of genlab reads.
+
+    Args:
+        batch: the first batch.
+        name: class of the data.
+
+    Raises:
+        ValueError: it is not a mapping with images.
+    """
+    if not isinstance(batch, dict) or not {"image", "views", "labeled"} & batch.keys():
+        kind = type(batch).__name__
+        raise ValueError(f"{name}: a batch is a {kind}, not a mapping with image or views")
 
 
 def refuse_unlabelled(lab: Lab) -> None:

@@ -175,7 +175,7 @@ def _prepare(lab: Lab, run: Path | None, checkpoint: Path | None, changed: list[
         loader = lab.data.train_dataloader()
         length.note_early_end(lab.trainer, loader)
         if not hasattr(loader, "check_state"):  # of a plain LightningDataModule
-            _check_batch(next(iter(loader)), type(lab.data).__name__)
+            demands.refuse_other_batches(next(iter(loader)), type(lab.data).__name__)
         if checkpoint is not None and hasattr(loader, "check_state"):
             changes.refuse_lost_average(lab, content)
             with changes.shapes(changed):
@@ -192,17 +192,6 @@ def _say_start(lab: Lab) -> None:
     _say_notes(lab.recipe)
     _say_batch(lab)
     demands.say_accumulation(lab)
-
-
-def _check_batch(batch: Any, name: str) -> None:
-    """Refuse batches that no method of genlab reads.
-
-    Raises:
-        ValueError: one is not a mapping with images.
-    """
-    if not isinstance(batch, dict) or not {"image", "views", "labeled"} & batch.keys():
-        kind = type(batch).__name__
-        raise ValueError(f"{name}: a batch is a {kind}, not a mapping with image or views")
 
 
 def _say_batch(lab: Lab) -> None:
