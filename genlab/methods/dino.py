@@ -24,7 +24,7 @@ from genlab.augment.pairs import crops, large
 from genlab.contracts import Batch
 from genlab.metrics import log_steps
 from genlab.metrics.embedding import similarities
-from genlab.networks import multicrop
+from genlab.networks import modes, multicrop
 from genlab.networks.ema import cosine_to_one, ema_copy, ema_step
 from genlab.networks.prototypes import Prototypes, small_start
 
@@ -162,10 +162,9 @@ class DINO(L.LightningModule):
         return {"feature": h, "embedding": projector(h)}
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Keep the prototypes frozen: without a gradient neither momentum nor decay move them."""
+        """Keep the prototypes frozen at first."""
         if self.global_step < self.freeze_steps:
-            for parameter in self.prototypes.parameters():
-                parameter.grad = None
+            modes.leave_out(self.prototypes)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Teacher and centre move once per optimiser step, whatever the gradient accumulation."""

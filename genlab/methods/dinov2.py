@@ -28,7 +28,7 @@ from genlab.contracts import Batch
 from genlab.errors import check_names
 from genlab.metrics import log_steps
 from genlab.metrics.embedding import similarities
-from genlab.networks import multicrop
+from genlab.networks import modes, multicrop
 from genlab.networks.ema import cosine_to_one, ema_copy, ema_step
 from genlab.networks.prototypes import PrototypeHead
 
@@ -248,12 +248,11 @@ class DINOv2(L.LightningModule):
         return {"feature": h, "embedding": heads[0].projector(h)}
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Keep parts frozen: without a gradient neither momentum nor decay move them."""
-        parts = [head.prototypes for head in self.heads] * (self.global_step < self.freeze_steps)
-        parts += [self.encoder] * (self.global_step < self.freeze_encoder_steps)
-        for part in parts:
-            for parameter in part.parameters():
-                parameter.grad = None
+        """Keep the prototypes frozen at first, and the encoder for a time of its own."""
+        if self.global_step < self.freeze_steps:
+            modes.leave_out(*(head.prototypes for head in self.heads))
+        if self.global_step < self.freeze_encoder_steps:
+            modes.leave_out(self.encoder)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Teacher and centres move once per optimiser step, whatever the gradient accumulation."""

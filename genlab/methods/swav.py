@@ -26,7 +26,7 @@ from genlab.contracts import Batch, data_of
 from genlab.losses.contrastive import normalise
 from genlab.metrics import log_steps
 from genlab.metrics.embedding import similarities
-from genlab.networks import multicrop
+from genlab.networks import modes, multicrop
 from genlab.networks.chunks import check_chunks, in_chunks
 from genlab.networks.queue import Queue, keep_out_of_ddp
 from genlab.networks.split_batch_norm import split_batch_norm
@@ -192,9 +192,9 @@ class SwAV(L.LightningModule):
         return {"feature": h, "embedding": self.projector(h)}
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Keep the prototypes frozen: without a gradient neither momentum nor decay move them."""
+        """Keep the prototypes frozen at first."""
         if self.global_step < self.freeze_steps:
-            self.prototypes.weight.grad = None
+            modes.leave_out(self.prototypes)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Once per optimiser step, whatever the gradient accumulation, the queue moves."""

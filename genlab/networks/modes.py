@@ -1,4 +1,4 @@
-"""Temporary eval mode, after which every part returns to its own mode."""
+"""Modes of networks: evaluation for a while, and parts that a step leaves as they are."""
 
 from __future__ import annotations
 
@@ -32,6 +32,16 @@ def still(method: L.LightningModule) -> Iterator[None]:
         torch.manual_seed(0)
         yield
     method.train(training)
+
+
+def leave_out(*parts: nn.Module) -> None:
+    """Take the gradients of some parts away: neither momentum nor weight decay then move them.
+
+    Args:
+        parts: modules that the next optimiser step leaves as they are.
+    """
+    for parameter in (one for part in parts for one in part.parameters()):
+        parameter.grad = None
 
 
 def _cuda(module: L.LightningModule) -> list[int]:

@@ -125,8 +125,7 @@ class Watch(L.Callback):
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Only the memory of one validation step counts from here.
 
-        Nothing is logged, and no callback makes metrics: torch copies tensors without values
-        wrongly.
+        Nothing is logged, and no callback looks at the step: its end is the training's.
         """
         self.count.phase, self.count.validating = FORWARD, True
         validate = pl_module.validation_step
