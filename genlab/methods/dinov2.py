@@ -20,10 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from genlab import losses, networks, optim
-from genlab.augment.draws import rows_of_this_rank
+from genlab.augment.draws import for_images, rows_of_this_rank
 from genlab.augment.masks import STREAM, BlockMasks
 from genlab.augment.pairs import crops, large
-from genlab.augment.pretext.drawing import task_draws
 from genlab.contracts import Batch
 from genlab.errors import check_names
 from genlab.metrics import log_steps
@@ -211,7 +210,7 @@ class DINOv2(L.LightningModule):
         grid = self.encoder.token_grid()
         blocks = blocks_of(grid, self.mask_chance, self.mask_ratio)
         drawn = [
-            task_draws(blocks, batch | {"image": view}, True, STREAM + k)["masked"]
+            for_images(blocks, batch | {"image": view}, True, STREAM + k)["masked"]
             for k, view in enumerate(wide)
         ]
         masked = torch.cat(drawn)  # (G B, N)

@@ -22,11 +22,10 @@ import torch
 from torch import Tensor
 
 from genlab import losses, networks, optim
-from genlab.augment.draws import Params
+from genlab.augment.draws import Params, for_images
 from genlab.augment.masks import STREAM
 from genlab.augment.multi_block import MultiBlockMasks
 from genlab.augment.patches import cut, joined
-from genlab.augment.pretext.drawing import task_draws
 from genlab.contracts import Batch
 from genlab.errors import check_names
 from genlab.metrics import log_steps
@@ -179,4 +178,4 @@ class IJEPA(L.LightningModule):
         return optim.build(self, self.hparams["optimizer"])
 
     def _drawn(self, batch: Batch) -> Params:
-        return task_draws(self.masks, batch, self.training, STREAM)
+        return for_images(self.masks, batch, self.training, STREAM)

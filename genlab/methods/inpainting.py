@@ -21,8 +21,7 @@ from torch.func import functional_call
 
 from genlab import losses, networks, optim
 from genlab.augment.boxes import inside
-from genlab.augment.draws import Params, Shape
-from genlab.augment.pretext.drawing import task_draws
+from genlab.augment.draws import Params, Shape, for_images
 from genlab.augment.pretext.holes import filled, hole_boxes, hole_weights, shrunk
 from genlab.contracts import Batch
 from genlab.metrics import ImageError, log_steps
@@ -116,7 +115,7 @@ class Inpainting(L.LightningModule):
     def ask(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Images with their holes filled (B, C, H, W), and the holes (B, 4)."""
         image = batch["image"]
-        box = task_draws(self.draw, batch, self.training, STREAM)["box"]
+        box = for_images(self.draw, batch, self.training, STREAM)["box"]
         hidden = inside(shrunk(box, self.hparams["overlap"]), *image.shape[2:])
         return filled(image, hidden), box
 

@@ -20,8 +20,7 @@ import torch
 from torch import Tensor
 
 from genlab import losses, networks, optim
-from genlab.augment.draws import Params, Shape, whole
-from genlab.augment.pretext.drawing import task_draws
+from genlab.augment.draws import Params, Shape, for_images, whole
 from genlab.augment.pretext.permutations import SETS, permutation_set
 from genlab.augment.pretext.tiles import (
     assembled,
@@ -120,7 +119,7 @@ class Jigsaw(L.LightningModule):
 
     def puzzle(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Tiles in their new order (B, n, C, t, t): place j shows tile p_j; and the label (B,)."""
-        drawn = task_draws(self.draw, batch, self.training, STREAM)
+        drawn = for_images(self.draw, batch, self.training, STREAM)
         image = batch["image"]
         if self.training:
             image = colour_guard(image, drawn, self.hparams["channel_shift"])

@@ -20,10 +20,9 @@ import torch
 from torch import Tensor
 
 from genlab import losses, networks, optim
-from genlab.augment.draws import Params
+from genlab.augment.draws import Params, for_images
 from genlab.augment.masks import STREAM, RandomMasks
 from genlab.augment.patches import cut, joined
-from genlab.augment.pretext.drawing import task_draws
 from genlab.contracts import Batch
 from genlab.errors import check_names
 from genlab.metrics import log_steps
@@ -150,4 +149,4 @@ class MAE(L.LightningModule):
         return optim.build(self, self.hparams["optimizer"])
 
     def _drawn(self, batch: Batch) -> Params:
-        return task_draws(self.masks, batch, self.training, STREAM)
+        return for_images(self.masks, batch, self.training, STREAM)

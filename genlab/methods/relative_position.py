@@ -20,8 +20,7 @@ import torch
 from torch import Tensor
 
 from genlab import losses, networks, optim
-from genlab.augment.draws import Params, Shape
-from genlab.augment.pretext.drawing import task_draws
+from genlab.augment.draws import Params, Shape, for_images
 from genlab.augment.pretext.tiles import (
     assembled,
     cut,
@@ -156,7 +155,7 @@ class RelativePosition(L.LightningModule):
         return losses.task_nll(logits.flatten(0, 1), label.flatten())
 
     def _drawn(self, batch: Batch) -> Params:
-        return task_draws(self.draw, batch, self.training, STREAM)
+        return for_images(self.draw, batch, self.training, STREAM)
 
 
 def _sheet(patches: Tensor, neighbour: Tensor, where: Tensor | None) -> Tensor:

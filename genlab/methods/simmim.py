@@ -19,10 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from genlab import losses, networks, optim
-from genlab.augment.draws import Params
+from genlab.augment.draws import Params, for_images
 from genlab.augment.masks import STREAM, UnitMasks
 from genlab.augment.patches import joined
-from genlab.augment.pretext.drawing import task_draws
 from genlab.contracts import Batch
 from genlab.errors import check_names
 from genlab.metrics import log_steps
@@ -127,7 +126,7 @@ class SimMIM(L.LightningModule):
         return optim.build(self, self.hparams["optimizer"])
 
     def _drawn(self, batch: Batch) -> Params:
-        return task_draws(self.masks, batch, self.training, STREAM)
+        return for_images(self.masks, batch, self.training, STREAM)
 
     def _pixels(self, masked: Tensor) -> Tensor:
         """Masked patches as pixels: (B, h w) -> (B, 1, H, W) bool."""
