@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from genlab import distributed
 
-EPS = 1e-6  # added to a patch's variance
+EPS = 1e-6  # added to a patch's variance; the smallest baseline
 FEW = 1e-5  # added to the number of masked pixels
 
 
@@ -20,22 +22,13 @@ def masked_patches(prediction: Tensor, target: Tensor, masked: Tensor) -> dict[s
         target: (B, N, n).
         masked: (B, N) bool; every process has the same number of masked patches.
 
-    Logs:
-        train/explained, val/explained (fraction, higher): 1 - the loss / the distance of the masked
-            parts from their mean over the batch: 0 if that mean were predicted, 1 is perfect.
-
     Returns:
-        ``loss``, float32 at least, and ``explained``.
+        ``loss``, float32 at least, and ``explained``, see `masked_sums`, of this process's batch.
 
     Source: He et al. 2022, arXiv:2111.06377.
     """
-    with torch.autocast(prediction.device.type, enabled=False):
-        there = _exact(masked, prediction)
-        prediction, target = _exact(prediction), _exact(target, prediction)
-        loss = _mean((prediction - target).square().mean(2), there)
-        middle = _mean(target.mean(2), there)
-        spread = _mean((target - middle).square().mean(2), there)
-    return {"loss": loss, "explained": _explained(loss, spread)}
+    found = patch_sums(prediction, target, masked)
+    return {"loss": found["error"] / found["count"], "explained": explained(found)}
 
 
 def masked_pixels(prediction: Tensor, image: Tensor, masked: Tensor) -> dict[str, Tensor]:
@@ -47,20 +40,66 @@ def masked_pixels(prediction: Tensor, image: Tensor, masked: Tensor) -> dict[str
         masked: (B, 1, H, W) bool.
 
     Returns:
-        ``loss``, float32 at least, and ``explained``, see `masked_patches`.
+        ``loss``, float32 at least, and ``explained``, see `masked_sums`, of this process's batch.
 
     Source: Xie et al. 2022, arXiv:2111.09886.
     """
+    found = pixel_sums(prediction, image, masked)
+    count = (distributed.all_reduce_sum(found["count"]) + FEW) / distributed.world_size()
+    return {"loss": found["error"] / count, "explained": explained(found)}
+
+
+def patch_sums(prediction: Tensor, target: Tensor, masked: Tensor) -> dict[str, Tensor]:
+    """`masked_sums` of squared distances of patches (B, N, n); ``masked`` (B, N) bool."""
+    return masked_sums(prediction, target, masked[..., None], 2, torch.square)
+
+
+def pixel_sums(prediction: Tensor, image: Tensor, masked: Tensor) -> dict[str, Tensor]:
+    """`masked_sums` of absolute distances of pixels (B, C, H, W); ``masked`` (B, 1, H, W) bool."""
+    return masked_sums(prediction, image, masked, 1, torch.abs)
+
+
+def masked_sums(
+    prediction: Tensor,
+    target: Tensor,
+    masked: Tensor,
+    dim: int,
+    distance: Callable[[Tensor], Tensor],
+) -> dict[str, Tensor]:
+    """Sums over the masked places of a batch: sums of parts add up to that of the whole.
+
+    Args:
+        prediction: (B, ...).
+        target: (B, ...), the same shape.
+        masked: bool, the same shape but for one value in ``dim``; every image has visible places.
+        dim: dimension of the values of a place, over which distances are means.
+        distance: function of the differences.
+
+    Logs:
+        train/explained, val/explained (fraction, higher): 1 - the loss / that of predicting, in
+            each image, the mean of its visible places: 0 for that mean, 1 is perfect. Of a training
+            batch, or of the whole split.
+
+    Returns:
+        ``error``, of the prediction; ``baseline``, of the mean of each image's visible places;
+        ``count`` of masked places. Float32 at least.
+    """
     with torch.autocast(prediction.device.type, enabled=False):
         there = _exact(masked, prediction)
-        prediction, image = _exact(prediction), _exact(image, prediction)
-        count = (distributed.all_reduce_sum(there.sum()) + FEW) / distributed.world_size()
-        middle = (image.mean(1, keepdim=True) * there).sum() / count
-        loss, spread = (
-            ((image - other).abs().mean(1, keepdim=True) * there).sum() / count
+        prediction, target = _exact(prediction), _exact(target, prediction)
+        places, seen = tuple(range(1, masked.ndim)), 1 - there
+        middle = (target.mean(dim, keepdim=True) * seen).sum(places, keepdim=True)
+        middle = middle / seen.sum(places, keepdim=True)
+        error, baseline = (
+            (distance(other - target).mean(dim, keepdim=True) * there).sum()
             for other in (prediction, middle)
         )
-    return {"loss": loss, "explained": _explained(loss, spread)}
+    return {"error": error, "baseline": baseline, "count": there.sum()}
+
+
+def explained(sums: dict[str, Tensor]) -> Tensor:
+    """1 - error / baseline of `masked_sums`, without a gradient."""
+    return (1 - sums["error"] / sums["baseline"].clamp(min=EPS)).detach()
 
 
 def standardised(patches: Tensor) -> Tensor:
@@ -73,14 +112,6 @@ def standardised(patches: Tensor) -> Tensor:
     patches = _exact(patches)
     centred = patches - patches.mean(2, keepdim=True)
     return centred / (patches.var(2, keepdim=True) + EPS).sqrt()
-
-
-def _mean(values: Tensor, there: Tensor) -> Tensor:
-    return (values * there).sum() / there.sum()
-
-
-def _explained(loss: Tensor, spread: Tensor) -> Tensor:
-    return (1 - loss / spread.clamp(min=EPS)).detach()
 
 
 def _exact(x: Tensor, like: Tensor | None = None) -> Tensor:

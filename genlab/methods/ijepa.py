@@ -14,6 +14,7 @@ evaluates.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ from genlab.augment.multi_block import MultiBlockMasks
 from genlab.augment.patches import cut, joined
 from genlab.contracts import Batch
 from genlab.errors import check_names
-from genlab.metrics import log_steps
+from genlab.metrics import TokenSpread, log_steps
 from genlab.networks.ema import ema_copy, ema_step, line_to_one
 from genlab.networks.encoders.tokens import chosen
 from genlab.networks.positions import fix_positions
@@ -66,8 +67,9 @@ class IJEPA(L.LightningModule):
         train/loss, val/loss (distance, lower): smooth L1 with beta 1 between predicted and target
             tokens, which have mean 0 and variance 1; mean over images, targets, patches and
             components. 0.42 by predicting 0.
-        train/target_std, val/target_std (length, higher): standard deviation over the images of a
-            target's components at one place, root of the mean: 1 at most, 0 after a collapse.
+        train/target_std, val/target_std (length, higher): standard deviation of a target's
+            components over the images of this process's batch, or of the split, at one place, root
+            of the mean: 1 at most, 0 after a collapse.
 
     Raises:
         ValueError: an argument is out of its range, an encoder without tokens of patches, or one
@@ -117,6 +119,7 @@ class IJEPA(L.LightningModule):
         )  # fmt: skip
         self.encoder_ema = ema_copy(self.encoder, noise=False)
         self.ema_decay, self.teacher_features = ema_decay, teacher_features
+        self.token_spread = TokenSpread(math.prod(self.grid), self.encoder.token_dim)
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use, of all patches: (B, C, H, W) -> (B, F)."""
@@ -135,13 +138,17 @@ class IJEPA(L.LightningModule):
         """The momentum encoder's tokens of the whole image: (B, h w, D)."""
         return self.encoder_ema.tokens(image).patches
 
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Smooth L1 between predicted and momentum tokens of every target."""
+    def distance(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Smooth L1 of every target's tokens, and the momentum tokens of the images."""
         image, drawn = batch["image"], self._drawn(batch)
         prediction = self.predict(image, drawn["context"], drawn["targets"])  # (B, M, T, D)
         taught = self.teach(image)  # (B, h w, D)
         wanted = chosen(taught, drawn["targets"].flatten(1)).view_as(prediction)
-        loss = losses.token_distance(prediction, wanted)
+        return losses.token_distance(prediction, wanted), taught
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Smooth L1 between predicted and momentum tokens of every target."""
+        loss, taught = self.distance(batch)
         return {"loss": loss, "target_std": losses.spread_over_images(taught)}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
@@ -149,7 +156,15 @@ class IJEPA(L.LightningModule):
 
         A collapse is seen by ``target_std``; the features share a mean that hides their spread.
         """
-        return self.training_step(batch, batch_idx) | {"feature": self(batch["image"])}
+        loss, taught = self.distance(batch)
+        self.token_spread.update(taught)
+        return {"loss": loss, "feature": self(batch["image"])}
+
+    def on_validation_epoch_end(self) -> None:
+        """Spread of the targets over the images of the split."""
+        spread = self.token_spread.compute()
+        self.token_spread.reset()
+        self.log("val/target_std", spread.float(), sync_dist=False)
 
     @torch.no_grad()
     def task_pictures(self, batch: Batch) -> dict[str, Tensor]:

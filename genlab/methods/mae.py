@@ -25,7 +25,7 @@ from genlab.augment.masks import STREAM, RandomMasks
 from genlab.augment.patches import cut, joined
 from genlab.contracts import Batch
 from genlab.errors import check_names
-from genlab.metrics import log_steps
+from genlab.metrics import MaskedError, log_steps
 from genlab.networks.positions import fix_positions
 from genlab.networks.token_decoders import TokenDecoder
 
@@ -98,6 +98,7 @@ class MAE(L.LightningModule):
             decoder_num_heads,
         )  # fmt: skip
         self.norm_pix = norm_pix
+        self.masked_error = MaskedError()
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use, of all patches: (B, C, H, W) -> (B, F)."""
@@ -119,7 +120,17 @@ class MAE(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """As training, each image with its own fixed mask; ``feature`` (B, F) of whole images."""
-        return self.training_step(batch, batch_idx) | {"feature": self.encoder(batch["image"])}
+        drawn = self._drawn(batch)
+        prediction = self.decode(batch["image"], drawn["keep"])
+        found = losses.patch_sums(prediction, self.target(batch["image"]), drawn["masked"])
+        self.masked_error.update(**found)
+        return {"feature": self.encoder(batch["image"])}
+
+    def on_validation_epoch_end(self) -> None:
+        """Loss of the split, and the share of its baseline that is explained."""
+        found = self.masked_error.compute()
+        self.masked_error.reset()
+        self.log_dict({f"val/{key}": value for key, value in found.items()}, sync_dist=False)
 
     def target(self, image: Tensor) -> Tensor:
         """Patches to predict: (B, C, H, W) -> (B, h w, n)."""

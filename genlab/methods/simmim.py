@@ -24,7 +24,7 @@ from genlab.augment.masks import STREAM, UnitMasks
 from genlab.augment.patches import joined
 from genlab.contracts import Batch
 from genlab.errors import check_names
-from genlab.metrics import log_steps
+from genlab.metrics import MaskedError, log_steps
 from genlab.networks.positions import fix_positions
 
 
@@ -50,7 +50,7 @@ class SimMIM(L.LightningModule):
 
     Logs:
         train/loss, val/loss (pixel value, lower): |prediction - image|, mean over the channels of
-            masked pixels and over those of the batch.
+            masked pixels and over those of the batch, or of the split.
 
     Raises:
         ValueError: an argument is out of its range, an encoder without tokens of patches, or one
@@ -86,6 +86,7 @@ class SimMIM(L.LightningModule):
         width = self.encoder.token_dim
         self.mask_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(width), std=0.02))
         self.head = nn.Linear(width, channels * self.side**2)
+        self.masked_error = MaskedError()
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use, of all patches: (B, C, H, W) -> (B, F)."""
@@ -109,7 +110,17 @@ class SimMIM(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """As training, each image with its own fixed mask; ``feature`` (B, F) of whole images."""
-        return self.training_step(batch, batch_idx) | {"feature": self.encoder(batch["image"])}
+        image, masked = batch["image"], self._drawn(batch)["masked"]
+        prediction, target = self.decode(image, masked), self.encoder.normalize(image)
+        found = losses.pixel_sums(prediction, target, self._pixels(masked))
+        self.masked_error.update(**found)
+        return {"feature": self.encoder(image)}
+
+    def on_validation_epoch_end(self) -> None:
+        """Loss of the split, and the share of its baseline that is explained."""
+        found = self.masked_error.compute()
+        self.masked_error.reset()
+        self.log_dict({f"val/{key}": value for key, value in found.items()}, sync_dist=False)
 
     @torch.no_grad()
     def task_pictures(self, batch: Batch) -> dict[str, Tensor]:

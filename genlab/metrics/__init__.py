@@ -2,8 +2,8 @@
 
 Samples: `frechet`, `kernel_distances`, `inception_score`, `precision_recall`. Features: `bank` (all
 of a split), `knn`, `embedding`, `geometry`. Classifiers: `classification`, `class_report`,
-`pseudo_labels`. Latents and codes: `active_units`, `codebook`. Predicted images: `image_error`.
-`step_metrics` logs what steps return.
+`pseudo_labels`. Latents and codes: `active_units`, `codebook`. Predicted images: `image_error`;
+masked places: `masked_error`. `step_metrics` logs what steps return.
 """
 
 from genlab.metrics.active_units import ActiveUnits
@@ -11,11 +11,13 @@ from genlab.metrics.bank import Bank, collect, merge
 from genlab.metrics.class_report import ClassReport
 from genlab.metrics.classification import AUROC, classification_metrics, per_class
 from genlab.metrics.codebook import CodebookUsage, perplexity
+from genlab.metrics.embedding import TokenSpread
 from genlab.metrics.frechet import FrechetDistance, frechet_distance
 from genlab.metrics.image_error import ImageError
 from genlab.metrics.inception_score import InceptionScore
 from genlab.metrics.kernel_distances import kernel_distance, polynomial_mmd
 from genlab.metrics.knn import KNN, knn_scores
+from genlab.metrics.masked_error import MaskedError
 from genlab.metrics.precision_recall import manifold_overlap, neighbours
 from genlab.metrics.step_metrics import StepMetrics, log_steps
 
@@ -29,7 +31,9 @@ __all__ = [
     "FrechetDistance",
     "ImageError",
     "InceptionScore",
+    "MaskedError",
     "StepMetrics",
+    "TokenSpread",
     "classification_metrics",
     "collect",
     "frechet_distance",

@@ -99,3 +99,39 @@ class EmbeddingSpread(Metric):
         variance = self.gram.diagonal() / self.count - mean.square()
         rank = rank_of_gram(self.gram.cpu()).to(self.gram.device)
         return {"embedding_std": variance.clamp(min=0).sqrt().mean(), "effective_rank": rank}
+
+
+class TokenSpread(Metric):
+    """Standard deviation over the images of a split of their tokens at one place, of all ranks.
+
+    See `losses.spread_over_images`. A sum is kept for each place and component.
+
+    Args:
+        places: N tokens of an image.
+        dim: D.
+    """
+
+    higher_is_better = True
+    full_state_update = False
+    total: Tensor
+    squares: Tensor
+    count: Tensor
+
+    def __init__(self, places: int, dim: int) -> None:
+        super().__init__()
+        for name, shape in {"total": (places, dim), "squares": (), "count": ()}.items():
+            zeros = torch.zeros(shape, dtype=torch.float64)
+            self.add_state(name, default=zeros, dist_reduce_fx="sum")
+
+    def update(self, tokens: Tensor) -> None:
+        """Add tokens (B, N, D), which are standardised over their components first."""
+        tokens = F.layer_norm(tokens.detach().double(), tokens.shape[-1:])
+        self.total = self.total + tokens.sum(0)
+        self.squares = self.squares + tokens.square().sum()
+        self.count = self.count + len(tokens)
+
+    def compute(self) -> Tensor:
+        """Root of the variance's mean over places and components, a scalar."""
+        mean = self.total / self.count
+        variance = self.squares / self.count / mean.numel() - mean.square().mean()
+        return variance.clamp(min=0).sqrt()

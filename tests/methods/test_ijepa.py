@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
 from genlab import losses
 from genlab.augment.patches import cut
+from genlab.contracts import Batch
 from genlab.methods.ijepa import IJEPA
 from genlab.networks.ema import line_to_one
-from tests.methods.programs_masked import PATCHES_ALONE, VIT, batch
+from tests.methods.programs_masked import PATCHES_ALONE, ROWS, VIT, batch
 
 PREDICTOR = {"predictor_width": 8, "predictor_depth": 1, "predictor_num_heads": 2, "targets": 2}
 
@@ -107,6 +108,16 @@ def test_pictures_show_the_context_and_each_target() -> None:
     visible = {name: ~(image == 0.5).all(2) for name, image in shown.items()}
     assert torch.equal(visible["context"].nonzero()[:, 1].view(6, -1), context)
     assert torch.equal(visible["target 2"].nonzero()[:, 1].view(6, -1), targets[:, 1])
+
+
+def test_the_spread_of_a_split_does_not_depend_on_its_batches() -> None:
+    method, given = small().eval(), batch()
+    for rows in ROWS:
+        method.validation_step(cast(Batch, {k: given[k][rows] for k in ("image", "index")}), 0)
+    found = method.token_spread.compute()
+    whole = losses.spread_over_images(method.teach(given["image"]))
+    assert float(found) == pytest.approx(float(whole), rel=1e-6)
+    assert float(found) == pytest.approx(float(method.training_step(given, 0)["target_std"]))
 
 
 def test_equal_tokens_of_all_images_are_a_collapse_that_is_seen() -> None:

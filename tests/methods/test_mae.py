@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
 from genlab import losses
 from genlab.augment.patches import cut
+from genlab.contracts import Batch
 from genlab.methods.mae import MAE
 from genlab.networks.positions import sine_positions
-from tests.methods.programs_masked import VIT, batch
+from tests.methods.programs_masked import ROWS, VIT, batch
 
 DECODER = {"decoder_width": 8, "decoder_depth": 1, "decoder_num_heads": 2}
 
@@ -42,13 +43,33 @@ def test_masked_pixels_do_not_reach_the_prediction() -> None:
     assert torch.equal(reached.nonzero()[:, 1].view(6, 4), keep)
 
 
+def validated(method: MAE, *batches: Batch) -> dict[str, float]:
+    """Metrics of a split dealt in these batches."""
+    for one in batches:
+        method.validation_step(one, 0)
+    found = {key: float(value) for key, value in method.masked_error.compute().items()}
+    method.masked_error.reset()
+    return found
+
+
+def test_metrics_of_a_split_do_not_depend_on_its_batches() -> None:
+    method, given = small(norm_pix=False).eval(), batch(n=6, seed=None)
+    whole = validated(method, given)
+    parts = [cast(Batch, {k: v[rows] for k, v in given.items()}) for rows in ROWS]  # type: ignore[index]
+    assert validated(method, *parts) == pytest.approx(whole, rel=1e-6)
+    assert whole["loss"] == pytest.approx(
+        float(method.training_step(given, 0)["loss"].detach()), rel=1e-6
+    )
+    assert 0 != whole["explained"] < 1
+
+
 def test_masks_change_with_the_batch_and_not_in_validation() -> None:
     method = small()
     first, second = (method._drawn(batch(seed=seed))["keep"] for seed in (7, 8))
     assert not torch.equal(first, second)
     method.eval()
-    first, second = (method.validation_step(batch(seed=s), 0)["loss"] for s in (None, 3))
-    assert torch.equal(first, second)
+    once, again = (validated(method, batch(seed=s)) for s in (None, 3))
+    assert once == again
 
 
 def test_features_are_of_all_patches() -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
 from genlab.augment.patches import cut
+from genlab.contracts import Batch
 from genlab.methods.simmim import SimMIM
 from genlab.networks.positions import sine_positions
-from tests.methods.programs_masked import PATCHES_ALONE, VIT, batch
+from tests.methods.programs_masked import PATCHES_ALONE, ROWS, VIT, batch
 
 
 def small(**options: Any) -> SimMIM:
@@ -39,13 +40,34 @@ def test_nothing_of_a_masked_patch_is_seen() -> None:
     assert torch.equal(cut(pixels.grad, (4, 4)).abs().sum(2) > 0, ~masked)
 
 
+def validated(method: SimMIM, *batches: Batch) -> dict[str, float]:
+    """Metrics of a split dealt in these batches."""
+    for one in batches:
+        method.validation_step(one, 0)
+    found = {key: float(value) for key, value in method.masked_error.compute().items()}
+    method.masked_error.reset()
+    return found
+
+
+def test_metrics_of_a_split_do_not_depend_on_its_batches() -> None:
+    """Masks of unequal sizes, where squares are cut at the border of 4 x 4 patches."""
+    method, given = small(unit_size=3).eval(), batch(n=6, seed=None)
+    whole = validated(method, given)
+    parts = [cast(Batch, {k: v[rows] for k, v in given.items()}) for rows in ROWS]  # type: ignore[index]
+    assert validated(method, *parts) == pytest.approx(whole, rel=1e-6)
+    assert whole["loss"] == pytest.approx(
+        float(method.training_step(given, 0)["loss"].detach()), rel=1e-6
+    )
+    assert 0 != whole["explained"] < 1
+
+
 def test_masks_change_with_the_batch_and_not_in_validation() -> None:
     method = small()
     first, second = (method._drawn(batch(seed=seed))["masked"] for seed in (7, 8))
     assert not torch.equal(first, second)
     method.eval()
-    first, second = (method.validation_step(batch(seed=s), 0)["loss"] for s in (None, 3))
-    assert torch.equal(first, second)
+    once, again = (validated(method, batch(seed=s)) for s in (None, 3))
+    assert once == again
 
 
 def test_features_are_the_mean_of_all_patches() -> None:
