@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from genlab.errors import RecipeError, cannot_write
+from genlab.experiments.studies import published
 from genlab.experiments.studies import table as tables
 from genlab.experiments.studies.cells import Cells
 from genlab.experiments.studies.page import missing, page
@@ -21,7 +22,8 @@ def study_options(parser: ArgumentParser) -> None:
     ls lists the studies that there are. bench turns a budget of seconds into steps, once, on an
     idle machine, and writes them into the study's file. run trains and measures what is missing;
     several at a time share the work, and what was killed goes on. show says what is missing. page
-    prints the table as Markdown.
+    prints the table as Markdown; with --out, every result stands in a JSON file next to it, and
+    --known lets them take part elsewhere.
     """
     parser.add_argument("action", choices=ACTIONS)
     parser.add_argument("study", nargs="?", metavar="STUDY", help="a name of `ls`, or a file")
@@ -29,12 +31,13 @@ def study_options(parser: ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=300, help="that bench measures (300)")
     parser.add_argument("--retry", action="store_true", help="run what has failed again")
     parser.add_argument("--out", metavar="FILE.md", help="file for page; default: printed")
+    parser.add_argument("--known", metavar="DIR", help="results of pages: DIR/STUDY.json")
     parser.add_argument("--runs-in", dest="root", default="runs", metavar="DIR")
 
 
 def study(
     action: str, study: str | None, rows: str | None, steps: int, retry: bool, out: str | None,
-    root: str,
+    known: str | None, root: str,
 ) -> int:  # fmt: skip
     """Do one of the actions."""
     if action == "ls":
@@ -45,7 +48,7 @@ def study(
         raise RecipeError(f"study {action} requires a STUDY", hint="genlab study ls lists them")
     if steps < 1:
         raise RecipeError(f"--steps {steps} must be at least 1")
-    cells = Cells(tables.read(study), Path(root))
+    cells = Cells(tables.read(study), Path(root), Path(known) if known else None)
     if action == "page":
         return _page(cells, out)
     if rows is not None:
@@ -67,16 +70,18 @@ def _only(cells: Cells, keys: list[str]) -> None:
 
 def _bench(cells: Cells, steps: int) -> int:
     """Measure the rows one after another; other libraries' have the steps of genlab's."""
-    from genlab.experiments.studies.timing import steps_of
+    from genlab.experiments.studies.timing import WARM, cpu_seconds, steps_of
 
     seconds = cells.table.budget.get("seconds")
     if seconds is None:
         raise RecipeError("bench requires a budget of seconds", str(cells.table.file))
     found = dict(cells.table.steps)
-    for row in cells.rows:
-        if row.trained and not row.lacking and row.kind != "peer":
-            found[row.key] = steps_of(row, seconds, steps)
-            tables.write_steps(cells.table, found)
+    timed = [row for row in cells.rows if row.trained and not row.lacking and row.kind != "peer"]
+    for row in timed[:1]:
+        cpu_seconds(row, WARM)  # the very first run also compiles byte code and reads files
+    for row in timed:
+        found[row.key] = steps_of(row, seconds, steps)
+        tables.write_steps(cells.table, found)
     print(f"steps of {len(found)} rows in {shown_path(cells.table.file)}")
     return 0
 
@@ -104,9 +109,17 @@ def _page(cells: Cells, out: str | None) -> int:
     if out is None:
         print(text, end="")
         return 0
+    results = Path(out).with_suffix(".json")
+    if results == Path(out):
+        raise RecipeError(f"--out {out} is not a file of Markdown", hint="FILE.md")
+    found = {cell.name: figures for cell in cells.all() if (figures := cells.figures(cell))}
+    if lost := set(published.read(results)) - set(found):
+        what = f"{len(lost)} results in {shown_path(results)} are not of this table's cells"
+        raise RecipeError(what, hint="--known DIR lets them take part; or remove the file")
     try:
         Path(out).write_text(text, encoding="utf-8")
     except OSError as error:
         raise cannot_write(out, error) from None
-    print(shown_path(Path(out)), file=sys.stderr)
+    published.write(results, found)
+    print(shown_path(Path(out)), shown_path(results), sep="\n", file=sys.stderr)
     return 0

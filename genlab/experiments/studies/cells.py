@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +15,7 @@ from typing import Any
 
 from genlab import recipes, runs
 from genlab.errors import cannot_write
+from genlab.experiments.studies import published
 from genlab.experiments.studies import table as tables
 from genlab.experiments.studies.rows import Row, rows
 from genlab.experiments.studies.table import Table
@@ -53,10 +54,12 @@ class Cells:
     Args:
         table: the table.
         root: folder of all run directories.
+        known: folder of results that stand next to pages, ``fair_table/digits.json``; None for
+            those of the run directories alone.
     """
 
-    def __init__(self, table: Table, root: Path) -> None:
-        self.table, self.root = table, root.absolute()
+    def __init__(self, table: Table, root: Path, known: Path | None = None) -> None:
+        self.table, self.root, self.known = table, root.absolute(), known
         self.folder = self.root / "studies" / table.name
 
     @cached_property
@@ -69,7 +72,7 @@ class Cells:
         """The cells of the table whose search counts."""
         if self.table.settings_of is None:
             return self
-        return Cells(tables.read(self.table.settings_of), self.root)
+        return Cells(tables.read(self.table.settings_of), self.root, self.known)
 
     def steps(self, row: Row) -> int | None:
         """Optimiser steps of a row's runs; None before `timing` has found them."""
@@ -134,8 +137,17 @@ class Cells:
 
     def figures(self, cell: Cell) -> dict[str, Any]:
         """Results by the table's probe; ``failed`` with the reason where there are none."""
-        found = runs.read_json(self.file(cell))
-        return found if found.get("probe") == repr(self.table.probe) else {}
+        for found in (runs.read_json(self.file(cell)), self._published.get(cell.name, {})):
+            if found.get("probe") == repr(self.table.probe):
+                return found
+        return {}
+
+    @cached_property
+    def _published(self) -> Mapping[str, dict[str, Any]]:
+        """Results next to the table's page."""
+        if self.known is None:
+            return {}
+        return published.read(self.known / f"{self.table.name}.json")
 
     def ended(self, cell: Cell) -> bool:
         """True if a cell is measured, or has failed."""
@@ -150,7 +162,7 @@ class Cells:
     def forget_failed(self) -> None:
         """Let failed cells be tried again."""
         for cell in self.all():
-            if "failed" in self.figures(cell):
+            if "failed" in runs.read_json(self.file(cell)):
                 self.file(cell).unlink()
 
     @contextmanager

@@ -29,10 +29,12 @@ def steps_of(row: Row, seconds: float, measured: int) -> int:
         measured: steps by which the longer run is longer.
 
     Raises:
-        RunError: a run failed.
+        RunError: a run failed, or more steps took no longer.
     """
-    short, long = (_cpu_seconds(row, WARM + more) for more in (0, measured))
-    each = max(long - short, 1e-6) / measured
+    short, long = (cpu_seconds(row, WARM + more) for more in (0, measured))
+    each = (long - short) / measured
+    if each <= 0:
+        raise RunError(f"{row.key}: {measured} steps took no CPU time; --steps N measures more")
     print(f"{row.key}: {1000 * each:.1f} ms a step", file=sys.stderr)
     return rounded(seconds / each)
 
@@ -42,7 +44,7 @@ def rounded(steps: float) -> int:
     return max(1, int(float(f"{steps:.{DIGITS}g}")))
 
 
-def _cpu_seconds(row: Row, steps: int) -> float:
+def cpu_seconds(row: Row, steps: int) -> float:
     """CPU time, user's and system's, of a training from start to end."""
     with tempfile.TemporaryDirectory() as place:
         own = [f"trainer.max_steps={steps}"]

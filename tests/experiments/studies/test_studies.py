@@ -194,6 +194,34 @@ def test_the_page_has_means_differences_and_what_is_missing(small: Path) -> None
     assert "`model.temperature=0.2`" in text
 
 
+def test_results_beside_a_page_take_part_elsewhere(
+    here: Here,
+) -> None:
+    """And a page never drops results that stand beside it."""
+    (here.folder / "t.yaml").write_text(SMALL.replace("[simclr, rotation, jigsaw]", "[simclr]"))
+    cells = Cells(tables.read(str(here.folder / "t.yaml")), here.folder / "runs")
+    for cell in cells.all():
+        measured(cells, cell, 0.123456789)
+    for cell in cells.all():  # of the seeds, whose settings are now selected
+        measured(cells, cell, 0.123456789)
+    (here.folder / "pages").mkdir()
+    here("study", "page", "t.yaml", "--out", "pages/t.md")
+    written = json.loads((here.folder / "pages/t.json").read_text())
+    assert list(written) == [cell.name for cell in cells.all()]
+    assert next(iter(written.values()))["test/knn"] == 0.123457
+    before = (here.folder / "pages/t.md").read_text()
+    elsewhere = ("study", "page", "t.yaml", "--runs-in", "none")
+    _, err = here(*elsewhere, "--out", "pages/t.md", code=2)
+    assert f"{len(written)} results in pages/t.json are not of this table's cells" in err
+    out, _ = here(*elsewhere, "--known", "pages")
+    assert out == before
+    out, _ = here("study", "run", "t.yaml", "--runs-in", "none", "--known", "pages")
+    assert not (here.folder / "none").exists()
+    (here.folder / "pages/t.json").write_text("[]")
+    _, err = here(*elsewhere, "--known", "pages", code=2)
+    assert "results are not a mapping of cells" in err
+
+
 def test_margins_are_points_above_the_same_encoder_untrained_and_raw_pixels(small: Path) -> None:
     cells = cells_of(small, methods=["simclr"], inner=False)
     pixels, drawn, row = cells.rows
