@@ -117,7 +117,7 @@ def _largest(plan: Plan) -> str:
         return "images a GPU: not even the smallest batch fits"
     whole = f"images a GPU, data.batch_size={best.images * world}"
     if best.above is None:
-        return f"{whole}: {best.limit} is the limit"
+        return f"{whole}; limit: {best.limit}"
     return f"{whole}; {best.above:,} need {bytes_of(best.needed_above or 0)}"
 
 

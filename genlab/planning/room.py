@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from genlab.errors import InputError
+from genlab.errors import InputError, first_line
 from genlab.planning.banks import BANK
 from genlab.planning.capacity import need
 from genlab.planning.gpus import Gpu
@@ -17,7 +17,7 @@ from genlab.planning.step import Step
 from genlab.recipes import Recipe
 
 Measure = Callable[[Recipe], Step]
-TRIES = 8
+TRIES = 12
 MEMORY = "memory"
 FIXED = (  # parts that do not grow with the batch
     "parameters", "momentum copies", "gradients", "gradient buckets", "optimiser state", "queue",
@@ -35,8 +35,9 @@ class Largest:
         above: a batch at most 5 % larger (or one step up), which does not fit; None where
             something else is the limit.
         needed_above: bytes that this one needs; measured, or at least, see `Search`.
-        limit: ``memory``, or what ends the search before it: another moment, where that does not
-            fit whatever the batch.
+        limit: ``memory``, or what ends the search before it: the number of images, the method's
+            reason to refuse a larger batch, or another moment, where that does not fit whatever
+            the batch.
         tried: every batch that was tried, with its bytes.
     """
 
@@ -66,21 +67,18 @@ def unit_of(recipe: Recipe) -> int:
 
 
 def most_of(recipe: Recipe, world: int, images: int | None) -> tuple[float, str]:
-    """Largest batch of a GPU that anything but memory allows, and what that is.
+    """Largest batch of a GPU that the data allow, and what limits it.
 
     Args:
         recipe: a resolved one.
         world: number of GPUs.
         images: number of training images; None where unknown.
     """
-    given, model = arguments(recipe), recipe.arguments("model")
-    ratio, found = int(given.get("unlabeled_ratio") or 0), [(math.inf, MEMORY)]
-    if images is not None and (given.get("labels") is None or ratio):
-        found.append((images // max(1, ratio) // world, "the number of training images"))
-    if model.get("queue_size"):
-        keys = world * (2 if model.get("symmetric") else 1)
-        found.append((int(model["queue_size"]) // keys, "model.queue_size"))
-    return min(found)
+    given = arguments(recipe)
+    ratio = int(given.get("unlabeled_ratio") or 0)
+    if images is None or (given.get("labels") is not None and not ratio):
+        return math.inf, MEMORY
+    return images // max(1, ratio) // world, "the number of training images"
 
 
 def largest(
@@ -108,7 +106,7 @@ def largest(
     if others and others[worst] > gpu.bytes >= fixed:
         return Largest(0, 0, None, None, worst, {})
     search = Search(fixed, gpu.bytes, unit_of(recipe), most, {first[0]: _total(first[1])})
-    _fill(search, lambda size: _total(measure(with_batch(recipe, size * world))))
+    limit = _fill(search, lambda size: _total(measure(with_batch(recipe, size * world)))) or limit
     above, needed_above = search.beyond or (None, None)
     needed = max(search.known.get(search.fitting, 0), *others.values(), 0)
     return Largest(
@@ -117,18 +115,24 @@ def largest(
     )  # fmt: skip
 
 
-def _fill(search: Search, needed: Callable[[int], int]) -> None:
-    """Try batches until the largest is found; one that the method finds too small is left out."""
-    first = max(search.known)
+def _fill(search: Search, needed: Callable[[int], int]) -> str:
+    """Try batches until the largest is found; one that the method refuses is left out.
+
+    Returns:
+        why the method refuses a batch that is larger than the first; empty if it does not.
+    """
+    first, reason = max(search.known), ""
     for _ in range(TRIES):
         if (size := search.next()) is None:
-            return
+            break
         try:
             search.known[size] = needed(size)
-        except InputError:
+        except InputError as error:
             if size > first:
-                raise
-            search.least = size + search.unit
+                search.refused, reason = size, first_line(error)
+            else:
+                search.least = size + search.unit
+    return reason
 
 
 def _total(step: Step, parts: dict[str, int] | None = None) -> int:

@@ -27,6 +27,7 @@ class Search:
     unit: int
     most: float
     known: dict[int, int] = field(default_factory=dict)  # bytes by batch
+    refused: float = math.inf  # the smallest batch known to be too large for the method
 
     def __post_init__(self) -> None:
         self.least = self.unit  # the smallest batch that the method takes
@@ -48,11 +49,14 @@ class Search:
         fitting, failing = self.fitting, (self.beyond or (None,))[0]
         limit = self.most if math.isinf(self.most) else self.most // self.unit * self.unit
         nearest = self._above() if fitting else self.least
-        if fitting >= limit or (failing is not None and failing <= nearest):
+        if fitting >= limit or min(failing or math.inf, self.refused) <= nearest:
             return None
         guess = self._guess(failing) // self.unit * self.unit
         if fitting and guess <= NEAR * fitting:
             guess = self._above()
+        if guess >= self.refused:
+            middle = math.isqrt(max(1, fitting) * int(self.refused))
+            guess = max(nearest, middle // self.unit * self.unit)
         highest = limit if failing is None else failing - self.unit
         return int(max(fitting + self.unit, self.least, min(guess, highest)))
 

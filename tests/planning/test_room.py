@@ -113,7 +113,6 @@ def test_batches_grow_by_what_divides_them() -> None:
         ("vae/digits", [], 1297, 1297 // 2, "the number of training images"),
         ("fixmatch/cifar10_250", [], 45_000, 45_000 // 14, "the number of training images"),
         ("fixmatch/cifar10_supervised", [], 45_000, float("inf"), room.MEMORY),
-        ("moco/digits", ["model.queue_size=512"], 1297, 128, "model.queue_size"),
         ("simclr/imagenet_resnet50", [], None, float("inf"), room.MEMORY),
     ],
 )
@@ -128,6 +127,23 @@ def test_a_limit_ends_the_search() -> None:
     best = search(measured, 64, recipe_of("vae/digits"), images=1297)
     assert (best.images, best.above, best.limit) == (1297, None, "the number of training images")
     assert len(measured.asked) == 2
+
+
+@pytest.mark.parametrize("most", [100, 400, 5000])
+def test_a_batch_that_the_method_refuses_ends_the_search_with_its_reason(most: int) -> None:
+    measured = Measured(1, MB)
+
+    def measure(changed: Recipe) -> Step:
+        if (size := int(changed.arguments("data")["batch_size"])) > most:
+            raise InputError(f"queue_size {most} is less than the {size} keys of a step")
+        return measured(changed)
+
+    best = room.largest(
+        recipe_of(), (64, measured(room.with_batch(recipe_of(), 64))), measure, GPU, 1
+    )
+    assert most / 1.05 - 1 <= best.images <= most
+    assert best.above is None
+    assert best.limit.startswith(f"queue_size {most} is less than the ")
 
 
 def validated(step: Step, size: int) -> Step:
