@@ -132,11 +132,11 @@ class SplitBrain(L.LightningModule):
         told = (share * level[:, None, None]).sum(1, keepdim=True).to(lab.dtype)
         ab = lab[:, 1:]
         return {
-            "lightness": lab[:, :1] / 100,
-            "coloured": self._coloured(lab, colour),
+            "L": lab[:, :1] / 100,
+            "predicted ab": self._coloured(lab, colour),
             "target": image,
-            "colour": lab_to_rgb(torch.cat([torch.full_like(told, 60.0), _at(ab, told)], 1)),
-            "lit": lab_to_rgb(torch.cat([told, _at(ab, told)], 1)),
+            "ab": lab_to_rgb(torch.cat([torch.full_like(told, 60.0), _at(ab, told)], 1)),
+            "predicted L": lab_to_rgb(torch.cat([told, _at(ab, told)], 1)),
         }
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

@@ -69,7 +69,7 @@ def test_batch_norm_mixes_no_halves_and_evaluation_feeds_both() -> None:
 
 def test_pictures_show_what_each_half_sees_and_makes() -> None:
     shown = small().eval().task_pictures(batch())
-    assert list(shown) == ["lightness", "coloured", "target", "colour", "lit"]
+    assert list(shown) == ["L", "predicted ab", "target", "ab", "predicted L"]
     assert torch.equal(shown["target"], batch()["image"])
     assert all(0 <= float(x.min()) <= float(x.max()) <= 1 for x in shown.values())
 
