@@ -10,7 +10,7 @@ from torch import Tensor
 from genlab.callbacks._first_images import first_images
 from genlab.drawing.columns import titled
 from genlab.drawing.may_fail import may_fail
-from genlab.drawing.tokens import heat, principal_colours
+from genlab.drawing.tokens import heat, peak, principal_colours
 from genlab.networks import Encoder
 from genlab.networks.encoders.tokens import has_tokens
 from genlab.networks.modes import still
@@ -22,8 +22,10 @@ class TokenPictures(L.Callback):
 
     A row for each image. Red, green and blue are the first three principal components of the tokens
     of all patches shown. One column for each head of the last block: attention of the class token
-    to the patches, or the mean over all patches without one. For methods whose ``encoder`` is a
-    plain ViT; ignored for others. Drawn at the end of training, of the first validation images.
+    to the patches, or the mean over all patches without one, black at its smallest and white at its
+    largest weight; its title has the largest weight over the mean, 1.0x where attention is even.
+    For methods whose ``encoder`` is a plain ViT; ignored for others. Drawn at the end of training,
+    of the first validation images.
 
     Args:
         count: number of rows.
@@ -56,5 +58,8 @@ class TokenPictures(L.Callback):
         image = batch["image"]
         found = encoder.tokens(image)
         columns = {"image": image, "components": principal_colours(found.patches, found.grid)}
-        heads = heat(encoder.attention(image))[:, : self.most_heads]
-        return columns | {f"head {k + 1}": one[:, None] for k, one in enumerate(heads.unbind(1))}
+        heads = encoder.attention(image)[:, : self.most_heads].unbind(1)
+        titles = (f"head {k} ({peak(one):.1f}x)" for k, one in enumerate(heads, 1))
+        return columns | {
+            title: heat(one)[:, None] for title, one in zip(titles, heads, strict=True)
+        }

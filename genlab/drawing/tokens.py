@@ -34,6 +34,16 @@ def principal_colours(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def heat(maps: Tensor) -> Tensor:
-    """Weights as brightness, each map from 0 to its own largest: (..., h, w) -> the same."""
+    """Weights as brightness, each map from its smallest to its largest: (..., h, w) -> the same.
+
+    A map without differences is black.
+    """
     maps = maps.detach().float().cpu()
-    return maps / maps.amax((-2, -1), keepdim=True).clamp(min=1e-12)
+    low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
+    return (maps - low) / (high - low).clamp(min=1e-12)
+
+
+def peak(maps: Tensor) -> float:
+    """Largest weight over the mean weight of maps (..., h, w), mean over the maps; 1 where even."""
+    maps = maps.detach().float()
+    return float((maps.amax((-2, -1)) / maps.mean((-2, -1)).clamp(min=1e-12)).mean())

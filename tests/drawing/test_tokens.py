@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from genlab.drawing.tokens import heat, principal_colours
+from genlab.drawing.tokens import heat, peak, principal_colours
 
 
 def test_like_tokens_have_like_colours_in_all_images() -> None:
@@ -30,7 +30,13 @@ def test_fewer_dimensions_than_colours_leave_grey() -> None:
     assert (found[:, 2] == 0.5).all()
 
 
-def test_each_map_reaches_one() -> None:
-    maps = torch.rand(2, 3, 4, 4) * 0.01
+def test_each_map_goes_from_black_to_white() -> None:
+    maps = 0.9 + torch.rand(2, 3, 4, 4) * 0.01
     assert (heat(maps).amax((2, 3)) == 1).all()
-    assert not heat(torch.zeros(1, 1, 2, 2)).any()
+    assert (heat(maps).amin((2, 3)) == 0).all()
+    assert not heat(torch.full((1, 1, 2, 2), 0.25)).any()
+
+
+def test_the_peak_is_the_largest_over_the_mean() -> None:
+    assert peak(torch.full((3, 2, 2), 0.25)) == 1
+    assert peak(torch.tensor([[[1.0, 0], [0, 0]], [[0.5, 0.5], [0, 0]]])) == 3  # of 4 and 2
