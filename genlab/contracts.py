@@ -135,6 +135,14 @@ class HasFileNames(Protocol):
 
 
 @runtime_checkable
+class HasWholeImages(Protocol):
+    """A data module that finds images by their positions."""
+
+    def whole(self, index: Tensor, split: str = "train") -> Any:
+        """Whole images of a split by their ``index``, for ``to_device``."""
+
+
+@runtime_checkable
 class TestsOnAll(Protocol):
     """A data module that can make every image a test image."""
 

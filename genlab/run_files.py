@@ -127,6 +127,14 @@ FILES = (  # the more exact ones before the folders that hold them
     _picture("views.png", "First training images, each with its views.", "ViewPictures"),
     _picture("similarities-<step>.png", "Histograms of the cosines of positive and negative pairs.",
              "SimilarityHistogram"),
+    _picture("task-<step>.png", "Pretext task of validation images: input, target, output.",
+             "TaskPictures"),
+    _picture("tokens-<step>.png", "Validation images, principal components of their patches' tokens"
+             " in colour, attention of each head.", "TokenPictures"),
+    _picture("retrieval.png", "Validation images, each with the training images nearest in feature"
+             " space; blue frames: same class, orange: another.", "RetrievalPictures"),
+    _picture("loss_probe.png", "Accuracy of kNN and probe against the loss, coloured by step.",
+             "LossAgainstProbe"),
     _picture("gradient_norms-<step>.png", "Histogram of the norms of the critic's gradient.",
              "GradientNorms"),
     _picture("confusion.png", "Confusion matrix of the last test, rows true.", "ConfusionMatrix"),

@@ -7,11 +7,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from genlab.augment.draws import for_images
 from genlab.augment.view import STREAM, View
+from genlab.contracts import Batch
 from genlab.errors import check_names
 
 Options = dict[str, Any]
 SOFT = (0.4, 0.4, 0.2, 0.1)  # BYOL's jitter
+FIXED = 1 << 10  # first stream of views that do not change
 PLAIN: Options = {"jitter": (0.0,) * 4, "grey": 0.0}
 
 
@@ -86,6 +89,23 @@ class Views(nn.Module):
         """Side in pixels and smallest and largest area of each view's random crop."""
         views = (view for view in self.views if isinstance(view, View))
         return [(view.side(image_size), view.crop) for view in views]
+
+    def fixed(self, batch: Batch, number: int) -> Tensor:
+        """A large view of each image, the same in every epoch, batch and process.
+
+        Args:
+            batch: ``image`` (B, C, H, W) in [0, 1], and ``index`` (B,).
+            number: number of the view, from 0; the large views of training take turns.
+
+        Returns:
+            (B, C, h, h) in [0, 1].
+        """
+        views = [view for view in self.views if isinstance(view, View)]
+        sides = [view.side(batch["image"].shape[-1]) for view in views]
+        large = [view for view, side in zip(views, sides, strict=True) if side == max(sides)]
+        view = large[number % len(large)]
+        drawn = for_images(view.draw, batch, training=False, stream=FIXED + number)
+        return view.apply_to(batch["image"], drawn)
 
     def forward(self, image: Tensor | list[Tensor], seed: int) -> list[Tensor]:
         """Images in [0, 1], or their crops -> one (B, C, h, w) a view; see `View`.

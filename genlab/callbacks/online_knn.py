@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genlab import distributed
 from genlab.contracts import DataModule, data_of
-from genlab.metrics import KNN, Bank, collect
+from genlab.metrics import KNN, Bank, collect, merge
 from genlab.training.engine.checkpointing import Checkpoints
 
 FIGURES = ("val/knn_top1", "val/knn_top5")
@@ -30,6 +30,10 @@ class OnlineKNN(L.Callback):
         temperature: temperature of their weights; see `metrics.knn_scores`.
         bank: largest number of training images, evenly spaced; those with labels.
 
+    Attributes:
+        seen: features of training and of validation images, all ranks', for callbacks that come
+            later in the same validation; None at any other time.
+
     Raises:
         ValueError: a setting out of range.
     """
@@ -41,6 +45,7 @@ class OnlineKNN(L.Callback):
         self.k, self.temperature, self.bank = k, temperature, bank
         self._queries: list[tuple[Tensor, Tensor, Tensor]] = []
         self._blind = False  # there are no labels
+        self.seen: tuple[Bank, Bank] | None = None
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._queries = []
@@ -72,8 +77,12 @@ class OnlineKNN(L.Callback):
         metric = KNN(classes, min(self.k, len(bank.label)), self.temperature)
         metric.set_bank(bank)
         metric.update(features, label, index)
+        self.seen = bank, merge(features, label, index)
         values = {f"val/{k}": v.float() for k, v in metric.compute().items()}
         pl_module.log_dict(values, sync_dist=True)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.seen = None
 
     def _encode(self, trainer: L.Trainer, method: L.LightningModule) -> Bank:
         """Encode training images by the current weights."""

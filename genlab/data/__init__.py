@@ -4,9 +4,10 @@ A batch becomes views on the device, in `on_device` (and `images`, which calls i
 draws them. To a GPU it goes by `pinned`. `images` is the common base of `digits`,
 `torchvision_sets`, `toys`, `arrays` and of `encoded_images`, the base of `image_folder`,
 `imagenet_sets`, `image_table`, `hugging_face` and `web_dataset`. `loader` batches indices,
-`sampling` orders them, `splits` divides them, `in_memory` stores images, `naming` numbers classes
-by their names. `exact_resume` corrects Lightning's counters, `errors` are the data's. Folders:
-`files` (images in files), `shards` (tar files), `labels` (few labels).
+`sampling` orders them, `splits` divides them, `in_memory` stores images, `finding` gives them by
+their positions, `naming` numbers classes by their names. `exact_resume` corrects Lightning's
+counters, `errors` are the data's. Folders: `files` (images in files), `shards` (tar files),
+`labels` (few labels).
 """
 
 from __future__ import annotations

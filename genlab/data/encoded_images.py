@@ -6,9 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor
 
 from genlab.data import splits
 from genlab.data.files import on_gpu
@@ -18,7 +16,7 @@ from genlab.data.files.folder_scan import Listing
 from genlab.data.files.reader import Files, cores
 from genlab.data.images import Images
 from genlab.data.labels.two_streams import SemiLoader
-from genlab.data.loader import Batch, Source, TrainLoader
+from genlab.data.loader import Source, TrainLoader
 
 BITS = {"uint8": 8, "uint16": 16}
 MEMORY = 2 * 2**30  # bytes that images may take in memory unless the user says otherwise
@@ -191,12 +189,6 @@ class EncodedImages(Images):
         for files in self._files_of.values():
             files.gpu = gpu
         return loader
-
-    def whole(self, index: Tensor) -> Batch:
-        """Training images by their positions in the source data set, as evaluation sees them."""
-        source = self._parts["train"][0]
-        rows = [int((source.index == at).nonzero()[0]) for at in index.tolist()]
-        return next(iter(source.read([torch.tensor(rows)])))
 
     def file_names(self, split: str, index: Sequence[int]) -> list[str]:
         """Names of the files of a split's images, by their ``index``."""

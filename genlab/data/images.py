@@ -15,6 +15,7 @@ from torch import Tensor
 from genlab import distributed
 from genlab.augment import views_from
 from genlab.data.exact_resume import ExactResume
+from genlab.data.finding import FindsImages
 from genlab.data.in_memory import Pictures
 from genlab.data.labels.semi_supervised import FewLabels
 from genlab.data.labels.two_streams import Plan, SemiLoader
@@ -27,7 +28,7 @@ from genlab.data.splits import Division
 Split = Literal["train", "val", "test"]
 
 
-class Images(HasClasses, L.LightningDataModule):
+class Images(FindsImages, HasClasses, L.LightningDataModule):
     """A set of images of one size with labels, divided into train, val and test.
 
     A batch is ``image`` (B, C, H, W) float in [0, 1], ``label`` (B,), -1 where unknown, ``index``
@@ -274,8 +275,7 @@ class Images(HasClasses, L.LightningDataModule):
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, _: int) -> Batch:
         """Move the tensors of a batch; images are still uint8, a quarter of the bytes."""
-        cpu = device.type == "cpu"
-        return batch if cpu else {k: moved(v, device) for k, v in batch.items()}
+        return batch if device.type == "cpu" else {k: moved(v, device) for k, v in batch.items()}
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Make a batch ready on the device: resize, augment or binarise; then the views.

@@ -1,6 +1,6 @@
 """Arrays as images; matplotlib is imported here only.
 
-`grid` tiles images and writes them into a run, `columns` gives them titles; `points` draws points
-in the plane and densities; `tokens` paints patches; `charts` makes matplotlib canvases;
-`may_fail` lets a run go on without an image.
+`grid` tiles images and writes them into a run, `columns` gives them titles, `retrieval` frames
+those found for others; `points` draws points in the plane and densities; `tokens` paints patches;
+`charts` makes matplotlib canvases; `may_fail` lets a run go on without an image.
 """

@@ -24,8 +24,8 @@ def titled(columns: Mapping[str, Tensor]) -> np.ndarray:
             whole factor and stand in the middle of their tile.
     """
     side = max(WIDTH, *(max(images.shape[-2:]) for images in columns.values()))
-    enlarged = [_enlarged(images, side) for images in columns.values()]
-    tiles = grid(torch.stack(enlarged, 1).flatten(0, 1), len(enlarged))
+    tiled = [enlarged(images, side) for images in columns.values()]
+    tiles = grid(torch.stack(tiled, 1).flatten(0, 1), len(tiled))
     picture = Image.new("RGB", (tiles.shape[1], tiles.shape[0] + LINE), "white")
     picture.paste(Image.fromarray(tiles), (0, LINE))
     pen = ImageDraw.Draw(picture)
@@ -34,8 +34,8 @@ def titled(columns: Mapping[str, Tensor]) -> np.ndarray:
     return np.asarray(picture)
 
 
-def _enlarged(images: Tensor, side: int) -> Tensor:
-    """(N, C, h, w) -> (N, 3, side, side): whole pixels, centred on grey."""
+def enlarged(images: Tensor, side: int) -> Tensor:
+    """Images (N, C, h, w) in squares (N, 3, side, side), enlarged by a whole factor, on grey."""
     images = images.float().cpu().expand(-1, max(3, images.shape[1]), -1, -1)[:, :3]
     factor = max(1, side // max(images.shape[-2:]))
     images = images.repeat_interleave(factor, 2).repeat_interleave(factor, 3)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genlab import metrics
 from genlab.data.loader import batch_seed
+from genlab.evaluation.embedding_ranks import embedding_ranks
 from genlab.evaluation.probes import few_shot, linear_probe
 from genlab.metrics import Bank, geometry
 from genlab.networks import Encoder
@@ -44,7 +45,7 @@ def representation(
     seed: int = 0,
     stage: int | None = None,
 ) -> tuple[dict[str, Any], Bank]:
-    """kNN, linear probe, few-shot, and the geometry of the features.
+    """kNN, linear probe, few-shot, and the geometry of the features and of embeddings.
 
     Args:
         method: method whose ``forward`` gives the features before any projector.
@@ -97,6 +98,7 @@ def representation(
         found["alignment"] = geometry.alignment(*pair)
     found["uniformity"] = geometry.uniformity(test.features[:MOST])
     found["effective_rank"] = geometry.effective_rank(test.features)
+    found |= embedding_ranks(method, data)
     found["feature_dim"] = test.features.shape[1]
     if stage is not None:
         found["stage"] = stage

@@ -1,7 +1,7 @@
 """Metrics that genlab reports, as torchmetrics or functions of features.
 
 Samples: `frechet`, `kernel_distances`, `inception_score`, `precision_recall`. Features: `bank` (all
-of a split), `knn`, `embedding`, `geometry`. Classifiers: `classification`, `class_report`,
+of a split), `knn`, `embedding`, `geometry`, `ranks`. Classifiers: `classification`, `class_report`,
 `pseudo_labels`. Latents and codes: `active_units`, `codebook`. Predicted images: `image_error`;
 masked places: `masked_error`. `step_metrics` logs what steps return.
 """
@@ -19,6 +19,7 @@ from genlab.metrics.kernel_distances import kernel_distance, polynomial_mmd
 from genlab.metrics.knn import KNN, knn_scores
 from genlab.metrics.masked_error import MaskedError
 from genlab.metrics.precision_recall import manifold_overlap, neighbours
+from genlab.metrics.ranks import LiDAR, RankMe, rankme
 from genlab.metrics.step_metrics import StepMetrics, log_steps
 
 __all__ = [
@@ -31,7 +32,9 @@ __all__ = [
     "FrechetDistance",
     "ImageError",
     "InceptionScore",
+    "LiDAR",
     "MaskedError",
+    "RankMe",
     "StepMetrics",
     "TokenSpread",
     "classification_metrics",
@@ -46,4 +49,5 @@ __all__ = [
     "per_class",
     "perplexity",
     "polynomial_mmd",
+    "rankme",
 ]

@@ -20,7 +20,8 @@ SHOWN = (  # and where it is written
     "default_root_dir", "enable_model_summary", "enable_progress_bar", "log_every_n_steps",
     "logger", "profiler",
 )  # fmt: skip
-DRAWING = ("ConfusionMatrix", "Film", "Pictures", "PlanePictures", "SimilarityHistogram",
+DRAWING = ("ConfusionMatrix", "Film", "LossAgainstProbe", "Pictures", "PlanePictures",
+           "RetrievalPictures", "SimilarityHistogram", "TaskPictures", "TokenPictures",
            "ViewPictures")  # fmt: skip
 DOWNLOAD = "download"
 FOLDERS = ("root", "unlabeled_root")  # of images

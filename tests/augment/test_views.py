@@ -9,6 +9,7 @@ import torch
 
 from genlab.augment.view import View
 from genlab.augment.views import views_from
+from genlab.contracts import Batch
 
 
 def made(options: Any) -> list[View]:
@@ -91,3 +92,16 @@ def test_no_small_views() -> None:
 def test_what_cannot_be_is_refused(small: dict[str, Any], preset: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         made({"preset": preset, "small": small})
+
+
+def test_fixed_views_are_large_and_an_images_own() -> None:
+    """The same in another batch and order; of another number another view."""
+    views = views_from({"preset": "dino", "blur": 0.0})
+    assert views is not None
+    batch: Batch = {"image": torch.rand(6, 3, 28, 28), "index": torch.tensor([5, 9, 2, 1030, 7, 0])}
+    found = views.fixed(batch, 0)
+    assert found.shape == (6, 3, 28, 28)  # small ones have 12 pixels
+    order = torch.tensor([4, 0, 3])
+    other: Batch = {key: batch[key][order] for key in ("image", "index")}  # type: ignore
+    assert torch.equal(views.fixed(other, 0), found[order])
+    assert not torch.equal(views.fixed(batch, 2), found)

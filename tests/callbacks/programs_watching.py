@@ -7,7 +7,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from genlab.callbacks import CollapseAlarm, OnlineKNN, OnlineProbe
+from genlab.callbacks import (
+    CollapseAlarm,
+    EmbeddingRanks,
+    OnlineKNN,
+    OnlineProbe,
+    RetrievalPictures,
+)
+from genlab.callbacks.retrieval_pictures import Found
 from genlab.data import Digits
 from tests.callbacks.tiny import trainer
 from tests.methods.programs_ssl import VIT, small
@@ -17,6 +24,16 @@ def digits(**options: Any) -> Digits:
     """320 training images in 10 batches with two views, 101 of validation."""
     usual: dict[str, Any] = {"batch_size": 32, "limit": 320, "val_size": 101, "views": "simclr"}
     return Digits(**usual | options)
+
+
+class Kept(RetrievalPictures):
+    """Keeps what it draws."""
+
+    last: Found
+
+    def _search(self, *given: Any) -> Found:
+        self.last = super()._search(*given)
+        return self.last
 
 
 def watched(rank: int, world: int) -> dict[str, Any]:
@@ -30,8 +47,12 @@ def watched(rank: int, world: int) -> dict[str, Any]:
         options |= {"strategy": "ddp", "devices": world}
     probe = OnlineProbe()
     with tempfile.TemporaryDirectory() as folder:
-        run = trainer(Path(folder), OnlineKNN(bank=97), CollapseAlarm(), probe, **options)
+        ranks, near, alone = EmbeddingRanks(images=31, views=3), Kept(), Kept(bank=96)
+        knn = OnlineKNN(bank=97)
+        watchers = alone, CollapseAlarm(), ranks, probe, knn, near  # `alone` comes before kNN
+        run = trainer(Path(folder), *watchers, **options)
         run.fit(method, datamodule=data)
     assert probe.probe is not None
     figures = {k: v for k, v in run.callback_metrics.items() if k.startswith("val/")}
-    return {"figures": figures, "probe": dict(probe.probe.state_dict())}
+    found = {"near": near.last.position, "alone": alone.last.position}
+    return {"figures": figures, "probe": dict(probe.probe.state_dict())} | found

@@ -68,7 +68,8 @@ def test_two_ranks_are_one_process(two_ranks: TwoRanks) -> None:
     """All that is watched, and the probe's weights; 101 images and a bank of 97 make odd shares."""
     one, two = two_ranks.results("tests.callbacks.programs_watching:watched")
     assert set(one["figures"]) == {
-        "val/knn_top1", "val/knn_top5", "val/probe_top1", "val/embedding_std", "val/effective_rank"
+        "val/knn_top1", "val/knn_top5", "val/probe_top1", "val/embedding_std", "val/effective_rank",
+        "val/rankme", "val/lidar",
     }  # fmt: skip
     for other in two:
         torch.testing.assert_close(other, one, rtol=0, atol=1e-4)

@@ -18,7 +18,7 @@ from genlab.data import Digits
 from genlab.evaluation import probes, representation, scatter
 from genlab.evaluation.probes import few_shot
 from genlab.evaluation.scatter_plot import project
-from genlab.metrics import Bank
+from genlab.metrics import Bank, LiDAR, rankme
 from tests.conftest import Here
 
 
@@ -69,6 +69,31 @@ def test_alignment_comes_from_the_data_augmentation() -> None:
     assert 0 < small < large
     again = figures("pixels", augment={"translate": 1})["test/alignment"]
     assert again == small
+
+
+class Embedding(Features):
+    """Pixels as features and as embeddings."""
+
+    def embed(self, image: Tensor) -> Tensor:
+        return image.flatten(1)
+
+
+def test_embeddings_have_ranks_where_a_method_has_them() -> None:
+    method = Embedding("pixels")
+    data = Digits(batch_size=64, val_size=200, views="simclr", eval_batch_size=170)
+    found = representation(method, data)[0]
+    assert data.views is not None
+    batches = [data.to_device(raw) for raw in data.bank_dataloader("test")]
+    image = torch.cat([batch["image"] for batch in batches]).flatten(1)
+    assert found["test/rankme"] == pytest.approx(float(rankme(image)))
+    metric = LiDAR(64)
+    for batch in batches:
+        views = [data.views.fixed(batch, k).flatten(1) for k in range(10)]  # type: ignore[arg-type]
+        metric.update(torch.stack(views, 1))
+    assert found["test/lidar"] == pytest.approx(float(metric.compute()))
+    assert (found["test/lidar_images"], found["test/lidar_views"]) == (300, 10)
+    assert "test/lidar" not in representation(method, Digits(val_size=200))[0]
+    assert "test/rankme" not in representation(Features("pixels"), data)[0]
 
 
 def test_without_labels_only_geometry_is_left() -> None:

@@ -1,0 +1,85 @@
+"""Images with those found for them, framed by agreement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from genlab.drawing.columns import LINE, WIDTH, enlarged
+
+FRAME = 4  # pixels
+# Okabe & Ito 2008: colours that colour-blind readers tell apart
+SAME, OTHER, UNKNOWN = (0, 114, 178), (230, 159, 0), (190, 190, 190)
+MARGIN = 12  # pixels after the first column
+HEAD = LINE + 4  # pixels of the title
+
+
+def retrieved(
+    query: Tensor,
+    found: Tensor,
+    agrees: Tensor,
+    captions: Sequence[Sequence[str]],
+    title: str,
+) -> np.ndarray:
+    """A row for each image: the image, then those found for it in frames: (H, W, 3) bytes.
+
+    Blue frames are of the same class, orange ones of another, grey ones of an unknown class; a line
+    at the bottom says so.
+
+    Args:
+        query: images (N, C, h, w) in [0, 1].
+        found: images found for each, (N, k, C, h, w) in [0, 1].
+        agrees: 1 for the same class, 0 for another, -1 where one is unknown, (N, k).
+        captions: texts below the images of a row, the first below ``query``, (N, k + 1).
+        title: text above.
+    """
+    side = max(WIDTH, *query.shape[-2:], *found.shape[-2:])
+    count, columns = len(query), found.shape[1] + 1
+    tile, height = side + 2 * FRAME + 2, side + 2 * FRAME + 2 + LINE
+    wide = columns * tile + MARGIN
+    picture = Image.new("RGB", (wide, HEAD + count * height + LINE), "white")
+    pen = ImageDraw.Draw(picture)
+    pen.text((3, 1), title, "black")
+    every = torch.cat([query[:, None], found], 1)
+    for row in range(count):
+        tiles = _bytes(enlarged(every[row], side))
+        for column in range(columns):
+            left, top = column * tile + (MARGIN if column else 0), HEAD + row * height
+            if column:
+                frame = _colour(int(agrees[row, column - 1]))
+                box = (left, top, left + side + 2 * FRAME - 1, top + side + 2 * FRAME - 1)
+                pen.rectangle(box, fill=frame)
+            picture.paste(Image.fromarray(tiles[column]), (left + FRAME, top + FRAME))
+            text = _fitting(pen, captions[row][column], tile)
+            pen.text((left + FRAME + side // 2, top + side + 2 * FRAME), text, "black", anchor="ma")
+    _legend(pen, HEAD + count * height, bool((agrees < 0).any()), bool((agrees >= 0).any()))
+    return np.asarray(picture)
+
+
+def _bytes(images: Tensor) -> np.ndarray:
+    return (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def _colour(agrees: int) -> tuple[int, int, int]:
+    return UNKNOWN if agrees < 0 else SAME if agrees else OTHER
+
+
+def _fitting(pen: ImageDraw.ImageDraw, text: str, width: int) -> str:
+    """The text, cut where it is wider than that many pixels."""
+    text = text.encode("latin-1", "replace").decode("latin-1")  # letters of the built-in font
+    while pen.textlength(text) > width and text:
+        text = text[:-1]
+    return text
+
+
+def _legend(pen: ImageDraw.ImageDraw, top: int, unknown: bool, known: bool) -> None:
+    left = FRAME
+    words = {"same class": SAME, "other class": OTHER} if known else {}
+    for text, colour in (words | ({"class unknown": UNKNOWN} if unknown else {})).items():
+        pen.rectangle((left, top + 3, left + 8, top + 11), fill=colour)
+        pen.text((left + 12, top + 1), text, "black")
+        left += 24 + int(pen.textlength(text))
