@@ -19,9 +19,10 @@ NONE = "None yet. A page in `docs/studies` appears here by its title and its fir
 
 
 def studies(place: Path = PLACE) -> dict[str, tuple[str, str]]:
-    """Title and first paragraph of each study by its file's name."""
+    """Title and first paragraph of each study by its file's path."""
     return {
-        file.name: _head(file.read_text(encoding="utf-8")) for file in sorted(place.glob("*.md"))
+        file.relative_to(place).as_posix(): _head(file.read_text(encoding="utf-8"))
+        for file in sorted(place.rglob("*.md"))
     }
 
 

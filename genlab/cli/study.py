@@ -80,7 +80,7 @@ def _bench(cells: Cells, steps: int) -> int:
     for row in timed[:1]:
         cpu_seconds(row, WARM)  # the very first run also compiles byte code and reads files
     for row in timed:
-        found[row.key] = steps_of(row, seconds, steps)
+        found[row.key] = steps_of(row, cells.table.row_seconds.get(row.key, seconds), steps)
         tables.write_steps(cells.table, found)
     print(f"steps of {len(found)} rows in {shown_path(cells.table.file)}")
     return 0
@@ -105,9 +105,8 @@ def _show(cells: Cells) -> int:
 
 
 def _page(cells: Cells, out: str | None) -> int:
-    text = page(cells)
     if out is None:
-        print(text, end="")
+        print(page(cells), end="")
         return 0
     results = Path(out).with_suffix(".json")
     if results == Path(out):
@@ -117,7 +116,7 @@ def _page(cells: Cells, out: str | None) -> int:
         what = f"{len(lost)} results in {shown_path(results)} are not of this table's cells"
         raise RecipeError(what, hint="--known DIR lets them take part; or remove the file")
     try:
-        Path(out).write_text(text, encoding="utf-8")
+        Path(out).write_text(page(cells, results.name), encoding="utf-8")
     except OSError as error:
         raise cannot_write(out, error) from None
     published.write(results, found)

@@ -29,12 +29,19 @@ def spread(values: Sequence[float]) -> str:
     return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
 
 
-def page(cells: Cells) -> str:
-    """The whole page."""
+def page(cells: Cells, results: str | None = None) -> str:
+    """The whole page.
+
+    Args:
+        cells: the table's cells.
+        results: name of the file next to it that has every result.
+    """
     table, budget = cells.table, dict(cells.table.budget)
     length = f"{budget['seconds']:g} CPU seconds" if "seconds" in budget else (
         f"{budget['images']:,.0f} images"
     )  # fmt: skip
+    if more := dict(table.row_seconds):
+        length += " (" + ", ".join(f"{key} {count:g}" for key, count in more.items()) + ")"
     seeds = f"{len(table.seeds)} seed{'s' if len(table.seeds) > 1 else ''}"
     parts = [
         f"# {table.head.title}",
@@ -48,6 +55,7 @@ def page(cells: Cells) -> str:
         *_settings_parts(cells),
         *_missing_parts(cells),
         f"## Command\n\n    {table.head.run}\n    genlab study page {shlex.quote(table.name)}",
+        f"Every result of every trial and seed: [{results}]({results})." if results else "",
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n"
 

@@ -114,8 +114,8 @@ def _untrained(table: Table, found: list[Row]) -> Iterator[Row]:
         encoder = [row.value(f"model.{key}") for key in ("encoder", "encoder_kwargs")]
         if repr(encoder) not in seen:
             seen.add(repr(encoder))
-            number = f" {len(seen)}" if len(seen) > 1 else ""
-            yield replace(row, key=f"{UNTRAINED} {encoder[0]}{number}", kind="untrained")
+            name = str(encoder[0]) if len(seen) == 1 else f"encoder of {row.key}"
+            yield replace(row, key=f"{UNTRAINED} {name}", kind="untrained")
 
 
 def _peers(library: str, module: str, found: list[Row]) -> Iterator[Row]:

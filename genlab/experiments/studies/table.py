@@ -68,6 +68,7 @@ class Table:
         row_settings: ``key=value`` of a row over those of all, ``split_brain:
             [model.encoder_kwargs.width=8]`` for halves of half the width.
         budget: ``seconds`` of CPU time, or ``images``, of a run.
+        row_seconds: CPU seconds of a row, where they are not the budget's, ``mae: 280``.
         steps: optimiser steps of each row, from `timing`.
         seeds: seeds of the runs in the table.
         search: trials of each row.
@@ -95,6 +96,7 @@ class Table:
     settings: list[str] = field(default_factory=list)
     encoder: list[str] = field(default_factory=list)
     row_settings: Mapping[str, list[str]] = field(default_factory=dict)
+    row_seconds: Mapping[str, float] = field(default_factory=dict)
     steps: Mapping[str, int] = field(default_factory=dict)
     search: Search | None = None
     settings_of: str | None = None
@@ -167,6 +169,8 @@ def _check(table: Table, where: str) -> None:
     budget = dict(table.budget)
     if list(budget) not in (["seconds"], ["images"]) or not min(budget.values()) > 0:
         raise RecipeError("budget is not {seconds: S} or {images: N}", f"{where}, budget")
+    if table.row_seconds and "seconds" not in budget:
+        raise RecipeError("row_seconds requires a budget of seconds", f"{where}, row_seconds")
     if not table.seeds or len(set(table.seeds)) != len(table.seeds):
         raise RecipeError("seeds is not a list of different numbers", f"{where}, seeds")
     if table.search and table.settings_of:

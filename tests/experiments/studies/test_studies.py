@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from genlab import recipes
+from genlab.cli import study as study_command
 from genlab.errors import RecipeError
 from genlab.experiments.studies import table as tables
 from genlab.experiments.studies import timing, work
@@ -103,6 +104,20 @@ def test_convolutional_methods_have_one_encoder_and_the_untrained_one_is_a_row(
         for lr in ("0.001", "0.002")
         for t in ("0.2", "0.5")
     ]
+
+
+def test_every_encoder_as_it_is_drawn_is_a_row(small: Path) -> None:
+    found = [row.key for row in cells_of(small, methods=["mae", "rotation", "simmim"]).rows]
+    drawn = [key for key in found if key.startswith("untrained")]
+    assert drawn == ["untrained small_cnn", "untrained encoder of mae"]
+
+
+def test_a_row_may_have_seconds_of_its_own(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = cells_of(small, budget={"seconds": 10}, row_seconds={"simclr": 30}, search=None)
+    monkeypatch.setattr(timing, "cpu_seconds", lambda row, steps: 5 + 0.1 * steps)
+    assert study_command._bench(cells, 50) == 0
+    assert tables.read(str(cells.table.file)).steps == {"rotation": 100, "simclr": 300}
+    assert "10 CPU seconds (simclr 30) a run" in page(cells)
 
 
 def test_validation_selects_among_all_trials_and_only_then_there_are_seeds(small: Path) -> None:
@@ -214,7 +229,7 @@ def test_results_beside_a_page_take_part_elsewhere(
     _, err = here(*elsewhere, "--out", "pages/t.md", code=2)
     assert f"{len(written)} results in pages/t.json are not of this table's cells" in err
     out, _ = here(*elsewhere, "--known", "pages")
-    assert out == before
+    assert before == out + "\nEvery result of every trial and seed: [t.json](t.json).\n"
     out, _ = here("study", "run", "t.yaml", "--runs-in", "none", "--known", "pages")
     assert not (here.folder / "none").exists()
     (here.folder / "pages/t.json").write_text("[]")
@@ -260,6 +275,7 @@ def test_steps_have_two_digits_and_are_written_into_the_file(small: Path) -> Non
     [
         ("seeds: [0, 1]", "seeds: [0, 0]", "seeds is not a list of different numbers"),
         ("budget: {images: 128}", "budget: {hours: 1}", "budget is not"),
+        ("inner: true", "row_seconds: {simclr: 9}", "row_seconds requires a budget of seconds"),
         ("methods:", "metods:", "did you mean methods"),
         ("recipes: [digits]\n", "", "requires recipes"),
         ("search:", "search:\n  select: linear 3%", "columns are knn, linear all, linear 1%"),
