@@ -17,6 +17,7 @@ from genlab.metrics.embedding import EmbeddingSpread
 FEWEST = 8.0  # directions, below which no embeddings are healthy
 NEW = 0.1  # share of the last step's loss in the running mean
 NEAR = 0.01  # of a loss that equal embeddings have
+LEAST_SPREAD = 0.05  # of standardised tokens: 0.25 % of their variance tells images apart
 SHRUNK = 0.2  # of a method's healthy scale, below which its embeddings tend to 0
 BEGUN = "the embeddings of different images collapse into few directions"
 OVER = "the embeddings have spread again"
@@ -35,13 +36,17 @@ class CollapseAlarm(L.Callback):
     the standard deviation cannot fall, and only the rank shows it. A warning is given when a
     collapse begins, and a line when it is over.
 
+    A method without embeddings names a metric of its own that falls to 0 in a collapse:
+    ``spread_metric``, as I-JEPA's ``target_std``.
+
     Args:
         std_share: alarm below this share of 1 / sqrt(D), the standard deviation of directions
             spread evenly.
         rank_share: alarm below this share of the highest effective rank of the run so far; in any
             case below `FEWEST`, or sqrt(min(D, N)) of N images where that is less. Where a method
             has a ``healthy_rank``, as SupCon with one direction less than classes, this share of it
-            is enough.
+            is enough. A ``spread_metric`` is below this share of its highest value, or below
+            `LEAST_SPREAD`.
         after_steps: optimiser steps before the first alarm: untrained networks look collapsed too.
 
     Logs:
@@ -63,17 +68,19 @@ class CollapseAlarm(L.Callback):
         if after_steps < 0:
             raise ValueError(f"CollapseAlarm.after_steps must be at least 0, got {after_steps}")
         self.std_share, self.rank_share, self.after_steps = std_share, rank_share, after_steps
-        self.collapsed, self.highest_rank = False, 0.0
+        self.collapsed, self.highest_rank, self.highest_spread = False, 0.0, 0.0
         self._spread: EmbeddingSpread | None = None
         self._loss: Tensor | None = None  # running mean on the device
         self._sums: Tensor | None = None  # (3, D): count, sum and squares of embeddings as they are
 
     def state_dict(self) -> dict[str, Any]:
         """The values with which later validations are compared."""
-        return {"collapsed": self.collapsed, "highest_rank": self.highest_rank}
+        names = ("collapsed", "highest_rank", "highest_spread")
+        return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.collapsed, self.highest_rank = state_dict["collapsed"], state_dict["highest_rank"]
+        self.highest_spread = state_dict.get("highest_spread", 0.0)
 
     def on_train_batch_end(
         self,
@@ -121,6 +128,17 @@ class CollapseAlarm(L.Callback):
             stuck = self._stuck(trainer, pl_module) + self._shrunk(pl_module)
             self._judge(trainer, std, rank, len(self._spread.total), images, healthy, stuck)
 
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Judge the method's own metric, which is known once the epoch has ended."""
+        name = getattr(pl_module, "spread_metric", None)
+        if name is None or trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        spread = float(trainer.callback_metrics[f"val/{name}"])
+        self.highest_spread = max(self.highest_spread, spread)
+        least = max(self.rank_share * self.highest_spread, LEAST_SPREAD)
+        figures = f"val/{name} {spread:.3f} (at its highest {self.highest_spread:.3f})"
+        self._tell(trainer, spread < self._slack * least, figures)
+
     def _stuck(self, trainer: L.Trainer, method: L.LightningModule) -> str:
         """The loss, where it is that of equal embeddings; else nothing."""
         size = getattr(data_of(trainer), "batch_size", None)
@@ -156,15 +174,22 @@ class CollapseAlarm(L.Callback):
         fewest = min(FEWEST, math.sqrt(min(dim, images)))
         least_rank = max(self.rank_share * self.highest_rank, fewest)
         least_rank = min(least_rank, self.rank_share * healthy)
-        slack = 1.25 if self.collapsed else 1.0  # no word at every crossing of the threshold
-        collapsed = std < slack * least_std or rank < slack * least_rank or bool(stuck)
-        if trainer.global_step < self.after_steps or collapsed == self.collapsed:
-            return
-        self.collapsed = collapsed
+        low = std < self._slack * least_std or rank < self._slack * least_rank
         figures = (
             f"effective rank {rank:.1f} (at its highest {self.highest_rank:.1f}, D = {dim}), "
             f"standard deviation {std:.3f} (evenly spread {dim**-0.5:.3f}){stuck}"
         )
+        self._tell(trainer, low or bool(stuck), figures)
+
+    @property
+    def _slack(self) -> float:
+        """Factor of the thresholds: no word at every crossing."""
+        return 1.25 if self.collapsed else 1.0
+
+    def _tell(self, trainer: L.Trainer, collapsed: bool, figures: str) -> None:
+        if trainer.global_step < self.after_steps or collapsed == self.collapsed:
+            return
+        self.collapsed = collapsed
         if trainer.is_global_zero:
             text = f"{BEGUN}: {figures}; {ADVICE}" if collapsed else f"{OVER}: {figures}"
             print(f"step {trainer.global_step:,}: {text}", file=sys.stderr)

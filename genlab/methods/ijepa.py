@@ -77,6 +77,7 @@ class IJEPA(L.LightningModule):
     """
 
     configure_callbacks = log_steps
+    spread_metric = "target_std"  # of a collapse; see `CollapseAlarm`
 
     def __init__(
         self,
@@ -154,7 +155,8 @@ class IJEPA(L.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """As training, each image with its own fixed blocks; ``feature`` (B, F) of whole images.
 
-        A collapse is seen by ``target_std``; the features share a mean that hides their spread.
+        A collapse is seen by ``target_std``, of which `CollapseAlarm` warns; the features share a
+        mean that hides their spread.
         """
         loss, taught = self.distance(batch)
         self.token_spread.update(taught)

@@ -21,7 +21,7 @@ from genlab.recipes import doors, trust
 from genlab.recipes.class_names import PACKAGES, class_path, current, named, parameters, short
 from genlab.recipes.class_names import classes as classes_of
 from genlab.recipes.files import find, header, name_of, read, shipped
-from genlab.recipes.switching import carry_over
+from genlab.recipes.switching import carry_over, keep_preset
 from genlab.recipes.typed import COMMAND_LINE, GROUPS, SETTINGS, word_to_mapping
 
 TOP_KEYS = ("seed_everything", "data", "model", "trainer", "checkpoint", "track")
@@ -189,6 +189,7 @@ def lay(recipe: Recipe, content: dict[str, Any], where: str) -> None:
     try:
         _check_groups(content)
         long = {k: _grouped(k, v) if k in PACKAGES else v for k, v in content.items()}
+        keep_preset(recipe, long)
         merged = merge(recipe.config, long)
     except RecipeError as error:
         what, _, hint = str(error).partition("\n")

@@ -81,7 +81,8 @@ def distance(found: Tensor, expected: Tensor) -> float:
 
 
 def test_the_methods_of_the_whole_batch_have_chunks() -> None:
-    assert {"SimCLR", "MoCoV3", "BarlowTwins"} <= set(CHUNKED)
+    named = {"SimCLR", "MoCoV3", "BarlowTwins", "VICReg", "SwAV", "NNCLR", "LeJEPA", "SupCon"}
+    assert named <= set(CHUNKED)
 
 
 @pytest.mark.parametrize("kind", CHUNKED)

@@ -70,3 +70,23 @@ def test_the_command_says_it(here: Here) -> None:
     _, err = here("fit", "vae/digits", "model=Autoencoder", "--print_config")
     assert err.startswith("model=Autoencoder: ")
     assert "no longer appl" in err
+
+
+@pytest.mark.parametrize("word", ["data.views.flip=false", "data.views={flip: false}"])
+def test_settings_over_a_preset_named_by_a_string_keep_it(word: str) -> None:
+    """The name of swav/imagenet_resnet50 is multicrop; without a name the preset is simclr."""
+    recipe = recipes.resolve(["swav/imagenet_resnet50"], [word, "data.views.small.count=3"])
+    views = recipe.config["data"]["init_args"]["views"]
+    assert views == {"preset": "multicrop", "flip": False, "small": {"count": 3}}
+    assert recipe.origin("data.init_args.views.preset").endswith("imagenet_resnet50.yaml")
+    other = recipes.resolve(["swav/imagenet_resnet50"], [word, "data.views.preset=dino"])
+    assert other.config["data"]["init_args"]["views"] == {"preset": "dino", "flip": False}
+    again = recipes.resolve(["swav/imagenet_resnet50"], [word, "data.views=byol"])
+    assert again.config["data"]["init_args"]["views"] == "byol"
+
+
+def test_settings_of_views_for_another_class_keep_the_preset() -> None:
+    words = ["data=ImageFolder", "data.root=x", "data.views.flip=false"]
+    for name, preset in (("swav/imagenet_resnet50", "multicrop"), ("simclr/digits", "simclr")):
+        views = recipes.resolve([name], words).config["data"]["init_args"]["views"]
+        assert (views["preset"], views["flip"]) == (preset, False)
