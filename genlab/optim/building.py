@@ -52,6 +52,8 @@ def build(
             - ``lr_scale``: ``{head: 10, encoder: 0.1}``, a factor for each named part of the method
             - ``layer_decay``: inside the encoder, the learning rate falls by this factor with every
               layer away from the head (0.65 to 0.9 is usual in fine-tuning)
+            - ``patch_embed_lr``: factor for a ViT's patch embedding, times its layer's (0.2 in
+              DINOv2, arXiv:2304.07193)
             - ``spared_lr``: factor for norms, biases and whatever else ``weight_decay`` spares
             - ``fixed_lr``: ``[predictor]``, parts of the method that no schedule touches
 
@@ -104,6 +106,7 @@ def build(
         options["fixed_lr"] or (),
         part,
         float(options["spared_lr"]),
+        float(options["patch_embed_lr"]),
     )
     if name in names.ONE_GROUP:
         groups = [{"params": [p for group in groups for p in group["params"]]}]

@@ -9,7 +9,7 @@ from torch import nn
 
 from genlab.errors import nearest
 from genlab.optim import names, sam
-from genlab.optim.groups import check_parts
+from genlab.optim.groups import check_parts, check_patch_embed
 from genlab.optim.schedules import SCHEDULES
 
 DEFAULTS: dict[str, Any] = {
@@ -21,6 +21,7 @@ DEFAULTS: dict[str, Any] = {
     "lr_scale": None,
     "layer_decay": None,
     "spared_lr": 1.0,
+    "patch_embed_lr": 1.0,
     "fixed_lr": None,
     "schedule": "constant",
     "warmup_steps": 0,
@@ -50,8 +51,8 @@ NOT_WITH = {
     "step": ("final_lr",),
     "cosine_7_16": ("final_lr",),
 }
-POSITIVE = ("lr_batch", "layer_decay", "spared_lr", "milestone_factor", "pct_start", "div_factor",
-            "final_div_factor", "agc", "clip_each", "sam")  # fmt: skip
+POSITIVE = ("lr_batch", "layer_decay", "spared_lr", "patch_embed_lr", "milestone_factor",
+            "pct_start", "div_factor", "final_div_factor", "agc", "clip_each", "sam")  # fmt: skip
 AT_MOST_ONE = ("layer_decay", "pct_start", "final_lr", "base_momentum", "max_momentum")
 
 
@@ -87,6 +88,8 @@ def check(
     if module is not None:
         _check_trainer(module, trainer)
         check_parts(module, options["lr_scale"], options["layer_decay"])
+        if options["patch_embed_lr"] != 1:
+            check_patch_embed(module)
         check_parts(module, dict.fromkeys(options["fixed_lr"] or [], 1.0), None, "fixed_lr")
 
 
@@ -191,7 +194,8 @@ def _check_schedule(schedule: str, options: dict[str, Any]) -> None:
 
 
 def _check_one_group(name: str, options: dict[str, Any]) -> None:
-    keys = ("lr_scale", "layer_decay", "spared_lr", "fixed_lr", "final_weight_decay", "sam")
+    keys = ("lr_scale", "layer_decay", "spared_lr", "patch_embed_lr", "fixed_lr",
+            "final_weight_decay", "sam")  # fmt: skip
     for key in keys:
         if name in names.ONE_GROUP and options[key] and options[key] != DEFAULTS[key]:
             raise ValueError(f"optimizer.{key} cannot be combined with {name}")

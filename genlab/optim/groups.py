@@ -15,6 +15,8 @@ from genlab.errors import nearest
 
 NORM = re.compile(r"Norm(Act)?(\dd)?$")  # LayerNorm, BatchNorm2d, BatchNormAct2d, ActNorm ...
 
+PATCH_EMBED = "patch_embed"  # timm's name in ViTs
+
 
 def parameter_groups(
     module: nn.Module,
@@ -25,6 +27,7 @@ def parameter_groups(
     fixed_lr: Iterable[str] = (),
     part: str | None = None,
     spared_lr: float = 1.0,
+    patch_embed_lr: float = 1.0,
 ) -> list[dict[str, Any]]:
     """Trainable parameters grouped by learning rate and by whether they decay.
 
@@ -37,12 +40,14 @@ def parameter_groups(
         fixed_lr: named children of the method whose learning rate no schedule touches.
         part: take only this child's parameters.
         spared_lr: factor for what weight decay spares.
+        patch_embed_lr: factor for the patch embedding of ``module.encoder``, times its layer's.
 
     Returns:
         Groups with ``params``, ``lr``, ``weight_decay``, ``spared`` (from the decay) and
         ``fixed_lr``; that of the plain ``lr`` which decays is the first, if there is such a group.
     """
-    plain, scales = undecayed(module), _scales(module, lr_scale or {}, layer_decay)
+    plain = undecayed(module)
+    scales = _scales(module, lr_scale or {}, layer_decay, patch_embed_lr)
     fixed, groups = set(fixed_lr), dict[tuple[bool, float, bool], list[nn.Parameter]]()
     for name, parameter in module.named_parameters():
         child = name.partition(".")[0]
@@ -91,15 +96,32 @@ def _is_vector(p: nn.Parameter) -> bool:
 
 
 def _scales(
-    module: nn.Module, lr_scale: dict[str, float], layer_decay: float | None
+    module: nn.Module,
+    lr_scale: dict[str, float],
+    layer_decay: float | None,
+    patch_embed_lr: float,
 ) -> dict[str, float]:
-    """The factor of every parameter: its part's, times its layer's."""
+    """The factor of every parameter: its part's, times its layer's and the patch embedding's."""
     check_parts(module, lr_scale, layer_decay)
     scales = {n: lr_scale.get(n.partition(".")[0], 1.0) for n, _ in module.named_parameters()}
     if layer_decay is not None:
         for name, factor in layer_scales(module.encoder.backbone, layer_decay).items():  # type: ignore[union-attr]
             scales[f"encoder.backbone.{name}"] *= factor
+    if patch_embed_lr != 1.0:
+        check_patch_embed(module)
+        first = [name for name in scales if name.startswith(f"encoder.backbone.{PATCH_EMBED}.")]
+        scales |= {name: scales[name] * patch_embed_lr for name in first}
     return scales
+
+
+def check_patch_embed(module: nn.Module) -> None:
+    """Check that the method's encoder embeds patches.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if not hasattr(getattr(getattr(module, "encoder", None), "backbone", None), PATCH_EMBED):
+        raise ValueError("optimizer.patch_embed_lr requires an encoder of patches, such as a ViT")
 
 
 def check_parts(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from genlab.augment.pretext.permutations import permutation_set
 from genlab.data import Images
 
 
-def held_out(data: Images, count: int = 3000) -> Tensor:
-    """The first test images: (N, C, H, W) in [0, 1]."""
+def held_out(data: Images, count: int = 3000, split: Literal["train", "test"] = "test") -> Tensor:
+    """The first images of a split, by default of the test set: (N, C, H, W) in [0, 1]."""
     batches = []
-    for raw in data.batches("test"):
+    for raw in data.batches(split):
         batches.append(raw["image"])
         if sum(map(len, batches)) >= count:
             break
@@ -29,6 +32,43 @@ def smoothest_seams(tiles: Tensor) -> Tensor:
         a, b, c, d = (shown.index(place) for place in range(4))
         costs.append(right[a][b] + right[c][d] + down[a][c] + down[b][d])
     return torch.stack(costs, 1).argmin(1)
+
+
+def dark_frame(tiles: Tensor) -> Tensor:
+    """Number of the permutation of 2 x 2 tiles with the darkest border of the image: -> (B,)."""
+    top, bottom, left, right = (
+        edge.mean((2, 3))
+        for edge in (tiles[..., 0, :], tiles[..., -1, :], tiles[..., 0], tiles[..., -1])
+    )
+    places = (top + left, top + right, bottom + left, bottom + right)  # 4 x (B, tiles)
+    costs = [
+        torch.stack([place[:, shown.index(k)] for k, place in enumerate(places)]).sum(0)
+        for shown in permutation_set(2, 24)
+    ]
+    return torch.stack(costs, 1).argmin(1)
+
+
+def row_and_column_means(image: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C (W + H))."""
+    return torch.cat([image.mean(2).flatten(1), image.mean(3).flatten(1)], 1)
+
+
+def ridge_accuracy(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> float:
+    """Share of right answers of linear regression onto the classes, with a penalty of 1.
+
+    Args:
+        train: features (N, F) and classes (N,).
+        test: those on which it is judged.
+    """
+    (x, label), (asked, right) = train, test
+    mean, std = x.mean(0), x.std(0).clamp(min=1e-3)
+    known, new = (
+        torch.cat([(part - mean) / std, torch.ones(len(part), 1)], 1).double()
+        for part in (x, asked)
+    )
+    gram = known.T @ known + torch.eye(known.shape[1], dtype=torch.float64)
+    weight = torch.linalg.solve(gram, known.T @ F.one_hot(label).double())
+    return float(((new @ weight).argmax(1) == right).double().mean())
 
 
 def _apart(a: Tensor, b: Tensor) -> Tensor:

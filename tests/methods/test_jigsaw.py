@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from genlab.augment.pretext.permutations import permutation_set
 from genlab.augment.pretext.tiles import cell_corners, cut, standardised
 from genlab.contracts import Batch
-from genlab.data import CIFAR10
+from genlab.data import CIFAR10, MNIST, Digits
 from genlab.methods.jigsaw import Jigsaw
-from tests.methods.shortcuts import held_out, smoothest_seams
+from tests.methods.shortcuts import dark_frame, held_out, ridge_accuracy, smoothest_seams
 
 SMALL: dict[str, Any] = {
     "channels": 3, "image_size": 24, "encoder": "small_cnn", "encoder_kwargs": {"width": 4},
@@ -160,3 +160,49 @@ def test_seams_alone_solve_what_has_no_guard(
     for expected, shown in ((raw, tiles), (guarded, standardised(tiles))):
         found = float((smoothest_seams(shown[rows, order]) == label).float().mean())
         assert found == pytest.approx(expected, abs=0.03)
+
+
+def shuffled(image: Tensor, grid: int, count: int, side: int, seed: int = 0) -> tuple[Tensor, Any]:
+    """Tiles in the order of one of ``count`` permutations, and its number."""
+    generator = torch.Generator().manual_seed(seed)
+    label = torch.randint(count, (len(image),), generator=generator)
+    tiles = cut(image, cell_corners((*image.shape,), grid, side, generator), side)
+    order = torch.tensor(permutation_set(grid, count))[label]
+    return tiles[torch.arange(len(tiles))[:, None], order], label
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("side", "share"), [(14, 0.917), (12, 0.904), (10, 0.771)])
+def test_the_dark_frame_of_mnist_solves_it_guarded_or_not(side: int, share: float) -> None:
+    """Of dark borders a tile without mean and deviation has no less: MNIST is no jigsaw."""
+    try:
+        image = held_out(MNIST(download=False))
+    except ValueError as error:
+        pytest.skip(str(error))
+    tiles, label = shuffled(image, 2, 24, side)
+    for shown in (tiles, standardised(tiles)):
+        found = float((dark_frame(shown) == label).float().mean())
+        assert found == pytest.approx(share, abs=0.03)
+
+
+def test_the_dark_frame_of_digits_solves_little_of_it() -> None:
+    tiles, label = shuffled(held_out(Digits(val_size=200)), 2, 24, 4)
+    assert float((dark_frame(tiles) == label).float().mean()) == pytest.approx(0.29, abs=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_without_their_means_tiles_are_not_told_by_them(cifar: Tensor) -> None:
+    """Nine permutations of 3 x 3 tiles: chance is 0.111, with a standard deviation of 0.006."""
+    known = held_out(CIFAR10(download=False), 6000, "train")
+    found = []
+    for guard in (False, True):
+        parts = []
+        for seed, image in enumerate((known, cifar)):
+            tiles, label = shuffled(image, 3, 9, 8, seed)
+            shown = standardised(tiles) if guard else tiles
+            parts.append((shown.mean((3, 4)).flatten(1), label))
+        found.append(ridge_accuracy(parts[0], parts[1]))
+    assert found[0] > 0.25
+    assert found[1] == pytest.approx(1 / 9, abs=0.02)

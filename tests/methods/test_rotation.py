@@ -12,10 +12,11 @@ from torch import Tensor
 from genlab import losses
 from genlab.augment.pretext.rotation import quarter_turns
 from genlab.contracts import Batch
-from genlab.data import Digits
+from genlab.data import CIFAR10, MNIST, Digits, Images
 from genlab.methods.rotation import Rotation
 from tests.callbacks.tiny import trainer
 from tests.methods.programs_ssl import CNN
+from tests.methods.shortcuts import held_out, ridge_accuracy, row_and_column_means
 
 
 def small(**options: Any) -> Rotation:
@@ -61,3 +62,28 @@ def test_augmentation_that_rotates_is_refused(tmp_path: Path) -> None:
     data = Digits(batch_size=32, val_size=100, augment={"rotate": 10})
     with pytest.raises(ValueError, match="cannot be combined with"):
         trainer(tmp_path, max_steps=1).fit(small(), datamodule=data)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("kind", "options", "share"),
+    [
+        (Digits, {"val_size": 200}, 0.682),
+        pytest.param(MNIST, {"download": False}, 0.942, marks=pytest.mark.slow),
+        pytest.param(CIFAR10, {"download": False}, 0.470, marks=pytest.mark.slow),
+    ],
+)
+def test_means_of_rows_and_columns_alone_tell_the_turn(
+    kind: type[Images], options: dict[str, Any], share: float
+) -> None:
+    """The share that no network has to be praised for; chance is 0.25."""
+    try:
+        data = kind(**options)
+        parts = [held_out(data, 6000, "train"), held_out(data)]
+    except ValueError as error:
+        pytest.skip(str(error))
+    known, asked = (
+        (row_and_column_means(quarter_turns(image)), torch.arange(4).repeat_interleave(len(image)))
+        for image in parts
+    )
+    assert ridge_accuracy(known, asked) == pytest.approx(share, abs=0.04)

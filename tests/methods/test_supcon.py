@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+import genlab
 from genlab import losses
 from genlab.methods.supcon import SupCon
 from tests.conftest import Here
@@ -40,6 +41,27 @@ def test_a_folder_without_classes_is_refused(here: Here) -> None:
     _, err = here("fit", "supcon/imagenet100", "data.root=mine", "track.wandb=off", code=2)
     assert "SupCon needs labels, and mine has no class folders" in err
     assert not here.runs()
+
+
+def test_a_split_with_few_labels_is_refused(here: Here) -> None:
+    """A budget of labels cannot be combined with views, so no hidden one leaks in."""
+    _, err = here("fit", "supcon/digits", "data.labels=100", "track.wandb=off", code=2)
+    assert "labels cannot be combined with views" in err
+
+
+def test_the_linear_stage_has_no_projector(here: Here) -> None:
+    short = ("trainer.max_steps=1", "track.wandb=off", "trainer.limit_val_batches=1")
+    here("fit", "supcon/digits", *short)
+    (run,) = here.runs()
+    here("fit", "linear/digits", f"model.pretrained={run}", *short)
+    (probe,) = (found for found in here.runs() if found != run)
+    learnt, used = (
+        genlab.load(found / "checkpoints" / "last.ckpt").state_dict() for found in (run, probe)
+    )
+    assert any(name.startswith("projector.") for name in learnt)
+    assert {name.partition(".")[0] for name in used} == {"encoder", "norm", "head"}
+    for name in (name for name in used if name.startswith("encoder.")):
+        assert torch.equal(used[name], learnt[name])
 
 
 def test_features_come_from_before_the_projector() -> None:

@@ -182,3 +182,19 @@ def test_what_decay_spares_has_a_rate_of_its_own() -> None:
     }
     expected = [0.1, 0.0024, 0.0024, 0.0024]
     assert [rates[id(p)] for p in module.parameters()] == pytest.approx(expected)
+
+
+def test_the_patch_embedding_has_a_rate_of_its_own_beside_its_layers() -> None:
+    """DINOv2's recipe: layers by 0.9, and the patch embedding alone by 0.2 more."""
+    module = OnTimm("vit_tiny_patch16_224", img_size=64)
+    backbone: Any = module.encoder.backbone
+    for decay, at_stem in ((0.9, 0.9**13), (None, 1.0)):
+        settings = {"name": "adamw", "lr": 1.0, "layer_decay": decay, "patch_embed_lr": 0.2}
+        optimizer = optim.build(module, settings)
+        for parameter in backbone.patch_embed.parameters():
+            assert of(optimizer, parameter)["lr"] == pytest.approx(0.2 * at_stem)
+        for parameter in (backbone.pos_embed, backbone.cls_token):
+            assert of(optimizer, parameter)["lr"] == pytest.approx(at_stem)
+        assert of(optimizer, module.head.weight)["lr"] == 1.0
+    with pytest.raises(ValueError, match="patch_embed_lr requires an encoder of patches"):
+        optim.check({"patch_embed_lr": 0.2}, OnTimm("resnet18"))
