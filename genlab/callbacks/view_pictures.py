@@ -16,13 +16,15 @@ from genlab.drawing.columns import LINE, titled
 from genlab.drawing.may_fail import may_fail
 from genlab.training.tracking.shown import publish
 
+LETTER = 5  # pixels of a letter on average
+
 
 class ViewPictures(L.Callback):
     """``pictures/views.png``: a run's first training images and their views.
 
-    One row per image and one column per view, after the image itself; below, the operations of
-    each view. These are the tensors of the first batch: nothing is drawn anew. A resumed run keeps
-    its file. Ignored for data without ``views``.
+    One row per image and one column per view, after the image itself, with their sides where they
+    differ; below, the operations of each view. These are the tensors of the first batch: nothing is
+    drawn anew. A resumed run keeps its file. Ignored for data without ``views``.
 
     Args:
         count: number of images.
@@ -67,11 +69,17 @@ def sheet(columns: list[Tensor], words: list[str]) -> np.ndarray:
         columns: the images (N, C, H, W) and one tensor (N, C, h, w) a view, in [0, 1].
         words: caption of each view; empty for none.
     """
-    tiles = titled({f"view {k}" if k else "image": column for k, column in enumerate(columns)})
+    sides = [column.shape[-1] for column in columns]
+    titles = ["image", *(f"view {k}" for k in range(1, len(columns)))]
+    if len(set(sides)) > 1:
+        titles = [f"{title} ({side} px)" for title, side in zip(titles, sides, strict=True)]
+    tiles = titled(dict(zip(titles, columns, strict=True)))
     lines = [
         line
         for k, text in enumerate(words, 1)
-        for line in textwrap.wrap(f"view {k}: {text}", tiles.shape[1] // 6, subsequent_indent="  ")
+        for line in textwrap.wrap(
+            f"view {k}: {text}", tiles.shape[1] // LETTER, subsequent_indent="  "
+        )
     ]
     picture = Image.new("RGB", (tiles.shape[1], tiles.shape[0] + LINE * len(lines)), "white")
     picture.paste(Image.fromarray(tiles), (0, 0))

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from genlab.augment import View
-from genlab.callbacks import SimilarityHistogram, ViewPictures
+from genlab.callbacks import SimilarityHistogram, ViewPictures, view_pictures
 from genlab.callbacks.similarity_histogram import cosines, draw
 from genlab.callbacks.view_pictures import describe, sheet
 from genlab.data import Digits
@@ -102,6 +102,21 @@ def test_small_views_stay_small_and_colours_stay() -> None:
     green = (picture == [0, 255, 0]).all(2).sum()
     assert red == 2 * 84**2  # 14 pixels, 6 times
     assert green == 2 * 96**2
+
+
+def test_titles_have_sides_where_they_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = list[str]()
+
+    def titled(columns: dict[str, torch.Tensor]) -> np.ndarray:
+        drawn.extend(columns)
+        return np.zeros((1, 1, 3), dtype=np.uint8)
+
+    monkeypatch.setattr(view_pictures, "titled", titled)
+    large, small_view = torch.zeros(1, 1, 28, 28), torch.zeros(1, 1, 14, 14)
+    sheet([large, large], [])
+    sheet([large, large, small_view], [])
+    expected = ["image", "view 1", "image (28 px)", "view 1 (28 px)", "view 2 (14 px)"]
+    assert drawn == expected
 
 
 def test_words_say_what_can_happen_and_no_more() -> None:
