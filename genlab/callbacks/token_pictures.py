@@ -23,7 +23,7 @@ class TokenPictures(L.Callback):
     A row for each image. Red, green and blue are the first three principal components of the tokens
     of all patches shown. One column for each head of the last block: attention of the class token
     to the patches, or the mean over all patches without one, black at its smallest and white at its
-    largest weight; its title has the largest weight over the mean, 1.0x where attention is even.
+    largest weight; its title has the largest weight over the mean, 1.00x where attention is even.
     For methods whose ``encoder`` is a plain ViT; ignored for others. Drawn at the end of training,
     of the first validation images.
 
@@ -59,7 +59,7 @@ class TokenPictures(L.Callback):
         found = encoder.tokens(image)
         columns = {"image": image, "components": principal_colours(found.patches, found.grid)}
         heads = encoder.attention(image)[:, : self.most_heads].unbind(1)
-        titles = (f"head {k} ({peak(one):.1f}x)" for k, one in enumerate(heads, 1))
+        titles = (f"head {k} ({peak(one):.2f}x)" for k, one in enumerate(heads, 1))
         return columns | {
             title: heat(one)[:, None] for title, one in zip(titles, heads, strict=True)
         }

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from genlab import recipes
 from genlab.callbacks import TokenPictures
 from genlab.drawing.columns import titled
 from tests.callbacks.programs_watching import digits
@@ -44,3 +45,9 @@ def test_cnns_are_left_alone(tmp_path: Path) -> None:
 def test_no_row_is_refused() -> None:
     with pytest.raises(ValueError, match="must be at least 1, got 0, 6"):
         TokenPictures(count=0)
+
+
+@pytest.mark.parametrize("name", ["dinov2/digits", "mae/digits", "moco_v3/imagenet_vit_small"])
+def test_recipes_of_vits_draw_them(name: str) -> None:
+    callbacks = recipes.resolve([name]).config["trainer"]["callbacks"]
+    assert [recipes.short(one["class_path"]) for one in callbacks].count("TokenPictures") == 1
