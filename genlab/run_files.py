@@ -139,6 +139,8 @@ FILES = (  # the more exact ones before the folders that hold them
              "GradientNorms"),
     _picture("confusion.png", "Confusion matrix of the last test, rows true.", "ConfusionMatrix"),
     _picture("embedding.png", "Test features in two dimensions, PCA or --tsne.", "genlab evaluate"),
+    _picture("retrieval_test.png", "Test images, each with the training images nearest in feature"
+             " space; blue frames: same class, orange: another.", "genlab evaluate"),
     _picture("neighbours.png", "Samples, each with its nearest training images.",
              "genlab evaluate --judge"),
     _picture("sample.png", "Samples of a checkpoint.", "genlab sample"),

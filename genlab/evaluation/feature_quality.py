@@ -44,7 +44,7 @@ def representation(
     shots: Sequence[int] | None = None,
     seed: int = 0,
     stage: int | None = None,
-) -> tuple[dict[str, Any], Bank]:
+) -> tuple[dict[str, Any], Bank, Bank]:
     """kNN, linear probe, few-shot, and the geometry of the features and of embeddings.
 
     Args:
@@ -73,8 +73,8 @@ def representation(
         test/feature_dim (numbers): width of the features.
 
     Returns:
-        Metrics ``test/<name>``, and the test features. Metrics that need labels are omitted where
-        training or test images have none.
+        Metrics ``test/<name>``, the test features, and the training features. Metrics that need
+        labels are omitted where training or test images have none.
 
     Raises:
         ValueError: k, temperature or shots out of range.
@@ -102,7 +102,7 @@ def representation(
     found["feature_dim"] = test.features.shape[1]
     if stage is not None:
         found["stage"] = stage
-    return {f"test/{noun}": value for noun, value in found.items()}, test
+    return {f"test/{noun}": value for noun, value in found.items()}, test, train
 
 
 class AtStage:

@@ -133,9 +133,11 @@ def examine(
     lab.model.to(device)
     with refusals():
         shown = list(shots) if shots is not None else None
-        metrics, features = representation(lab.model, lab.data, k, temperature, shown, stage=stage)
+        metrics, test, train = representation(
+            lab.model, lab.data, k, temperature, shown, stage=stage
+        )
         found.metrics |= {key: finite(value) for key, value in metrics.items()}
-        _draw(found, features, tsne)
+        _draw(found, test, train, tsne)
         if by is not None:
             _judge(found, by, samples, reference)
     asked: dict[str, Any] = {"-k": k, "--temperature": temperature}
@@ -173,16 +175,22 @@ def _open_judge(word: str, device: Any) -> Any:
     return found
 
 
-def _draw(found: Evaluation, features: Any, tsne: bool) -> None:
+def _draw(found: Evaluation, test: Any, train: Any, tsne: bool) -> None:
+    """Draw test features in two dimensions, and the training images nearest to some."""
+    from genlab.drawing.grid import write
+    from genlab.evaluation import retrieval
     from genlab.evaluation.scatter_plot import scatter
 
-    target, title = (
-        runs.picture(found.file, "embedding.png"),
-        f"{found.lab.recipe.name}: test features",
-    )
-    names = list(getattr(found.lab.data, "classes", ()))
-    with may_fail(str(target)):
-        found.pictures.append(scatter(features, target, title, tsne, names=names))
+    data, name = found.lab.data, found.lab.recipe.name
+    names = list(getattr(data, "classes", ()))
+    with may_fail(str(target := runs.picture(found.file, "embedding.png"))):
+        title = f"{name}: test features"
+        found.pictures.append(scatter(test, target, title, tsne, names=names))
+    with may_fail(str(target := runs.picture(found.file, "retrieval_test.png"))):
+        title = f"{name}: test images; nearest training images by features (cosine)"
+        drawn = retrieval.picture(retrieval.search(train, test), data, "test", title)
+        if drawn is not None and getattr(data, "image_size", 1) > 1:  # not of points in the plane
+            found.pictures.append(write(drawn, target))
 
 
 def _judge(found: Evaluation, by: Any, samples: int, reference: str) -> None:

@@ -14,8 +14,8 @@ from genlab.callbacks import (
     OnlineProbe,
     RetrievalPictures,
 )
-from genlab.callbacks.retrieval_pictures import Found
 from genlab.data import Digits
+from genlab.evaluation.retrieval import Found
 from tests.callbacks.tiny import trainer
 from tests.methods.programs_ssl import VIT, small
 
@@ -31,9 +31,10 @@ class Kept(RetrievalPictures):
 
     last: Found
 
-    def _search(self, *given: Any) -> Found:
-        self.last = super()._search(*given)
-        return self.last
+    def _search(self, *given: Any) -> None:
+        super()._search(*given)
+        assert self._found is not None
+        self.last = self._found
 
 
 def watched(rank: int, world: int) -> dict[str, Any]:

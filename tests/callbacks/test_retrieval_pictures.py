@@ -13,9 +13,9 @@ from PIL import Image
 
 from genlab import metrics
 from genlab.callbacks import OnlineKNN, RetrievalPictures
-from genlab.callbacks.retrieval_pictures import drawn
 from genlab.data import Digits
 from genlab.drawing.retrieval import OTHER, SAME, UNKNOWN, retrieved
+from genlab.evaluation.retrieval import picture as drawn
 from tests.callbacks.programs_watching import Kept, digits
 from tests.callbacks.test_online_knn import without_labels
 from tests.callbacks.tiny import Line, trainer
@@ -49,8 +49,11 @@ def test_they_are_the_nearest_by_cosine(with_knn: bool, tmp_path: Path) -> None:
     torch.testing.assert_close(near.last.cosine.float(), values, rtol=0, atol=1e-5)
     assert torch.equal(near.last.position, train.position[columns])
     assert torch.equal(near.last.label, train.label[columns])
+    title = "step 10: validation images; nearest training images by features (cosine)"
+    expected = drawn(near.last, data, "val", title)
+    assert expected is not None
     with Image.open(tmp_path / "pictures/retrieval.png") as picture:
-        assert np.array_equal(np.asarray(picture), drawn(near.last, data))
+        assert np.array_equal(np.asarray(picture), expected)
 
 
 def test_knns_features_are_taken_without_a_pass_of_its_own(tmp_path: Path) -> None:
@@ -80,7 +83,8 @@ def test_images_without_labels_are_found_too(tmp_path: Path) -> None:
     data = without_labels("train", "val")
     fit(tmp_path, OnlineKNN(), near, data=data)
     assert (near.last.label == -1).all()
-    picture = drawn(near.last, data)
+    picture = drawn(near.last, data, "val", "")
+    assert picture is not None
     assert _has(picture, UNKNOWN)
     assert not _has(picture, SAME)
 

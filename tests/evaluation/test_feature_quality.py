@@ -101,7 +101,7 @@ def test_without_labels_only_geometry_is_left() -> None:
     data.setup()
     for source, _ in data._parts.values():
         source.labels.fill_(-1)
-    found, _ = representation(Features("pixels"), data)
+    found, *_ = representation(Features("pixels"), data)
     assert set(found) == {"test/uniformity", "test/effective_rank", "test/feature_dim"}
 
 
@@ -162,6 +162,8 @@ def test_the_command_writes_figures_and_a_picture(here: Here, digits_run: Path) 
     assert {"test/linear_top1", "test/fewshot_2_top1", "test/uniformity"} <= set(found)
     assert found["test/knn_k"] == 20
     assert (run / "pictures" / "embedding.png").stat().st_size > 10_000
+    with Image.open(run / "pictures" / "retrieval_test.png") as picture:
+        assert picture.size == (9 * (96 + 8 + 2) + 12, 18 + 8 * (96 + 8 + 2 + 14) + 14)
     here("evaluate", str(run), "--shots", "two", code=2)
 
 

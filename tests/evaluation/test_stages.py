@@ -16,8 +16,8 @@ from tests.methods.programs_ssl import CNN
 def test_metrics_are_of_the_stages_features() -> None:
     method, data = Rotation(**CNN), Digits(batch_size=32, val_size=100, limit=200)
     data.setup()
-    last, _ = representation(method, data, shots=[1])
-    inner, bank = representation(method, data, shots=[1], stage=1)
+    last, *_ = representation(method, data, shots=[1])
+    inner, bank, _ = representation(method, data, shots=[1], stage=1)
     assert (last["test/feature_dim"], inner["test/feature_dim"]) == (64, 32)
     assert bank.features.shape[1] == 32
     assert inner["test/stage"] == 1
