@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 class Batch(TypedDict, total=False):
     """A batch on its way from data to method; nothing knows both but through it."""
 
-    image: Tensor  # (B, C, H, W) float in [0, 1]; uint8 as the loader gives it
+    image: (
+        Tensor  # (B, C, H, W) float in [0, 1], uint8 as the loader gives it; vectors (B, D, 1, 1)
+    )
     views: list[Tensor]  # of the images, each (B, C, h, w)
     label: Tensor  # (B,) int64, -1 where unknown
     index: Tensor  # (B,) int64, position in the data set

@@ -2,12 +2,12 @@
 
 A batch becomes views on the device, in `on_device` (and `images`, which calls it); `augment.views`
 draws them. To a GPU it goes by `pinned`. `images` is the common base of `digits`,
-`torchvision_sets`, `toys`, `arrays` and of `encoded_images`, the base of `image_folder`,
-`imagenet_sets`, `image_table`, `hugging_face` and `web_dataset`. `loader` batches indices,
-`sampling` orders them, `splits` divides them, `in_memory` stores images, `finding` gives them by
-their positions, `naming` numbers classes by their names. `exact_resume` corrects Lightning's
-counters, `errors` are the data's. Folders: `files` (images in files), `shards` (tar files),
-`labels` (few labels).
+`torchvision_sets`, `toys`, `arrays`; of vectors, which are images of one pixel (`vectors`,
+`bsds300`, `binary_density`); and of `encoded_images`, the base of `image_folder`, `imagenet_sets`,
+`image_table`, `hugging_face` and `web_dataset`. `loader` batches indices, `sampling` orders them,
+`splits` divides them, `in_memory` stores images, `finding` gives them by their positions, `naming`
+numbers classes by their names. `exact_resume` corrects Lightning's counters, `errors` are the
+data's. Folders: `files` (images in files), `shards` (tar files), `labels` (few labels).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from genlab import faces
 
 if TYPE_CHECKING:  # for type checkers; the files are the list
     from genlab.data.arrays import Arrays as Arrays
+    from genlab.data.binary_density import BinaryDensity as BinaryDensity
+    from genlab.data.bsds300 import BSDS300 as BSDS300
     from genlab.data.digits import Digits as Digits
     from genlab.data.encoded_images import EncodedImages as EncodedImages
     from genlab.data.errors import BrokenDataError as BrokenDataError
@@ -36,6 +38,7 @@ if TYPE_CHECKING:  # for type checkers; the files are the list
     from genlab.data.torchvision_sets import FashionMNIST as FashionMNIST
     from genlab.data.torchvision_sets import TorchvisionImages as TorchvisionImages
     from genlab.data.toys import Toys as Toys
+    from genlab.data.vectors import Vectors as Vectors
     from genlab.data.web_dataset import WebDataset as WebDataset
 
 

@@ -76,7 +76,7 @@ class Arrays(Images):
             self._files["test"] = test_images, test_label
         shape = self._read_shape()
         self.channels, self.image_size = shape[1], self.finish.resize or shape[2]
-        self.num_classes = self._count_classes()
+        self.num_classes = count_classes(load_labels(images, label))
 
     def sources(self) -> dict[str, Source]:
         """The images of every part in memory."""
@@ -102,19 +102,14 @@ class Arrays(Images):
             )
         return first
 
-    def _count_classes(self) -> int:
-        images, label = self._files["train"]
-        labels = self._labels(images, label)
-        return 0 if labels is None or not len(labels) else max(int(labels.max()) + 1, 0)
-
     def _pictures(self, images: str, labels: str | None) -> Pictures:
-        known = self._labels(images, labels)
+        known = load_labels(images, labels)
         array = torch.from_numpy(np.ascontiguousarray(self._in_bounds(self._array(images), images)))
         return Pictures(array, None if known is None else torch.from_numpy(known))
 
     def _array(self, file: str) -> NDArray[Any]:
         """The images of a file, (N, C, H, W), as they are stored."""
-        array = _load(file, self.key)
+        array = load_array(file, self.key)
         array = _with_channels(array, self.layout, file)
         count, channels, height, width = array.shape
         if height != width or not 1 <= channels <= MOST_CHANNELS or not count:
@@ -144,26 +139,41 @@ class Arrays(Images):
             )
         return ((array.astype(np.float32) - np.float32(low)) / np.float32(high - low)).clip(0, 1)
 
-    def _labels(self, images: str, labels: str | None) -> NDArray[np.int64] | None:
-        if labels is None and not images.endswith(".npz"):
-            return None
-        file = images if labels is None else labels
-        array = _load(file, "labels", optional=labels is None)
-        if array is None:
-            return None
-        if array.ndim != 1 or array.dtype.kind not in "iu":
-            raise BrokenDataError(
-                f"{file}: labels are {array.dtype} of shape {array.shape}, not whole numbers (N,)"
-            )
-        if len(array) and array.max() >= MOST_CLASSES:
-            raise BrokenDataError(
-                f"{file}: label {array.max()} is not below {MOST_CLASSES:,}; "
-                "labels are numbers of classes from 0 on"
-            )
-        return array.astype(np.int64)
+
+def load_labels(data: str, label: str | None) -> NDArray[np.int64] | None:
+    """Labels (N,) of the data in a file; None where there are none.
+
+    Args:
+        data: file of the data, whose array ``labels`` they are if it is an ``.npz``.
+        label: ``.npy`` file of labels; None for those of ``data``.
+
+    Raises:
+        MissingDataError, BrokenDataError: no such file, or not whole numbers below `MOST_CLASSES`.
+    """
+    if label is None and not data.endswith(".npz"):
+        return None
+    file = data if label is None else label
+    array = load_array(file, "labels", optional=label is None)
+    if array is None:
+        return None
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise BrokenDataError(
+            f"{file}: labels are {array.dtype} of shape {array.shape}, not whole numbers (N,)"
+        )
+    if len(array) and array.max() >= MOST_CLASSES:
+        raise BrokenDataError(
+            f"{file}: label {array.max()} is not below {MOST_CLASSES:,}; "
+            "labels are numbers of classes from 0 on"
+        )
+    return np.asarray(array, np.int64)
 
 
-def _load(file: str, key: str, optional: bool = False) -> Any:
+def count_classes(labels: NDArray[np.int64] | None) -> int:
+    """Number of classes: one more than the largest label; 0 without labels."""
+    return 0 if labels is None or not len(labels) else max(int(labels.max()) + 1, 0)
+
+
+def load_array(file: str, key: str, optional: bool = False) -> Any:
     """An array of a NumPy file, without running code; None if it may be missing and is.
 
     Raises:

@@ -16,6 +16,7 @@ from genlab.drawing.points import draw, is_plane
 from genlab.files import rewriting
 
 TILE = 48  # pixels: smaller images are enlarged by a whole factor until they reach it
+LINE = 0.75  # grey of the lines between tiles
 REACH = 3.0  # half the side of the square of points shown: the same in all frames of a film
 
 
@@ -24,10 +25,12 @@ def grid(images: Tensor, columns: int | None = None) -> np.ndarray:
 
     Small images are enlarged by a whole factor, so that every pixel stays a square; a thin light
     line separates the tiles. ``columns`` defaults to a square arrangement. Points in the plane,
-    (N, 2, 1, 1), are a cloud of dots instead.
+    (N, 2, 1, 1), are a cloud of dots instead; other vectors, (N, D, 1, 1), are `squares`.
     """
     if is_plane(images):
         return draw({f"{len(images):,} points": images}, REACH)
+    if images.shape[2:] == (1, 1):
+        images = squares(images)
     images = images.detach().float().cpu().clamp(0, 1)
     n, channels, height, width = images.shape
     if channels == 1:
@@ -36,11 +39,33 @@ def grid(images: Tensor, columns: int | None = None) -> np.ndarray:
     tiles = images[:, :3].repeat_interleave(factor, 2).repeat_interleave(factor, 3)
     columns = columns or math.ceil(math.sqrt(n))
     rows, tile_h, tile_w = math.ceil(n / columns), tiles.shape[2] + 2, tiles.shape[3] + 2
-    sheet = torch.full((3, rows * tile_h + 2, columns * tile_w + 2), 0.75)
+    sheet = torch.full((3, rows * tile_h + 2, columns * tile_w + 2), LINE)
     for i, tile in enumerate(tiles):
         top, left = (i // columns) * tile_h + 2, (i % columns) * tile_w + 2
         sheet[:, top : top + tile_h - 2, left : left + tile_w - 2] = tile
     return (sheet * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def squares(vectors: Tensor) -> Tensor:
+    """Numbers of each vector, row by row in the smallest square that holds them, as grey images.
+
+    Numbers within [0, 1] keep their grey; others reach from the smallest of all (black) to the
+    largest (white). Pixels beyond the last number have the colour of the lines of a `grid`.
+
+    Args:
+        vectors: (N, D, 1, 1).
+
+    Returns:
+        (N, 1, S, S) in [0, 1].
+    """
+    flat = vectors.detach().float().cpu().flatten(1)
+    low, high = min(float(flat.min()), 0.0), max(float(flat.max()), 1.0)
+    if low < 0 or high > 1:
+        low, high = float(flat.min()), float(flat.max())
+    side = math.isqrt(flat.shape[1] - 1) + 1
+    grey = torch.full((len(flat), side * side), LINE)
+    grey[:, : flat.shape[1]] = (flat - low) / max(high - low, 1e-12)
+    return grey.view(-1, 1, side, side)
 
 
 def save(images: Tensor, file: Path, columns: int | None = None) -> Path:

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from genlab import recipes
+from genlab.data.binary_density import SETS
 from genlab.errors import InputError, first_line
 from genlab.recipes import Recipe
 
 SIZES = {  # training images of the sets as they are given out
     "MNIST": 60_000, "FashionMNIST": 60_000, "CIFAR10": 50_000, "CIFAR100": 50_000,
-    "SVHN": 73_257, "STL10": 5_000, "Digits": 1_497, "Toys": 50_000, "ImageNet": 1_281_167,
+    "SVHN": 73_257, "STL10": 5_000, "Digits": 1_497, "ImageNet": 1_281_167,
     "TinyImageNet": 100_000,
 }  # fmt: skip
+DRAWN = {"BSDS300": "patches", "Toys": "size"}  # sets whose size is an argument
 UNLABELED = 100_000  # STL-10's
 TITLES = {"ImageNet-1k": SIZES["ImageNet"]}  # that a recipe's title may name
 PARTS = ("test_size", "val_size")  # in the order in which they are split off
@@ -80,8 +82,11 @@ def _data(recipe: Recipe) -> type:
 def training_images(recipe: Recipe) -> tuple[int | None, str]:
     """Number of images that an epoch sees, and where the number comes from."""
     given, name = arguments(recipe), _data(recipe).__name__
-    if name == "Toys":
-        return _limit(int(given["size"]), given), "data.size"
+    if name in DRAWN:
+        return _limit(int(given[DRAWN[name]]), given), f"data.{DRAWN[name]}"
+    if name == "BinaryDensity":
+        kind = str(given["kind"])
+        return (_limit(SETS[kind].train, given), kind) if kind in SETS else (None, "unknown kind")
     if name in SIZES:
         whole = SIZES[name] + UNLABELED * (name == "STL10" and bool(given["unlabeled"]))
         return _limit(_without(whole, given, ["val_size"]), given), name
@@ -103,6 +108,10 @@ def validation_images(recipe: Recipe, training: int | None) -> int | None:
         training: number of training images; None where unknown.
     """
     given = arguments(recipe)
+    if "held_out" in given:
+        return int(given["held_out"])
+    if _data(recipe).__name__ == "BinaryDensity" and given["kind"] in SETS:
+        return SETS[given["kind"]].val
     size = 1 / int(given["folds"]) if given.get("folds") else given.get("val_size") or 0
     if size >= 1 or not size:
         return int(size)
@@ -117,7 +126,7 @@ def _title(recipe: Recipe) -> str:
 
 def _is_here(given: dict[str, Any]) -> bool:
     """True if a path among the arguments leads to something."""
-    paths = [given.get(name) for name in ("root", "table", "images")]
+    paths = [given.get(name) for name in ("root", "table", "images", "vectors")]
     return any(os.path.exists(os.path.expanduser(path)) for path in paths if isinstance(path, str))
 
 

@@ -15,15 +15,17 @@ from genlab.recipes.resolution import resolve
 # settings that define the images of genlab's classes; those of other classes are the class itself
 DEFINING = {
     "Arrays": ("images", "key"),
+    "BinaryDensity": ("kind",),
     "HuggingFace": ("root", "image"),
     "ImageFolder": ("root",),
     "ImageNet": ("root",),
     "ImageTable": ("table", "image", "split", "root"),
     "TinyImageNet": ("root",),
     "Toys": ("kind", "noise"),
+    "Vectors": ("vectors", "key"),
     "WebDataset": ("root", "image"),
 }
-PLACES = {"images", "root", "table"}  # settings that are paths
+PLACES = {"images", "root", "table", "vectors"}  # settings that are paths
 FORM = {"image_size", "channels", "workers", "in_memory"}  # of the same images
 SPEED = {"batch_size", "eval_batch_size", "workers", "in_memory", "download", "rescan"}
 LIMITS = ("limit_train_batches", "overfit_batches", "fast_dev_run")  # of a trial of the trainer

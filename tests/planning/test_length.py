@@ -22,6 +22,8 @@ def of(name: str, *changes: str, images: int | None = None) -> Length:
         ("simclr/stl10", [], 104_500, 204, 40_800),
         ("fixmatch/cifar10_250", [], 45_000, 1024, 2**20),
         ("glow/two_moons", ["data.size=5120"], 5120, 10, 200),
+        ("glow/two_moons", ["data=BSDS300", "data.patches=5120"], 5120, 10, 200),
+        ("glow/two_moons", ["data=BinaryDensity", "data.kind=dna"], 1600, 3, 60),
         ("vae/digits", ["trainer.limit_train_batches=0.5"], 1297, 10, 1500),
         ("vae/digits", ["trainer.limit_train_batches=3"], 1297, 3, 450),
     ],
