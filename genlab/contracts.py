@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +29,16 @@ class Batch(TypedDict, total=False):
     labeled: Batch  # of semi-supervised data, with `unlabeled`
     unlabeled: Batch
     probe: dict[str, Tensor]  # labelled images under CTAugment's operations
+
+
+class Episodes(NamedTuple):
+    """Trials of one-shot classification: W images to learn from, Q to classify, in each of E."""
+
+    support: Tensor  # (E, W) int64, ``index`` of the images to learn from, one a class
+    query: Tensor  # (E, Q) int64, ``index`` of those to classify
+    answer: Tensor  # (E, Q) int64, place of their class in ``support``, 0 to W - 1
+    learn_from: str  # split that ``support`` counts in
+    classify: str  # split that ``query`` counts in
 
 
 @runtime_checkable
@@ -142,6 +152,14 @@ class HasWholeImages(Protocol):
 
     def whole(self, index: Tensor, split: str = "train") -> Any:
         """Whole images of a split by their ``index``, for ``to_device``."""
+
+
+@runtime_checkable
+class HasEpisodes(Protocol):
+    """A data module whose features are measured by one-shot classification."""
+
+    def episodes(self, split: str) -> Episodes | None:
+        """The trials of a split; None where it has none."""
 
 
 @runtime_checkable

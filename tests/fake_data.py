@@ -97,6 +97,38 @@ def write_pictures(folder: Path) -> None:
         Image.fromarray(colour).save(name)
 
 
+def write_omniglot(folder: Path, characters: int = 20, drawers: int = 2, runs: int = 2) -> None:
+    """Three background alphabets of both small sets, one in both, and runs of the one-shot test.
+
+    A character is a digit's image, black on white; the second drawer's is one pixel lower.
+    """
+    grey = 255 - digits(32)[0]
+    alphabets = {"images_background_small1": "AB", "images_background_small2": "BC"}
+    for background, names in alphabets.items():
+        for name in names:
+            for k in range(characters):
+                place = folder / background / name / f"character{k + 1:02}"
+                for drawer in range(drawers):
+                    number = 20 * (ord(name) - 65) + k
+                    _draw(place / f"{k}_{drawer + 1}.png", grey[number], drawer)
+    for run in range(1, runs + 1):
+        place = folder / "one_shot" / f"run{run:02}"
+        lines = []
+        for k in range(20):
+            other = (7 * k + run) % 20  # the drawing to classify shows another place's character
+            _draw(place / "training" / f"class{k + 1:02}.png", grey[60 + 20 * run + k], 0)
+            _draw(place / "test" / f"item{k + 1:02}.png", grey[60 + 20 * run + other], 1)
+            pair = f"test/item{k + 1:02}.png", f"training/class{other + 1:02}.png"
+            lines.append(" ".join(f"{place.name}/{one}" for one in pair))
+        (place / "class_labels.txt").write_text("\n".join(lines) + "\n")
+
+
+def _draw(file: Path, grey: np.ndarray, lower: int) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    moved = np.roll(grey, lower, 0)
+    Image.fromarray(np.where(moved < 128, 0, 255).astype(np.uint8)).convert("1").save(file)
+
+
 def write_all(root: Path) -> Path:
     """Every data set that a shipped recipe names and that can be small."""
     write_idx(root / "MNIST" / "raw")
@@ -106,4 +138,5 @@ def write_all(root: Path) -> Path:
     write_stl10(root / "stl10_binary")
     write_svhn(root)
     write_pictures(root / "pictures")
+    write_omniglot(root / "omniglot-py")
     return root

@@ -4,8 +4,8 @@
 `masks` and `multi_block` choose `patches` to hide. `standard` is supervised training's,
 `rand_augment` and `ct_augment` (operations in `ops`, `ct_ops`) the strong ones, `mixing` mixup and
 CutMix, `binarization` black and white, `pretext` the transforms of pretext tasks. Building blocks:
-`boxes` (rectangles), `colour`, `lab`, `geometry`, `linear` (resampling), and `draws`, seeded alike
-on every rank.
+`boxes` (rectangles), `colour`, `lab`, `geometry`, `linear` (resampling), `warping` (maps and bends
+of drawings), and `draws`, seeded alike on every rank.
 """
 
 from genlab.augment.binarization import binarize

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from genlab.augment.colour import HUE, colour_of, draw_jitter, jitter, on_some, 
 from genlab.augment.draws import Params, Shape, coin, for_this_rank, uniform
 from genlab.augment.geometry import flip
 from genlab.augment.linear import blur, resized_crop
+from genlab.augment.warping import warp, warp_from
 from genlab.internals import torch_parts
 
 STREAM = 16  # of the batch's seed; view k draws from stream 16 + k
@@ -19,7 +21,7 @@ CACHE = 2**20  # numbers that a CPU works on at a time: 4 MB
 
 
 class View(nn.Module):
-    """Random resized crop and flip, colour jitter, greyscale, blur, solarisation; in this order.
+    """Random resized crop, flip, warp, colour jitter, greyscale, blur, solarisation; in this order.
 
     Of four channels jitter, greyscale and solarisation change the first three.
 
@@ -33,6 +35,9 @@ class View(nn.Module):
         blur: chance of a Gaussian blur with a kernel a tenth of the view's side.
         sigma: smallest and largest standard deviation of the blur in pixels; uniform.
         solarise: chance of inverting what is brighter than one half.
+        warp: random map and bend of drawings, black beyond their edges: arguments of
+            `warping.Warp` (``rotate``, ``scale``, ``stretch``, ``shear``, ``shift``, ``bend``);
+            None for none.
 
     Raises:
         ValueError: a value out of range.
@@ -53,6 +58,7 @@ class View(nn.Module):
         blur: float = 0.0,
         sigma: Sequence[float] = (0.1, 2.0),
         solarise: float = 0.0,
+        warp: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         chances = {"jitter_chance": jitter_chance, "grey": grey, "blur": blur, "solarise": solarise}
@@ -65,6 +71,7 @@ class View(nn.Module):
             raise ValueError(f"views: jitter must be 4 strengths, hue up to 0.5, not {jitter}")
         if not (size >= 1 and isinstance(size, int)) and not 0 < size <= 1:
             raise ValueError(f"views: size must be pixels, or a share in 0 ... 1, not {size}")
+        self.warp = warp_from(warp)
         self.size, self.crop, self.flip = size, (crop[0], crop[1]), flip
         self.jitter, self.jitter_chance, self.grey = tuple(jitter), jitter_chance, grey
         self.blur, self.sigma, self.solarise = blur, tuple(sigma), solarise
@@ -101,6 +108,8 @@ class View(nn.Module):
         drawn["blur"] = coin(n, self.blur, generator)
         drawn["sigma"] = uniform(n, self.sigma[0], self.sigma[1], generator)
         drawn["solarise"] = coin(n, self.solarise, generator)
+        if self.warp:  # last: draws of other views stay what they were
+            drawn |= self.warp.draw(n, generator)
         return drawn
 
     def apply_to(self, image: Tensor, drawn: Params) -> Tensor:
@@ -127,6 +136,8 @@ class View(nn.Module):
             view = resized_crop(image, drawn["crop"], drawn["flip"], side).clamp_(0, 1)
         else:
             view = flip(image, drawn["flip"])
+        if self.warp:
+            view = warp(view, drawn)
         if (self.jitter_chance and any(self.jitter)) or self.grey:
             jitter(colour_of(view), drawn["factor"], drawn["order"], drawn["grey"])  # in place
         if self.blur:

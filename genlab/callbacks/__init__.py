@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # for type checkers; the files are the list
     from genlab.callbacks.last_median import LastMedian as LastMedian
     from genlab.callbacks.live_accuracy import LiveAccuracy as LiveAccuracy
     from genlab.callbacks.loss_against_probe import LossAgainstProbe as LossAgainstProbe
+    from genlab.callbacks.one_shot import OneShot as OneShot
     from genlab.callbacks.online_knn import OnlineKNN as OnlineKNN
     from genlab.callbacks.online_probe import OnlineProbe as OnlineProbe
     from genlab.callbacks.pictures import Pictures as Pictures

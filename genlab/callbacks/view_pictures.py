@@ -93,6 +93,7 @@ def describe(view: View) -> str:
     """Describe the operations of a view that can occur."""
     parts = [f"crop of {view.crop[0]:.0%} to {view.crop[1]:.0%} of the area"]
     parts += ["flip"] if view.flip else []
+    parts += [f"warp ({view.warp})"] if view.warp else []
     strengths = ("brightness", "contrast", "saturation", "hue")
     moved = [f"{n} {s:g}" for n, s in zip(strengths, view.jitter, strict=True) if s]
     if moved and view.jitter_chance:

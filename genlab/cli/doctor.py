@@ -24,6 +24,7 @@ FOLDERS = {
     "CIFAR100": "cifar-100-python",
     "SVHN": "train_32x32.mat",
     "STL10": "stl10_binary",
+    "Omniglot": "omniglot-py",
 }
 
 

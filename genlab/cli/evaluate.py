@@ -56,6 +56,7 @@ def evaluate(
     stage: int | None = None,
 ) -> int:
     """All test metrics of a method and of its features; with --judge also of its samples."""
+    from genlab.evaluation.one_shot import in_words
     from genlab.experiments.measurement import examine
 
     shown = _shots(shots)
@@ -78,6 +79,8 @@ def evaluate(
     for picture in found.pictures:
         print(f"image {shown_path(picture)}")
     lab = found.lab
+    if told := in_words(found.metrics):
+        print(told)
     if not judge and isinstance(lab.model, Samples) and getattr(lab.data, "image_size", 1) > 1:
         print("samples are judged with --judge RUN, --judge inception or an encoder's name")
     return code

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from genlab import runs
-from genlab.contracts import Samples
+from genlab.contracts import HasEpisodes, Samples
 from genlab.drawing.may_fail import may_fail
 from genlab.errors import CheckpointError, RecipeError, RunError, refusals
 from genlab.training import evaluations
@@ -110,7 +110,6 @@ def examine(
         InputError: no such run, or an option that does not suit the method.
     """
     from genlab.checkpoints import check_finite, in_words
-    from genlab.evaluation.feature_quality import representation
 
     if samples < 10:
         raise RecipeError(f"--samples {samples} must be at least 10")
@@ -133,9 +132,7 @@ def examine(
     lab.model.to(device)
     with refusals():
         shown = list(shots) if shots is not None else None
-        metrics, test, train = representation(
-            lab.model, lab.data, k, temperature, shown, stage=stage
-        )
+        metrics, test, train = _features(lab, k, temperature, shown, stage)
         found.metrics |= {key: finite(value) for key, value in metrics.items()}
         _draw(found, test, train, tsne)
         if by is not None:
@@ -156,6 +153,19 @@ def examine(
     facts = {"name": by.name, "source": by.source} | by.identity if by is not None else None
     found.kept = evaluations.keep(lab, file, words, found.metrics, facts)
     return found
+
+
+def _features(
+    lab: Lab, k: int, temperature: float, shots: list[int] | None, stage: int | None
+) -> tuple[dict[str, Any], Any, Any]:
+    """Metrics of the features, the test's and the training images': by trials where there are."""
+    if isinstance(lab.data, HasEpisodes):
+        from genlab.evaluation.one_shot import one_shot
+
+        return one_shot(lab.model, lab.data, stage)
+    from genlab.evaluation.feature_quality import representation
+
+    return representation(lab.model, lab.data, k, temperature, shots, stage=stage)
 
 
 def _open_judge(word: str, device: Any) -> Any:
@@ -186,6 +196,8 @@ def _draw(found: Evaluation, test: Any, train: Any, tsne: bool) -> None:
     with may_fail(str(target := runs.picture(found.file, "embedding.png"))):
         title = f"{name}: test features"
         found.pictures.append(scatter(test, target, title, tsne, names=names))
+    if train is None:
+        return
     with may_fail(str(target := runs.picture(found.file, "retrieval_test.png"))):
         title = f"{name}: test images; nearest training images by features (cosine)"
         drawn = retrieval.picture(retrieval.search(train, test), data, "test", title)

@@ -1,9 +1,9 @@
 """Metrics that genlab reports, as torchmetrics or functions of features.
 
 Samples: `frechet`, `kernel_distances`, `inception_score`, `precision_recall`. Features: `bank` (all
-of a split), `knn`, `embedding`, `geometry`, `ranks`. Classifiers: `classification`, `class_report`,
-`pseudo_labels`. Latents and codes: `active_units`, `codebook`. Predicted images: `image_error`;
-masked places: `masked_error`. `step_metrics` logs what steps return.
+of a split), `knn`, `one_shot`, `embedding`, `geometry`, `ranks`. Classifiers: `classification`,
+`class_report`, `pseudo_labels`. Latents and codes: `active_units`, `codebook`. Predicted images:
+`image_error`; masked places: `masked_error`. `step_metrics` logs what steps return.
 """
 
 from genlab.metrics.active_units import ActiveUnits
@@ -18,6 +18,7 @@ from genlab.metrics.inception_score import InceptionScore
 from genlab.metrics.kernel_distances import kernel_distance, polynomial_mmd
 from genlab.metrics.knn import KNN, knn_scores
 from genlab.metrics.masked_error import MaskedError
+from genlab.metrics.one_shot import one_shot_error
 from genlab.metrics.precision_recall import manifold_overlap, neighbours
 from genlab.metrics.ranks import LiDAR, RankMe, rankme
 from genlab.metrics.step_metrics import StepMetrics, log_steps
@@ -46,6 +47,7 @@ __all__ = [
     "manifold_overlap",
     "merge",
     "neighbours",
+    "one_shot_error",
     "per_class",
     "perplexity",
     "polynomial_mmd",

@@ -20,6 +20,7 @@ SIZES = {  # training images of the sets as they are given out
     "TinyImageNet": 100_000,
 }  # fmt: skip
 DRAWN = {"BSDS300": "patches", "Toys": "size"}  # sets whose size is an argument
+READ = ("Omniglot",)  # whose images depend on the alphabets that are held out
 UNLABELED = 100_000  # STL-10's
 TITLES = {"ImageNet-1k": SIZES["ImageNet"]}  # that a recipe's title may name
 PARTS = ("test_size", "val_size")  # in the order in which they are split off
@@ -90,7 +91,7 @@ def training_images(recipe: Recipe) -> tuple[int | None, str]:
     if name in SIZES:
         whole = SIZES[name] + UNLABELED * (name == "STL10" and bool(given["unlabeled"]))
         return _limit(_without(whole, given, ["val_size"]), given), name
-    if _is_here(given):
+    if _is_here(given) or name in READ:
         return _read(recipe, given)
     title = next((title for title in TITLES if title in _title(recipe)), None)
     if title is not None:

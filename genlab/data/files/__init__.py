@@ -8,5 +8,6 @@ fetches them from the Hugging Face hub.
 `reader` reads batches, made by `workers`: whole images by `centre` and `decoding`, random crops by
 `cuts` out of the `encoded` original, or by a GPU (`on_gpu`); 16 bits by `sixteen`. `orientation`
 says how an image is turned.
-`download` fetches data sets, `cifar` reads CIFAR's pickles by a restricted unpickler.
+`download` fetches data sets, `cifar` reads CIFAR's pickles by a restricted unpickler, `drawings`
+Omniglot's characters.
 """
