@@ -6,6 +6,9 @@ Departures: the centre moves at the optimiser's step, by the mean over the batch
 it; the teacher has neither dropout nor drop path; class token and position embeddings have no
 weight decay, and the first step of a warm-up has a rate above 0 (`optim.build`).
 
+A batch larger than memory is ``trainer.accumulate_grad_batches``: without batch norm its gradient
+and its centre are exactly those of the whole, for the loss is a mean over images.
+
 On several devices set ``trainer.sync_batchnorm`` where encoder or head have batch norm.
 """
 

@@ -50,6 +50,8 @@ SMALLER = {
     "dino/imagenet_vit_small": ["data.views.small.size=32"],  # whole patches of 64 px
     "dinov2/folder": ["data.image_size=98"],
     "dinov2/imagenet_vit_small": ["data.views.small.size=32"],
+    "dinov2/imagenet100": ["data.views.small.size=32", "model.encoder_kwargs.depth=1"],
+    "dinov2/stl10": ["model.encoder_kwargs.depth=1"],
     "lejepa/imagenet_vit_small": [  # whole patches of 14 px
         "data.image_size=56",
         "data.views={preset: lejepa, small: {size: 28}}",

@@ -154,6 +154,24 @@ def test_the_temperature_warms_up_under_the_trainer(tmp_path: Path) -> None:
     assert found == pytest.approx([0.04, 0.0475, 0.055, 0.0625, 0.07, 0.07])
 
 
+def test_accumulated_parts_have_the_gradient_and_the_centre_of_the_whole() -> None:
+    """The loss is a mean over images, with a centre that stands still within a step."""
+    batch = many_views()
+    parts = [cast(Batch, {"views": [view[k::4] for view in batch["views"]]}) for k in range(4)]
+    states = []
+    dynamic = VIT | {"encoder_kwargs": VIT["encoder_kwargs"] | {"dynamic_img_size": True}}
+    for given in ([batch], parts):
+        method = small(dynamic).double()
+        for k, one in enumerate(given):
+            views = cast(Batch, {"views": [view.double() for view in one["views"]]})
+            (method.training_step(views, k)["loss"] / len(given)).backward()
+        method.after_step(0, 10)
+        states.append([p.grad for p in method.parameters() if p.grad is not None])
+        states[-1].append(method.centre)
+    torch.testing.assert_close(states[1], states[0], rtol=0, atol=1e-8)  # timm resamples in float32
+    assert states[0][-1].norm() > 0
+
+
 def test_the_alarm_knows_the_loss_of_uniform_distributions() -> None:
     method = small()
     torch.nn.init.zeros_(method.projector[-1].weight)
