@@ -23,7 +23,7 @@ class EmbeddingRanks(L.Callback):
     for data without ``views``. No labels are used.
 
     Args:
-        images: number n of images for LiDAR, at least 2, which is at most n - 1; 0 for no LiDAR.
+        images: number n of images for LiDAR, whose value is at most n - 1; 0 for no LiDAR.
         views: number q of views of each of them.
         widest: largest width D of embeddings that are measured: both need (D, D) matrices and
             their eigenvalues.

@@ -54,11 +54,12 @@ def picture(found: Found, data: Any, split: str, title: str) -> np.ndarray | Non
 
     Args:
         found: images by their positions.
-        data: data module; None is returned where it does not find images by position.
+        data: data module; None is returned where it does not find images by position, or has
+            points and vectors instead of images.
         split: split of the images.
         title: text above.
     """
-    if not isinstance(data, HasWholeImages):
+    if not isinstance(data, HasWholeImages) or getattr(data, "image_size", 1) == 1:
         return None
     show: Any = data
     query = show.to_device(data.whole(found.query.position, split))["image"]

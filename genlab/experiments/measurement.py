@@ -201,7 +201,7 @@ def _draw(found: Evaluation, test: Any, train: Any, tsne: bool) -> None:
     with may_fail(str(target := runs.picture(found.file, "retrieval_test.png"))):
         title = f"{name}: test images; nearest training images by features (cosine)"
         drawn = retrieval.picture(retrieval.search(train, test), data, "test", title)
-        if drawn is not None and getattr(data, "image_size", 1) > 1:  # not of points in the plane
+        if drawn is not None:
             found.pictures.append(write(drawn, target))
 
 

@@ -13,9 +13,10 @@ from PIL import Image
 
 from genlab import metrics
 from genlab.callbacks import OnlineKNN, RetrievalPictures
-from genlab.data import Digits
+from genlab.data import Digits, Toys
 from genlab.drawing.retrieval import OTHER, SAME, UNKNOWN, retrieved
 from genlab.evaluation.retrieval import picture as drawn
+from genlab.evaluation.retrieval import search
 from tests.callbacks.programs_watching import Kept, digits
 from tests.callbacks.test_online_knn import without_labels
 from tests.callbacks.tiny import Line, trainer
@@ -93,6 +94,15 @@ def test_methods_without_features_are_left_alone(tmp_path: Path) -> None:
     data = Digits(batch_size=32, limit=320, val_size=100)
     trainer(tmp_path, RetrievalPictures(), **ONCE).fit(Line(), datamodule=data)
     assert not (tmp_path / "pictures").exists()
+
+
+def test_points_in_the_plane_have_no_picture() -> None:
+    data = Toys("two_moons", size=300, held_out=100)
+    train, test = (
+        metrics.collect(lambda image: image, map(data.to_device, data.bank_dataloader(split)))
+        for split in ("train", "test")
+    )
+    assert drawn(search(train, test), data, "test", "") is None
 
 
 def _has(picture: np.ndarray, colour: tuple[int, int, int]) -> bool:
