@@ -129,6 +129,15 @@ def _draw(file: Path, grey: np.ndarray, lower: int) -> None:
     Image.fromarray(np.where(moved < 128, 0, 255).astype(np.uint8)).convert("1").save(file)
 
 
+def write_bsds300(folder: Path) -> None:
+    """300 small photographs of a digit each."""
+    grey, _ = digits(16)
+    for part, rows in {"train": range(200), "test": range(200, 300)}.items():
+        (folder / part).mkdir(parents=True)
+        for k in rows:
+            Image.fromarray(grey[k]).save(folder / part / f"{k:03}.jpg", quality=95)
+
+
 def write_all(root: Path) -> Path:
     """Every data set that a shipped recipe names and that can be small."""
     write_idx(root / "MNIST" / "raw")
@@ -137,6 +146,7 @@ def write_all(root: Path) -> Path:
     write_cifar100(root / "cifar-100-python")
     write_stl10(root / "stl10_binary")
     write_svhn(root)
+    write_bsds300(root / "BSDS300" / "images")
     write_pictures(root / "pictures")
     write_omniglot(root / "omniglot-py")
     return root

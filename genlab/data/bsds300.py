@@ -97,8 +97,8 @@ class BSDS300(Images):
         Training noise is drawn by the batch's seed, for the global batch; in evaluation a training
         patch always has the same.
         """
-        if batch["image"].dtype != torch.uint8:
-            return batch
+        if batch["image"].shape[1:] != (1, SIDE, SIDE):
+            return super().on_after_batch_transfer(batch, dataloader_idx)
         drawn = draws.for_images(_noise, batch, "seed" in batch, STREAM)  # type: ignore[arg-type]
         return {**batch, "image": vectors(batch["image"], drawn["noise"])}
 

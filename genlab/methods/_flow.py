@@ -1,15 +1,18 @@
-"""Common base of the flow methods NICE, RealNVP and Glow."""
+"""Common base of the flow methods NICE, RealNVP, Glow, MAF and NSF."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import lightning as L
 import torch
 from torch import Tensor
 
 from genlab import optim
-from genlab.contracts import Batch
+from genlab.contracts import Batch, DataModule, data_of
 from genlab.metrics import log_steps
 from genlab.networks.flows.image_flow import ImageFlow
+from genlab.networks.flows.whitening import ROWS, Whitening
 from genlab.networks.interpolation import latent_path
 
 
@@ -74,6 +77,16 @@ class FlowMethod(L.LightningModule):
         """Position of each pixel in its cell, uniform in [0, 1): -> (B, C, H, W)."""
         return torch.rand_like(image)
 
+    def on_fit_start(self) -> None:
+        """Whiten by the training data, in a fresh training; every process sees all of them.
+
+        Raises:
+            ValueError: the Trainer has no data module.
+        """
+        for layer in self.modules():
+            if isinstance(layer, Whitening) and not layer.fitted:
+                layer.fit(self._training_vectors())
+
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Negative log-density in nats, of the class where known; mean over the batch."""
         return self._negative_log_prob(batch["image"], batch["label"] if self.num_classes else None)
@@ -87,6 +100,17 @@ class FlowMethod(L.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `optim.build`."""
         return optim.build(self, self.hparams["optimizer"])
+
+    def _training_vectors(self) -> Iterator[Tensor]:
+        """Training images as the flow takes them, noise drawn from a seed: (B, D) each."""
+        data = data_of(self.trainer)
+        if not isinstance(data, DataModule):
+            raise ValueError("whiten requires a data module; set model.whiten=false")
+        noise = torch.Generator().manual_seed(0)
+        for batch in data.bank_dataloader("train", most=ROWS):
+            image: Tensor = data.to_device(batch)["image"]
+            drawn = torch.rand(image.shape, generator=noise)
+            yield self.flow.pixels(image, drawn)[0].flatten(1)
 
     def _negative_log_prob(self, image: Tensor, label: Tensor | None = None) -> dict[str, Tensor]:
         log_prob = self.log_prob(image, label)  # (B,)

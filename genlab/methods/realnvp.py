@@ -7,7 +7,8 @@ see the masked image alone and have one width at all scales; the half that is do
 the lower rows of each 2 x 2 block, not two opposite corners; the bound of the log-scale is a
 number.
 
-``network: mlp`` has no scales: random halves of the flattened image change in turn.
+``network: mlp`` has no scales: random halves of the flattened image, or of a vector, change in
+turn.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from genlab.networks.flows.couplings import CheckerboardCoupling, HalfCoupling, 
 from genlab.networks.flows.dequantise import Pixels
 from genlab.networks.flows.image_flow import ImageFlow
 from genlab.networks.flows.latents import Latents
+from genlab.networks.flows.whitening import Whitening
 
 NETWORKS = ("residual", "mlp")
 
@@ -48,6 +50,7 @@ class RealNVP(FlowMethod):
         coupling: ``affine``, ``additive`` or ``spline``.
         bins: number of bins of a spline.
         bound: half the side of the box in which a spline acts.
+        whiten: True for a layer in front of an ``mlp`` flow that whitens the training data.
         preprocess: map from pixels to numbers, see `networks.flows.dequantise`.
         levels: values a pixel can have.
         alpha: margin of the logit that keeps it finite.
@@ -71,6 +74,7 @@ class RealNVP(FlowMethod):
         coupling: str = "affine",
         bins: int = 8,
         bound: float = 4.0,
+        whiten: bool = False,
         preprocess: str = "logit",
         levels: int = 256,
         alpha: float = 0.05,
@@ -83,6 +87,8 @@ class RealNVP(FlowMethod):
         for name in ("scales", "couplings", "width"):
             if self.hparams[name] < 1:
                 raise ValueError(f"{name} must be at least 1, got {self.hparams[name]}")
+        if whiten and network != "mlp":
+            raise ValueError(f"whiten requires network: mlp, which flattens images, not {network}")
         if network == "residual" and image_size % 2 ** (scales - 1):
             raise ValueError(
                 f"scales {scales}: {image_size} pixels do not halve {scales - 1} times"
@@ -118,6 +124,7 @@ class RealNVP(FlowMethod):
         """Couplings between random halves of the flattened image."""
         stay, hidden = (dim + 1) // 2, self.hparams["hidden_dims"]
         layers: list[nn.Module] = [bijections.Reshape(shape, (dim,))]
+        layers += [Whitening(dim)] if self.hparams["whiten"] else []
         for _ in range(self.hparams["couplings"]):
             net = dense_net(
                 stay, (dim - stay) * self.change.size, hidden, self.hparams["activation"]

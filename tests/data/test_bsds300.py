@@ -75,6 +75,12 @@ def test_noise_is_fresh_in_training_and_fixed_in_evaluation(plain: str) -> None:
     assert spread.abs().max() < 1 / 256
 
 
+def test_vectors_pass_unchanged_as_a_plan_makes_them() -> None:
+    image = torch.zeros(4, 63, 1, 1, dtype=torch.uint8)
+    batch = BSDS300().to_device({"image": image, "index": torch.arange(4), "seed": 1})
+    assert torch.equal(batch["image"], torch.zeros(4, 63, 1, 1))
+
+
 def test_other_folders_are_refused(plain: str, tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match="BSDS300 not found: no photographs in"):
         BSDS300(root=str(tmp_path / "none")).setup()

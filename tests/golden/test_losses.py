@@ -46,6 +46,7 @@ LARGEST = (
 )  # as LONG, of any method
 LARGE = ("wrn_28_10", "resnet50", "vit_small", "vit_base", "knn/imagenet")
 GAN = ["model.generator_kwargs.width=8", "model.critic_kwargs.width=8"]
+PATCHES = ["data.patches=400", "data.held_out=40", "data.test_patches=40"]
 SMALLER = {
     "dino/imagenet_vit_small": ["data.views.small.size=32"],  # whole patches of 64 px
     "dinov2/folder": ["data.image_size=98"],
@@ -59,6 +60,9 @@ SMALLER = {
     "glow/cifar10": ["model.width=16", "model.steps=2"],
     "realnvp/cifar10": ["model.width=8", "model.blocks=1"],
     "realnvp/mnist": ["model.width=8", "model.blocks=1"],
+    "maf/bsds300": PATCHES,
+    "nsf/bsds300": PATCHES,
+    "realnvp/bsds300": PATCHES,
     "wgan_gp/cifar10": GAN,
     "wgan_gp/cifar10_sngan": GAN,
 }  # days of work in full

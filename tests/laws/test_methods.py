@@ -32,6 +32,8 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "realnvp_spline": (
         "realnvp/digits", ("model.network=mlp", "model.coupling=spline", "model.bins=4"),
     ),
+    "maf_sampling": ("maf/digits", ("model.direction=sampling",)),
+    "nsf_autoregressive": ("nsf/digits", ("model.transform=autoregressive",)),
     "realnvp_toys": ("realnvp/two_moons", ()),
     "wgan_hinge": (
         "wgan_gp/digits", ("model.objective=hinge", "model.constraint=spectral_norm"),

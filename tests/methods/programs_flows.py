@@ -8,19 +8,28 @@ import torch
 from torch import Tensor
 
 from genlab.methods.glow import Glow
+from genlab.methods.maf import MAF
 from genlab.methods.nice import NICE
+from genlab.methods.nsf import NSF
 from genlab.methods.realnvp import RealNVP
 
 IMAGES: dict[str, Any] = {"channels": 1, "image_size": 8}
 TOYS: dict[str, Any] = {"channels": 2, "image_size": 1, "preprocess": "none"}
 DENSE: dict[str, Any] = {"network": "mlp", "hidden_dims": [12]}
 CONV: dict[str, Any] = {"scales": 2, "width": 6}
+SMALL: dict[str, Any] = {"steps": 2, "width": 8, "blocks": 1, "bins": 4}
 SPLINE: dict[str, Any] = {"coupling": "spline", "bins": 4}
 METHODS: dict[str, tuple[Any, dict[str, Any]]] = {
     "nice": (NICE, IMAGES | {"hidden_dims": [12, 12]}),
     "realnvp": (RealNVP, IMAGES | CONV | {"couplings": 2, "blocks": 1}),
     "realnvp_spline": (RealNVP, IMAGES | DENSE | SPLINE | {"couplings": 3, "alpha": 1e-6}),
     "realnvp_toys": (RealNVP, TOYS | DENSE | {"couplings": 4}),
+    "maf": (MAF, IMAGES | {"hidden_dims": [12], "steps": 2}),
+    "iaf": (MAF, IMAGES | {"hidden_dims": [12], "steps": 2, "direction": "sampling"}),
+    "maf_toys": (MAF, TOYS | {"hidden_dims": [12], "steps": 2}),
+    "nsf": (NSF, IMAGES | SMALL),
+    "nsf_autoregressive": (NSF, IMAGES | SMALL | {"transform": "autoregressive"}),
+    "nsf_toys": (NSF, TOYS | SMALL | {"transform": "autoregressive"}),
     "glow": (Glow, IMAGES | CONV | {"steps": 2, "conditional": True}),
     "glow_plain": (Glow, IMAGES | CONV | SPLINE | {"steps": 1, "mixing": "plain"}),
     "glow_toys": (Glow, TOYS | DENSE | {"steps": 4, "mixing": "shuffle", "conditional": True}),

@@ -19,6 +19,20 @@ def dense_net(in_dim: int, out_dim: int, hidden_dims: Sequence[int], activation:
     return _from_zero(net, net[-1])
 
 
+def residual_mlp(in_dim: int, out_dim: int, width: int, blocks: int) -> nn.Module:
+    """Neural spline flows': a linear map, residual blocks of two, a linear map: -> (B, out_dim).
+
+    Departure: without dropout.
+    """
+    last = nn.Linear(width, out_dim)
+    return nn.Sequential(
+        nn.Linear(in_dim, width),
+        *(ResidualDense(width) for _ in range(blocks)),
+        nn.ReLU(),
+        _from_zero(last, last),
+    )
+
+
 def conv_net(in_channels: int, out_channels: int, width: int) -> nn.Module:
     """Glow's: 3x3, 1x1, 3x3 convolutions of ``width`` channels, ReLU between them.
 
@@ -60,6 +74,22 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
+        return x + self.second(self.first(x.relu()).relu())
+
+
+class ResidualDense(nn.Module):
+    """x + W2 relu(W1 relu(x)).
+
+    Args:
+        width: hidden units.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, width) -> (B, width)."""
         return x + self.second(self.first(x.relu()).relu())
 
 

@@ -99,3 +99,23 @@ def _class() -> Two:
 @formula("glow")
 def _plain() -> Two:
     return density("glow_plain")
+
+
+@formula("maf")
+def _density() -> Two:
+    return density("maf")
+
+
+@formula("maf")
+def _sampling() -> Two:
+    return density("iaf")
+
+
+@formula("nsf")
+def _couplings() -> Two:
+    return density("nsf")
+
+
+@formula("nsf")
+def _autoregressive() -> Two:
+    return density("nsf_autoregressive")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from genlab.networks.flows import bijections, splines
 from genlab.networks.flows.actnorm import ActNorm
+from genlab.networks.flows.autoregressive import Autoregressive, Inverted
 from genlab.networks.flows.coupling_nets import conv_net, dense_net, residual_net
 from genlab.networks.flows.couplings import (
     COUPLINGS,
@@ -22,6 +23,8 @@ from genlab.networks.flows.couplings import (
     checkerboard,
 )
 from genlab.networks.flows.invertible_conv import InvertibleConv
+from genlab.networks.flows.masked import masked_net
+from genlab.networks.flows.whitening import Whitening
 
 Shape = tuple[int, ...]
 IMAGE: Shape = (4, 4, 4)
@@ -48,6 +51,17 @@ def factor_out(learned: bool) -> nn.Module:
     return bijections.FactorOut(rest, IMAGE, learned)
 
 
+def autoregressive(coupling: str) -> nn.Module:
+    kind = change(coupling, 5, 2.0)
+    return Autoregressive(masked_net(7, kind.size, [8], "tanh"), kind)
+
+
+def whitening() -> nn.Module:
+    layer = Whitening(7)
+    layer.fit([torch.randn(50, 7) * 3 + 1])
+    return layer
+
+
 LAYERS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "actnorm": (lambda: ActNorm(4), IMAGE),
     "actnorm_flat": (lambda: ActNorm(7), (7,)),
@@ -60,7 +74,10 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "factor_out": (lambda: factor_out(False), IMAGE),
     "factor_out_learned": (lambda: factor_out(True), IMAGE),
 }
+LAYERS["whitening"] = whitening, (7,)
 for name in COUPLINGS:
+    LAYERS[f"autoregressive_{name}"] = partial(autoregressive, name), (7,)
+    LAYERS[f"inverted_{name}"] = partial(lambda n: Inverted(autoregressive(n)), name), (7,)
     for flip in (False, True):
         for title, make, shape in (
             ("half", half, IMAGE),

@@ -1,0 +1,107 @@
+"""Masked networks: the output at a place depends on the inputs at the places before it alone.
+
+Germain, Gregor, Murray, Larochelle 2015 (MADE), arXiv:1502.03509. Degrees of hidden units go round
+1 ... D - 1, as in the reference code of MAF (gpapamak/maf, ``sequential``), not at random. The
+residual network is that of Durkan et al. 2019, arXiv:1906.04032, without its dropout. Departure:
+the last layer starts at zero, so that a flow starts as the identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genlab.networks.mlps import activation
+
+
+class MaskedLinear(nn.Linear):
+    """A linear map some of whose weights are always 0.
+
+    Args:
+        mask: (outputs, inputs), True where a weight acts; kept in the checkpoint.
+    """
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__(mask.shape[1], mask.shape[0])
+        self.register_buffer("mask", mask)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs) -> (B, outputs)."""
+        return F.linear(x, self.weight * self.mask, self.bias)
+
+
+class MaskedResidual(nn.Module):
+    """x + W2 relu(W1 relu(x)), masked.
+
+    Args:
+        mask: (width, width), of both maps.
+    """
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.first, self.second = MaskedLinear(mask), MaskedLinear(mask)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, width) -> (B, width)."""
+        return x + self.second(self.first(x.relu()).relu())
+
+
+def masked_net(dim: int, size: int, hidden_dims: Sequence[int], act: str) -> nn.Sequential:
+    """MADE: (B, D) -> (B, D * size), the ``size`` numbers of a place together.
+
+    Args:
+        dim: D.
+        size: numbers for each place.
+        hidden_dims: widths of the hidden layers.
+        act: name of the activation after each of them.
+
+    Raises:
+        ValueError: unknown activation, or a width below 1.
+    """
+    if min(hidden_dims, default=0) < 1:
+        raise ValueError(f"hidden_dims {list(hidden_dims)} must be widths of at least 1")
+    before, layers = _places(dim), list[nn.Module]()
+    for width in hidden_dims:
+        layers += [MaskedLinear(_degrees(dim, width)[:, None] >= before), activation(act)]
+        before = _degrees(dim, width)
+    return nn.Sequential(*layers, _last(dim, size, before))
+
+
+def masked_residual_net(dim: int, size: int, width: int, blocks: int) -> nn.Sequential:
+    """Residual MADE: (B, D) -> (B, D * size).
+
+    Args:
+        dim: D.
+        size: numbers for each place.
+        width: hidden units of each layer.
+        blocks: residual blocks of two layers.
+    """
+    degrees = _degrees(dim, width)
+    inside = degrees[:, None] >= degrees
+    return nn.Sequential(
+        MaskedLinear(degrees[:, None] >= _places(dim)),
+        *(MaskedResidual(inside) for _ in range(blocks)),
+        nn.ReLU(),
+        _last(dim, size, degrees),
+    )
+
+
+def _last(dim: int, size: int, before: Tensor) -> MaskedLinear:
+    """The output layer, strict: a place does not see itself."""
+    layer = MaskedLinear((_places(dim)[:, None] > before).repeat_interleave(size, 0))
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _places(dim: int) -> Tensor:
+    return torch.arange(dim) + 1
+
+
+def _degrees(dim: int, width: int) -> Tensor:
+    return torch.arange(width) % max(dim - 1, 1) + 1
