@@ -91,7 +91,8 @@ def sheet(columns: list[Tensor], words: list[str]) -> np.ndarray:
 
 def describe(view: View) -> str:
     """Describe the operations of a view that can occur."""
-    parts = [f"crop of {view.crop[0]:.0%} to {view.crop[1]:.0%} of the area"]
+    whole = view.crop == (1.0, 1.0)
+    parts = [] if whole else [f"crop of {view.crop[0]:.0%} to {view.crop[1]:.0%} of the area"]
     parts += ["flip"] if view.flip else []
     parts += [f"warp ({view.warp})"] if view.warp else []
     strengths = ("brightness", "contrast", "saturation", "hue")
@@ -101,4 +102,4 @@ def describe(view: View) -> str:
     for name in ("grey", "blur", "solarise"):
         if chance := getattr(view, name):
             parts.append(f"{name} ({chance:.0%})")
-    return "; ".join(parts)
+    return "; ".join(parts) or "whole image"

@@ -126,6 +126,9 @@ def test_words_say_what_can_happen_and_no_more() -> None:
         "(80% of images); blur (50%)"
     )
     assert describe(View(flip=False, jitter_chance=0, grey=0)) == "crop of 8% to 100% of the area"
+    still: dict[str, Any] = {"crop": (1, 1), "flip": False, "jitter_chance": 0, "grey": 0}
+    assert describe(View(**still)) == "whole image"
+    assert describe(View(**still, warp={"rotate": 9, "bend": 0.1})) == "warp (rotate 9, bend 0.1)"
 
 
 def test_cosines_are_those_of_all_pairs() -> None:
