@@ -116,8 +116,9 @@ def write_omniglot(folder: Path, characters: int = 20, drawers: int = 2, runs: i
         lines = []
         for k in range(20):
             other = (7 * k + run) % 20  # the drawing to classify shows another place's character
-            _draw(place / "training" / f"class{k + 1:02}.png", grey[60 + 20 * run + k], 0)
-            _draw(place / "test" / f"item{k + 1:02}.png", grey[60 + 20 * run + other], 1)
+            first = 60 + 20 * ((run - 1) // 2)  # two runs have the same characters
+            _draw(place / "training" / f"class{k + 1:02}.png", grey[first + k], 0)
+            _draw(place / "test" / f"item{k + 1:02}.png", grey[first + other], 1)
             pair = f"test/item{k + 1:02}.png", f"training/class{other + 1:02}.png"
             lines.append(" ".join(f"{place.name}/{one}" for one in pair))
         (place / "class_labels.txt").write_text("\n".join(lines) + "\n")

@@ -215,8 +215,9 @@ class OmniglotOneShot(Drawings):
     """The official test of Omniglot: 20 runs of 20-way one-shot classification.
 
     A run has 20 characters of one of ten alphabets that no background set has, each drawn once by
-    one person (``train``) and once by another (``test``). Labels count the characters of all runs,
-    0 to 399. ``genlab evaluate RUN data=OmniglotOneShot`` measures a run's features by it.
+    one person (``train``) and once by another (``test``). Runs 1 and 2, 3 and 4 ... have the same
+    characters in the same order, drawn by others. Labels are characters, 0 to 199.
+    ``genlab evaluate RUN data=OmniglotOneShot`` measures a run's features by it.
 
     Args:
         **kwargs: arguments of `Drawings`.
@@ -224,7 +225,7 @@ class OmniglotOneShot(Drawings):
     Source: Lake, Salakhutdinov, Tenenbaum 2015, Science 350; the folders of their all_runs.zip.
     """
 
-    num_classes = TRIALS * WAYS
+    num_classes = TRIALS // 2 * WAYS
 
     def folders(self) -> list[str]:
         """Name of the folder of runs."""
@@ -240,9 +241,9 @@ class OmniglotOneShot(Drawings):
                 raise BrokenDataError(f"{run / TABLE} names {len(known)} characters, not {WAYS}")
             shown, asked = [*shown, *known], [*asked, *(one for one, _ in pairs)]
             answer += [known.index(one) for _, one in pairs]
-        rows = torch.arange(len(shown)).view(-1, WAYS)
         self._answer = torch.tensor(answer).view(-1, WAYS)
-        label = {"train": rows, "test": rows.gather(1, self._answer)}
+        character = torch.arange(WAYS) + WAYS * (torch.arange(len(self._answer)) // 2)[:, None]
+        label = {"train": character, "test": character.gather(1, self._answer)}
         found: dict[str, Source] = {}
         for part, files in (("train", shown), ("test", asked)):
             pictures = Pictures(self.read(files), label[part].flatten())
