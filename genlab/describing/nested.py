@@ -12,6 +12,7 @@ from genlab.recipes import class_names
 
 ENCODERS = "genlab.networks.encoders"
 CODERS = "genlab.networks.autoencoders"
+DENOISERS = "genlab.networks.denoisers"
 PLACES = {  # functions and classes that take the keys of an argument
     "optimizer": ("genlab.optim.building.build", "genlab.optim.lars.LARS"),
     "pretrained_options": ("genlab.checkpoints.foreign.pretrained.load_backbone",),
@@ -28,6 +29,11 @@ PLACES = {  # functions and classes that take the keys of an argument
     ),
     "generator_kwargs": ("genlab.networks.gan.generators.generator",),
     "critic_kwargs": ("genlab.networks.gan.critics.critic",),
+    "network_kwargs": (
+        f"{DENOISERS}.factory.denoiser",
+        f"{DENOISERS}.unet.UNet",
+        f"{DENOISERS}.point_mlp.PointMLP",
+    ),
     "views": ("genlab.augment.views.views_from", "genlab.augment.view.View"),
     "augment": ("genlab.augment.standard.Augment",),
     "strong": (

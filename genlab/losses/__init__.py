@@ -4,7 +4,8 @@
 `self_distillation`, `sinkhorn` and `masked` serve self-supervised methods, `pseudo_label`
 semi-supervised ones,
 `classification` supervised ones; `likelihood`, `kl`, `iwae` and `vq` autoencoders and priors;
-`adversarial` and `gradient_penalties` GANs; `pretext` pretext tasks. `numbers` makes tensors.
+`adversarial` and `gradient_penalties` GANs; `paths` flow matching; `pretext`
+pretext tasks. `numbers` makes tensors.
 """
 
 from genlab.losses.adversarial import OBJECTIVES, critic_loss, generator_loss
@@ -43,6 +44,7 @@ from genlab.losses.masked import (
     standardised,
     token_distance,
 )
+from genlab.losses.paths import PATHS, path_point, path_weights, transport_pairs, velocity_error
 from genlab.losses.pretext import soft_code_nll, task_nll
 from genlab.losses.prototypes import cluster_nll, prototype_scores, swapped_prediction
 from genlab.losses.pseudo_label import class_fairness, pseudo_label_nll, sharpen
@@ -69,6 +71,7 @@ __all__ = [
     "CLASS_LOSSES",
     "LIKELIHOODS",
     "OBJECTIVES",
+    "PATHS",
     "batch_nce",
     "bernoulli_nll",
     "between",
@@ -111,6 +114,8 @@ __all__ = [
     "nt_xent",
     "patch_sums",
     "patch_weights",
+    "path_point",
+    "path_weights",
     "pixel_mean",
     "pixel_nll",
     "pixel_sums",
@@ -128,6 +133,8 @@ __all__ = [
     "swapped_prediction",
     "task_nll",
     "token_distance",
+    "transport_pairs",
     "variance_invariance_covariance",
+    "velocity_error",
     "warmed_temperature",
 ]

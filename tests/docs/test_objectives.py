@@ -13,6 +13,7 @@ from tests.docs.formulas import (  # noqa: F401
     labelled,
     masked,
     neighbours,
+    paths,
     pretext,
     self_supervised,
 )

@@ -35,7 +35,7 @@ LONG = {  # a second of arithmetic each: with `slow`; .ci/run has them all
     "moco_v3/stl10", "simclr/cifar10",
     "simclr/imagenet100", "simclr/imagenet_resnet50", "simclr/stl10", "simsiam/cifar10",
     "simsiam/imagenet100", "simsiam/imagenet_resnet50", "simsiam/stl10", "vq_prior/cifar10",
-    "wgan_gp/cifar10", "wgan_gp/cifar10_small",
+    "wgan_gp/cifar10", "wgan_gp/cifar10_small", "flow_matching/cifar10_small",
 }  # fmt: skip
 LARGEST = (
     "imagenet_resnet50",
@@ -66,6 +66,8 @@ SMALLER = {
     "wgan_gp/cifar10": GAN,
     "wgan_gp/cifar10_sngan": GAN,
 }  # days of work in full
+for place in ("mnist", "mnist_conditional", "fashion_mnist", "cifar10_small"):
+    SMALLER[f"flow_matching/{place}"] = ["model.solver_steps=1"]  # of samples, not of losses
 MASKED = {"mae": "decoder_depth", "simmim": "encoder_kwargs.depth", "ijepa": "predictor_depth"}
 for method, depth in MASKED.items():  # one block each
     for place in ("cifar10", "stl10", "imagenet100", "imagenet_vit_base"):
