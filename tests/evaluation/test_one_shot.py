@@ -14,6 +14,7 @@ from genlab.callbacks import OneShot
 from genlab.data import Omniglot, OmniglotOneShot
 from genlab.evaluation.one_shot import in_words, one_shot
 from genlab.metrics import collect, one_shot_error
+from genlab.testing.ranks import Ranks
 from tests.callbacks.tiny import trainer
 from tests.conftest import Here
 from tests.fake_data import write_omniglot
@@ -92,6 +93,14 @@ def test_the_callback_logs_the_metric_of_validation_features(root: str, tmp_path
     expected = float(one_shot_error(trials, bank, bank).mean())
     assert float(run.callback_metrics["val/one_shot_error"]) == pytest.approx(expected)
     assert 0 < expected < 0.9
+
+
+@pytest.mark.ddp
+def test_ranks_have_the_error_of_one_process(ranks: Ranks, root: str) -> None:
+    program = "tests.evaluation.programs_one_shot:validated"
+    one, *more = (value for n in (1, 2, 3) for value in ranks.run(program, n, root))
+    assert 0 < one < 0.9
+    assert more == pytest.approx([one] * 5)
 
 
 def test_the_callback_keeps_silent_without_trials(tmp_path: Path) -> None:
