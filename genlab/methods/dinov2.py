@@ -29,6 +29,7 @@ from genlab.metrics import log_steps
 from genlab.metrics.embedding import similarities
 from genlab.networks import modes, multicrop
 from genlab.networks.ema import cosine_to_one, ema_copy, ema_step
+from genlab.networks.positions import fix_positions
 from genlab.networks.prototypes import PrototypeHead
 
 TARGETS = ("centring", "sinkhorn")
@@ -64,6 +65,8 @@ class DINOv2(L.LightningModule):
         patch_weight: factor of the patches' loss.
         koleo_weight: factor of the spread of the features; 0 for none.
         ema_decay: m of the teacher at the start; it rises to 1 along a cosine.
+        positions: ``learnt``, or ``sine`` for fixed positions of the encoder, from which a small
+            ViT learns in fewer steps. Pretrained weights keep theirs.
         freeze_steps: optimiser steps at the start in which the prototypes stay as drawn.
         freeze_encoder_steps: optimiser steps at the start in which heads alone are trained.
         freeze: the encoder's first stages that are not trained, a number or ``all``.
@@ -116,6 +119,7 @@ class DINOv2(L.LightningModule):
         patch_weight: float = 1.0,
         koleo_weight: float = 0.1,
         ema_decay: float = 0.992,
+        positions: str = "learnt",
         freeze_steps: int = 0,
         freeze_encoder_steps: int = 0,
         freeze: int | str = 0,
@@ -132,7 +136,10 @@ class DINOv2(L.LightningModule):
         self.encoder = networks.encoder(
             encoder, channels, image_size, pretrained, pretrained_options, **(encoder_kwargs or {})
         )
-        blocks_of(self.encoder.token_grid(trained=True), mask_chance, mask_ratio)
+        grid, (low, high) = self.encoder.token_grid(trained=True), mask_ratio
+        self.blocks = BlockMasks(grid, mask_chance, (low, high))
+        if positions == "sine" and not pretrained:
+            fix_positions(self.encoder.backbone, grid)
         self.encoder.freeze(freeze)
         width, counts = self.encoder.out_dim, (prototypes, patch_prototypes or prototypes)
         self.heads = nn.ModuleList(
@@ -146,7 +153,6 @@ class DINOv2(L.LightningModule):
         self.register_buffer("patch_centre", torch.zeros(counts[0 if shared_head else 1]))
         self.temperature, self.teacher_temperature = temperature, teacher_temperature
         self.warmup_temperature, self.temperature_epochs = warmup_temperature, temperature_epochs
-        self.mask_chance, self.mask_ratio = mask_chance, tuple(mask_ratio)
         self.patch_weight, self.koleo_weight = patch_weight, koleo_weight
         self.centre_decay, self.ema_decay = centre_decay, ema_decay
         self.balanced, self.teacher_features = targets == "sinkhorn", teacher_features
@@ -207,15 +213,13 @@ class DINOv2(L.LightningModule):
         Returns:
             (G B, N) bool, and (M,) indices into G B N; M is large enough whatever is drawn.
         """
-        grid = self.encoder.token_grid()
-        blocks = blocks_of(grid, self.mask_chance, self.mask_ratio)
         drawn = [
-            for_images(blocks, batch | {"image": view}, True, STREAM + k)["masked"]
+            for_images(self.blocks, batch | {"image": view}, True, STREAM + k)["masked"]
             for k, view in enumerate(wide)
         ]
         masked = torch.cat(drawn)  # (G B, N)
         own = len(wide[0])
-        most = len(wide) * blocks.most(own, rows_of_this_rank(own)[1])
+        most = len(wide) * self.blocks.most(own, rows_of_this_rank(own)[1])
         order = masked.flatten().to(torch.uint8).argsort(descending=True, stable=True)
         return masked, order[:most]
 
@@ -236,7 +240,7 @@ class DINOv2(L.LightningModule):
 
     def collapsed_loss(self, images: int) -> float:
         """Loss of uniform distributions and equal features, for a global batch of ``images``."""
-        patch = self.patch_weight * self.mask_chance * math.log(len(self.patch_centre))
+        patch = self.patch_weight * self.blocks.chance * math.log(len(self.patch_centre))
         spread = self.koleo_weight * losses.koleo_of_equal(self.encoder.out_dim)
         return math.log(len(self.centre)) + patch + spread
 
@@ -277,12 +281,6 @@ class DINOv2(L.LightningModule):
         return optim.build(self, self.hparams["optimizer"])
 
 
-def blocks_of(grid: tuple[int, int], chance: float, ratio: Sequence[float]) -> BlockMasks:
-    """Masks over a grid of patches; refused where the numbers are out of range."""
-    low, high = ratio
-    return BlockMasks(grid, chance, (low, high))
-
-
 def _check(given: dict[str, Any]) -> None:
     """Refuse arguments that are out of their range.
 
@@ -290,6 +288,7 @@ def _check(given: dict[str, Any]) -> None:
         ValueError: with the argument's name.
     """
     check_names("targets", [given["targets"]], TARGETS)
+    check_names("positions", [given["positions"]], ("sine", "learnt"))
     for name in ("freeze_encoder_steps", "patch_weight", "koleo_weight"):
         if given[name] < 0:
             raise ValueError(f"{name} {given[name]} must be at least 0")

@@ -14,6 +14,7 @@ from genlab import losses
 from genlab.contracts import Batch
 from genlab.data import Digits
 from genlab.methods.dinov2 import DINOv2
+from genlab.networks.positions import sine_positions
 from genlab.training.engine.reseed import Reseed
 from tests.callbacks.tiny import trainer
 from tests.methods.programs_ssl import CNN, VIT, pairs, same_state
@@ -141,6 +142,20 @@ def test_small_views_are_seen_by_the_student_alone_and_positions_learn_from_them
     assert sides == [8]
     method.encoder(batch["views"][2]).sum().backward()
     assert method.encoder.backbone.pos_embed.grad.any()
+
+
+def test_positions_are_learnt_unless_fixed_sines() -> None:
+    learnt = small().encoder.backbone.get_parameter("pos_embed")
+    assert learnt.requires_grad
+    method = small(positions="sine")
+    for encoder in (method.encoder, method.encoder_ema):
+        fixed = encoder.backbone.get_parameter("pos_embed")
+        assert torch.equal(fixed[0, -16:], sine_positions(fixed.shape[2], (4, 4)))
+    assert not method.encoder.backbone.get_parameter("pos_embed").requires_grad
+    method.training_step(trained_views(), 0)["loss"].backward()  # small views: resampled
+    assert method.encoder.backbone.pos_embed.grad is None
+    with pytest.raises(ValueError, match="positions"):
+        small(positions="cosine")
 
 
 def test_the_encoder_waits_for_its_heads(tmp_path: Path) -> None:
