@@ -12,7 +12,7 @@ from tests.conftest import Shell
 OURS = {  # of genlab's packages whose modules are loaded one by one
     "methods": {"vae"},
     "data": {
-        "digits", "errors", "exact_resume", "images", "in_memory", "labels", "loader",
+        "digits", "errors", "exact_resume", "finding", "images", "in_memory", "labels", "loader",
         "naming", "on_device", "sampling", "splits",
     },
     "cli": {"arguments", "fit", "streams"},
