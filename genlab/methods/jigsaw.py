@@ -28,11 +28,11 @@ from genlab.augment.pretext.tiles import (
     colour_guard,
     cut,
     draw_colour_guard,
-    standardised,
 )
 from genlab.contracts import Batch
 from genlab.metrics import log_steps
 from genlab.networks.encoders.backbones import probe
+from genlab.networks.encoders.normalization import own_normalization
 
 STREAM = 48  # of the batch's seed
 LEAST = 6  # pixels of a tile
@@ -42,7 +42,8 @@ class Jigsaw(L.LightningModule):
     """Classification of permutations of the ``grid`` x ``grid`` tiles of an image.
 
     All tiles of all images of a batch pass the encoder together: batch norm in a pass of one image
-    would tell which tiles belong together. `forward` standardises a whole image as one tile.
+    would tell which tiles belong together. The encoder standardises each image, a tile or a whole
+    one, and goes on doing so in what takes it over (``encoder_kwargs.normalize.per_image``).
 
     Args:
         channels: C of the images.
@@ -65,8 +66,8 @@ class Jigsaw(L.LightningModule):
             log P by guessing.
 
     Raises:
-        ValueError: an argument out of its range, images or tiles that are too small, or an encoder
-            that cannot take tiles.
+        ValueError: an argument out of its range, images or tiles that are too small, an encoder
+            that cannot take tiles, or other numbers to normalise them.
     """
 
     configure_callbacks = log_steps
@@ -98,8 +99,11 @@ class Jigsaw(L.LightningModule):
         _check(dict(self.hparams), self.side)
         table = torch.tensor(permutation_set(grid, permutations))  # (P, grid^2)
         self.register_buffer("permutations", table)  # the meaning of a label
+        kwargs = dict(encoder_kwargs or {})
+        if normalize_tiles:
+            kwargs["normalize"] = own_normalization("normalize_tiles", kwargs)
         self.encoder = networks.encoder(
-            encoder, channels, image_size, pretrained, pretrained_options, **(encoder_kwargs or {})
+            encoder, channels, image_size, pretrained, pretrained_options, **kwargs
         )
         probe(encoder, self.encoder.backbone, channels, self.side)
         self.head = networks.mlp(
@@ -108,8 +112,7 @@ class Jigsaw(L.LightningModule):
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use: (B, C, H, W) -> (B, F)."""
-        guarded = standardised(image) if self.hparams["normalize_tiles"] else image
-        return self.encoder(guarded)
+        return self.encoder(image)
 
     def logits_of(self, tiles: Tensor) -> Tensor:
         """Scores of the permutations: (B, n, C, t, t) -> (B, P); the head knows the places."""

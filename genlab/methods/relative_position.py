@@ -27,11 +27,11 @@ from genlab.augment.pretext.tiles import (
     draw_patch_guard,
     neighbour_corners,
     patch_guard,
-    standardised,
 )
 from genlab.contracts import Batch
 from genlab.metrics import log_steps
 from genlab.networks.encoders.backbones import probe
+from genlab.networks.encoders.normalization import own_normalization
 
 STREAM = 49  # of the batch's seed
 LEAST = 6  # pixels of a patch
@@ -42,8 +42,9 @@ PLACES = (0, 1, 2, 3, 5, 6, 7, 8)  # label -> place; labels 0 1 2 / 3 . 4 / 5 6 
 class RelativePosition(L.LightningModule):
     """Classification of the eight places around a patch.
 
-    All patches of all images of a batch pass the encoder together. `forward` standardises a whole
-    image as one patch.
+    All patches of all images of a batch pass the encoder together. They are standardised before
+    their channels are dropped; whole images the encoder standardises itself, also in what takes it
+    over (``encoder_kwargs.normalize.per_image``).
 
     Args:
         channels: C of the images.
@@ -65,8 +66,8 @@ class RelativePosition(L.LightningModule):
             log 8 by guessing.
 
     Raises:
-        ValueError: an argument out of its range, patches that are too small or do not fit, or an
-            encoder that cannot take them.
+        ValueError: an argument out of its range, patches that are too small or do not fit, an
+            encoder that cannot take them, or other numbers to normalise them.
     """
 
     configure_callbacks = log_steps
@@ -92,15 +93,17 @@ class RelativePosition(L.LightningModule):
         self.save_hyperparameters()
         self.side, self.gap, self.jitter = (round(x * image_size) for x in (patch, gap, jitter))
         _check(image_size, self.side, self.gap, self.jitter, blurred)
+        kwargs = dict(encoder_kwargs or {})
+        kwargs["normalize"] = own_normalization("RelativePosition", kwargs)
         self.encoder = networks.encoder(
-            encoder, channels, image_size, pretrained, pretrained_options, **(encoder_kwargs or {})
+            encoder, channels, image_size, pretrained, pretrained_options, **kwargs
         )
         probe(encoder, self.encoder.backbone, channels, self.side)
         self.head = networks.mlp(2 * self.encoder.out_dim, *head_dims, len(PLACES), norm="batch")
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use: (B, C, H, W) -> (B, F)."""
-        return self.encoder(standardised(image))
+        return self.encoder(image)
 
     def patches(self, batch: Batch) -> Tensor:
         """Nine patches of each image, row by row, as they are: (B, 9, C, t, t)."""
@@ -120,7 +123,8 @@ class RelativePosition(L.LightningModule):
 
     def places_of(self, patches: Tensor) -> Tensor:
         """Scores of the eight neighbours' places: (B, 9, C, t, t) -> (8, B, 8)."""
-        h = self.encoder(patches.transpose(0, 1).flatten(0, 1)).unflatten(0, (9, -1))  # (9, B, F)
+        flat = patches.transpose(0, 1).flatten(0, 1)
+        h = self.encoder(flat, normalized=True).unflatten(0, (9, -1))  # (9, B, F)
         centre, others = h[CENTRE : CENTRE + 1], torch.cat([h[:CENTRE], h[CENTRE + 1 :]])
         pairs = torch.cat([centre.expand(8, -1, -1), others], 2)  # (8, B, 2F)
         return self.head(pairs.flatten(0, 1)).unflatten(0, (8, -1))

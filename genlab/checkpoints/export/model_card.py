@@ -91,13 +91,14 @@ def _facts(parts: Parts, origin: Origin) -> str:
     channels, height, width = parts.input_size
     numbers = sum(p.numel() for p in parts.encoder.backbone.parameters())
     mean, std = (", ".join(f"{x:.6g}" for x in parts.normalisation[k]) for k in ("mean", "std"))
+    own = "each image by its own mean and standard deviation of each channel"
     lines = {
         "method": origin.method,
         "recipe": origin.name,
         "backbone": f"{parts.name}, {numbers:,} parameters, {parts.encoder.out_dim} features",
         "classes": _classes(parts),
         "images": f"{channels} x {height} x {width}, in [0, 1]",
-        "normalisation": f"mean {mean}; std {std}",
+        "normalisation": own if parts.encoder.normalize.per_image else f"mean {mean}; std {std}",
     } | origin.facts
     return "\n".join(f"- **{k}**: {v}" for k, v in lines.items() if v not in (None, ""))
 

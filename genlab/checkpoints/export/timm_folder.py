@@ -62,10 +62,14 @@ class Parts:
         return {"label_names": names} if names and len(names) == self.num_classes else {}
 
     @property
-    def normalisation(self) -> dict[str, list[float]]:
-        """Mean and standard deviation per channel that the backbone expects to be removed."""
+    def normalisation(self) -> dict[str, Any]:
+        """Mean and standard deviation per channel that the backbone expects to be removed.
+
+        ``per_image`` stands there, and is True, where these are each image's own.
+        """
         normalize = self.encoder.normalize
-        return {"mean": normalize.mean.tolist(), "std": normalize.std.tolist()}
+        numbers = {"mean": normalize.mean.tolist(), "std": normalize.std.tolist()}
+        return numbers | ({"per_image": True} if normalize.per_image else {})
 
     def example(self, batch: int = 2) -> Tensor:
         """Images of noise (B, C, H, W), the same at every call."""
@@ -128,6 +132,8 @@ def _check_timm_builds(parts: Parts) -> None:
         raise CheckpointError(f"{parts.name} has no num_classes, which timm reads; {OTHER_FORMAT}")
     if stem is not None:
         raise CheckpointError(f"timm cannot build {parts.name} with stem {stem}; {OTHER_FORMAT}")
+    if parts.encoder.normalize.per_image:
+        raise CheckpointError(f"timm cannot standardise each image by itself; {OTHER_FORMAT}")
 
 
 def _as_timm(parts: Parts) -> Any:

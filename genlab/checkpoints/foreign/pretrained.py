@@ -131,6 +131,9 @@ def load_backbone(
         or _statistics(cfg if known else {}, "timm's for the name")
         or (None, None, "")
     )
+    beside = _beside(candidate) + "own"
+    own = beside in places.get(candidate.place, {})
+    report.per_image = own or (not timm and bool(config.get("per_image")))
     return report
 
 
@@ -229,11 +232,16 @@ def _own_statistics(
 ) -> tuple[Any, Any, str] | None:
     """The buffers of genlab's `Encoder.normalize`, next to its backbone; older runs had none."""
     tensors = places.get(one.place, {})
-    beside = one.prefix.removesuffix("backbone.") + "normalize."
+    beside = _beside(one)
     found = {key: tensors[beside + key] for key in ("mean", "std") if beside + key in tensors}
     if own_run and not found:
         return (0.0,), (1.0,), "the run's own"
     return _statistics({k: v.flatten().tolist() for k, v in found.items()}, "the run's own")
+
+
+def _beside(one: Candidate) -> str:
+    """Prefix of the buffers of `Encoder.normalize`."""
+    return one.prefix.removesuffix("backbone.") + "normalize."
 
 
 def _statistics(told: Mapping[str, Any], by: str) -> tuple[Any, Any, str] | None:

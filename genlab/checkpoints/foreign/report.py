@@ -31,6 +31,7 @@ class Report:
         dropped: heads, projectors, decoders and other parts that the model lacks.
         mean: mean of the training images of the weights, a value per channel, where known.
         std: likewise their standard deviation.
+        per_image: True if each training image was normalised by its own statistics.
         told_by: source of these statistics.
         head: the file's linear classifier on the backbone's features, ``weight`` (K, F) and maybe
             ``bias`` (K,); empty where the file has none.
@@ -54,6 +55,7 @@ class Report:
     dropped: list[str] = field(default_factory=list)
     mean: Normalisation | None = None
     std: Normalisation | None = None
+    per_image: bool = False
     told_by: str = ""
     head: dict[str, Tensor] = field(default_factory=dict, repr=False)
     head_name: str = ""
@@ -94,6 +96,8 @@ class Report:
     def _images(self) -> str:
         if self.mean is None or self.std is None:
             return "no normalisation known: they enter in [0, 1] unless normalize is given"
+        if self.per_image:
+            return f"normalised each by its own mean and std ({self.told_by})"
         mean, std = (" ".join(f"{x:.3g}" for x in values) for values in (self.mean, self.std))
         return f"normalised with mean {mean}, std {std} ({self.told_by})"
 

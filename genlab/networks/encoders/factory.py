@@ -57,9 +57,9 @@ class Encoder(nn.Module):
         self.compiled: bool | str = False
         self._frozen: set[str] = set()
 
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) in [0, 1] -> (B, F)."""
-        h = self.backbone(self._prepared(image))
+    def forward(self, image: Tensor, normalized: bool = False) -> Tensor:
+        """(B, C, H, W) in [0, 1] -> (B, F); ``normalized`` images enter as they are."""
+        h = self.backbone(self._prepared(image, normalized))
         return h.clone() if self.compiled in GRAPHS else h  # the next call overwrites a graph's own
 
     def features(self, image: Tensor) -> Tensor:
@@ -182,8 +182,8 @@ class Encoder(nn.Module):
                 "would give noise; freeze nothing, or take the stem of the weights"
             )
 
-    def _prepared(self, image: Tensor) -> Tensor:
-        image = self.normalize(image)
+    def _prepared(self, image: Tensor, normalized: bool = False) -> Tensor:
+        image = image if normalized else self.normalize(image)
         if self.channels_last:
             image = image.contiguous(memory_format=torch.channels_last)
         return image
@@ -215,9 +215,9 @@ def encoder(
         pretrained: weights; True for timm's own, else anything `checkpoints.load_backbone` takes.
         pretrained_options: arguments of `checkpoints.load_backbone` (``take``, ``at_least`` ...).
         stem: ``cifar`` gives a ResNet a 3x3 stride-1 stem without max-pool, for small images.
-        normalize: ``mean`` and ``std`` of the channels. By default those that the pretrained
-            weights were trained with (averaged over red, green and blue where the images have
-            other channels), and none for fresh weights.
+        normalize: ``mean`` and ``std`` of the channels, or ``per_image: true`` for each image's
+            own. By default those that the pretrained weights were trained with (averaged over red,
+            green and blue where the images have other channels), and none for fresh weights.
         grad_checkpointing: compute activations anew in the backward pass instead of keeping them;
             batch norm then sees each batch twice.
         channels_last: memory layout of weights and images; faster for CNNs on GPUs.
@@ -237,8 +237,8 @@ def encoder(
         made.report = _load(made, pretrained, pretrained_options or {})
         _warn_of_other_features(made, timm_kwargs | {"stem": stem})
         if made.report.mean is not None and made.report.std is not None:
-            numbers = (_colours(list(n), in_chans) for n in (made.report.mean, made.report.std))
-            made.normalize = Normalize(in_chans, *numbers)
+            mean, std = (_colours(list(n), in_chans) for n in (made.report.mean, made.report.std))
+            made.normalize = Normalize(in_chans, mean, std, made.report.per_image)
         elif normalize is None and process.is_first():
             warnings.warn(
                 f"{made.report.source} does not say how its images were normalised: they enter in "

@@ -40,7 +40,8 @@ def _permutations() -> Two:
     drawn = torch.rand(N, 1, 24, 24, dtype=torch.float64)
     batch: Any = {"image": drawn, "label": torch.zeros(N), "index": torch.arange(N), "seed": 4}
     tiles, label = method.puzzle(batch)
-    each = method.encoder(standardised(tiles.transpose(0, 1).flatten(0, 1))).split(N)
+    flat = standardised(tiles.transpose(0, 1).flatten(0, 1))
+    each = method.encoder(flat, normalized=True).split(N)
     loss = torch.zeros((), dtype=torch.float64)
     for s, y in zip(method.head(torch.cat(each, 1)), label, strict=True):
         loss = loss - (s[y].exp() / s.exp().sum()).log() / N
@@ -90,7 +91,8 @@ def _places() -> Two:
     method = RelativePosition(**CNN | {"channels": 3, "image_size": 32}, head_dims=[6]).double()
     batch: Any = coloured(32)
     patches = method.guarded(batch)
-    every = method.encoder(patches.transpose(0, 1).flatten(0, 1)).unflatten(0, (9, N))
+    flat = patches.transpose(0, 1).flatten(0, 1)
+    every = method.encoder(flat, normalized=True).unflatten(0, (9, N))
     others = [k for k in range(9) if k != 4]
     pairs = [torch.cat([every[4], every[k]], 1) for k in others]
     logs = method.head(torch.cat(pairs)).unflatten(0, (8, N)).log_softmax(2)
