@@ -1,4 +1,4 @@
-"""The views in a training batch, for methods that compare two of them, or any number."""
+"""The views in a training batch, for methods that read one or two of them, or any number."""
 
 from __future__ import annotations
 
@@ -25,6 +25,23 @@ def pair(batch: Batch) -> tuple[Tensor, Tensor]:
     if len(view1) < 2:
         raise ValueError("a batch needs at least two images per process: raise data.batch_size")
     return view1, view2
+
+
+def single(batch: Batch) -> Batch:
+    """The batch with its only view for ``image``; without views as it is.
+
+    Raises:
+        ValueError: more views than one.
+    """
+    views = batch.get("views")
+    if views is None:
+        return batch
+    if len(views) != 1:
+        raise ValueError(
+            f"this method reads 1 view of an image, data.views gives {len(views)}: "
+            "set data.views, such as mae, or null"
+        )
+    return {**batch, "image": views[0]}
 
 
 def crops(batch: Batch, least: int = 2) -> list[Tensor]:

@@ -66,6 +66,7 @@ class Colorization(L.LightningModule):
     """
 
     configure_callbacks = log_steps
+    reads_views = False
     law_images = (3, 16)
     centres: Tensor
     counts: Tensor

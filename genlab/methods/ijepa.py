@@ -26,6 +26,7 @@ from genlab import losses, networks, optim
 from genlab.augment.draws import Params, for_images
 from genlab.augment.masks import STREAM
 from genlab.augment.multi_block import MultiBlockMasks
+from genlab.augment.pairs import single
 from genlab.augment.patches import cut, joined
 from genlab.contracts import Batch
 from genlab.errors import check_names
@@ -149,7 +150,7 @@ class IJEPA(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Smooth L1 between predicted and momentum tokens of every target."""
-        loss, taught = self.distance(batch)
+        loss, taught = self.distance(single(batch))
         return {"loss": loss, "target_std": losses.spread_over_images(taught)}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:

@@ -66,6 +66,7 @@ class Inpainting(L.LightningModule):
     """
 
     configure_callbacks = log_steps
+    reads_views = False
 
     def __init__(
         self,

@@ -71,6 +71,7 @@ class Jigsaw(L.LightningModule):
     """
 
     configure_callbacks = log_steps
+    reads_views = False
     law_images = (3, 32)
     permutations: Tensor
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from genlab import losses, networks, optim
 from genlab.augment.draws import Params, for_images
 from genlab.augment.masks import STREAM, RandomMasks
+from genlab.augment.pairs import single
 from genlab.augment.patches import cut, joined
 from genlab.contracts import Batch
 from genlab.errors import check_names
@@ -114,6 +115,7 @@ class MAE(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Squared distance of the masked patches."""
+        batch = single(batch)
         drawn = self._drawn(batch)
         prediction = self.decode(batch["image"], drawn["keep"])
         return losses.masked_patches(prediction, self.target(batch["image"]), drawn["masked"])

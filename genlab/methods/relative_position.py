@@ -71,6 +71,7 @@ class RelativePosition(L.LightningModule):
     """
 
     configure_callbacks = log_steps
+    reads_views = False
     law_images = (3, 32)
 
     def __init__(

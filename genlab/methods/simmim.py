@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from genlab import losses, networks, optim
 from genlab.augment.draws import Params, for_images
 from genlab.augment.masks import STREAM, UnitMasks
+from genlab.augment.pairs import single
 from genlab.augment.patches import joined
 from genlab.contracts import Batch
 from genlab.errors import check_names
@@ -103,6 +104,7 @@ class SimMIM(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Absolute distance of the masked pixels."""
+        batch = single(batch)
         image, masked = batch["image"], self._drawn(batch)["masked"]
         prediction = self.decode(image, masked)  # (B, C, H, W)
         target = self.encoder.normalize(image)

@@ -60,6 +60,7 @@ class SplitBrain(L.LightningModule):
     """
 
     configure_callbacks = log_steps
+    reads_views = False
     law_images = (3, 16)
     centres: Tensor
 

@@ -51,6 +51,7 @@ class SuperResolution(L.LightningModule):
     """
 
     configure_callbacks = log_steps
+    reads_views = False
 
     def __init__(
         self,

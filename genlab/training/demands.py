@@ -40,6 +40,19 @@ def refuse_unlabelled(lab: Lab) -> None:
         raise ValueError(f"{name} requires a label of every image; {missing:,} have none")
 
 
+def refuse_views(lab: Lab) -> None:
+    """Refuse views for a method that says ``reads_views = False``: they would be thrown away.
+
+    Raises:
+        ValueError: there are views.
+    """
+    if not getattr(lab.model, "reads_views", True) and getattr(lab.data, "views", None) is not None:
+        raise ValueError(
+            f"{type(lab.model).__name__} cannot be combined with data.views: its task is made of "
+            "one image; crop and flip it by data.augment"
+        )
+
+
 def say_accumulation(lab: Lab) -> None:
     """Warn of accumulated batches where a method has ``chunks``: its loss is of a whole batch."""
     if lab.trainer.accumulate_grad_batches > 1 and hasattr(lab.model, "chunks"):

@@ -172,6 +172,7 @@ def _prepare(lab: Lab, run: Path | None, checkpoint: Path | None, changed: list[
             changes.refuse_other_data(lab, run, changed, stamp if isinstance(stamp, dict) else {})
         refuse_unvalidated(lab.trainer, lab.data)
         demands.refuse_unlabelled(lab)
+        demands.refuse_views(lab)
         loader = lab.data.train_dataloader()
         length.note_early_end(lab.trainer, loader)
         if not hasattr(loader, "check_state"):  # of a plain LightningDataModule

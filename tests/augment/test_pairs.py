@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from genlab.augment.pairs import crops, large, pair
+from genlab.augment.pairs import crops, large, pair, single
 
 
 def batch(*sides: int, n: int = 4) -> Any:
@@ -44,3 +44,16 @@ def test_a_pair_is_two_views() -> None:
     assert len(pair(batch(8, 8))) == 2
     with pytest.raises(ValueError, match=r"2 views .* gives 3"):
         pair(batch(8, 8, 8))
+
+
+def test_an_only_view_stands_for_the_image() -> None:
+    plain: Any = {"image": torch.rand(4, 1, 8, 8), "seed": 3}
+    assert single(plain) is plain
+    given = plain | batch(8)
+    found = single(given)
+    assert found["image"] is given["views"][0]
+    assert found["seed"] == 3
+    with pytest.raises(
+        ValueError, match=r"reads 1 view of an image, data\.views gives 2: set data"
+    ):
+        single(plain | batch(8, 8))

@@ -149,3 +149,11 @@ def test_what_is_out_of_range_is_refused(wrong: dict[str, Any], said: str) -> No
 def test_cnns_are_refused_with_the_reason() -> None:
     with pytest.raises(ValueError, match="encoder small_cnn has no tokens of patches"):
         IJEPA(**VIT | {"encoder": "small_cnn", "encoder_kwargs": {}})
+
+
+def test_a_view_takes_the_images_place() -> None:
+    given = batch()
+    image = given["image"]
+    expected = small().training_step(given, 0)["loss"]
+    hidden: Batch = {**given, "image": torch.zeros_like(image), "views": [image]}
+    torch.testing.assert_close(small().training_step(hidden, 0)["loss"], expected)

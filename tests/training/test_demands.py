@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from genlab import methods
 from genlab.data import Digits
+from genlab.methods.rotation import Rotation
 from genlab.methods.simclr import SimCLR
 from genlab.methods.supcon import SupCon
 from genlab.training import demands
@@ -23,6 +25,25 @@ def test_some_images_without_a_label_are_refused(monkeypatch: pytest.MonkeyPatch
         demands.refuse_unlabelled(lab)
     lab.model = SimCLR(**CNN)
     demands.refuse_unlabelled(lab)
+
+
+def test_views_are_refused_where_they_would_be_thrown_away() -> None:
+    data: Any = Digits(batch_size=32, val_size=100, views="wu")
+    lab: Any = SimpleNamespace(model=Rotation(**CNN), data=data)
+    with pytest.raises(ValueError, match=r"Rotation cannot be combined with data\.views"):
+        demands.refuse_views(lab)
+    lab.data = Digits(batch_size=32, val_size=100)
+    demands.refuse_views(lab)
+    lab.model, lab.data = SimpleNamespace(), data
+    demands.refuse_views(lab)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Colorization", "Inpainting", "Jigsaw", "RelativePosition", "SplitBrain", "SuperResolution"],
+)
+def test_no_pretext_task_reads_views(name: str) -> None:
+    assert not getattr(methods, name).reads_views
 
 
 def test_accumulated_batches_are_warned_of_where_a_method_has_chunks(
