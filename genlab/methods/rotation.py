@@ -43,7 +43,7 @@ class Rotation(L.LightningModule):
             log 4 by guessing.
 
     Raises:
-        ValueError: an unknown encoder, or later, data whose augmentation rotates.
+        ValueError: an unknown encoder, or later, data whose augmentation rotates or shears.
     """
 
     configure_callbacks = log_steps
@@ -67,17 +67,18 @@ class Rotation(L.LightningModule):
         self.head = nn.Linear(self.encoder.out_dim, TURNS)
 
     def on_fit_start(self) -> None:
-        """Refuse augmentation that rotates.
+        """Refuse augmentation that rotates or shears.
 
         Raises:
-            ValueError: ``data.augment.rotate`` is on.
+            ValueError: ``data.augment.rotate`` or ``data.augment.shear`` is on.
         """
         augment = getattr(getattr(data_of(self.trainer), "finish", None), "augment", None)
-        if augment is not None and augment.rotate:
-            raise ValueError(
-                "Rotation cannot be combined with data.augment.rotate: its black corners and its "
-                "angle are what the task asks for"
-            )
+        for name in ("rotate", "shear"):
+            if getattr(augment, name, 0):
+                raise ValueError(
+                    f"Rotation cannot be combined with data.augment.{name}: its black corners and "
+                    "its axis tell what the task asks for"
+                )
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use: (B, C, H, W) -> (B, F)."""

@@ -58,9 +58,10 @@ def test_a_right_answer_turns_the_image_back() -> None:
     assert not torch.equal(shown["output"][0], shown["target"][0])
 
 
-def test_augmentation_that_rotates_is_refused(tmp_path: Path) -> None:
-    data = Digits(batch_size=32, val_size=100, augment={"rotate": 10})
-    with pytest.raises(ValueError, match="cannot be combined with"):
+@pytest.mark.parametrize("name", ["rotate", "shear"])
+def test_augmentation_that_tells_the_turn_is_refused(name: str, tmp_path: Path) -> None:
+    data = Digits(batch_size=32, val_size=100, augment={name: 10})
+    with pytest.raises(ValueError, match=rf"cannot be combined with data\.augment\.{name}:"):
         trainer(tmp_path, max_steps=1).fit(small(), datamodule=data)
 
 
