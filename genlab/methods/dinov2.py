@@ -156,6 +156,7 @@ class DINOv2(L.LightningModule):
         self.patch_weight, self.koleo_weight = patch_weight, koleo_weight
         self.centre_decay, self.ema_decay = centre_decay, ema_decay
         self.balanced, self.teacher_features = targets == "sinkhorn", teacher_features
+        self.loss_of_batch = self.balanced or koleo_weight > 0  # accumulation does not enlarge it
         self.freeze_steps, self.freeze_encoder_steps = freeze_steps, freeze_encoder_steps
         self._seen: dict[int, tuple[Tensor, Tensor]] = {}  # scores since the last optimiser step
 

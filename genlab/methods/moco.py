@@ -127,6 +127,7 @@ class MoCo(L.LightningModule):
         else:
             self.law_exceptions = {"repeat": "in-batch negatives: a repeated image is its own"}
         self.negatives, self.bank_momentum = negatives, bank_momentum
+        self.loss_of_batch = negatives == "batch"  # accumulation does not enlarge it
         self.temperature, self.ema_decay, self.symmetric = temperature, ema_decay, symmetric
         self.shuffle_bn = shuffle_bn and has_batch_norm(self.encoder)
         self.bn_splits = bn_splits

@@ -54,11 +54,16 @@ def refuse_views(lab: Lab) -> None:
 
 
 def say_accumulation(lab: Lab) -> None:
-    """Warn of accumulated batches where a method has ``chunks``: its loss is of a whole batch."""
-    if lab.trainer.accumulate_grad_batches > 1 and hasattr(lab.model, "chunks"):
+    """Warn of accumulated batches where the loss is of a whole batch.
+
+    A method with ``chunks`` has such a loss; any other says so by ``loss_of_batch``.
+    """
+    divides = hasattr(lab.model, "chunks")
+    if lab.trainer.accumulate_grad_batches > 1 and getattr(lab.model, "loss_of_batch", divides):
+        advice = "model.chunks divides a batch without changing its gradient"
         print(
             f"trainer.accumulate_grad_batches: the loss of {type(lab.model).__name__} compares the "
-            "images of a batch, and an accumulated part is a smaller batch; model.chunks divides a "
-            "batch without changing its gradient",
+            "images of a batch, and an accumulated part is a smaller batch"
+            + (f"; {advice}" if divides else ""),
             file=sys.stderr,
         )

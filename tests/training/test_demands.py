@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from genlab import methods
 from genlab.data import Digits
+from genlab.methods.dinov2 import DINOv2
+from genlab.methods.moco import MoCo
 from genlab.methods.rotation import Rotation
 from genlab.methods.simclr import SimCLR
 from genlab.methods.supcon import SupCon
 from genlab.training import demands
+from tests.methods.programs_masked import VIT
 from tests.methods.programs_ssl import CNN
 
 
@@ -58,3 +61,23 @@ def test_accumulated_batches_are_warned_of_where_a_method_has_chunks(
     lab.model, trainer.accumulate_grad_batches = SimCLR(**CNN), 1
     demands.say_accumulation(lab)
     assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "warns"),
+    [
+        (MoCo, CNN | {"negatives": "batch"}, True),
+        (MoCo, CNN | {"queue_size": 64}, False),
+        (DINOv2, VIT | {"targets": "sinkhorn", "koleo_weight": 0}, True),
+        (DINOv2, VIT | {"targets": "centring"}, True),
+        (DINOv2, VIT | {"targets": "centring", "koleo_weight": 0}, False),
+    ],
+)
+def test_accumulated_batches_are_warned_of_where_a_loss_compares_images(
+    method: Any, options: dict[str, Any], warns: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer = SimpleNamespace(accumulate_grad_batches=2)
+    demands.say_accumulation(cast(Any, SimpleNamespace(model=method(**options), trainer=trainer)))
+    said = capsys.readouterr().err
+    assert ("compares the images of a batch" in said) == warns
+    assert "chunks" not in said
