@@ -56,7 +56,7 @@ class SplitBrain(L.LightningModule):
             answer without colour reaches.
 
     Raises:
-        ValueError: grey images, or an argument out of its range.
+        ValueError: grey images, an argument out of its range, or images to be normalised.
     """
 
     configure_callbacks = log_steps
@@ -82,6 +82,12 @@ class SplitBrain(L.LightningModule):
         if neighbours < 1 or not 1 <= stride <= image_size:
             raise ValueError(f"neighbours {neighbours} and stride {stride} must be at least 1")
         given = dict(encoder_kwargs or {})
+        if given.get("normalize") is not None:
+            raise ValueError(
+                "SplitBrain cannot be combined with encoder_kwargs.normalize: its halves take "
+                "lightness and colour of images in [0, 1]"
+            )
+        given["normalize"] = {"mean": 0.0, "std": 1.0}  # whatever pretrained weights say
         half = {"half": encoder, "half_stem": given.pop("stem", None)}
         self.encoder = networks.encoder(
             BACKBONE, channels, image_size, pretrained, pretrained_options, **half, **given
@@ -146,7 +152,7 @@ class SplitBrain(L.LightningModule):
 
     def _maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
         network: Any = self.encoder.backbone
-        lightness, colour = network.maps(self.encoder.normalize(image))
+        lightness, colour = network.maps(image)
         return lightness, colour
 
     def _loss(self, colour: Tensor, lightness: Tensor, lab: Tensor) -> dict[str, Tensor]:

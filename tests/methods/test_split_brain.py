@@ -80,6 +80,10 @@ def test_pictures_show_what_each_half_sees_and_makes() -> None:
         ({"channels": 1}, "require images of 3 channels, not 1: grey images have no colour"),
         ({"neighbours": 0}, "neighbours 0 and stride 1 must be at least 1"),
         ({"stride": 17}, "stride 17 must be"),
+        (
+            {"encoder_kwargs": {"width": 4, "normalize": {"mean": 0.5, "std": 0.2}}},
+            "SplitBrain cannot be combined with encoder_kwargs.normalize",
+        ),
     ],
 )
 def test_bad_input_is_named(options: dict[str, Any], message: str) -> None:
