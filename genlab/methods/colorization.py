@@ -99,7 +99,7 @@ class Colorization(L.LightningModule):
         out = len(centres) if target == "bins" else 2
         self.decoder = SubPixelDecoder(width, out, side, image_size // stride, decoder_width)
         self.image_error = ImageError()
-        self._pending: list[Tensor] = []  # counts of the batches since the last step
+        self._pending: dict[int, Tensor] = {}  # counts, by batch since the last step
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use, of the lightness: (B, 3, H, W) -> (B, F)."""
@@ -112,7 +112,7 @@ class Colorization(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Loss of every pixel's colour, a rare one weighing more."""
         lab = rgb_to_lab(batch["image"])
-        return self._loss(self.predict_ab(lab[:, :1] / 100), lab[:, 1:])
+        return self._loss(self.predict_ab(lab[:, :1] / 100), lab[:, 1:], batch_idx)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """As training; the error of the coloured image; ``feature`` (B, F) for callbacks."""
@@ -145,18 +145,22 @@ class Colorization(L.LightningModule):
     def after_step(self) -> None:
         """Add the pixels of this step's batches, of all processes."""
         if self._pending:
-            self.counts += distributed.all_reduce_sum(torch.stack(self._pending).sum(0))
-        self._pending = []
+            self.counts += distributed.all_reduce_sum(
+                torch.stack(list(self._pending.values())).sum(0)
+            )
+        self._pending = {}
 
     def on_step_skipped(self) -> None:
         """Forget the pixels of a step that was given up."""
-        self._pending = []
+        self._pending = {}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `optim.build`."""
         return optim.build(self, self.hparams["optimizer"])
 
-    def _loss(self, predicted: Tensor, ab: Tensor) -> dict[str, Tensor]:
+    def _loss(
+        self, predicted: Tensor, ab: Tensor, batch_idx: int | None = None
+    ) -> dict[str, Tensor]:
         """(B, Q or 2, h, w), (B, 2, H, W) -> scalars."""
         coloured = (ab.abs() > GREY).flatten(1).any(1)[:, None]  # (B, 1)
         ab = F.adaptive_avg_pool2d(ab, predicted.shape[-1])
@@ -168,9 +172,9 @@ class Colorization(L.LightningModule):
         nearest = bins[:, 0]
         weight = rebalancing(self.counts, self.hparams["rebalance"])[nearest]
         nll = losses.soft_code_nll(logits, bins, share)
-        if self.training:
+        if batch_idx is not None:
             ones = torch.ones_like(nearest)
-            self._pending.append(torch.zeros_like(self.counts).scatter_add_(0, nearest, ones))
+            self._pending[batch_idx] = torch.zeros_like(self.counts).scatter_add_(0, nearest, ones)
         loss = (nll * weight).view(len(ab), -1) * coloured
         right = logits.detach().argmax(1) == nearest
         dull = (self.centres[nearest] == 0).all(1)

@@ -56,11 +56,20 @@ def test_images_without_colour_count_nothing(target: str) -> None:
     torch.testing.assert_close(4 * whole["loss"], alone["loss"])
 
 
+def test_a_batch_counts_once_however_often_its_loss_is_computed() -> None:
+    method = small()
+    for _ in range(2):  # as SAM does in one step
+        method.training_step(batch(), 0)
+    method.training_step(batch(), 1)
+    method.after_step()
+    assert int(method.counts.sum()) == 2 * 4 * 16 * 16
+
+
 def test_rare_colours_weigh_more() -> None:
     method, given = small(), batch()
     found = method.training_step(given, 0)
     torch.testing.assert_close(found["loss"], found["task_nll"])  # nothing is known yet
-    counts = torch.stack(method._pending).sum(0)
+    counts = torch.stack(list(method._pending.values())).sum(0)
     method.after_step()
     assert torch.equal(method.counts, counts)
     assert int(counts.sum()) == 4 * 16 * 16
@@ -92,7 +101,7 @@ def test_frequencies_move_once_per_step_and_never_in_validation(
     assert seen == [pixels, 2 * pixels, 3 * pixels, 4 * pixels]
     assert not method._pending
     assert "val/psnr_gain" in run.callback_metrics
-    method._pending = [method.counts]
+    method._pending = {0: method.counts}
     method.on_step_skipped()
     method.after_step()
     assert seen[-1] == 4 * pixels
