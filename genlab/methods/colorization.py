@@ -34,7 +34,8 @@ RANGE = 110.0  # of a and b
 class Colorization(L.LightningModule):
     """Colour of each pixel from the lightness, as a distribution over bins or as numbers.
 
-    The encoder takes one channel, L / 100; `forward` computes it from coloured images.
+    The encoder gives its network one channel, L / 100, which it computes from coloured images; so
+    it does in what takes it over (``encoder_kwargs.lightness``).
 
     Args:
         channels: C of the images: 3.
@@ -89,13 +90,15 @@ class Colorization(L.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         _check(dict(self.hparams))
+        kwargs = {**(encoder_kwargs or {}), "lightness": True}
+        self.hparams["encoder_kwargs"] = kwargs  # for those who take it over
         self.encoder = networks.encoder(
-            encoder, 1, image_size, pretrained, pretrained_options, **(encoder_kwargs or {})
+            encoder, channels, image_size, pretrained, pretrained_options, **kwargs
         )
         centres = torch.tensor(bin_centres())  # (Q, 2)
         self.register_buffer("centres", centres)  # the meaning of a label
         self.register_buffer("counts", torch.zeros(len(centres), dtype=torch.int64))
-        width, side = map_shape(self.encoder, 1, image_size)
+        width, side = map_shape(self.encoder, channels, image_size)
         out = len(centres) if target == "bins" else 2
         self.decoder = SubPixelDecoder(width, out, side, image_size // stride, decoder_width)
         self.image_error = ImageError()
@@ -103,22 +106,22 @@ class Colorization(L.LightningModule):
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use, of the lightness: (B, 3, H, W) -> (B, F)."""
-        return self.encoder(rgb_to_lab(image)[:, :1] / 100)
+        return self.encoder(image)
 
-    def predict_ab(self, lightness: Tensor) -> Tensor:
+    def predict_ab(self, image: Tensor) -> Tensor:
         """Scores of the bins (B, Q, h, w), or a and b (B, 2, h, w) in units of 110."""
-        return self.decoder(self.encoder.features(lightness))
+        return self.decoder(self.encoder.features(image))
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Loss of every pixel's colour, a rare one weighing more."""
-        lab = rgb_to_lab(batch["image"])
-        return self._loss(self.predict_ab(lab[:, :1] / 100), lab[:, 1:], batch_idx)
+        image = batch["image"]
+        return self._loss(self.predict_ab(image), rgb_to_lab(image)[:, 1:], batch_idx)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """As training; the error of the coloured image; ``feature`` (B, F) for callbacks."""
         image = batch["image"]
         lab = rgb_to_lab(image)
-        predicted = self.predict_ab(lab[:, :1] / 100)
+        predicted = self.predict_ab(image)
         grey = lab_to_rgb(lab * lab.new_tensor([1.0, 0.0, 0.0])[:, None, None])
         self.image_error.update(self._coloured(lab, predicted), image, grey)
         return self._loss(predicted, lab[:, 1:]) | {"feature": self(image)}
@@ -133,9 +136,8 @@ class Colorization(L.LightningModule):
     def task_pictures(self, batch: Batch) -> dict[str, Tensor]:
         """Lightness, the image, and the image in the colour that was told."""
         lab = rgb_to_lab(batch["image"])
-        lightness = lab[:, :1] / 100
-        told = self._coloured(lab, self.predict_ab(lightness))
-        return {"input": lightness, "target": batch["image"], "output": told}
+        told = self._coloured(lab, self.predict_ab(batch["image"]))
+        return {"input": lab[:, :1] / 100, "target": batch["image"], "output": told}
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """The frequencies of the bins move once per optimiser step."""

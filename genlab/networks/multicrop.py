@@ -43,7 +43,7 @@ def check_sizes(encoder: Encoder, trainer: Any) -> None:
     name, network = encoder.architecture["name"], encoder.backbone
     for side in sorted(sides - {encoder.image_size}):
         try:
-            probe(name, network, encoder.in_chans, side)
+            probe(name, network, len(encoder.normalize.mean), side)
         except ValueError as error:
             fixed = getattr(network, "dynamic_img_size", None) is False
             advice = "; set encoder_kwargs.dynamic_img_size: true" if fixed else ""

@@ -9,9 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from genlab import checkpoints, networks
 from genlab.augment.lab import lab_to_rgb, rgb_to_lab
+from genlab.checkpoints.export.programs import Program, write_torch
+from genlab.checkpoints.export.timm_folder import parts_of, write_timm
 from genlab.contracts import Batch
+from genlab.errors import CheckpointError
 from genlab.methods.colorization import Colorization
+from genlab.methods.linear import LinearProbe
 from genlab.testing.coloured import ColouredDigits
 from tests.callbacks.tiny import trainer
 
@@ -48,11 +53,9 @@ def test_the_encoder_sees_lightness_alone() -> None:
 def test_images_without_colour_count_nothing(target: str) -> None:
     method, given = small(target=target).eval(), batch()
     given["image"][1:] = given["image"][1:, :1]
-    whole = method._loss(
-        method.predict_ab(given["image"][:, :1]), rgb_to_lab(given["image"])[:, 1:]
-    )
+    whole = method._loss(method.predict_ab(given["image"]), rgb_to_lab(given["image"])[:, 1:])
     first = given["image"][:1]
-    alone = method._loss(method.predict_ab(first[:, :1]), rgb_to_lab(first)[:, 1:])
+    alone = method._loss(method.predict_ab(first), rgb_to_lab(first)[:, 1:])
     torch.testing.assert_close(4 * whole["loss"], alone["loss"])
 
 
@@ -130,3 +133,36 @@ def test_pictures_keep_the_lightness() -> None:
 def test_bad_input_is_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         small(**options)
+
+
+def run(method: Any, folder: Path) -> str:
+    held = {"state_dict": method.state_dict(), "hyper_parameters": dict(method.hparams)}
+    torch.save(held | {"genlab": {}}, folder / "run.ckpt")
+    return str(folder / "run.ckpt")
+
+
+def test_what_takes_the_encoder_sees_lightness_too(tmp_path: Path) -> None:
+    method, image = small().eval(), batch()["image"]
+    source = run(method, tmp_path)
+    told: Any = checkpoints.backbone_of(source)
+    assert told["encoder_kwargs"] == {"width": 4, "lightness": True}
+    probe = LinearProbe(image_size=16, pretrained=source, **told).eval()
+    torch.testing.assert_close(probe(image), method(image))
+    with pytest.warns(UserWarning, match="lightness gives other features .* lightness=True"):
+        LinearProbe(image_size=16, pretrained=source, encoder="small_cnn",
+                    encoder_kwargs={"width": 4})  # fmt: skip
+    with pytest.raises(ValueError, match="lightness requires images of 3 channels, not 1"):
+        networks.encoder("small_cnn", 1, 16, lightness=True)
+
+
+def test_programs_take_colours_and_timm_is_refused(tmp_path: Path) -> None:
+    method = small(encoder="resnet10t", encoder_kwargs={}, image_size=32).eval()
+    parts, image = parts_of(method), torch.rand(2, 3, 32, 32)
+    with pytest.raises(CheckpointError, match="timm cannot give a network lightness alone"):
+        write_timm(parts, tmp_path)
+    write_torch(parts, tmp_path, Program(parts.encoder, None))
+    program: Any = torch.export.load(tmp_path / "model.pt2").module()
+    torch.testing.assert_close(program(image)[0], method(image))
+    told: Any = checkpoints.backbone_of(str(tmp_path))
+    again = networks.encoder(told["encoder"], 3, 32, str(tmp_path), **told["encoder_kwargs"])
+    torch.testing.assert_close(again.eval()(image), method(image))

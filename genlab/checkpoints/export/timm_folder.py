@@ -134,6 +134,8 @@ def _check_timm_builds(parts: Parts) -> None:
         raise CheckpointError(f"timm cannot build {parts.name} with stem {stem}; {OTHER_FORMAT}")
     if parts.encoder.normalize.per_image:
         raise CheckpointError(f"timm cannot standardise each image by itself; {OTHER_FORMAT}")
+    if parts.encoder.lightness:
+        raise CheckpointError(f"timm cannot give a network lightness alone; {OTHER_FORMAT}")
 
 
 def _as_timm(parts: Parts) -> Any:

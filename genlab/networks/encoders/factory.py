@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab import checkpoints, process
+from genlab.augment.lab import rgb_to_lab
 from genlab.errors import check_names
 from genlab.networks.encoders import freezing, options
 from genlab.networks.encoders.attention import last_attention
@@ -36,6 +37,7 @@ class Encoder(nn.Module):
         normalize: normalisation of the image.
         out_dim: width F of the features.
         in_chans, image_size: channels and side of the images it was made for.
+        lightness: True if the backbone sees their lightness alone.
         architecture: ``name``, ``stem``, ``kwargs`` of the backbone; a timm name without a stem is
             made again by `timm.create_model`.
         report: report of the pretrained weights, or None.
@@ -45,13 +47,22 @@ class Encoder(nn.Module):
     """
 
     def __init__(
-        self, name: str, in_chans: int, image_size: int, stem: str | None = None, **kwargs: Any
+        self,
+        name: str,
+        in_chans: int,
+        image_size: int,
+        stem: str | None = None,
+        lightness: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__()
-        self.backbone, self.architecture = backbone(name, in_chans, image_size, stem, **kwargs)
-        self.normalize = Normalize(in_chans)
-        self.out_dim = probe(name, self.backbone, in_chans, image_size)
-        self.in_chans, self.image_size = in_chans, image_size
+        if lightness and in_chans != 3:
+            raise ValueError(f"lightness requires images of 3 channels, not {in_chans}")
+        seen = 1 if lightness else in_chans
+        self.backbone, self.architecture = backbone(name, seen, image_size, stem, **kwargs)
+        self.normalize = Normalize(seen)
+        self.out_dim = probe(name, self.backbone, seen, image_size)
+        self.in_chans, self.image_size, self.lightness = in_chans, image_size, lightness
         self.report: checkpoints.Report | None = None
         self.channels_last = False
         self.compiled: bool | str = False
@@ -183,7 +194,8 @@ class Encoder(nn.Module):
             )
 
     def _prepared(self, image: Tensor, normalized: bool = False) -> Tensor:
-        image = image if normalized else self.normalize(image)
+        if not normalized:
+            image = self.normalize(rgb_to_lab(image)[:, :1] / 100 if self.lightness else image)
         if self.channels_last:
             image = image.contiguous(memory_format=torch.channels_last)
         return image
@@ -197,6 +209,7 @@ def encoder(
     pretrained_options: dict[str, Any] | None = None,
     stem: str | None = None,
     normalize: dict[str, Any] | None = None,
+    lightness: bool = False,
     grad_checkpointing: bool = False,
     channels_last: bool = False,
     compile: bool | str = False,
@@ -218,6 +231,7 @@ def encoder(
         normalize: ``mean`` and ``std`` of the channels, or ``per_image: true`` for each image's
             own. By default those that the pretrained weights were trained with (averaged over red,
             green and blue where the images have other channels), and none for fresh weights.
+        lightness: True to give the network the lightness of coloured images, L / 100 of CIE Lab.
         grad_checkpointing: compute activations anew in the backward pass instead of keeping them;
             batch norm then sees each batch twice.
         channels_last: memory layout of weights and images; faster for CNNs on GPUs.
@@ -232,13 +246,16 @@ def encoder(
     """
     if not isinstance(compile, bool):
         check_names("encoder_kwargs.compile", [compile], MODES, "mode")
-    made = Encoder(name, in_chans, image_size, stem, **timm_kwargs)
+    made = Encoder(name, in_chans, image_size, stem, lightness, **timm_kwargs)
+    seen = len(made.normalize.mean)
     if pretrained:
         made.report = _load(made, pretrained, pretrained_options or {})
-        _warn_of_other_features(made, timm_kwargs | {"stem": stem})
+        options.warn_of_other_features(
+            made, timm_kwargs | {"stem": stem, "lightness": lightness or None}
+        )
         if made.report.mean is not None and made.report.std is not None:
-            mean, std = (_colours(list(n), in_chans) for n in (made.report.mean, made.report.std))
-            made.normalize = Normalize(in_chans, mean, std, made.report.per_image)
+            mean, std = (_colours(list(n), seen) for n in (made.report.mean, made.report.std))
+            made.normalize = Normalize(seen, mean, std, made.report.per_image)
         elif normalize is None and process.is_first():
             warnings.warn(
                 f"{made.report.source} does not say how its images were normalised: they enter in "
@@ -247,7 +264,7 @@ def encoder(
                 2,
             )
     if normalize is not None:
-        made.normalize = Normalize(in_chans, **normalize)
+        made.normalize = Normalize(seen, **normalize)
     if grad_checkpointing:
         _checkpoint_gradients(name, made.backbone)
     if channels_last:
@@ -263,23 +280,6 @@ def _load(made: Encoder, source: bool | str, options: dict[str, Any]) -> checkpo
     report = checkpoints.load_backbone(made.backbone, where, **options)
     process.note(str(report))
     return report
-
-
-def _warn_of_other_features(made: Encoder, given: dict[str, Any]) -> None:
-    """Warn of options with which the file's weights give other features than its network did."""
-    name, report = made.architecture["name"], made.report
-    if not report or not process.is_first():
-        return
-    changed = options.changed(name, made.in_chans, made.image_size, given, report.network)
-    if changed:
-        names = " and ".join(f"encoder_kwargs.{key}" for key in changed)
-        own = ", ".join(f"{key}={'null' if v is None else v}" for key, v in changed.items())
-        warnings.warn(
-            f"{names} gives other features than {report.source} was trained for: "
-            f"fine-tune it, or take its own: {own}",
-            UserWarning,
-            3,
-        )
 
 
 def _colours(numbers: list[float], channels: int) -> list[float]:

@@ -6,12 +6,14 @@ number of heads leaves every shape as it is.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import timm
 import torch
 from torch import nn
 
+from genlab import process
 from genlab.networks.encoders.backbones import backbone
 
 # compared where a file does not name its network: a network of timm has defaults for them
@@ -21,6 +23,28 @@ APART = {
     "in_chans", "img_size", "image_size", "num_classes", "dynamic_img_size", "normalize",
     "compile", "grad_checkpointing", "channels_last",
 }  # fmt: skip
+
+
+def warn_of_other_features(made: Any, given: dict[str, Any]) -> None:
+    """Warn of options with which the file's weights give other features than its network did.
+
+    Args:
+        made: a `networks.Encoder` with pretrained weights.
+        given: see `changed`.
+    """
+    name, report = made.architecture["name"], made.report
+    if not report or not process.is_first():
+        return
+    differ = changed(name, made.in_chans, made.image_size, given, report.network)
+    if differ:
+        names = " and ".join(f"encoder_kwargs.{key}" for key in differ)
+        own = ", ".join(f"{key}={'null' if v is None else v}" for key, v in differ.items())
+        warnings.warn(
+            f"{names} gives other features than {report.source} was trained for: "
+            f"fine-tune it, or take its own: {own}",
+            UserWarning,
+            4,
+        )
 
 
 def changed(
@@ -36,16 +60,19 @@ def changed(
         name: name of the network, see `encoder`.
         in_chans: number of image channels.
         image_size: side of the images in pixels.
-        given: the network's ``stem`` and arguments of its constructor.
+        given: the network's ``stem``, ``lightness`` and arguments of its constructor.
         told: ``encoder_kwargs`` of the file's network under that name; None where it names none.
     """
     here = {key: value for key, value in given.items() if value is not None}
     own = dict((told or {}).get("encoder_kwargs") or {})
+    light = [side.pop("lightness", None) for side in (here, own)]
     if told is not None:
         keys = [k for k in {**here, **own} if not (k in APART or "drop" in k or "init" in k)]
     else:
         keys = [k for k in PLAIN if k in here and timm.is_model(name.partition(".")[0])]
     found: dict[str, Any] = {}
+    if told is not None and bool(light[0]) != bool(light[1]):
+        found["lightness"] = bool(light[1])
     for key in keys:
         values, rest = (here.get(key), own.get(key)), {k: v for k, v in here.items() if k != key}
         if values[0] != values[1]:

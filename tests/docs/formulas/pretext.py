@@ -16,6 +16,7 @@ from genlab.methods.relative_position import RelativePosition
 from genlab.methods.rotation import Rotation
 from genlab.methods.split_brain import SplitBrain
 from genlab.methods.super_resolution import SuperResolution
+from genlab.networks.encoders.stems import spatial
 from tests.docs.formulas.common import N, Two, formula, images, step
 from tests.methods.programs_ssl import CNN
 
@@ -59,7 +60,7 @@ def _bins() -> Two:
     torch.manual_seed(1)
     method, batch = Colorization(**CNN | {"channels": 3}, decoder_width=4).double(), coloured()
     lab = rgb_to_lab(batch["image"])
-    scores = method.predict_ab(lab[:, :1] / 100)
+    scores = method.decoder(spatial(method.encoder.backbone, lab[:, :1] / 100))
     method.counts += torch.arange(len(method.counts))
     p = method.counts / method.counts.sum()
     w = 1 / (0.5 * p.clamp(min=1e-5) + 0.5 / len(p))
@@ -81,7 +82,8 @@ def _numbers() -> Two:
     method = Colorization(**CNN | {"channels": 3}, target="regression", decoder_width=4).double()
     batch = coloured()
     lab = rgb_to_lab(batch["image"])
-    apart = method.predict_ab(lab[:, :1] / 100) - lab[:, 1:] / 110
+    told = method.decoder(spatial(method.encoder.backbone, lab[:, :1] / 100))
+    apart = told - lab[:, 1:] / 110
     return step(method, batch), apart[1:].square().sum() / (2 * 64 * N)
 
 
