@@ -28,6 +28,7 @@ class Bank(nn.Module):
     Departure: rows start as unit vectors, there as uniform numbers.
     """
 
+    equal_on_ranks = True
     rows: Tensor
     row_of: Tensor
 

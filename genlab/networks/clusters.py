@@ -59,6 +59,7 @@ class Clusters(nn.Module):
         agreement: normalised mutual information of the first clustering with the one before.
     """
 
+    equal_on_ranks = True  # see `queue.keep_out_of_ddp`
     labels: Tensor
     agreement: Tensor
 

@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 from genlab import distributed
 from genlab.internals import torch_parts
-from genlab.networks.bank import Bank
-from genlab.networks.clusters import Clusters
 
 
 class Queue(nn.Module):
@@ -33,6 +31,7 @@ class Queue(nn.Module):
     Departure: there K must be a multiple of the global batch, and keys are columns.
     """
 
+    equal_on_ranks = True  # see `keep_out_of_ddp`
     keys: Tensor
     pointer: Tensor
 
@@ -76,14 +75,12 @@ class Queue(nn.Module):
             raise ValueError(f"queue_size {len(self.keys)} is less than the {count} keys of a step")
 
 
-LOCAL = (Queue, Bank, Clusters)  # equal on all ranks by what moves them
-
-
 def keep_out_of_ddp(method: nn.Module) -> None:
     """Tell DDP not to send a method's queues and banks at every step (33 MB at K = 65536).
 
-    They are equal on all ranks as they are. Call it when the method is complete.
+    Modules that say ``equal_on_ranks = True`` are equal on all ranks by what moves them. Call it
+    when the method is complete.
     """
-    queues = [(name, part) for name, part in method.named_modules() if isinstance(part, LOCAL)]
-    names = [f"{name}.{buffer}" for name, part in queues for buffer, _ in part.named_buffers()]
+    parts = [one for one in method.named_modules() if getattr(one[1], "equal_on_ranks", False)]
+    names = [f"{name}.{buffer}" for name, part in parts for buffer, _ in part.named_buffers()]
     torch_parts.ignore_in_ddp(method, names)

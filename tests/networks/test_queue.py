@@ -6,6 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from genlab import losses
+from genlab.networks.bank import Bank
+from genlab.networks.clusters import Clusters
 from genlab.networks.queue import Queue, keep_out_of_ddp
 from tests.conftest import TwoRanks
 from tests.losses.golden_embeddings import x
@@ -73,3 +75,19 @@ def test_ddp_is_told_of_every_queue_of_a_method() -> None:
     keep_out_of_ddp(method)
     told = method._ddp_params_and_buffers_to_ignore
     assert set(told) == {"near.keys", "near.pointer", "deep.1.keys", "deep.1.pointer"}  # type: ignore[arg-type]
+
+
+def test_ddp_is_told_of_any_module_that_says_it_is_equal_on_ranks() -> None:
+    class Counts(nn.Module):
+        equal_on_ranks = True
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("seen", torch.zeros(3))
+
+    method = nn.ModuleDict({"mine": Counts(), "norm": nn.BatchNorm1d(2)})
+    method["bank"], method["clusters"] = Bank(2), Clusters([2], 2)
+    keep_out_of_ddp(method)
+    told = set(method._ddp_params_and_buffers_to_ignore)  # type: ignore[arg-type]
+    clusters = {f"clusters.{name}" for name in ("centroids_0", "labels", "agreement")}
+    assert told == {"mine.seen", "bank.rows", "bank.row_of"} | clusters
