@@ -98,8 +98,8 @@ class BarlowTwins(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Sum over the (D, D) cross-correlations of the views' embeddings."""
         view1, view2 = pair(batch)  # 2 x (B, C, H, W)
-        networks = self.encoder, self.projector
-        z1, z2 = (in_chunks(v, *networks, chunks=self.chunks) for v in (view1, view2))  # (B, D)
+        asked = self.encoder, self.projector
+        z1, z2 = (in_chunks(v, *asked, chunks=self.chunks) for v in (view1, view2))  # (B, D)
         loss = losses.redundancy_reduction(z1, z2, self.off_diagonal_weight)
         return {"loss": loss} | similarities(z1, z2)
 

@@ -101,8 +101,8 @@ class SimCLR(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """NT-Xent, mean over the 2B embeddings, nats."""
         view1, view2 = pair(batch)  # 2 x (B, C, H, W), through the networks together: BN sees both
-        networks = self.encoder, self.projector
-        z = in_chunks([view1, view2], *networks, chunks=self.chunks)  # (2B, D)
+        asked = self.encoder, self.projector
+        z = in_chunks([view1, view2], *asked, chunks=self.chunks)  # (2B, D)
         z1, z2 = z.chunk(2)  # 2 x (B, D)
         return {"loss": losses.nt_xent(z1, z2, self.temperature)} | similarities(z1, z2)
 

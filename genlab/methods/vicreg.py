@@ -112,8 +112,8 @@ class VICReg(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Weighted sum of the three terms, which are returned too."""
-        networks = self.encoder, self.projector
-        z1, z2 = (in_chunks(view, *networks, chunks=self.chunks) for view in pair(batch))  # (B, D)
+        asked = self.encoder, self.projector
+        z1, z2 = (in_chunks(view, *asked, chunks=self.chunks) for view in pair(batch))  # (B, D)
         terms = losses.variance_invariance_covariance(z1, z2)
         weighted = [weight * term for weight, term in zip(self.weights, terms, strict=True)]
         named = {f"loss_{name}": term for name, term in zip(TERMS, terms, strict=True)}

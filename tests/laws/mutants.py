@@ -93,13 +93,13 @@ SLIPS: dict[str, tuple[str, dict[str, Edits]]] = {  # with the law that is to fi
         "LinearProbe": (("", '        self.encoder.freeze("all")\n', ""),),
     }),
     "DetachAdded": ("gradients", {
-        "SimCLR": (("", IN_CHUNKS.format("[view1, view2], *networks"), f"self.projector("
+        "SimCLR": (("", IN_CHUNKS.format("[view1, view2], *asked"), f"self.projector("
                     f"{IN_CHUNKS.format('[view1, view2], self.encoder')}.detach())"),),
         "MoCo": (("", EMBED, DETACHED),),
         "MoCoV3": (("", IN_CHUNKS.format("v, *asked"),
                     "self.predictor(self.projector(self.encoder(v).detach()))"),),
         "BYOL": (("", EMBED, DETACHED),),
-        "BarlowTwins": (("", IN_CHUNKS.format("v, *networks"),
+        "BarlowTwins": (("", IN_CHUNKS.format("v, *asked"),
                          "self.projector(self.encoder(v).detach())"),),
     }),
     "MovedInTheStep": ("once", {
