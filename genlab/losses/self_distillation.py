@@ -6,7 +6,7 @@ under any autocast.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -111,13 +111,12 @@ def score_total(scores: Tensor, counted: Tensor | None = None) -> Tensor:
 
 
 @torch.no_grad()
-def moved_centre(centre: Tensor, seen: Sequence[Tensor], decay: float) -> Tensor:
+def moved_centre(centre: Tensor, seen: Tensor, decay: float) -> Tensor:
     """The centre after an optimiser step.
 
     Args:
         centre: c, (K,).
-        seen: totals (K + 1,) of this process's batches since the last step, by `score_total`; at
-            least one.
+        seen: totals (n, K + 1) of this process's n batches since the last step, by `score_total`.
         decay: fraction of the centre that is kept.
 
     Returns:
@@ -125,7 +124,7 @@ def moved_centre(centre: Tensor, seen: Sequence[Tensor], decay: float) -> Tensor
 
     Source: Caron et al. 2021, arXiv:2104.14294, equation 4.
     """
-    total = distributed.all_reduce_sum(torch.stack(list(seen)).sum(0).to(centre.dtype))
+    total = distributed.all_reduce_sum(seen.sum(0).to(centre.dtype))
     some = (total[-1] > 0).to(centre.dtype)
     return centre.lerp(total[:-1] / total[-1].clamp(min=1), (1 - decay) * some)
 

@@ -24,6 +24,7 @@ from genlab.augment.lab import lab_to_rgb, rgb_to_lab
 from genlab.augment.pretext.colour_bins import annealed_mean, bin_centres, rebalancing, soft_code
 from genlab.contracts import Batch
 from genlab.metrics import ImageError, log_steps
+from genlab.networks.pending import Pending
 from genlab.networks.sub_pixel import SubPixelDecoder, map_shape
 
 TARGETS = ("bins", "regression")
@@ -102,7 +103,7 @@ class Colorization(L.LightningModule):
         out = len(centres) if target == "bins" else 2
         self.decoder = SubPixelDecoder(width, out, side, image_size // stride, decoder_width)
         self.image_error = ImageError()
-        self._pending: dict[int, Tensor] = {}  # counts, by batch since the last step
+        self.pending = Pending()  # counts
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use, of the lightness: (B, 3, H, W) -> (B, F)."""
@@ -146,15 +147,12 @@ class Colorization(L.LightningModule):
 
     def after_step(self) -> None:
         """Add the pixels of this step's batches, of all processes."""
-        if self._pending:
-            self.counts += distributed.all_reduce_sum(
-                torch.stack(list(self._pending.values())).sum(0)
-            )
-        self._pending = {}
+        for counts in self.pending.take():
+            self.counts += distributed.all_reduce_sum(counts.sum(0))
 
     def on_step_skipped(self) -> None:
         """Forget the pixels of a step that was given up."""
-        self._pending = {}
+        self.pending.drop()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `optim.build`."""
@@ -176,7 +174,8 @@ class Colorization(L.LightningModule):
         nll = losses.soft_code_nll(logits, bins, share)
         if batch_idx is not None:
             ones = torch.ones_like(nearest)
-            self._pending[batch_idx] = torch.zeros_like(self.counts).scatter_add_(0, nearest, ones)
+            counts = torch.zeros_like(self.counts).scatter_add_(0, nearest, ones)
+            self.pending.put(batch_idx, counts[None])
         loss = (nll * weight).view(len(ab), -1) * coloured
         right = logits.detach().argmax(1) == nearest
         dull = (self.centres[nearest] == 0).all(1)

@@ -30,6 +30,7 @@ from genlab.networks import multicrop
 from genlab.networks.bank import Bank
 from genlab.networks.clusters import Clusters
 from genlab.networks.modes import evaluating
+from genlab.networks.pending import Pending
 from genlab.networks.queue import keep_out_of_ddp
 
 LARGE = 2  # views that have a bank
@@ -106,7 +107,7 @@ class DeepCluster(L.LightningModule):
         self.clusters = Clusters(list(prototypes), projector_dims[-1])
         self.temperature, self.kmeans_iterations = temperature, kmeans_iterations
         self.clustered_epoch = -1  # of the last clustering: resumed in mid-epoch there is none
-        self._new: dict[int, list[Tensor]] = {}  # of the batches since the last optimiser step
+        self.pending = Pending()  # rows, and embeddings for each bank
         keep_out_of_ddp(self)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -164,7 +165,7 @@ class DeepCluster(L.LightningModule):
         labels = self.clusters.labels[:, rows].repeat(1, len(views))  # (H, V B)
         loss = losses.cluster_nll(z, self.clusters.centroids, labels, self.temperature)
         z = z.chunk(len(views))  # V x (B, D)
-        self._new[batch_idx] = [rows, *(normalise(z[i].detach()) for i in places)]
+        self.pending.put(batch_idx, rows, *(normalise(z[i].detach()) for i in places))
         return {"loss": loss} | self._sizes() | similarities(z[0], z[1])
 
     def _rows(self, index: Tensor) -> Tensor:
@@ -192,15 +193,14 @@ class DeepCluster(L.LightningModule):
 
     def after_step(self) -> None:
         """Let the new embeddings into the banks, for the next epoch's clusters."""
-        rows, *columns = map(torch.cat, zip(*self._new.values(), strict=True))
+        rows, *columns = self.pending.take()
         bank: Any
         for bank, z in zip(self.banks, columns, strict=True):
             bank.move(rows, z)
-        self._new = {}
 
     def on_step_skipped(self) -> None:
         """Forget the embeddings of a step that was given up."""
-        self._new = {}
+        self.pending.drop()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `optim.build`."""

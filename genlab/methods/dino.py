@@ -29,6 +29,7 @@ from genlab.metrics import log_steps
 from genlab.metrics.embedding import similarities
 from genlab.networks import modes, multicrop
 from genlab.networks.ema import cosine_to_one, ema_copy, ema_step
+from genlab.networks.pending import Pending
 from genlab.networks.prototypes import Prototypes, small_start
 
 
@@ -115,7 +116,7 @@ class DINO(L.LightningModule):
         self.warmup_temperature, self.temperature_epochs = warmup_temperature, temperature_epochs
         self.centre_decay, self.ema_decay = centre_decay, ema_decay
         self.freeze_steps, self.teacher_features = freeze_steps, teacher_features
-        self._seen: dict[int, Tensor] = {}  # teacher's scores, by batch since the last step
+        self.pending = Pending()  # the teacher's scores
 
     def on_fit_start(self) -> None:
         """Refuse views of a size that the encoder cannot take."""
@@ -145,7 +146,7 @@ class DINO(L.LightningModule):
         targets = losses.centred_target(taught, self.centre, self.temperature_now())
         by_view = dict(zip(places, targets.chunk(len(places)), strict=True))
         loss = losses.swapped_prediction(scores, by_view, self.temperature)
-        self._seen[batch_idx] = losses.score_total(taught)
+        self.pending.put(batch_idx, losses.score_total(taught)[None])
         z1, z2, *_ = z.chunk(len(views))
         return {"loss": loss} | losses.information(loss, targets) | similarities(z1, z2)
 
@@ -180,13 +181,12 @@ class DINO(L.LightningModule):
         ema_step(self.encoder_ema, self.encoder, decay)
         ema_step(self.projector_ema, self.projector, decay)
         ema_step(self.prototypes_ema, self.prototypes, decay)
-        seen = list(self._seen.values())
+        (seen,) = self.pending.take()
         self.centre.copy_(losses.moved_centre(self.centre, seen, self.centre_decay))
-        self._seen = {}
 
     def on_step_skipped(self) -> None:
         """Forget the scores of a step that was given up."""
-        self._seen = {}
+        self.pending.drop()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `optim.build`."""

@@ -29,6 +29,7 @@ from genlab.metrics import log_steps
 from genlab.metrics.embedding import similarities
 from genlab.networks import modes, multicrop
 from genlab.networks.ema import cosine_to_one, ema_copy, ema_step
+from genlab.networks.pending import Pending
 from genlab.networks.positions import fix_positions
 from genlab.networks.prototypes import PrototypeHead
 
@@ -158,7 +159,7 @@ class DINOv2(L.LightningModule):
         self.balanced, self.teacher_features = targets == "sinkhorn", teacher_features
         self.loss_of_batch = self.balanced or koleo_weight > 0  # accumulation does not enlarge it
         self.freeze_steps, self.freeze_encoder_steps = freeze_steps, freeze_encoder_steps
-        self._seen: dict[int, tuple[Tensor, Tensor]] = {}  # scores since the last optimiser step
+        self.pending = Pending()  # the teacher's scores of images and of patches
 
     def on_fit_start(self) -> None:
         """Refuse views of a size that the encoder cannot take."""
@@ -203,7 +204,8 @@ class DINOv2(L.LightningModule):
             spread = torch.stack([losses.koleo(one) for one in h[: len(wide)]])
             parts["loss_koleo"] = spread.mean()
             loss = loss + self.koleo_weight * parts["loss_koleo"]
-        self._seen[batch_idx] = losses.score_total(taught), losses.score_total(hidden, counted)
+        totals = losses.score_total(taught), losses.score_total(hidden, counted)
+        self.pending.put(batch_idx, *(total[None] for total in totals))
         told = {name: part.detach() for name, part in parts.items()}
         told |= losses.information(parts["loss_image"], targets)
         return {"loss": loss} | told | similarities(*z.chunk(len(views))[:2])
@@ -268,14 +270,13 @@ class DINOv2(L.LightningModule):
         decay = cosine_to_one(self.ema_decay, step, total)
         ema_step(self.encoder_ema, self.encoder, decay)
         ema_step(self.heads_ema, self.heads, decay)
-        seen = zip(*self._seen.values(), strict=True)
+        seen = self.pending.take()
         for centre, totals in zip((self.centre, self.patch_centre), seen, strict=True):
             centre.copy_(losses.moved_centre(centre, totals, self.centre_decay))
-        self._seen = {}
 
     def on_step_skipped(self) -> None:
         """Forget the scores of a step that was given up."""
-        self._seen = {}
+        self.pending.drop()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `optim.build`."""

@@ -34,6 +34,7 @@ from genlab.metrics import log_steps
 from genlab.metrics.embedding import similarities
 from genlab.networks.bank import Bank
 from genlab.networks.ema import ema_copy, ema_step
+from genlab.networks.pending import Pending
 from genlab.networks.queue import Queue, keep_out_of_ddp
 from genlab.networks.split_batch_norm import (
     SplitBatchNorm,
@@ -131,8 +132,7 @@ class MoCo(L.LightningModule):
         self.temperature, self.ema_decay, self.symmetric = temperature, ema_decay, symmetric
         self.shuffle_bn = shuffle_bn and has_batch_norm(self.encoder)
         self.bn_splits = bn_splits
-        self._new_keys: dict[int, Tensor] = {}  # of the batches since the last optimiser step
-        self._new_rows: dict[int, Tensor] = {}  # of the bank, of these keys' images
+        self.pending = Pending()  # keys, and their images' rows of the bank
         keep_out_of_ddp(self)
 
     def on_fit_start(self) -> None:
@@ -186,7 +186,7 @@ class MoCo(L.LightningModule):
             keys = torch.cat(
                 [k1, k2]
             )  # (2B, D), enter together: neither half meets its own images' keys
-        self._new_keys[batch_idx] = keys
+        self.pending.put(batch_idx, keys)
         return {"loss": loss} | similarities(q1, k2)
 
     def _against_bank(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
@@ -198,7 +198,7 @@ class MoCo(L.LightningModule):
             )
         z, rows = self.embed(view), self.bank.rows_at(batch["index"])  # (B, D), (B,)
         loss = losses.instance_nll(z, self.bank.rows, rows, self.temperature)
-        self._new_keys[batch_idx], self._new_rows[batch_idx] = normalise(z.detach()), rows
+        self.pending.put(batch_idx, normalise(z.detach()), rows)
         return {"loss": loss} | similarities(z, self.bank.rows[rows])
 
     def _against_batch(self, view1: Tensor, view2: Tensor) -> dict[str, Tensor]:
@@ -223,15 +223,14 @@ class MoCo(L.LightningModule):
         if self.negatives == "queue":
             ema_step(self.encoder_ema, self.encoder, self.ema_decay)
             ema_step(self.projector_ema, self.projector, self.ema_decay)
-            self.queue.enqueue(torch.cat(list(self._new_keys.values())))
+            self.queue.enqueue(*self.pending.take())
         elif self.negatives == "bank":
-            keys, rows = (torch.cat(list(d.values())) for d in (self._new_keys, self._new_rows))
+            keys, rows = self.pending.take()
             self.bank.move(rows, keys, self.bank_momentum)
-        self._new_keys, self._new_rows = {}, {}
 
     def on_step_skipped(self) -> None:
         """Forget the keys of a step that was given up."""
-        self._new_keys, self._new_rows = {}, {}
+        self.pending.drop()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `optim.build`."""

@@ -25,6 +25,7 @@ from genlab.losses.contrastive import normalise
 from genlab.metrics import log_steps
 from genlab.metrics.embedding import similarities
 from genlab.networks.chunks import check_chunks, in_chunks
+from genlab.networks.pending import Pending
 from genlab.networks.queue import Queue, keep_out_of_ddp
 from genlab.networks.split_batch_norm import split_batch_norm
 
@@ -105,7 +106,7 @@ class NNCLR(L.LightningModule):
         self.chunks = check_chunks(chunks, self.encoder, self.projector, self.predictor)
         self.queue = Queue(queue_size, projector_dims[-1])
         self.temperature = temperature
-        self._new: dict[int, Tensor] = {}  # of the batches since the last optimiser step
+        self.pending = Pending()  # keys
         keep_out_of_ddp(self)
 
     def on_fit_start(self) -> None:
@@ -138,7 +139,7 @@ class NNCLR(L.LightningModule):
         loss = losses.batch_nce(n1, p2, self.temperature)
         loss = (loss + losses.batch_nce(n2, p1, self.temperature)) / 2
         key = normalise(z1.detach())  # (B, D), enters after the look-up: none finds itself
-        self._new[batch_idx] = key
+        self.pending.put(batch_idx, key)
         close = {"neighbour_similarity": (key * n1).sum(1).mean()}
         return {"loss": loss} | close | similarities(z1, z2)
 
@@ -158,12 +159,11 @@ class NNCLR(L.LightningModule):
 
     def after_step(self) -> None:
         """Let the new embeddings into the queue."""
-        self.queue.enqueue(torch.cat(list(self._new.values())))
-        self._new = {}
+        self.queue.enqueue(*self.pending.take())
 
     def on_step_skipped(self) -> None:
         """Forget the embeddings of a step that was given up."""
-        self._new = {}
+        self.pending.drop()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `optim.build`."""

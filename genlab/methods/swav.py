@@ -28,6 +28,7 @@ from genlab.metrics import log_steps
 from genlab.metrics.embedding import similarities
 from genlab.networks import modes, multicrop
 from genlab.networks.chunks import check_chunks, in_chunks
+from genlab.networks.pending import Pending
 from genlab.networks.queue import Queue, keep_out_of_ddp
 from genlab.networks.split_batch_norm import split_batch_norm
 
@@ -120,7 +121,7 @@ class SwAV(L.LightningModule):
         self.temperature, self.sinkhorn_temperature = temperature, sinkhorn_temperature
         self.sinkhorn_iterations, self.freeze_steps = sinkhorn_iterations, freeze_steps
         self.queue_from_epoch = queue_from_epoch
-        self._new: dict[int, list[Tensor]] = {}  # of the batches since the last optimiser step
+        self.pending = Pending()  # embeddings for each queue
         self._normalise_prototypes()
         keep_out_of_ddp(self)
 
@@ -164,7 +165,7 @@ class SwAV(L.LightningModule):
         codes = {i: self.codes(scores[i].detach(), queues.get(i)) for i in places}
         loss = losses.swapped_prediction(scores, codes, self.temperature)
         if queues:
-            self._new[batch_idx] = [normalise(z[i].detach()) for i in places]
+            self.pending.put(batch_idx, *(normalise(z[i].detach()) for i in places))
         best = torch.cat(scores).detach().argmax(1)  # (V B,)
         used = best.new_zeros(scores[0].shape[1]).index_fill_(0, best, 1).sum()
         return {"loss": loss, "prototypes_used": used} | similarities(z[0], z[1])
@@ -205,15 +206,15 @@ class SwAV(L.LightningModule):
         """Make the prototypes unit vectors again, and let the new embeddings into the queue."""
         if self.prototypes.weight.grad is not None:
             self._normalise_prototypes()
-        for queue, *rows in zip(self.queues, *self._new.values(), strict=True):
-            if rows:
-                queue.enqueue(torch.cat(rows))
-        self.queued += sum(len(new[0]) for new in self._new.values()) * distributed.world_size()
-        self._new = {}
+        new = self.pending.take()  # none before the queues' epoch
+        queue: Any
+        for queue, rows in zip(self.queues, new, strict=False):
+            queue.enqueue(rows)
+        self.queued += sum(map(len, new[:1])) * distributed.world_size()
 
     def on_step_skipped(self) -> None:
         """Forget the embeddings of a step that was given up."""
-        self._new = {}
+        self.pending.drop()
 
     @torch.no_grad()
     def _normalise_prototypes(self) -> None:

@@ -103,7 +103,7 @@ SLIPS: dict[str, tuple[str, dict[str, Edits]]] = {  # with the law that is to fi
                          "self.projector(self.encoder(v).detach())"),),
     }),
     "MovedInTheStep": ("once", {
-        "MoCo": _moved("self.after_step()", "if self._new_keys:\n            "),
+        "MoCo": _moved("self.after_step()", "if self.pending:\n            "),
         "MoCoV3": _moved(AFTER),
         "BYOL": _moved(AFTER),
         "VQVAE": (

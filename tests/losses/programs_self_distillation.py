@@ -21,7 +21,7 @@ def distilled(rank: int, world: int) -> Any:
     loss.backward()
     assert w.grad is not None
     mean = distributed.all_reduce_sum(loss.detach()) / world
-    after = losses.moved_centre(centre, [losses.score_total(torch.cat(taught))], 0.9)
+    after = losses.moved_centre(centre, losses.score_total(torch.cat(taught))[None], 0.9)
     return {"loss": mean, "grad": distributed.all_reduce_sum(w.grad) / world, "centre": after}
 
 

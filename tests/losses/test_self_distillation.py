@@ -43,7 +43,7 @@ def two_steps(decay: float) -> list[tuple[float, float, float]]:
             slow([s.detach() for s in scores], taught, centre, 0.04), abs=1e-9
         )
         norm = torch.cat(torch.autograd.grad(loss, scores)).norm()
-        seen = [losses.score_total(torch.cat(taught))]
+        seen = losses.score_total(torch.cat(taught))[None]
         centre = losses.moved_centre(centre, seen, decay if t == 0 else 0.9)
         found.append((float(loss.detach()), float(norm), float(centre.norm())))
     return found
@@ -64,8 +64,8 @@ def test_a_first_update_that_takes_the_batchs_mean_whole_is_another_method() -> 
 
 def test_accumulated_batches_move_the_centre_once_by_their_mean() -> None:
     centre, rows = x(0, 1, 16)[0], x(1, 8, 16)
-    together = losses.moved_centre(centre, [losses.score_total(rows)], 0.9)
-    parts = [losses.score_total(part) for part in rows.split([5, 3])]
+    together = losses.moved_centre(centre, losses.score_total(rows)[None], 0.9)
+    parts = torch.stack([losses.score_total(part) for part in rows.split([5, 3])])
     torch.testing.assert_close(losses.moved_centre(centre, parts, 0.9), together)
     torch.testing.assert_close(together, 0.9 * centre + 0.1 * rows.mean(0))
 
@@ -73,10 +73,10 @@ def test_accumulated_batches_move_the_centre_once_by_their_mean() -> None:
 def test_only_rows_that_count_move_the_centre() -> None:
     centre, rows = x(0, 1, 16)[0], x(1, 8, 16)
     counted = torch.arange(8) < 5
-    found = losses.moved_centre(centre, [losses.score_total(rows, counted)], 0.9)
+    found = losses.moved_centre(centre, losses.score_total(rows, counted)[None], 0.9)
     torch.testing.assert_close(found, 0.9 * centre + 0.1 * rows[:5].mean(0))
     nothing = losses.score_total(rows, torch.zeros(8, dtype=torch.bool))
-    assert torch.equal(losses.moved_centre(centre, [nothing], 0.9), centre)
+    assert torch.equal(losses.moved_centre(centre, nothing[None], 0.9), centre)
 
 
 def test_two_ranks_equal_one(two_ranks: TwoRanks) -> None:

@@ -113,7 +113,7 @@ def test_banks_move_at_the_step_and_labels_do_not() -> None:
     assert all(p.grad is None for n, p in method.named_parameters() if "clusters" in n)
     method.training_step(batch, 0)
     method.on_step_skipped()
-    assert method._new == {}
+    assert not method.pending
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_momentum_of_ten_steps_as_in_the_reference() -> None:
     for step, decay in enumerate(expected):
         torch.nn.init.zeros_(method.projector_ema[0].weight)
         torch.nn.init.ones_(method.projector[0].weight)
-        method._seen = {0: torch.zeros(21)}
+        method.pending.put(0, torch.zeros(1, 21))
         method.after_step(step, 10)
         moved = float(method.projector_ema[0].weight[0, 0])
         assert 1 - moved == pytest.approx(decay, abs=1e-6)
@@ -143,7 +143,7 @@ def test_a_step_given_up_leaves_nothing_for_the_next() -> None:
     method = small()
     method.training_step(cast(Batch, pairs(8)[0]), 0)
     method.on_step_skipped()
-    assert method._seen == {}
+    assert not method.pending
 
 
 def test_the_temperature_warms_up_under_the_trainer(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_validation_moves_nothing() -> None:
     before = copy.deepcopy(method.state_dict())
     method.validation_step(cast(Batch, {"image": torch.rand(4, 1, 8, 8)}), 0)
     assert not same_state(before, method.state_dict())
-    assert not method._seen
+    assert not method.pending
 
 
 def test_features_are_the_students_or_the_teachers(tmp_path: Path) -> None:

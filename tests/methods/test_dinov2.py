@@ -91,7 +91,7 @@ def test_patches_beside_the_masked_ones_change_nothing() -> None:
     _, hidden = method.teach(image, where)
     plain = hidden[: int(masked.sum())]
     out = method.training_step(batch, 0)
-    _, total = method._seen[0]
+    total = method.pending.take()[1][0]
     torch.testing.assert_close(total[:-1], plain.sum(0))
     seen = method.encoder.tokens(image, masked=masked, mask_token=method.mask_token)
     scores = method.heads[0](seen.patches[masked])
@@ -195,7 +195,7 @@ def test_validation_moves_nothing() -> None:
     before = copy.deepcopy(method.state_dict())
     method.validation_step(cast(Batch, {"image": torch.rand(4, 1, 8, 8)}), 0)
     assert not same_state(before, method.state_dict())
-    assert not method._seen
+    assert not method.pending
 
 
 def test_features_are_the_students_or_the_teachers() -> None:

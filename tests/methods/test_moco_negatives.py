@@ -51,7 +51,7 @@ def test_the_bank_is_moved_by_the_step_and_by_nothing_else() -> None:
     moved = method.bank.rows.clone()
     method.training_step(batch, 0)
     method.on_step_skipped()
-    assert method._new_keys == method._new_rows == {}
+    assert not method.pending
     assert torch.equal(method.bank.rows, moved)
 
 

@@ -62,7 +62,7 @@ def test_embeddings_of_a_step_enter_together_and_validation_moves_nothing() -> N
     assert int(method.queue.pointer) == 16
     method.training_step(batch(), 0)
     method.on_step_skipped()
-    assert method._new == {}
+    assert not method.pending
 
 
 @pytest.mark.ddp
