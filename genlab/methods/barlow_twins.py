@@ -40,6 +40,8 @@ class BarlowTwins(L.LightningModule):
         projector_dims: hidden widths and output width D of the projector.
         projector_norm: ``batch``, ``layer`` or null, between its layers.
         off_diagonal_weight: lambda; weighs decorrelation against agreement.
+        loss_scale: factor of the whole loss, as the first version of the reference code and
+            solo-learn (0.1) have it.
         chunks: number of parts in which a process embeds its images; the gradient is that of the
             whole batch, the memory that of one part. Batch norm requires ``bn_splits``.
         bn_splits: number of groups per process in which batch statistics are computed; a multiple
@@ -51,7 +53,7 @@ class BarlowTwins(L.LightningModule):
 
     Logs:
         train/loss (squared correlation, lower): sum_i (1 - c_ii)^2 + lambda sum_{i != j} c_ij^2 of
-            the (D, D) cross-correlations c over the global batch.
+            the (D, D) cross-correlations c over the global batch, times loss_scale.
 
     Raises:
         ValueError: an argument is out of its range, or an unknown encoder.
@@ -67,6 +69,7 @@ class BarlowTwins(L.LightningModule):
         projector_dims: Sequence[int] = (2048, 2048, 2048),
         projector_norm: str | None = "batch",
         off_diagonal_weight: float = 0.0051,
+        loss_scale: float = 1.0,
         chunks: int = 1,
         bn_splits: int = 1,
         optimizer: dict[str, Any] | None = None,
@@ -78,6 +81,8 @@ class BarlowTwins(L.LightningModule):
         self.save_hyperparameters()
         if off_diagonal_weight < 0:
             raise ValueError(f"off_diagonal_weight {off_diagonal_weight} must be at least 0")
+        if loss_scale <= 0:
+            raise ValueError(f"loss_scale {loss_scale} must be above 0")
         self.encoder = networks.encoder(
             encoder, channels, image_size, pretrained, pretrained_options, **(encoder_kwargs or {})
         )
@@ -85,7 +90,7 @@ class BarlowTwins(L.LightningModule):
         self.projector[-1].register_parameter("bias", None)  # the loss would take it away
         split_batch_norm(bn_splits, self.encoder, self.projector)
         self.chunks = check_chunks(chunks, self.encoder, self.projector)
-        self.off_diagonal_weight = off_diagonal_weight
+        self.off_diagonal_weight, self.loss_scale = off_diagonal_weight, loss_scale
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use: (B, C, H, W) -> (B, F), before the projector."""
@@ -100,12 +105,12 @@ class BarlowTwins(L.LightningModule):
         view1, view2 = pair(batch)  # 2 x (B, C, H, W)
         asked = self.encoder, self.projector
         z1, z2 = (in_chunks(v, *asked, chunks=self.chunks) for v in (view1, view2))  # (B, D)
-        loss = losses.redundancy_reduction(z1, z2, self.off_diagonal_weight)
+        loss = losses.redundancy_reduction(z1, z2, self.off_diagonal_weight) * self.loss_scale
         return {"loss": loss} | similarities(z1, z2)
 
     def collapsed_loss(self, images: int) -> float:
         """Loss of equal embeddings of all images, for a global batch of ``images``."""
-        return float(self.hparams["projector_dims"][-1])
+        return self.loss_scale * float(self.hparams["projector_dims"][-1])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""

@@ -41,9 +41,11 @@ def build(
               genlab's own, see `lars`
             - ``lr``: peak learning rate
             - ``lr_batch``: lr is meant for this global batch and scales linearly with it
-            - ``weight_decay``: applied to matrices and kernels, never to norms, biases and other
+            - ``weight_decay``: applied to matrices and kernels, not to norms, biases and other
               one-dimensional parameters, nor to what a network's ``no_weight_decay()`` names
               (position embeddings, class tokens)
+            - ``spare_vectors`` (true): false applies weight decay, and the rates of ``lars``, to
+              norms, biases and the others too, as SwAV's LARC does
             - ``final_weight_decay``: weight decay at the end of the run, to which it moves along a
               half cosine; without it the decay is constant
 
@@ -107,6 +109,7 @@ def build(
         part,
         float(options["spared_lr"]),
         float(options["patch_embed_lr"]),
+        spare=options["spare_vectors"],
     )
     if name in names.ONE_GROUP:
         groups = [{"params": [p for group in groups for p in group["params"]]}]

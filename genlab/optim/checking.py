@@ -22,6 +22,7 @@ DEFAULTS: dict[str, Any] = {
     "layer_decay": None,
     "spared_lr": 1.0,
     "patch_embed_lr": 1.0,
+    "spare_vectors": True,
     "fixed_lr": None,
     "schedule": "constant",
     "warmup_steps": 0,
@@ -81,6 +82,7 @@ def check(
     _check_numbers(options)
     _check_schedule(schedule, options)
     _check_one_group(name, options)
+    _check_spared(name, options)
     if options["sam_adaptive"] and options["sam"] is None:
         raise ValueError("optimizer.sam_adaptive requires optimizer.sam, the radius")
     if options["sam"] is not None:
@@ -199,3 +201,15 @@ def _check_one_group(name: str, options: dict[str, Any]) -> None:
     for key in keys:
         if name in names.ONE_GROUP and options[key] and options[key] != DEFAULTS[key]:
             raise ValueError(f"optimizer.{key} cannot be combined with {name}")
+
+
+def _check_spared(name: str, options: dict[str, Any]) -> None:
+    """Check that sparing nothing changes something, and contradicts no other setting."""
+    spare = options["spare_vectors"]
+    if not isinstance(spare, bool):
+        raise ValueError(f"optimizer.spare_vectors must be true or false, got {spare!r}")
+    if not spare and options["spared_lr"] != DEFAULTS["spared_lr"]:
+        raise ValueError("optimizer.spared_lr cannot be combined with spare_vectors: false")
+    decays = options["weight_decay"] or options["final_weight_decay"]
+    if not spare and not decays and name.removeprefix("lookahead_") != "lars":
+        raise ValueError("optimizer.spare_vectors: false requires weight_decay, or name: lars")

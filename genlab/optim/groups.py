@@ -28,6 +28,7 @@ def parameter_groups(
     part: str | None = None,
     spared_lr: float = 1.0,
     patch_embed_lr: float = 1.0,
+    spare: bool = True,
 ) -> list[dict[str, Any]]:
     """Trainable parameters grouped by learning rate and by whether they decay.
 
@@ -41,12 +42,13 @@ def parameter_groups(
         part: take only this child's parameters.
         spared_lr: factor for what weight decay spares.
         patch_embed_lr: factor for the patch embedding of ``module.encoder``, times its layer's.
+        spare: False to decay all parameters.
 
     Returns:
         Groups with ``params``, ``lr``, ``weight_decay``, ``spared`` (from the decay) and
         ``fixed_lr``; that of the plain ``lr`` which decays is the first, if there is such a group.
     """
-    plain = undecayed(module)
+    plain = undecayed(module) if spare else set[str]()
     scales = _scales(module, lr_scale or {}, layer_decay, patch_embed_lr)
     fixed, groups = set(fixed_lr), dict[tuple[bool, float, bool], list[nn.Parameter]]()
     for name, parameter in module.named_parameters():

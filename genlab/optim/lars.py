@@ -16,9 +16,9 @@ class LARS(torch.optim.Optimizer):
 
     For each parameter, with ``d = g + lambda w`` and ``q = eta ||w|| / ||d||``, a step is
     ``m <- mu m + q d`` and ``w <- w - lr m``; q is 1 where w or d is zero. Spared parameters
-    (norms, biases and others that are vectors, and groups with ``spared``, see `parameter_groups`)
-    take neither decay nor q: they move as under plain momentum. Whether a parameter is spared does
-    not depend on the decay being zero.
+    (vectors, or what the ``spared`` of their group says, see `parameter_groups`) take neither decay
+    nor q: they move as under plain momentum. Whether a parameter is spared does not depend on the
+    decay being zero. ``optimizer.spare_vectors: false`` spares none, as apex's LARC (SwAV).
 
     Args:
         params: parameters, or groups.
@@ -56,7 +56,7 @@ class LARS(torch.optim.Optimizer):
         for name, value in numbers.items():
             if value < 0:
                 raise ValueError(f"{name} must be at least 0, got {value}")
-        super().__init__(params, numbers | {"clip_lr": clip_lr, "spared": False})
+        super().__init__(params, numbers | {"clip_lr": clip_lr, "spared": None})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -73,7 +73,10 @@ class LARS(torch.optim.Optimizer):
 
     def _move(self, group: dict[str, Any], weights: list[Tensor]) -> None:
         updates = [p.grad for p in weights if p.grad is not None]
-        scaled = [i for i, p in enumerate(weights) if p.ndim > 1 and not group["spared"]]
+        spared = group["spared"]  # None: the caller gave no groups, and vectors are
+        scaled = [
+            i for i, p in enumerate(weights) if not (p.ndim <= 1 if spared is None else spared)
+        ]
         if scaled:
             chosen = [weights[i] for i in scaled]
             moves = _scaled(group, chosen, [updates[i] for i in scaled])

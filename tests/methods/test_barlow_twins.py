@@ -25,6 +25,13 @@ def test_the_loss_is_of_both_views_embeddings() -> None:
     torch.testing.assert_close(found, losses.redundancy_reduction(z1, z2, 0.2))
 
 
+def test_the_loss_and_that_of_collapse_are_scaled() -> None:
+    batch = cast(Batch, pairs(8)[0])
+    plain, scaled = (small(loss_scale=by).training_step(batch, 0)["loss"] for by in (1.0, 0.1))
+    torch.testing.assert_close(scaled, plain * 0.1)
+    assert small(loss_scale=0.1).collapsed_loss(8) == pytest.approx(0.6)  # D = 6
+
+
 def test_the_last_map_has_no_bias() -> None:
     names = {name for name, _ in small().named_parameters()}
     assert {name for name in names if name.startswith("projector.3")} == {"projector.3.weight"}
@@ -39,3 +46,5 @@ def test_features_come_from_before_the_projector() -> None:
 def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match="off_diagonal_weight -1 must be at least 0"):
         small(off_diagonal_weight=-1)
+    with pytest.raises(ValueError, match="loss_scale 0 must be above 0"):
+        small(loss_scale=0)

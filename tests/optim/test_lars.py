@@ -41,6 +41,29 @@ def test_vectors_neither_decay_nor_scale() -> None:
     assert three_steps(x(2, 1, 3)[0], weight_decay=0.01) == pytest.approx(4.7982171285, abs=1e-9)
 
 
+def test_vectors_that_are_not_spared_move_as_under_swavs_larc() -> None:
+    settings = {"name": "lars", "lr": 4.8, "weight_decay": 0.5}
+    for spared, step in ((False, 4.8 * 0.001), (True, 4.8 * 0.25)):  # q d = .001 |w| / |d| .75
+        method = Tiny()
+        gain = method.get_parameter("encoder.backbone.1.weight")  # (6,), ones
+        gain.grad = torch.full((6,), 0.25)  # with the decay: .25 + .5 * 1 = .75
+        optim.build(method, settings | {"spare_vectors": spared}).step()
+        torch.testing.assert_close(gain.detach(), torch.full((6,), 1 - step))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "lars", "spare_vectors": "no"}, "must be true or false"),
+        ({"name": "lars", "spare_vectors": False, "spared_lr": 0.1}, "cannot be combined"),
+        ({"name": "adamw", "spare_vectors": False}, "requires weight_decay, or name: lars"),
+    ],
+)
+def test_sparing_nothing_is_checked(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        optim.check(settings)
+
+
 def test_a_spared_matrix_moves_as_a_vector_does() -> None:
     p = nn.Parameter(x(1, 4, 3))
     before = p.detach().clone()
