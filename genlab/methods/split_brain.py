@@ -88,9 +88,10 @@ class SplitBrain(L.LightningModule):
                 "lightness and colour of images in [0, 1]"
             )
         given["normalize"] = {"mean": 0.0, "std": 1.0}  # whatever pretrained weights say
-        half = {"half": encoder, "half_stem": given.pop("stem", None)}
+        given |= {"half": encoder, "half_stem": given.pop("stem", None)}
+        self.backbone = {"encoder": BACKBONE, "encoder_kwargs": given}
         self.encoder = networks.encoder(
-            BACKBONE, channels, image_size, pretrained, pretrained_options, **half, **given
+            BACKBONE, channels, image_size, pretrained, pretrained_options, **given
         )
         self.register_buffer("centres", torch.tensor(bin_centres()))  # (Q, 2)
         with evaluating(self.encoder), torch.no_grad():
@@ -145,6 +146,10 @@ class SplitBrain(L.LightningModule):
             "ab": lab_to_rgb(torch.cat([torch.full_like(told, 60.0), _at(ab, told)], 1)),
             "predicted L": lab_to_rgb(torch.cat([told, _at(ab, told)], 1)),
         }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Name the network to those who take its weights."""
+        checkpoint["backbone"] = self.backbone
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `optim.build`."""

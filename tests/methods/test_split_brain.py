@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
 
+from genlab import checkpoints, networks
 from genlab.augment.lab import lab_to_rgb, rgb_to_lab
 from genlab.contracts import Batch
 from genlab.methods.split_brain import SplitBrain
+from genlab.testing.coloured import ColouredDigits
+from tests.callbacks.tiny import trainer
 
 SMALL: dict[str, Any] = {
     "image_size": 16, "encoder": "small_cnn", "encoder_kwargs": {"width": 4}, "decoder_width": 4,
@@ -42,6 +46,18 @@ def test_neither_half_moves_for_the_others_answer() -> None:
         pulls = torch.autograd.grad(found[loss], [*own.parameters()], retain_graph=True)
         assert all(bool(pull.any()) for pull in pulls)
     torch.testing.assert_close(found["loss"], found["loss_colour"] + found["loss_lightness"])
+
+
+def test_a_probe_of_it_has_both_halves(tmp_path: Path) -> None:
+    method = small()
+    run = trainer(tmp_path, max_steps=1)
+    run.fit(method, datamodule=ColouredDigits(batch_size=32, val_size=40))
+    run.save_checkpoint(tmp_path / "last.ckpt")
+    source = str(tmp_path / "last.ckpt")
+    found = checkpoints.backbone_of(source)
+    assert found is not None
+    probe = networks.encoder(found["encoder"], 3, 16, source, **found["encoder_kwargs"])
+    assert torch.equal(probe.eval()(batch()["image"]), method.eval()(batch()["image"]))
 
 
 def test_no_half_sees_what_it_tells() -> None:

@@ -175,8 +175,10 @@ def _in_config(config: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _in_checkpoint(held: Any) -> dict[str, Any] | None:
-    """The network that a checkpoint of genlab names."""
-    given = held.get("hyper_parameters") if isinstance(held, Mapping) else None
+    """The network that a checkpoint of genlab names: ``backbone``, or the method's arguments."""
+    if not isinstance(held, Mapping):
+        return None
+    given = held.get("backbone", held.get("hyper_parameters"))
     if not isinstance(given, Mapping) or not isinstance(given.get("encoder"), str):
         return None
     return _network(given["encoder"], given.get("encoder_kwargs"))
