@@ -6,8 +6,9 @@ Departures: sets of permutations with the largest smallest distance, derived and
 tile by tile.
 
 Guards: a gap of random width between tiles, mean and deviation of each tile taken away, some
-images grey, channels shifted. Without them seams and brightness solve the puzzle: 80 % of 2 x 2
-puzzles of CIFAR-10 are solved by the smoothest seams alone, 11 % with the guards.
+images grey, channels shifted. Without them seams and brightness solve the puzzle: of 2 x 2
+puzzles of CIFAR-10 the smoothest seams alone solve 80 %, and 6 % with the guards at the default
+tile, 12 of 16 px; chance is 4 %.
 """
 
 from __future__ import annotations

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from genlab import losses
 from genlab.augment.pretext.permutations import permutation_set
 from genlab.augment.pretext.tiles import cell_corners, cut, standardised
 from genlab.contracts import Batch
@@ -62,20 +64,49 @@ def test_the_head_sees_the_tiles_in_order() -> None:
     torch.testing.assert_close(method.logits_of(tiles), method.head(h))
 
 
-def test_averaged_tiles_cannot_beat_chance() -> None:
-    class Mean(nn.Module):
-        def forward(self, images: Tensor) -> Tensor:
-            h = images.flatten(1).unflatten(0, (4, -1)).mean(0)
-            return h[:, :64].repeat(4, 1)
+class Brightness(nn.Module):
+    """Mean of each tile 64 times, or of all four tiles of its image."""
 
-    method = small(normalize_tiles=False, tile=1.0, grey=0.0)
-    method.encoder = Mean()  # type: ignore[assignment]
-    logits = []
-    for order in permutation_set(2, 24):
-        tiles = torch.arange(4.0).view(1, 4, 1, 1, 1).expand(2, 4, 3, 9, 9)
-        logits.append(method.eval().logits_of(tiles[:, list(order)]))
-    for other in logits[1:]:
-        torch.testing.assert_close(other, logits[0])
+    def __init__(self, averaged: bool) -> None:
+        super().__init__()
+        self.averaged = averaged
+
+    def forward(self, tiles: Tensor) -> Tensor:
+        h = tiles.flatten(1).mean(1, keepdim=True)
+        if self.averaged:
+            h = h.unflatten(0, (4, -1)).mean(0).repeat(4, 1)
+        return h.repeat(1, 64)
+
+
+def test_averaged_tiles_cannot_beat_chance() -> None:
+    """JG5: a trained head of averages costs log P or more; of the tiles in order, less."""
+    ramp = torch.arange(24.0) / 60
+    costs = []
+    for averaged in (True, False):
+        method = small(normalize_tiles=False, grey=0.0, head_dims=[32], channel_shift=0)
+        method.encoder = Brightness(averaged)  # type: ignore[assignment]
+        optimizer = torch.optim.Adam(method.head.parameters(), lr=0.01)
+        generator = torch.Generator().manual_seed(3)
+        for seed in range(150):
+            bright = 0.2 * torch.rand(64, 3, 1, 1, generator=generator)
+            image = bright + ramp + 0.5 * ramp[:, None]
+            given = batch(64, image=image, seed=seed)
+            optimizer.zero_grad()
+            method.training_step(given, 0)["loss"].backward()
+            optimizer.step()
+        method.eval()
+        image = torch.rand(1024, 3, 1, 1, generator=generator) * 0.2 + ramp + 0.5 * ramp[:, None]
+        with torch.no_grad():
+            asked = batch(1024, image=image)
+            costs.append(float(losses.task_nll(*answers(method, asked))["loss"]))
+    assert costs[0] >= math.log(24) - 0.01
+    assert costs[1] < 0.8 * math.log(24)
+
+
+def answers(method: Jigsaw, given: Batch) -> tuple[Tensor, Tensor]:
+    """Scores of the puzzles of a batch, and their labels."""
+    tiles, label = method.puzzle(given)
+    return method.logits_of(tiles), label
 
 
 def test_tiles_enter_without_mean_and_deviation() -> None:
