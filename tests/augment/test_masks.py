@@ -31,6 +31,7 @@ def drawn(masks: Any, n: int = 64, seed: int = 1) -> dict[str, Tensor]:
     ],
 )
 def test_random_masks_keep_the_whole_part(grid: Any, ratio: float, kept: int) -> None:
+    """MA5."""
     masks = RandomMasks(grid, ratio)
     found = drawn(masks)
     assert masks.kept == found["keep"].shape[1] == kept
@@ -46,7 +47,7 @@ def test_random_masks_are_uniform_and_differ_from_image_to_image() -> None:
 
 
 def test_units_are_masked_as_one() -> None:
-    """64 patches: 10 of 16 squares of 2 x 2, 40 patches."""
+    """SM2: 64 patches: 10 of 16 squares of 2 x 2, 40 patches."""
     masked = drawn(UnitMasks((8, 8)))["masked"]
     assert (masked.sum(1) == 40).all()
     blocks = masked.view(-1, 4, 2, 4, 2)
@@ -62,7 +63,7 @@ def test_units_at_the_border_are_cut_off() -> None:
 
 @pytest.mark.parametrize("side", range(4, 17))
 def test_blocks_fit_on_every_grid(side: int) -> None:
-    """1,000 draws: never above half, never empty, in steps from a tenth to a half."""
+    """IB5: 1,000 draws: never above half, never empty, in steps from a tenth to a half."""
     masked = drawn(BlockMasks((side, side), chance=1.0), 1000)["masked"].sum(1)
     count = side * side
     assert max(1, int(0.1 * count)) <= int(masked.min())
@@ -84,6 +85,7 @@ def test_half_of_the_images_have_blocks_of_at_least_four_patches() -> None:
 @pytest.mark.parametrize("grid", [(4, 4), (7, 7), (8, 8), (14, 14), (8, 5)])
 @pytest.mark.parametrize("targets", [1, 4])
 def test_context_and_targets_never_overlap(grid: tuple[int, int], targets: int) -> None:
+    """IJ4."""
     masks = MultiBlockMasks(grid, targets, least=6)
     for seed in range(50):
         found = drawn(masks, 16, seed)
@@ -97,7 +99,7 @@ def test_context_and_targets_never_overlap(grid: tuple[int, int], targets: int) 
 
 
 def test_every_patch_is_context_and_target() -> None:
-    """The reference never uses the last row and column, and drops the context's last patches."""
+    """IJ2, IJ3: the reference never uses the last row and column, and drops the last patches."""
     masks = MultiBlockMasks((8, 8), 4)
     seen = {"context": torch.zeros(64), "targets": torch.zeros(64)}
     for seed in range(300):
@@ -110,6 +112,7 @@ def test_every_patch_is_context_and_target() -> None:
 
 
 def test_sizes_vary_from_batch_to_batch_with_scale_and_aspect_apart() -> None:
+    """IJ5."""
     sizes = {MultiBlockMasks((14, 14)).sizes(seed)[0] for seed in range(300)}
     areas = [tall * wide for tall, wide in sizes]
     assert len(sizes) > 8

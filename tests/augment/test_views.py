@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from genlab import recipes
 from genlab.augment.view import View
 from genlab.augment.views import views_from
 from genlab.contracts import Batch
@@ -75,6 +76,29 @@ def test_settings_of_the_large_views_leave_the_small_ones_small() -> None:
     views = made({"preset": "multicrop", "crop": [0.5, 1.0], "size": 32})
     assert [view.side(64) for view in views] == [32, 32, *(6 * [27])]
     assert views[-1].crop == (0.05, 0.14)
+
+
+DIGITS = [
+    name
+    for name in sorted(recipes.shipped())
+    if name.partition("/")[2].startswith(("digits", "mnist"))
+]
+
+
+def test_views_of_digits_and_of_grey_images_are_neither_mirrored_nor_coloured() -> None:
+    """VW3, VW4: and their crops are of 16 pixels or more."""
+    seen = 0
+    for name in DIGITS:
+        data = recipes.resolve([name]).config["data"]
+        side = 8 if data["class_path"].endswith("Digits") else 28
+        views = (data.get("init_args") or {}).get("views")
+        for view in made(views) if views else []:
+            seen += 1
+            assert (view.flip, view.grey, view.blur, view.solarise) == (False, 0, 0, 0), name
+            assert tuple(view.jitter[2:]) == (0, 0), name
+            assert view.side(side) >= 4, name
+            assert view.crop[0] * side**2 >= 16, name
+    assert seen > 40
 
 
 def test_no_small_views() -> None:

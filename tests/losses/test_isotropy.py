@@ -44,6 +44,7 @@ def slow(z: Tensor, u: Tensor, grid: str) -> float:
     ],
 )
 def test_values_of_the_reference(factor: float, grid: str, value: float, norm: float) -> None:
+    """LJ1."""
     z, u = (factor * x(0, 16, 8)).requires_grad_(), directions(8, 4)
     loss = losses.sigreg(z, u, grid)
     loss.backward()
@@ -66,13 +67,14 @@ def test_values_of_a_collapse_and_of_normal_embeddings() -> None:
 
 
 def test_copies_of_a_batch_double_it() -> None:
+    """LJ4."""
     z, u = x(0, 16, 8), directions(8, 4)
     twice = losses.sigreg(torch.cat([z, z]), u)
     torch.testing.assert_close(twice, 2 * losses.sigreg(z, u), rtol=0, atol=1e-12)
 
 
 def test_two_ranks_are_one_process(two_ranks: TwoRanks) -> None:
-    """A sum over ranks that is dropped, as in stable-pretraining, gives 2.7071 instead."""
+    """LJ6: a sum over ranks that is dropped, as in stable-pretraining, gives 2.7071 instead."""
     one, _ = two_ranks.results("tests.losses.programs_redundancy:isotropic")
     assert float(one["loss"]) == pytest.approx(2.3142239610, abs=1e-9)
     assert float(one["grad"].norm()) == pytest.approx(3.6870048560, abs=1e-9)
@@ -84,7 +86,7 @@ def test_two_ranks_are_one_process(two_ranks: TwoRanks) -> None:
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_full(kind: torch.dtype) -> None:
-    """A count of 301 in bfloat16 would be 300, lightly's."""
+    """LJ7: a count of 301 in bfloat16 would be 300, lightly's."""
     z, u = x(0, 301, 8).to(kind), directions(8, 16).float()
     with torch.autocast("cpu", dtype=kind):
         found = losses.sigreg(z, u)

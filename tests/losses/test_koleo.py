@@ -23,6 +23,7 @@ def slow(z: Tensor) -> float:
 
 
 def test_value_and_gradient_of_the_reference() -> None:
+    """IB3."""
     z = x(0, 8, 16).requires_grad_()
     loss = losses.koleo(z)
     (gradient,) = torch.autograd.grad(loss, z)
@@ -31,14 +32,22 @@ def test_value_and_gradient_of_the_reference() -> None:
     assert slow(x(0, 8, 16)) == pytest.approx(-0.272777951447, abs=1e-7)  # without eps
 
 
+def test_a_row_that_stands_twice_costs_what_the_reference_says() -> None:
+    """IB3: in single precision, where the distance of 0 is 1e-8."""
+    z = x(0, 8, 16).float()
+    z[1] = z[0]
+    assert float(losses.koleo(z)) == pytest.approx(3.998734951, abs=2e-6)
+
+
 def test_an_opposite_pair_are_each_others_neighbours() -> None:
-    """With -1 on the diagonal each picks itself: 8.42 for -log 2."""
+    """IB4: with -1 on the diagonal each picks itself: 8.42 for -log 2."""
     z = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], dtype=torch.float64)
     assert float(losses.koleo(z)) == pytest.approx(-math.log(2), abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32])
 def test_equal_embeddings_are_finite_with_a_finite_gradient(kind: torch.dtype) -> None:
+    """IB3."""
     z = x(0, 4, 16).repeat(2, 1).to(kind).requires_grad_()
     loss = losses.koleo(z)
     loss.backward()
@@ -57,5 +66,6 @@ def test_two_ranks_equal_one(two_ranks: TwoRanks) -> None:
 
 
 def test_a_single_embedding_is_refused() -> None:
+    """IB4."""
     with pytest.raises(ValueError, match="koleo requires at least two images"):
         losses.koleo(torch.ones(1, 4))

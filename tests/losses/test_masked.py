@@ -43,7 +43,7 @@ def slow_patches(image: Tensor, prediction: Tensor, masked: Tensor, normalise: b
     [(False, 0.869900078151, 0.109917903592), (True, 1.499257959177, 0.144301861425)],
 )
 def test_patches_on_paper(normalise: bool, value: float, length: float) -> None:
-    """Not 1.520265486999, of the biased variance, nor 1.400086920882, of channels first."""
+    """MA1, MA2: not 1.520265486999, of the biased variance, nor 1.400086920882, channels first."""
     prediction = x(2, 8, 48).view(2, 4, 48).requires_grad_()
     target = cut(images(), (2, 2))
     found = losses.masked_patches(
@@ -59,6 +59,7 @@ def test_patches_on_paper(normalise: bool, value: float, length: float) -> None:
 
 
 def test_pixels_on_paper() -> None:
+    """SM1."""
     prediction = x(3, 48, 8).view(2, 3, 8, 8).requires_grad_()
     found = losses.masked_pixels(prediction, images(), pixels(MASKED))["loss"]
     found.backward()
@@ -71,6 +72,7 @@ def test_pixels_on_paper() -> None:
 
 
 def test_a_patch_of_one_value_is_nothing() -> None:
+    """MA4."""
     flat = torch.full((1, 1, 4), 0.3, dtype=torch.float64)
     assert torch.equal(losses.standardised(flat), torch.zeros_like(flat))
 
@@ -90,7 +92,7 @@ def test_the_mean_of_what_is_visible_explains_nothing_and_the_target_all() -> No
 
 
 def test_tokens_on_paper() -> None:
-    """Smooth L1; the squared distance would be 0.713904050393."""
+    """IJ1: smooth L1; the squared distance would be 0.713904050393."""
     prediction = x(6, 12, 16).requires_grad_()
     found = losses.token_distance(prediction, x(5, 12, 16))
     found.backward()

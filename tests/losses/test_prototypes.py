@@ -50,6 +50,7 @@ def found(views: int, earlier: bool = False) -> tuple[float, float, float]:
 
 
 def test_values_of_the_reference() -> None:
+    """SW1."""
     pair = (4.716783674542, 0.949968200057, 1.933268456495)
     assert found(2) == pytest.approx(pair, abs=1e-9)
     three = (4.742910322620, 0.538437388359, 2.054398684267)
@@ -83,7 +84,7 @@ def test_codes_are_constants() -> None:
 
 
 def test_two_ranks_are_one_process_and_ranks_alone_are_another(two_ranks: TwoRanks) -> None:
-    """Assignments of each rank alone cost 3.3173 (lightly's default)."""
+    """SW5: assignments of each rank alone cost 3.3173 (lightly's default)."""
     one, _ = two_ranks.results("tests.losses.programs_prototypes:swapped")
     assert float(one["loss"]) == pytest.approx(3.3399649395, abs=1e-9)
     assert float(one["grad"].norm()) == pytest.approx(1.0246292560, abs=1e-9)
@@ -126,6 +127,7 @@ def clustered(labels: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 
 def test_loss_of_clusters() -> None:
+    """DC2."""
     found = []
     for s, count in ((0, 5), (1, 4)):
         rows = F.normalize(x(s, 40, 8), dim=1)
@@ -145,7 +147,7 @@ def test_loss_of_clusters() -> None:
 
 
 def test_images_without_a_cluster_cost_nothing_and_are_finite() -> None:
-    """A mean over none is NaN (solo-learn's whole first epoch)."""
+    """DC3: a mean over none is NaN (solo-learn's whole first epoch)."""
     loss, (z1, _) = clustered(torch.full((2, 8), -100))
     loss.backward()
     assert float(loss.detach()) == 0

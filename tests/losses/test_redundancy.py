@@ -28,6 +28,7 @@ def slow(a: Tensor, b: Tensor, weight: float) -> float:
     [(0.0051, 7.756662715386, 7.567154023669), (0.005, 7.753563148572, 7.567370566479)],
 )
 def test_values_of_the_reference(weight: float, value: float, norm: float) -> None:
+    """BT1."""
     a, b = x(0, 8, 16).requires_grad_(), x(1, 8, 16).requires_grad_()
     loss = losses.redundancy_reduction(a, b, weight)
     loss.backward()
@@ -45,6 +46,7 @@ def test_equal_views_cost_nothing_and_constant_ones_their_width() -> None:
 
 
 def test_two_ranks_are_one_process(two_ranks: TwoRanks) -> None:
+    """BT3."""
     one, _ = two_ranks.results("tests.losses.programs_redundancy:correlated")
     assert float(one["loss"]) == pytest.approx(6.6798292077, abs=1e-9)
     assert float(one["grad"].norm()) == pytest.approx(32.2395916604, abs=1e-9)
@@ -62,22 +64,22 @@ def test_half_precision_is_computed_in_full(kind: torch.dtype) -> None:
 
 def unbiased(a: Tensor, b: Tensor, weight: float) -> float:
     """Barlow Twins' loss with a standard deviation of N - 1, as stable-pretraining has it."""
-    a, b = (z / (z.var(0) + 1e-5).sqrt() for z in (a - a.mean(0), b - b.mean(0)))
+    a, b = (z / (z.std(0) + 1e-5) for z in (a - a.mean(0), b - b.mean(0)))
     c = a.T @ b / len(a)
     off = c.square().sum() - c.diagonal().square().sum()
     return float((1 - c.diagonal()).square().sum() + weight * off)
 
 
 def test_an_unbiased_deviation_cannot_reach_zero() -> None:
-    """Its diagonal ends at (N - 1) / N: D / N^2 remains."""
+    """BT2: its diagonal ends at (N - 1) / N, and D / N^2 remains."""
     same = x(0, 8, 16)
-    assert unbiased(same, same, 0.0) == pytest.approx(16 / 8**2, abs=1e-3)
+    assert unbiased(same, same, 0.0) == pytest.approx(0.25016, abs=5e-6)
     value = float(losses.redundancy_reduction(same, same, 0.0))
     assert value == pytest.approx(7.4846e-6, rel=1e-4)
 
 
 def test_statistics_of_a_process_are_another_loss() -> None:
-    """Lightly's: each of two processes standardises its own half, correlations are averaged."""
+    """BT4: lightly's two processes standardise a half each; correlations are averaged."""
     w = (1.1 * torch.eye(16, dtype=torch.float64)).requires_grad_()
     a, b = (x(s, 16, 16) @ w for s in (0, 1))
     halves = [losses.cross_correlation(a[k : k + 8], b[k : k + 8]) for k in (0, 8)]
@@ -121,6 +123,7 @@ def slow_vicreg(a: Tensor, b: Tensor, weights: tuple[float, float, float], code:
 def test_vicregs_values_of_the_reference(
     weights: tuple[float, float, float], value: float, norm: float | None
 ) -> None:
+    """VR1."""
     a, b = x(0, 8, 16).requires_grad_(), x(1, 8, 16).requires_grad_()
     terms = losses.variance_invariance_covariance(a, b)
     loss = torch.stack([w * term for w, term in zip(weights, terms, strict=True)]).sum()
@@ -134,7 +137,7 @@ def test_vicregs_values_of_the_reference(
 
 
 def test_vicregs_other_forms_are_other_losses() -> None:
-    """The paper's equations; and solo-learn's variance, which is not halved."""
+    """VR2: the paper's equations; and solo-learn's variance, which is not halved."""
     a, b = x(0, 8, 16), x(1, 8, 16)
     assert slow_vicreg(a, b, (25, 25, 1), False) == pytest.approx(200.760125129074, abs=1e-9)
     assert slow_vicreg(a, b, (50, 25, 1), True) == pytest.approx(28.4027, abs=1e-4)

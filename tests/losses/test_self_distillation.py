@@ -50,13 +50,14 @@ def two_steps(decay: float) -> list[tuple[float, float, float]]:
 
 
 def test_values_of_the_reference_with_a_centre_that_moves_after_the_loss() -> None:
+    """DI1."""
     first, second = two_steps(0.9)
     assert first == pytest.approx((14.917146338298, 1.378891579582, 0.088098819552), abs=1e-9)
     assert second == pytest.approx((15.099525627909, 1.412664713826, 0.046173475792), abs=1e-9)
 
 
 def test_a_first_update_that_takes_the_batchs_mean_whole_is_another_method() -> None:
-    """As stable-pretraining has it: norm of the centre .881, second loss 14.9400."""
+    """DI2: as stable-pretraining has it: norm of the centre .881, second loss 14.9400."""
     first, second = two_steps(0.0)
     assert first[2] == pytest.approx(0.88098819552, abs=1e-9)
     assert second[0] == pytest.approx(14.9400, abs=5e-5)
@@ -84,6 +85,7 @@ def test_two_ranks_equal_one(two_ranks: TwoRanks) -> None:
 
 
 def test_temperatures_of_a_warm_up_of_five_epochs() -> None:
+    """DI7."""
     found = [losses.warmed_temperature(0.04, 0.07, 5, epoch) for epoch in range(7)]
     assert found == pytest.approx([0.04, 0.0475, 0.055, 0.0625, 0.07, 0.07, 0.07])
     assert losses.warmed_temperature(None, 0.04, 5, 0) == 0.04
@@ -144,6 +146,7 @@ def hidden_patches() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def test_patches_are_averaged_within_their_image_first() -> None:
+    """IB1."""
     student, teacher, masked = hidden_patches()
     targets = losses.centred_target(teacher[masked], torch.zeros(16), 0.04)
     weights = losses.patch_weights(masked)[masked]
@@ -160,7 +163,7 @@ def test_patches_are_averaged_within_their_image_first() -> None:
 
 
 def test_a_mean_over_all_tokens_is_another_loss() -> None:
-    """As stable-pretraining has it: 18.7782."""
+    """IB1: as stable-pretraining has it: 18.7782."""
     student, teacher, masked = hidden_patches()
     targets = losses.centred_target(teacher[masked], torch.zeros(16), 0.04)
     even = torch.full((int(masked.sum()),), 1 / int(masked.sum()))

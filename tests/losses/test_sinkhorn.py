@@ -11,15 +11,16 @@ from tests.conftest import TwoRanks
 from tests.losses.golden_embeddings import x
 
 
-def slow(scores: Tensor, temperature: float, iterations: int) -> Tensor:
+def slow(scores: Tensor, temperature: float, iterations: int, samples: int | None = None) -> Tensor:
     """Entry by entry, after the reference: totals 1 / K and 1 / B, at last 1 for each sample."""
     n, k = scores.shape
+    said = samples or n  # B
     q = [[float(torch.exp(scores[b, j] / temperature)) for b in range(n)] for j in range(k)]
     for _ in range(iterations):
         q = [[v / sum(row) / k for v in row] for row in q]
         totals = [sum(row[b] for row in q) for b in range(n)]
-        q = [[v / totals[b] / n for b, v in enumerate(row)] for row in q]
-    return torch.tensor(q, dtype=torch.float64).T * n
+        q = [[v / totals[b] / said for b, v in enumerate(row)] for row in q]
+    return torch.tensor(q, dtype=torch.float64).T * said
 
 
 def test_codes_are_the_references() -> None:
@@ -28,6 +29,13 @@ def test_codes_are_the_references() -> None:
         found = losses.sinkhorn(scores, temperature, iterations)
         torch.testing.assert_close(found, slow(scores, temperature, iterations), rtol=0, atol=1e-12)
         torch.testing.assert_close(found.sum(1), torch.ones(8).double())
+
+
+@pytest.mark.parametrize("samples", [1, 5, 4096])
+def test_the_number_of_samples_cancels(samples: int) -> None:
+    """IB2: masked patches of all processes need not be counted."""
+    found = losses.sinkhorn(x(2, 8, 6), 0.5, 3)
+    torch.testing.assert_close(found, slow(x(2, 8, 6), 0.5, 3, samples), rtol=0, atol=1e-7)
 
 
 def test_prototypes_get_equal_totals_in_the_end() -> None:

@@ -41,7 +41,7 @@ def slow_supcon(views: list[Tensor], label: Tensor, tau: float, outside: bool = 
     ],
 )
 def test_supcons_values_of_the_reference(tau: float, value: float, norm: float) -> None:
-    """The gradient is by unit vectors that are not normalised again."""
+    """SC1: the gradient is by unit vectors that are not normalised again."""
     a, b = (F.normalize(x(s, 8, 16)).requires_grad_() for s in (0, 1))
     loss = supcon.on_the_sphere([a, b], Y, tau)
     loss.backward()
@@ -55,7 +55,7 @@ def test_supcons_values_of_the_reference(tau: float, value: float, norm: float) 
 
 
 def test_supcons_other_forms_are_other_losses() -> None:
-    """The reference's factor; solo-learn's log outside of the sum; one view; no labels."""
+    """SC2, SC3, SC4: the reference's factor; solo-learn's outer log; one view; no labels."""
     a, b = (F.normalize(x(s, 8, 16)) for s in (0, 1))
     ours = float(losses.supervised_contrastive([a, b], Y, 0.1))
     assert ours * 0.1 / 0.07 == pytest.approx(4.285314539585, abs=1e-9)

@@ -38,6 +38,7 @@ def batch(n: int = 4) -> Batch:
 
 
 def test_the_encoder_sees_lightness_alone() -> None:
+    """CO4."""
     method, seen = small(), list[Tensor]()
     first: Any = method.encoder.backbone.get_submodule("0")
     first.register_forward_pre_hook(lambda _, args: seen.append(args[0]))

@@ -87,6 +87,7 @@ def ready(**options: Any) -> Any:
 
 
 def test_labels_are_found_by_the_place_of_an_image_whatever_the_order() -> None:
+    """DC4."""
     method, index = ready(), torch.tensor([31, 49, 30, 35, 40, 41, 42, 33])
     batch = pairs(8)[0] | {"index": index}
     found = method.training_step(batch, 0)["loss"]

@@ -51,6 +51,7 @@ def trained(folder: Path, method: Any, *callbacks: L.Callback, **options: Any) -
 
 
 def test_the_loss_pairs_each_large_view_with_all_others() -> None:
+    """DI8."""
     method, batch = small().eval(), many_views()
     found = method.training_step(batch, 0)["loss"]
     scores = [method.prototypes(method.embed(view)) for view in batch["views"]]
@@ -83,6 +84,7 @@ def test_the_teacher_begins_as_the_student_and_has_no_noise() -> None:
 
 
 def test_scores_stay_cosines_while_the_gain_is_fixed() -> None:
+    """DI4."""
     method = small(optimizer=SGD)
     optimizer = method.configure_optimizers()
     for _ in range(100):
@@ -96,12 +98,14 @@ def test_scores_stay_cosines_while_the_gain_is_fixed() -> None:
 
 
 def test_the_first_loss_is_near_log_k() -> None:
+    """DI10."""
     method = small(projector_dims=[64, 256], prototypes=4096)
     first = float(method.training_step(cast(Batch, pairs(8)[0]), 0)["loss"].detach())
     assert math.log(4096) - 1.2 < first < math.log(4096)
 
 
 def test_frozen_prototypes_stay_bit_for_bit_and_have_no_momentum(tmp_path: Path) -> None:
+    """DI6."""
     method = small(optimizer={"name": "adamw", "lr": 0.01, "weight_decay": 0.5}, freeze_steps=3)
     before, seen = method.prototypes.weight_v.detach().clone(), list[bool]()
     note = LambdaCallback(
@@ -115,6 +119,7 @@ def test_frozen_prototypes_stay_bit_for_bit_and_have_no_momentum(tmp_path: Path)
 
 
 def test_momentum_of_ten_steps_as_in_the_reference() -> None:
+    """DI7."""
     method = small(ema_decay=0.996)
     expected = [
         0.996, 0.9960979, 0.9963820, 0.9968244, 0.9973820, 0.998, 0.9986180, 0.9991756, 0.9996180,
@@ -147,6 +152,7 @@ def test_a_step_given_up_leaves_nothing_for_the_next() -> None:
 
 
 def test_the_temperature_warms_up_under_the_trainer(tmp_path: Path) -> None:
+    """DI9."""
     method, found = small(optimizer=SGD, warmup_temperature=0.04, teacher_temperature=0.07,
                           temperature_epochs=5), list[float]()  # fmt: skip
     note = LambdaCallback(on_train_epoch_start=lambda *_: found.append(method.temperature_now()))
@@ -243,7 +249,7 @@ def test_a_vit_of_one_size_refuses_small_views_with_the_setting(tmp_path: Path) 
 def test_either_collapse_trips_the_alarm_within_200_steps(
     broken: dict[str, Any], loss: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without a low temperature, or without a centre; the divergence is then 0."""
+    """DI10: without a low temperature, or without a centre; the divergence is then 0."""
     method = small(
         projector_dims=[128, 64], prototypes=256, encoder_kwargs={"width": 32}, ema_decay=0.9,
         optimizer={"name": "adamw", "lr": 2e-3, "warmup_steps": 20}, **broken,

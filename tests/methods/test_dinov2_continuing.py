@@ -42,6 +42,7 @@ def continued(file: Path, **options: Any) -> DINOv2:
 
 @pytest.mark.filterwarnings("ignore")
 def test_the_first_features_are_timms_and_the_teacher_is_the_student(tmp_path: Path) -> None:
+    """IB7, IB8."""
     _, file = weights_of_timm(tmp_path)
     method = continued(file, freeze=1).eval()
     theirs: Any = timm.create_model(NAME, num_classes=0, img_size=98, dynamic_img_size=True,
@@ -60,6 +61,7 @@ def test_the_first_features_are_timms_and_the_teacher_is_the_student(tmp_path: P
 
 @pytest.mark.filterwarnings("ignore")
 def test_sizes_are_whole_patches_and_registers_are_no_patches(tmp_path: Path) -> None:
+    """IB6, IB8."""
     method = networks.encoder("vit_small_patch14_reg4_dinov2", 3, 98, **SMALL)
     seen = method.tokens(torch.rand(1, 3, 98, 98))
     assert (seen.prefix.shape[1], seen.patches.shape[1]) == (5, 49)

@@ -49,6 +49,7 @@ def test_the_encoder_sees_the_context_alone() -> None:
 
 
 def test_the_order_of_the_context_changes_no_prediction() -> None:
+    """IJ6."""
     method, image = small().eval(), batch()["image"]
     context, targets = method._drawn(batch()).values()
     found = method.predict(image, context.flip(1), targets)

@@ -31,6 +31,7 @@ def batch(n: int = 4, seed: int = 5) -> Batch:
 
 
 def test_outside_the_hole_nothing_counts_nor_pulls() -> None:
+    """IP1."""
     method = small(place="random")
     _, box = method.ask(batch())
     told = torch.rand(4, 1, 8, 8, requires_grad=True)
@@ -44,6 +45,7 @@ def test_outside_the_hole_nothing_counts_nor_pulls() -> None:
 
 
 def test_the_ring_is_visible_to_the_encoder() -> None:
+    """IP2."""
     method, image = small(overlap=1), batch()["image"]
     shown, box = method.ask(batch())
     assert box.tolist() == 4 * [[2, 2, 4, 4]]

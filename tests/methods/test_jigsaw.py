@@ -35,6 +35,7 @@ def batch(n: int = 6, side: int = 24, **more: Any) -> Batch:
 
 
 def test_the_inverse_of_the_labels_permutation_restores_the_image() -> None:
+    """JG4."""
     method = small(tile=1.0, grey=0.0, normalize_tiles=False)
     tiles, label = method.puzzle(batch())
     assert len(label.unique()) > 1
@@ -181,6 +182,7 @@ def cifar() -> Tensor:
 def test_seams_alone_solve_what_has_no_guard(
     side: int, raw: float, guarded: float, cifar: Tensor
 ) -> None:
+    """PT2."""
     generator = torch.Generator().manual_seed(0)
     label = torch.randint(24, (len(cifar),), generator=generator)
     tiles = cut(cifar, cell_corners((*cifar.shape,), 2, side, generator), side)
@@ -204,7 +206,7 @@ def shuffled(image: Tensor, grid: int, count: int, side: int, seed: int = 0) -> 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("side", "share"), [(14, 0.917), (12, 0.904), (10, 0.771)])
 def test_the_dark_frame_of_mnist_solves_it_guarded_or_not(side: int, share: float) -> None:
-    """Of dark borders a tile without mean and deviation has no less: MNIST is no jigsaw."""
+    """PT2: of dark borders a tile without mean and deviation has no less: MNIST is no jigsaw."""
     try:
         image = held_out(MNIST(download=False))
     except ValueError as error:
@@ -223,7 +225,7 @@ def test_the_dark_frame_of_digits_solves_little_of_it() -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_without_their_means_tiles_are_not_told_by_them(cifar: Tensor) -> None:
-    """Nine permutations of 3 x 3 tiles: chance is 0.111, with a standard deviation of 0.006."""
+    """JG3: nine permutations of 3 x 3 tiles: chance is 0.111, standard deviation 0.006."""
     known = held_out(CIFAR10(download=False), 6000, "train")
     found = []
     for guard in (False, True):

@@ -26,7 +26,7 @@ class Given(nn.Module):
 
 
 def test_the_value_of_the_whole_loss() -> None:
-    """Two large views and a small one: the mean is that of the large ones, SIGReg of each."""
+    """LJ2: two large views and a small one: the mean is that of the large ones, SIGReg of each."""
     method: Any = small(projector_dims=[12, 8]).double()
     method.encoder, method.projector = Given(), nn.Identity()
     u = x(7, 8, 4)
@@ -44,7 +44,7 @@ def test_the_value_of_the_whole_loss() -> None:
 
 
 def test_sigreg_of_all_views_together_is_another_loss() -> None:
-    """That of stable-pretraining: invariance + lambda SIGReg of the views' rows as one batch."""
+    """LJ3: stable-pretraining's: invariance + lambda SIGReg of the views' rows as one batch."""
     from genlab import losses
 
     u, z = x(7, 8, 4), torch.stack([x(s, 16, 8) for s in (0, 1, 2)])
@@ -55,6 +55,7 @@ def test_sigreg_of_all_views_together_is_another_loss() -> None:
 
 
 def test_directions_are_those_of_the_batchs_seed() -> None:
+    """LJ5."""
     method = small()
     one, same, other = (method.directions({"seed": s}, torch.device("cpu")) for s in (3, 3, 4))
     assert torch.equal(one, same)
@@ -65,7 +66,7 @@ def test_directions_are_those_of_the_batchs_seed() -> None:
 
 
 def test_place_and_scale_of_the_embeddings_are_logged() -> None:
-    """The last map is linear: nothing takes the scale away, which similarities do not show."""
+    """LJ8: the last map is linear: nothing takes the scale away, which similarities do not show."""
     method = small()
     assert isinstance(method.projector[-1], nn.Linear)
     batch: Any = pairs(8)[0] | {"seed": 1}

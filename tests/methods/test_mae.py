@@ -34,6 +34,7 @@ def test_the_loss_is_of_the_masked_patches_of_kept_ones() -> None:
 
 
 def test_masked_pixels_do_not_reach_the_prediction() -> None:
+    """MA3."""
     method, given = small(), batch()
     keep = method._drawn(given)["keep"]
     pixels = given["image"].requires_grad_()
@@ -73,6 +74,7 @@ def test_masks_change_with_the_batch_and_not_in_validation() -> None:
 
 
 def test_features_are_of_all_patches() -> None:
+    """MA7."""
     method, image = small().eval(), batch()["image"]
     assert torch.equal(method(image), method.encoder(image))
     assert torch.equal(method.validation_step(batch(), 0)["feature"], method(image))
@@ -89,6 +91,7 @@ def test_positions_are_fixed_sines_unless_learnt_or_given() -> None:
 
 
 def test_colours_and_grey_have_a_decoder_of_their_own() -> None:
+    """MA8."""
     for channels in (1, 3):
         method = small(channels=channels)
         assert method.decoder.head.out_features == 4 * channels

@@ -34,6 +34,7 @@ def banked(**options: Any) -> Any:
 
 
 def test_the_bank_is_moved_by_the_step_and_by_nothing_else() -> None:
+    """WB2."""
     method, batch = banked(), seen()
     before = method.bank.rows.clone()
     out = method.training_step(batch, 0)

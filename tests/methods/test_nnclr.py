@@ -37,7 +37,7 @@ def test_the_loss_is_of_neighbours_and_the_other_views_predictions() -> None:
 
 
 def test_no_embedding_finds_itself_and_only_first_views_enter() -> None:
-    """Enqueued before the look-up every embedding of a first view would be its own neighbour."""
+    """NN3: enqueued before the look-up, every first view would be its own neighbour."""
     method, given = small(VIT, head_norm=None, queue_size=8), batch()
     before = method.queue.keys.clone()
     out = method.training_step(given, 0)
@@ -73,6 +73,7 @@ def test_two_ranks_are_one_process(two_ranks: TwoRanks) -> None:
 def test_a_queue_that_does_not_fit_is_refused_or_noted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """NN4."""
     data = Digits(batch_size=32, limit=64, val_size=100, views="simclr")
     with pytest.raises(ValueError, match="queue_size 8 is less than the 32 keys of a step"):
         trainer(tmp_path).fit(small(queue_size=8), datamodule=data)

@@ -37,6 +37,7 @@ def test_sizes_are_shares_of_the_image() -> None:
 
 
 def test_labels_are_whole_numbers_row_by_row_without_the_centre() -> None:
+    """CP1, CP2."""
     for label, place in enumerate(PLACES):
         dy, dx = place // 3 - 1, place % 3 - 1
         number = 3 * (dy + 1) + dx + 1
@@ -46,6 +47,7 @@ def test_labels_are_whole_numbers_row_by_row_without_the_centre() -> None:
 
 
 def test_patches_never_share_a_pixel_and_move_by_the_jitter() -> None:
+    """CP5."""
     corner = neighbour_corners((400, 1, 32, 32), 8, 3, 1, torch.Generator().manual_seed(0))
     assert int(corner.min()) == 0
     assert int(corner.max()) == 24
@@ -130,6 +132,7 @@ def test_bad_input_is_named(options: dict[str, Any], message: str) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("gap", "right"), [(0, 0.540), (3, 0.250)])
 def test_borders_alone_tell_the_place(gap: int, right: float) -> None:
+    """CP3, PT2."""
     try:
         image = held_out(CIFAR10(download=False))
     except ValueError as error:

@@ -30,6 +30,7 @@ def batch(n: int = 6) -> Batch:
 
 
 def test_all_four_copies_are_in_one_step() -> None:
+    """RO3."""
     method, seen = small(), list[Tensor]()
     method.encoder.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     found = method.training_step(batch(), 0)
@@ -60,6 +61,7 @@ def test_a_right_answer_turns_the_image_back() -> None:
 
 @pytest.mark.parametrize("name", ["rotate", "shear"])
 def test_augmentation_that_tells_the_turn_is_refused(name: str, tmp_path: Path) -> None:
+    """RO4, RO5, VW5."""
     data = Digits(batch_size=32, val_size=100, augment={name: 10})
     with pytest.raises(ValueError, match=rf"cannot be combined with data\.augment\.{name}:"):
         trainer(tmp_path, max_steps=1).fit(small(), datamodule=data)
@@ -77,7 +79,7 @@ def test_augmentation_that_tells_the_turn_is_refused(name: str, tmp_path: Path) 
 def test_means_of_rows_and_columns_alone_tell_the_turn(
     kind: type[Images], options: dict[str, Any], share: float
 ) -> None:
-    """The share that no network has to be praised for; chance is 0.25."""
+    """PT2: the share that no network has to be praised for; chance is 0.25."""
     try:
         data = kind(**options)
         parts = [held_out(data, 6000, "train"), held_out(data)]

@@ -87,6 +87,7 @@ def test_positions_are_fixed_sines_unless_learnt() -> None:
 
 
 def test_colours_and_grey_have_a_head_of_their_own() -> None:
+    """MA8."""
     for channels in (1, 3):
         method = small(channels=channels)
         assert method.head.out_features == 4 * channels

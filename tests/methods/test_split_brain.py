@@ -32,6 +32,7 @@ def batch(n: int = 4) -> Batch:
 
 
 def test_neither_half_moves_for_the_others_answer() -> None:
+    """SB1."""
     method: Any = small()
     found = method.training_step(batch(), 0)
     halves = method.encoder.backbone
@@ -72,6 +73,7 @@ def test_no_half_sees_what_it_tells() -> None:
 
 
 def test_batch_norm_mixes_no_halves_and_evaluation_feeds_both() -> None:
+    """SB2, SB3."""
     method = small()
     norms = {name for name, _ in method.named_buffers() if name.endswith("running_mean")}
     assert norms

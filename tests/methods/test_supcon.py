@@ -44,12 +44,13 @@ def test_a_folder_without_classes_is_refused(here: Here) -> None:
 
 
 def test_a_split_with_few_labels_is_refused(here: Here) -> None:
-    """A budget of labels cannot be combined with views, so no hidden one leaks in."""
+    """SC5: a budget of labels cannot be combined with views, so no hidden one leaks in."""
     _, err = here("fit", "supcon/digits", "data.labels=100", "track.wandb=off", code=2)
     assert "labels cannot be combined with views" in err
 
 
 def test_the_linear_stage_has_no_projector(here: Here) -> None:
+    """SC5."""
     short = ("trainer.max_steps=1", "track.wandb=off", "trainer.limit_val_batches=1")
     here("fit", "supcon/digits", *short)
     (run,) = here.runs()

@@ -92,6 +92,7 @@ def test_bad_input_is_named(options: dict[str, Any], message: str) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("data", "decibels"), [(CIFAR10, 25.39), (MNIST, 20.03), (Digits, 13.06)])
 def test_bicubic_enlargement_reaches(data: Any, decibels: float) -> None:
+    """SR3."""
     module = data() if data is Digits else data(download=False)
     try:
         image = held_out(module)

@@ -50,6 +50,7 @@ def test_codes_of_large_views_are_the_targets_of_all_others() -> None:
 
 
 def test_each_size_is_one_batch_for_the_encoder_and_all_are_one_for_the_projector() -> None:
+    """SW7."""
     method = small()
     method.training_step(views(8, 8, 4, 4, 4), 0)
     norms = {n: int(b) for n, b in method.named_buffers() if n.endswith("num_batches_tracked")}
@@ -58,6 +59,7 @@ def test_each_size_is_one_batch_for_the_encoder_and_all_are_one_for_the_projecto
 
 
 def test_prototypes_are_unit_vectors_without_bias_after_every_step() -> None:
+    """SW6."""
     method = small()
     assert [name for name, _ in method.prototypes.named_parameters()] == ["weight"]
     optimizer = torch.optim.SGD(method.parameters(), 0.5)
@@ -87,6 +89,7 @@ def step(method: SwAV, batch: Batch) -> Tensor:
 
 
 def test_a_queue_serves_once_it_is_full_with_todays_prototypes() -> None:
+    """SW2, SW3."""
     method = small(VIT, projector_norm=None, queue_size=16)
     plain = small(VIT, projector_norm=None)
     batches = [views(8, 8, seed=s) for s in range(3)]
@@ -131,7 +134,7 @@ def fitted(folder: Path, steps: int, **options: Any) -> SwAV:
 
 
 def test_frozen_prototypes_stay_to_the_bit_without_momentum_or_decay(tmp_path: Path) -> None:
-    """With a gradient of zero AdamW would still decay them."""
+    """SW4: with a gradient of zero AdamW would still decay them."""
     start = small().prototypes.weight
     method = fitted(tmp_path, 3, freeze_steps=3)
     assert torch.equal(method.prototypes.weight, start)

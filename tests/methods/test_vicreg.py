@@ -30,7 +30,7 @@ def test_the_loss_is_the_weighted_terms_of_both_views_embeddings() -> None:
 
 
 def test_a_smaller_last_batch_has_its_own_number() -> None:
-    """Five images of a data module with batches of eight are five images, not eight."""
+    """VR3: five images of a data module with batches of eight are five images, not eight."""
     views = cast(Batch, {"views": [view[:5] for view in pairs(8)[0]["views"]]})
     method = small(projector_norm=None)
     z1, z2 = (method.embed(view).double() for view in views["views"])

@@ -21,6 +21,7 @@ def golden() -> Bank:
 
 
 def test_loss_and_move_are_the_references() -> None:
+    """WB1."""
     bank, z, rows = golden(), x(0, 8, 16).requires_grad_(), torch.arange(0, 16, 2)
     loss = losses.instance_nll(z, bank.rows, rows, 0.1)
     before = bank.rows.clone()
@@ -52,6 +53,7 @@ def test_rows_are_found_by_the_place_in_the_data_set() -> None:
 
 
 def test_an_image_that_stands_in_a_batch_twice_moves_once() -> None:
+    """WB3."""
     bank = golden()
     start, z = bank.rows[3].clone(), F.normalize(x(1, 2, 16), dim=1)
     bank.move(torch.tensor([3, 3]), z, 0.5)
@@ -71,4 +73,5 @@ def test_a_checkpoint_brings_its_own_number_of_rows() -> None:
 
 
 def test_ranks_hold_one_bank(two_ranks: TwoRanks) -> None:
+    """WB4."""
     two_ranks.assert_same("tests.networks.programs_bank:moved", atol=1e-12)

@@ -52,6 +52,7 @@ def test_four_chunks_of_64_have_the_gradient_of_256(
 
 
 def test_a_chunk_may_be_smaller() -> None:
+    """G9."""
     model, x = net(), rows(26)
     z = in_chunks(x, model, chunks=4)  # 7, 7, 6 and 6
     torch.testing.assert_close(z, model(x), rtol=0, atol=1e-14)
@@ -74,7 +75,7 @@ def test_views_of_several_sizes_pass_the_first_network_by_size() -> None:
 
 
 def test_a_chunk_is_computed_again_with_the_same_random_numbers() -> None:
-    """Dropout drawn anew would give another gradient."""
+    """G1: dropout drawn anew would give another gradient."""
     model, x = nn.Sequential(net(), nn.Dropout(0.2)), rows(64)
     torch.manual_seed(3)
     once = gradient(model, in_chunks(x, model, chunks=4))
@@ -85,7 +86,7 @@ def test_a_chunk_is_computed_again_with_the_same_random_numbers() -> None:
 
 
 def test_groups_of_the_chunks_size_are_the_whole_batch_in_these_groups() -> None:
-    """Running statistics move once, and not when a chunk is computed again."""
+    """G2: running statistics move once, and not when a chunk is computed again."""
     x, start = rows(32), net("batch")
     split_batch_norm(4, start)
     whole, model = copy.deepcopy(start), copy.deepcopy(start)
@@ -132,7 +133,7 @@ def test_the_activations_are_those_of_one_chunk() -> None:
 
 
 def test_a_step_that_overflows_is_given_up() -> None:
-    """The scaled gradient of an embedding that is inf in half precision."""
+    """G5: the scaled gradient of an embedding that is inf in half precision."""
     model, scaler = net(kind=torch.float32), torch.amp.GradScaler("cpu", init_scale=2.0**40)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     before = copy.deepcopy(model.state_dict())
@@ -160,6 +161,7 @@ def test_without_gradient_nothing_is_computed_twice() -> None:
 
 
 def test_two_ranks_are_one_process_and_exchange_gradients_once(two_ranks: TwoRanks) -> None:
+    """G3."""
     (one, _), both = two_ranks.results("tests.networks.programs_chunks:exchanged")
     for found, exchanges in both:
         assert exchanges == 1

@@ -31,6 +31,7 @@ def slow(rows: Tensor, start: Tensor, iterations: int) -> tuple[Tensor, list[int
 
 
 def test_clusters_are_the_references() -> None:
+    """DC1."""
     rows = unit(0, 40)
     centroids, labels = spherical_kmeans(rows, rows[:5], 10)
     assert labels.tolist() == [int(label) for label in LABELS.split()]

@@ -28,6 +28,7 @@ def trainer(side: int | float) -> Any:
 
 
 def test_outputs_are_in_the_order_of_the_views_even_if_sizes_alternate() -> None:
+    """VW1."""
     found = multicrop.by_size(lambda image: image.mean((1, 2, 3)), views())
     for view, out in zip(views(), found, strict=True):
         torch.testing.assert_close(out, view.mean((1, 2, 3)))
@@ -47,6 +48,7 @@ def test_each_size_is_one_pass_in_the_order_of_its_views() -> None:
 
 
 def test_batch_norm_counts_one_batch_for_each_size() -> None:
+    """SW7."""
     norm = nn.BatchNorm2d(1)
     multicrop.by_size(norm, views((8, 8, 4, 4, 4, 4)))
     assert norm.num_batches_tracked is not None
@@ -54,6 +56,7 @@ def test_batch_norm_counts_one_batch_for_each_size() -> None:
 
 
 def test_a_vits_positions_are_resampled_and_receive_a_gradient() -> None:
+    """VW2."""
     encoder = networks.encoder("vit_tiny_patch16_224", 1, 8, dynamic_img_size=True, **VIT)
     multicrop.check_sizes(encoder, trainer(0.5))
     positions: Any = encoder.backbone.pos_embed

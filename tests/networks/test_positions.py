@@ -9,6 +9,7 @@ from genlab.networks.positions import sine_positions
 
 
 def test_the_first_half_encodes_the_column() -> None:
+    """MA6."""
     table = sine_positions(16, (4, 4)).double()
     first = [0.841471, 0.099833, 0.01, 0.001, 0.540302]
     assert table[1, :5].tolist() == pytest.approx(first, abs=1e-6)

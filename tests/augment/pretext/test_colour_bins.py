@@ -17,6 +17,7 @@ from tests.methods.shortcuts import held_out
 
 
 def test_bins_are_those_that_colours_of_bytes_fill() -> None:
+    """CO2."""
     centres = bin_centres()
     assert len(set(centres)) == len(centres) == 261
     assert (0.0, 0.0) in centres
@@ -26,6 +27,7 @@ def test_bins_are_those_that_colours_of_bytes_fill() -> None:
 
 
 def test_a_soft_code_is_a_gaussian_of_the_nearest_bins() -> None:
+    """CO5."""
     line = torch.tensor([-10.0, 0.0, 10.0], dtype=torch.float64)
     bins, share = soft_code(
         torch.tensor([[3.0, -4.0]], dtype=torch.float64), torch.cartesian_prod(line, line), 5
@@ -36,6 +38,7 @@ def test_a_soft_code_is_a_gaussian_of_the_nearest_bins() -> None:
 
 
 def test_weights_have_mean_one_and_an_empty_bin_none_that_is_infinite() -> None:
+    """CO3."""
     found = rebalancing(torch.tensor([50, 30, 15, 5]))
     assert found.tolist() == pytest.approx([0.760259, 1.036717, 1.425486, 1.900648], abs=1e-6)
     for uniform in (0.0, 0.5, 1.0):
@@ -57,6 +60,7 @@ def test_the_annealed_mean_is_sharper_than_the_mean() -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_most_pixels_of_photographs_are_grey() -> None:
+    """CO6."""
     try:
         image = held_out(CIFAR10(download=False))
     except ValueError as error:

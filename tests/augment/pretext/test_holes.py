@@ -25,6 +25,7 @@ def test_the_ring_weighs_ten_and_outside_nothing() -> None:
 
 
 def test_hidden_pixels_get_the_mean_of_visible_ones() -> None:
+    """IP3."""
     image = torch.rand(3, 2, 8, 8)
     hidden = inside(shrunk(torch.tensor([[2, 2, 4, 4]]), 1).expand(3, 4), 8, 8)
     found = filled(image, hidden)

@@ -12,6 +12,7 @@ from genlab.augment.pretext.permutations import permutation_set, smallest_distan
     [(2, 4, 4), (2, 12, 3), (2, 24, 2), (3, 9, 9), (3, 72, 8), (3, 504, 7)],
 )
 def test_a_set_has_its_size_and_smallest_distance(grid: int, count: int, distance: int) -> None:
+    """JG1."""
     rows = permutation_set(grid, count)
     assert len(set(rows)) == len(rows) == count
     assert all(sorted(row) == list(range(grid**2)) for row in rows)

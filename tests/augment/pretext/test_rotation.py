@@ -11,6 +11,7 @@ from genlab.augment.pretext.rotation import quarter_turns, turn
 
 
 def test_four_quarters_are_the_image_bit_for_bit() -> None:
+    """RO1."""
     image = torch.rand(3, 2, 28, 28)
     again = image
     for _ in range(4):
@@ -19,6 +20,7 @@ def test_four_quarters_are_the_image_bit_for_bit() -> None:
 
 
 def test_pixels_are_kept_where_interpolation_changes_them() -> None:
+    """RO1."""
     image = torch.rand(3, 1, 28, 28)
     for turned in quarter_turns(image).chunk(4):
         assert torch.equal(turned.flatten(1).sort(1)[0], image.flatten(1).sort(1)[0])
@@ -28,6 +30,7 @@ def test_pixels_are_kept_where_interpolation_changes_them() -> None:
 
 
 def test_a_quarter_is_counter_clockwise() -> None:
+    """RO2."""
     image = torch.arange(4.0).view(1, 1, 2, 2)
     by_90 = quarter_turns(image)[1]
     assert torch.equal(by_90, image[0].transpose(1, 2).flip(1))

@@ -25,6 +25,7 @@ def test_a_tile_is_the_window_at_its_corner() -> None:
 
 
 def test_tiles_stay_in_their_cells_at_places_of_their_own() -> None:
+    """JG2."""
     generator = torch.Generator().manual_seed(0)
     corner = cell_corners((500, 1, 29, 29), 2, 11, generator)  # cells of 14, a margin of 0
     place = corner - torch.tensor([[0, 0], [0, 14], [14, 0], [14, 14]])
@@ -44,6 +45,7 @@ def test_standardised_tiles_say_nothing_by_mean_and_deviation() -> None:
 
 
 def test_the_colour_guard_shifts_channels_apart_or_makes_grey() -> None:
+    """JG6."""
     image = torch.rand(6, 3, 8, 8)
     kept = image.clone()
     drawn = draw_colour_guard(6, 0.0, 2, torch.Generator().manual_seed(1))
