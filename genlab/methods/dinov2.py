@@ -34,6 +34,7 @@ from genlab.networks.positions import fix_positions
 from genlab.networks.prototypes import PrototypeHead
 
 TARGETS = ("centring", "sinkhorn")
+LARGE = 2  # views whose features spread, in every preset
 
 
 class DINOv2(L.LightningModule):
@@ -84,7 +85,7 @@ class DINOv2(L.LightningModule):
         train/loss_patch (nats, lower): the same of each masked patch of a large view; mean over an
             image's masked patches, then over all large views; those without a mask count as 0.
         train/loss_koleo (nats, lower): -log of the distance to the nearest other image's features
-            of length one, mean over images and large views.
+            of length one, mean over images, sum over large views.
 
     Raises:
         ValueError: an argument is out of its range, an unknown encoder, or one that is not a ViT.
@@ -201,8 +202,7 @@ class DINOv2(L.LightningModule):
         }
         loss = parts["loss_image"] + self.patch_weight * parts["loss_patch"]
         if self.koleo_weight:
-            spread = torch.stack([losses.koleo(one) for one in h[: len(wide)]])
-            parts["loss_koleo"] = spread.mean()
+            parts["loss_koleo"] = torch.stack([losses.koleo(one) for one in h[: len(wide)]]).sum()
             loss = loss + self.koleo_weight * parts["loss_koleo"]
         totals = losses.score_total(taught), losses.score_total(hidden, counted)
         self.pending.put(batch_idx, *(total[None] for total in totals))
@@ -244,7 +244,7 @@ class DINOv2(L.LightningModule):
     def collapsed_loss(self, images: int) -> float:
         """Loss of uniform distributions and equal features, for a global batch of ``images``."""
         patch = self.patch_weight * self.blocks.chance * math.log(len(self.patch_centre))
-        spread = self.koleo_weight * losses.koleo_of_equal(self.encoder.out_dim)
+        spread = LARGE * self.koleo_weight * losses.koleo_of_equal(self.encoder.out_dim)
         return math.log(len(self.centre)) + patch + spread
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:

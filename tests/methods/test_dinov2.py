@@ -83,6 +83,13 @@ def test_the_loss_is_the_sum_of_its_parts() -> None:
     assert "loss_koleo" not in small(**IBOT).training_step(views(), 0)
 
 
+def test_every_large_view_adds_its_spread_as_in_the_reference() -> None:
+    method, batch = small(mask_chance=0.0), views()
+    found = method.training_step(batch, 0)["loss_koleo"]
+    each = [losses.koleo(method.encoder(view)) for view in batch["views"][:2]]
+    torch.testing.assert_close(found, each[0] + each[1])
+
+
 def test_patches_beside_the_masked_ones_change_nothing() -> None:
     """The tensor of patches has room to spare: what fills it has no part in loss or centre."""
     method, batch = small(**IBOT), views()

@@ -189,7 +189,7 @@ def _images_and_patches() -> Two:
         u = unit(seen.prefix[:, 0])
         for b in range(N):
             far = [(u[b] - u[c]).norm() for c in range(N) if c != b]
-            loss = loss - method.koleo_weight * torch.stack(far).min().log() / (2 * N)
+            loss = loss - method.koleo_weight * torch.stack(far).min().log() / N
             for n in mask[b].nonzero().flatten():
                 q_n = method.heads_ema[1](known.patches[b, n]) / method.teacher_temperature
                 log_n = (method.heads[1](seen.patches[b, n]) / tau).log_softmax(0)
