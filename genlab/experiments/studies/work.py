@@ -12,6 +12,7 @@ from genlab.experiments.pool import run_all
 from genlab.experiments.studies.cells import Cell, Cells
 
 POLL_SECONDS = 2.0
+SIGNALLED = range(129, 160)  # 128 + a signal's number, of a training that saved and ended
 STOPPED = 130
 
 
@@ -45,7 +46,7 @@ def _do(cells: Cells, cell: Cell) -> int:
     if cell.row.trained and trial.state != "done":
         log = cells.file(cell, "log")
         codes = run_all([trial.task(log)])
-        if codes[0] < 0 or codes[-1] < 0 or codes[0] == STOPPED:
+        if codes[0] < 0 or codes[-1] < 0 or codes[0] in SIGNALLED:
             print("stopped; the same command goes on", file=sys.stderr)
             return STOPPED
         if codes[0]:

@@ -195,6 +195,18 @@ def test_a_cell_that_another_process_works_on_is_left_to_it(
     assert sorted(took) == sorted(cell.name for cell in cells.all())
 
 
+@pytest.mark.parametrize("code", [130, 143, -9])
+def test_a_training_that_a_signal_ended_has_not_failed(
+    small: Path, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = cells_of(small, methods=["simclr"], untrained=False)
+    first = cells.all()[0]
+    cells.folder.mkdir(parents=True)
+    monkeypatch.setattr(work, "run_all", lambda tasks: [code])
+    assert work._do(cells, first) == work.STOPPED
+    assert not cells.ended(first)
+
+
 def test_the_page_has_means_differences_and_what_is_missing(small: Path) -> None:
     cells = cells_of(small, methods=["simclr"], untrained=False, inner=False, notes={"simclr": "N"})
     row = cells.rows[0]
