@@ -48,7 +48,7 @@ def page(cells: Cells, results: str | None = None) -> str:
         f"Every self-supervised method of genlab with one encoder and {length} a run, mean and "
         f"standard deviation of {seeds}.",
         _how(cells),
-        _grid(_header(cells), (_cells(cells, row) for row in cells.rows if not row.lacking)),
+        _grid(_header(cells), (line for row in cells.rows if (line := _cells(cells, row)))),
         *_margin_parts(cells),
         *_task_parts(cells),
         *_peer_parts(cells),
@@ -72,7 +72,7 @@ def _how(cells: Cells) -> str:
     text = origin + (
         "A number of steps ends a run; the seconds are those of the clock, "
         "whatever else the machine did. "
-        f"Figures are of the test images, in %: kNN with {probe.k} neighbours, and a softmax "
+        f"Results are of the test images, in %: kNN with {probe.k} neighbours, and a softmax "
         f"regression on standardised features with a penalty of {probe.strength:g} per image. "
         f"A part of the labels is drawn {probe.draws} times. `rank` is the effective rank."
     )
@@ -87,8 +87,11 @@ def _header(cells: Cells) -> list[str]:
 
 
 def _cells(cells: Cells, row: Row) -> list[str]:
+    """A row's results; nothing where there are none yet."""
     done = [found for cell in cells.seeds(row) if "failed" not in (found := cells.figures(cell))]
     done = [found for found in done if found]
+    if not done:
+        return []
     seconds = [found["seconds"] for found in done if found.get("seconds")]
     steps = cells.steps(row) if row.trained else 0
     name = row.key + (f" ({cells.table.notes[row.key]})" if row.key in cells.table.notes else "")
@@ -128,7 +131,7 @@ def _task_parts(cells: Cells) -> Iterable[str]:
             shown = f"{mean(values):.4g}" if values else NOTHING
             lines.append([row.key, key.removeprefix("task val/"), shown, said])
     if lines:
-        yield "## Tasks\n\nOf validation images; beside accuracy what a shortcut alone reaches, %."
+        yield "## Tasks\n\nOf validation images; the last column is the accuracy that a shortcut alone reaches, in %."
         yield _grid(["row", "metric", "mean", "shortcut"], lines)
 
 
@@ -138,7 +141,7 @@ def _peer_parts(cells: Cells) -> Iterable[str]:
         lines = [_difference(one) for one in found if one]
         if lines:
             yield (
-                f"## Beside {library}\n\nThe same encoder, initial weights, views, steps and "
+                f"## Compared with {library}\n\nThe same encoder, initial weights, views, steps and "
                 f"search. genlab minus {library} in points, over all pairs of a row and a seed."
             )
             yield _grid(["column", "mean", "95 % interval", "pairs", "by row"], lines)
