@@ -131,7 +131,10 @@ def _task_parts(cells: Cells) -> Iterable[str]:
             shown = f"{mean(values):.4g}" if values else NOTHING
             lines.append([row.key, key.removeprefix("task val/"), shown, said])
     if lines:
-        yield "## Tasks\n\nOf validation images; the last column is the accuracy that a shortcut alone reaches, in %."
+        yield (
+            "## Tasks\n\nOf validation images; the last column is the accuracy that a shortcut "
+            "alone reaches, in %."
+        )
         yield _grid(["row", "metric", "mean", "shortcut"], lines)
 
 
@@ -141,8 +144,8 @@ def _peer_parts(cells: Cells) -> Iterable[str]:
         lines = [_difference(one) for one in found if one]
         if lines:
             yield (
-                f"## Compared with {library}\n\nThe same encoder, initial weights, views, steps and "
-                f"search. genlab minus {library} in points, over all pairs of a row and a seed."
+                f"## Compared with {library}\n\nThe same encoder, initial weights, views, steps "
+                f"and search. genlab minus {library} in points, over all pairs of a row and a seed."
             )
             yield _grid(["column", "mean", "95 % interval", "pairs", "by row"], lines)
 
