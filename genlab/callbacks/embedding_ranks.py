@@ -23,7 +23,8 @@ class EmbeddingRanks(L.Callback):
     for data without ``views``. No labels are used.
 
     Args:
-        images: number n of images for LiDAR, whose value is at most n - 1; 0 for no LiDAR.
+        images: number n of images for LiDAR, whose value is at most n - 1; 0 for no LiDAR, which
+            costs n q forward passes at every validation.
         views: number q of views of each of them.
         widest: largest width D of embeddings that are measured: both need (D, D) matrices and
             their eigenvalues.
@@ -38,7 +39,7 @@ class EmbeddingRanks(L.Callback):
         ValueError: a setting out of range.
     """
 
-    def __init__(self, images: int = 200, views: int = 10, widest: int = 2048) -> None:
+    def __init__(self, images: int = 0, views: int = 10, widest: int = 2048) -> None:
         if images < 2 and images != 0:
             raise ValueError(f"EmbeddingRanks.images must be 0 or at least 2, got {images}")
         if views < 2:

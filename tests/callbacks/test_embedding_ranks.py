@@ -60,7 +60,12 @@ def test_training_does_not_notice(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "names"),
-    [({"images": 0}, {"val/rankme"}), ({"widest": 1}, set()), ({}, {"val/rankme", "val/lidar"})],
+    [
+        ({"images": 0}, {"val/rankme"}),
+        ({"widest": 1}, set()),
+        ({"images": 9}, {"val/rankme", "val/lidar"}),
+        ({}, {"val/rankme"}),
+    ],
 )
 def test_what_is_not_cheap_can_be_left_out(
     options: dict[str, int], names: set[str], tmp_path: Path
@@ -70,7 +75,7 @@ def test_what_is_not_cheap_can_be_left_out(
 
 def test_data_without_views_and_single_images_have_no_lidar(tmp_path: Path) -> None:
     for data in (digits(views=None), digits(val_size=1)):
-        found = validate(tmp_path, EmbeddingRanks(), data, small("simclr"))
+        found = validate(tmp_path, EmbeddingRanks(images=9), data, small("simclr"))
         assert set(found) == {"val/rankme"}
 
 
