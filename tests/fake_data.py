@@ -139,6 +139,15 @@ def write_bsds300(folder: Path) -> None:
             Image.fromarray(grey[k]).save(folder / part / f"{k:03}.jpg", quality=95)
 
 
+def write_density(folder: Path) -> None:
+    """The set dna in its three parts, of digits' pixels."""
+    bits = (digits(16)[0].reshape(TRAIN + TEST, -1)[:, :180] > 127).astype(int)
+    folder.mkdir(parents=True)
+    for part, count in (("train", 1600), ("valid", 400), ("test", 1186)):
+        rows = (",".join(map(str, bits[k % len(bits)])) for k in range(count))
+        (folder / f"dna.{part}.data").write_text("\n".join(rows) + "\n")
+
+
 def write_all(root: Path) -> Path:
     """Every data set that a shipped recipe names and that can be small."""
     write_idx(root / "MNIST" / "raw")
@@ -150,4 +159,5 @@ def write_all(root: Path) -> Path:
     write_bsds300(root / "BSDS300" / "images")
     write_pictures(root / "pictures")
     write_omniglot(root / "omniglot-py")
+    write_density(root / "density" / "dna")
     return root

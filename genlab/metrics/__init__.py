@@ -2,12 +2,14 @@
 
 Samples: `frechet`, `kernel_distances`, `inception_score`, `precision_recall`. Features: `bank` (all
 of a split), `knn`, `one_shot`, `embedding`, `geometry`, `ranks`. Classifiers: `classification`,
-`class_report`, `pseudo_labels`. Latents and codes: `active_units`, `codebook`. Predicted images:
-`image_error`; masked places: `masked_error`. `step_metrics` logs what steps return.
+`class_report`, `pseudo_labels`. Densities: `chow_liu` (a baseline). Latents and codes:
+`active_units`, `codebook`. Predicted images: `image_error`; masked places: `masked_error`.
+`step_metrics` logs what steps return.
 """
 
 from genlab.metrics.active_units import ActiveUnits
 from genlab.metrics.bank import Bank, collect, merge
+from genlab.metrics.chow_liu import ChowLiuTree, chow_liu_tree
 from genlab.metrics.class_report import ClassReport
 from genlab.metrics.classification import AUROC, classification_metrics, per_class
 from genlab.metrics.codebook import CodebookUsage, perplexity
@@ -28,6 +30,7 @@ __all__ = [
     "KNN",
     "ActiveUnits",
     "Bank",
+    "ChowLiuTree",
     "ClassReport",
     "CodebookUsage",
     "FrechetDistance",
@@ -38,6 +41,7 @@ __all__ = [
     "RankMe",
     "StepMetrics",
     "TokenSpread",
+    "chow_liu_tree",
     "classification_metrics",
     "collect",
     "frechet_distance",

@@ -1,19 +1,16 @@
-"""Binary sets: the sizes of the tables, 0 and 1, and Chow and Liu's published result."""
+"""Binary sets: the sizes of the tables, 0 and 1; their baseline is in `test_chow_liu`."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from genlab.data import BinaryDensity, BrokenDataError, MissingDataError
 from genlab.data.binary_density import SETS
 from tests.data.test_vectors import rows
-
-CHOW_LIU = {"nltcs": -6.76, "dna": -87.70}  # nats, test; published
 
 
 @pytest.fixture
@@ -75,39 +72,3 @@ def test_the_sets_have_their_sizes(density: Path, kind: str) -> None:
     sizes = {part: len(found) for part, found in data.splits().items()}
     assert sizes == {part: getattr(SETS[kind], part) for part in ("train", "val", "test")}
     assert set(rows(data, "test").unique().tolist()) == {0.0, 1.0}
-
-
-@pytest.mark.parametrize("kind", CHOW_LIU)
-def test_the_tree_of_chow_and_liu_reaches_its_published_result(density: Path, kind: str) -> None:
-    data = BinaryDensity(kind, root=str(density))
-    train, test = (rows(data, part).flatten(1).double().numpy() for part in ("train", "test"))
-    assert chow_liu(train, test) == pytest.approx(CHOW_LIU[kind], abs=0.03)
-
-
-def chow_liu(train: np.ndarray, test: np.ndarray) -> float:
-    """Mean log-probability of a tree of largest mutual information, with one pseudo-count."""
-    both = np.stack([1 - train, train], 2)
-    count = np.einsum("nia,njb->ijab", both, both) + 0.25
-    joint = count / count.sum((2, 3), keepdims=True)
-    one = np.einsum("iiaa->ia", joint) / np.einsum("iiaa->i", joint)[:, None]
-    log_one = np.log(one)
-    gain = (joint * (np.log(joint) - log_one[:, None, :, None] - log_one[None, :, None, :])).sum(
-        (2, 3)
-    )
-    order, parent = [0], {0: -1}
-    best, source = gain[0].copy(), np.zeros(len(gain), int)
-    while len(order) < len(gain):
-        best[order] = -np.inf
-        new = int(best.argmax())
-        parent[new] = int(source[new])
-        order.append(new)
-        better = gain[new] > best
-        source[better], best = new, np.maximum(best, gain[new])
-    value, total = test.astype(int), np.zeros(len(test))
-    for child, above in parent.items():
-        if above < 0:
-            total += log_one[child][value[:, child]]
-        else:
-            table = np.log(joint[above, child] / joint[above, child].sum(1, keepdims=True))
-            total += table[value[:, above], value[:, child]]
-    return float(total.mean())

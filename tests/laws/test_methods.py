@@ -34,6 +34,8 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "maf_sampling": ("maf/digits", ("model.direction=sampling",)),
     "nsf_autoregressive": ("nsf/digits", ("model.transform=autoregressive",)),
+    "made_binary": ("made/digits", ("model.levels=2",)),
+    "pixel_prior_pixelcnn": ("pixel_prior/digits", ("model.network=pixelcnn",)),
     "realnvp_toys": ("realnvp/two_moons", ()),
     "wgan_hinge": (
         "wgan_gp/digits", ("model.objective=hinge", "model.constraint=spectral_norm"),

@@ -1,5 +1,5 @@
 """Networks of autoencoders.
 
-`image_coders` (encoders and decoders by name), `conv`, `quantizer`, and the priors over codes,
-`pixelcnn` and `transformer`.
+`image_coders` (encoders and decoders by name), `conv`, `quantizer`, the priors over codes and
+pixels, `pixelcnn` and `transformer`, and `made` (vectors in any order).
 """

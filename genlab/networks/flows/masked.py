@@ -67,8 +67,8 @@ def masked_net(dim: int, size: int, hidden_dims: Sequence[int], act: str) -> nn.
         raise ValueError(f"hidden_dims {list(hidden_dims)} must be widths of at least 1")
     before, layers = _places(dim), list[nn.Module]()
     for width in hidden_dims:
-        layers += [MaskedLinear(_degrees(dim, width)[:, None] >= before), activation(act)]
-        before = _degrees(dim, width)
+        layers += [MaskedLinear(degrees(dim, width)[:, None] >= before), activation(act)]
+        before = degrees(dim, width)
     return nn.Sequential(*layers, _last(dim, size, before))
 
 
@@ -81,13 +81,13 @@ def masked_residual_net(dim: int, size: int, width: int, blocks: int) -> nn.Sequ
         width: hidden units of each layer.
         blocks: residual blocks of two layers.
     """
-    degrees = _degrees(dim, width)
-    inside = degrees[:, None] >= degrees
+    found = degrees(dim, width)
+    inside = found[:, None] >= found
     return nn.Sequential(
-        MaskedLinear(degrees[:, None] >= _places(dim)),
+        MaskedLinear(found[:, None] >= _places(dim)),
         *(MaskedResidual(inside) for _ in range(blocks)),
         nn.ReLU(),
-        _last(dim, size, degrees),
+        _last(dim, size, found),
     )
 
 
@@ -103,5 +103,6 @@ def _places(dim: int) -> Tensor:
     return torch.arange(dim) + 1
 
 
-def _degrees(dim: int, width: int) -> Tensor:
+def degrees(dim: int, width: int) -> Tensor:
+    """Degrees of hidden units, which see the places up to theirs: 1 ... D - 1 in turn, (width,)."""
     return torch.arange(width) % max(dim - 1, 1) + 1

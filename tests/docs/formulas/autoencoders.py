@@ -10,6 +10,8 @@ from torch import Tensor
 
 from genlab.methods.autoencoder import Autoencoder
 from genlab.methods.cvae import CVAE
+from genlab.methods.made import MADE
+from genlab.methods.pixel_prior import PixelPrior
 from genlab.methods.vae import VAE
 from genlab.methods.vq_prior import VQPrior
 from genlab.methods.vqvae import VQVAE
@@ -151,3 +153,36 @@ def _raster() -> Two:
             for column, code in enumerate(grid[row]):
                 loss = loss - p[i, code, row, column].log() / N
     return step(method, batch), loss
+
+
+@formula("made")
+def _orders() -> Two:
+    """Each variable's distribution by the network that is shown those before it alone."""
+    method = MADE(1, 3, hidden_dims=[12], orders=3).double()
+    with torch.no_grad():
+        for p in method.parameters():
+            p.add_(torch.randn_like(p))
+    image = torch.randint(0, 2, (N, 1, 3, 3)).double()
+    loss = torch.zeros((), dtype=torch.float64)
+    evaluated = torch.zeros(3, N, dtype=torch.float64)
+    for k, place in enumerate(method.network.places):
+        for d in range(9):
+            x = image.flatten(1) * (place < place[d])
+            logit = method.network(x, k)[:, d, 0]
+            evaluated[k] += image.flatten(1)[:, d] * logit - (1 + logit.exp()).log()
+    loss = -evaluated[0].mean() - evaluated.exp().mean(0).log().mean()
+    both = method.validation_step({"image": image}, 0)["loss"]
+    return step(method, {"image": image}) + both, loss
+
+
+@formula("pixel_prior")
+def _pixels() -> Two:
+    method = PixelPrior(1, 3, levels=3, width=8, depth=1, heads=2).double()
+    image = torch.randint(0, 3, (N, 1, 3, 3)).double() / 2
+    level = (2 * image[:, 0]).long()
+    loss = torch.zeros((), dtype=torch.float64)
+    for d in range(9):
+        seen = level.flatten(1) * (torch.arange(9) < d)
+        p = method.prior(seen.view(N, 3, 3)).flatten(2)[:, :, d].softmax(1)
+        loss = loss - p[torch.arange(N), level.flatten(1)[:, d]].log().mean()
+    return step(method, {"image": image}), loss
