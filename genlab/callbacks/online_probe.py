@@ -8,8 +8,9 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from genlab import distributed
+from genlab import distributed, process
 from genlab.contracts import data_of
+from genlab.networks.chunks import Part, passing
 
 BETAS, EPS, EPS_VARIANCE = (0.9, 0.999), 1e-8, 1e-6
 
@@ -110,8 +111,9 @@ class OnlineProbe(L.Callback):
     ``feature``. The probe learns from what the encoder makes of the training views, detached: no
     second forward pass, no gradient into the method, no random draw, and no other use of labels.
     It is part of the checkpoint; images without a label are ignored, and data without classes have
-    no metric. While features move it is worse than a probe trained on their final
-    state (`methods.LinearProbe`).
+    no metric. Neither have methods that train on tokens or feature maps alone (MAE, SimMIM, I-JEPA,
+    Colorization ...), which a note reports after the first batch. While features move it is worse
+    than a probe trained on their final state (`methods.LinearProbe`).
 
     Args:
         lr: learning rate of AdamW.
@@ -132,7 +134,8 @@ class OnlineProbe(L.Callback):
         self.lr, self.weight_decay = lr, weight_decay
         self.probe: Probe | None = None
         self._restored: dict[str, Any] | None = None
-        self._outputs: list[Tensor] = []  # of the encoder, in the present training step
+        self._outputs: dict[Part, list[Tensor]] = {}  # of the encoder, in the present training step
+        self._told = False  # that there are none
         self._kept: list[tuple[Tensor, Tensor]] = []  # of the steps since the last update
         self._step = 0
         self._tally: list[Tensor] = []
@@ -145,7 +148,7 @@ class OnlineProbe(L.Callback):
         self.probe = Probe(encoder.out_dim, classes).to(pl_module.device)
         if self._restored is not None:
             self.probe.load_state_dict(self._restored["probe"])
-        self._hook = encoder.register_forward_hook(self._listen)
+        self._hook, self._told = encoder.register_forward_hook(self._listen), False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._step = trainer.global_step  # known only now when a run is continued
@@ -158,10 +161,12 @@ class OnlineProbe(L.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        if self._outputs:
-            h = torch.cat(self._outputs).flatten(1).float()  # one row a view, view by view
-            self._kept.append((h, batch["label"].repeat(len(h) // len(batch["label"]))))
-            self._outputs = []
+        self._say_silence(pl_module)
+        for part, outputs in self._outputs.items():
+            h, label = torch.cat(outputs).flatten(1).float(), batch["label"]
+            label = label.repeat(max(1, part.rows // len(label)))[part.first :: part.step]
+            self._kept.append((h, label.repeat(len(h) // len(label))))  # one row a view
+        self._outputs = {}
         if trainer.global_step != self._step and self._kept:
             h, label = (torch.cat(part) for part in zip(*self._kept, strict=True))
             self._learn(h, label)
@@ -209,8 +214,18 @@ class OnlineProbe(L.Callback):
         self._restored = state_dict or None
 
     def _listen(self, encoder: nn.Module, images: Any, features: Tensor) -> None:
-        if encoder.training and torch.is_grad_enabled():
-            self._outputs.append(features.detach())
+        part = passing()
+        if encoder.training and torch.is_grad_enabled() and not part.again:
+            self._outputs.setdefault(part, []).append(features.detach())
+
+    def _say_silence(self, method: L.LightningModule) -> None:
+        """After the first batch, say that there was nothing to learn from."""
+        if self.probe is not None and not self._told and not self._outputs:
+            process.note(
+                f"OnlineProbe: {type(method).__name__} trains without its encoder's pooled "
+                "features, so there is no val/probe_top1; val/knn_top1 is OnlineKNN's"
+            )
+        self._told = True
 
     def _learn(self, h: Tensor, label: Tensor) -> None:
         """One step on the features (B, F) of this rank, with the gradient of all ranks' mean."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,30 @@ from torch.utils.checkpoint import checkpoint
 from genlab.internals import torch_parts
 from genlab.networks.multicrop import by_size
 from genlab.networks.split_batch_norm import BATCH_NORMS, SplitBatchNorm, check_groups
+
+
+class Part(NamedTuple):
+    """Part of what goes through networks: rows ``first``, ``first + step`` and so on.
+
+    Attributes:
+        first: its first row.
+        step: number of parts.
+        rows: number of rows that the parts are dealt from, B or several views of B; 0 if unknown.
+        again: True where it is computed again, on the way back.
+    """
+
+    first: int = 0
+    step: int = 1
+    rows: int = 0
+    again: bool = False
+
+
+_PASSING = [Part()]  # the innermost last
+
+
+def passing() -> Part:
+    """The part that goes through networks now; outside `in_chunks` the whole batch."""
+    return _PASSING[-1]
 
 
 def in_chunks(image: Tensor | Sequence[Tensor], *networks: nn.Module, chunks: int = 1) -> Tensor:
@@ -57,7 +81,8 @@ def in_chunks(image: Tensor | Sequence[Tensor], *networks: nn.Module, chunks: in
     buffers, ends, parts = _moving(networks), list[list[Tensor]](), list[Tensor]()
     for k in range(chunks):
         with _undone(buffers, ends):
-            parts.append(_later([view[k::chunks] for view in views], networks, buffers, chunks))
+            own = [view[k::chunks] for view in views]
+            parts.append(_later(own, networks, buffers, Part(k, chunks, len(views[0]))))
     for buffer, values in zip(buffers, zip(*ends, strict=True), strict=True):
         buffer.copy_(torch.stack(values).mean(0) if buffer.is_floating_point() else values[-1])
     shares = [part.split([len(view[k::chunks]) for view in views]) for k, part in enumerate(parts)]
@@ -113,16 +138,16 @@ def _through(views: Sequence[Tensor], networks: Sequence[nn.Module]) -> Tensor:
 
 
 def _later(
-    views: Sequence[Tensor], networks: Sequence[nn.Module], buffers: list[Tensor], chunks: int
+    views: Sequence[Tensor], networks: Sequence[nn.Module], buffers: list[Tensor], part: Part
 ) -> Tensor:
     """Output for a chunk, computed again where its gradient is wanted."""
     modes = torch_parts.function_modes()  # the way back has none of its own
 
     def passes() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return _as_chunk(networks, chunks), _again(networks, buffers, chunks, modes)
+        return _as_chunk(networks, part), _again(networks, buffers, part, modes)
 
     if not torch.is_grad_enabled():
-        with _as_chunk(networks, chunks):
+        with _as_chunk(networks, part):
             return _through(views, networks)
     out: Tensor = checkpoint(_through, views, networks, use_reentrant=False, context_fn=passes)
     return out
@@ -132,7 +157,7 @@ def _later(
 def _again(
     networks: Sequence[nn.Module],
     buffers: list[Tensor],
-    chunks: int,
+    part: Part,
     modes: list[AbstractContextManager[Any]],
 ) -> Iterator[None]:
     """The second pass, which moves nothing."""
@@ -140,17 +165,19 @@ def _again(
         for mode in modes:
             stack.enter_context(mode)
         stack.enter_context(_undone(buffers))
-        stack.enter_context(_as_chunk(networks, chunks))
+        stack.enter_context(_as_chunk(networks, part._replace(again=True)))
         yield
 
 
 @contextmanager
-def _as_chunk(networks: Sequence[nn.Module], chunks: int) -> Iterator[None]:
-    """Batch norms have a chunk's share of their groups."""
+def _as_chunk(networks: Sequence[nn.Module], part: Part) -> Iterator[None]:
+    """Batch norms have a chunk's share of their groups, and `passing` tells the chunk."""
     with ExitStack() as stack:
+        _PASSING.append(part)
+        stack.callback(_PASSING.pop)
         for split in _split_norms(networks):
             stack.callback(setattr, split, "groups", split.groups)
-            split.groups //= chunks
+            split.groups //= part.step
         yield
 
 

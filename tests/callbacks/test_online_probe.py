@@ -14,10 +14,16 @@ from genlab import checkpoints
 from genlab.callbacks import OnlineProbe
 from genlab.callbacks.online_probe import Probe
 from genlab.data import Digits
+from genlab.methods.barlow_twins import BarlowTwins
+from genlab.methods.mae import MAE
+from genlab.methods.nnclr import NNCLR
+from genlab.methods.simclr import SimCLR
+from genlab.methods.swav import SwAV
 from genlab.training.engine.checkpointing import Checkpoints
+from genlab.training.engine.reseed import Reseed
 from tests.callbacks.programs_watching import digits
 from tests.callbacks.tiny import Line, trainer
-from tests.methods.programs_ssl import METHODS, same_state, small
+from tests.methods.programs_ssl import METHODS, VIT, same_state, small
 
 
 def fit(
@@ -68,6 +74,56 @@ def test_it_sees_the_views_that_train_the_encoder_each_with_its_label(
     expected = next(iter(data.train_dataloader()))["label"]
     views = 1 if name == "moco" else 2
     assert torch.equal(label, torch.cat([expected] * views))
+
+
+def learnt_by(kind: Any, folder: Path, **options: Any) -> list[tuple[list[float], int]]:
+    """Features with their labels that the probe learns from in a step, in some order."""
+    rows: list[tuple[list[float], int]] = []
+
+    class Spy(OnlineProbe):
+        def _learn(self, h: Tensor, label: Tensor) -> None:
+            rows.extend(zip(h.tolist(), label.tolist(), strict=True))
+
+    torch.manual_seed(1)
+    method = kind(**VIT, projector_dims=[12, 6], **options)
+    run = trainer(folder, Reseed(), Spy(), max_steps=1, limit_val_batches=0)
+    run.fit(method, datamodule=digits(limit=32))
+    return sorted(rows)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (SimCLR, {"projector_norm": None}),
+        (BarlowTwins, {"projector_norm": None}),
+        (SwAV, {"prototypes": 5, "projector_norm": None}),
+        (NNCLR, {"predictor_dims": [8, 6], "head_norm": None, "queue_size": 50}),
+    ],
+)
+def test_rows_of_a_batch_in_chunks_keep_their_labels_and_come_once(
+    kind: Any, options: dict[str, Any], tmp_path: Path
+) -> None:
+    parts, whole = (
+        learnt_by(kind, tmp_path / str(chunks), chunks=chunks, **options) for chunks in (3, 1)
+    )
+    assert len(parts) == len(whole) == 64
+    for (found, label), (expected, wanted) in zip(parts, whole, strict=True):
+        assert label == wanted
+        assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_method_that_trains_on_tokens_alone_is_named_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decoder: dict[str, Any] = {"decoder_width": 8, "decoder_depth": 1, "decoder_num_heads": 2}
+    data = Digits(batch_size=32, limit=64, val_size=100)
+    run = trainer(tmp_path, OnlineProbe(), max_epochs=2)
+    run.fit(MAE(**VIT, **decoder), datamodule=data)
+    assert "val/probe_top1" not in run.callback_metrics
+    assert capsys.readouterr().err.count("OnlineProbe: MAE trains without its encoder's") == 1
+    run = trainer(tmp_path / "simclr", OnlineProbe(), max_steps=1)
+    run.fit(small("simclr"), datamodule=digits())
+    assert "OnlineProbe" not in capsys.readouterr().err
 
 
 def test_resumed_is_the_straight_run(tmp_path: Path) -> None:

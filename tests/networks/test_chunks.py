@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab import losses, networks
-from genlab.networks.chunks import check_chunks, in_chunks
+from genlab.networks.chunks import Part, check_chunks, in_chunks, passing
 from genlab.networks.split_batch_norm import split_batch_norm
 from genlab.planning.counting import Counting
 from tests.conftest import TwoRanks
@@ -116,6 +116,21 @@ def test_the_last_chunk_goes_first_on_the_way_back() -> None:
     assert passes == [0, 1, 2, 3, 3, 2, 1, 0]
 
 
+def test_a_hook_may_ask_which_rows_pass() -> None:
+    model, x, seen = net(), rows(10), list[tuple[Part, Tensor]]()
+    model.register_forward_pre_hook(lambda _, given: seen.append((passing(), given[0])))
+    in_chunks(x, model, chunks=3).sum().backward()
+    assert [(part.first, part.again) for part, _ in seen] == [
+        (0, False), (1, False), (2, False), (2, True), (1, True), (0, True),
+    ]  # fmt: skip
+    assert {(part.step, part.rows) for part, _ in seen} == {(3, 10)}
+    assert all(torch.equal(given, x[part.first :: part.step]) for part, given in seen)
+    with torch.no_grad():
+        in_chunks(x, model, chunks=3)
+    assert [part for part, _ in seen[6:]] == [Part(k, 3, 10) for k in range(3)]
+    assert passing() == Part()
+
+
 def test_the_activations_are_those_of_one_chunk() -> None:
     torch.manual_seed(0)
     model = networks.mlp(64, *[64] * 12, 1)
@@ -166,6 +181,15 @@ def test_two_ranks_are_one_process_and_exchange_gradients_once(two_ranks: TwoRan
     for found, exchanges in both:
         assert exchanges == 1
         torch.testing.assert_close(found, one, rtol=0, atol=1e-12)
+
+
+def test_a_graph_of_the_own_rows_alone_has_half_the_gradient(two_ranks: TwoRanks) -> None:
+    """G4: GradCache's loss on two ranks."""
+    one, both = two_ranks.results("tests.networks.programs_chunks:own_graph")
+    torch.testing.assert_close(one["own"], one["ours"], rtol=0, atol=1e-12)
+    for found in both:
+        torch.testing.assert_close(found["ours"], one["ours"], rtol=0, atol=1e-12)
+        torch.testing.assert_close(found["own"], 0.5 * one["ours"], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(
