@@ -34,6 +34,7 @@ class FlowMethod(L.LightningModule):
     num_classes: int = 0
 
     configure_callbacks = log_steps
+    reads_views = False
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use, the latents: (B, C, H, W) -> (B, D)."""

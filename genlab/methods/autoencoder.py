@@ -47,6 +47,7 @@ class Autoencoder(L.LightningModule):
     """
 
     configure_callbacks = log_steps
+    reads_views = False
 
     def __init__(
         self,

@@ -82,6 +82,7 @@ class Classifier(L.LightningModule):
     from_data: Tensor | None
 
     configure_callbacks = log_steps
+    reads_views = False
 
     def __init__(
         self,

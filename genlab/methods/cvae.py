@@ -58,6 +58,7 @@ class CVAE(L.LightningModule):
     """
 
     configure_callbacks = log_steps
+    reads_views = False
 
     def __init__(
         self,

@@ -82,6 +82,7 @@ class FlowMatching(L.LightningModule):
     """
 
     configure_callbacks = log_steps
+    reads_views = False
 
     def __init__(
         self,

@@ -47,6 +47,7 @@ class KNN(L.LightningModule):
     position: Tensor
 
     configure_callbacks = log_steps
+    reads_views = False
 
     def __init__(
         self,

@@ -49,6 +49,7 @@ class LinearProbe(L.LightningModule):
     """
 
     configure_callbacks = log_steps
+    reads_views = False
 
     def __init__(
         self,

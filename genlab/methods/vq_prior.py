@@ -74,6 +74,7 @@ class VQPrior(L.LightningModule):
     tokenizer: Any  # the frozen VQ-VAE, see `Tokenizer`
 
     configure_callbacks = log_steps
+    reads_views = False
 
     def __init__(
         self,

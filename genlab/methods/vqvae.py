@@ -70,6 +70,7 @@ class VQVAE(L.LightningModule):
     """
 
     configure_callbacks = log_steps
+    reads_views = False
     near_ties: ClassVar = {"state": "rounding gives an image another nearest code"}
 
     def __init__(

@@ -81,6 +81,7 @@ class WGANGP(L.LightningModule):
     """
 
     configure_callbacks = log_steps
+    reads_views = False
 
     def __init__(
         self,

@@ -48,8 +48,8 @@ def refuse_views(lab: Lab) -> None:
     """
     if not getattr(lab.model, "reads_views", True) and getattr(lab.data, "views", None) is not None:
         raise ValueError(
-            f"{type(lab.model).__name__} cannot be combined with data.views: its task is made of "
-            "one image; crop and flip it by data.augment"
+            f"{type(lab.model).__name__} cannot be combined with data.views: it trains on one "
+            "image at a time; crop and flip it by data.augment"
         )
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from genlab import methods
+from genlab import recipes
 from genlab.data import Digits
 from genlab.methods.dinov2 import DINOv2
 from genlab.methods.moco import MoCo
 from genlab.methods.rotation import Rotation
 from genlab.methods.simclr import SimCLR
 from genlab.methods.supcon import SupCon
+from genlab.methods.vae import VAE
 from genlab.training import demands
 from tests.methods.programs_masked import VIT
 from tests.methods.programs_ssl import CNN
@@ -39,14 +41,17 @@ def test_views_are_refused_where_they_would_be_thrown_away() -> None:
     demands.refuse_views(lab)
     lab.model, lab.data = SimpleNamespace(), data
     demands.refuse_views(lab)
+    lab.model = VAE(1, 8)
+    with pytest.raises(ValueError, match=r"VAE cannot be combined with data\.views"):
+        demands.refuse_views(lab)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["Colorization", "Inpainting", "Jigsaw", "RelativePosition", "SplitBrain", "SuperResolution"],
-)
-def test_no_pretext_task_reads_views(name: str) -> None:
-    assert not getattr(methods, name).reads_views
+@pytest.mark.parametrize("name", recipes.classes("methods"))
+def test_a_method_reads_views_or_says_that_it_does_not(name: str) -> None:
+    kind: Any = recipes.load_class(recipes.classes("methods")[name], object)
+    source = inspect.getsource(inspect.getmodule(kind) or kind)
+    reads = "genlab.augment.pairs" in source or '["views"]' in source
+    assert getattr(kind, "reads_views", True) == reads
 
 
 def test_accumulated_batches_are_warned_of_where_a_method_has_chunks(
