@@ -151,9 +151,8 @@ class MAE(L.LightningModule):
         if self.norm_pix:
             scale = patches.var(2, keepdim=True).sqrt()
             prediction = prediction * scale + patches.mean(2, keepdim=True)
-        normalise = self.encoder.normalize
         whole = joined(torch.where(hidden, prediction, patches), self.grid, image.shape[1])
-        whole = whole * normalise.std[:, None, None] + normalise.mean[:, None, None]
+        whole = self.encoder.normalize.undone(whole, image)
         grey = joined(torch.where(hidden, 0.5, cut(image, self.grid)), self.grid, image.shape[1])
         return {"input": grey, "target": image, "output": whole.clamp(0, 1)}
 

@@ -128,9 +128,8 @@ class SimMIM(L.LightningModule):
     def task_pictures(self, batch: Batch) -> dict[str, Tensor]:
         """Visible squares, the image, and its prediction where it is masked."""
         image, masked = batch["image"], self._drawn(batch)["masked"]
-        normalise, hidden = self.encoder.normalize, self._pixels(masked)
-        prediction = self.decode(image, masked)
-        prediction = prediction * normalise.std[:, None, None] + normalise.mean[:, None, None]
+        hidden = self._pixels(masked)
+        prediction = self.encoder.normalize.undone(self.decode(image, masked), image)
         output = torch.where(hidden, prediction, image).clamp(0, 1)
         return {"input": torch.where(hidden, 0.5, image), "target": image, "output": output}
 

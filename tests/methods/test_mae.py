@@ -106,15 +106,22 @@ def test_the_target_is_normalised_as_the_encoders_input() -> None:
     torch.testing.assert_close(standardised, losses.standardised(cut(image, (4, 4))))
 
 
+@pytest.mark.parametrize("normalize", [None, {"mean": 0.4, "std": 0.3}, {"per_image": True}])
 @pytest.mark.parametrize("norm_pix", [False, True])
-def test_pictures_show_what_is_visible_and_what_is_predicted(norm_pix: bool) -> None:
-    method, given = small(norm_pix=norm_pix).eval(), batch()
+def test_pictures_show_what_is_visible_and_what_is_predicted(
+    norm_pix: bool, normalize: dict[str, Any] | None
+) -> None:
+    kwargs = {"normalize": normalize} if normalize else {}
+    method, given = small(norm_pix=norm_pix, encoder_kwargs=kwargs).eval(), batch()
     masked = method._drawn(given)["masked"]
     shown = {name: cut(image, (4, 4)) for name, image in method.task_pictures(given).items()}
     assert (shown["input"][masked] == 0.5).all()
     torch.testing.assert_close(shown["input"][~masked], shown["target"][~masked])
     torch.testing.assert_close(shown["output"][~masked], shown["target"][~masked])
     assert not torch.allclose(shown["output"][masked], shown["target"][masked])
+    method.decode = lambda image, keep: method.target(image)  # type: ignore[method-assign]
+    found = method.task_pictures(given)
+    torch.testing.assert_close(found["output"], found["target"], rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,14 @@ def test_pictures_show_what_is_visible_and_what_is_predicted() -> None:
     torch.testing.assert_close(shown["output"][masked], wanted)
 
 
+def test_pictures_of_images_with_their_own_scale_are_in_it() -> None:
+    method, given = small(encoder_kwargs={"normalize": {"per_image": True}}).eval(), batch()
+    given["image"] = 0.2 + 0.1 * given["image"]
+    method.decode = lambda image, masked: method.encoder.normalize(image)  # type: ignore[method-assign]
+    found = method.task_pictures(given)
+    torch.testing.assert_close(found["output"], found["target"])
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

@@ -41,9 +41,15 @@ def cell_corners(shape: Shape, grid: int, side: int, generator: torch.Generator)
 
 def standardised(tiles: Tensor) -> Tensor:
     """Each channel of each tile (..., h, w) with mean 0, standard deviation 1; of a flat one 0."""
-    centred = tiles - tiles.mean((-2, -1), keepdim=True)
-    std = centred.square().mean((-2, -1), keepdim=True).sqrt()
-    return centred / torch.where(std > 1e-4, std, 1.0)
+    mean, std = own_scale(tiles)
+    return (tiles - mean) / std
+
+
+def own_scale(tiles: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation, 1 of a flat one, of each channel: 2 x (..., 1, 1)."""
+    mean = tiles.mean((-2, -1), keepdim=True)
+    std = (tiles - mean).square().mean((-2, -1), keepdim=True).sqrt()
+    return mean, torch.where(std > 1e-4, std, 1.0)
 
 
 def draw_colour_guard(n: int, grey: float, shift: int, generator: torch.Generator) -> Params:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genlab.augment.pretext.tiles import standardised
+from genlab.augment.pretext.tiles import own_scale, standardised
 
 
 class Normalize(nn.Module):
@@ -51,6 +51,18 @@ class Normalize(nn.Module):
         if self.per_image:
             return standardised(image)
         return (image - self.mean[:, None, None]) / self.std[:, None, None]
+
+    def undone(self, normalised: Tensor, image: Tensor) -> Tensor:
+        """An image, or a prediction of it, as before `forward`.
+
+        Args:
+            normalised: (B, C, H, W), in the scale that `forward` gives ``image``.
+            image: (B, C, H, W) in [0, 1], whose numbers count with ``per_image``.
+        """
+        mean, std = self.mean[:, None, None], self.std[:, None, None]
+        if self.per_image:
+            mean, std = own_scale(image)
+        return normalised * std + mean
 
     def take_own(self) -> None:
         """Normalise each image by its own numbers from now on, and say so in the checkpoint."""

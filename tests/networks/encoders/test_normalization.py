@@ -48,6 +48,15 @@ def test_each_image_has_its_own_numbers() -> None:
         Normalize(3, 0.5, 1.0, per_image=True)
 
 
+@pytest.mark.parametrize("numbers", [{}, {"mean": [0.1, 0.2, 0.3], "std": 0.5}, OWN])
+def test_an_image_comes_back(numbers: dict[str, Any]) -> None:
+    normalize = Normalize(3, **numbers)
+    flat = image()
+    flat[0, 1] = 0.25
+    for given in (image(), flat):
+        torch.testing.assert_close(normalize.undone(normalize(given), given), given)
+
+
 @pytest.mark.parametrize("kind", [Jigsaw, RelativePosition])
 def test_what_takes_the_encoder_standardises_as_the_method_does(kind: Any) -> None:
     torch.manual_seed(1)
