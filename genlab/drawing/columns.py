@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from genlab.drawing.grid import grid
+from genlab.drawing.grid import coloured, grid
 
 LINE = 14  # pixels of a line of text
 WIDTH = 96  # pixels of a column at least
@@ -36,7 +36,7 @@ def titled(columns: Mapping[str, Tensor]) -> np.ndarray:
 
 def enlarged(images: Tensor, side: int) -> Tensor:
     """Images (N, C, h, w) in squares (N, 3, side, side), enlarged by a whole factor, on grey."""
-    images = images.float().cpu().expand(-1, max(3, images.shape[1]), -1, -1)[:, :3]
+    images = coloured(images)
     factor = max(1, side // max(images.shape[-2:]))
     images = images.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
     down, across = (side - length for length in images.shape[-2:])

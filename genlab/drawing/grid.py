@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -24,19 +25,18 @@ def grid(images: Tensor, columns: int | None = None) -> np.ndarray:
     """Tile images: (N, C, H, W) in [0, 1] -> (H', W', 3) bytes.
 
     Small images are enlarged by a whole factor, so that every pixel stays a square; a thin light
-    line separates the tiles. ``columns`` defaults to a square arrangement. Points in the plane,
-    (N, 2, 1, 1), are a cloud of dots instead; other vectors, (N, D, 1, 1), are `squares`.
+    line separates the tiles. ``columns`` defaults to a square arrangement. Two channels are red and
+    green, of more than three the first three are shown. Points in the plane, (N, 2, 1, 1), are a
+    cloud of dots instead; other vectors, (N, D, 1, 1), are `squares`.
     """
     if is_plane(images):
         return draw({f"{len(images):,} points": images}, REACH)
     if images.shape[2:] == (1, 1):
         images = squares(images)
-    images = images.detach().float().cpu().clamp(0, 1)
-    n, channels, height, width = images.shape
-    if channels == 1:
-        images = images.expand(-1, 3, -1, -1)
+    images = coloured(images).clamp(0, 1)
+    n, _, height, width = images.shape
     factor = max(1, math.ceil(TILE / max(height, width)))
-    tiles = images[:, :3].repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    tiles = images.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
     columns = columns or math.ceil(math.sqrt(n))
     rows, tile_h, tile_w = math.ceil(n / columns), tiles.shape[2] + 2, tiles.shape[3] + 2
     sheet = torch.full((3, rows * tile_h + 2, columns * tile_w + 2), LINE)
@@ -44,6 +44,14 @@ def grid(images: Tensor, columns: int | None = None) -> np.ndarray:
         top, left = (i // columns) * tile_h + 2, (i % columns) * tile_w + 2
         sheet[:, top : top + tile_h - 2, left : left + tile_w - 2] = tile
     return (sheet * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def coloured(images: Tensor) -> Tensor:
+    """Red, green and blue of images of any number of channels: (N, C, H, W) -> (N, 3, H, W)."""
+    images = images.detach().float().cpu()
+    if images.shape[1] == 1:
+        return images.expand(-1, 3, -1, -1)
+    return F.pad(images, (0, 0, 0, 0, 0, max(0, 3 - images.shape[1])))[:, :3]
 
 
 def squares(vectors: Tensor) -> Tensor:
