@@ -10,7 +10,10 @@ import torch
 
 from genlab import checkpoints, networks
 from genlab.augment.lab import lab_to_rgb, rgb_to_lab
+from genlab.checkpoints.export.programs import Program, write_torch
+from genlab.checkpoints.export.timm_folder import parts_of, write_timm
 from genlab.contracts import Batch
+from genlab.errors import CheckpointError
 from genlab.methods.split_brain import SplitBrain
 from genlab.testing.coloured import ColouredDigits
 from tests.callbacks.tiny import trainer
@@ -59,6 +62,34 @@ def test_a_probe_of_it_has_both_halves(tmp_path: Path) -> None:
     assert found is not None
     probe = networks.encoder(found["encoder"], 3, 16, source, **found["encoder_kwargs"])
     assert torch.equal(probe.eval()(batch()["image"]), method.eval()(batch()["image"]))
+
+
+def test_another_network_is_told_that_the_halves_are_one_and_can_take_a_part(
+    tmp_path: Path,
+) -> None:
+    method = small()
+    run = trainer(tmp_path, max_steps=1)
+    run.fit(method, datamodule=ColouredDigits(batch_size=32, val_size=40))
+    run.save_checkpoint(tmp_path / "last.ckpt")
+    source = str(tmp_path / "last.ckpt")
+    with pytest.raises(CheckpointError, match=r"is of .*SplitBackbone, of which several parts fit"):
+        networks.encoder("small_cnn", 3, 16, source, width=4)
+    part = {"prefix": "state_dict/encoder.backbone.lightness."}
+    options: dict[str, Any] = {"width": 4, "lightness": True, "normalize": {"mean": 0, "std": 1}}
+    half = networks.encoder("small_cnn", 3, 16, source, part, **options).eval()
+    expected = method.eval()(batch()["image"])[:, :64]
+    torch.testing.assert_close(half(batch()["image"]), expected)
+
+
+def test_an_export_names_the_halves(tmp_path: Path) -> None:
+    method, image = small().eval(), batch()["image"]
+    parts = parts_of(method)
+    write_torch(parts, tmp_path, Program(parts.encoder, None))
+    found: Any = checkpoints.backbone_of(str(tmp_path))
+    again = networks.encoder(found["encoder"], 3, 16, str(tmp_path), **found["encoder_kwargs"])
+    torch.testing.assert_close(again.eval()(image), method(image))
+    with pytest.raises(CheckpointError, match="is not registered with timm"):
+        write_timm(parts, tmp_path)
 
 
 def test_no_half_sees_what_it_tells() -> None:

@@ -91,7 +91,9 @@ def parts_of(method: L.LightningModule, classes: Sequence[str] = ()) -> Parts:
     if not hasattr(encoder, "architecture"):
         kind = type(method).__name__
         raise CheckpointError(f"a {kind} has no backbone: export requires a method with an encoder")
-    kwargs = method.hparams.get("encoder_kwargs") or {}
+    named = getattr(method, "backbone", None)  # where the arguments are not those of the network
+    given = named if isinstance(named, dict) else method.hparams
+    kwargs = given.get("encoder_kwargs") or {}
     kept = {key: value for key, value in kwargs.items() if key not in TRAINING_ONLY}
     fits = isinstance(head, nn.Linear) and head.in_features == encoder.out_dim  # type: ignore[union-attr]
     own = {"encoder": encoder.architecture["name"], "encoder_kwargs": kept}  # type: ignore[union-attr]

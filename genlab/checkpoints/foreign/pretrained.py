@@ -100,13 +100,14 @@ def load_backbone(
     report.source, report.prefix, report.revision = shown, candidate.path, found.revision
     report.layout = f"{kind}, {candidate.copy}"
     report.waived = at_least < AT_LEAST
-    told = None if timm else architectures.told(found, held)
-    report.network = None if timm else _in_config(found.config) or _in_checkpoint(held)
+    told, whole = None if timm else architectures.told(found, held), _whole(held, model)
+    elsewhere = timm or whole is not None  # a part of a network has not its arguments
+    report.network = None if elsewhere else _in_config(found.config) or _in_checkpoint(held)
     if not report.waived:
         architectures.refuse_other(told, model, shown)
         architectures.refuse_other(named, model, shown)
     refuse_too_little(best, model, places, at_least)
-    refuse_equals(best, equals, shown)
+    refuse_equals(best, equals, shown, whole)
     own_run = isinstance(held, Mapping) and "genlab" in held
     if not report.waived:
         refuse_noise(best, model)
@@ -182,6 +183,14 @@ def _in_checkpoint(held: Any) -> dict[str, Any] | None:
     if not isinstance(given, Mapping) or not isinstance(given.get("encoder"), str):
         return None
     return _network(given["encoder"], given.get("encoder_kwargs"))
+
+
+def _whole(held: Any, model: nn.Module) -> str | None:
+    """The network of several parts that a checkpoint names as its encoder, if the model is none."""
+    given = held.get("backbone") if isinstance(held, Mapping) else None
+    name = given.get("encoder") if isinstance(given, Mapping) else None
+    other = isinstance(name, str) and name.rpartition(".")[2] != type(model).__name__
+    return str(name) if other else None
 
 
 def _network(name: str, arguments: Any) -> dict[str, Any]:

@@ -151,8 +151,14 @@ def refuse_epsilon(best: Fit, model: nn.Module, held: Any) -> None:
         )
 
 
-def refuse_equals(best: Fit, others: list[Fit], source: str) -> None:
+def refuse_equals(best: Fit, others: list[Fit], source: str, whole: str | None) -> None:
     """Refuse to choose between networks that fit equally well but have other values.
+
+    Args:
+        best: the first of them.
+        others: those that fit as well.
+        source: address, to be shown.
+        whole: name of the network whose parts they are, where the file says so.
 
     Raises:
         CheckpointError: there is one.
@@ -160,6 +166,12 @@ def refuse_equals(best: Fit, others: list[Fit], source: str) -> None:
     for one in others:
         if layouts.differ(best.values, one.values, best.values.keys() & one.values.keys()):
             first, second = sorted((best.candidate.path, one.candidate.path))
+            if whole is not None:
+                raise CheckpointError(
+                    f"{source} is of {whole}, of which several parts fit\n"
+                    "model.encoder=null takes it whole, with its arguments; "
+                    f"model.pretrained_options.prefix={first} or {second} takes a part"
+                )
             raise CheckpointError(
                 f"{source} contains several networks that fit: give prefix={first!r} or {second!r}"
             )
