@@ -19,6 +19,7 @@ from genlab.augment.lab import lab_to_rgb, rgb_to_lab
     ],
 )
 def test_known_colours(rgb: tuple[int, ...], lab: tuple[float, ...]) -> None:
+    """CO1."""
     found = rgb_to_lab(torch.tensor(rgb, dtype=torch.float64).div(255).view(1, 3, 1, 1))
     assert found.flatten().tolist() == pytest.approx(lab, abs=0.011)
 

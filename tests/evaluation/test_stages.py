@@ -14,6 +14,7 @@ from tests.methods.programs_ssl import CNN
 
 
 def test_metrics_are_of_the_stages_features() -> None:
+    """PT1: the best features of a pretext task are inner ones."""
     method, data = Rotation(**CNN), Digits(batch_size=32, val_size=100, limit=200)
     data.setup()
     last, *_ = representation(method, data, shots=[1])
@@ -25,6 +26,7 @@ def test_metrics_are_of_the_stages_features() -> None:
 
 
 def test_the_linear_probe_takes_a_stage() -> None:
+    """PT1."""
     method = LinearProbe(**CNN, stage=0)
     assert method.head.in_features == 16
     assert method(torch.rand(2, 1, 8, 8)).shape == (2, 16)

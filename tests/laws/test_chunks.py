@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import os
 import time
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
+import lightning as L
 import pytest
 import torch
 from torch import Tensor
 
 from genlab import recipes, testing
+from genlab.data import Digits
 from genlab.planning.counting import Counting
 from genlab.planning.watching import tensors
 from genlab.testing.tiny import VIT, tiny
+from genlab.training.engine.reseed import Reseed
+from tests.callbacks.tiny import trainer
 from tests.conftest import Here
 
 SMALLEST = testing.smallest()
@@ -94,6 +101,33 @@ def test_chunks_change_no_gradient(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", CHUNKED)
+def test_what_moves_with_a_step_moves_once(kind: str) -> None:
+    """G6: queue and pointer, momentum copies, prototypes; directions are drawn once."""
+    batch, ends = batch_of(CHUNKED[kind]), list[dict[str, Tensor]]()
+    for chunks in (4, 1):
+        method = built(kind, chunks=chunks)
+        start = copy.deepcopy(method.state_dict())
+        if hasattr(method, "directions"):
+            method.directions = Mock(wraps=method.directions)
+        gradient(method, batch)
+        with torch.no_grad():
+            for parameter in method.parameters():
+                if parameter.grad is not None:
+                    parameter.sub_(0.1 * parameter.grad)
+        if hasattr(method, "after_step"):
+            takes = inspect.signature(method.after_step).parameters
+            method.after_step(*(0, 10)[: len(takes)])
+        if hasattr(method, "directions"):
+            assert method.directions.call_count == 1
+        ends.append(method.state_dict())
+        assert any(not torch.equal(start[name].to(x), x) for name, x in ends[-1].items())
+    torch.testing.assert_close(ends[0], ends[1], rtol=0, atol=1e-10)
+    pointers = [int(x) for name, x in ends[0].items() if name.endswith("pointer")]
+    assert all(pointer == len(batch["views"][0]) for pointer in pointers)
+    assert bool(pointers) == (kind in ("NNCLR", "MoCo"))
+
+
+@pytest.mark.parametrize("kind", CHUNKED)
 def test_batch_norm_in_groups_is_the_chunks_and_moves_once(kind: str) -> None:
     batch = batch_of(CHUNKED[kind])
     with pytest.raises(ValueError, match="chunks 3 cannot be combined with batch norm"):
@@ -101,6 +135,56 @@ def test_batch_norm_in_groups_is_the_chunks_and_moves_once(kind: str) -> None:
     parts, whole = (built(kind, normed=True, bn_splits=3, chunks=k) for k in (3, 1))
     assert distance(gradient(parts, batch), gradient(whole, batch)) < 1e-11
     torch.testing.assert_close(parts.state_dict(), whole.state_dict(), rtol=0, atol=1e-12)
+
+
+class Course(L.Callback):
+    """Rate, steps and weights after each batch of a training, and what the encoder was given."""
+
+    def __init__(self) -> None:
+        self.seen: list[Tensor] = []
+        self.course: list[tuple[int, float, dict[str, Tensor]]] = []
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        pl_module.encoder.register_forward_pre_hook(lambda _, given: self.seen.append(given[0]))
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        state = {name: x.clone() for name, x in pl_module.state_dict().items()}
+        self.course.append((trainer.global_step, rate, state))
+
+
+def trained(chunks: int, folder: Path) -> Course:
+    """Four batches, two to a step, with a clipped norm and a rate that changes."""
+    course = Course()
+    method = built(
+        "MoCoV3", chunks=chunks, ema_decay=0.5,
+        optimizer={"name": "torch.sgd", "lr": 0.5, "schedule": "cosine", "warmup_steps": 1},
+    )  # fmt: skip
+    assert method.automatic_optimization
+    data = Digits(batch_size=32, limit=64, val_size=100, seed=3, views="simclr")
+    options: dict[str, Any] = {"gradient_clip_val": 0.05, "precision": "64-true"}
+    options |= {"accumulate_grad_batches": 2, "limit_val_batches": 0, "max_epochs": 1}
+    run = trainer(folder, Reseed(), course, **options)
+    run.fit(method, datamodule=data)
+    return course
+
+
+def test_a_training_in_chunks_is_that_of_the_whole_batch(tmp_path: Path) -> None:
+    """G7, G8: views are held and not drawn anew; steps, rates and momentum copy are Lightning's."""
+    parts, whole = (trained(chunks, tmp_path / str(chunks)) for chunks in (2, 1))
+    assert [step for step, _, _ in whole.course] == [0, 1, 1, 2]
+    for (step, rate, state), (other, same, expected) in zip(
+        parts.course, whole.course, strict=True
+    ):
+        assert (step, rate) == (other, same)
+        torch.testing.assert_close(state, expected, rtol=0, atol=1e-7)
+    (*_, first), (*_, last) = whole.course[0], whole.course[-1]
+    for name in ("projector.0.weight", "projector_ema.0.weight"):
+        assert float((last[name] - first[name]).norm()) > 1e-4
+    views = parts.seen[:8]  # of a batch: two chunks of either view, and again from the last one
+    for k, view in enumerate(views[:4]):
+        assert sum(torch.equal(view, other) for other in views[4:]) == 1, k
+        assert not any(torch.equal(view, other) for other in views[:k])
 
 
 @pytest.mark.parametrize(("name", "warned"), [("simclr", True), ("byol", False)])

@@ -18,6 +18,37 @@ def correlated(rank: int, world: int) -> Any:
     return _mean(lambda a, b: losses.redundancy_reduction(a, b, 0.0051), rank, world)
 
 
+def plainly_reduced(rank: int, world: int) -> Any:
+    """Gradients of Barlow Twins' loss with two equal halves, and what torch says of each.
+
+    Ours, and the reference's, which reduces the correlation by a plain all-reduce.
+    """
+    found: dict[str, Any] = {}
+    for name in ("ours", "plain"):
+        w = (1.1 * torch.eye(16, dtype=torch.float64)).requires_grad_()
+        a, b = (x(s, 8, 16) @ w for s in (0, 1))
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            if name == "ours":
+                loss = losses.redundancy_reduction(a, b, 0.0051)
+            else:
+                c = _standard(a).T @ _standard(b) / (8 * world)
+                if world > 1:
+                    torch.distributed.all_reduce(c)
+                off = c.square().sum() - c.diagonal().square().sum()
+                loss = (1 - c.diagonal()).square().sum() + 0.0051 * off
+            loss.backward()
+        assert w.grad is not None
+        found[f"{name}_loss"] = loss.detach()
+        found[name] = distributed.all_reduce_sum(w.grad) / world
+        found[f"{name}_said"] = [str(one.message) for one in said]
+    return found
+
+
+def _standard(z: Tensor) -> Tensor:
+    return (z - z.mean(0)) / (z.var(0, correction=0) + 1e-5).sqrt()
+
+
 def varied(rank: int, world: int) -> Any:
     """The same of VICReg's."""
 

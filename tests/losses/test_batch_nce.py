@@ -31,6 +31,7 @@ def slow(neighbour: Tensor, prediction: Tensor, temperature: float) -> float:
 
 
 def test_value_of_both_directions() -> None:
+    """NN1."""
     queue, p = support(), [x(s, 8, 16).requires_grad_() for s in (4, 5)]
     z = [x(s, 8, 16).requires_grad_() for s in (0, 1)]
     n = [queue.nearest(one) for one in z]
@@ -47,7 +48,7 @@ def test_value_of_both_directions() -> None:
 
 
 def test_nt_xent_of_neighbours_and_predictions_is_another_loss() -> None:
-    """It has negatives between neighbours, and between predictions (lightly, 6.1315)."""
+    """NN2: it has negatives between neighbours, and between predictions (lightly, 6.1315)."""
     queue = support()
     n1, n2 = (queue.nearest(x(s, 8, 16)) for s in (0, 1))
     other = (losses.nt_xent(n1, x(5, 8, 16), 0.1) + losses.nt_xent(n2, x(4, 8, 16), 0.1)) / 2

@@ -74,14 +74,17 @@ def test_copies_of_a_batch_double_it() -> None:
 
 
 def test_two_ranks_are_one_process(two_ranks: TwoRanks) -> None:
-    """LJ6: a sum over ranks that is dropped, as in stable-pretraining, gives 2.7071 instead."""
+    """LJ6; stable-pretraining drops the sums over ranks but counts the images of all."""
     one, _ = two_ranks.results("tests.losses.programs_redundancy:isotropic")
     assert float(one["loss"]) == pytest.approx(2.3142239610, abs=1e-9)
     assert float(one["grad"].norm()) == pytest.approx(3.6870048560, abs=1e-9)
     two_ranks.assert_same("tests.losses.programs_redundancy:isotropic", atol=1e-9)
-    z, u = 1.1 * x(0, 16, 16), directions(16, 4)
-    halves = sum(float(losses.sigreg(half, u)) for half in z.chunk(2)) / 2
-    assert halves != pytest.approx(2.3142239610, abs=0.1)
+    w, u = (1.1 * torch.eye(16).double()).requires_grad_(), directions(16, 4)
+    dropped = torch.stack([2 * losses.sigreg(half, u) for half in (x(0, 16, 16) @ w).chunk(2)])
+    dropped.mean().backward()
+    assert w.grad is not None
+    assert float(dropped.detach().mean()) == pytest.approx(2.7071, abs=1e-4)
+    assert float(w.grad.norm()) == pytest.approx(3.8966, abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])

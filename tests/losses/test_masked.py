@@ -75,6 +75,9 @@ def test_a_patch_of_one_value_is_nothing() -> None:
     """MA4."""
     flat = torch.full((1, 1, 4), 0.3, dtype=torch.float64)
     assert torch.equal(losses.standardised(flat), torch.zeros_like(flat))
+    level = torch.zeros(1, 1, 16, dtype=torch.float64)
+    level[..., 0] = 1 / 255  # a single grey level of a byte
+    assert float(losses.standardised(level).max()) == pytest.approx(2.6, abs=0.05)
 
 
 def test_the_mean_of_what_is_visible_explains_nothing_and_the_target_all() -> None:

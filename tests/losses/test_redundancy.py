@@ -53,6 +53,20 @@ def test_two_ranks_are_one_process(two_ranks: TwoRanks) -> None:
     two_ranks.assert_same("tests.losses.programs_redundancy:correlated", atol=1e-9)
 
 
+def test_a_plain_sum_over_ranks_halves_the_gradient_and_torch_only_warns(
+    two_ranks: TwoRanks,
+) -> None:
+    """BT3, BT5: the reference's gradient on two ranks, each with the same rows."""
+    one, both = two_ranks.results("tests.losses.programs_redundancy:plainly_reduced")
+    torch.testing.assert_close(one["plain"], one["ours"], rtol=0, atol=1e-12)
+    for found in both:
+        torch.testing.assert_close(found["plain_loss"], found["ours_loss"])
+        assert float(found["ours"].norm()) == pytest.approx(21.8035862, abs=1e-6)
+        assert float(found["plain"].norm()) == pytest.approx(10.9017931, abs=1e-6)
+        assert not found["ours_said"]
+        assert any("autograd kernel" in text for text in found["plain_said"])
+
+
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_full(kind: torch.dtype) -> None:
     z = 6 + x(0, 2048, 4)  # a plain fp16 product of so many rows overflows

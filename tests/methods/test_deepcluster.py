@@ -117,6 +117,26 @@ def test_banks_move_at_the_step_and_labels_do_not() -> None:
     assert not method.pending
 
 
+def test_the_next_step_is_of_the_new_clusters_and_the_optimiser_holds_no_old_layer() -> None:
+    """DC5: centroids are constants that change in place; there is no layer to make anew."""
+    method, index = ready(optimizer={"name": "torch.sgd", "lr": 0.1}), torch.arange(30, 38)
+    batch, optimizer = pairs(8)[0] | {"index": index}, method.configure_optimizers()
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert held == {id(p) for p in method.parameters()}
+    assert not any("clusters" in name for name, _ in method.named_parameters())
+    before = [one.clone() for one in method.clusters.centroids]
+    old = method.training_step(batch, 0)["loss"].detach()
+    method.clusters.update([bank.rows.flip(0) for bank in method.banks], 1, 5)
+    for one, other in zip(before, method.clusters.centroids, strict=True):
+        assert not torch.equal(one, other)
+    found = method.training_step(batch, 0)["loss"]
+    z = torch.cat([method.embed(view) for view in batch["views"]])
+    labels = method.clusters.labels[:, index - 30].repeat(1, 2)
+    expected = losses.cluster_nll(z, method.clusters.centroids, labels, 0.1)
+    torch.testing.assert_close(found, expected)
+    assert float((found.detach() - old).abs()) > 1e-3
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

@@ -19,6 +19,7 @@ from genlab.contracts import Batch
 from genlab.data import Digits
 from genlab.methods.dino import DINO
 from genlab.networks import encoder
+from genlab.training.engine.checkpointing import Checkpoints
 from genlab.training.engine.reseed import Reseed
 from tests.callbacks.tiny import trainer
 from tests.methods.programs_ssl import CNN, VIT, pairs, same_state
@@ -142,6 +143,35 @@ def test_centre_and_teacher_move_once_a_step(accumulate: int, tmp_path: Path) ->
     trained(tmp_path, method, note, max_epochs=1, accumulate_grad_batches=accumulate)
     moved = sum(not torch.equal(a, b) for a, b in itertools.pairwise(centres))
     assert moved == 5
+
+
+def test_a_checkpoint_holds_the_centre_of_all_batches_before_it(tmp_path: Path) -> None:
+    """DI3: moved at the next batch, as in dinov2, the last batch's share would be lost."""
+    centres, taught = list[torch.Tensor](), list[torch.Tensor]()
+    folders = [tmp_path / name for name in ("straight", "resumed")]
+    for folder, start in zip(folders, (None, folders[0] / "checkpoints/step-00000003.ckpt"),
+                             strict=True):  # fmt: skip
+        method = small(optimizer=SGD, ema_decay=0.5)
+        teach = method.teach
+
+        def watched(image: torch.Tensor, teach: Any = teach) -> torch.Tensor:
+            taught.append(teach(image))
+            return taught[-1]
+
+        method.teach = watched
+        data = Digits(batch_size=32, limit=160, val_size=100, seed=3, views=VIEWS)
+        keep = Checkpoints(None, keep_every_n_steps=1)
+        run = trainer(folder, Reseed(), keep, limit_val_batches=0, max_epochs=1)
+        run.fit(method, datamodule=data, ckpt_path=start, weights_only=True if start else None)
+        centres.append(method.centre)
+    assert torch.equal(*centres)
+    assert len(taught) == 5 + 2
+    expected = torch.zeros(20)
+    for step, scores in enumerate(taught[:5], 1):
+        expected = 0.9 * expected + 0.1 * scores.mean(0)
+        file = folders[0] / f"checkpoints/step-{step:08}.ckpt"
+        saved = torch.load(file, weights_only=True)["state_dict"]["centre"]
+        torch.testing.assert_close(saved, expected)
 
 
 def test_a_step_given_up_leaves_nothing_for_the_next() -> None:

@@ -15,6 +15,7 @@ from genlab.contracts import Batch
 from genlab.data import Digits
 from genlab.methods.dinov2 import DINOv2
 from genlab.networks.positions import sine_positions
+from genlab.training.engine.checkpointing import Checkpoints
 from genlab.training.engine.reseed import Reseed
 from tests.callbacks.tiny import trainer
 from tests.methods.programs_ssl import CNN, VIT, pairs, same_state
@@ -107,6 +108,37 @@ def test_patches_beside_the_masked_ones_change_nothing() -> None:
     weights = losses.patch_weights(masked)[masked]
     found = losses.masked_distillation(scores, targets, weights, 0.1)
     torch.testing.assert_close(out["loss_patch"], found.detach())
+
+
+def test_a_resumed_run_goes_on_with_the_images_and_masks_of_the_straight_one(
+    tmp_path: Path,
+) -> None:
+    """IB9: the reference begins its data anew."""
+    seen, ends = list[list[tuple[torch.Tensor, torch.Tensor]]](), list[dict[str, Any]]()
+    start = tmp_path / "straight/checkpoints/step-00000003.ckpt"  # in mid-epoch
+    for folder, saved in (("straight", None), ("resumed", start)):
+        method, own = small(optimizer=SGD), list[tuple[torch.Tensor, torch.Tensor]]()
+        masks = method.masks
+
+        def watched(wide: Any, batch: Batch, masks: Any = masks, own: Any = own) -> Any:
+            found = masks(wide, batch)
+            own.append((batch["index"], found[0]))
+            return found
+
+        method.masks = watched
+        data = Digits(batch_size=32, limit=160, val_size=100, seed=3, views=VIEWS)
+        keep = Checkpoints(None, keep_every_n_steps=1)
+        run = trainer(tmp_path / folder, Reseed(), keep, limit_val_batches=0, max_epochs=2)
+        run.fit(method, datamodule=data, ckpt_path=saved, weights_only=True if saved else None)
+        seen.append(own)
+        ends.append(dict(method.state_dict()))
+    straight, resumed = seen
+    assert (len(straight), len(resumed)) == (10, 7)
+    for (index, masked), (same, other) in zip(straight[3:], resumed, strict=True):
+        assert torch.equal(index, same)
+        assert torch.equal(masked, other)
+    assert not torch.equal(straight[0][0], straight[5][0])
+    assert same_state(*ends) == []
 
 
 def test_sinkhorn_counts_masked_patches_alone() -> None:

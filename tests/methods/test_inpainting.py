@@ -12,6 +12,8 @@ import torch
 from genlab.contracts import Batch
 from genlab.data import CIFAR10, MNIST, Digits, Images
 from genlab.methods.inpainting import Inpainting
+from genlab.training.engine.checkpointing import Checkpoints
+from genlab.training.engine.reseed import Reseed
 from tests.callbacks.tiny import trainer
 from tests.methods.programs_ssl import CNN, same_state
 from tests.methods.shortcuts import held_out
@@ -96,6 +98,28 @@ def test_training_beats_the_mean_and_its_state_holds_both_networks(tmp_path: Pat
     assert moved == {"encoder", "decoder", "critic"}
     held = {id(p) for group in run.optimizers[0].param_groups for p in group["params"]}
     assert held == {id(p) for p in method.parameters()}
+
+
+def test_critic_and_decoder_step_together_and_a_resumed_run_is_the_straight_one(
+    tmp_path: Path,
+) -> None:
+    """IP4: one optimiser counts the steps of both, and its state holds both."""
+    ends, counts = list[dict[str, Any]](), list[set[int]]()
+    start = tmp_path / "straight/checkpoints/step-00000003.ckpt"
+    for folder, saved in (("straight", None), ("resumed", start)):
+        method = small(adversarial_weight=0.1, optimizer={"name": "adamw", "lr": 0.01})
+        data = Digits(batch_size=32, limit=128, val_size=100, seed=3)
+        options: dict[str, Any] = {"accumulate_grad_batches": 2, "limit_val_batches": 0}
+        keep = Checkpoints(None, keep_every_n_steps=1)
+        run = trainer(tmp_path / folder, Reseed(), keep, max_epochs=2, **options)
+        run.fit(method, datamodule=data, ckpt_path=saved, weights_only=True if saved else None)
+        ends.append(dict(method.state_dict()))
+        (optimizer,) = run.optimizers
+        steps = [state["step"] for state in optimizer.state.values()]
+        assert len(steps) == len(list(method.parameters()))
+        counts.append({int(step) for step in steps})
+    assert counts == [{8}, {8}]
+    assert same_state(*ends) == []
 
 
 def test_pictures_close_the_hole_and_keep_the_rest() -> None:

@@ -52,6 +52,7 @@ def test_labels_mean_the_same_in_every_run_and_are_in_the_checkpoint() -> None:
 
 
 def test_all_tiles_of_all_images_pass_the_encoder_together() -> None:
+    """PT5: batch statistics of a single image would tell which tiles belong together."""
     method, seen = small(), list[Tensor]()
     method.encoder.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     method.training_step(batch(), 0)

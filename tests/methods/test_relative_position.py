@@ -58,7 +58,15 @@ def test_patches_never_share_a_pixel_and_move_by_the_jitter() -> None:
         assert sorted(set(step.flatten().tolist())) == [9, 10, 11, 12, 13]
 
 
+def test_the_heads_batch_norm_has_a_gain() -> None:
+    """CP4: the reference's has none."""
+    norms = [part for part in small().head.modules() if isinstance(part, nn.BatchNorm1d)]
+    assert norms
+    assert all(norm.affine for norm in norms)
+
+
 def test_each_pair_is_asked_for_its_place() -> None:
+    """PT5: all patches of all images are in one pass."""
     method, seen = small(), list[Tensor]()
 
     class Brightness(nn.Module):
@@ -77,7 +85,7 @@ def test_each_pair_is_asked_for_its_place() -> None:
     patches = torch.arange(9.0).view(1, 9, 1, 1, 1).expand(2, 9, 3, 8, 8)
     scores = method.places_of(patches)
     assert scores.argmax(2).tolist() == [[k, k] for k in range(8)]
-    assert [len(images) for images in seen] == [18]  # one pass
+    assert [len(images) for images in seen] == [18]
 
 
 def test_guards_take_brightness_channels_and_some_sharpness() -> None:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import LambdaCallback
 from torch import Tensor
 
 from genlab import losses
@@ -39,6 +40,22 @@ def test_all_four_copies_are_in_one_step() -> None:
     logits = method.head(method.encoder(seen[0]))
     target = torch.tensor(6 * [0] + 6 * [1] + 6 * [2] + 6 * [3])
     torch.testing.assert_close(found["loss"], losses.task_nll(logits, target)["loss"])
+
+
+def test_the_turn_comes_last_and_is_of_what_the_network_sees(tmp_path: Path) -> None:
+    """PT3: after flip and translation, with no value that the image has not."""
+    given, seen, method = list[Batch](), list[Tensor](), small()
+    note = LambdaCallback(on_train_batch_start=lambda t, m, batch, k: given.append(batch))
+    method.encoder.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    augment = {"flip": True, "translate": 1, "padding": "zeros"}
+    data = Digits(batch_size=16, limit=16, val_size=100, augment=augment)
+    trainer(tmp_path, note, max_steps=1, limit_val_batches=0).fit(method, datamodule=data)
+    image = given[0]["image"]
+    assert torch.equal(seen[0], quarter_turns(image))
+    whole = data.to_device(data.whole(given[0]["index"]), "cpu")["image"]
+    assert not torch.equal(whole, image)
+    for turned in seen[0].split(16):
+        assert torch.equal(turned.flatten(1).sort(1)[0], image.flatten(1).sort(1)[0])
 
 
 def test_features_of_validation_are_those_of_upright_images() -> None:

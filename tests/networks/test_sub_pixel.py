@@ -11,6 +11,7 @@ from genlab.networks.sub_pixel import SubPixelDecoder, map_shape
 
 
 def test_channel_2i_plus_j_becomes_pixel_i_j() -> None:
+    """SR1."""
     channels = torch.arange(4.0).view(1, 4, 1, 1)
     assert nn.PixelShuffle(2)(channels).flatten().tolist() == [0, 1, 2, 3]
     shuffles = [m for m in SubPixelDecoder(8, 3, 4, 16).modules() if isinstance(m, nn.PixelShuffle)]

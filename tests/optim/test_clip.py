@@ -79,8 +79,14 @@ def clipped_each(norms: list[float], accumulate: int = 1) -> list[float]:
 
 
 def test_each_tensor_is_clipped_for_itself() -> None:
-    """The norm of all would shorten the second one too: 4, 1 -> 2.91, 0.73."""
+    """DI5: the norm of all, which is the Trainer's clipping, would shorten the second one too."""
     assert clipped_each([4.0, 1.0]) == pytest.approx([3.0, 1.0], rel=1e-6)
+    both = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    for p, norm in zip(both, (4.0, 1.0), strict=True):
+        p.grad = torch.full_like(p, norm)
+    torch.nn.utils.clip_grad_norm_(both, 3.0)
+    together = [float(p.grad.norm()) for p in both if p.grad is not None]
+    assert together == pytest.approx([2.91, 0.73], abs=5e-3)
 
 
 def test_what_is_accumulated_is_clipped_tensor_by_tensor_under_the_trainer() -> None:

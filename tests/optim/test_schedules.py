@@ -127,6 +127,7 @@ def test_a_schedule_needs_an_end_and_keeps_the_weight_decay(schedule: str) -> No
 
 
 def test_weight_decay_moves_along_a_half_cosine_where_there_is_any() -> None:
+    """DI7."""
     settings = {"name": "adamw", "weight_decay": 0.04, "final_weight_decay": 0.4}
     decays = rates(settings, 10, 10, "weight_decay")
     assert decays == pytest.approx([

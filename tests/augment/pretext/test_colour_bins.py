@@ -60,7 +60,7 @@ def test_the_annealed_mean_is_sharper_than_the_mean() -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_most_pixels_of_photographs_are_grey() -> None:
-    """CO6."""
+    """CO2, CO6."""
     try:
         image = held_out(CIFAR10(download=False))
     except ValueError as error:
