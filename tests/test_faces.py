@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import pydoc
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,14 @@ def test_methods_are_reached_by_file_and_by_name() -> None:
     assert genlab.methods.VAE is VAE
     with pytest.raises(AttributeError, match="has no attribute 'VEA'"):
         genlab.methods.VEA  # noqa: B018
+
+
+@pytest.mark.parametrize("name", recipes.classes("methods"))
+def test_a_method_reads_views_or_says_that_it_does_not(name: str) -> None:
+    kind: Any = recipes.load_class(recipes.classes("methods")[name], object)
+    source = Path(str(inspect.getfile(kind))).read_text()
+    reads = "genlab.augment.pairs" in source or '["views"]' in source
+    assert getattr(kind, "reads_views", True) == reads
 
 
 @pytest.mark.parametrize("package", ["methods", "data", "callbacks"])

@@ -50,6 +50,7 @@ class MADE(L.LightningModule):
     started: Tensor
 
     configure_callbacks = log_steps
+    reads_views = False
 
     def __init__(
         self,

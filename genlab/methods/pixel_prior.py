@@ -46,6 +46,7 @@ class PixelPrior(L.LightningModule):
     """
 
     configure_callbacks = log_steps
+    reads_views = False
 
     def __init__(
         self,

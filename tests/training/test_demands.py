@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from genlab import recipes
 from genlab.data import Digits
 from genlab.methods.dinov2 import DINOv2
 from genlab.methods.moco import MoCo
@@ -44,14 +42,6 @@ def test_views_are_refused_where_they_would_be_thrown_away() -> None:
     lab.model = VAE(1, 8)
     with pytest.raises(ValueError, match=r"VAE cannot be combined with data\.views"):
         demands.refuse_views(lab)
-
-
-@pytest.mark.parametrize("name", recipes.classes("methods"))
-def test_a_method_reads_views_or_says_that_it_does_not(name: str) -> None:
-    kind: Any = recipes.load_class(recipes.classes("methods")[name], object)
-    source = inspect.getsource(inspect.getmodule(kind) or kind)
-    reads = "genlab.augment.pairs" in source or '["views"]' in source
-    assert getattr(kind, "reads_views", True) == reads
 
 
 def test_accumulated_batches_are_warned_of_where_a_method_has_chunks(
