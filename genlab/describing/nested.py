@@ -13,6 +13,7 @@ from genlab.recipes import class_names
 ENCODERS = "genlab.networks.encoders"
 CODERS = "genlab.networks.autoencoders"
 DENOISERS = "genlab.networks.denoisers"
+LATENTS = "genlab.networks.latents"
 PLACES = {  # functions and classes that take the keys of an argument
     "optimizer": ("genlab.optim.building.build", "genlab.optim.lars.LARS"),
     "pretrained_options": ("genlab.checkpoints.foreign.pretrained.load_backbone",),
@@ -25,7 +26,17 @@ PLACES = {  # functions and classes that take the keys of an argument
     "decoder_kwargs": (
         f"{CODERS}.image_coders.image_decoder",
         f"{CODERS}.conv.ConvDecoder",
+        f"{CODERS}.pixel_decoders.PixelCNNDecoder",
         "genlab.networks.mlps.mlp",
+    ),
+    "prior_kwargs": (
+        f"{LATENTS}.priors.MixturePrior",
+        f"{LATENTS}.priors.VampPrior",
+        f"{LATENTS}.priors.FlowPrior",
+    ),
+    "posterior_kwargs": (
+        f"{LATENTS}.posteriors.IAFPosterior",
+        f"{LATENTS}.posteriors.CategoricalPosterior",
     ),
     "generator_kwargs": ("genlab.networks.gan.generators.generator",),
     "critic_kwargs": ("genlab.networks.gan.critics.critic",),

@@ -3,7 +3,8 @@
 `contrastive`, `supcon`, `agreement`, `redundancy`, `isotropy`, `koleo`, `prototypes`,
 `self_distillation`, `sinkhorn` and `masked` serve self-supervised methods, `pseudo_label`
 semi-supervised ones,
-`classification` supervised ones; `likelihood`, `kl`, `iwae` and `vq` autoencoders and priors;
+`classification` supervised ones; `likelihood`, `kl`, `total_correlation`, `iwae` and `vq`
+autoencoders and priors;
 `adversarial` and `gradient_penalties` GANs; `paths` flow matching; `pretext`
 pretext tasks. `numbers` makes tensors.
 """
@@ -65,6 +66,7 @@ from genlab.losses.self_distillation import (
 )
 from genlab.losses.sinkhorn import sinkhorn
 from genlab.losses.supcon import supervised_contrastive
+from genlab.losses.total_correlation import kl_parts, stratified_log_weights
 from genlab.losses.vq import code_nll, commitment
 
 __all__ = [
@@ -99,6 +101,7 @@ __all__ = [
     "instance_nll",
     "iwae_bound",
     "kl_normal",
+    "kl_parts",
     "kl_standard_normal",
     "koleo",
     "koleo_of_equal",
@@ -129,6 +132,7 @@ __all__ = [
     "soft_code_nll",
     "spread_over_images",
     "standardised",
+    "stratified_log_weights",
     "supervised_contrastive",
     "swapped_prediction",
     "task_nll",

@@ -2,7 +2,9 @@
 
 Kingma & Welling 2013, arXiv:1312.6114; beta: Higgins et al. 2017; free bits: Kingma et al. 2016,
 arXiv:1606.04934; importance-weighted training: Burda et al. 2015, arXiv:1509.00519; gradient
-through the sample only ("sticking the landing"): Roeder, Wu, Duvenaud 2017, arXiv:1703.09194.
+through the sample only ("sticking the landing"): Roeder, Wu, Duvenaud 2017, arXiv:1703.09194; total
+correlation: Chen et al. 2018, arXiv:1802.04942; posterior collapse: Chen et al. 2016,
+arXiv:1611.02731. Priors and posteriors: `networks.latents`, with their papers.
 Departures: free bits bound each latent's batch mean (the paper: groups of feature maps). With
 iw_samples > 1 the path gradient is biased (Tucker et al. 2018, arXiv:1810.04152), and still helps.
 """
@@ -16,29 +18,37 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from genlab import losses, networks, optim
-from genlab.contracts import Batch
+from genlab import distributed, losses, networks, optim
+from genlab.contracts import Batch, DataModule, data_of, training_images
 from genlab.metrics import ActiveUnits, log_steps
+from genlab.networks.autoencoders.pixel_decoders import pixel_decoder
 from genlab.networks.interpolation import latent_path
+from genlab.networks.latents.choice import check_objective, latents
+from genlab.networks.latents.priors import VampPrior
 
 ROWS = 4096  # codes decoded at a time in the IWAE bound; more leave the cache, 1.6 times slower
 
 
 class VAE(L.LightningModule):
-    """Variational autoencoder with a standard normal prior.
+    """Variational autoencoder.
 
     Args:
         channels: C of the images.
         image_size: H = W in pixels.
         latent_dim: D of z.
         encoder: ``mlp``, ``conv`` or a timm name; see `networks.image_encoder`.
-        decoder: ``mlp`` or ``conv``.
+        decoder: ``mlp``, ``conv``, or ``pixelcnn``, which needs z the less the further back its
+            layers look.
         hidden_dims: widths of the dense layers of the encoder; the decoder's run reversed.
         activation: activation of the dense layers, by name.
         likelihood: distribution of a pixel: ``bernoulli``, ``gaussian`` or
             ``discretized_logistic``.
         scale: scale of the latter two: a number, ``shared`` (one learned value per channel) or
             ``pixel`` (the decoder's choice at every pixel).
+        prior: ``standard``, ``mixture``, ``vamp`` or ``flow``; see `networks.latents.priors`.
+        posterior: ``gaussian``, ``full`` (covariance), ``iaf`` or ``categorical``, whose prior is
+            equally likely categories; see `networks.latents.posteriors`.
+        objective: ``beta``, or ``tc``: the KL term's total correlation alone is weighted.
         kl_weight: beta.
         kl_warmup_steps: optimiser steps over which beta rises linearly from 0.
         free_bits: nats that each latent may cost for free; with the ELBO only.
@@ -49,15 +59,21 @@ class VAE(L.LightningModule):
         optimizer: settings of the optimiser; see `optim.build`.
         encoder_kwargs: arguments of the encoder's network.
         decoder_kwargs: arguments of the decoder's network.
+        prior_kwargs: settings of the prior (``components``, ``steps`` ...).
+        posterior_kwargs: settings of the posterior (``steps``, ``categories`` ...).
 
     Logs:
         train/loss (nats, lower): negative ELBO with the recipe's weights, loss_reconstruction +
             beta loss_kl (each latent at least ``free_bits``); with iw_samples > 1 the negative IWAE
-            bound.
+            bound; with ``objective: tc`` loss_reconstruction + loss_mutual_information + beta
+            loss_tc + loss_dim_kl.
         train/loss_reconstruction, val/reconstruction, test/reconstruction (nats, lower): -log
             p(x|z), z drawn from q(z|x), summed over pixels.
-        train/loss_kl, val/kl, test/kl (nats): KL(q(z|x) || N(0, 1)), summed over latents; 0 when z
-            knows nothing of x.
+        train/loss_kl, val/kl, test/kl (nats): KL(q(z|x) || p(z)), summed over latents, exact where
+            it is known, else log q(z|x) - log p(z) at a draw; 0 when z knows nothing of x.
+        train/loss_mutual_information (nats): estimate of the mutual information of x and z.
+        train/loss_tc (nats, lower): estimate of the latents' total correlation.
+        train/loss_dim_kl (nats): estimate of the sum of the KL of each latent's q(z_d) to N(0, 1).
         val/loss, test/neg_elbo (nats, lower): negative ELBO, reconstruction + kl: beta = 1, no free
             bits; an upper bound of -log p(x).
         test/iwae_nll (nats, lower): -log (1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)), K = iwae_samples;
@@ -68,7 +84,7 @@ class VAE(L.LightningModule):
             E[z_d|x] > 0.01.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or two cannot be combined.
     """
 
     configure_callbacks = log_steps
@@ -85,6 +101,9 @@ class VAE(L.LightningModule):
         activation: str = "relu",
         likelihood: str = "bernoulli",
         scale: float | str = "shared",
+        prior: str = "standard",
+        posterior: str = "gaussian",
+        objective: str = "beta",
         kl_weight: float = 1.0,
         kl_warmup_steps: int = 0,
         free_bits: float = 0.0,
@@ -95,44 +114,40 @@ class VAE(L.LightningModule):
         optimizer: dict[str, Any] | None = None,
         encoder_kwargs: dict[str, Any] | None = None,
         decoder_kwargs: dict[str, Any] | None = None,
+        prior_kwargs: dict[str, Any] | None = None,
+        posterior_kwargs: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        for name in ("latent_dim", "iw_samples", "iwae_samples"):
-            if self.hparams[name] < 1:
-                raise ValueError(f"{name} must be at least 1, got {self.hparams[name]}")
-        for name in ("kl_weight", "kl_warmup_steps", "free_bits"):
-            if self.hparams[name] < 0:
-                raise ValueError(f"{name} must be at least 0, got {self.hparams[name]}")
-        if free_bits and (iw_samples > 1 or path_gradient):
-            raise ValueError("free_bits requires iw_samples=1 and path_gradient=false")
-        maps = losses.maps_per_channel(likelihood, scale)
+        check_objective(self.hparams)
         shape, dense = (channels, image_size), (hidden_dims, activation)
+        both = latents(
+            latent_dim, (*shape, image_size), prior, posterior, prior_kwargs, posterior_kwargs
+        )
+        self.exact_kl = prior == "standard" and both[1].exact_kl
         self.encoder = networks.image_encoder(
-            encoder, *shape, 2 * latent_dim, *dense, **(encoder_kwargs or {})
+            encoder, *shape, both[1].size, *dense, **(encoder_kwargs or {})
         )
-        wide = channels * (maps if scale == "pixel" else 1)
-        self.decoder = networks.image_decoder(
-            decoder, latent_dim, wide, image_size, *dense, **(decoder_kwargs or {})
+        given = likelihood, scale
+        self.decoder = pixel_decoder(
+            decoder, both[1].code_dim, *shape, *dense, *given, **(decoder_kwargs or {})
         )
-        if scale == "shared" and likelihood != "bernoulli":
-            self.decoder = networks.SharedScale(self.decoder, channels, start=-1.0)
-        self.fixed_scale = 1.0 if isinstance(scale, str) else float(scale)
-        self.active_units = ActiveUnits(latent_dim)
+        self.prior, self.posterior = both
+        if prior == "vamp" and networks.normalises_over_the_batch(self.encoder):
+            raise ValueError("prior vamp cannot be combined with batch norm in the encoder")
+        self.active_units = ActiveUnits(self.posterior.code_dim)
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use, the posterior's mean: (B, C, H, W) -> (B, D)."""
-        return self.encode(image)[0]
+        return self.posterior.centre(self.encoder(image))
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z|x): (B, C, H, W) -> 2 x (B, D)."""
-        mean, logvar = self.encoder(image).chunk(2, dim=1)
-        return mean, logvar
+        """Mean and log-variance of q(z|x), before the steps of ``iaf``: -> 2 x (B, D)."""
+        return self.posterior.moments(self.encoder(image))
 
     def decode(self, z: Tensor) -> Tensor:
-        """The mean of p(x|z): (B, D) -> (B, C, H, W) in [0, 1]."""
-        maps = self.decoder(z)
-        return losses.pixel_mean(self.hparams["likelihood"], maps, self.hparams["channels"])
+        """The mean of p(x|z), a draw from ``pixelcnn``: (B, D) -> (B, C, H, W) in [0, 1]."""
+        return self.decoder.mean(z)
 
     @torch.no_grad()
     def reconstruct(self, image: Tensor) -> Tensor:
@@ -142,8 +157,7 @@ class VAE(L.LightningModule):
     @torch.no_grad()
     def sample(self, n: int, temperature: float = 1.0) -> Tensor:
         """Draw z from the prior, widened by ``temperature``, and decode: (n, C, H, W) in [0, 1]."""
-        z = torch.randn(n, self.hparams["latent_dim"], device=self.device)
-        return self.decode(temperature * z)
+        return self.decode(self.prior.sample(n, temperature, self.encode))
 
     @torch.no_grad()
     def interpolate(
@@ -153,49 +167,60 @@ class VAE(L.LightningModule):
         paths = latent_path(self(start), self(end), steps, spherical)  # (B, steps, D)
         return torch.stack([self.decode(path) for path in paths])
 
-    def reparametrize(self, mean: Tensor, logvar: Tensor) -> Tensor:
-        """Draw z ~ q(z|x) with a gradient: 2 x (..., D) -> (..., D)."""
-        return mean + (0.5 * logvar).exp() * torch.randn_like(mean)
+    def on_fit_start(self) -> None:
+        """Pseudo-inputs of a fresh VampPrior start from training images."""
+        data = data_of(self.trainer)
+        if not isinstance(self.prior, VampPrior) or self.prior.started:
+            return
+        if isinstance(data, DataModule):
+            read = data.bank_dataloader("train", most=20 * self.prior.count)
+            self.prior.start(torch.cat([data.to_device(batch)["image"] for batch in read]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Negative ELBO, or negative IWAE bound, mean over the batch, in nats."""
         image = batch["image"]  # (B, C, H, W)
-        mean, logvar = self.encode(image)  # 2 x (B, D)
+        raw = self.encoder(image)  # (B, numbers of the posterior)
         k = self.hparams["iw_samples"] if self.global_step >= self.hparams["iw_start_step"] else 1
         if k > 1 or self.hparams["path_gradient"]:
-            return self._sampled_bound(image, mean, logvar, k)
-        kl = losses.kl_standard_normal(mean, logvar)  # (B, D)
-        reconstruction = self.nll(self.reparametrize(mean, logvar), image).mean()
-        minimum, loss_kl = self.hparams["free_bits"], kl.sum(1).mean()
-        loss = reconstruction + self.beta() * (
-            losses.free_bits(kl, minimum) if minimum else loss_kl
-        )
-        return {"loss": loss, "loss_reconstruction": reconstruction, "loss_kl": loss_kl}
+            return self._sampled_bound(image, raw, k)
+        z, log_q = self.posterior(raw, self.posterior.noise(raw))  # (B, D), (B,)
+        kl = self._kl(raw, z, log_q)  # (B, D) or (B, 1)
+        reconstruction, loss_kl = self.nll(z, image).mean(), kl.sum(1).mean()
+        figures = {"loss_reconstruction": reconstruction, "loss_kl": loss_kl}
+        if self.hparams["objective"] == "tc":
+            information, tc, dim_kl = self._kl_parts(raw, z, log_q)
+            figures |= {"loss_mutual_information": information, "loss_tc": tc}
+            total = information + self.beta() * tc + dim_kl
+            return {"loss": reconstruction + total, "loss_dim_kl": dim_kl} | figures
+        minimum = self.hparams["free_bits"]
+        weighed = self.beta() * (losses.free_bits(kl, minimum) if minimum else loss_kl)
+        return {"loss": reconstruction + weighed} | figures
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Negative ELBO (beta = 1, no free bits) and its two terms."""
-        mean, logvar = self.encode(batch["image"])  # 2 x (B, D)
-        kl = losses.kl_standard_normal(mean, logvar).sum(1).mean()
-        reconstruction = self.nll(self.reparametrize(mean, logvar), batch["image"]).mean()
+        raw = self.encoder(batch["image"])
+        z, log_q = self.posterior(raw, self.posterior.noise(raw))
+        kl = self._kl(raw, z, log_q).sum(1).mean()
+        reconstruction = self.nll(z, batch["image"]).mean()
         return {"loss": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Negative ELBO and its terms, the IWAE bound, bits/dim and active units.
 
-        The reconstruction term is the mean over the bound's samples.
+        The reconstruction term, and the KL term if it is not exact, are means over the bound's
+        samples.
         """
         image = batch["image"]  # (B, C, H, W)
-        mean, logvar = self.encode(image)  # 2 x (B, D)
-        kl = losses.kl_standard_normal(mean, logvar).sum(1).mean()
-        k = self.hparams["iwae_samples"]
-        log_w, log_px = self._many_log_weights(image, mean, logvar, k)  # 2 x (k, B)
+        raw = self.encoder(image)
+        log_w, log_px = self._many_log_weights(image, raw, self.hparams["iwae_samples"])  # (k, B)
+        kl = self.posterior.kl(raw).sum(1).mean() if self.exact_kl else (log_px - log_w).mean()
         nll, reconstruction = -losses.iwae_bound(log_w).mean(), -log_px.mean()
         figures = {"neg_elbo": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
         figures["iwae_nll"] = nll
-        bits = losses.bits_per_dim(self.hparams["likelihood"], nll, image[0].numel())
+        bits = self.decoder.bits_per_dim(nll, image[0].numel())
         if bits is not None:
             figures["bits_per_dim"] = bits
-        self.active_units.update(mean)
+        self.active_units.update(self.posterior.centre(raw))
         return figures
 
     def on_test_epoch_end(self) -> None:
@@ -209,8 +234,7 @@ class VAE(L.LightningModule):
 
     def nll(self, z: Tensor, image: Tensor) -> Tensor:
         """-log p(x|z): (B, D), (B, C, H, W) -> (B,); or (K, B, D) -> (K, B)."""
-        maps = self.decoder(z.flatten(0, -2)).unflatten(0, z.shape[:-1])
-        return losses.pixel_nll(self.hparams["likelihood"], maps, image, self.fixed_scale)
+        return self.decoder.nll(z, image)
 
     def beta(self) -> float:
         """Weight of the KL term at this optimiser step."""
@@ -220,37 +244,53 @@ class VAE(L.LightningModule):
     @torch.no_grad()
     def iwae(self, image: Tensor, k: int) -> Tensor:
         """The bound of log p(x) with k samples: (B, C, H, W) -> (B,)."""
-        return losses.iwae_bound(self._many_log_weights(image, *self.encode(image), k)[0])
+        return losses.iwae_bound(self._many_log_weights(image, self.encoder(image), k)[0])
 
-    def _many_log_weights(
-        self, image: Tensor, mean: Tensor, logvar: Tensor, k: int
-    ) -> tuple[Tensor, Tensor]:
+    def _kl(self, raw: Tensor, z: Tensor, log_q: Tensor) -> Tensor:
+        """The KL term, of each latent (B, D), or at the draw z (B, 1)."""
+        if self.exact_kl:
+            return self.posterior.kl(raw)
+        return (log_q - self.prior.log_prob(z, self.encode))[:, None]
+
+    def _kl_parts(self, raw: Tensor, z: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Information, total correlation and the latents' own KL, of the global batch's q(z)."""
+        found = training_images(data_of(self.trainer))
+        if found is None:
+            raise ValueError("objective tc requires a data module, whose images it counts")
+        mean, logvar = (
+            distributed.interleave(distributed.gather(x)) for x in self.posterior.moments(raw)
+        )
+        rows = torch.arange(
+            distributed.rank(), len(mean), distributed.world_size(), device=z.device
+        )
+        weights = losses.stratified_log_weights(rows, len(mean), len(found))
+        a, b, c = losses.kl_parts(z, log_q, mean, logvar, weights)
+        return a.mean(), b.mean(), c.mean()
+
+    def _many_log_weights(self, image: Tensor, raw: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """`_log_weights` without gradient, about `ROWS` decoded codes at a time: 2 x (K, B)."""
         step = max(1, ROWS // len(image))
         parts = [min(step, k - done) for done in range(0, k, step)]
         with torch.no_grad():
-            pairs = [self._log_weights(image, mean, logvar, part) for part in parts]
+            pairs = [self._log_weights(image, raw, part) for part in parts]
         log_w, log_px = zip(*pairs, strict=True)
         return torch.cat(log_w), torch.cat(log_px)
 
-    def _sampled_bound(
-        self, image: Tensor, mean: Tensor, logvar: Tensor, k: int
-    ) -> dict[str, Tensor]:
+    def _sampled_bound(self, image: Tensor, raw: Tensor, k: int) -> dict[str, Tensor]:
         """The IWAE bound with the KL term as log q(z|x) - log p(z) at the samples."""
-        log_w, log_px = self._log_weights(image, mean, logvar, k, self.beta())  # 2 x (k, B)
+        log_w, log_px = self._log_weights(image, raw, k, self.beta())  # 2 x (k, B)
         loss, reconstruction = -losses.iwae_bound(log_w).mean(), -log_px.mean()
-        kl = losses.kl_standard_normal(mean, logvar).sum(1).mean()
+        if self.exact_kl:
+            kl = self.posterior.kl(raw).sum(1).mean()
+        else:
+            kl = (log_px - log_w).detach().mean() / max(self.beta(), 1e-8)
         return {"loss": loss, "loss_reconstruction": reconstruction, "loss_kl": kl}
 
     def _log_weights(
-        self, image: Tensor, mean: Tensor, logvar: Tensor, k: int, beta: float = 1.0
+        self, image: Tensor, raw: Tensor, k: int, beta: float = 1.0
     ) -> tuple[Tensor, Tensor]:
         """Log p(x|z) + beta (log p(z) - log q(z|x)), and log p(x|z), at k samples: 2 x (K, B)."""
-        mean, logvar = mean.expand(k, -1, -1), logvar.expand(k, -1, -1)
-        z = self.reparametrize(mean, logvar)  # (K, B, D)
-        if self.hparams["path_gradient"]:
-            mean, logvar = mean.detach(), logvar.detach()
+        noise = self.posterior.noise(raw, k)
+        z, log_q = self.posterior(raw, noise, self.hparams["path_gradient"])  # (K, B, D), (K, B)
         log_px = -self.nll(z, image)
-        zero = torch.zeros((), device=z.device, dtype=z.dtype)
-        log_ratio = losses.normal_log_prob(z, zero, zero) - losses.normal_log_prob(z, mean, logvar)
-        return log_px + beta * log_ratio, log_px
+        return log_px + beta * (self.prior.log_prob(z, self.encode) - log_q), log_px

@@ -125,7 +125,9 @@ def _multiple(least: int, unit: int) -> int:
 def _encoder(arguments: dict[str, Any], takes: Any, given: dict[str, Any]) -> None:
     if "encoder" not in takes or "encoder_kwargs" not in takes:
         return
-    name = str(given.get("encoder") or "")
+    name = str(given.get("encoder") or takes["encoder"].default or "")
+    if name == "mlp":  # small by its `hidden_dims`
+        return
     if not name.startswith(("vit", "deit")):
         arguments |= CNN
         return

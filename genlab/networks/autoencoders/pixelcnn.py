@@ -66,6 +66,7 @@ class PixelCNN(nn.Module):
         num_classes: labels 0 ... num_classes - 1 are embedded, -1 as "unknown"; 0 for no condition.
         kernel_size: n, odd.
         dropout: rate in every layer.
+        context_dim: width of a vector that takes the class's place as condition; 0 for the class.
 
     Raises:
         ValueError: an even kernel, or a size below one.
@@ -82,6 +83,7 @@ class PixelCNN(nn.Module):
         num_classes: int = 0,
         kernel_size: int = 5,
         dropout: float = 0.0,
+        context_dim: int = 0,
     ) -> None:
         super().__init__()
         if kernel_size % 2 == 0 or kernel_size < 3:
@@ -91,8 +93,12 @@ class PixelCNN(nn.Module):
         self.num_codes, self.shape = num_codes, shape
         self.embedding = nn.Embedding(num_codes, width)
         self.start = nn.Parameter(torch.zeros(2, width, 1, 1))  # outside the grid: above, left
-        self.label = nn.Embedding(num_classes + 1, depth * 2 * width)
-        nn.init.zeros_(self.label.weight)
+        self.label: nn.Embedding | nn.Linear
+        if context_dim:
+            self.label = nn.Linear(context_dim, depth * 2 * width)
+        else:
+            self.label = nn.Embedding(num_classes + 1, depth * 2 * width)
+            nn.init.zeros_(self.label.weight)
         layers = [GatedLayer(width, kernel_size, dropout) for _ in range(depth)]
         self.layers = nn.ModuleList(layers)  # type: ignore[assignment]
         self.head = nn.Sequential(
@@ -100,7 +106,10 @@ class PixelCNN(nn.Module):
         )
 
     def forward(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
-        """Logits (B, K, h, w) for codes (B, h, w) and labels (B,), -1 or None: unknown."""
+        """Logits (B, K, h, w) for codes (B, h, w) and labels (B,), -1 or None: unknown.
+
+        With a context, vectors (B, context_dim) in place of labels.
+        """
         return self._row_by_left(codes, self._fed(codes, label))
 
     @torch.no_grad()
@@ -147,6 +156,9 @@ class PixelCNN(nn.Module):
         return self.embedding(codes).permute(0, 3, 1, 2)  # (B, W, h, w)
 
     def _condition(self, label: Tensor | None, codes: Tensor) -> Tensor:
+        if isinstance(self.label, nn.Linear):
+            found: Tensor = self.label(label)[:, :, None, None]
+            return found
         if label is None:
             label = codes.new_full((len(codes),), -1)
         rows = label.where(label >= 0, self.label.num_embeddings - 1)  # unknown: the last row

@@ -51,6 +51,31 @@ class MaskedResidual(nn.Module):
         return x + self.second(self.first(x.relu()).relu())
 
 
+class MaskedContextNet(nn.Module):
+    """MADE whose outputs all depend on further numbers: IAF's, given an image.
+
+    Args:
+        dim: D.
+        size: numbers for each place.
+        hidden_dims: widths of the hidden layers.
+        act: name of the activation after each of them.
+        context: number of those further numbers; they enter the first layer.
+    """
+
+    def __init__(
+        self, dim: int, size: int, hidden_dims: Sequence[int], act: str, context: int
+    ) -> None:
+        super().__init__()
+        self.net = masked_net(dim, size, hidden_dims, act)
+        self.context = nn.Linear(context, hidden_dims[0], bias=False)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """(..., B, D), (B, context) -> (..., B, D * size)."""
+        x = self.net[0](x) + self.context(context)
+        found: Tensor = self.net[1:](x)
+        return found
+
+
 def masked_net(dim: int, size: int, hidden_dims: Sequence[int], act: str) -> nn.Sequential:
     """MADE: (B, D) -> (B, D * size), the ``size`` numbers of a place together.
 
