@@ -143,6 +143,8 @@ FILES = (  # the more exact ones before the folders that hold them
              " space; blue frames: same class, orange: another.", "genlab evaluate"),
     _picture("neighbours.png", "Samples, each with its nearest training images.",
              "genlab evaluate --judge"),
+    _picture("spectrum.png", "Mean power by spatial frequency of samples and real images.",
+             "genlab evaluate --judge"),
     _picture("sample.png", "Samples of a checkpoint.", "genlab sample"),
     _picture("reconstruct.png", "Test images and their reconstructions.", "genlab reconstruct"),
     _picture("interpolate.png", "Paths between the codes of images.", "genlab interpolate"),

@@ -2,5 +2,6 @@
 
 `grid` tiles images and writes them into a run, `columns` gives them titles, `retrieval` frames
 those found for others; `points` draws points in the plane and densities; `tokens` paints patches;
-`charts` makes matplotlib canvases; `may_fail` lets a run go on without an image.
+`spectra` draws power by frequency; `charts` makes matplotlib canvases; `may_fail` lets a run go on
+without an image.
 """

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,15 +12,22 @@ from torch import Tensor
 from genlab import metrics
 from genlab.contracts import Samples, number_of_classes
 from genlab.data.sampling import evenly
-from genlab.evaluation import neighbours
+from genlab.evaluation import distances, neighbours
 from genlab.evaluation.by_class import by_class, code_controls
-from genlab.evaluation.judges import Judge, Seen
+from genlab.evaluation.judges import Judge
 
 BATCH = 500  # samples drawn at a time
 MOST = 60_000  # real images of a split that are looked at
-SUBSETS = 100  # of KID
 OUTSIDE = 0.05  # how far a pixel may lie outside [0, 1] before it counts
 OTHER = {"test": "train", "train": "test"}
+
+
+class Judged(NamedTuple):
+    """Results of `judge`."""
+
+    figures: dict[str, Any]  # ``judge/<name>``, or ``judge/<name>_<features>``
+    neighbours: Tensor  # samples next to their nearest training images, see `neighbours.picture`
+    spectra: dict[str, Tensor]  # mean power by frequency of samples and of the real splits
 
 
 @torch.no_grad()
@@ -30,14 +38,13 @@ def judge(
     samples: int = 10_000,
     reference: str = "test",
     seed: int = 0,
-) -> tuple[dict[str, Any], Tensor]:
+) -> Judged:
     """Metrics of a generator's samples against real images, in one feature space.
 
-    FID, KID, precision, recall, density and coverage, each with its floor, the same metric for as
-    many real images of the other split. KID's ``_sd`` is over subsets of samples and reference,
-    see `metrics.kernel_distance`; ``kid_subsets`` says what is taken whole. The Inception score, if
-    the network classifies. The share of samples that copy training images. If the method samples by
-    class and the network has those classes, the accuracy of the samples.
+    Distances of the features and of the pixels, see `distances`: FID, KID, precision, recall and
+    more, each with its floor, the same metric for as many real images of the other split;
+    ``kid_subsets`` says what KID takes whole. The copies of training images, see `neighbours`. If
+    the method samples by class and the network has those classes, the accuracy of the samples.
 
     Args:
         method: method with ``sample(n)`` in [0, 1], perhaps by ``label``; classes are as frequent
@@ -50,40 +57,16 @@ def judge(
         seed: seed of the draws.
 
     Logs:
-        judge/fid_<features> (squared distance, lower): Frechet distance ||m - m'||^2 + tr(C + C' -
-            2 (C C')^(1/2)) of samples and real images in the features.
-        judge/kid_<features> (1, lower): kernel distance, the squared MMD under (x.y / F + 1)^3,
-            mean over subsets; 0 for one distribution.
-        judge/kid_<features>_sd (1): standard deviation of KID over subsets.
-        judge/precision_<features> (fraction, higher): share of samples within reach of a real
-            image's third neighbour.
-        judge/recall_<features> (fraction, higher): share of real images within reach of a sample's
-            third neighbour.
-        judge/density_<features> (1, higher): real images' balls of five neighbours around a sample,
-            over five: 1 for one distribution.
-        judge/coverage_<features> (fraction, higher): share of real images with a sample among their
-            five neighbours' reach; 1 - 2^-5 for one distribution.
-        judge/inception_score_<features> (classes, higher): exp(mean KL(p(y|x) || p(y))) of the
-            samples, mean over ten parts.
-        judge/inception_score_<features>_sd (classes): standard deviation over the ten parts.
-        judge/inception_score_<features>_real (classes, higher): the score of the real images.
-        judge/fid_<features>_floor, judge/kid_<features>_floor (that of the metric, lower): the
-            metric of as many real images of the other split: as perfect samples would have it.
-        judge/precision_<features>_floor, judge/recall_<features>_floor (fraction, higher): the same
-            for precision and recall.
-        judge/density_<features>_floor, judge/coverage_<features>_floor (1, higher): the same for
-            density and coverage.
         judge/worst_class_name (name): name of the class judge/worst_class.
         judge/features, judge/preprocessing (description): network, and treatment of images for it.
         judge/samples, judge/reference, judge/floor (images): numbers of samples, of real images
             and of those behind the floors.
+        judge/seconds_per_1000 (s, lower): time of the clock for a thousand samples.
+        judge/nfe (evaluations, lower): network evaluations of a sample, for methods that solve an
+            equation.
         judge/kid_subsets, judge/nearest (description): images behind KID and the nearest images.
         judge/network_<fact> (description): a fact of the network's weights, such as its file and
             checksum.
-
-    Returns:
-        Metrics ``judge/<name>``, or ``judge/<name>_<features>`` if they depend on the feature
-        extractor; and samples next to their nearest training images, see `neighbours.picture`.
 
     Raises:
         ValueError: a method without samples, an unknown reference, images outside [0, 1] or of
@@ -98,16 +81,25 @@ def judge(
         raise ValueError(f"unknown reference {reference!r}; choose from {', '.join(OTHER)}")
     method.eval()
     by = by.by_name(getattr(data, "classes", ()))
-    real = {split: by.look(_real(data, split, method.device)) for split in OTHER}
+    pixels = {name: metrics.PixelStatistics() for name in ("samples", *OTHER)}
+    real = {
+        split: by.look(pixels[split].over(_real(data, split, method.device))) for split in OTHER
+    }
+    start = time.perf_counter()
     drawn = list(_draws(method, data, samples, real[reference].label, seed))
-    fake, spare = by.look(drawn), real[OTHER[reference]]
+    seconds = (time.perf_counter() - start) * 1000 / samples
+    fake, spare = by.look(pixels["samples"].over(drawn)), real[OTHER[reference]]
     rows = torch.arange(len(spare.label))
     floor = spare.features[evenly(rows, spare.label, samples)]
-    named: dict[str, Any] = _compare(fake, real[reference], floor, by.name)
+    named: dict[str, Any] = distances.of_features(fake, real[reference], floor, by.name)
+    own, aim, other = (pixels[name] for name in ("samples", reference, OTHER[reference]))
+    named |= distances.of_pixels(own, aim, other)
     memory, distance, nearest = neighbours.nearest_training(
         fake.features, real["train"].features, real["test"].features, by.name
     )
-    named |= memory
+    named |= memory | {"seconds_per_1000": seconds}
+    if nfe := getattr(method, "nfe", 0):
+        named["nfe"] = nfe
     if by.classes and by.classes == number_of_classes(method):
         named |= by_class(fake, real["test"]) | code_controls(method, by, fake.label)
         if "worst_class" in named and by.names:
@@ -126,7 +118,8 @@ def judge(
     }
     images = torch.cat([image for image, _, _ in drawn])
     picture = neighbours.picture(images, distance, nearest, real["train"], data)
-    return {f"judge/{noun}": value for noun, value in (said | named).items()}, picture
+    figures = {f"judge/{noun}": value for noun, value in (said | named).items()}
+    return Judged(figures, picture, {name: one.spectrum() for name, one in pixels.items()})
 
 
 def _subsets(samples: int, reference: int) -> str:
@@ -134,7 +127,7 @@ def _subsets(samples: int, reference: int) -> str:
     size = min(1000, samples, reference)
     sets = {"samples": samples, "reference": reference}
     whole = " and ".join(name for name, count in sets.items() if count == size)
-    return f"{SUBSETS} of {size}" + (f", {whole} whole in each" if whole else "")
+    return f"{distances.SUBSETS} of {size}" + (f", {whole} whole in each" if whole else "")
 
 
 def _real(data: Any, split: str, device: Any) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -173,35 +166,3 @@ def _bytes(image: Tensor, what: str) -> Tensor:
     if not image.isfinite().all() or outside > 0.01:
         raise ValueError(f"{what} must lie in [0, 1], they go from {low:.3g} to {high:.3g}")
     return image.clamp(0, 1).mul(255).round().byte()
-
-
-def _compare(fake: Seen, real: Seen, floor: Tensor, name: str) -> dict[str, float]:
-    figures = _distances(fake.features, real.features, name)
-    lowest = _distances(floor, real.features, name)
-    figures |= {f"{key}_floor": value for key, value in lowest.items() if not key.endswith("_sd")}
-    figures |= _score(fake, name)
-    return figures | {f"{k}_real": v for k, v in _score(real, name).items() if "_sd" not in k}
-
-
-def _distances(features: Tensor, real: Tensor, name: str) -> dict[str, float]:
-    frechet = metrics.FrechetDistance(features.shape[1])
-    for part, is_real in ((features, False), (real, True)):
-        for rows in part.split(4096):
-            frechet.update(rows, is_real)
-    kernel = metrics.kernel_distance(features, real, SUBSETS)
-    overlap = metrics.manifold_overlap(features, real)
-    return {
-        f"fid_{name}": float(frechet.compute()),
-        f"kid_{name}": kernel["kid"],
-        f"kid_{name}_sd": kernel["kid_sd"],
-    } | {f"{noun}_{name}": value for noun, value in overlap.items()}
-
-
-def _score(seen: Seen, name: str) -> dict[str, float]:
-    """The Inception score, if there are class probabilities."""
-    if seen.logits is None:
-        return {}
-    metric = metrics.InceptionScore(seen.logits.shape[1])
-    metric.update(seen.logits, torch.arange(len(seen.logits)))
-    score, spread = (float(value) for value in metric.compute().values())
-    return {f"inception_score_{name}": score, f"inception_score_{name}_sd": spread}

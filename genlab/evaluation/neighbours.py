@@ -31,15 +31,23 @@ def nearest_training(
         judge/nearest_<features>_test (distance): the same from unseen real images.
         judge/copying_<features> (fraction): chance that a sample lies nearer to the training images
             than a test image does: 0.5 for fresh images, 1 for copies.
+        judge/copying_score_<features> (standard deviations): C_T, the same region by region, see
+            `metrics.copying_score`: about 0 for fresh images, below -3 for copies.
+        judge/copying_score_<features>_covered (fraction, higher): share of the test images in
+            regions with enough samples for it.
+        judge/authentic_<features> (fraction, higher): share of samples farther from their nearest
+            training image than that is from other training images: 0 for copies.
+        judge/authentic_<features>_test (fraction): the same of unseen real images.
 
     Returns:
         ``nearest`` and ``nearest_test``: the medians; ``copying``: frequency with which a sample is
         nearer to the training images than a test image is: 0.5 for fresh real images, 1 for copies
-        of training images, below 0.5 for samples off the data. Then the distances (N, k) and the
-        rows of the neighbours in ``train`` (N, k).
+        of training images, below 0.5 for samples off the data; ``copying_score`` and
+        ``authentic``, see `metrics.copying_score` and `metrics.authentic_share`. Then the distances
+        (N, k) and the rows of the neighbours in ``train`` (N, k).
 
     Source: Meehan, Chaudhuri, Dasgupta 2020, arXiv:2004.05675, their statistic U as a share.
-    Departure: over the whole space, not cell by cell.
+    Departure: ``copying`` is over the whole space, not cell by cell.
     """
     distance, rows = metrics.neighbours(samples, train, min(SHOWN, len(train)))
     own = distance[:, 0].contiguous()
@@ -51,7 +59,13 @@ def nearest_training(
         f"nearest_{name}": float(own.median()),
         f"nearest_{name}_test": float(other.median()),
         f"copying_{name}": float(share),
+        f"authentic_{name}": metrics.authentic_share(samples, train),
+        f"authentic_{name}_test": metrics.authentic_share(test, train),
     }
+    cells = metrics.copying_score(samples, test, train)
+    if cells["covered"]:
+        figures[f"copying_score_{name}"] = cells["score"]
+    figures[f"copying_score_{name}_covered"] = cells["covered"]
     return figures, distance, rows
 
 
