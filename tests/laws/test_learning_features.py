@@ -16,6 +16,7 @@ from genlab.evaluation.probes import few_shot
 from genlab.methods.byol import BYOL
 from genlab.methods.moco import MoCo
 from genlab.methods.moco_v3 import MoCoV3
+from genlab.methods.rotation import Rotation
 from genlab.methods.simclr import SimCLR
 from genlab.methods.simsiam import SimSiam
 from genlab.training.engine.reseed import Reseed
@@ -71,3 +72,19 @@ def test_it_learns_digits_without_labels(
     )
     fit.fit(method.train(), datamodule=data)
     assert five_labels_a_class(method, data) > before + gain
+
+
+@pytest.mark.slow
+def test_a_task_that_is_solved_may_teach_nothing(tmp_path: Path) -> None:
+    """PT4: turns of digits are told, and the features are no better than the random encoder's."""
+    torch.manual_seed(0)
+    method = Rotation(**{key: OPTIONS[key] for key in OPTIONS if key != "projector_dims"})
+    shifted = {"translate": 1, "padding": "zeros"}
+    data = Digits(batch_size=64, val_size=300, seed=0, augment=shifted)
+    data.setup()
+    before = five_labels_a_class(method, data)
+    fit = trainer(tmp_path, Reseed(), enable_checkpointing=False, max_epochs=20)
+    fit.fit(method.train(), datamodule=data)
+    told = float(fit.callback_metrics["val/task_accuracy"])
+    assert told > 0.88  # of seeds 0, 1, 2: 0.918, 0.907, 0.907
+    assert five_labels_a_class(method, data) < before + 0.01  # -2.0, -2.1, -1.1 points
