@@ -212,6 +212,13 @@ class DataModule(Protocol):
 
 
 @runtime_checkable
+class ShowsVectors(Protocol):
+    """Data whose vectors are images that are not square."""
+
+    picture_shape: tuple[int, int, int]  # (C, H, W)
+
+
+@runtime_checkable
 class CountsClasses(Protocol):
     """Data that know how many training images of each class there are."""
 

@@ -148,6 +148,13 @@ def write_density(folder: Path) -> None:
         (folder / f"dna.{part}.data").write_text("\n".join(rows) + "\n")
 
 
+def write_frey_faces(folder: Path) -> None:
+    """A film of 1,965 frames, digits in a frame of 28 x 20 pixels."""
+    frames = digits(28)[0][np.arange(1965) % (TRAIN + TEST), :, 4:24]
+    folder.mkdir(parents=True)
+    np.savez(folder / "frey_faces.npz", images=frames)
+
+
 def write_all(root: Path) -> Path:
     """Every data set that a shipped recipe names and that can be small."""
     write_idx(root / "MNIST" / "raw")
@@ -160,4 +167,5 @@ def write_all(root: Path) -> Path:
     write_pictures(root / "pictures")
     write_omniglot(root / "omniglot-py")
     write_density(root / "density" / "dna")
+    write_frey_faces(root / "frey_faces")
     return root

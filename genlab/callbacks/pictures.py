@@ -8,7 +8,14 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from genlab.contracts import DataModule, Reconstructs, Samples, SwapsStyles, data_of
+from genlab.contracts import (
+    DataModule,
+    Reconstructs,
+    Samples,
+    ShowsVectors,
+    SwapsStyles,
+    data_of,
+)
 from genlab.drawing.grid import class_rows, grid, pairs
 from genlab.drawing.may_fail import may_fail
 from genlab.networks.modes import still
@@ -95,5 +102,8 @@ class Pictures(L.Callback):
         return sheets
 
     def _keep(self, trainer: L.Trainer, name: str, images: Tensor, columns: int | None) -> None:
+        data = data_of(trainer)
+        if isinstance(data, ShowsVectors):
+            images = images.reshape(-1, *data.picture_shape)
         with may_fail(f"pictures/{name}"):
             publish(trainer, name, grid(images, columns), trainer.global_step)

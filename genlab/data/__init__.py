@@ -3,7 +3,7 @@
 A batch becomes views on the device, in `on_device` (and `images`, which calls it); `augment.views`
 draws them. To a GPU it goes by `pinned`. `images` is the common base of `digits`,
 `torchvision_sets`, `omniglot` (its trials by `episodes`), `omniglot_one_shot`, `toys`, `arrays`; of
-vectors, which are images of one pixel (`vectors`, `bsds300`, `binary_density`); and of
+vectors, which are images of one pixel (`vectors`, `bsds300`, `binary_density`, `frey_faces`); of
 `encoded_images`, the base of `image_folder`, `imagenet_sets`, `image_table`, `hugging_face` and
 `web_dataset`. `loader` batches indices, `sampling` orders them, `splits` divides them, `in_memory`
 stores images, `finding` gives them by their positions, `naming` numbers classes by their names.
@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # for type checkers; the files are the list
     from genlab.data.encoded_images import EncodedImages as EncodedImages
     from genlab.data.errors import BrokenDataError as BrokenDataError
     from genlab.data.errors import MissingDataError as MissingDataError
+    from genlab.data.frey_faces import FreyFaces as FreyFaces
     from genlab.data.hugging_face import HuggingFace as HuggingFace
     from genlab.data.image_folder import ImageFolder as ImageFolder
     from genlab.data.image_table import ImageTable as ImageTable

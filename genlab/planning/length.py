@@ -20,6 +20,7 @@ SIZES = {  # training images of the sets as they are given out
     "TinyImageNet": 100_000,
 }  # fmt: skip
 DRAWN = {"BSDS300": "patches", "Toys": "size"}  # sets whose size is an argument
+DIVIDED = {"FreyFaces": (1_565, 200)}  # training and validation images of a given division
 READ = ("Omniglot",)  # whose images depend on the alphabets that are held out
 UNLABELED = 100_000  # STL-10's
 TITLES = {"ImageNet-1k": SIZES["ImageNet"]}  # that a recipe's title may name
@@ -88,6 +89,8 @@ def training_images(recipe: Recipe) -> tuple[int | None, str]:
     if name == "BinaryDensity":
         kind = str(given["kind"])
         return (_limit(SETS[kind].train, given), kind) if kind in SETS else (None, "unknown kind")
+    if name in DIVIDED:
+        return _limit(DIVIDED[name][0], given), name
     if name in SIZES:
         whole = SIZES[name] + UNLABELED * (name == "STL10" and bool(given["unlabeled"]))
         return _limit(_without(whole, given, ["val_size"]), given), name
@@ -113,6 +116,8 @@ def validation_images(recipe: Recipe, training: int | None) -> int | None:
         return int(given["held_out"])
     if _data(recipe).__name__ == "BinaryDensity" and given["kind"] in SETS:
         return SETS[given["kind"]].val
+    if _data(recipe).__name__ in DIVIDED:
+        return DIVIDED[_data(recipe).__name__][1]
     size = 1 / int(given["folds"]) if given.get("folds") else given.get("val_size") or 0
     if size >= 1 or not size:
         return int(size)

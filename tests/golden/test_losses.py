@@ -106,6 +106,8 @@ def words(name: str, root: Path) -> list[str]:
         wide = recipes.resolve([name]).config["model"]["init_args"]["encoder"] == "wrn_28_2"
         chosen += ["model.encoder=wrn_10_1"] if wide else []
     chosen += SMALLER.get(name, [])
+    if name.startswith("hierarchical_vae/"):
+        chosen += ["model.iwae_samples=3"]
     if name.startswith("vae/"):
         chosen += ["model.iwae_samples=3", "model.iw_start_step=2"]
     return chosen

@@ -25,6 +25,12 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "vae_full": ("vae/digits", ("model.posterior=full",)),
     "vae_categorical": ("vae/digits", ("model.posterior=categorical",)),
     "vae_pixelcnn": ("vae/digits_pixelcnn", ()),
+    "hierarchical_vae_residual": (
+        "hierarchical_vae/digits", ("model.form=residual", "model.free_bits=0.1"),
+    ),
+    "hierarchical_vae_vamp": (
+        "hierarchical_vae/digits", ("model.prior=vamp", "model.prior_kwargs.components=7"),
+    ),
     "cvae_learned": ("cvae/digits", ("model.prior=learned",)),
     "cvae_class_mean": ("cvae/digits", ("model.prior=class_mean",)),
     "vqvae_gradient": ("vqvae/digits", ("model.codebook=gradient",)),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genlab.methods.autoencoder import Autoencoder
 from genlab.methods.cvae import CVAE
+from genlab.methods.hierarchical_vae import HierarchicalVAE
 from genlab.methods.made import MADE
 from genlab.methods.pixel_prior import PixelPrior
 from genlab.methods.vae import VAE
@@ -186,3 +187,43 @@ def _pixels() -> Two:
         p = method.prior(seen.view(N, 3, 3)).flatten(2)[:, :, d].softmax(1)
         loss = loss - p[torch.arange(N), level.flatten(1)[:, d]].log().mean()
     return step(method, {"image": image}), loss
+
+
+def hierarchy(form: str) -> Two:
+    sizes: dict[str, Any] = {"latent_dims": [2, 3], "features": 4, "level_dims": [6]}
+    sizes |= {"image_size": 8, "hidden_dims": [16], "kl_weight": 0.7}
+    method, batch = HierarchicalVAE(**sizes, form=form).double(), images()
+    x, level = batch["image"], method.levels[0]
+    h = method.encoder(x)
+    torch.manual_seed(5)
+    mean, logvar = method.to_top(h).chunk(2, 1)
+    top = mean + (logvar / 2).exp() * torch.randn_like(mean)
+    kl = (mean**2 + logvar.exp() - 1 - logvar).sum(1) / 2
+    m_p, v_p = level.to_prior(top).chunk(2, 1)  # type: ignore[operator]
+    v_p = v_p.exp()
+    m, v = level.to_posterior(torch.cat([h, top], 1)).chunk(2, 1)  # type: ignore[operator]
+    v = v.exp()
+    if form == "ladder":
+        both = 1 / (1 / v + 1 / v_p)
+        m, v = both * (m / v + m_p / v_p), both
+    elif form == "residual":
+        m, v = m_p + m, v_p * v
+    low = m + v.sqrt() * torch.randn_like(m)
+    kl = kl + ((m - m_p) ** 2 / v_p + v / v_p - 1 - (v / v_p).log()).sum(1) / 2
+    nll = bernoulli(method.decoder(torch.cat([top, low], 1)), x)
+    return step(method, batch), (nll + 0.7 * kl).mean()
+
+
+@formula("hierarchical_vae")
+def _independent() -> Two:
+    return hierarchy("independent")
+
+
+@formula("hierarchical_vae")
+def _ladder() -> Two:
+    return hierarchy("ladder")
+
+
+@formula("hierarchical_vae")
+def _residual() -> Two:
+    return hierarchy("residual")
