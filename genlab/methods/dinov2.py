@@ -50,7 +50,8 @@ class DINOv2(L.LightningModule):
         image_size: H = W in pixels, a whole number of patches.
         encoder: name of a ViT of timm; see `networks.encoder`.
         projector_dims: hidden widths and output width D of a head.
-        projector_norm: ``batch``, ``layer`` or null, between its layers.
+        projector_norm: ``batch``, ``layer`` or null, between its layers; batch norm of patches is
+            over the masked ones of all processes.
         prototypes: K, number of outputs for images.
         patch_prototypes: number of outputs for patches; null for K.
         shared_head: True for one head for images and patches.
@@ -183,18 +184,18 @@ class DINOv2(L.LightningModule):
         wide = [views[i] for i in large(views)]  # G of them
         small = [view for i, view in enumerate(views) if i not in large(views)]
         masked, where = self.masks(wide, batch)  # (G B, N) bool, (M,)
+        counted = masked.flatten()[where]  # (M,) bool: there is room to spare
         seen = self.encoder.tokens(torch.cat(wide), masked=masked, mask_token=self.mask_token)
         h = [*self.encoder.pooled(seen).chunk(len(wide)), *multicrop.by_size(self.encoder, small)]
         z = self.heads[0].projector(torch.cat(h))  # (V B, D)
         scores = self.heads[0].prototypes(z).chunk(len(views))  # V x (B, K)
-        taught, hidden = self.teach(torch.cat(wide), where)  # (G B, K), (M, K)
+        taught, hidden = self.teach(torch.cat(wide), where, counted)  # (G B, K), (M, K)
         targets = self.targets(taught, self.centre)
         by_view = dict(enumerate(targets.chunk(len(wide))))
-        counted = masked.flatten()[where]  # (M,) bool: there is room to spare
         parts = {
             "loss_image": losses.swapped_prediction(scores, by_view, self.temperature),
             "loss_patch": losses.masked_distillation(
-                self.heads[-1](seen.patches.flatten(0, 1)[where]),
+                self.heads[-1](seen.patches.flatten(0, 1)[where], counted),
                 self.targets(hidden, self.patch_centre, counted),
                 losses.patch_weights(masked).flatten()[where],
                 self.temperature,
@@ -227,11 +228,11 @@ class DINOv2(L.LightningModule):
         return masked, order[:most]
 
     @torch.no_grad()
-    def teach(self, image: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    def teach(self, image: Tensor, where: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
         """The teacher's scores of images (B, C, H, W) and of some patches: (B, K), (M, K)."""
-        seen = self.encoder_ema.tokens(image)
-        heads = self.heads_ema
-        return heads[0](self.encoder_ema.pooled(seen)), heads[-1](seen.patches.flatten(0, 1)[where])
+        seen, heads = self.encoder_ema.tokens(image), self.heads_ema
+        patches = seen.patches.flatten(0, 1)[where]  # (M, F)
+        return heads[0](self.encoder_ema.pooled(seen)), heads[-1](patches, counted)
 
     def targets(self, scores: Tensor, centre: Tensor, counted: Tensor | None = None) -> Tensor:
         """The teacher's distributions: (M, K) -> (M, K); only rows that count balance others."""

@@ -7,7 +7,8 @@ priors and posteriors), `flows`, `gan` and `denoisers` (of a noisy image and a t
 batches leave to a step), `multicrop` (views of several sizes), `positions` (of patches),
 `token_decoders` (MAE, I-JEPA), `pseudo_label_rules` (FixMatch), `interpolation`, `modes` (eval mode
 for a while), `functional`, `arguments`.
-`sub_pixel` is a decoder, `channelwise` a dense layer of maps, `split_backbone` two networks in one.
+`sub_pixel` is a decoder, `channelwise` a dense layer of maps, `split_backbone` two networks in one,
+`counted_norms` batch norm of some rows.
 """
 
 from genlab.networks.autoencoders.conv import (

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genlab.networks.counted_norms import through
 from genlab.networks.mlps import mlp
 
 
@@ -59,12 +60,19 @@ class PrototypeHead(nn.Module):
         self, dim: int, dims: Sequence[int], norm: str | None, count: int, train_gain: bool
     ) -> None:
         super().__init__()
-        self.projector = small_start(mlp(dim, *dims, activation="gelu", norm=norm))
+        self.projector = mlp(dim, *dims, activation="gelu", norm=norm)
+        small_start(self.projector)
         self.prototypes = Prototypes(dims[-1], count, train_gain)
 
-    def forward(self, h: Tensor) -> Tensor:
-        """(..., F) -> (..., K)."""
-        return self.prototypes(self.projector(h))
+    def forward(self, h: Tensor, counted: Tensor | None = None) -> Tensor:
+        """(..., F) -> (..., K).
+
+        Args:
+            h: features.
+            counted: rows (M,) bool of (M, F) that batch norm sees, of all processes; None for all
+                of this process.
+        """
+        return self.prototypes(through(self.projector, h, counted))
 
 
 def small_start(head: nn.Module) -> nn.Module:

@@ -71,7 +71,7 @@ def test_the_student_sees_no_masked_pixel_and_the_teacher_all() -> None:
     hidden = masked.unflatten(1, (4, 4)).repeat_interleave(2, 1).repeat_interleave(2, 2)
     assert not gradient[:, 0][hidden].any()
     assert gradient[:, 0][~hidden].all()
-    _, known = method.teach(image.detach(), where)
+    _, known = method.teach(image.detach(), where, masked.flatten()[where])
     every = method.heads_ema[1](method.encoder_ema.tokens(image.detach()).patches)
     torch.testing.assert_close(known, every.flatten(0, 1)[where])
 
@@ -91,12 +91,14 @@ def test_every_large_view_adds_its_spread_as_in_the_reference() -> None:
     torch.testing.assert_close(found, each[0] + each[1])
 
 
-def test_patches_beside_the_masked_ones_change_nothing() -> None:
+@pytest.mark.parametrize("norm", [None, "batch"])
+def test_patches_beside_the_masked_ones_change_nothing(norm: str | None) -> None:
     """The tensor of patches has room to spare: what fills it has no part in loss or centre."""
-    method, batch = small(**IBOT), views()
+    method, batch = small(**IBOT, projector_norm=norm), views()
     masked, where = method.masks(batch["views"], batch)
+    assert masked.sum() < len(where)
     image = torch.cat(batch["views"])
-    _, hidden = method.teach(image, where)
+    _, hidden = method.teach(image, where, masked.flatten()[where])
     plain = hidden[: int(masked.sum())]
     out = method.training_step(batch, 0)
     total = method.pending.take()[1][0]
