@@ -31,6 +31,16 @@ def test_the_loss_is_of_masked_squares() -> None:
     torch.testing.assert_close(found, apart[masked].mean())
 
 
+def test_the_squared_distance_is_chosen_by_name() -> None:
+    method = small(loss="l2")
+    prediction = method.decode(batch()["image"], masked := method._drawn(batch())["masked"])
+    apart = cut((prediction - batch()["image"]).square(), (4, 4)).mean(2)
+    found = method.training_step(batch(), 0)["loss"]
+    torch.testing.assert_close(found, apart[masked].mean())
+    squared, absolute = (validated(one.eval(), batch()) for one in (method, small()))
+    assert squared["loss"] != absolute["loss"]
+
+
 def test_nothing_of_a_masked_patch_is_seen() -> None:
     method, given = small(), batch()
     masked = method._drawn(given)["masked"]
@@ -118,6 +128,7 @@ def test_pictures_of_images_with_their_own_scale_are_in_it() -> None:
     ("wrong", "said"),
     [
         ({"mask_ratio": 0.0}, "mask_ratio 0.0 must be above 0 and below 1"),
+        ({"loss": "huber"}, "loss has no setting 'huber'"),
         ({"unit_size": 4}, "unit_size 4 must be at least 1 and below the 4 x 4 patches"),
         (
             {"encoder_kwargs": {"class_token": True, "global_pool": "token"}},
