@@ -48,7 +48,7 @@ training
 
 using a run or checkpoint
   genlab sample | reconstruct | interpolate RUN
-  genlab evaluate RUN [--judge RUN|inception|ENCODER] [--shots 1,5,10] [--tsne] [--json]
+  genlab evaluate RUN [--judge RUN|inception|dinov2|ENCODER] [--shots 1,5,10] [--tsne] [--json]
   genlab embed RUN --out features.npz
   genlab runs [PATTERN] [--where 'model.lr<0.1 and state==done'] [--best METRIC] [--since 7d]
   genlab runs rm | archive | du [PATTERN]; genlab runs diff RUN RUN

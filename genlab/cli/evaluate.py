@@ -18,7 +18,7 @@ def evaluate_options(parser: ArgumentParser) -> None:
     parser.add_argument("words", nargs="+", metavar="RUN|CKPT|key=value")
     parser.add_argument(
         "--judge",
-        metavar="RUN|inception|ENCODER|FILE.yaml",
+        metavar="RUN|inception|dinov2|ENCODER|FILE.yaml",
         help="network whose features judge samples: FID, KID, precision, nearest images ...",
     )
     parser.add_argument(

@@ -1,11 +1,9 @@
-"""Feature extractors that evaluate images: a run of genlab, a pretrained encoder, Inception."""
+"""Feature extractors that evaluate images: a run, a pretrained encoder, Inception, DINOv2."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import timm
@@ -18,12 +16,13 @@ from genlab.checkpoints.foreign.fetching import fetch
 from genlab.checkpoints.safe_read import content
 from genlab.contracts import Classifies
 from genlab.errors import CheckpointError, RunError
-from genlab.evaluation.inception import CLASSES, DIM, Inception
+from genlab.evaluation.published import NETWORKS, weights_of
 from genlab.metrics.geometry import check_finite
 
-INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
-INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION}"
-WAYS = "a judge is a run, inception, a pretrained encoder's name, or a recipe with model.head: file"
+WAYS = (
+    "a judge is a run, inception, dinov2, a pretrained encoder's name, or a recipe with "
+    "model.head: file"
+)
 PIXELS = 2**22  # of a batch, after resizing
 
 
@@ -163,8 +162,8 @@ def open_judge(word: str, device: torch.device | str = "cpu") -> Judge:
     """The feature extractor that a name means.
 
     Args:
-        word: ``inception``; a timm name, for its pretrained weights, or ``NAME:FILE`` for a
-            file's; else a run, a checkpoint, or a recipe's name for its newest run.
+        word: ``inception`` or ``dinov2``; a timm name, for its pretrained weights, or
+            ``NAME:FILE`` for a file's; else a run, a checkpoint, or a recipe's name for its newest run.
         device: device of the network.
 
     Raises:
@@ -172,8 +171,8 @@ def open_judge(word: str, device: torch.device | str = "cpu") -> Judge:
     """
     name, _, file = word.partition(":")
     device = torch.device(device)
-    if word == "inception":
-        return _inception(device)
+    if word in NETWORKS:
+        return _published(word, device)
     if timm.is_model(name.partition(".")[0]):
         return _encoder(name, file, device)
     try:
@@ -256,27 +255,18 @@ def _encoder(name: str, file: str, device: torch.device) -> Judge:
     )
 
 
-def _inception(device: torch.device) -> Judge:
-    folder = Path(os.environ.get("GENLAB_WEIGHTS") or ".") / INCEPTION
-    try:
-        file = folder if folder.is_file() else fetch(INCEPTION_URL).file
-    except CheckpointError:
-        hub = Path(torch.hub.get_dir()) / "checkpoints"
-        raise ValueError(
-            f"Inception's weights are not on this machine: fetch {INCEPTION_URL}\n"
-            f"into {hub} or the folder that GENLAB_WEIGHTS names; "
-            "or take a run's features: --judge classifier/mnist_lenet"
-        ) from None
-    network: nn.Module = Inception(content(file)).to(device)
+def _published(name: str, device: torch.device) -> Judge:
+    """A network that resizes by itself, as published distances have it."""
+    known, file = NETWORKS[name], weights_of(name)
+    network: nn.Module = known.network(content(file)).to(device)
 
-    def net(image: Tensor) -> tuple[Tensor, Tensor]:
+    def net(image: Tensor) -> tuple[Tensor, Tensor | None]:
         features, logits = network(image.to(device))
         return features, logits
 
-    how = "299 px as TensorFlow 1 does, bilinear, not antialiased"
     facts = checkpoints.identify(file)
-    source = f"Inception-v3 of {file.name}"
-    return Judge("inception", source, DIM, CLASSES, 3, None, net, how, facts)
+    source = f"{known.title} of {file.name}"
+    return Judge(name, source, known.dim, known.classes, 3, None, net, known.resizing, facts)
 
 
 def _key(words: str) -> str:

@@ -94,8 +94,8 @@ def examine(
     Args:
         files: one run or checkpoint.
         overrides: ``key=value`` settings.
-        judge: run, ``inception``, encoder, or recipe file with ``model.head=file``, in whose
-            features samples are measured.
+        judge: run, ``inception``, ``dinov2``, encoder, or recipe file with ``model.head=file``, in
+            whose features samples are measured.
         samples: number of samples for ``judge``.
         reference: split of real images that samples are compared with.
         k: neighbours of the kNN.

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from genlab.errors import CheckpointError
-from genlab.evaluation import judges, open_judge
-from genlab.evaluation.judges import INCEPTION, INCEPTION_URL
+from genlab.evaluation import judges, open_judge, published
+from genlab.evaluation.published import NETWORKS
 from tests.evaluation.test_inception import made_up_weights
 
 IMAGE = torch.arange(4 * 8 * 8, dtype=torch.uint8).view(4, 1, 8, 8)
@@ -28,16 +28,18 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         raise CheckpointError(f"{source} cannot be reached; a local file or folder works too")
 
     monkeypatch.setattr(judges, "fetch", refuse)
+    monkeypatch.setattr(published, "fetch", refuse)
     monkeypatch.setattr("genlab.checkpoints.foreign.fetching._reach", lambda url: False)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.delenv("GENLAB_WEIGHTS", raising=False)
 
 
 @pytest.mark.usefixtures("offline")
-def test_absent_inception_says_what_to_fetch_where_to_put_it_and_what_else_does() -> None:
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_absent_weights_say_what_to_fetch_where_to_put_it_and_what_else_does(name: str) -> None:
     with pytest.raises(ValueError, match="not on this machine") as error:
-        open_judge("inception")
-    for word in (INCEPTION_URL, "hub/checkpoints", "GENLAB_WEIGHTS", "--judge classifier/"):
+        open_judge(name)
+    for word in (NETWORKS[name].url, "hub/checkpoints", "GENLAB_WEIGHTS", "--judge classifier/"):
         assert word in str(error.value)
     assert len(str(error.value).splitlines()) == 2
 
@@ -46,7 +48,7 @@ def test_inception_is_loaded_from_the_folder_of_weights(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     weights = made_up_weights()
-    torch.save(weights, tmp_path / INCEPTION)
+    torch.save(weights, tmp_path / NETWORKS["inception"].file)
     monkeypatch.setenv("GENLAB_WEIGHTS", str(tmp_path))
     judge = open_judge("inception")
     assert (judge.name, judge.dim, judge.classes) == ("inception", 2048, 1008)
@@ -55,7 +57,7 @@ def test_inception_is_loaded_from_the_folder_of_weights(
     assert found.shape == (2, 2048)
     assert logits is not None
     torch.testing.assert_close(logits, found @ weights["fc.weight"].T)  # as published: no bias
-    torch.save({"x": torch.ones(1)}, tmp_path / INCEPTION)
+    torch.save({"x": torch.ones(1)}, tmp_path / NETWORKS["inception"].file)
     with pytest.raises(ValueError, match="not weights of FID's Inception"):
         open_judge("inception")
 
