@@ -163,6 +163,16 @@ class HasEpisodes(Protocol):
 
 
 @runtime_checkable
+class HasFactors(Protocol):
+    """A data module whose images come from known factors."""
+
+    factor_names: Sequence[str]
+
+    def factors(self, index: Tensor) -> Tensor:
+        """Levels of the factors of images by their ``index``: (N,) -> (N, K) int64."""
+
+
+@runtime_checkable
 class TestsOnAll(Protocol):
     """A data module that can make every image a test image."""
 

@@ -2,13 +2,13 @@
 
 A batch becomes views on the device, in `on_device` (and `images`, which calls it); `augment.views`
 draws them. To a GPU it goes by `pinned`. `images` is the common base of `digits`,
-`torchvision_sets`, `omniglot` (its trials by `episodes`), `omniglot_one_shot`, `toys`, `arrays`; of
-vectors, which are images of one pixel (`vectors`, `bsds300`, `binary_density`, `frey_faces`); of
-`encoded_images`, the base of `image_folder`, `imagenet_sets`, `image_table`, `hugging_face` and
-`web_dataset`. `loader` batches indices, `sampling` orders them, `splits` divides them, `in_memory`
-stores images, `finding` gives them by their positions, `naming` numbers classes by their names.
-`exact_resume` corrects Lightning's counters, `errors` are the data's. Folders: `files` (images in
-files), `shards` (tar files), `labels` (few labels).
+`torchvision_sets`, `omniglot` (its trials by `episodes`), `omniglot_one_shot`, `toys`,
+`factor_shapes`, `arrays`; of vectors, which are images of one pixel (`vectors`, `bsds300`,
+`binary_density`, `frey_faces`); of `encoded_images`, the base of `image_folder`, `imagenet_sets`,
+`image_table`, `hugging_face` and `web_dataset`. `loader` batches indices, `sampling` orders them,
+`splits` divides them, `in_memory` stores images, `finding` gives them by their positions, `naming`
+numbers classes by their names. `exact_resume` corrects Lightning's counters, `errors` are the
+data's. Folders: `files` (images in files), `shards` (tar files), `labels` (few labels).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # for type checkers; the files are the list
     from genlab.data.encoded_images import EncodedImages as EncodedImages
     from genlab.data.errors import BrokenDataError as BrokenDataError
     from genlab.data.errors import MissingDataError as MissingDataError
+    from genlab.data.factor_shapes import FactorShapes as FactorShapes
     from genlab.data.frey_faces import FreyFaces as FreyFaces
     from genlab.data.hugging_face import HuggingFace as HuggingFace
     from genlab.data.image_folder import ImageFolder as ImageFolder

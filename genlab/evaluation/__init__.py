@@ -1,8 +1,8 @@
 """Evaluation of a checkpoint: numbers and files. ``genlab.evaluate(run)`` gives the metrics.
 
-Features: `feature_quality` (with `probes` and `embedding_ranks`), `one_shot`, `embedding`,
-`scatter_plot`, `retrieval`. Samples: `judging` by one of `judges` (`published`: `inception`,
-`dinov2`): their `distances`, `by_class`, `neighbours` (copies); `image_grids`.
+Features: `feature_quality` (with `probes`, `embedding_ranks` and `disentanglement`), `one_shot`,
+`embedding`, `scatter_plot`, `retrieval`. Samples: `judging` by one of `judges` (`published`:
+`inception`, `dinov2`): their `distances`, `by_class`, `neighbours` (copies); `image_grids`.
 """
 
 from genlab.evaluation.embedding import embed

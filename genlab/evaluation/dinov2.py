@@ -1,6 +1,6 @@
 """DINOv2 as the network of published Fréchet distances, resizing included.
 
-Oquab et al. 2023, arXiv:2304.07193; as a judge of samples: Stein et al. 2023, arXiv:2306.04675
+Oquab et al. 2023, arXiv:2304.07193; for distances of samples: Stein et al. 2023, arXiv:2306.04675
 (dgm-eval): images as bytes to 224 px, bicubic; ImageNet's mean and deviation; the class token after
 the last norm; published distances are of 50,000 samples against the whole training set. Position
 embeddings are interpolated as the authors' code does for torch.hub, bicubic, not antialiased, by a

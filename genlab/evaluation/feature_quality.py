@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from genlab import metrics
+from genlab.contracts import HasFactors
 from genlab.data.loader import batch_seed
+from genlab.evaluation.disentanglement import disentanglement
 from genlab.evaluation.embedding_ranks import embedding_ranks
 from genlab.evaluation.probes import few_shot, linear_probe
 from genlab.metrics import Bank, geometry
@@ -99,6 +101,8 @@ def representation(
     found["uniformity"] = geometry.uniformity(test.features[:MOST])
     found["effective_rank"] = geometry.effective_rank(test.features)
     found |= embedding_ranks(method, data)
+    if isinstance(data, HasFactors):
+        found |= disentanglement(train, val, test, data, seed)
     found["feature_dim"] = test.features.shape[1]
     if stage is not None:
         found["stage"] = stage

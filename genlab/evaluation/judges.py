@@ -163,7 +163,8 @@ def open_judge(word: str, device: torch.device | str = "cpu") -> Judge:
 
     Args:
         word: ``inception`` or ``dinov2``; a timm name, for its pretrained weights, or
-            ``NAME:FILE`` for a file's; else a run, a checkpoint, or a recipe's name for its newest run.
+            ``NAME:FILE`` for a file's; else a run, a checkpoint, or a recipe's name for its newest
+            run.
         device: device of the network.
 
     Raises:

@@ -87,7 +87,8 @@ def importances(
     """
     from sklearn.ensemble import GradientBoostingClassifier
 
-    columns, right = [], []
+    columns: list[np.ndarray] = []
+    right: list[float] = []
     for k in range(factors.shape[1]):
         trees = GradientBoostingClassifier(random_state=seed)
         trees.fit(codes.numpy(), factors[:, k].numpy())
