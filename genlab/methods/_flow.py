@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 
 from genlab import optim
+from genlab.augment.draws import Params, Shape, for_images
 from genlab.contracts import Batch, DataModule, data_of
 from genlab.metrics import log_steps
 from genlab.networks.flows.image_flow import ImageFlow
 from genlab.networks.flows.whitening import ROWS, Whitening
 from genlab.networks.interpolation import latent_path
+
+STREAM = 113  # of validation's draws
 
 
 class FlowMethod(L.LightningModule):
@@ -21,7 +24,8 @@ class FlowMethod(L.LightningModule):
 
     Logs:
         train/loss, val/loss, test/loss (nats, lower): -log p(x) of dequantised pixels in units of a
-            level, mean over images; in training given the label, if ``conditional``.
+            level, mean over images; in training given the label, if ``conditional``; in validation
+            and test at places in the pixels' cells that belong to the image.
         train/bits_per_dim, val/bits_per_dim, test/bits_per_dim (bits, lower): loss / (C H W log 2),
             of images in levels.
 
@@ -90,11 +94,12 @@ class FlowMethod(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Negative log-density in nats, of the class where known; mean over the batch."""
-        return self._negative_log_prob(batch["image"], batch["label"] if self.num_classes else None)
+        label = batch["label"] if self.num_classes else None
+        return self._figures(self.log_prob(batch["image"], label))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Negative log-density without labels; bits per dimension of images."""
-        return self._negative_log_prob(batch["image"])
+        return self._figures(self.flow.log_prob(batch["image"], self._own_noise(batch)))
 
     test_step = validation_step
 
@@ -113,9 +118,20 @@ class FlowMethod(L.LightningModule):
             drawn = torch.rand(image.shape, generator=noise)
             yield self.flow.pixels(image, drawn)[0].flatten(1)
 
-    def _negative_log_prob(self, image: Tensor, label: Tensor | None = None) -> dict[str, Tensor]:
-        log_prob = self.log_prob(image, label)  # (B,)
+    def _own_noise(self, batch: Batch) -> Tensor:
+        """As `cell_noise`, but the image's own: the same in every epoch, batch and process."""
+        if not self.flow.pixels.quantised:
+            return torch.zeros_like(batch["image"])  # not looked at
+        return for_images(_places, batch, training=False, stream=STREAM)["cell"]
+
+    def _figures(self, log_prob: Tensor) -> dict[str, Tensor]:
+        """Metrics of log-densities in nats, (B,)."""
         figures = {"loss": -log_prob.mean()}
         if self.flow.pixels.quantised:
             figures["bits_per_dim"] = self.flow.bits_per_dim(log_prob)
         return figures
+
+
+def _places(shape: Shape, generator: torch.Generator) -> Params:
+    """Positions in the cells, uniform in [0, 1)."""
+    return {"cell": torch.rand(shape, generator=generator, device=generator.device)}
