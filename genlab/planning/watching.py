@@ -194,9 +194,13 @@ class Watch(L.Callback):
         self.count.exchange(SIGNALS, "all_reduce", 8)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Note the start's peak, and follow what the guard against NaN keeps."""
+        """Note the start's peak, and follow what the guard against NaN keeps.
+
+        What is read once before the first step delays none.
+        """
         self.peaks[START] = dict(self.count.peak)
         self.count.reset()
+        self.count.reads.clear()
         for one in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(one, FiniteGuard) and one.before is not None:
                 self._follow(one.before)

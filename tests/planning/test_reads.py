@@ -45,6 +45,11 @@ def test_a_step_whose_shapes_depend_on_values_is_refused_with_its_line() -> None
     assert line(faulty.CountsByMask, "nonzero") in where
 
 
+def test_what_is_read_once_before_the_first_step_delays_none() -> None:
+    """MAF asks whether it is whitened."""
+    assert fake_step(recipes.resolve(["maf/digits"], ["data.batch_size=8"])).reads == ()
+
+
 def test_an_error_behind_a_read_names_the_read() -> None:
     with pytest.raises(RecipeError, match="takes for 1, and stops: ValueError: too") as caught:
         planned(faulty.RefusesALoss)
