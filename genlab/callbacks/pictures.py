@@ -15,6 +15,7 @@ from genlab.contracts import (
     ShowsVectors,
     SwapsStyles,
     data_of,
+    evaluations_in_words,
 )
 from genlab.drawing.grid import class_rows, grid, pairs
 from genlab.drawing.may_fail import may_fail
@@ -81,14 +82,15 @@ class Pictures(L.Callback):
         if not trainer.is_global_zero:
             return
         with still(pl_module):
+            if isinstance(pl_module, Samples):
+                sheet = class_rows(pl_module, self.count)
+                self._keep(trainer, "samples", *sheet, evaluations_in_words(pl_module))
             for name, images, columns in self._sheets(pl_module):
                 self._keep(trainer, name, images, columns)
 
     def _sheets(self, method: Any) -> list[tuple[str, Tensor, int | None]]:
-        """Name, images and columns of each grid that the method can give."""
+        """Name, images and columns of each grid of validation images that the method can give."""
         sheets: list[tuple[str, Tensor, int | None]] = []
-        if isinstance(method, Samples):
-            sheets.append(("samples", *class_rows(method, self.count)))
         if isinstance(method, Reconstructs) and self._images is not None:
             images = self._images
             sheets.append(("reconstructions", pairs(images, method.reconstruct(images)), 8))
@@ -101,9 +103,11 @@ class Pictures(L.Callback):
             sheets.append(("styles", rows.flatten(0, 1), rows.shape[1]))
         return sheets
 
-    def _keep(self, trainer: L.Trainer, name: str, images: Tensor, columns: int | None) -> None:
+    def _keep(
+        self, trainer: L.Trainer, name: str, images: Tensor, columns: int | None, note: str = ""
+    ) -> None:
         data = data_of(trainer)
         if isinstance(data, ShowsVectors):
             images = images.reshape(-1, *data.picture_shape)
         with may_fail(f"pictures/{name}"):
-            publish(trainer, name, grid(images, columns), trainer.global_step)
+            publish(trainer, name, grid(images, columns), trainer.global_step, note)

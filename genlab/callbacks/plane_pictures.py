@@ -8,7 +8,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from genlab.contracts import HasDensity
+from genlab.contracts import HasDensity, evaluations_in_words
 from genlab.drawing.may_fail import may_fail
 from genlab.drawing.points import draw, is_plane
 from genlab.networks.modes import still
@@ -62,7 +62,8 @@ class PlanePictures(L.Callback):
         data = torch.cat(self._points)[: self.count]
         with still(method):
             panels = {"data": data, "samples": method.sample(self.count)}
+            note = evaluations_in_words(method)
             log_prob = method.log_prob if isinstance(method, HasDensity) else None
             with may_fail("pictures/plane"):
                 picture = draw(panels, float(data.abs().max()) * 1.2, log_prob, method.device)
-                publish(trainer, "plane", picture, trainer.global_step)
+                publish(trainer, "plane", picture, trainer.global_step, note)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from genlab.cli.text import target_of
+from genlab.contracts import evaluations_in_words
 from genlab.errors import CheckpointError, RecipeError, RunError, cannot_write, nearest, refusals
 from genlab.files import shown_path
 from genlab.training.opened import open_run
@@ -86,6 +87,8 @@ def sample(
         known = None if label is None else _number_of(label, file)
         images, columns = image_grids.samples(method, count, known, temperature, seed)
     _write(images, target_of(out, file, "sample.png"), columns)
+    if told := evaluations_in_words(method):
+        print(told)
 
 
 def _number_of(label: str, file: Path) -> int:

@@ -75,11 +75,12 @@ def log_density(
     steps: int = 25,
     probes: Tensor | None = None,
     tolerance: float = 1e-5,
+    gradient: bool = False,
 ) -> tuple[Tensor, int]:
     """Log-density of the flow's end at time 1, from a standard normal at time 0: (B,), in nats.
 
-    log p(x) = log N(x(0); 0, I) - the integral of div v along the path that ends at x. Without
-    gradient. Too few steps of ``euler`` give densities that are too high.
+    log p(x) = log N(x(0); 0, I) - the integral of div v along the path that ends at x. Too few
+    steps of ``euler`` give densities that are too high.
 
     Args:
         velocity: v, differentiable by its state.
@@ -90,6 +91,7 @@ def log_density(
             S, the same in every step; None for the exact one, of as many backward passes as there
             are dimensions.
         tolerance: see `solve`.
+        gradient: True for a result with a gradient, back through every evaluation of v.
 
     Returns:
         Log-densities, and how often v was evaluated.
@@ -98,10 +100,12 @@ def log_density(
 
     def both(state: Tensor, t: Tensor) -> Tensor:
         with torch.enable_grad():
-            y = state[:, :-1].detach().requires_grad_()  # (B, D)
+            y = state[:, :-1]  # (B, D)
+            y = y if gradient and y.requires_grad else y.detach().requires_grad_()
             v = velocity(y.view(shape), t).flatten(1).to(y.dtype)
-            change = divergence(v, y, None if probes is None else probes.flatten(2))
-        return torch.cat([v.detach(), change[:, None]], 1)
+            signs = None if probes is None else probes.flatten(2)
+            change = divergence(v, y, signs, gradient)
+        return torch.cat([v if gradient else v.detach(), change[:, None]], 1)
 
     state = torch.cat([x.flatten(1), x.new_zeros(len(x), 1)], 1)
     state, evaluations = solve(both, state, solver, steps, (1.0, 0.0), tolerance)
@@ -110,31 +114,36 @@ def log_density(
     return normal + change, evaluations
 
 
-def divergence(v: Tensor, x: Tensor, probes: Tensor | None = None) -> Tensor:
+def divergence(
+    v: Tensor, x: Tensor, probes: Tensor | None = None, gradient: bool = False
+) -> Tensor:
     """Sum of dv_d/dx_d: 2 x (B, D) -> (B,), exact or the mean over probes of e.J.e.
 
     Args:
         v: function of ``x``, row by row, (B, D).
-        x: leaf with gradient, (B, D).
+        x: tensor with gradient, (B, D).
         probes: e, (S, B, D), of random signs.
+        gradient: True for a sum with a gradient of its own.
     """
     if probes is None:
-        rows = [_pulled(v, x, one.expand_as(v))[:, d] for d, one in enumerate(_units(v))]
+        rows = [_pulled(v, x, one.expand_as(v), gradient)[:, d] for d, one in enumerate(_units(v))]
         return torch.stack(rows).sum(0)
-    return torch.stack([(_pulled(v, x, e) * e).sum(1) for e in probes.to(x.dtype)]).mean(0)
+    signs = probes.to(x.dtype)
+    return torch.stack([(_pulled(v, x, e, gradient) * e).sum(1) for e in signs]).mean(0)
 
 
 def _units(v: Tensor) -> Tensor:
     return torch.eye(v.shape[1], dtype=v.dtype, device=v.device)
 
 
-def _pulled(v: Tensor, x: Tensor, weights: Tensor) -> Tensor:
+def _pulled(v: Tensor, x: Tensor, weights: Tensor, gradient: bool = False) -> Tensor:
     """Weights times the Jacobian: (B, D); zero where v does not depend on x."""
     if not v.requires_grad:
         return torch.zeros_like(x)
     (found,) = torch.autograd.grad(
-        v, x, weights, retain_graph=True, allow_unused=True, materialize_grads=True
-    )
+        v, x, weights, retain_graph=True, create_graph=gradient, allow_unused=True,
+        materialize_grads=True,
+    )  # fmt: skip
     return found
 
 

@@ -152,6 +152,13 @@ def test_copying_is_half_for_equal_distances() -> None:
         assert found["copying_x"] == share
 
 
+def test_evaluations_of_the_network_are_told(data: Digits, nearest_mean: Judge) -> None:
+    generator: Any = Generator(data)
+    assert "judge/nfe" not in judge(generator, nearest_mean, data, SAMPLES)[0]
+    generator.nfe = 40
+    assert judge(generator, nearest_mean, data, SAMPLES)[0]["judge/nfe"] == 40
+
+
 def test_the_same_seed_gives_the_same_figures(data: Digits, nearest_mean: Judge) -> None:
     assert figures(data, nearest_mean, "any") == figures(data, nearest_mean, "any")
     other = figures(data, nearest_mean, "any", seed=1)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from genlab import losses
-from genlab.data import Toys
+from genlab.callbacks import pictures, plane_pictures
+from genlab.data import Digits, Toys
 from genlab.methods.flow_matching import FlowMatching
 from genlab.testing.ranks import Ranks
 from tests.callbacks.tiny import trainer
@@ -110,6 +111,30 @@ def test_samples_are_levels_of_every_class_in_turn() -> None:
     torch.testing.assert_close((images * 16).round(), images * 16)
     assert [label.tolist() for label in known.labels[:1] if label is not None] == [[0, 1, 2, 0, 1]]
     assert method.sample(2, temperature=0.0).std() == 0
+
+
+@pytest.mark.parametrize("kind", ["images", "points"])
+def test_captions_of_samples_say_how_often_the_network_was_evaluated(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes: dict[str, str] = {}
+
+    def publish(trainer: Any, name: str, picture: Any, step: int, note: str = "") -> None:
+        notes[name] = note
+
+    for module in (pictures, plane_pictures):
+        monkeypatch.setattr(module, "publish", publish)
+    callbacks = pictures.Pictures(1, 4), plane_pictures.PlanePictures(1, 50)
+    method, data = tiny(num_classes=10), Digits(batch_size=64, val_size=64)
+    if kind == "points":
+        given = POINTS | {"solver_steps": 4, "likelihood_steps": 1, "network_kwargs": {}}
+        method, data = FlowMatching(**given), Toys(size=64, held_out=60, batch_size=32)  # type: ignore[assignment]
+    trainer(tmp_path, *callbacks, max_epochs=1).fit(method, data)
+    told = "8 evaluations of the network for each sample."
+    assert notes["samples"] == told
+    assert notes.get("plane", told) == told
+    assert ("plane" in notes) is (kind == "points")
+    assert notes.keys() <= {"samples", "plane"}
 
 
 def test_encode_and_decode_are_inverses() -> None:

@@ -16,7 +16,9 @@ from genlab.drawing.may_fail import may_fail
 from genlab.training.tracking.guarding import log_image
 
 
-def publish(trainer: L.Trainer, name: str, picture: np.ndarray, step: int | None = None) -> None:
+def publish(
+    trainer: L.Trainer, name: str, picture: np.ndarray, step: int | None = None, note: str = ""
+) -> None:
     """Publish an image (H, W, 3) of bytes in the run's ``pictures/`` and in its loggers.
 
     A file that cannot be written is reported and ends nothing.
@@ -26,15 +28,18 @@ def publish(trainer: L.Trainer, name: str, picture: np.ndarray, step: int | None
         name: file name without extension.
         picture: the image.
         step: step to put in the file name; None where a run has only one such file.
+        note: sentence after the caption.
     """
     folder = Path(trainer.default_root_dir) / "pictures"
     file = folder / f"{name if step is None else f'{name}-{step:08d}'}.png"
     with may_fail(f"{folder.name}/{file.name}"):
         write(picture, file)
-    show(trainer, name, picture, step)
+    show(trainer, name, picture, step, note)
 
 
-def show(trainer: L.Trainer, name: str, picture: np.ndarray, step: int | None = None) -> None:
+def show(
+    trainer: L.Trainer, name: str, picture: np.ndarray, step: int | None = None, note: str = ""
+) -> None:
     """Hand an image, with a caption, to the loggers.
 
     Args:
@@ -42,8 +47,9 @@ def show(trainer: L.Trainer, name: str, picture: np.ndarray, step: int | None = 
         name: name of its file without step and extension.
         picture: (H, W, 3) bytes.
         step: step that it is of; None where a run has only one such image.
+        note: sentence after the caption.
     """
-    key, caption = f"pictures/{name}", _caption(name, step)
+    key, caption = f"pictures/{name}", " ".join(filter(None, (_caption(name, step), note)))
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             logger.log_image(key, [picture], caption=[caption])
