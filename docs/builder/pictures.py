@@ -79,6 +79,8 @@ DRAWINGS = (
     Drawing("glow", "glow/digits", SAMPLES, "samples, a row for each class"),
     Drawing("glow", "glow/two_moons", "plane-*.png", "data, samples and density"),
     Drawing("flow_matching", "flow_matching/digits", SAMPLES, "samples"),
+    Drawing("flow_matching", "flow_matching/eight_gaussians", "plane-*.png",
+            "data, samples and density"),
     Drawing("wgan_gp", "wgan_gp/digits", "film.gif", "training",
             {"trainer.callbacks+": film(60, 36)}),
     Drawing("wgan_gp", "wgan_gp/two_moons", "plane-*.png", "data and samples"),

@@ -43,7 +43,9 @@ PLACES = {  # functions and classes that take the keys of an argument
     "network_kwargs": (
         f"{DENOISERS}.factory.denoiser",
         f"{DENOISERS}.unet.UNet",
+        f"{DENOISERS}.dit.DiT",
         f"{DENOISERS}.point_mlp.PointMLP",
+        f"{DENOISERS}.squash_mlp.SquashMLP",
     ),
     "views": ("genlab.augment.views.views_from", "genlab.augment.view.View"),
     "augment": ("genlab.augment.standard.Augment",),

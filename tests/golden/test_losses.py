@@ -66,8 +66,12 @@ SMALLER = {
     "wgan_gp/cifar10": GAN,
     "wgan_gp/cifar10_sngan": GAN,
 }  # days of work in full
-for place in ("mnist", "mnist_conditional", "fashion_mnist", "cifar10_small"):
+for place in ("mnist", "mnist_conditional", "mnist_dit", "fashion_mnist", "cifar10_small"):
     SMALLER[f"flow_matching/{place}"] = ["model.solver_steps=1"]  # of samples, not of losses
+for place in ("mnist", "mnist_conditional"):
+    SMALLER[f"diffusion/{place}"] = ["model.sampler_steps=2"]
+for place in ("flow_matching", "ffjord"):
+    SMALLER[f"{place}/eight_gaussians"] = ["model.likelihood_steps=1", "data.held_out=100"]
 MASKED = {"mae": "decoder_depth", "simmim": "encoder_kwargs.depth", "ijepa": "predictor_depth"}
 for method, depth in MASKED.items():  # one block each
     for place in ("cifar10", "stl10", "imagenet100", "imagenet_vit_base"):

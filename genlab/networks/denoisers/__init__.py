@@ -1,4 +1,6 @@
-"""Networks that see a noisy image, a time and perhaps a class: `unet`, `point_mlp`, by `factory`.
+"""Networks that see a noisy image, a time and perhaps a class, by `factory`.
 
-`conditions` turns times and classes into vectors. Output and input have the same shape.
+`unet`, `dit`, `point_mlp` and `squash_mlp`; `conditions` turns times and classes into vectors.
+Output and input have the same shape. `preconditioned` makes a denoiser of such a network;
+`noise_levels` and `samplers` are diffusion's.
 """

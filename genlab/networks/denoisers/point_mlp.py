@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from genlab.networks.denoisers.conditions import Condition
+from genlab.networks.denoisers.conditions import SCALE, Condition
 from genlab.networks.mlps import mlp
 
 
@@ -21,6 +21,8 @@ class PointMLP(nn.Module):
         hidden_dims: widths of the hidden layers.
         activation: activation between layers, by name.
         condition_dim: width of the vector of time and class, even.
+        time_scale: angle of the time's fastest feature at time 1. Adaptive solvers take fewer steps
+            with a smaller one.
     """
 
     def __init__(
@@ -31,10 +33,11 @@ class PointMLP(nn.Module):
         hidden_dims: Sequence[int] = (128, 128, 128),
         activation: str = "silu",
         condition_dim: int = 64,
+        time_scale: float = SCALE,
     ) -> None:
         super().__init__()
         dim = channels * image_size**2
-        self.condition = Condition(condition_dim, num_classes)
+        self.condition = Condition(condition_dim, num_classes, time_scale)
         self.body = mlp(dim + condition_dim, *hidden_dims, dim, activation=activation)
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
