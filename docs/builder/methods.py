@@ -28,9 +28,9 @@ def methods() -> dict[str, Definition]:
 
 
 def _is_method(one: Definition) -> bool:
-    """True for a LightningModule; flows have a base of genlab's own."""
+    """True for a LightningModule; flows have bases of genlab's own."""
     bases = map(ast.unparse, one.node.bases) if isinstance(one.node, ast.ClassDef) else ()
-    return any(base in ("L.LightningModule", "FlowMethod") for base in bases)
+    return any(base in ("L.LightningModule", "FlowMethod", "ContinuousFlow") for base in bases)
 
 
 def pages() -> dict[str, str]:

@@ -26,7 +26,7 @@ class SquashLinear(nn.Module):
         self.shift = nn.Linear(1, out_dim, bias=False)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """Of points and times."""
+        """Linear map of points under their times."""
         out: Tensor = self.linear(x) * self.gate(t).sigmoid() + self.shift(t)
         return out
 
