@@ -47,13 +47,15 @@ def setting(recipe: str, name: str) -> object:
 def cells() -> dict[str, str]:
     """Cell of each row's results, written from heads and settings."""
     one_percent = noted("simclr/mnist", "linear_top1", "linear probe of 1 % of the labels")
-    iwae = noted("vae/mnist_best", "test/iwae_nll", "IWAE-500, first 1,000 test images")
+    iwae = noted("vae/mnist_flow_prior", "test/iwae_nll", "IWAE-500, first 1,000 test images")
     hundred = noted("barlow_twins/digits", "linear_top1", "linear probe of 100 labels")
     codes = noted("vqvae/mnist", "test/perplexity", "512 of 512 codes used")
     supervised = said("fixmatch/mnist_supervised", "test/accuracy")
     return {
         "autoencoder/mnist": f"squared error {said('autoencoder/mnist', 'test/mse')}",
-        "vae/mnist_best": f"MNIST, binarised: {said('vae/mnist_best', 'test/iwae_nll')} ({iwae})",
+        "vae/mnist_flow_prior": "MNIST, binarised: "
+        f"{said('vae/mnist_flow_prior', 'test/iwae_nll')} ({iwae})",
+        "made/binary_density": f"binary vectors (dna): {said('made/binary_density', 'test/loss')}",
         "cvae/mnist": f"{said('cvae/mnist', 'test/neg_elbo')}; "
         f"{said('cvae/mnist', 'judge/accuracy')} of samples in their class",
         "vqvae/mnist": f"{codes}; {said('vq_prior/mnist', 'test/loss')}",

@@ -78,8 +78,8 @@ def _part(data: Any, images: int, name: str) -> Batch:
     if cuts and data.in_memory is not True:
         shapes = [(images, channels, cut.size, cut.size) for cut in cuts]
         return {"crops": [torch.empty(s, dtype=torch.uint8) for s in shapes]} | rest
-    if getattr(data, "kind", None) is not None:  # points of the plane
-        return {"image": torch.empty(images, 2, 1, 1)} | rest
+    if getattr(data, "kind", None) is not None:  # points of the plane, binary vectors
+        return {"image": torch.empty(images, channels, 1, 1)} | rest
     return {"image": torch.empty(images, channels, side, side, dtype=torch.uint8)} | rest
 
 
