@@ -2,7 +2,8 @@
 
 Features: `feature_quality` (with `probes`, `embedding_ranks` and `disentanglement`), `one_shot`,
 `embedding`, `scatter_plot`, `retrieval`. Samples: `judging` by one of `judges` (`published`:
-`inception`, `dinov2`): their `distances`, `by_class`, `neighbours` (copies); `image_grids`.
+`inception`, `dinov2`): their `distances`, `path_length`, `by_class`, `neighbours` (copies);
+`image_grids`.
 """
 
 from genlab.evaluation.embedding import embed

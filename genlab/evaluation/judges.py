@@ -81,6 +81,17 @@ class Judge:
         features = torch.cat([part.flatten(1).float().cpu() for part, _ in parts])
         return features, torch.cat(logits) if logits else None
 
+    def unrounded(self, image: Tensor) -> Tensor:
+        """Features of images in [0, 1] that are not rounded to bytes: (B, C, H, W) -> (B, F).
+
+        Raises:
+            ValueError: a network that resizes by itself, which takes bytes.
+        """
+        if self.size is None:
+            raise ValueError(f"{self.source} takes bytes only")
+        features, _ = self.net(self._resized(image.float() * 255))
+        return features
+
     def refuse_other_data(self, data: dict[str, Any]) -> None:
         """Refuse samples of other data than those that it was trained on.
 
@@ -150,12 +161,16 @@ class Judge:
             raise ValueError(
                 f"{self.source} takes {self.channels} channels, the images have {colours}"
             )
+        resized = self._resized(image)
+        return resized if resized.dtype == torch.uint8 else resized.round().clamp(0, 255).byte()
+
+    def _resized(self, image: Tensor) -> Tensor:
+        """As many channels and pixels as the network takes; as it is where it has them."""
         image = image.expand(-1, self.channels, -1, -1)
         if self.size in (None, image.shape[-1]):
             return image
         size = (self.size, self.size)
-        resized = F.interpolate(image.float(), size, mode="bilinear", antialias=True)
-        return resized.round().clamp(0, 255).byte()
+        return F.interpolate(image.float(), size, mode="bilinear", antialias=True)
 
 
 def open_judge(word: str, device: torch.device | str = "cpu") -> Judge:

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from genlab import metrics
-from genlab.contracts import Samples, number_of_classes
+from genlab.contracts import DecodesNoise, Samples, number_of_classes
 from genlab.data.sampling import evenly
 from genlab.evaluation import distances, neighbours
 from genlab.evaluation.by_class import by_class, code_controls
 from genlab.evaluation.judges import Judge
+from genlab.evaluation.path_length import path_length
 
 BATCH = 500  # samples drawn at a time
 MOST = 60_000  # real images of a split that are looked at
@@ -62,6 +63,9 @@ def judge(
         judge/samples, judge/reference, judge/floor (images): numbers of samples, of real images
             and of those behind the floors.
         judge/seconds_per_1000 (s, lower): time of the clock for a thousand samples.
+        judge/path_length_<features> (squared distance, lower): perceptual path length, see
+            `path_length`: mean squared change of the features along arcs between latents, over the
+            square of the step; of generators without an encoder, and of smooth features.
         judge/nfe (evaluations, lower): network evaluations of a sample, for methods that solve an
             equation.
         judge/kid_subsets, judge/nearest (description): images behind KID and the nearest images.
@@ -98,6 +102,8 @@ def judge(
         fake.features, real["train"].features, real["test"].features, by.name
     )
     named |= memory | {"seconds_per_1000": seconds}
+    if isinstance(method, DecodesNoise) and by.size is not None:
+        named[f"path_length_{by.name}"] = _path_length(method, by, seed)
     if nfe := getattr(method, "nfe", 0):
         named["nfe"] = nfe
     if by.classes and by.classes == number_of_classes(method):
@@ -120,6 +126,17 @@ def judge(
     picture = neighbours.picture(images, distance, nearest, real["train"], data)
     figures = {f"judge/{noun}": value for noun, value in (said | named).items()}
     return Judged(figures, picture, {name: one.spectrum() for name, one in pixels.items()})
+
+
+def _path_length(method: Any, by: Judge, seed: int) -> float:
+    """Path length in the features; each way in one class, if there are any, all in turn."""
+    classes = number_of_classes(method)
+
+    def features(z: Tensor) -> Tensor:
+        label = (torch.arange(len(z)) % classes).to(z.device) if classes else None
+        return by.unrounded(method.decode(z, label) if classes else method.decode(z))
+
+    return path_length(method.noise, features, seed=seed)
 
 
 def _subsets(samples: int, reference: int) -> str:

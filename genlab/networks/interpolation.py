@@ -19,7 +19,13 @@ def latent_path(start: Tensor, end: Tensor, steps: int, spherical: bool = True) 
         steps: points, both ends among them.
         spherical: the arc, with the length interpolated, instead of the line.
     """
-    along = torch.linspace(0, 1, steps, device=start.device, dtype=start.dtype)[None, :, None]
+    along = torch.linspace(0, 1, steps, device=start.device, dtype=start.dtype)
+    return latent_points(start, end, along.expand(len(start), -1), spherical)
+
+
+def latent_points(start: Tensor, end: Tensor, along: Tensor, spherical: bool = True) -> Tensor:
+    """Points at given shares of the way, see `latent_path`: 2 x (B, D), (B, S) -> (B, S, D)."""
+    along = along[:, :, None]
     line = torch.lerp(start[:, None], end[:, None], along)
     if not spherical:
         return line
