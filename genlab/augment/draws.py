@@ -107,6 +107,16 @@ def uniform(shape: Shape | int, low: float, high: float, generator: torch.Genera
     return torch.rand(size, generator=generator, device=generator.device) * (high - low) + low
 
 
+def normal(dim: int) -> Draw:
+    """Draw of ``noise``, (N, dim), standard normal."""
+
+    def draw(shape: Shape, generator: torch.Generator) -> Params:
+        options: dict[str, Any] = {"generator": generator, "device": generator.device}
+        return {"noise": torch.randn(shape[0], dim, **options)}
+
+    return draw
+
+
 def whole(limit: Tensor, generator: torch.Generator) -> Tensor:
     """Whole numbers, uniform in 0 ... limit, each with its own limit (an int64 tensor)."""
     unit = uniform(tuple(limit.shape), 0.0, 1.0, generator)

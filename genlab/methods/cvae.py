@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from genlab import losses, networks, optim
+from genlab.augment.draws import for_images, normal
 from genlab.contracts import Batch
 from genlab.internals import torch_parts
 from genlab.metrics import log_steps
 from genlab.networks.interpolation import latent_path
 
 PRIORS = ("standard", "learned", "class_mean")
+STREAM = 114  # of validation's draws
 
 
 class CVAE(L.LightningModule):
@@ -193,9 +195,10 @@ class CVAE(L.LightningModule):
             [self.decode(p, y.expand(steps)) for p, y in zip(paths, label, strict=True)]
         )
 
-    def reparametrize(self, mean: Tensor, logvar: Tensor) -> Tensor:
-        """Draw z ~ q with a gradient: 2 x (B, D) -> (B, D)."""
-        return mean + (0.5 * logvar).exp() * torch.randn_like(mean)
+    def reparametrize(self, mean: Tensor, logvar: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Draw z ~ q with a gradient, by fresh noise unless some is given: 3 x (B, D) -> (B, D)."""
+        noise = torch.randn_like(mean) if noise is None else noise
+        return mean + (0.5 * logvar).exp() * noise
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Negative ELBO of p(x|y), mean over the batch, in nats."""
@@ -204,8 +207,10 @@ class CVAE(L.LightningModule):
         return {"loss": loss, "loss_reconstruction": reconstruction, "loss_kl": kl}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Negative ELBO (beta = 1) and its two terms."""
-        reconstruction, kl = self._elbo_terms(batch)
+        """Negative ELBO (beta = 1) and its two terms, by noise of the image's own."""
+        draw = normal(self.hparams["latent_dim"])
+        noise = for_images(draw, batch, training=False, stream=STREAM)["noise"]
+        reconstruction, kl = self._elbo_terms(batch, noise)
         return {"loss": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
@@ -230,14 +235,14 @@ class CVAE(L.LightningModule):
         logvar = self.prior_logvar(label) if self.prior_logvar is not None else zeros
         return mean, logvar
 
-    def _elbo_terms(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _elbo_terms(self, batch: Batch, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
         image, label = batch["image"], batch["label"]  # (B, C, H, W), (B,)
         wrong = (label < 0) | (label >= self.num_classes)
         if torch_parts.on_host(label) and bool(wrong.any()):  # a GPU would have to wait
             raise ValueError(f"CVAE requires labels from 0 to {self.num_classes - 1} (-1: unknown)")
         mean, logvar = self.encode(image, label)  # 2 x (B, D)
         kl = losses.kl_normal(mean, logvar, *self._prior(label)).sum(1).mean()
-        return self._nll(self.reparametrize(mean, logvar), image, label).mean(), kl
+        return self._nll(self.reparametrize(mean, logvar, noise), image, label).mean(), kl
 
     def _nll(self, z: Tensor, image: Tensor, label: Tensor) -> Tensor:
         """-log p(x|z, y): -> (B,)."""

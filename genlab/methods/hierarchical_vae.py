@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab import losses, networks, optim
+from genlab.augment.draws import for_images, normal
 from genlab.contracts import Batch, DataModule, data_of
 from genlab.metrics import ActiveUnits, log_steps
 from genlab.networks.autoencoders.pixel_decoders import pixel_decoder
@@ -25,6 +26,7 @@ from genlab.networks.latents.priors import VampPrior
 from genlab.networks.latents.priors import prior as prior_of
 
 ROWS = 4096  # codes decoded at a time in the IWAE bound
+STREAM = 114  # of validation's draws
 
 
 class Draw(NamedTuple):
@@ -140,32 +142,41 @@ class HierarchicalVAE(L.LightningModule):
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use, the means of all levels: (B, C, H, W) -> (B, D)."""
-        return self.draw(image, noisy=False).z
+        return self.draw(image, torch.zeros_like(self.noise(image))).z
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the top level: (B, C, H, W) -> 2 x (B, D of the top)."""
         mean, logvar = self.to_top(self.encoder(image)).chunk(2, 1)
         return mean, logvar
 
-    def draw(self, image: Tensor, k: int | None = None, noisy: bool = True) -> Draw:
+    def noise(self, image: Tensor, k: int | None = None) -> Tensor:
+        """Noise of all levels for one draw, (B, D), or for k, (k, B, D)."""
+        rows = (len(image),) if k is None else (k, len(image))
+        options: Any = {"device": image.device, "dtype": image.dtype}
+        return torch.cat(
+            [torch.randn(*rows, d, **options) for d in self.hparams["latent_dims"]], -1
+        )
+
+    def draw(self, image: Tensor, noise: Tensor) -> Draw:
         """Latents from the posterior, from the top down, and their KL terms.
 
         Args:
             image: (B, C, H, W).
-            k: number of draws, the first dimension of the result; None for one without it.
-            noisy: False for the means, each given the means above.
+            noise: standard normal, (..., B, D of all levels); 0 gives the means, each given the
+                means above.
         """
         h = self.encoder(image)  # (B, features)
+        top, *below = noise.split(list(self.hparams["latent_dims"]), -1)
         mean, logvar = self.to_top(h).chunk(2, 1)  # (B, D)
-        z, log_q = self._drawn(mean, logvar, k, noisy)
+        z, log_q = self._drawn(mean, logvar, top)
         log_p = self.prior.log_prob(z, self.encode)
         kl = losses.kl_standard_normal(mean, logvar).sum(1).expand_as(log_q)
         every = [kl if self.exact_top else log_q - log_p]
         log_ratio = log_p - log_q
-        for level in self.levels:
+        for level, own in zip(self.levels, below, strict=True):
             p = level.prior(z)  # type: ignore[operator]
             q = level.posterior(h, z, p)  # type: ignore[operator]
-            new, log_q = self._drawn(q.mean, q.logvar, None, noisy)
+            new, log_q = self._drawn(q.mean, q.logvar, own)
             every.append(losses.kl_normal(*q, *p).sum(-1))
             log_ratio = log_ratio + losses.normal_log_prob(new, *p) - log_q
             z = torch.cat([z, new], -1)
@@ -209,7 +220,7 @@ class HierarchicalVAE(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Negative ELBO with the recipe's weights, mean over the batch, in nats."""
-        drawn = self.draw(batch["image"])
+        drawn = self.draw(batch["image"], self.noise(batch["image"]))
         reconstruction = self.decoder.nll(drawn.z, batch["image"]).mean()
         each = drawn.kl.mean(0)  # (levels,)
         loss_kl, minimum = each.sum(), self.hparams["free_bits"]
@@ -219,8 +230,10 @@ class HierarchicalVAE(L.LightningModule):
         return {"loss": loss, "loss_kl_top": each[0]} | figures
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Negative ELBO and its terms."""
-        drawn = self.draw(batch["image"])
+        """Negative ELBO and its terms, by noise of the image's own."""
+        draw = normal(sum(self.hparams["latent_dims"]))
+        noise = for_images(draw, batch, training=False, stream=STREAM)["noise"]
+        drawn = self.draw(batch["image"], noise)
         each = drawn.kl.mean(0)
         figures = {"reconstruction": self.decoder.nll(drawn.z, batch["image"]).mean()}
         figures |= {"kl": each.sum(), "kl_top": each[0]}
@@ -232,7 +245,7 @@ class HierarchicalVAE(L.LightningModule):
         image, k = batch["image"], self.hparams["iwae_samples"]
         step = max(1, ROWS // len(image))
         parts = [min(step, k - done) for done in range(0, k, step)]
-        drawn = [self.draw(image, part) for part in parts]
+        drawn = [self.draw(image, self.noise(image, part)) for part in parts]
         log_px = torch.cat([-self.decoder.nll(one.z, image) for one in drawn])  # (k, B)
         each = torch.cat([one.kl for one in drawn]).mean((0, 1))  # (levels,)
         log_w = log_px + torch.cat([one.log_ratio for one in drawn])
@@ -263,12 +276,8 @@ class HierarchicalVAE(L.LightningModule):
         warmup = self.hparams["kl_warmup_steps"]
         return self.hparams["kl_weight"] * (min(1.0, self.global_step / warmup) if warmup else 1.0)
 
-    def _drawn(
-        self, mean: Tensor, logvar: Tensor, k: int | None, noisy: bool
-    ) -> tuple[Tensor, Tensor]:
+    def _drawn(self, mean: Tensor, logvar: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """A draw of a normal density and its log-density: (..., D), (...)."""
-        like = mean if k is None else mean.expand(k, -1, -1)
-        noise = torch.randn_like(like) if noisy else torch.zeros_like(like)
         z = mean + (0.5 * logvar).exp() * noise
         return z, losses.normal_log_prob(z, mean, logvar)
 

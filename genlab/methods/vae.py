@@ -197,9 +197,9 @@ class VAE(L.LightningModule):
         return {"loss": reconstruction + weighed} | figures
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Negative ELBO (beta = 1, no free bits) and its two terms."""
+        """Negative ELBO (beta = 1, no free bits) and its two terms, by noise of the image's own."""
         raw = self.encoder(batch["image"])
-        z, log_q = self.posterior(raw, self.posterior.noise(raw))
+        z, log_q = self.posterior(raw, self.posterior.own_noise(batch))
         kl = self._kl(raw, z, log_q).sum(1).mean()
         reconstruction = self.nll(z, batch["image"]).mean()
         return {"loss": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}

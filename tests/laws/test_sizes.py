@@ -18,7 +18,6 @@ from genlab.testing.running import quiet_trainer
 from genlab.testing.tiny import HELD_OUT
 
 SMALLEST = testing.smallest()
-DRAWS = ("VAE", "CVAE")  # an image's noise depends on its batch
 WITHOUT = ("WGANGP", "KNN")  # scores against new samples; neighbours are none of untrained features
 FEW = ("Autoencoder", "VQVAE", "Classifier")
 
@@ -41,7 +40,7 @@ def is_as_one(kind: str, world: int, ranks: testing.Ranks) -> None:
     assert HELD_OUT % world
     one = ranks.run(measured, 1, case.portable, case.fresh_data())[0]
     for many in ranks.run(measured, world, case.portable, case.fresh_data()):
-        assert many == pytest.approx(one, rel=0.01 if kind in DRAWS else 1e-5)
+        assert many == pytest.approx(one, rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", FEW)

@@ -67,7 +67,7 @@ def normal(numbers: Tensor) -> Normal:
 @torch.no_grad()
 def test_the_bound_is_that_of_torchs_densities() -> None:
     method, image = made(), images()
-    drawn = method.draw(image, 4)  # (4, B, 5)
+    drawn = method.draw(image, method.noise(image, 4))  # (4, B, 5)
     top, low = drawn.z[..., :2], drawn.z[..., 2:]
     level: Any = method.levels[0]
     h = method.encoder(image)
@@ -83,7 +83,7 @@ def test_the_bound_is_that_of_torchs_densities() -> None:
     torch.manual_seed(1)
     figures = method.test_step({"image": image}, 0)
     torch.manual_seed(1)
-    again = method.draw(image, 4)
+    again = method.draw(image, method.noise(image, 4))
     log_w = again.log_ratio - method.decoder.nll(again.z, image)
     expected = -(log_w.logsumexp(0) - torch.log(torch.tensor(4.0))).mean()
     torch.testing.assert_close(figures["iwae_nll"], expected)
@@ -100,7 +100,7 @@ def test_a_top_level_that_says_nothing_leaves_a_vae_of_one_level() -> None:
     torch.manual_seed(1)
     found = method.training_step({"image": image}, 0)
     torch.manual_seed(1)
-    z = method.draw(image).z
+    z = method.draw(image, method.noise(image)).z
     seen = torch.cat([method.encoder(image), z[:, :2]], 1)
     mean, logvar = level.to_posterior(seen).chunk(2, 1)
     assert found["loss_kl_top"] == 0
@@ -117,8 +117,8 @@ def test_one_draw_and_several_are_the_same_distribution() -> None:
     torch.manual_seed(0)
     method, image = made(latent_dims=[2, 2, 2], form="ladder"), images(2)
     with torch.no_grad():
-        many = method.draw(image, 3000)
-        ones = torch.stack([method.draw(image).z for _ in range(3000)])
+        many = method.draw(image, method.noise(image, 3000))
+        ones = torch.stack([method.draw(image, method.noise(image)).z for _ in range(3000)])
     torch.testing.assert_close(many.z.mean(0), ones.mean(0), atol=0.1, rtol=0)
     torch.testing.assert_close(many.z.std(0), ones.std(0), atol=0.1, rtol=0)
 
@@ -138,3 +138,14 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 def test_wrong_arguments_are_named(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         HierarchicalVAE(**(SMALL | options))
+
+
+@torch.no_grad()
+def test_validation_draws_by_the_image_not_by_its_batch() -> None:
+    method, image, index = made().eval(), images(), torch.arange(6)
+    whole = method.validation_step({"image": image, "index": index}, 0)["loss"]
+    parts = [
+        method.validation_step({"image": image[rows], "index": index[rows]}, 0)["loss"]
+        for rows in (slice(4, 6), slice(4))
+    ]
+    torch.testing.assert_close((2 * parts[0] + 4 * parts[1]) / 6, whole)

@@ -71,7 +71,8 @@ def test_the_bound_is_its_definition(name: str) -> None:
     method, image = moved(**LATENTS[name]).eval(), images()
     raw = method.encoder(image)
     noise = method.posterior.noise(raw)
-    method.posterior.noise = lambda raw, k=None: noise if k is None else noise[None]  # type: ignore[method-assign]
+    method.posterior.noise = lambda raw, k=None: noise[None]  # type: ignore[method-assign]
+    method.posterior.own_noise = lambda batch: noise  # type: ignore[method-assign]
     z, log_q = method.posterior(raw, noise)
     log_p = method.prior.log_prob(z, method.encode)
     nll = method.nll(z, image)
@@ -103,7 +104,7 @@ def test_the_prior_takes_part_everywhere() -> None:
     last.weight.zero_()
     last.bias.copy_(torch.tensor([3.0] * 3 + [0.0] * 3))
     image = images()
-    assert method.validation_step({"image": image}, 0)["kl"].abs() < 1e-5
+    assert method.validation_step({"image": image, "index": torch.arange(6)}, 0)["kl"].abs() < 1e-5
     log_w, log_px = method._log_weights(image, method.encoder(image), 5)
     torch.testing.assert_close(log_w, log_px)
     seen: list[Tensor] = []
@@ -162,3 +163,27 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 def test_wrong_arguments_are_named(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         VAE(**(SMALL | options))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["full", "categorical", "flow_iaf"])
+def test_validation_draws_by_the_image_not_by_its_batch(name: str) -> None:
+    method, image, index = moved(**LATENTS[name]).eval(), images(), torch.arange(6)
+    whole = method.validation_step({"image": image, "index": index}, 0)["loss"]
+    parts = [
+        method.validation_step({"image": image[rows], "index": index[rows]}, 0)["loss"]
+        for rows in (slice(4, 6), slice(4))
+    ]
+    torch.testing.assert_close((2 * parts[0] + 4 * parts[1]) / 6, whole)
+    other = method.validation_step({"image": image, "index": index + 6}, 0)["loss"]
+    assert (other - whole).abs() > 1e-4
+
+
+def test_noise_of_images_is_that_of_training() -> None:
+    """Means and variances of normal (0, 1) and of Gumbel noise (0.5772, pi^2 / 6)."""
+    for name, mean, variance in (("full", 0.0, 1.0), ("categorical", 0.5772, 1.6449)):
+        posterior = moved(**LATENTS[name]).posterior
+        noise = posterior.own_noise({"image": images(1000), "index": torch.arange(1000)})
+        assert noise.shape == posterior.noise(torch.zeros(1000, posterior.size)).shape
+        assert noise.mean().item() == pytest.approx(mean, abs=0.1)
+        assert noise.var().item() == pytest.approx(variance, rel=0.1)

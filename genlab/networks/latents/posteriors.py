@@ -15,10 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genlab.augment.draws import Params, Shape, for_images, normal, uniform
+from genlab.contracts import Batch
 from genlab.losses.kl import LOG_2PI, kl_standard_normal, normal_log_prob
 from genlab.networks.arguments import check_settings
 from genlab.networks.flows.masked import MaskedContextNet
 
+STREAM = 114  # of validation's draws
 OPEN = 1.5  # start of IAF's gate before the sigmoid: a step changes little
 
 
@@ -54,6 +57,13 @@ class GaussianPosterior(nn.Module):
         """Noise for one draw, (B, D), or for k, (k, B, D)."""
         like = raw[:, : self.dim]
         return torch.randn_like(like if k is None else like.expand(k, -1, -1))
+
+    def own_noise(self, batch: Batch) -> Tensor:
+        """Noise for one draw, the same in every epoch, batch and process: -> (B, code_dim)."""
+        return for_images(self._draw, batch, training=False, stream=STREAM)["noise"]
+
+    def _draw(self, shape: Shape, generator: torch.Generator) -> Params:
+        return normal(self.dim)(shape, generator)
 
     def forward(
         self, raw: Tensor, noise: Tensor, path_gradient: bool = False
@@ -181,8 +191,10 @@ class CategoricalPosterior(GaussianPosterior):
 
     def noise(self, raw: Tensor, k: int | None = None) -> Tensor:
         """Gumbel noise for one draw, (B, D K), or for k, (k, B, D K)."""
-        like = _precise(raw if k is None else raw.expand(k, -1, -1))
-        return -(-torch.rand_like(like).clamp(min=1e-20).log()).clamp(min=1e-20).log()
+        return _gumbel(torch.rand_like(_precise(raw if k is None else raw.expand(k, -1, -1))))
+
+    def _draw(self, shape: Shape, generator: torch.Generator) -> Params:
+        return {"noise": _gumbel(uniform((shape[0], self.code_dim), 0.0, 1.0, generator))}
 
     def forward(
         self, raw: Tensor, noise: Tensor, path_gradient: bool = False
@@ -231,6 +243,11 @@ def iaf_step(z: Tensor, mean: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
     """Latents sigmoid(gate) z + (1 - sigmoid(gate)) mean, and the change of log q, (...)."""
     share = gate.sigmoid()
     return share * z + (1 - share) * mean, -F.logsigmoid(gate).sum(-1)
+
+
+def _gumbel(numbers: Tensor) -> Tensor:
+    """Gumbel noise of uniform numbers."""
+    return -(-numbers.clamp(min=1e-20).log()).clamp(min=1e-20).log()
 
 
 def _precise(x: Tensor) -> Tensor:
