@@ -81,7 +81,7 @@ class GaussianPosterior(nn.Module):
 
 
 class FullPosterior(GaussianPosterior):
-    """Normal latents with a full covariance L L^T, L lower triangular.
+    """Normal latents with a full covariance L L^T, L lower triangular; float32 under any autocast.
 
     Args:
         latent_dim: D.
@@ -97,6 +97,7 @@ class FullPosterior(GaussianPosterior):
 
     def factor(self, raw: Tensor) -> Tensor:
         """L: (B, size) -> (B, D, D)."""
+        raw = _precise(raw)
         below = raw.new_zeros(len(raw), self.dim**2).index_copy(
             1, self.places, raw[:, 2 * self.dim :]
         )
@@ -105,18 +106,21 @@ class FullPosterior(GaussianPosterior):
 
     def moments(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of each latent alone: (B, size) -> 2 x (B, D)."""
-        return raw[:, : self.dim], self.factor(raw).square().sum(2).log()
+        return _precise(raw)[:, : self.dim], self.factor(raw).square().sum(2).log()
 
     def forward(
         self, raw: Tensor, noise: Tensor, path_gradient: bool = False
     ) -> tuple[Tensor, Tensor]:
         """See `GaussianPosterior.forward`; without ``path_gradient``."""
-        z = raw[:, : self.dim] + (self.factor(raw) @ noise[..., None])[..., 0]
+        raw, noise = _precise(raw), _precise(noise)
+        with torch.autocast(raw.device.type, enabled=False):
+            z = raw[:, : self.dim] + (self.factor(raw) @ noise[..., None])[..., 0]
         half_log_det = 0.5 * raw[:, self.dim : 2 * self.dim].sum(1)
         return z, -0.5 * (noise.square().sum(-1) + self.dim * LOG_2PI) - half_log_det
 
     def kl(self, raw: Tensor) -> Tensor:
         """KL to N(0, 1) in nats, whose sum over latents alone has a meaning: -> (B, D)."""
+        raw = _precise(raw)
         mean, logvar = raw[:, : self.dim], raw[:, self.dim : 2 * self.dim]
         return 0.5 * (mean.square() + self.factor(raw).square().sum(2) - 1 - logvar)
 
@@ -158,11 +162,11 @@ class IAFPosterior(GaussianPosterior):
         self, raw: Tensor, noise: Tensor, path_gradient: bool = False
     ) -> tuple[Tensor, Tensor]:
         """See `GaussianPosterior.forward`; without ``path_gradient``."""
-        z, log_q = super().forward(raw, noise)
+        z, log_q = super().forward(_precise(raw), _precise(noise))
         context = raw[:, 2 * self.dim :]
         for number, net in enumerate(self.steps):
             z = z.flip(-1) if number else z
-            mean, gate = net(z, context).unflatten(-1, (self.dim, 2)).unbind(-1)
+            mean, gate = _precise(net(z, context)).unflatten(-1, (self.dim, 2)).unbind(-1)
             z, change = iaf_step(z, mean, gate + OPEN)
             log_q = log_q + change
         return z, log_q

@@ -145,3 +145,22 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 def test_bad_arguments_are_named(name: str, options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         posterior(name, 3, **options)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["full", "iaf"])
+def test_densities_are_float32_under_autocast(name: str) -> None:
+    """The same rounded numbers as in float64, but for IAF's own network in bfloat16."""
+    torch.manual_seed(0)
+    q = posterior(name, 40).eval()
+    raw = torch.randn(64, q.size).bfloat16()
+    noise = torch.randn(64, 40).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        z, log_q = q(raw, noise)
+        kl = q.kl(raw)
+    assert z.dtype == log_q.dtype == torch.float32
+    exact_z, exact = q.double()(raw.double(), noise.double())
+    assert (log_q - exact).abs().max() < (1e-4 if name == "full" else 0.05)
+    if name == "full":
+        torch.testing.assert_close(z, exact_z.float(), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(kl.sum(1), q.kl(raw.double()).sum(1).float())
