@@ -212,9 +212,9 @@ class VAE(L.LightningModule):
         """
         image = batch["image"]  # (B, C, H, W)
         raw = self.encoder(image)
-        log_w, log_px = self._many_log_weights(image, raw, self.hparams["iwae_samples"])  # (k, B)
-        kl = self.posterior.kl(raw).sum(1).mean() if self.exact_kl else (log_px - log_w).mean()
-        nll, reconstruction = -losses.iwae_bound(log_w).mean(), -log_px.mean()
+        ratio, log_px = self._many_log_weights(image, raw, self.hparams["iwae_samples"])  # (k, B)
+        kl = self.posterior.kl(raw).sum(1).mean() if self.exact_kl else -ratio.mean()
+        nll, reconstruction = -losses.iwae_bound(log_px + ratio).mean(), -log_px.mean()
         figures = {"neg_elbo": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
         figures["iwae_nll"] = nll
         bits = self.decoder.bits_per_dim(nll, image[0].numel())
@@ -244,7 +244,8 @@ class VAE(L.LightningModule):
     @torch.no_grad()
     def iwae(self, image: Tensor, k: int) -> Tensor:
         """The bound of log p(x) with k samples: (B, C, H, W) -> (B,)."""
-        return losses.iwae_bound(self._many_log_weights(image, self.encoder(image), k)[0])
+        ratio, log_px = self._many_log_weights(image, self.encoder(image), k)
+        return losses.iwae_bound(log_px + ratio)
 
     def _kl(self, raw: Tensor, z: Tensor, log_q: Tensor) -> Tensor:
         """The KL term, of each latent (B, D), or at the draw z (B, 1)."""
@@ -273,24 +274,18 @@ class VAE(L.LightningModule):
         parts = [min(step, k - done) for done in range(0, k, step)]
         with torch.no_grad():
             pairs = [self._log_weights(image, raw, part) for part in parts]
-        log_w, log_px = zip(*pairs, strict=True)
-        return torch.cat(log_w), torch.cat(log_px)
+        ratio, log_px = zip(*pairs, strict=True)
+        return torch.cat(ratio), torch.cat(log_px)
 
     def _sampled_bound(self, image: Tensor, raw: Tensor, k: int) -> dict[str, Tensor]:
         """The IWAE bound with the KL term as log q(z|x) - log p(z) at the samples."""
-        log_w, log_px = self._log_weights(image, raw, k, self.beta())  # 2 x (k, B)
-        loss, reconstruction = -losses.iwae_bound(log_w).mean(), -log_px.mean()
-        if self.exact_kl:
-            kl = self.posterior.kl(raw).sum(1).mean()
-        else:
-            kl = (log_px - log_w).detach().mean() / max(self.beta(), 1e-8)
-        return {"loss": loss, "loss_reconstruction": reconstruction, "loss_kl": kl}
+        ratio, log_px = self._log_weights(image, raw, k)  # 2 x (k, B)
+        loss = -losses.iwae_bound(log_px + self.beta() * ratio).mean()
+        kl = self.posterior.kl(raw).sum(1).mean() if self.exact_kl else -ratio.detach().mean()
+        return {"loss": loss, "loss_reconstruction": -log_px.mean(), "loss_kl": kl}
 
-    def _log_weights(
-        self, image: Tensor, raw: Tensor, k: int, beta: float = 1.0
-    ) -> tuple[Tensor, Tensor]:
-        """Log p(x|z) + beta (log p(z) - log q(z|x)), and log p(x|z), at k samples: 2 x (K, B)."""
+    def _log_weights(self, image: Tensor, raw: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Log p(z) - log q(z|x), and log p(x|z), at k samples: 2 x (K, B)."""
         noise = self.posterior.noise(raw, k)
         z, log_q = self.posterior(raw, noise, self.hparams["path_gradient"])  # (K, B, D), (K, B)
-        log_px = -self.nll(z, image)
-        return log_px + beta * (self.prior.log_prob(z, self.encode) - log_q), log_px
+        return self.prior.log_prob(z, self.encode) - log_q, -self.nll(z, image)

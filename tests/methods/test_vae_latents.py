@@ -105,8 +105,8 @@ def test_the_prior_takes_part_everywhere() -> None:
     last.bias.copy_(torch.tensor([3.0] * 3 + [0.0] * 3))
     image = images()
     assert method.validation_step({"image": image, "index": torch.arange(6)}, 0)["kl"].abs() < 1e-5
-    log_w, log_px = method._log_weights(image, method.encoder(image), 5)
-    torch.testing.assert_close(log_w, log_px)
+    ratio, _ = method._log_weights(image, method.encoder(image), 5)
+    torch.testing.assert_close(ratio, torch.zeros_like(ratio), atol=1e-4, rtol=0)
     seen: list[Tensor] = []
     method.decoder.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     method.sample(4000)
@@ -187,3 +187,18 @@ def test_noise_of_images_is_that_of_training() -> None:
         assert noise.shape == posterior.noise(torch.zeros(1000, posterior.size)).shape
         assert noise.mean().item() == pytest.approx(mean, abs=0.1)
         assert noise.var().item() == pytest.approx(variance, rel=0.1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+def test_the_kl_term_of_a_sampled_bound_is_logged_without_its_weight(weight: float) -> None:
+    method, image = moved(prior="mixture", iw_samples=3, kl_weight=weight), images()
+    raw = method.encoder(image)
+    noise = method.posterior.noise(raw, 3)
+    method.posterior.noise = lambda raw, k=None: noise  # type: ignore[method-assign]
+    z, log_q = method.posterior(raw, noise)
+    ratio, log_px = log_q - method.prior.log_prob(z, method.encode), -method.nll(z, image)
+    found = method.training_step({"image": image}, 0)
+    torch.testing.assert_close(found["loss_kl"], ratio.mean())
+    bound = (log_px - weight * ratio).logsumexp(0) - torch.tensor(3.0).log()
+    torch.testing.assert_close(found["loss"], -bound.mean())
