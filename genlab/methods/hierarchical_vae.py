@@ -73,8 +73,8 @@ class HierarchicalVAE(L.LightningModule):
             p(x|z), z drawn from q(z|x), summed over pixels.
         train/loss_kl, val/kl, test/kl (nats): sum of the levels' KL terms, KL(q(z_l|x, above) ||
             p(z_l|above)) at draws of the levels above.
-        train/loss_kl_top, val/kl_top, test/kl_top (nats): that of the top level; 0 when the top
-            level is unused.
+        train/loss_kl_<level>, val/kl_<level>, test/kl_<level> (nats): that of one level, the top
+            one ``kl_1``; 0 when the level is unused.
         val/loss, test/neg_elbo (nats, lower): negative ELBO, reconstruction + kl: an upper bound of
             -log p(x).
         test/iwae_nll (nats, lower): -log (1/K sum_k p(x, z_k) / q(z_k|x)), K = iwae_samples; a
@@ -226,8 +226,8 @@ class HierarchicalVAE(L.LightningModule):
         loss_kl, minimum = each.sum(), self.hparams["free_bits"]
         weighed = losses.free_bits(drawn.kl, minimum) if minimum else loss_kl
         loss = reconstruction + self.beta() * weighed
-        figures = {"loss_reconstruction": reconstruction, "loss_kl": loss_kl}
-        return {"loss": loss, "loss_kl_top": each[0]} | figures
+        figures = {"loss": loss, "loss_reconstruction": reconstruction}
+        return figures | levels_of("loss_kl", each)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Negative ELBO and its terms, by noise of the image's own."""
@@ -236,7 +236,7 @@ class HierarchicalVAE(L.LightningModule):
         drawn = self.draw(batch["image"], noise)
         each = drawn.kl.mean(0)
         figures = {"reconstruction": self.decoder.nll(drawn.z, batch["image"]).mean()}
-        figures |= {"kl": each.sum(), "kl_top": each[0]}
+        figures |= levels_of("kl", each)
         return figures | {"loss": figures["reconstruction"] + figures["kl"]}
 
     @torch.no_grad()
@@ -251,7 +251,7 @@ class HierarchicalVAE(L.LightningModule):
         log_w = log_px + torch.cat([one.log_ratio for one in drawn])
         nll, reconstruction = -losses.iwae_bound(log_w).mean(), -log_px.mean()
         figures = {"neg_elbo": reconstruction + each.sum(), "reconstruction": reconstruction}
-        figures |= {"kl": each.sum(), "kl_top": each[0], "iwae_nll": nll}
+        figures |= levels_of("kl", each) | {"iwae_nll": nll}
         bits = self.decoder.bits_per_dim(nll, image[0].numel())
         if bits is not None:
             figures["bits_per_dim"] = bits
@@ -287,9 +287,12 @@ class HierarchicalVAE(L.LightningModule):
             raise ValueError(
                 f"latent_dims {list(given['latent_dims'])} must be two sizes or more, of at least 1"
             )
-        for name in ("features", "iwae_samples"):
-            if given[name] < 1:
-                raise ValueError(f"{name} must be at least 1, got {given[name]}")
-        for name in ("kl_weight", "kl_warmup_steps", "free_bits"):
-            if given[name] < 0:
-                raise ValueError(f"{name} must be at least 0, got {given[name]}")
+        least = {"features": 1, "iwae_samples": 1, "kl_weight": 0, "kl_warmup_steps": 0}
+        for name, minimum in (least | {"free_bits": 0}).items():
+            if given[name] < minimum:
+                raise ValueError(f"{name} must be at least {minimum}, got {given[name]}")
+
+
+def levels_of(name: str, kl: Tensor) -> dict[str, Tensor]:
+    """Metrics of the levels' KL terms, (levels,), the top one first: their sum and each alone."""
+    return {name: kl.sum()} | {f"{name}_{number}": one for number, one in enumerate(kl, 1)}

@@ -103,7 +103,7 @@ def test_a_top_level_that_says_nothing_leaves_a_vae_of_one_level() -> None:
     z = method.draw(image, method.noise(image)).z
     seen = torch.cat([method.encoder(image), z[:, :2]], 1)
     mean, logvar = level.to_posterior(seen).chunk(2, 1)
-    assert found["loss_kl_top"] == 0
+    assert found["loss_kl_1"] == 0
     torch.testing.assert_close(found["loss_kl"], kl_standard_normal(mean, logvar).sum(1).mean())
 
 
@@ -149,3 +149,18 @@ def test_validation_draws_by_the_image_not_by_its_batch() -> None:
         for rows in (slice(4, 6), slice(4))
     ]
     torch.testing.assert_close((2 * parts[0] + 4 * parts[1]) / 6, whole)
+
+
+@torch.no_grad()
+def test_every_level_has_its_kl_term() -> None:
+    method, image = made(latent_dims=[2, 3, 4]), images()
+    torch.manual_seed(1)
+    found = method.training_step({"image": image}, 0)
+    torch.manual_seed(1)
+    expected = method.draw(image, method.noise(image)).kl.mean(0)
+    each = torch.stack([found[f"loss_kl_{number}"] for number in (1, 2, 3)])
+    torch.testing.assert_close(each, expected)
+    torch.testing.assert_close(found["loss_kl"], expected.sum())
+    batch: Any = {"image": image, "index": torch.arange(6)}
+    for step in (method.validation_step, method.test_step):
+        assert {"kl", "kl_1", "kl_2", "kl_3"} <= set(step(batch, 0))
