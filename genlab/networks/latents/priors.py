@@ -73,7 +73,16 @@ class CategoricalPrior(StandardPrior):
         return torch.full(z.shape[:-1], -self.dim * math.log(self.categories), device=z.device)
 
     def sample(self, n: int, temperature: float, encode: Encode) -> Tensor:
-        """Draw categories: (n, D K)."""
+        """Draw categories: (n, D K).
+
+        Raises:
+            ValueError: a temperature other than 1.
+        """
+        if temperature != 1.0:
+            raise ValueError(
+                f"temperature {temperature} cannot be combined with posterior categorical, whose "
+                "prior is equally likely categories; use 1"
+            )
         shape = (n, self.dim)
         drawn = torch.randint(self.categories, shape, device=self.like.device)
         return nn.functional.one_hot(drawn, self.categories).float().flatten(1)

@@ -162,3 +162,8 @@ def test_settings_that_exclude_each_other_are_refused(options: dict[str, Any], w
     check_objective(GIVEN)
     with pytest.raises(ValueError, match=words):
         check_objective(GIVEN | options)
+
+
+def test_a_temperature_without_effect_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"temperature 0.1 cannot be combined with .* categorical"):
+        CategoricalPrior(2, 3).sample(4, 0.1, encode)
