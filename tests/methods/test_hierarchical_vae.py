@@ -131,6 +131,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"features": 0}, "features must be at least 1"),
     ({"free_bits": -1}, "free_bits must be at least 0"),
     ({"decoder": "pixelcnn", "channels": 3}, "pixelcnn requires one channel"),
+    ({"prior": "vamp", "encoder": "resnet18", "image_size": 32}, "batch norm in the encoder"),
 ]
 
 
