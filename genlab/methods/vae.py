@@ -81,7 +81,8 @@ class VAE(L.LightningModule):
         test/bits_per_dim (bits, lower): iwae_nll / (C H W log 2), plus 8 of the density
             ``gaussian``; none of ``bernoulli``.
         test/active_units (latents): number of latents in use, see `metrics.ActiveUnits`: Var_x
-            E[z_d|x] > 0.01.
+            E[z_d|x] > 0.01; ``iaf`` takes z without noise for its mean, ``categorical`` counts
+            categories.
 
     Raises:
         ValueError: an argument is out of its range, or two cannot be combined.

@@ -50,7 +50,7 @@ class GaussianPosterior(nn.Module):
         return mean, logvar
 
     def centre(self, raw: Tensor) -> Tensor:
-        """The latents of an image: (B, size) -> (B, code_dim)."""
+        """The latents of an image, their mean: (B, size) -> (B, code_dim)."""
         return self.moments(raw)[0]
 
     def noise(self, raw: Tensor, k: int | None = None) -> Tensor:
@@ -155,7 +155,7 @@ class IAFPosterior(GaussianPosterior):
         )
 
     def centre(self, raw: Tensor) -> Tensor:
-        """The latents without noise: (B, size) -> (B, D)."""
+        """The latents without noise, which are not their mean: (B, size) -> (B, D)."""
         return self(raw, torch.zeros_like(raw[:, : self.dim]))[0]
 
     def forward(

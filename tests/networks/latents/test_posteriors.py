@@ -164,3 +164,15 @@ def test_densities_are_float32_under_autocast(name: str) -> None:
     if name == "full":
         torch.testing.assert_close(z, exact_z.float(), rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(kl.sum(1), q.kl(raw.double()).sum(1).float())
+
+
+@torch.no_grad()
+def test_the_centre_is_the_mean_but_for_iaf() -> None:
+    for fresh in (GaussianPosterior(3), FullPosterior(3), CategoricalPosterior(2, 3)):
+        q, raw, _ = shaken(fresh)
+        mean = q(raw, q.noise(raw, 100_000))[0].mean(0)
+        assert (q.centre(raw) - mean).abs().max() < 0.06
+    q, raw, noise = shaken(IAFPosterior(3, steps=3, hidden_dims=[7], context=2))
+    mean = q(raw, q.noise(raw, 100_000))[0].mean(0)
+    assert (q.centre(raw) - mean).abs().max() > 0.06
+    torch.testing.assert_close(q.centre(raw), q(raw, 0 * noise[0])[0])
