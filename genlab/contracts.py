@@ -69,6 +69,17 @@ class Reconstructs(Protocol):
 
 
 @runtime_checkable
+class HasLatents(Protocol):
+    """A method whose images have maps of real numbers as latents."""
+
+    def latents(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D, h, w)."""
+
+    def image_of(self, latents: Tensor) -> Tensor:
+        """(B, D, h, w) -> (B, C, H, W) in [0, 1]."""
+
+
+@runtime_checkable
 class Interpolates(Protocol):
     """A method that goes from image to image through its latents."""
 

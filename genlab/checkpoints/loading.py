@@ -23,7 +23,7 @@ PARTS: dict[str, type] = {
 }  # fmt: skip
 HOW = "genlab test RECIPE model.encoder=NAME model.pretrained=FILE model.head=file measures a file"
 MOST_STEPS = 2**62
-FROM_RUNS = ("tokenizer",)  # arguments that name a run or checkpoint of genlab
+FROM_RUNS = ("tokenizer", "space")  # arguments that name a run or checkpoint of genlab
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:

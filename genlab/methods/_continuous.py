@@ -10,13 +10,15 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from genlab import optim
+from genlab import checkpoints, optim
 from genlab.augment.draws import Params, Shape, for_images
-from genlab.contracts import Batch
+from genlab.contracts import Batch, DataModule, data_of
+from genlab.internals import lightning_parts
 from genlab.metrics import log_steps
 from genlab.networks import odes
 from genlab.networks.flows.dequantise import Pixels
 from genlab.networks.interpolation import latent_path
+from genlab.networks.latent_space import ROWS, LatentSpace
 
 FEATURE_TIME = 0.9  # features of a nearly clean image
 STREAM = 112  # of validation's draws
@@ -38,13 +40,13 @@ class ContinuousFlow(L.LightningModule):
         test/nfe (evaluations): evaluations of the network for each density.
 
     Attributes:
-        pixels: map between images and the numbers that flow.
+        pixels: map between images and the numbers that flow, pixels or latents.
         shape: shape of these numbers, (C, H, W).
         num_classes: K of a velocity that knows classes, else 0.
         nfe: evaluations of the network for each image of the latest sample or density.
     """
 
-    pixels: Pixels
+    pixels: Pixels | LatentSpace
     shape: tuple[int, int, int]
     num_classes: int = 0
     nfe: int = 0
@@ -85,8 +87,27 @@ class ContinuousFlow(L.LightningModule):
         """Log-density in nats, of dequantised pixels in units of a level: (B, C, H, W) -> (B,).
 
         Without a class and without guidance, which has no density.
+
+        Raises:
+            ValueError: what flows are latents.
         """
+        if isinstance(self.pixels, LatentSpace):
+            raise ValueError("log_prob requires pixels, and model.space has latents")
         return self._log_prob(image, torch.rand_like(image), self._signs(image))
+
+    def on_fit_start(self) -> None:
+        """Standardise latents by the training images, in a fresh training; in every process by all.
+
+        Raises:
+            ValueError: the Trainer has no data module.
+        """
+        if not isinstance(self.pixels, LatentSpace) or self.pixels.fitted:
+            return
+        data = data_of(self.trainer)
+        if not isinstance(data, DataModule):
+            raise ValueError("space requires a data module")
+        batches = data.bank_dataloader("train", most=ROWS)
+        self.pixels.fit(data.to_device(batch, self.device)["image"] for batch in batches)
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """As validation; and the density, if asked for, with draws that belong to the image."""
@@ -194,6 +215,21 @@ class ContinuousFlow(L.LightningModule):
             return label
         chance = torch.rand(len(label), device=label.device)
         return label.masked_fill(chance < self.hparams["label_dropout"], -1)
+
+    def _numbers(self) -> tuple[Pixels | LatentSpace, tuple[int, int, int]]:
+        """Map between images and the numbers that flow, and their shape."""
+        given = self.hparams
+        path, spec, side = given["space"], given["space_spec"], given["image_size"]
+        if path is None and spec is None:
+            shape = given["channels"], side, side
+            return Pixels(given["preprocess"], given["levels"]), shape
+        if given["test_likelihood"]:
+            raise ValueError("test_likelihood requires pixels, and model.space has latents")
+        make, source = (checkpoints.build, spec) if path is None else (checkpoints.load, path)
+        autoencoder = lightning_parts.outside_cli(make, source)
+        given.update(space=None, space_spec=checkpoints.spec(autoencoder))
+        space = LatentSpace(autoencoder, given["channels"], side)
+        return space, space.shape
 
     def _check_solvers(self) -> None:
         given = self.hparams

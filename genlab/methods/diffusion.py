@@ -23,7 +23,6 @@ from genlab.networks.denoisers import samplers
 from genlab.networks.denoisers.factory import denoiser
 from genlab.networks.denoisers.noise_levels import NoiseLevels
 from genlab.networks.denoisers.preconditioned import Preconditioned
-from genlab.networks.flows.dequantise import Pixels
 
 
 class Diffusion(ContinuousFlow):
@@ -50,6 +49,10 @@ class Diffusion(ContinuousFlow):
         preprocess: map of pixels: ``symmetric``, to [-1, 1); others and ``none``, for numbers that
             are not pixels, in `networks.flows.dequantise`.
         levels: values a pixel can have; samples are rounded to them.
+        space: run or checkpoint of a VAE or VQ-VAE whose latents, standardised, take the place of
+            pixels; read once, when a new method is made.
+        space_spec: instead, its description (class and arguments); its weights then come with the
+            checkpoint. Filled in when the hyper-parameters are saved.
         ema_decay: decay of the average of the weights.
         solver: solver of the probability flow for latents and their images; see `networks.odes`.
         solver_steps: number of steps of its grid.
@@ -90,6 +93,8 @@ class Diffusion(ContinuousFlow):
         guidance: float = 0.0,
         preprocess: str = "symmetric",
         levels: int = 256,
+        space: str | None = None,
+        space_spec: dict[str, Any] | None = None,
         ema_decay: float = 0.999,
         solver: str = "rk4",
         solver_steps: int = 20,
@@ -107,11 +112,10 @@ class Diffusion(ContinuousFlow):
         self._check_classes()
         samplers.check_sampler(sampler)
         self.num_classes = num_classes if conditional else 0
-        self.shape = (channels, image_size, image_size)
-        self.pixels = Pixels(preprocess, levels)
+        self.pixels, self.shape = self._numbers()
         self.noise_levels = NoiseLevels(schedule, level_mean, level_spread)
         self.noise_levels.grid(sampler_steps)  # refuses what it cannot be
-        inner = denoiser(network, channels, image_size, self.num_classes, **(network_kwargs or {}))
+        inner = denoiser(network, *self.shape[:2], self.num_classes, **(network_kwargs or {}))
         self.denoiser = Preconditioned(inner, sigma_data, self.noise_levels.bounds)
         self.denoiser_ema = networks.EMA(self.denoiser, ema_decay)
 

@@ -20,7 +20,6 @@ from genlab.augment.draws import rows_of_this_rank
 from genlab.contracts import Batch
 from genlab.methods._continuous import FEATURE_TIME, ContinuousFlow
 from genlab.networks.denoisers.factory import denoiser
-from genlab.networks.flows.dequantise import Pixels
 
 PAIRINGS = ("independent", "transport")
 
@@ -45,6 +44,10 @@ class FlowMatching(ContinuousFlow):
         preprocess: map of pixels: ``symmetric``, to [-1, 1); others and ``none``, for numbers that
             are not pixels, in `networks.flows.dequantise`.
         levels: values a pixel can have; samples are rounded to them.
+        space: run or checkpoint of a VAE or VQ-VAE whose latents, standardised, take the place of
+            pixels; read once, when a new method is made.
+        space_spec: instead, its description (class and arguments); its weights then come with the
+            checkpoint. Filled in when the hyper-parameters are saved.
         ema_decay: decay of the average of the weights.
         solver: ``euler``, ``midpoint``, ``heun``, ``rk4`` or ``dopri5`` for samples; see
             `networks.odes`.
@@ -81,6 +84,8 @@ class FlowMatching(ContinuousFlow):
         guidance: float = 0.0,
         preprocess: str = "symmetric",
         levels: int = 256,
+        space: str | None = None,
+        space_spec: dict[str, Any] | None = None,
         ema_decay: float = 0.999,
         solver: str = "midpoint",
         solver_steps: int = 20,
@@ -96,10 +101,9 @@ class FlowMatching(ContinuousFlow):
         self.save_hyperparameters()
         self._check_arguments()
         self.num_classes = num_classes if conditional else 0
-        self.shape = (channels, image_size, image_size)
-        self.pixels = Pixels(preprocess, levels)
+        self.pixels, self.shape = self._numbers()
         self.velocity = denoiser(
-            network, channels, image_size, self.num_classes, **(network_kwargs or {})
+            network, *self.shape[:2], self.num_classes, **(network_kwargs or {})
         )
         self.velocity_ema = networks.EMA(self.velocity, ema_decay)
 

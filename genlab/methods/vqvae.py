@@ -135,6 +135,17 @@ class VQVAE(L.LightningModule):
         return self._image(self.decoder(self.quantizer.embed(codes)))
 
     @torch.no_grad()
+    def latents(self, image: Tensor) -> Tensor:
+        """The encoder's map, before it is quantised: (B, C, H, W) -> (B, D, h, w)."""
+        latents: Tensor = self.encoder(image)
+        return latents
+
+    @torch.no_grad()
+    def image_of(self, latents: Tensor) -> Tensor:
+        """The images of the nearest codes: (B, D, h, w) -> (B, C, H, W) in [0, 1]."""
+        return self.decode(self.quantizer(latents).codes)
+
+    @torch.no_grad()
     def reconstruct(self, image: Tensor) -> Tensor:
         """Images through their codes: (B, C, H, W) -> (B, C, H, W) in [0, 1]."""
         return self.decode(self.encode(image))

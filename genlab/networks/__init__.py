@@ -2,11 +2,12 @@
 
 `encoders` (a backbone by name), `autoencoders` (coders, quantizers, priors), `latents` (a VAE's
 priors and posteriors), `flows`, `gan` and `denoisers` (of a noisy image and a time); `odes`
-(solvers); and what they share: `mlps`, `ema`, `chunks` (batches larger than memory), `queue`,
-`bank` and `split_batch_norm` (MoCo), `clusters` (DeepCluster), `prototypes` (DINO), `pending` (what
-batches leave to a step), `multicrop` (views of several sizes), `positions` (of patches),
-`token_decoders` (MAE, I-JEPA), `pseudo_label_rules` (FixMatch), `interpolation`, `modes` (eval mode
-for a while), `functional`, `arguments`.
+(solvers); `latent_space` (an autoencoder in the place of pixels); and what they share: `mlps`,
+`ema`, `chunks` (batches larger than memory), `queue`, `bank` and `split_batch_norm` (MoCo),
+`clusters` (DeepCluster), `prototypes` (DINO), `pending` (what batches leave to a step), `multicrop`
+(views of several sizes), `positions` (of patches), `token_decoders` (MAE, I-JEPA),
+`pseudo_label_rules` (FixMatch), `interpolation`, `modes` (eval mode for a while), `functional`,
+`arguments`.
 `sub_pixel` is a decoder, `channelwise` a dense layer of maps, `split_backbone` two networks in one,
 `counted_norms` batch norm of some rows.
 """

@@ -48,6 +48,7 @@ TRAINING = (  # what the trainer has in every run
 )
 SYNCHRONISED = "genlab.training.engine.sync_batch_norm.SyncBatchNorm"
 TOKENIZER = "genlab.methods.vqvae.VQVAE"  # of every prior
+SPACES = ("genlab.methods.vae.VAE", TOKENIZER)  # whose latents a generator may have
 NAMING, TABLE = "genlab.networks.encoders.naming", "FAMILIES"
 WEIGHTS = ("genlab.checkpoints.load_backbone", "genlab.checkpoints.load_head")
 
@@ -107,7 +108,7 @@ def settings(recipe: Recipe, contents: Contents) -> Any:
     """Settings of a recipe in one form; a recipe that it starts from by its fingerprint."""
     found = plain(recipe.config, contents)
     model = found.get("model", {}).get("init_args", {})
-    for name in ("pretrained", "tokenizer"):
+    for name in ("pretrained", "tokenizer", "space"):
         source = recipe.arguments("model").get(name)
         if source != recipe.name and source in shipped() and not os.path.exists(source):
             parent, file = resolve([source]), shipped()[source]
@@ -153,6 +154,7 @@ def classes(recipe: Recipe) -> set[str]:
     found |= {own} if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", own) else set()
     found |= {f"{NAMING}.{name}" for row in families(recipe).values() for name in _names(row)}
     found |= {TOKENIZER} if _argument(recipe, "tokenizer") else set()
+    found |= set(SPACES) if _argument(recipe, "space") else set()
     trainer = recipe.config.get("trainer")
     is_synchronised = isinstance(trainer, dict) and trainer.get("sync_batchnorm")
     found |= {SYNCHRONISED} if is_synchronised else set()

@@ -42,6 +42,7 @@ FIXED = {  # key, or key and everything below it: why a continued run keeps its 
     "model.critic": "the checkpoint's weights are of another architecture",
     "model.network": "the checkpoint's weights are of another architecture",
     "model.tokenizer": "the run's codes are its tokenizer's",
+    "model.space": "the run's latents are those of its autoencoder",
     "model.pretrained": "the run has its weights from its own checkpoint",
     "model.pretrained_options": "the run has its weights from its own checkpoint",
     "model.align": "the checkpoint has the running statistics of another target",

@@ -187,8 +187,9 @@ def test_every_argument_that_names_a_network_has_a_parent(classifier: Path, here
     weights = here.folder / "weights.pth"
     weights.write_bytes(b"weights")
     arguments = {"tokenizer": str(classifier), "pretrained": str(weights), "encoder": "resnet18"}
-    found = checkpoints.parents(arguments)
+    found = checkpoints.parents(arguments | {"space": str(classifier)})
     assert found["tokenizer"]["run"] == f"classifier/digits/{classifier.name}"
+    assert found["space"] == found["tokenizer"]
     digest = hashlib.sha256(b"weights").hexdigest()
     assert found["pretrained"] == {"file": str(weights), "sha256": digest}
     assert checkpoints.parents({"pretrained": True, "encoder": "vit"}) == {
