@@ -61,7 +61,8 @@ def cells() -> dict[str, str]:
         "vqvae/mnist": f"{codes}; {said('vq_prior/mnist', 'test/loss')}",
         "wgan_gp/mnist": f"FID {said('wgan_gp/mnist', 'judge/fid_lenet')} in LeNet's features",
         **{name: said(name, "test/bits_per_dim") for name in
-           ("nice/digits", "realnvp/mnist_best", "glow/mnist", "flow_matching/digits")},
+           ("nice/digits", "realnvp/mnist_best", "glow/mnist", "flow_matching/digits",
+            "diffusion/digits")},
         "simclr/mnist": f"{one_percent}: {said('simclr/mnist', 'linear_top1')}",
         **{f"{name}/mnist": f"{said(f'{name}/mnist', 'linear_top1')}, likewise" for name in PROBES},
         "barlow_twins/digits": f"digits, {hundred}: {said('barlow_twins/digits', 'linear_top1')}",

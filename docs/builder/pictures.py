@@ -81,6 +81,7 @@ DRAWINGS = (
     Drawing("flow_matching", "flow_matching/digits", SAMPLES, "samples"),
     Drawing("flow_matching", "flow_matching/eight_gaussians", "plane-*.png",
             "data, samples and density"),
+    Drawing("diffusion", "diffusion/digits", SAMPLES, "samples"),
     Drawing("wgan_gp", "wgan_gp/digits", "film.gif", "training",
             {"trainer.callbacks+": film(60, 36)}),
     Drawing("wgan_gp", "wgan_gp/two_moons", "plane-*.png", "data and samples"),
