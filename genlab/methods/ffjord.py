@@ -57,6 +57,8 @@ class FFJORD(ContinuousFlow):
         ValueError: an argument is unknown or out of its range.
     """
 
+    bend = 1.0  # the grid of its training
+
     def __init__(
         self,
         channels: int = 1,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ def solve(
     steps: int = 25,
     span: tuple[float, float] = (0.0, 1.0),
     tolerance: float = 1e-5,
+    bend: float = 1.0,
 ) -> tuple[Tensor, int]:
     """Follow the velocity along a span of time; the end, and how often v was evaluated.
 
@@ -33,9 +35,11 @@ def solve(
         x: start, (B, ...), float32 or float64 whatever v is calculated in.
         solver: ``euler``, ``midpoint``, ``heun`` or the classic ``rk4`` on a fixed grid, or
             the adaptive ``dopri5`` of the package torchdiffeq.
-        steps: number of equal steps of a fixed grid.
+        steps: number of steps of a fixed grid.
         span: first and last time; the second may be the smaller.
         tolerance: relative and absolute error of a step of ``dopri5``.
+        bend: power b of a fixed grid, whose k-th time is (k / steps)^b of the way: equal steps for
+            1, finer near the first time above it.
 
     Raises:
         ValueError: an unknown solver, steps below 1, or ``dopri5`` without torchdiffeq.
@@ -48,9 +52,9 @@ def solve(
     def v(x: Tensor, t: float) -> Tensor:
         return velocity(x, x.new_full((len(x),), t)).to(x.dtype)
 
-    size = (end - start) / steps
-    for k in range(steps):
-        x = x + size * _slope(solver, v, x, start + k * size, size)
+    times = [start + (end - start) * (k / steps) ** bend for k in range(steps + 1)]
+    for now, then in pairwise(times):
+        x = x + (then - now) * _slope(solver, v, x, now, then - now)
     return x, steps * EVALUATIONS[solver]
 
 
@@ -76,6 +80,7 @@ def log_density(
     probes: Tensor | None = None,
     tolerance: float = 1e-5,
     gradient: bool = False,
+    bend: float = 1.0,
 ) -> tuple[Tensor, int]:
     """Log-density of the flow's end at time 1, from a standard normal at time 0: (B,), in nats.
 
@@ -92,6 +97,7 @@ def log_density(
             are dimensions.
         tolerance: see `solve`.
         gradient: True for a result with a gradient, back through every evaluation of v.
+        bend: see `solve`; the first time is 1, where the flow contracts to narrow densities.
 
     Returns:
         Log-densities, and how often v was evaluated.
@@ -108,7 +114,7 @@ def log_density(
         return torch.cat([v if gradient else v.detach(), change[:, None]], 1)
 
     state = torch.cat([x.flatten(1), x.new_zeros(len(x), 1)], 1)
-    state, evaluations = solve(both, state, solver, steps, (1.0, 0.0), tolerance)
+    state, evaluations = solve(both, state, solver, steps, (1.0, 0.0), tolerance, bend)
     z, change = state[:, :-1], state[:, -1]
     normal = -0.5 * (z.square() + math.log(2 * math.pi)).sum(1)
     return normal + change, evaluations

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from genlab import losses
 from genlab.callbacks import pictures, plane_pictures
 from genlab.data import Digits, Toys
+from genlab.methods._continuous import ContinuousFlow
+from genlab.methods.diffusion import Diffusion
 from genlab.methods.flow_matching import FlowMatching
 from genlab.testing.ranks import Ranks
 from tests.callbacks.tiny import trainer
@@ -148,10 +150,10 @@ def test_encode_and_decode_are_inverses() -> None:
 
 @pytest.mark.parametrize("probes", [0, 2])
 def test_densities_of_points_are_exact(probes: int) -> None:
-    method, _ = knowing(gaussian, **POINTS, network_kwargs={}, probes=probes, likelihood_steps=16)
+    method, _ = knowing(gaussian, **POINTS, network_kwargs={}, probes=probes, likelihood_steps=32)
     found = method.log_prob(torch.ones(3, 2, 1, 1).double())
     torch.testing.assert_close(found, torch.full_like(found, 2 * -1.2057913526), rtol=0, atol=1e-5)
-    assert method.nfe == 64
+    assert method.nfe == 128
 
 
 def test_densities_of_images_are_of_levels() -> None:
@@ -162,6 +164,32 @@ def test_densities_of_images_are_of_levels() -> None:
     y2 = (edges[1] ** 3 - edges[0] ** 3) / 3 / (edges[1] - edges[0])
     expected = -0.5 * (float(y2) + math.log(2 * math.pi)) + math.log(2 / 17)
     assert float(found.mean()) == pytest.approx(64 * expected, abs=0.01)
+
+
+@pytest.mark.parametrize("kind", [FlowMatching, Diffusion])
+def test_densities_of_constant_bytes_by_the_default_grid(
+    kind: type[ContinuousFlow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exact velocity of N(m, (2 / 256)^2 / 12), of mean m in the cell's middle."""
+    mean, spread = 1 / 256 - 1, 2 / 256 / math.sqrt(12)
+
+    def narrow(x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        t = t.view(-1, 1, 1, 1)
+        wide = t**2 * spread**2 + (1 - t) ** 2
+        return mean + (t * spread**2 - (1 - t)) / wide * (x - t * mean)
+
+    image, found = torch.zeros(20, 1, 8, 8).double(), {}
+    for steps in (20, 40):
+        options = {} if steps == 20 else {"likelihood_steps": steps}
+        method: Any = kind(1, 8, network="mlp", network_kwargs={"hidden_dims": [8]}, **options)
+        monkeypatch.setattr(method, "velocity_at", narrow)
+        torch.manual_seed(0)
+        found[steps] = method.log_prob(image) / 64
+    torch.manual_seed(0)
+    offset = torch.rand_like(image) - 0.5  # in cells, of variance 1 / 12
+    exact = (-6 * offset**2 - 0.5 * math.log(2 * math.pi / 12)).mean((1, 2, 3))
+    torch.testing.assert_close(found[20], exact, rtol=0, atol=0.007)  # 0.01 bits per dimension
+    torch.testing.assert_close(found[40], found[20], rtol=0, atol=0.007)
 
 
 def test_figures_belong_to_the_image_and_not_to_its_batch() -> None:
