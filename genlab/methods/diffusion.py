@@ -56,7 +56,7 @@ class Diffusion(ContinuousFlow):
         ema_decay: decay of the average of the weights.
         solver: solver of the probability flow for latents and their images; see `networks.odes`.
         solver_steps: number of steps of its grid.
-        likelihood_solver: solver of the probability flow for densities; Euler's are too high.
+        likelihood_solver: solver for densities; Euler's are wrong, to either side.
         likelihood_steps: number of steps of its grid, the k-th at 1 - (k / steps)^3 because narrow
             densities form near the image.
         tolerance: error of a step of ``dopri5``.

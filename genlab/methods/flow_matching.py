@@ -52,7 +52,7 @@ class FlowMatching(ContinuousFlow):
         solver: ``euler``, ``midpoint``, ``heun``, ``rk4`` or ``dopri5`` for samples; see
             `networks.odes`.
         solver_steps: number of steps of its grid.
-        likelihood_solver: solver for densities; Euler's are too high.
+        likelihood_solver: solver for densities; Euler's are wrong, to either side.
         likelihood_steps: number of steps of its grid, the k-th at 1 - (k / steps)^3 because narrow
             densities form near the image.
         tolerance: error of a step of ``dopri5``.

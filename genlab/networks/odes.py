@@ -85,7 +85,7 @@ def log_density(
     """Log-density of the flow's end at time 1, from a standard normal at time 0: (B,), in nats.
 
     log p(x) = log N(x(0); 0, I) - the integral of div v along the path that ends at x. Too few
-    steps of ``euler`` give densities that are too high.
+    steps make it wrong, to either side.
 
     Args:
         velocity: v, differentiable by its state.

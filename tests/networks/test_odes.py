@@ -65,6 +65,22 @@ def test_a_grid_bent_to_the_image_has_the_density_of_a_pixels_cell(
     assert evaluations == 4 * steps
 
 
+def test_eulers_densities_are_wrong_to_either_side() -> None:
+    """Too low in the middle of a byte's cell, too high beside the middle of a wide density."""
+    spread = 2 / 256 / math.sqrt(12)
+
+    def narrow(x: Tensor, t: Tensor) -> Tensor:
+        t = t[:, None]
+        wide = t**2 * spread**2 + (1 - t) ** 2
+        return MEAN + (t * spread**2 - (1 - t)) / wide * (x - t * MEAN)
+
+    one = torch.ones(1, 1, dtype=torch.float64)
+    low, _ = odes.log_density(narrow, MEAN * one, "euler", 20)
+    assert float(low) + math.log(spread * math.sqrt(2 * math.pi)) == pytest.approx(-2.60, abs=0.01)
+    high, _ = odes.log_density(gaussian, one, "euler", 32)
+    assert float(high) - EXACT == pytest.approx(0.055, abs=0.002)
+
+
 @pytest.mark.parametrize("span", [(0.0, 1.0), (1.0, 0.0)])
 def test_a_bent_grid_begins_finely(span: tuple[float, float]) -> None:
     seen: list[float] = []
