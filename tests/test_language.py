@@ -36,6 +36,7 @@ CODE = re.compile(r"``.*?``|`[^`]*`|^\s*\*{0,2}[\w, ]{1,40}:(?=\s)|\S*[/_=]\S*|-
 LONGEST = 35  # words of a sentence on a page
 # Sentences that were rewritten; none of them comes back.
 FORMER = """\
+gives exact bits per dimension
 Euler's are too high
 Euler's is too high
 A wrong word costs three lines
