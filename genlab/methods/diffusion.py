@@ -41,8 +41,9 @@ class Diffusion(ContinuousFlow):
         sampler: ``heun``, ``ddim`` or ``ancestral``; see `networks.denoisers.samplers`.
         sampler_steps: levels that it visits.
         sigma_data: standard deviation of the data's numbers, of pixels after ``preprocess``.
-        level_mean: mean of the log of training's levels, for ``edm``.
-        level_spread: standard deviation of that log, for ``edm``.
+        sigma_log_mean: mean of the log of training's levels of noise; None for -1.2. For ``edm``
+            only.
+        sigma_log_spread: standard deviation of that log; None for 1.2. For ``edm`` only.
         conditional: True for a denoiser that knows the class.
         label_dropout: fraction of labels hidden in training, image by image, if ``conditional``.
         guidance: weight w of D(class) + w (D(class) - D(no class)) in sampling; 0 for none.
@@ -87,8 +88,8 @@ class Diffusion(ContinuousFlow):
         sampler: str = "heun",
         sampler_steps: int = 18,
         sigma_data: float = 0.5,
-        level_mean: float = -1.2,
-        level_spread: float = 1.2,
+        sigma_log_mean: float | None = None,
+        sigma_log_spread: float | None = None,
         conditional: bool = False,
         label_dropout: float = 0.1,
         guidance: float = 0.0,
@@ -114,7 +115,7 @@ class Diffusion(ContinuousFlow):
         samplers.check_sampler(sampler)
         self.num_classes = num_classes if conditional else 0
         self.pixels, self.shape = self._numbers()
-        self.noise_levels = NoiseLevels(schedule, level_mean, level_spread)
+        self.noise_levels = NoiseLevels(schedule, sigma_log_mean, sigma_log_spread)
         self.noise_levels.grid(sampler_steps)  # refuses what it cannot be
         inner = denoiser(network, *self.shape[:2], self.num_classes, **(network_kwargs or {}))
         self.denoiser = Preconditioned(inner, sigma_data, self.noise_levels.bounds)

@@ -19,6 +19,7 @@ TIMES = 1000  # T of DDPM
 LINEAR = (1e-4, 0.02)  # its first and last beta
 OFFSET, MOST = 0.008, 0.999  # of the cosine: keeps the first betas from 0, the last from 1
 LOW, HIGH, BEND = 0.002, 80.0, 7.0  # of EDM's grid
+EDM_MEAN, EDM_SPREAD = -1.2, 1.2  # of the log of training's levels
 TINY = 1e-6  # distance of a draw from 0 and 1, where a normal's quantile is infinite
 
 
@@ -47,25 +48,34 @@ class NoiseLevels(nn.Module):
     Args:
         schedule: ``edm``: log s normally distributed in training; ``linear`` or ``cosine``: DDPM's
             1,000 levels, all alike.
-        mean: mean of log s, for ``edm``.
-        spread: standard deviation of log s, for ``edm``.
+        mean: mean of log s, for ``edm`` only; None for -1.2.
+        spread: standard deviation of log s, for ``edm`` only; None for 1.2.
 
     Attributes:
         bounds: smallest and largest level of the grids.
 
     Raises:
-        ValueError: unknown schedule, or a spread that is not above 0.
+        ValueError: unknown schedule, a spread that is not above 0, or one of the two for DDPM's
+            levels.
     """
 
     table: Tensor  # (T,) levels in ascending order, empty for ``edm``
 
-    def __init__(self, schedule: str = "edm", mean: float = -1.2, spread: float = 1.2) -> None:
+    def __init__(
+        self, schedule: str = "edm", mean: float | None = None, spread: float | None = None
+    ) -> None:
         super().__init__()
         if schedule not in SCHEDULES:
             raise ValueError(f"unknown schedule {schedule!r}; choose from {', '.join(SCHEDULES)}")
-        if spread <= 0:
-            raise ValueError(f"level_spread {spread} must be above 0")
-        self.mean, self.spread = mean, spread
+        for name, given in (("sigma_log_mean", mean), ("sigma_log_spread", spread)):
+            if given is not None and schedule != "edm":
+                raise ValueError(
+                    f"{name} requires schedule edm, and {schedule} has levels of its own"
+                )
+        self.mean = EDM_MEAN if mean is None else mean
+        self.spread = EDM_SPREAD if spread is None else spread
+        if self.spread <= 0:
+            raise ValueError(f"sigma_log_spread {spread} must be above 0")
         kept = torch.empty(0) if schedule == "edm" else kept_signal(schedule)
         levels = ((1 - kept) / kept).sqrt()
         self._levels: list[float] = levels.tolist()

@@ -77,7 +77,9 @@ def test_weights() -> None:
     ("options", "said"),
     [
         ({"schedule": "sigmoid"}, "unknown schedule 'sigmoid'; choose from edm, linear, cosine"),
-        ({"spread": 0.0}, "level_spread 0.0 must be above 0"),
+        ({"spread": 0.0}, "sigma_log_spread 0.0 must be above 0"),
+        ({"schedule": "cosine", "spread": 1.2}, "sigma_log_spread requires schedule edm"),
+        ({"schedule": "linear", "mean": 0.0}, "sigma_log_mean requires schedule edm"),
     ],
 )
 def test_refusals(options: dict[str, Any], said: str) -> None:
