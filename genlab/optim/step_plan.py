@@ -7,6 +7,8 @@ from typing import Any
 
 import lightning as L
 
+ROUNDING = 1e-9  # of an epoch, where its steps are no whole number
+
 
 class StepPlan(L.Callback):
     """Map from epochs to optimiser steps, which a checkpoint holds.
@@ -69,3 +71,13 @@ class StepPlan(L.Callback):
                 return first + (epoch - start) * (last - first) / (end - start)
         start, first = self.points[-1]
         return first + (epoch - start) * self.pace
+
+    def epoch_of(self, step: float) -> int:
+        """Number, from 1 on, of the epoch that ends with or after a ``step`` behind the points.
+
+        0 before the pace is known.
+        """
+        if not self.pace:
+            return 0
+        epoch, first = self.points[-1]
+        return max(1, math.ceil(epoch + (step - first) / self.pace - ROUNDING))

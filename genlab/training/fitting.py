@@ -175,6 +175,7 @@ def _prepare(lab: Lab, run: Path | None, checkpoint: Path | None, changed: list[
         demands.refuse_views(lab)
         loader = lab.data.train_dataloader()
         length.note_early_end(lab.trainer, loader)
+        length.note_waiting(lab.model, lab.trainer, loader)
         if not hasattr(loader, "check_state"):  # of a plain LightningDataModule
             demands.refuse_other_batches(next(iter(loader)), type(lab.data).__name__)
         if checkpoint is not None and hasattr(loader, "check_state"):

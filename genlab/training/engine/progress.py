@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from genlab import optim
 from genlab.metrics.step_metrics import StepMetrics
+from genlab.optim.step_plan import StepPlan
 
 
 class ProgressReport(L.Callback):
@@ -45,7 +46,9 @@ class ProgressReport(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any, **kwargs: Any
     ) -> None:
-        now = time.perf_counter()
+        now, total = time.perf_counter(), _total_steps(trainer)
+        if self._bar is None and 0 < total <= trainer.global_step:
+            return  # the line of the end has the last step
         if now - self._shown >= self.every and trainer.is_global_zero:
             self._shown = now
             self._show(trainer, now)
@@ -56,7 +59,7 @@ class ProgressReport(L.Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.is_global_zero:
-            self._show(trainer, time.perf_counter())
+            self._show(trainer, time.perf_counter(), ended=True)
         self._close()
 
     def on_exception(
@@ -69,19 +72,22 @@ class ProgressReport(L.Callback):
             self._bar.stop()
             self._bar = None
 
-    def _show(self, trainer: L.Trainer, now: float) -> None:
+    def _show(self, trainer: L.Trainer, now: float, ended: bool = False) -> None:
         step, total = trainer.global_step, _total_steps(trainer)
         share = step / total if total else 0.0
-        text = self._line(trainer, now, step, total)
+        text = self._line(trainer, now, step, total, ended)
         if self._bar is None:
             print(text, file=sys.stderr, flush=True)
         else:
             self._bar.update(self._bar.task_ids[0], completed=share, description=text)
             self._bar.refresh()
 
-    def _line(self, trainer: L.Trainer, now: float, step: int, total: int) -> str:
-        epoch, last = trainer.current_epoch + 1, trainer.max_epochs
-        parts = [f"epoch {epoch}" if last in (None, -1) else f"epoch {min(epoch, last)}/{last}"]
+    def _line(
+        self, trainer: L.Trainer, now: float, step: int, total: int, ended: bool = False
+    ) -> str:
+        epoch = max(1, trainer.current_epoch + (not ended))  # an ended one has been counted
+        last = _last_epoch(trainer, total)
+        parts = [f"epoch {min(epoch, last)}/{last}" if last else f"epoch {epoch}"]
         parts.append(f"step {step:,}/{total:,}" if total else f"step {step:,}")
         latest = self._metrics.latest if self._metrics else {}
         if "train/loss" in latest:
@@ -99,6 +105,15 @@ class ProgressReport(L.Callback):
 def _total_steps(trainer: L.Trainer) -> int:
     total = optim.total_steps(trainer.lightning_module)
     return int(total) if math.isfinite(total) and total > 0 else 0
+
+
+def _last_epoch(trainer: L.Trainer, total: int) -> int:
+    """Epoch in which the limits end the training; 0 if that is unknown."""
+    epochs = trainer.max_epochs if trainer.max_epochs not in (None, -1) else 0
+    plan = StepPlan.of(trainer)
+    if total and trainer.max_steps == total and plan and (reached := plan.epoch_of(total)):
+        return min(epochs, reached) if epochs else reached
+    return epochs or 0
 
 
 def _clock(seconds: float) -> str:
