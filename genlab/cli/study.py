@@ -10,6 +10,7 @@ from genlab.errors import RecipeError, cannot_write
 from genlab.experiments.studies import published
 from genlab.experiments.studies import table as tables
 from genlab.experiments.studies.cells import Cells
+from genlab.experiments.studies.effort import left, plan
 from genlab.experiments.studies.page import missing, page
 from genlab.files import shown_path
 
@@ -21,9 +22,10 @@ def study_options(parser: ArgumentParser) -> None:
 
     ls lists the studies that there are. bench turns a budget of seconds into steps, once, on an
     idle machine, and writes them into the study's file. run trains and measures what is missing;
-    several at a time share the work, and what was killed goes on. show says what is missing. page
-    prints the table as Markdown; with --out, every result stands in a JSON file next to it, and
-    --known lets them take part elsewhere.
+    several at a time share the work, and what was killed goes on. show says what is missing and
+    how long that takes. page prints the table as Markdown; with --out, every result stands in a
+    JSON file next to it, and --known lets them take part elsewhere: in a checkout those of
+    docs/studies do, unless it says none.
     """
     parser.add_argument("action", choices=ACTIONS)
     parser.add_argument("study", nargs="?", metavar="STUDY", help="a name of `ls`, or a file")
@@ -31,7 +33,7 @@ def study_options(parser: ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=300, help="that bench measures (300)")
     parser.add_argument("--retry", action="store_true", help="run what has failed again")
     parser.add_argument("--out", metavar="FILE.md", help="file for page; default: printed")
-    parser.add_argument("--known", metavar="DIR", help="results of pages: DIR/STUDY.json")
+    parser.add_argument("--known", metavar="DIR", help="results of pages: DIR/STUDY.json; none")
     parser.add_argument("--runs-in", dest="root", default="runs", metavar="DIR")
 
 
@@ -48,7 +50,7 @@ def study(
         raise RecipeError(f"study {action} requires a STUDY", hint="genlab study ls lists them")
     if steps < 1:
         raise RecipeError(f"--steps {steps} must be at least 1")
-    cells = Cells(tables.read(study), Path(root), Path(known) if known else None)
+    cells = Cells(tables.read(study), Path(root), _known(known))
     if action == "page":
         return _page(cells, out)
     if rows is not None:
@@ -58,6 +60,14 @@ def study(
     if action == "run":
         return _run(cells, retry)
     return _show(cells)
+
+
+def _known(given: str | None) -> Path | None:
+    """The folder of results of pages: ``given``, or that of the checkout."""
+    if given is not None:
+        return None if given == "none" else Path(given)
+    published = tables.folder().parents[1] / "docs" / "studies"
+    return published if published.is_dir() else None
 
 
 def _only(cells: Cells, keys: list[str]) -> None:
@@ -97,10 +107,13 @@ def _run(cells: Cells, retry: bool) -> int:
 
 
 def _show(cells: Cells) -> int:
-    """The rows and what each lacks."""
+    """Budget, the rows and what each lacks, and the work that is left."""
     lacking = missing(cells)
+    print(plan(cells))
     for row in cells.rows:
         print(f"{row.key:<32} {lacking.get(row.key, 'done')}")
+    if rest := left(cells):
+        print(rest)
     return 0
 
 
@@ -116,7 +129,7 @@ def _page(cells: Cells, out: str | None) -> int:
         what = f"{len(lost)} results in {shown_path(results)} are not of this table's cells"
         raise RecipeError(what, hint="--known DIR lets them take part; or remove the file")
     try:
-        Path(out).write_text(page(cells, results.name), encoding="utf-8")
+        Path(out).write_text(page(cells, Path(out)), encoding="utf-8")
     except OSError as error:
         raise cannot_write(out, error) from None
     published.write(results, found)

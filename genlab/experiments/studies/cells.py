@@ -64,8 +64,16 @@ class Cells:
 
     @cached_property
     def rows(self) -> list[Row]:
-        """The table's rows."""
-        return rows(self.table)
+        """The table's rows; those that cannot be run here where results of them are published."""
+        return [row for row in rows(self.table) if not row.absent or self._is_published(row)]
+
+    def _is_published(self, row: Row) -> bool:
+        start = self._start(row)
+        return any(name.startswith((f"{start}-t", f"{start}-s")) for name in self._published)
+
+    def _start(self, row: Row) -> str:
+        """Beginning of the names of a row's cells."""
+        return f"{self.table.slug}-{row.key.replace('/', '-').replace(' ', '-')}"
 
     @cached_property
     def searched(self) -> Cells:
@@ -128,8 +136,7 @@ class Cells:
         """A cell, with a digest of its settings in the name: other settings are another cell."""
         whole = repr((row.recipe, row.words, words))
         digest = hashlib.sha256(whole.encode()).hexdigest()[:6]
-        key = row.key.replace("/", "-").replace(" ", "-")
-        return Cell(row, f"{self.table.slug}-{key}-{end}-{digest}", seed, words, searched)
+        return Cell(row, f"{self._start(row)}-{end}-{digest}", seed, words, searched)
 
     def file(self, cell: Cell, ending: str = "json") -> Path:
         """A cell's file of results, lock or log."""
@@ -139,7 +146,7 @@ class Cells:
         """Results by the table's probe; ``failed`` with the reason where there are none."""
         for found in (runs.read_json(self.file(cell)), self._published.get(cell.name, {})):
             if found.get("probe") == repr(self.table.probe):
-                return found
+                return published.short(found)  # as next to a page: it is the same page again
         return {}
 
     @cached_property

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from statistics import mean, stdev
 
 from genlab.experiments.studies.cells import Cells
 from genlab.experiments.studies.columns import columns, layer, selecting
+from genlab.experiments.studies.effort import counted, length
 from genlab.experiments.studies.margins import margins
 from genlab.experiments.studies.paired import Difference, differences, values_of
 from genlab.experiments.studies.rows import Row
+from genlab.files import shown_path
 
 NOTHING = "-"
 
@@ -29,24 +32,19 @@ def spread(values: Sequence[float]) -> str:
     return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
 
 
-def page(cells: Cells, results: str | None = None) -> str:
+def page(cells: Cells, out: Path | None = None) -> str:
     """The whole page.
 
     Args:
         cells: the table's cells.
-        results: name of the file next to it that has every result.
+        out: file of the page, next to which one of the same stem has every result.
     """
-    table, budget = cells.table, dict(cells.table.budget)
-    length = f"{budget['seconds']:g} CPU seconds" if "seconds" in budget else (
-        f"{budget['images']:,.0f} images"
-    )  # fmt: skip
-    if more := dict(table.row_seconds):
-        length += " (" + ", ".join(f"{key} {count:g}" for key, count in more.items()) + ")"
-    seeds = f"{len(table.seeds)} seed{'s' if len(table.seeds) > 1 else ''}"
+    table, seeds = cells.table, counted(len(cells.table.seeds), "seed")
+    results = out.with_suffix(".json").name if out is not None else ""
     parts = [
         f"# {table.head.title}",
-        f"Every self-supervised method of genlab with one encoder and {length} a run, mean and "
-        f"standard deviation of {seeds}.",
+        f"Every self-supervised method of genlab with one encoder and {length(table)} a run, mean "
+        f"and standard deviation of {seeds}.{_lacking(cells)}",
         _how(cells),
         _grid(_header(cells), (line for row in cells.rows if (line := _cells(cells, row)))),
         *_margin_parts(cells),
@@ -54,10 +52,39 @@ def page(cells: Cells, results: str | None = None) -> str:
         *_peer_parts(cells),
         *_settings_parts(cells),
         *_missing_parts(cells),
-        f"## Command\n\n    {table.head.run}\n    genlab study page {shlex.quote(table.name)}",
+        _command(cells, out),
         f"Every result of every trial and seed: [{results}]({results})." if results else "",
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n"
+
+
+def _lacking(cells: Cells) -> str:
+    """Number of rows without all their results, for the first paragraph."""
+    number, every = len(missing(cells)), len(cells.rows)
+    return f" Of {every} rows {number} are missing or not complete: see Missing." if number else ""
+
+
+def _command(cells: Cells, out: Path | None) -> str:
+    """Commands that make this page from nothing."""
+    table, lines = cells.table, []
+    run = table.head.run
+    if any(row.kind == "peer" and not row.lacking for row in cells.rows):
+        lines, run = [f"pip install {library}" for library in table.peers], f"PYTHONPATH=. {run}"
+    name = shlex.quote(table.name)
+    written = f" --out {shlex.quote(shown(out))}" if out is not None else ""
+    lines += [run, f"genlab study page {name}{written}"]
+    commands = "\n".join(f"    {line}" for line in lines)
+    again = "" if out is None else (
+        "\n\nThe last one alone makes this page of the results that stand next to it; "
+        "`--known none` leaves them out, here and of `run`."
+    )  # fmt: skip
+    return f"## Command\n\n{commands}{again}"
+
+
+def shown(out: Path) -> str:
+    """A page's path in its command: nothing of where this checkout lies."""
+    found = shown_path(out)
+    return out.name if Path(found).is_absolute() else found
 
 
 def _how(cells: Cells) -> str:
@@ -74,7 +101,8 @@ def _how(cells: Cells) -> str:
         "whatever else the machine did. "
         f"Results are of the test images, in %: kNN with {probe.k} neighbours, and a softmax "
         f"regression on standardised features with a penalty of {probe.strength:g} per image. "
-        f"A part of the labels is drawn {probe.draws} times. `rank` is the effective rank."
+        f"A part of the labels is drawn {probe.draws} times. `rank` is the effective rank: a "
+        "collapse shows in it; it does not say which of two methods is better."
     )
     if table.inner:
         text += " Pretext tasks and untrained encoders have the better of two layers, selected on "
@@ -182,16 +210,14 @@ def missing(cells: Cells) -> dict[str, str]:
         trials, seeds = cells.searches(row), cells.seeds(row)
         waiting = [cell for cell in (*trials, *seeds) if not cells.ended(cell)]
         failed = [why for cell in seeds if (why := cells.figures(cell).get("failed"))]
-        if row.lacking:
-            found[row.key] = row.lacking
+        if row.lacking or (row.absent and waiting):
+            found[row.key] = row.lacking or row.absent
         elif row.trained and cells.steps(row) is None:
             found[row.key] = "its steps are not measured: genlab study bench"
         elif waiting:
-            kinds = [f"{sum(one.searched for one in waiting)} trials"] * any(
-                one.searched for one in waiting
-            )
-            count = sum(not one.searched for one in waiting)
-            kinds += [f"{count} runs" if seeds else f"{len(cells.table.seeds)} runs"]
+            trial = sum(one.searched for one in waiting)
+            count = len(waiting) - trial if seeds else len(cells.table.seeds)
+            kinds = [counted(trial, "trial")] * bool(trial) + [counted(count, "run")]
             found[row.key] = f"{' and '.join(kinds)} to do"
         elif failed:
             found[row.key] = f"{len(failed)} runs failed: {failed[0]}"

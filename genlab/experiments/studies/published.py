@@ -30,7 +30,7 @@ def read(file: Path) -> dict[str, dict[str, Any]]:
 
 def write(file: Path, found: Mapping[str, Mapping[str, Any]]) -> None:
     """Replace a file of results."""
-    lines = [f"{json.dumps(name)}: {json.dumps(_short(one))}" for name, one in found.items()]
+    lines = [f"{json.dumps(name)}: {json.dumps(short(one))}" for name, one in found.items()]
     try:
         with replacing(file) as draft:
             draft.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
@@ -38,6 +38,6 @@ def write(file: Path, found: Mapping[str, Mapping[str, Any]]) -> None:
         raise cannot_write(file, error) from None
 
 
-def _short(figures: Mapping[str, Any]) -> dict[str, Any]:
+def short(figures: Mapping[str, Any]) -> dict[str, Any]:
     """Six digits, which is more than any of them is worth."""
     return {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in figures.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from typing import Any
 
 from genlab import recipes
@@ -32,6 +33,7 @@ class Row:
         words: ``key=value`` settings over it.
         config: the recipe's settings with ``words``.
         lacking: reason why there are no runs of it; empty if there are.
+        absent: reason why it cannot be run here, though its published results can be shown.
         trials: settings of each trial, ``key=value``.
     """
 
@@ -41,6 +43,7 @@ class Row:
     words: list[str] = field(default_factory=list)
     config: Mapping[str, Any] = field(default_factory=dict)
     lacking: str = ""
+    absent: str = ""
     trials: list[list[str]] = field(default_factory=list)
 
     @property
@@ -119,24 +122,31 @@ def _untrained(table: Table, found: list[Row]) -> Iterator[Row]:
 
 
 def _peers(library: str, module: str, found: list[Row]) -> Iterator[Row]:
-    """The same rows trained by another library's modules, with the same arguments."""
+    """The same rows trained by another library's modules, with the same arguments.
+
+    Where the library is not installed, nobody knows which of them it has.
+    """
     from lightning import LightningModule
 
-    reason, some = "", False
+    gone = find_spec(library) is None
+    reason = f"{library} is not installed: pip install {library}" if gone else ""
+    some = False
     for row in found:
         if row.lacking:
             continue
         path = f"{module}.{recipes.short(str(row.config['model']['class_path']))}"
         try:
-            recipes.load_class(path, LightningModule)
+            if not gone:
+                recipes.load_class(path, LightningModule)
         except InputError as error:
             reason = reason or first_line(error)
             continue
-        some = True
+        some = not gone
         model = {"class_path": path, "init_args": row.config["model"]["init_args"]}
         words = [*row.words, f"model={json.dumps(model)}"]
         config = {**row.config, "model": model}
-        yield replace(row, key=f"{library}/{row.key}", kind="peer", words=words, config=config)
+        peer = replace(row, key=f"{library}/{row.key}", kind="peer", words=words, config=config)
+        yield replace(peer, absent=reason if gone else "")
     if not some:
         yield Row(library, "peer", lacking=reason)
 

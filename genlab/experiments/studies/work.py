@@ -23,7 +23,8 @@ def work(cells: Cells) -> int:
     A run that was killed is continued from its newest checkpoint.
     """
     while True:
-        missing = [cell for cell in cells.all() if not cells.ended(cell)]
+        here = (cell for cell in cells.all() if not cell.row.absent)
+        missing = [cell for cell in here if not cells.ended(cell)]
         if not missing:
             return 0
         for cell in missing:

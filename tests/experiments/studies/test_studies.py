@@ -18,6 +18,7 @@ from genlab.errors import RecipeError
 from genlab.experiments.studies import table as tables
 from genlab.experiments.studies import timing, work
 from genlab.experiments.studies.cells import Cell, Cells
+from genlab.experiments.studies.effort import left
 from genlab.experiments.studies.margins import margins
 from genlab.experiments.studies.page import missing, page
 from genlab.experiments.studies.paired import summed_up
@@ -213,11 +214,12 @@ def test_the_page_has_means_differences_and_what_is_missing(small: Path) -> None
     for cell in cells.searches(row):
         measured(cells, cell, 0.5)
     assert "- simclr: 2 runs to do" in page(cells)
+    assert "Of 1 rows 1 are missing or not complete" in page(cells)
     for cell in cells.seeds(row):
         measured(cells, cell, 0.9)
     text = page(cells)
     assert "| simclr (N) | 90.5 ± 0.7 | - | 90.5 ± 0.7 | - | 2 | 2.0 ± 0.0 | 2 |" in text
-    assert "Missing" not in text
+    assert "issing" not in text
     assert "`model.temperature=0.2`" in text
 
 
@@ -241,12 +243,47 @@ def test_results_beside_a_page_take_part_elsewhere(
     _, err = here(*elsewhere, "--out", "pages/t.md", code=2)
     assert f"{len(written)} results in pages/t.json are not of this table's cells" in err
     out, _ = here(*elsewhere, "--known", "pages")
-    assert before == out + "\nEvery result of every trial and seed: [t.json](t.json).\n"
+    assert before.startswith(out.rstrip("\n") + " --out pages/t.md\n")
+    assert before.endswith("\nEvery result of every trial and seed: [t.json](t.json).\n")
     out, _ = here("study", "run", "t.yaml", "--runs-in", "none", "--known", "pages")
     assert not (here.folder / "none").exists()
     (here.folder / "pages/t.json").write_text("[]")
     _, err = here(*elsewhere, "--known", "pages", code=2)
     assert "results are not a mapping of cells" in err
+
+
+def test_results_of_a_checkout_are_shown_without_being_named(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of another library too where it is not installed."""
+    monkeypatch.setattr("genlab.experiments.studies.rows.find_spec", lambda name: None)
+    table = tables.read("fair_table/digits")
+    cells = Cells(table, small.parent, study_command._known(None))
+    lacking = missing(cells)
+    keys = [row.key for row in cells.rows]
+    assert "simclr" not in lacking
+    assert "lightly/simclr" in keys
+    assert "lightly/simclr" not in lacking
+    assert "lightly/rotation" not in keys
+    assert lacking["lightly"] == "lightly is not installed: pip install lightly"
+    without = Cells(table, small.parent, study_command._known("none"))
+    assert missing(without)["simclr"] == "6 trials and 5 runs to do"
+    assert "lightly/simclr" not in [row.key for row in without.rows]
+
+
+def test_the_work_that_is_left_has_hours(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = cells_of(
+        small, budget={"seconds": 720}, steps={"simclr": 2}, methods=["simclr"], search=None
+    )
+    study_command._show(cells)
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == "720 CPU seconds a run, 2 seeds a row"
+    assert shown[-1] == "to do: 5 runs, about 0.4 hours of training"  # 2 of simclr
+    for cell in cells.all():
+        measured(cells, cell, 0.5)
+    assert left(cells) == ""
+    images = cells_of(small, methods=["simclr"], untrained=False)
+    assert left(images) == "to do: 4 trials and 2 runs"  # nobody knows how long images take
 
 
 def test_margins_are_points_above_the_same_encoder_untrained_and_raw_pixels(small: Path) -> None:

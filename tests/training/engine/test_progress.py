@@ -34,7 +34,7 @@ def lines(capsys: pytest.CaptureFixture[str], **limits: Any) -> list[str]:
         enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu",
     )  # fmt: skip
     capsys.readouterr()
-    trainer.fit(Line(), DataLoader(torch.ones(10, 1)))
+    trainer.fit(Line(), DataLoader(torch.ones(10, 1)))  # type: ignore[arg-type]
     return re.findall(r"epoch \S+  step \S+", capsys.readouterr().err)
 
 
