@@ -14,6 +14,7 @@ from genlab.describing import metrics, usage
 from genlab.errors import RecipeError, cannot_write, nearest
 from genlab.files import replacing, text_of
 from genlab.recipes.kept_fingerprints import Kept
+from genlab.recipes.resolution import lineage
 
 COLUMNS = ("RECIPE", "METHOD", "DATA", "COST", "RESULT")
 ORDERS = ("name", "cost", "result")
@@ -28,7 +29,9 @@ UNITS = ((3600, "h"), (60, "min"), (0, "s"))  # from so many seconds on
 def ls_options(parser: ArgumentParser) -> None:
     """List recipes: name, method, data, cost and result."""
     parser.add_argument("words", nargs="*", metavar="WORD", help="parts of name or title")
-    parser.add_argument("--family", metavar="NAME", help="recipes of one folder, such as vae")
+    parser.add_argument(
+        "--family", metavar="NAME", help="recipes of a folder, vae, or a kind, self_supervised"
+    )
     parser.add_argument("--measured", action="store_true", help="those with a measured result only")
     parser.add_argument("--sort", choices=ORDERS, default="name", help="order of the lines")
 
@@ -79,9 +82,7 @@ def ls(words: list[str], family: str | None, measured: bool, sort: str) -> None:
     """Print the shipped recipes whose name or title holds each of ``words``."""
     names = recipes.shipped()
     families = {name.partition("/")[0] for name in names}
-    if family is not None and family not in families:
-        raise RecipeError(f"no family {family}", hint=nearest(family, families))
-    chosen = [n for n in names if family is None or n.startswith(f"{family}/")]
+    chosen = names if family is None else _of_family(family, names, families)
     kept = Kept()
     lines = [line for name in chosen if (line := _line(name, names[name], words, measured, kept))]
     kept.save()
@@ -94,6 +95,26 @@ def ls(words: list[str], family: str | None, measured: bool, sort: str) -> None:
         )
         raise RecipeError(what, hint=told)
     _print(sorted(lines, key=lambda line: line.key(sort)))
+
+
+def _of_family(family: str, names: dict[str, Path], families: set[str]) -> list[str]:
+    """Recipes of a folder, or those that extend a file of this name at the top."""
+    if family in families:
+        return [name for name in names if name.startswith(f"{family}/")]
+    bases = {file.stem for file in recipes.root().glob("*.yaml")}
+    if family in bases:
+        return [name for name, file in names.items() if _extends(file, family)]
+    near = nearest(family, families | bases)
+    every = f"families: {', '.join(sorted(families))}; kinds: {', '.join(sorted(bases))}"
+    raise RecipeError(f"no family {family}", hint=near if near.startswith("did you") else every)
+
+
+def _extends(file: Path, base: str) -> bool:
+    """True if a recipe extends a base; a plugin's wrong one extends nothing."""
+    try:
+        return any(path.stem == base for path, _ in lineage(file)[:-1])
+    except RecipeError:
+        return False
 
 
 def _print(lines: list[Line]) -> None:

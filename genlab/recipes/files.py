@@ -19,6 +19,7 @@ from genlab.recipes.heads import Head
 
 MOST_VALUES = 100_000  # of one recipe, aliases written out
 KEYS = (str, int)  # words, and the epochs of a schedule
+FOLDERS = "imagenet100"  # data of the recipes that take any folder of pictures
 NAME = re.compile(r"[\w./-]+")  # of a recipe, and so of a folder of runs
 
 
@@ -60,6 +61,10 @@ def find(word: str | Path) -> Path:
             return place / f"{name}.yaml"
     what = f"no recipe {word}" if not os.path.isdir(path) else f"{word} is a folder, not a recipe"
     inside = [one for one in shipped() if one.startswith(f"{name.rstrip('/')}/")]
+    method, _, data = name.partition("/")
+    if data == "folder" and f"{method}/{FOLDERS}" in shipped():
+        hint = f"your own pictures: {method}/{FOLDERS} data.root=DIR"
+        raise RecipeError(what, hint=hint)
     raise RecipeError(what, hint=nearest("", inside) if inside else nearest(name, shipped()))
 
 

@@ -40,6 +40,8 @@ def find(word: str | Path, root: str | Path = "runs") -> Path:
     of_recipe = [run for run in known if run.parent.relative_to(root).as_posix() == str(word)]
     if of_recipe:
         return max(of_recipe, key=lambda run: written(run) or 0)
+    if inside := _inside(path, known):
+        raise RunError(f"{word} is a folder of runs, not a run; the newest in it is {inside[-1]}")
     seen = f"; the newest run is {known[-1]}" if known else f"; there are no runs under {root}/"
     called = {run.parent.relative_to(root).as_posix() for run in known}
     called |= {run.name for run in known} | {name.partition("/")[0] for name in called}
@@ -51,6 +53,15 @@ def find(word: str | Path, root: str | Path = "runs") -> Path:
         else "is not a run directory"
     )
     raise RunError(f"{word} {what}{seen}")
+
+
+def _inside(folder: Path, known: Sequence[Path]) -> list[Path]:
+    """The known runs below a folder, or else those right in it, oldest first."""
+    if not os.path.isdir(folder):
+        return []
+    here = folder.resolve()
+    below = [run for run in known if run.resolve().is_relative_to(here)]
+    return below or sorted(filter(is_run, folder.iterdir()), key=lambda run: written(run) or 0)
 
 
 def every(root: str | Path = "runs") -> list[Path]:

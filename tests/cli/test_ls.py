@@ -40,6 +40,9 @@ def test_lines_are_chosen_and_sorted(here: Here) -> None:
     family = rows(here("ls", "--family", "glow")[0])
     assert {row[0].partition("/")[0] for row in family} == {"glow"}
     assert len(family) == sum(name.startswith("glow/") for name in recipes.shipped())
+    learning = {row[0].partition("/")[0] for row in rows(here("ls", "--family", "pretext")[0])}
+    assert {"jigsaw", "rotation"} <= learning
+    assert not {"simclr", "glow"} & learning
     measured = rows(here("ls", "--measured")[0])
     assert all(row[4] and not row[4].startswith("not run") for row in measured)
     assert "classifier/cifar10_vit_tiny" not in {row[0] for row in measured}  # other settings only
@@ -66,6 +69,7 @@ def test_lines_are_chosen_and_sorted(here: Here) -> None:
     ("words", "said"),
     [
         (["--family", "vea"], "vae"),
+        (["--family", "qqqqq"], "wgan_gp; kinds: base, one_shot, pretext, self_supervised"),
         (["--sort", "price"], "cost"),
         (["nowhere"], "no recipe matches nowhere"),
         (["simcrl"], "did you mean simclr"),

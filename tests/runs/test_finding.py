@@ -53,3 +53,19 @@ def test_a_run_is_found_by_recipe_and_id_and_a_methods_name_is_near(
     assert runs.checkpoint("a").parents[1] == old
     with pytest.raises(RunError, match="did you mean vae"):
         runs.find("vea")
+
+
+def test_the_newest_run_of_a_folder_of_runs_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("vae/digits/old", "vae/digits/new", "gan/digits/newest"):
+        write_run(Path("runs") / name, seed=0, lr=1, value=1)
+    for word in ("runs/vae/digits", "runs/vae"):
+        with pytest.raises(
+            RunError, match=r"is a folder of runs.*newest in it is runs/vae/digits/new"
+        ):
+            runs.find(word)
+    Path("runs").rename("kept")
+    with pytest.raises(RunError, match="newest in it is kept/vae/digits/new"):
+        runs.find("kept/vae/digits")
