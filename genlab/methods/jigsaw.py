@@ -182,7 +182,10 @@ def _check(given: dict[str, Any], side: int) -> None:
     if given["channel_shift"] < 0:
         raise ValueError(f"channel_shift {given['channel_shift']} must be at least 0")
     if side < LEAST:
+        sizes = range(given["image_size"], 10**6)
+        fits = next(s for s in sizes if round(given["tile"] * (s // given["grid"])) >= LEAST)
         raise ValueError(
             f"a jigsaw of {given['image_size']} px requires tiles of at least {LEAST} px, "
-            f"{given['grid']} x {given['grid']} give {side}: such tiles show strokes, not parts"
+            f"{given['grid']} x {given['grid']} give {side}: such tiles show strokes, not parts; "
+            f"images of {fits} px are the smallest"
         )

@@ -47,4 +47,5 @@ def check_sizes(encoder: Encoder, trainer: Any) -> None:
         except ValueError as error:
             fixed = getattr(network, "dynamic_img_size", None) is False
             advice = "; set encoder_kwargs.dynamic_img_size: true" if fixed else ""
-            raise ValueError(f"data.views of {side} px: {error}{advice}") from None
+            whole = "; data.views.small.size sets the size" * ("whole patches" in str(error))
+            raise ValueError(f"data.views of {side} px: {error}{whole}{advice}") from None

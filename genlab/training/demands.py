@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from genlab.contracts import HasLabels
+from genlab.networks.split_batch_norm import SplitBatchNorm, check_groups
 
 if TYPE_CHECKING:
     from genlab.training.building import Lab
@@ -51,6 +52,26 @@ def refuse_views(lab: Lab) -> None:
             f"{type(lab.model).__name__} cannot be combined with data.views: it trains on one "
             "image at a time; crop and flip it by data.augment"
         )
+
+
+def refuse_splits(lab: Lab) -> None:
+    """Refuse groups of batch norm that do not divide a device's batch.
+
+    Two views may pass together, so that their images count twice; more of them only where chunks
+    take each view apart.
+
+    Raises:
+        ValueError: the number of images and of groups.
+    """
+    splits = (one.groups for one in lab.model.modules() if isinstance(one, SplitBatchNorm))
+    groups, size = next(splits, 1), getattr(lab.data, "batch_size", None)
+    if groups == 1 or size is None:
+        return
+    each = int(size) // (lab.trainer.world_size * lab.trainer.accumulate_grad_batches)
+    apart = int(getattr(lab.model, "chunks", 1)) > 1
+    pairs = len(getattr(lab.data, "views", None) or ()) <= 2
+    if apart or (pairs and (2 * each) % groups):
+        check_groups(each, groups)
 
 
 def say_accumulation(lab: Lab) -> None:

@@ -15,6 +15,7 @@ from genlab import process
 from genlab.cluster import launch
 from genlab.errors import DeviceError, RecipeError, nearest
 from genlab.recipes import Recipe, classes
+from genlab.recipes.typed import COMMAND_LINE
 from genlab.training.engine.checkpointing import Checkpoints
 from genlab.training.tracking.settings import Tracking
 
@@ -167,6 +168,9 @@ def place_of(message: str, recipe: Recipe) -> str:
     if setting := re.search(r"optimizer\.(\w+)", message):
         path = f"model.init_args.optimizer.{setting[1]}"
         return f"{recipe.origin(path)}, model.optimizer.{setting[1]}"
+    for key, value in recipe.arguments("data").items():
+        if isinstance(value, str) and value and os.path.abspath(value) in message:
+            return place(recipe, "data", key)  # a folder without images
     for key, value in recipe.arguments("model").items():
         if isinstance(value, str) and value and message.startswith(f"{value} "):
             return place(recipe, "model", key)  # as a run that is not there
@@ -178,4 +182,6 @@ def place_of(message: str, recipe: Recipe) -> str:
             places |= dict.fromkeys(given.get("init_args", given), group)
         for named in (word for word in words if word in places):  # what the message names first
             return place(recipe, places[named], named)
+    if re.search(r"\d px\b", message) and recipe.origin("data.class_path") == COMMAND_LINE:
+        return f"{COMMAND_LINE}, data"  # whose size the model is filled with
     return recipe.origin("model.class_path")

@@ -132,7 +132,10 @@ def test_pictures_show_what_is_visible_and_what_is_predicted(
         ({"decoder_width": 9}, "width 9 must be a multiple of num_heads 2"),
         ({"decoder_width": 6}, "a width that 4 divides"),
         ({"encoder_kwargs": {"patch_size": 1}}, "norm_pix requires patches of at least two values"),
-        ({"encoder_kwargs": {"patch_size": 3}}, "image_size 8 is not a multiple of patch_size 3"),
+        (
+            {"encoder_kwargs": {"patch_size": 3}},
+            "image_size 8 is not a multiple of patch_size 3; 6 or 9 px are whole patches",
+        ),
         ({"encoder_kwargs": {"global_pool": "avg"}}, "fc_norm: false"),
     ],
 )

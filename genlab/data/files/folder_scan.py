@@ -17,7 +17,7 @@ from genlab import process
 from genlab.data.errors import BrokenDataError, MissingDataError
 from genlab.data.files.file_names import FileNames
 from genlab.data.files.folder_index import FolderIndex, index_of
-from genlab.data.files.folder_walk import suffixes
+from genlab.data.files.folder_walk import COMMON, suffixes
 from genlab.data.splits import Rows
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def scan(
         if not listing.files:
             raise MissingDataError(
                 f"no images in {os.path.abspath(places[part])} "
-                f"(looked for {', '.join(sorted(suffixes())[:6])} ...)"
+                f"(looked for {', '.join(COMMON)} and {len(suffixes() - set(COMMON))} others)"
             )
     _warn_of_shared(indices)
     return classes, parts

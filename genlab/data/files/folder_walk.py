@@ -18,6 +18,7 @@ from PIL import Image
 from genlab import process
 
 THREADS = 8  # of one walk: on network disks each waits most of the time
+COMMON = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif")  # suffixes to name first
 SLOW = 5.0  # seconds: a walk that takes longer says so
 
 Identity = tuple[int, int]  # of a folder on this machine: device and number

@@ -16,6 +16,7 @@ from genlab.errors import first_line
 from genlab.internals import messages
 from genlab.networks.encoders.naming import Named, named_class
 from genlab.networks.encoders.stems import repatch, replace_stem, small_patches
+from genlab.networks.encoders.tokens import whole_patches
 
 Made = tuple[nn.Module, dict[str, Any]]  # a network and its name, stem and kwargs
 
@@ -92,7 +93,9 @@ def probe(name: str, network: nn.Module, in_chans: int, image_size: int) -> int:
         size = f"{in_chans} x {image_size} x {image_size}" + f" (it is for {usual} px)" * bool(
             usual
         )
-        raise ValueError(f"{name} cannot take images of {size}: {why}") from None
+        patch = getattr(getattr(network, "patch_embed", None), "patch_size", None) or (1,)
+        fits = whole_patches(image_size, patch[0]) if isinstance(patch, tuple) else ""
+        raise ValueError(f"{name} cannot take images of {size}: {why.rstrip('.')}{fits}") from None
     if not isinstance(out, Tensor) or out.ndim != 2:
         raise ValueError(f"{name} gives no feature vector per image; try global_pool: avg")
     return out.shape[1]

@@ -71,7 +71,8 @@ def refuse_untrained(vit: Any, name: str, side: int, patches_alone: bool) -> Non
     """
     tall, wide = vit.patch_embed.patch_size
     if side % tall or side % wide:
-        raise ValueError(f"image_size {side} is not a multiple of patch_size {tall}")
+        what = f"image_size {side} is not a multiple of patch_size {tall}"
+        raise ValueError(what + whole_patches(side, tall))
     pool = "encoder_kwargs.class_token: false, global_pool: avg and fc_norm: false"
     if patches_alone and (vit.global_pool == "token" or vit.pool_include_prefix):
         raise ValueError(
@@ -87,6 +88,13 @@ def refuse_untrained(vit: Any, name: str, side: int, patches_alone: bool) -> Non
             f"encoder {name} normalises after pooling, where a loss of tokens does not reach: "
             "set encoder_kwargs.fc_norm: false"
         )
+
+
+def whole_patches(side: int, patch: int) -> str:
+    """``; 96 or 112 px are whole patches``: the sizes next to one that is none; else empty."""
+    below = side // patch * patch
+    sizes = [str(size) for size in (below, below + patch) if size]
+    return f"; {' or '.join(sizes)} px are whole patches" if side % patch else ""
 
 
 def grid_of(vit: Any, height: int, width: int) -> tuple[int, int]:
