@@ -10,11 +10,12 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from genlab import distributed
+from genlab import distributed, process
 from genlab.contracts import KnowsCollapse, data_of
 from genlab.metrics.embedding import EmbeddingSpread
 
 FEWEST = 8.0  # directions, below which no embeddings are healthy
+FEW = 50  # validation images, fewer of which measure no ranks
 NEW = 0.1  # share of the last step's loss in the running mean
 NEAR = 0.01  # of a loss that equal embeddings have
 LEAST_SPREAD = 0.05  # of standardised tokens: 0.25 % of their variance tells images apart
@@ -81,6 +82,16 @@ class CollapseAlarm(L.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.collapsed, self.highest_rank = state_dict["collapsed"], state_dict["highest_rank"]
         self.highest_spread = state_dict.get("highest_spread", 0.0)
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Say that a small validation split measures little."""
+        splits = getattr(data_of(trainer), "splits", None)
+        images = len(splits().get("val", ())) if callable(splits) else 0
+        if trainer.limit_val_batches and 0 < images < FEW:
+            process.note(
+                f"{images} validation images: ranks, similarities and the alarm for collapse mean "
+                f"little below {FEW}; data.val_size holds out more"
+            )
 
     def on_train_batch_end(
         self,

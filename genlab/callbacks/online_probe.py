@@ -112,8 +112,9 @@ class OnlineProbe(L.Callback):
     second forward pass, no gradient into the method, no random draw, and no other use of labels.
     It is part of the checkpoint; images without a label are ignored, and data without classes have
     no metric. Neither have methods that train on tokens or feature maps alone (MAE, SimMIM, I-JEPA,
-    Colorization ...), which a note reports after the first batch. While features move it is worse
-    than a probe trained on their final state (`methods.LinearProbe`).
+    Colorization ..., and DINOv2 without small views), which a note reports after the first batch.
+    While features move it is worse than a probe trained on their final state
+    (`methods.LinearProbe`).
 
     Args:
         lr: learning rate of AdamW.
@@ -222,8 +223,9 @@ class OnlineProbe(L.Callback):
         """After the first batch, say that there was nothing to learn from."""
         if self.probe is not None and not self._told and not self._outputs:
             process.note(
-                f"OnlineProbe: {type(method).__name__} trains without its encoder's pooled "
-                "features, so there is no val/probe_top1; val/knn_top1 is OnlineKNN's"
+                f"OnlineProbe: with these settings {type(method).__name__} trains without its "
+                "encoder's pooled features, so there is no val/probe_top1; val/knn_top1 is "
+                "OnlineKNN's"
             )
         self._told = True
 

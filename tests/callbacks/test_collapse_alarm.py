@@ -205,3 +205,15 @@ def test_a_validation_of_weights_that_are_not_finite_ends(tmp_path: Path) -> Non
             parameter.fill_(math.nan)
     lab.trainer.validate(lab.model, datamodule=lab.data, verbose=False)
     assert math.isnan(float(lab.trainer.callback_metrics["val/effective_rank"]))
+
+
+@pytest.mark.parametrize(
+    ("images", "share", "told"), [(2, 1.0, 1), (50, 1.0, 0), (2, 0, 0), (0, 1.0, 0)]
+)
+def test_few_validation_images_are_named_at_the_start(
+    images: int, share: float, told: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = SimpleNamespace(splits=lambda: {"val": range(images)})
+    trainer: Any = SimpleNamespace(datamodule=data, limit_val_batches=share)
+    CollapseAlarm().on_fit_start(trainer, Any)  # type: ignore[arg-type]
+    assert capsys.readouterr().err.count(f"{images} validation images: ranks") == told

@@ -120,7 +120,7 @@ def test_a_method_that_trains_on_tokens_alone_is_named_once(
     run = trainer(tmp_path, OnlineProbe(), max_epochs=2)
     run.fit(MAE(**VIT, **decoder), datamodule=data)
     assert "val/probe_top1" not in run.callback_metrics
-    assert capsys.readouterr().err.count("OnlineProbe: MAE trains without its encoder's") == 1
+    assert capsys.readouterr().err.count("MAE trains without its encoder's") == 1
     run = trainer(tmp_path / "simclr", OnlineProbe(), max_steps=1)
     run.fit(small("simclr"), datamodule=digits())
     assert "OnlineProbe" not in capsys.readouterr().err
