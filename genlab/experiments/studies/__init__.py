@@ -3,6 +3,6 @@
 `table` reads a study's file, `rows` finds its methods, `cells` are its trainings and their results,
 `work` trains and measures what is missing, `measuring` computes the `columns`, `timing` turns
 seconds into steps, `margins` compares with what needs no training, `paired` with another library,
-`page` writes the result down and
-`published` keeps every result next to it.
+`effort` says the budget and the work that is left, `page` writes the result down and `published`
+keeps every result next to it.
 """

@@ -1,4 +1,4 @@
-"""Budget of a table in words, and the work that is left. Imports no torch."""
+"""Budget of a table, and the work that is left. Imports no torch."""
 
 from __future__ import annotations
 
