@@ -127,8 +127,8 @@ FILES = (  # the more exact ones before the folders that hold them
     _picture("views.png", "First training images, each with its views.", "ViewPictures"),
     _picture("similarities-<step>.png", "Histograms of the cosines of positive and negative pairs.",
              "SimilarityHistogram"),
-    _picture("task-<step>.png", "Pretext task of validation images: input, target, output.",
-             "TaskPictures"),
+    _picture("task-<step>.png", "Pretext task of validation images: input, target, output;"
+             " blue frames: right answer, orange: wrong.", "TaskPictures"),
     _picture("tokens-<step>.png", "Validation images, principal components of their patches' tokens"
              " in colour, attention of each head.", "TokenPictures"),
     _picture("retrieval.png", "Validation images, each with the training images nearest in feature"

@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import lightning as L
+from torch import Tensor
 
 from genlab.callbacks._first_images import first_images
 from genlab.contracts import Batch, ShowsTask
 from genlab.drawing.columns import titled
 from genlab.drawing.may_fail import may_fail
 from genlab.networks.modes import still
-from genlab.training.tracking.shown import publish
+from genlab.training.tracking.shown import publish, run_name
+
+SCORES = ("task_accuracy", "psnr", "explained", "loss")  # the first that a method logs
+
+
+@runtime_checkable
+class AnswersTask(Protocol):
+    """A method whose task has an answer that can be right or wrong."""
+
+    def task_answers(self, batch: Batch) -> list[tuple[str, str]]:
+        """The right and the given answer to each image of ``task_pictures`` as texts."""
+
+
+@runtime_checkable
+class HidesBox(Protocol):
+    """A method whose task is to fill a rectangle."""
+
+    def task_boxes(self, batch: Batch) -> Tensor:
+        """Top, left, height and width of each, (B, 4)."""
 
 
 class TaskPictures(L.Callback):
     """``pictures/task-*.png``: a row for each image, its input, target and output side by side.
 
-    Drawn after the validation of every ``every_n_epochs``-th epoch and at the end of training, for
-    methods with ``task_pictures``; of the same validation images with the same draws.
+    The title has the recipe, the step and the task's score in the last validation. The output has a
+    blue frame where the answer is right and an orange one where it is wrong, for methods with
+    ``task_answers``; what was filled is outlined, for those with ``task_boxes``. Drawn after the
+    validation of every ``every_n_epochs``-th epoch and at the end of training, for methods with
+    ``task_pictures``; of the same validation images with the same draws.
 
     Args:
         every_n_epochs: epochs between two images; 0 draws only at the end.
@@ -51,10 +73,21 @@ class TaskPictures(L.Callback):
         if batch is None:
             return
         with still(method), may_fail("pictures/task"):
-            publish(trainer, "task", titled(method.task_pictures(batch)), trainer.global_step)
+            answers = method.task_answers(batch) if isinstance(method, AnswersTask) else ()
+            boxes = method.task_boxes(batch) if isinstance(method, HidesBox) else None
+            title = f"{run_name(trainer, method)}, step {trainer.global_step:,}{_score(trainer)}"
+            drawn = titled(method.task_pictures(batch), title, answers, boxes)
+            publish(trainer, "task", drawn, trainer.global_step)
 
     def _images(self, trainer: L.Trainer, method: L.LightningModule) -> Batch | None:
         """The first validation images; None where there are none."""
         if self._batch is None:
             self._batch = first_images(trainer, method, self.count)
         return self._batch
+
+
+def _score(trainer: L.Trainer) -> str:
+    """The task's score in the last validation, for the title."""
+    found = trainer.callback_metrics
+    name = next((name for name in SCORES if f"val/{name}" in found), None)
+    return "" if name is None else f", val/{name} {float(found[f'val/{name}']):.3f}"

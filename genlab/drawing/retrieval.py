@@ -9,11 +9,8 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from genlab.drawing.columns import LINE, WIDTH, enlarged
+from genlab.drawing.columns import FRAME, LINE, OTHER, SAME, UNKNOWN, WIDTH, enlarged, fitting
 
-FRAME = 4  # pixels
-# Okabe & Ito 2008: colours that colour-blind readers tell apart
-SAME, OTHER, UNKNOWN = (0, 114, 178), (230, 159, 0), (190, 190, 190)
 MARGIN = 12  # pixels after the first column
 HEAD = LINE + 4  # pixels of the title
 
@@ -54,7 +51,7 @@ def retrieved(
                 box = (left, top, left + side + 2 * FRAME - 1, top + side + 2 * FRAME - 1)
                 pen.rectangle(box, fill=frame)
             picture.paste(Image.fromarray(tiles[column]), (left + FRAME, top + FRAME))
-            text = _fitting(pen, captions[row][column], tile)
+            text = fitting(pen, captions[row][column], tile)
             pen.text((left + FRAME + side // 2, top + side + 2 * FRAME), text, "black", anchor="ma")
     _legend(pen, HEAD + count * height, bool((agrees < 0).any()), bool((agrees >= 0).any()))
     return np.asarray(picture)
@@ -66,14 +63,6 @@ def _bytes(images: Tensor) -> np.ndarray:
 
 def _colour(agrees: int) -> tuple[int, int, int]:
     return UNKNOWN if agrees < 0 else SAME if agrees else OTHER
-
-
-def _fitting(pen: ImageDraw.ImageDraw, text: str, width: int) -> str:
-    """The text, cut where it is wider than that many pixels."""
-    text = text.encode("latin-1", "replace").decode("latin-1")  # letters of the built-in font
-    while pen.textlength(text) > width and text:
-        text = text[:-1]
-    return text
 
 
 def _legend(pen: ImageDraw.ImageDraw, top: int, unknown: bool, known: bool) -> None:

@@ -170,6 +170,11 @@ class Inpainting(L.LightningModule):
         closed = self.closed(image, self.answer(shown).clamp(0, 1), box)
         return {"input": shown, "target": image, "output": closed}
 
+    @torch.no_grad()
+    def task_boxes(self, batch: Batch) -> Tensor:
+        """The holes of `task_pictures`, (B, 4)."""
+        return self.ask(batch)[1]
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `optim.build`."""
         return optim.build(self, self.hparams["optimizer"])

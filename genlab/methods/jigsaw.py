@@ -163,6 +163,14 @@ class Jigsaw(L.LightningModule):
             for title, which in orders.items()
         }
 
+    @torch.no_grad()
+    def task_answers(self, batch: Batch) -> list[tuple[str, str]]:
+        """Numbers of the permutations of `task_pictures`, and of those that are told."""
+        tiles, label = self.puzzle(batch)
+        guess = self.logits_of(tiles).argmax(1)
+        pairs = zip(label.tolist(), guess.tolist(), strict=True)
+        return [(f"order {a}", f"order {g}") for a, g in pairs]
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `optim.build`."""
         return optim.build(self, self.hparams["optimizer"])

@@ -37,6 +37,8 @@ STREAM = 49  # of the batch's seed
 LEAST = 6  # pixels of a patch
 CENTRE = 4  # of nine, row by row
 PLACES = (0, 1, 2, 3, 5, 6, 7, 8)  # label -> place; labels 0 1 2 / 3 . 4 / 5 6 7
+NAMES = ("upper left", "above", "upper right", "left", "right", "lower left", "below",
+         "lower right")  # fmt: skip
 
 
 class RelativePosition(L.LightningModule):
@@ -141,18 +143,28 @@ class RelativePosition(L.LightningModule):
     @torch.no_grad()
     def task_pictures(self, batch: Batch) -> dict[str, Tensor]:
         """A patch and a neighbour of it, at its place, and at the place that was told."""
-        patches, scores = self.patches(batch), self.places_of(self.guarded(batch))
+        patches, (asked, told) = self.patches(batch), self._asked(batch)
         rows = torch.arange(len(patches), device=patches.device)
         place = torch.tensor(PLACES, device=patches.device)
-        asked = rows % 8
-        told = scores[asked, rows].argmax(1)
         neighbour = patches[rows, place[asked]]
         shown = {"input": None, "target": place[asked], "output": place[told]}
         return {title: _sheet(patches, neighbour, where) for title, where in shown.items()}
 
+    @torch.no_grad()
+    def task_answers(self, batch: Batch) -> list[tuple[str, str]]:
+        """Places of the neighbours of `task_pictures`, and those that are told."""
+        asked, told = (one.tolist() for one in self._asked(batch))
+        return [(NAMES[a], NAMES[t]) for a, t in zip(asked, told, strict=True)]
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `optim.build`."""
         return optim.build(self, self.hparams["optimizer"])
+
+    def _asked(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """A label for each image, in order, and the one that is told: (B,) and (B,)."""
+        scores = self.places_of(self.guarded(batch))  # (8, B, 8)
+        rows = torch.arange(scores.shape[1], device=scores.device)
+        return rows % 8, scores[rows % 8, rows].argmax(1)
 
     def _answer(self, batch: Batch) -> dict[str, Tensor]:
         logits = self.places_of(self.guarded(batch))  # (8, B, 8)

@@ -96,15 +96,24 @@ class Rotation(L.LightningModule):
     @torch.no_grad()
     def task_pictures(self, batch: Batch) -> dict[str, Tensor]:
         """Images turned by 0, 90, 180, 270 degrees in order, and turned back by the answer."""
-        image = batch["image"]
-        asked = torch.arange(len(image), device=image.device) % TURNS
-        turned = turn(image, asked)
-        guess = self.head(self.encoder(turned)).argmax(1)
-        return {"input": turned, "target": image, "output": turn(turned, -guess)}
+        asked, guess = self._asked(batch["image"])
+        turned = turn(batch["image"], asked)
+        return {"input": turned, "target": batch["image"], "output": turn(turned, -guess)}
+
+    @torch.no_grad()
+    def task_answers(self, batch: Batch) -> list[tuple[str, str]]:
+        """Turns of `task_pictures` in degrees, and those that are told."""
+        asked, guess = ((90 * one).tolist() for one in self._asked(batch["image"]))
+        return [(f"{a}°", f"{g}°") for a, g in zip(asked, guess, strict=True)]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `optim.build`."""
         return optim.build(self, self.hparams["optimizer"])
+
+    def _asked(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """A turn for each image, in order, and the one that is told: (B,) and (B,)."""
+        asked = torch.arange(len(image), device=image.device) % TURNS
+        return asked, self.head(self.encoder(turn(image, asked))).argmax(1)
 
     def _answer(self, image: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Loss and accuracy, and the features (4B, F) of one pass: batch norm sees all turns."""

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import WandbLogger
 from genlab import run_files
 from genlab.drawing.grid import write
 from genlab.drawing.may_fail import may_fail
+from genlab.training.engine.checkpointing import Checkpoints
 from genlab.training.tracking.guarding import log_image
 
 
@@ -55,6 +56,13 @@ def show(
             logger.log_image(key, [picture], caption=[caption])
         else:
             log_image(logger, key, picture, trainer.global_step if step is None else step)
+
+
+def run_name(trainer: L.Trainer, method: L.LightningModule) -> str:
+    """The recipe that a run is of, for titles; the method's class where there is no recipe."""
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    stamps = (one.stamp for one in callbacks if isinstance(one, Checkpoints))
+    return next((str(one["name"]) for one in stamps if "name" in one), type(method).__name__)
 
 
 def has_tables(trainer: L.Trainer) -> bool:
