@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import textwrap
+from itertools import groupby
 from typing import Any
 
 import lightning as L
 import numpy as np
-from PIL import Image, ImageDraw
 from torch import Tensor
 
 from genlab.augment import View
 from genlab.contracts import data_of
-from genlab.drawing.columns import LINE, titled
+from genlab.drawing.columns import titled
 from genlab.drawing.may_fail import may_fail
 from genlab.training.tracking.shown import publish
-
-LETTER = 5  # pixels of a letter on average
 
 
 class ViewPictures(L.Callback):
     """``pictures/views.png``: a run's first training images and their views.
 
     One row per image and one column per view, after the image itself, with their sides where they
-    differ; below, the operations of each view. These are the tensors of the first batch: nothing is
+    differ; below, the operations of each view, once for neighbours that
+    share them. These are the tensors of the first batch: nothing is
     drawn anew. A resumed run keeps its file. Ignored for data without ``views``.
 
     Args:
@@ -73,20 +71,17 @@ def sheet(columns: list[Tensor], words: list[str]) -> np.ndarray:
     titles = ["image", *(f"view {k}" for k in range(1, len(columns)))]
     if len(set(sides)) > 1:
         titles = [f"{title} ({side} px)" for title, side in zip(titles, sides, strict=True)]
-    tiles = titled(dict(zip(titles, columns, strict=True)))
-    lines = [
-        line
-        for k, text in enumerate(words, 1)
-        for line in textwrap.wrap(
-            f"view {k}: {text}", tiles.shape[1] // LETTER, subsequent_indent="  "
-        )
-    ]
-    picture = Image.new("RGB", (tiles.shape[1], tiles.shape[0] + LINE * len(lines)), "white")
-    picture.paste(Image.fromarray(tiles), (0, 0))
-    pen = ImageDraw.Draw(picture)
-    for number, line in enumerate(lines):
-        pen.text((3, tiles.shape[0] + LINE * number), line, "black")
-    return np.asarray(picture)
+    return titled(dict(zip(titles, columns, strict=True)), captions=joined(words))
+
+
+def joined(words: list[str]) -> list[str]:
+    """Captions of views by number; neighbours with the same caption share one."""
+    captions, last = list[str](), 0
+    for text, alike in groupby(words):
+        first, last = last + 1, last + len(list(alike))
+        views = f"view {first}" if first == last else f"views {first} to {last}"
+        captions.append(f"{views}: {text}")
+    return captions
 
 
 def describe(view: View) -> str:

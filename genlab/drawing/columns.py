@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,9 +11,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from genlab.drawing.grid import coloured, grid
+from genlab.drawing.text import LINE, fitting, wrapped, write
 
-LINE = 14  # pixels of a line of text
-LETTER = 6  # pixels of a letter at most, on average over a line
 WIDTH = 96  # pixels of a column at least
 FRAME = 4  # pixels
 # Okabe & Ito 2008: colours that colour-blind readers tell apart
@@ -27,6 +25,7 @@ def titled(
     title: str = "",
     answers: Sequence[tuple[str, str]] = (),
     boxes: Tensor | None = None,
+    captions: Sequence[str] = (),
 ) -> np.ndarray:
     """Images side by side, a row each, under the titles of their columns: (H, W, 3) bytes.
 
@@ -37,6 +36,7 @@ def titled(
         answers: right and given answer of each row. The last column gets frames, blue where both
             agree, orange where not, with the given answer below, and the right one below the first.
         boxes: top, left, height, width in pixels (N, 4) that are outlined in the last column.
+        captions: texts below, each in as many lines as it needs.
     """
     side = max(WIDTH, *(max(images.shape[-2:]) for images in columns.values()))
     tiled = [enlarged(images, side) for images in columns.values()]
@@ -50,23 +50,25 @@ def titled(
         tiled = [F.pad(images, (0, 0, 0, LINE), value=1) for images in tiled]
         width, height = width + 2 * FRAME, height + 2 * FRAME + LINE
     tiles = grid(torch.stack(tiled, 1).flatten(0, 1), len(tiled))
-    above = textwrap.wrap(title, tiles.shape[1] // LETTER)
-    below = textwrap.wrap("frames: blue right, orange wrong", tiles.shape[1] // LETTER)
-    below = below if answers else []
+    room = tiles.shape[1] - 6
+    above = wrapped(title, room)
+    below = wrapped("frames: blue right, orange wrong" if answers else "", room) + [
+        line for text in captions for line in wrapped(text, room, "  ")
+    ]
     top = LINE * (len(above) + 1)
     picture = Image.new("RGB", (tiles.shape[1], top + tiles.shape[0] + LINE * len(below)), "white")
     picture.paste(Image.fromarray(tiles), (0, top))
     pen = ImageDraw.Draw(picture)
     for row, line in enumerate(above):
-        pen.text((3, 1 + LINE * row), line, "black")
+        write(pen, (3, 1 + LINE * row), line)
     for k, name in enumerate(columns):
-        pen.text((k * width + width // 2, top - LINE + 1), name, "black", anchor="ma")
+        write(pen, (k * width + width // 2, top - LINE + 1), fitting(name, width), "ma")
     for row, (right, told) in enumerate(answers):
         for k, text in ((0, f"is {right}"), (len(columns) - 1, f"told {told}")):
             place = (k * width + width // 2, top + (row + 1) * height - LINE + 1)
-            pen.text(place, fitting(pen, text, width), "black", anchor="ma")
+            write(pen, place, fitting(text, width), "ma")
     for row, line in enumerate(below):
-        pen.text((3, top + tiles.shape[0] + LINE * row), line, "black")
+        write(pen, (3, top + tiles.shape[0] + LINE * row), line)
     return np.asarray(picture)
 
 
@@ -78,14 +80,6 @@ def enlarged(images: Tensor, side: int) -> Tensor:
     down, across = (side - length for length in images.shape[-2:])
     margins = (across // 2, across - across // 2, down // 2, down - down // 2)
     return F.pad(images, margins, value=0.75)
-
-
-def fitting(pen: ImageDraw.ImageDraw, text: str, width: int) -> str:
-    """The text, cut where it is wider than that many pixels."""
-    text = text.encode("latin-1", "replace").decode("latin-1")  # letters of the built-in font
-    while pen.textlength(text) > width and text:
-        text = text[:-1]
-    return text
 
 
 def _colour(rgb: tuple[int, int, int]) -> Tensor:

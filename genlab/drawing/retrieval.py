@@ -9,7 +9,8 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from genlab.drawing.columns import FRAME, LINE, OTHER, SAME, UNKNOWN, WIDTH, enlarged, fitting
+from genlab.drawing.columns import FRAME, OTHER, SAME, UNKNOWN, WIDTH, enlarged
+from genlab.drawing.text import LINE, fitting, length, write
 
 MARGIN = 12  # pixels after the first column
 HEAD = LINE + 4  # pixels of the title
@@ -40,7 +41,7 @@ def retrieved(
     wide = columns * tile + MARGIN
     picture = Image.new("RGB", (wide, HEAD + count * height + LINE), "white")
     pen = ImageDraw.Draw(picture)
-    pen.text((3, 1), title, "black")
+    write(pen, (3, 1), title)
     every = torch.cat([query[:, None], found], 1)
     for row in range(count):
         tiles = _bytes(enlarged(every[row], side))
@@ -51,8 +52,8 @@ def retrieved(
                 box = (left, top, left + side + 2 * FRAME - 1, top + side + 2 * FRAME - 1)
                 pen.rectangle(box, fill=frame)
             picture.paste(Image.fromarray(tiles[column]), (left + FRAME, top + FRAME))
-            text = fitting(pen, captions[row][column], tile)
-            pen.text((left + FRAME + side // 2, top + side + 2 * FRAME), text, "black", anchor="ma")
+            text = fitting(captions[row][column], tile)
+            write(pen, (left + FRAME + side // 2, top + side + 2 * FRAME), text, "ma")
     _legend(pen, HEAD + count * height, bool((agrees < 0).any()), bool((agrees >= 0).any()))
     return np.asarray(picture)
 
@@ -70,5 +71,5 @@ def _legend(pen: ImageDraw.ImageDraw, top: int, unknown: bool, known: bool) -> N
     words = {"same class": SAME, "other class": OTHER} if known else {}
     for text, colour in (words | ({"class unknown": UNKNOWN} if unknown else {})).items():
         pen.rectangle((left, top + 3, left + 8, top + 11), fill=colour)
-        pen.text((left + 12, top + 1), text, "black")
-        left += 24 + int(pen.textlength(text))
+        write(pen, (left + 12, top + 1), text)
+        left += 24 + int(length(text))

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from genlab.callbacks import TaskPictures, task_pictures
-from genlab.drawing.columns import FRAME, LINE, OTHER, SAME
+from genlab.drawing.columns import FRAME, OTHER, SAME
+from genlab.drawing.text import LINE
 from genlab.methods.rotation import Rotation
 from genlab.training.engine.checkpointing import Checkpoints
 from tests.callbacks.programs_watching import digits

@@ -13,7 +13,7 @@ from PIL import Image
 from genlab.augment import View
 from genlab.callbacks import SimilarityHistogram, ViewPictures, view_pictures
 from genlab.callbacks.similarity_histogram import cosines, draw
-from genlab.callbacks.view_pictures import describe, sheet
+from genlab.callbacks.view_pictures import describe, joined, sheet
 from genlab.data import Digits
 from genlab.training.engine.checkpointing import Checkpoints
 from genlab.training.engine.reseed import Reseed
@@ -107,7 +107,7 @@ def test_small_views_stay_small_and_colours_stay() -> None:
 def test_titles_have_sides_where_they_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = list[str]()
 
-    def titled(columns: dict[str, torch.Tensor]) -> np.ndarray:
+    def titled(columns: dict[str, torch.Tensor], captions: list[str]) -> np.ndarray:
         drawn.extend(columns)
         return np.zeros((1, 1, 3), dtype=np.uint8)
 
@@ -129,6 +129,11 @@ def test_words_say_what_can_happen_and_no_more() -> None:
     still: dict[str, Any] = {"crop": (1, 1), "flip": False, "jitter_chance": 0, "grey": 0}
     assert describe(View(**still)) == "whole image"
     assert describe(View(**still, warp={"rotate": 9, "bend": 0.1})) == "warp (rotate 9, bend 0.1)"
+
+
+def test_views_that_are_alike_share_their_words() -> None:
+    assert joined(["a", "b", "b", "b", "a"]) == ["view 1: a", "views 2 to 4: b", "view 5: a"]
+    assert joined([]) == []
 
 
 def test_cosines_are_those_of_all_pairs() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from genlab.drawing.columns import FRAME, LINE, OTHER, OUTLINE, SAME, titled
+from genlab.drawing.columns import FRAME, OTHER, OUTLINE, SAME, titled
+from genlab.drawing.text import LINE
 
 
 def test_small_images_are_enlarged_by_a_whole_factor_and_centred() -> None:
