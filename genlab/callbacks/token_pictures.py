@@ -10,11 +10,16 @@ from torch import Tensor
 from genlab.callbacks._first_images import first_images
 from genlab.drawing.columns import titled
 from genlab.drawing.may_fail import may_fail
-from genlab.drawing.tokens import heat, peak, principal_colours
+from genlab.drawing.tokens import WHITE, heat, peak, principal_colours
 from genlab.networks import Encoder
 from genlab.networks.encoders.tokens import has_tokens
 from genlab.networks.modes import still
-from genlab.training.tracking.shown import publish
+from genlab.training.tracking.shown import publish, run_name
+
+CAPTION = (
+    f"heads: attention, black 0, white {WHITE} times the mean or more; in brackets the largest "
+    "weight over the mean, 1.00x where attention is even"
+)
 
 
 class TokenPictures(L.Callback):
@@ -22,8 +27,9 @@ class TokenPictures(L.Callback):
 
     A row for each image. Red, green and blue are the first three principal components of the tokens
     of all patches shown. One column for each head of the last block: attention of the class token
-    to the patches, or the mean over all patches without one, black at its smallest and white at its
-    largest weight; its title has the largest weight over the mean, 1.00x where attention is even.
+    to the patches, or the mean over all patches without one, on one scale for all heads and runs:
+    black is 0 and white four times the mean weight or more. A head's title has the largest weight
+    over the mean, 1.00x where attention is even; a caption says so.
     For methods whose ``encoder`` is a plain ViT; ignored for others. Drawn at the end of training,
     of the first validation images.
 
@@ -52,7 +58,9 @@ class TokenPictures(L.Callback):
         if batch is None:
             return
         with still(pl_module), may_fail("pictures/tokens"):
-            publish(trainer, "tokens", titled(self._columns(encoder, batch)), trainer.global_step)
+            title = f"{run_name(trainer, pl_module)}, step {trainer.global_step:,}"
+            drawn = titled(self._columns(encoder, batch), title, captions=[CAPTION])
+            publish(trainer, "tokens", drawn, trainer.global_step)
 
     def _columns(self, encoder: Encoder, batch: Any) -> dict[str, Tensor]:
         image = batch["image"]

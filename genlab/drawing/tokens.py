@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 SHARE = 0.02  # of the values at each end that may be cut off
+WHITE = 4  # times the mean weight of a map
 
 
 def principal_colours(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -34,13 +35,14 @@ def principal_colours(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def heat(maps: Tensor) -> Tensor:
-    """Weights as brightness, each map from its smallest to its largest: (..., h, w) -> the same.
+    """Weights as brightness, on one scale for all maps: (..., h, w) -> the same, in [0, 1].
 
-    A map without differences is black.
+    Black is 0 and white is `WHITE` times the map's mean weight or more, so that even
+    attention is a dark grey without a pattern.
     """
     maps = maps.detach().float().cpu()
-    low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
-    return (maps - low) / (high - low).clamp(min=1e-12)
+    even = maps.mean((-2, -1), keepdim=True).clamp(min=1e-12)
+    return (maps / (WHITE * even)).clamp(0, 1)
 
 
 def peak(maps: Tensor) -> float:

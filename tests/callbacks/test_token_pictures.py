@@ -12,6 +12,7 @@ from PIL import Image
 
 from genlab import recipes
 from genlab.callbacks import TokenPictures
+from genlab.callbacks.token_pictures import CAPTION
 from genlab.drawing.columns import titled
 from tests.callbacks.programs_watching import digits
 from tests.callbacks.tiny import trainer
@@ -32,7 +33,8 @@ def test_a_row_for_each_image_with_all_heads(tmp_path: Path) -> None:
     names = [name.partition(" (")[0] for name in columns]
     assert names == ["image", "components", "head 1", "head 2"]
     assert all(name.endswith("x)") for name in columns if "head" in name)
-    assert np.array_equal(found, titled(columns))
+    assert np.array_equal(found, titled(columns, "SimSiam, step 20", captions=[CAPTION]))
+    assert "white 4 times the mean" in CAPTION
     heads = TokenPictures(3, most_heads=1)._columns(method.encoder, {"image": image})
     assert list(heads) == list(columns)[:3]
 

@@ -30,11 +30,18 @@ def test_fewer_dimensions_than_colours_leave_grey() -> None:
     assert (found[:, 2] == 0.5).all()
 
 
-def test_each_map_goes_from_black_to_white() -> None:
-    maps = 0.9 + torch.rand(2, 3, 4, 4) * 0.01
-    assert (heat(maps).amax((2, 3)) == 1).all()
-    assert (heat(maps).amin((2, 3)) == 0).all()
-    assert not heat(torch.full((1, 1, 2, 2), 0.25)).any()
+def test_all_maps_have_one_scale() -> None:
+    """Nearly even attention shows no pattern; a sharp map beside it changes nothing."""
+    even, sharp = torch.full((4, 4), 1 / 16), torch.zeros(4, 4)
+    even[0, 0] *= 1.01
+    sharp[0, 0], sharp[1, 1] = 0.9, 0.1
+    found = heat(torch.stack([even, sharp]))
+    assert float(found[0].max() - found[0].min()) < 0.01
+    torch.testing.assert_close(found[0].mean(), torch.tensor(0.25))
+    assert found[1, 0, 0] == 1
+    torch.testing.assert_close(found[1, 1, 1], torch.tensor(0.4))  # 1.6 times the mean
+    torch.testing.assert_close(found[0], heat(even))
+    assert not heat(torch.zeros(1, 1, 2, 2)).any()
 
 
 def test_the_peak_is_the_largest_over_the_mean() -> None:
