@@ -8,12 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 import lightning as L
 import numpy as np
 
-from genlab.drawing.charts import figure, pixels, plain
+from genlab.drawing.charts import figure, legend_line, pixels, plain
 from genlab.drawing.may_fail import may_fail
 from genlab.training.tracking.csv_log import CSVLog
-from genlab.training.tracking.shown import publish
+from genlab.training.tracking.shown import publish, run_name
 
 MARKERS = "osD^v"
+LINES = ("-", "--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))
+INK = "0.35"
 Point = tuple[int, float, float]  # step, loss, accuracy
 
 
@@ -51,7 +53,9 @@ class LossAgainstProbe(L.Callback):
             series = {name: points(rows, self.loss, name) for name in self.accuracies}
             series = {name: found for name, found in series.items() if len(found) > 1}
             if series:
-                publish(trainer, "loss_probe", chart(series, self.loss))
+                publish(
+                    trainer, "loss_probe", chart(series, self.loss, run_name(trainer, pl_module))
+                )
 
 
 def points(rows: Iterable[Mapping[str, str]], loss: str, accuracy: str) -> list[Point]:
@@ -73,21 +77,27 @@ def points(rows: Iterable[Mapping[str, str]], loss: str, accuracy: str) -> list[
     return found
 
 
-def chart(series: Mapping[str, Sequence[Point]], loss: str) -> np.ndarray:
-    """Draw points, a marker for each accuracy, joined in the order of steps: (H, W, 3) bytes."""
+def chart(series: Mapping[str, Sequence[Point]], loss: str, title: str) -> np.ndarray:
+    """Draw points coloured by step, joined in its order: (H, W, 3) bytes.
+
+    Each accuracy has a marker and a kind of line of its own, which the legend shows together.
+    """
     drawn = figure(6, 4)
     axes = drawn.add_subplot()
     last = max(step for found in series.values() for step, _, _ in found)
-    for marker, (name, found) in zip(MARKERS * len(series), series.items(), strict=False):
+    styles = zip(MARKERS * len(series), LINES * len(series), series.items(), strict=False)
+    handles = []
+    for marker, line, (name, found) in styles:
         steps, losses, reached = np.array(found).T
-        axes.plot(losses, reached, color="0.8", linewidth=1, zorder=1)
-        dots = axes.scatter(
-            losses, reached, c=steps, vmin=0, vmax=last, marker=marker, s=24, zorder=2,
-            label=plain(name),
-        )  # fmt: skip
-    axes.set(xlabel=plain(loss), ylabel="accuracy")
+        axes.plot(losses, reached, color=INK, linewidth=1, linestyle=line, zorder=1)
+        dots = axes.scatter(losses, reached, c=steps, vmin=0, vmax=last, marker=marker, s=24,
+                            zorder=2)  # fmt: skip
+        handles.append(
+            legend_line(plain(name), color=INK, linewidth=1, linestyle=line, marker=marker)
+        )
+    axes.set(xlabel=plain(loss), ylabel="accuracy", title=plain(title))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(handles=handles, handlelength=3.5, frameon=False, fontsize=9)
     drawn.colorbar(dots, ax=axes, label="optimiser steps")
     return pixels(drawn)

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genlab.contracts import Embeds, data_of
-from genlab.drawing.charts import figure, pixels
+from genlab.drawing.charts import figure, pixels, plain
 from genlab.drawing.may_fail import may_fail
 from genlab.networks.modes import evaluating
-from genlab.training.tracking.shown import publish
+from genlab.training.tracking.shown import publish, run_name
 
 SEED = 5 << 40  # of the views: the same ones in every picture
 
@@ -80,7 +80,9 @@ class SimilarityHistogram(L.Callback):
             with evaluating(method), torch.no_grad(), trainer.precision_plugin.forward_context():
                 z1, z2 = (method.embed(view) for view in views(self._images, SEED)[:2])
             with may_fail("pictures/similarities"):
-                picture = draw(*cosines(z1, z2), trainer.global_step)
+                picture = draw(
+                    *cosines(z1, z2), f"{run_name(trainer, method)}, step {trainer.global_step:,}"
+                )
                 publish(trainer, "similarities", picture, trainer.global_step)
 
 
@@ -96,14 +98,17 @@ def cosines(z1: Tensor, z2: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return every[same].cpu().numpy(), every[~same].cpu().numpy()
 
 
-def draw(positive: np.ndarray, negative: np.ndarray, step: int) -> np.ndarray:
-    """Draw two histograms over [-1, 1], each of area one: (H, W, 3) bytes."""
+def draw(positive: np.ndarray, negative: np.ndarray, title: str) -> np.ndarray:
+    """Draw two histograms over [-1, 1], each of area one, under a title: (H, W, 3) bytes."""
     chart = figure(5, 3)
     axes = chart.add_subplot()
     pairs = {"two views of an image": positive, "views of different images": negative}
     for name, values in pairs.items():
         label = f"{name}: mean {round(float(values.mean()), 2) + 0.0:.2f}"
         axes.hist(values, bins=80, range=(-1, 1), density=True, alpha=0.6, label=label)
-    axes.set(xlabel="cosine", yticks=[], xlim=(-1, 1), title=f"step {step:,}")
+    axes.set(
+        xlabel="cosine of embeddings", ylabel="share of pairs", yticks=[], xlim=(-1, 1),
+        title=plain(title),
+    )  # fmt: skip
     axes.legend(loc="upper left", fontsize=8)
     return pixels(chart)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genlab.callbacks import LossAgainstProbe, OnlineKNN
+from genlab.callbacks import LossAgainstProbe, OnlineKNN, loss_against_probe
 from genlab.callbacks.loss_against_probe import chart, points
 from genlab.metrics import StepMetrics
 from genlab.training.tracking.csv_log import CSVLog
@@ -42,7 +42,7 @@ def test_a_chart_is_drawn_at_the_end_of_a_run_from_its_table(tmp_path: Path) -> 
     found = points(log.rows(), "train/loss", "val/knn_top1")
     assert [step for step, _, _ in found] == [10, 20, 30]
     with Image.open(tmp_path / "a/pictures/loss_probe.png") as picture:
-        expected = chart({"val/knn_top1": found}, "train/loss")
+        expected = chart({"val/knn_top1": found}, "train/loss", "SimCLR")
         assert np.array_equal(np.asarray(picture), expected)
     log = CSVLog(tmp_path / "once.csv")
     once = options | {"max_epochs": 1}
@@ -56,14 +56,37 @@ def test_a_chart_is_drawn_at_the_end_of_a_run_from_its_table(tmp_path: Path) -> 
 def test_dots_lie_where_they_belong() -> None:
     """Falling loss and rising accuracy leave two corners of the axes empty."""
     rising = [(step, 5.0 - step, 0.1 * step) for step in range(5)]
-    picture = chart({"val/knn_top1": rising}, "train/loss")
+    picture = chart({"val/knn_top1": rising}, "train/loss", "")
     assert picture.shape == (400, 600, 3)
     strong = (picture.max(2).astype(int) - picture.min(2) > 60)[:, :500]  # the dots' colours
     rows, columns = np.nonzero(strong)
     upper, right = rows < rows.mean(), columns > columns.mean()
     assert upper[~right].any()
     assert (rows[columns == columns.min()] < 60).all()
-    assert chart({"a": rising, "$b$": rising[:2]}, "train/loss").shape == (400, 600, 3)
+    assert chart({"a": rising, "$b$": rising[:2]}, "train/loss", "$c").shape == (400, 600, 3)
+
+
+def test_the_curves_of_two_accuracies_have_lines_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In the axes and in the legend, under the recipe's name."""
+    charts: list[Any] = []
+    made = loss_against_probe.figure
+
+    def kept(*size: Any) -> Any:
+        charts.append(made(*size))
+        return charts[-1]
+
+    monkeypatch.setattr(loss_against_probe, "figure", kept)
+    rising = [(step, 5.0 - step, 0.1 * step) for step in range(5)]
+    chart({"val/knn_top1": rising, "val/probe_top1": rising}, "train/loss", "simclr/digits")
+    axes = charts[0].axes[0]
+    drawn = [line.get_linestyle() for line in axes.lines]
+    legend = axes.get_legend()
+    assert len(set(drawn)) == 2
+    assert [line.get_linestyle() for line in legend.get_lines()] == drawn
+    assert [text.get_text() for text in legend.get_texts()] == ["val/knn_top1", "val/probe_top1"]
+    assert axes.get_title() == "simclr/digits"
 
 
 def test_no_accuracy_is_refused() -> None:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from genlab.augment import View
-from genlab.callbacks import SimilarityHistogram, ViewPictures, view_pictures
+from genlab.callbacks import SimilarityHistogram, ViewPictures, similarity_histogram, view_pictures
 from genlab.callbacks.similarity_histogram import cosines, draw
 from genlab.callbacks.view_pictures import describe, joined, sheet
 from genlab.data import Digits
@@ -146,12 +146,28 @@ def test_cosines_are_those_of_all_pairs() -> None:
 
 
 def test_a_collapse_looks_unlike_health() -> None:
-    apart = draw(np.linspace(0.5, 1, 50), np.linspace(-0.5, 0.5, 500), 1)
-    alike = draw(np.full(50, 0.99), np.full(500, 0.99), 1)
+    apart = draw(np.linspace(0.5, 1, 50), np.linspace(-0.5, 0.5, 500), "")
+    alike = draw(np.full(50, 0.99), np.full(500, 0.99), "")
     assert apart.shape == alike.shape == (300, 500, 3)
     low = slice(200, 240), slice(150, 350)  # just above the axis, cosines -0.4 to 0.4
     assert (apart[low] != 255).any(2).mean() > 0.5
     assert (alike[low] == 255).all()
+
+
+def test_both_axes_and_the_recipe_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    charts: list[Any] = []
+    made = similarity_histogram.figure
+
+    def kept(*size: Any) -> Any:
+        charts.append(made(*size))
+        return charts[-1]
+
+    monkeypatch.setattr(similarity_histogram, "figure", kept)
+    draw(np.full(50, 0.5), np.full(500, 0.0), "simclr/digits, step 20")
+    (axes,) = charts[0].axes
+    assert axes.get_title() == "simclr/digits, step 20"
+    assert axes.get_xlabel() == "cosine of embeddings"
+    assert axes.get_ylabel() == "share of pairs"
 
 
 @pytest.mark.parametrize(
