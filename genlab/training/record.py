@@ -253,22 +253,27 @@ def finite(value: Any) -> Any:
 def summary(run: Path, final: dict[str, Any], limit: str) -> None:
     """A table of the last epoch next to the selected one and its test, and where things are.
 
-    Where steps follow the last validation, its column names its step.
+    Where steps follow the last validation, its column names its step. Columns without a metric are
+    left out, and the table where there is no metric.
     ``limit`` is what ended training, ``max_epochs`` or ``max_steps``.
     """
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"after {final['step']:,} steps, {final['fit_seconds']:.0f} s of training")
+    title = f"after {final['step']:,} steps, {final['fit_seconds']:.0f} s of training"
     step = final.get("val_step", final["step"])
     last = "last epoch" if step == final["step"] else f"step {step:,.0f}"
-    for column in ("", last, "selected", "test"):
-        table.add_column(column, justify="left" if not column else "right")
+    columns = {"val": last, "best/val": "selected", "test": "test"}
+    kinds = [kind for kind in columns if any(key.startswith(f"{kind}/") for key in final)]
+    table = Table(title=title)
+    table.add_column("")
+    for kind in kinds:
+        table.add_column(columns[kind], justify="right")
     nouns = [k.partition("/")[2] for k in final if k.split("/")[0] in ("val", "test")]
     for noun in dict.fromkeys(nouns):
-        row = [final.get(f"{kind}/{noun}") for kind in ("val", "best/val", "test")]
+        row = [final.get(f"{kind}/{noun}") for kind in kinds]
         table.add_row(noun, *("" if v is None else f"{v:.4g}" for v in row))
-    Console().print(table)
+    Console().print(table if nouns else title)
     shown = shown_path(run)
     shown = shlex.quote(shown)
     print(f"run       {shown}\nmetrics   {shown}/metrics.json, metrics.csv")

@@ -34,11 +34,30 @@ def test_the_last_validation_is_found_though_the_last_row_is_torn(tmp_path: Path
 def test_the_table_names_the_step_of_an_earlier_validation(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], of: int, shown: str
 ) -> None:
-    final = {"step": 90, "val_step": of, "fit_seconds": 1.0, "val/loss": 0.5}
+    final = {"step": 90, "val_step": of, "fit_seconds": 1.0, "val/loss": 0.5, "best/val/loss": 0.4}
     record.summary(tmp_path, final, "max_steps")
     header = next(line for line in capsys.readouterr().out.splitlines() if "selected" in line)
     assert shown in header
     assert ("last epoch" in header) == (of == 90)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "shown"),
+    [
+        ({}, []),
+        ({"val/loss": 0.5}, ["last epoch"]),
+        ({"val/loss": 0.5, "test/loss": 0.6}, ["last epoch", "test"]),
+        ({"val/loss": 0.5, "best/val/loss": 0.4}, ["last epoch", "selected"]),
+    ],
+)
+def test_columns_without_a_metric_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], metrics: dict[str, float], shown: list[str]
+) -> None:
+    record.summary(tmp_path, {"step": 2, "fit_seconds": 1.0} | metrics, "max_steps")
+    table = capsys.readouterr().out.partition("run ")[0]
+    assert "after 2 steps, 1 s of training" in " ".join(table.split())
+    assert [word for word in ("last epoch", "selected", "test") if word in table] == shown
+    assert (len(table.splitlines()) == 1) == (not metrics)
 
 
 def test_torn_splits_are_written_again(tmp_path: Path) -> None:
