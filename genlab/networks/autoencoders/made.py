@@ -1,8 +1,9 @@
 """MADE: numbers for each variable from the variables before it, in one or several orders.
 
 Germain, Gregor, Murray, Larochelle 2015, arXiv:1502.03509; reference code mgermain/MADE.
-Departures: degrees of hidden units go round 1 ... D - 1 and stay, the paper's are drawn anew with
-each mask; the last layer's weights start at zero, so that variables start as independent.
+Departures: degrees of hidden units go round 1 ... D - 1, or are spread evenly over them, and stay,
+the paper's are drawn anew with each mask; the last layer's weights start at zero, so that variables
+start as independent.
 """
 
 from __future__ import annotations

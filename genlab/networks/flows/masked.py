@@ -2,8 +2,9 @@
 
 Germain, Gregor, Murray, Larochelle 2015 (MADE), arXiv:1502.03509. Degrees of hidden units go round
 1 ... D - 1, as in the reference code of MAF (gpapamak/maf, ``sequential``), not at random. The
-residual network is that of Durkan et al. 2019, arXiv:1906.04032, without its dropout. Departure:
-the last layer starts at zero, so that a flow starts as the identity.
+residual network is that of Durkan et al. 2019, arXiv:1906.04032, without its dropout. Departures:
+the last layer starts at zero, so that a flow starts as the identity; fewer units than D - 1 have
+degrees spread evenly over them.
 """
 
 from __future__ import annotations
@@ -129,5 +130,12 @@ def _places(dim: int) -> Tensor:
 
 
 def degrees(dim: int, width: int) -> Tensor:
-    """Degrees of hidden units, which see the places up to theirs: 1 ... D - 1 in turn, (width,)."""
-    return torch.arange(width) % max(dim - 1, 1) + 1
+    """Degrees of hidden units, which see the places up to theirs: (width,) of 1 ... D - 1.
+
+    In turn, or spread evenly from 1 to D - 1 where there are fewer units: in turn, no unit would
+    see the last places.
+    """
+    most = max(dim - 1, 1)
+    if width < most:
+        return torch.arange(width) * (most - 1) // max(width - 1, 1) + 1
+    return torch.arange(width) % most + 1

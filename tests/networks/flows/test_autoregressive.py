@@ -12,7 +12,12 @@ from torch import Tensor, nn
 
 from genlab.networks.flows.autoregressive import Autoregressive
 from genlab.networks.flows.couplings import change
-from genlab.networks.flows.masked import MaskedLinear, masked_net, masked_residual_net
+from genlab.networks.flows.masked import (
+    MaskedLinear,
+    degrees,
+    masked_net,
+    masked_residual_net,
+)
 from tests.networks.flows.golden import first, second
 
 
@@ -61,6 +66,25 @@ def test_a_place_sees_all_places_before_it_and_no_other(name: str, dim: int) -> 
         jacobian += torch.autograd.functional.jacobian(lambda v: net(v[None])[0], x).abs()
     seen = jacobian.view(dim, 3, dim).amin(1) > 0
     assert torch.equal(seen, torch.ones(dim, dim).tril(-1).bool())
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_narrow_layers_see_the_last_places_too(name: str) -> None:
+    """Seven units or nine for 30 places: the last output depends on every place before it."""
+    net, x = shaken(NETS[name](30, 1)), torch.randn(20, 30, dtype=torch.float64)
+    seen = torch.zeros(30, 30, dtype=torch.float64)
+    for row in x:
+        seen += torch.autograd.functional.jacobian(lambda v: net(v[None])[0], row).abs()
+    assert (seen[-1, :-1] > 0).all()
+    assert (seen.tril(-1) == seen).all()
+    assert (seen[1:].sum(1) > 0).all()  # and every output on some
+
+
+def test_degrees_are_spread_over_a_narrow_layer() -> None:
+    assert degrees(784, 4).tolist() == [1, 261, 522, 783]
+    assert degrees(4, 3).tolist() == [1, 2, 3]
+    assert degrees(4, 5).tolist() == [1, 2, 3, 1, 2]
+    assert degrees(5, 1).tolist() == [1]
 
 
 @pytest.mark.parametrize("name", NETS)
