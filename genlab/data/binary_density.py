@@ -44,8 +44,8 @@ class BinaryDensity(Images):
     Args:
         kind: name of the set: ``accidents``, ``baudio``, ``bbc``, ``bnetflix``, ``dna``,
             ``jester``, ``mushrooms``, ``nips``, ``nltcs``, ``plants`` or ``pumsb_star``.
-        **kwargs: arguments of `Images`, except those that `Vectors` refuses; ``val_size`` and
-            ``folds`` have no effect.
+        **kwargs: arguments of `Images`, except those that `Vectors` refuses; ``folds`` is
+            refused, and ``val_size`` has no effect.
 
     Raises:
         ValueError: an unknown name, or an argument for pixels.
@@ -62,6 +62,7 @@ class BinaryDensity(Images):
             raise ValueError(f"unknown kind {kind!r}; choose from {', '.join(SETS)}")
         refuse_pixels(kwargs)
         super().__init__(**kwargs)
+        self.division.refuse_folds(type(self).__name__)
         self.kind, self.channels = kind, SETS[kind].dim
 
     def sources(self) -> dict[str, Source]:

@@ -30,8 +30,8 @@ class FreyFaces(Images):
     have the same sizes, and other shuffles.
 
     Args:
-        **kwargs: arguments of `Images`, except those that `Vectors` refuses; ``val_size`` and
-            ``folds`` have no effect.
+        **kwargs: arguments of `Images`, except those that `Vectors` refuses; ``folds`` is
+            refused, and ``val_size`` has no effect.
 
     Raises:
         ValueError: an argument for pixels.
@@ -47,6 +47,7 @@ class FreyFaces(Images):
     def __init__(self, **kwargs: Any) -> None:
         refuse_pixels(kwargs)
         super().__init__(**kwargs)
+        self.division.refuse_folds(type(self).__name__)
 
     def sources(self) -> dict[str, Source]:
         """The three parts; ``index`` is the place in the film."""

@@ -47,7 +47,7 @@ class Drawings(Images):
         image_size: side in pixels to which the files' 105 are scaled, bilinear and antialiased.
         centred: True to move each drawing's centre of mass to the middle first, by whole pixels
             of the file and no further than the ink stays inside.
-        **kwargs: arguments of `Images`; ``val_size``, ``folds`` and ``fold`` have no effect.
+        **kwargs: arguments of `Images`; ``folds`` is refused, and ``val_size`` has no effect.
     """
 
     channels, image_size = 1, 28
@@ -61,6 +61,7 @@ class Drawings(Images):
         **kwargs: Any,
     ) -> None:
         super().__init__(root, **kwargs)
+        self.division.refuse_folds(type(self).__name__)
         if type(self) is Drawings:
             raise ValueError("Drawings has no images: name Omniglot or OmniglotOneShot")
         if self.finish.resize is not None:

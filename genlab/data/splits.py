@@ -46,6 +46,20 @@ class Division:
             allowed = f"0 to {self.folds - 1}" if self.folds else "0 unless folds is given"
             raise ValueError(f"fold {self.fold} must be {allowed}")
 
+    def refuse_folds(self, name: str) -> None:
+        """Refuse ``folds`` of data whose validation part is fixed: all would be the same.
+
+        Args:
+            name: description of the data.
+
+        Raises:
+            ValueError: folds are asked for.
+        """
+        if self.folds is not None:
+            raise ValueError(
+                f"folds {self.folds} cannot be combined with {name}, whose validation part is fixed"
+            )
+
     def hold_out(self, labels: Rows) -> tuple[Rows, Rows]:
         """Rows to train on and rows to validate on, both ascending, of images with ``labels``."""
         if self.folds is None:

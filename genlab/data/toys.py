@@ -32,7 +32,8 @@ class Toys(Images):
         held_out: validation points, and as many test points.
         noise: standard deviation of a Gaussian or around a moon; None for 0.1. A checkerboard has
             none.
-        **kwargs: arguments of `Images`; those for pixels or files have no effect.
+        **kwargs: arguments of `Images`; those for pixels or files have no effect,
+            nor has ``val_size``; ``folds`` is refused.
 
     Raises:
         ValueError: an unknown kind, or a value out of range.
@@ -55,6 +56,7 @@ class Toys(Images):
         if noise is not None and (noise <= 0 or kind == "checkerboard"):
             raise ValueError(f"noise {noise}: above 0, and none for a checkerboard")
         super().__init__(**kwargs)
+        self.division.refuse_folds(type(self).__name__)
         self.kind, self.num_classes = kind, KINDS[kind]
         self.sizes = {"train": size, "val": held_out, "test": held_out}
         self.noise = 0.1 if noise is None else float(noise)

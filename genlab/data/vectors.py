@@ -36,7 +36,8 @@ class Vectors(Images):
         vectors: file of the training vectors, (N, D), of numbers or of true and false.
         label: ``.npy`` file of their labels, (N,); None for the array ``labels`` of an ``.npz``
             file, or for none.
-        val_vectors: file of the validation vectors; None to split ``val_size`` off.
+        val_vectors: file of the validation vectors, which refuses ``folds``; None to split
+            ``val_size`` off.
         test_vectors: file of the test vectors; None to split ``test_size`` off.
         val_label: file of the validation vectors' labels, as ``label``.
         test_label: file of the test vectors' labels, as ``label``.
@@ -71,6 +72,7 @@ class Vectors(Images):
         self.key, self.test_size = key, test_size
         self._files = {"train": (vectors, label)}
         if val_vectors is not None:
+            self.division.refuse_folds("val_vectors")
             self._files["val"] = val_vectors, val_label
         if test_vectors is not None:
             self._files["test"] = test_vectors, test_label

@@ -55,6 +55,12 @@ def test_wrong_words_start_nothing(here: Here, words: tuple[str, ...], said: str
     assert not (here.folder / "runs").exists()
 
 
+def test_a_fold_of_data_with_fixed_parts_is_not_trained(here: Here) -> None:
+    _, err = here("fit", "maf/eight_gaussians", "data.folds=3", "data.fold=0", code=2)
+    assert "folds 3 cannot be combined with Toys, whose validation part is fixed" in err
+    assert not (here.folder / "runs").exists()
+
+
 def test_a_folder_of_runs_that_is_null_is_refused_before_the_first_fold(here: Here) -> None:
     _, err = here("crossval", "classifier/digits", "track.runs=null", code=2)
     assert err == "genlab: track.runs is not a folder\n  in the command line\n"

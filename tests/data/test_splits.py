@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,16 @@ import pytest
 import torch
 from PIL import Image
 
-from genlab.data import Digits, ImageFolder
+from genlab.data import (
+    BinaryDensity,
+    Digits,
+    FreyFaces,
+    ImageFolder,
+    Images,
+    Omniglot,
+    Toys,
+    Vectors,
+)
 from genlab.data.loader import Source
 from tests.data.test_images import Fake
 
@@ -132,3 +143,20 @@ def test_without_labels_folds_are_of_all_images() -> None:
 
     held = [Unknown(folds=3, fold=k).splits()["val"] for k in range(3)]
     assert sorted(np.concatenate(held)) == list(range(60))
+
+
+FIXED: dict[str, Callable[..., Images]] = {
+    "BinaryDensity": BinaryDensity,
+    "FreyFaces": FreyFaces,
+    "Omniglot": Omniglot,
+    "Toys": Toys,
+    "val_vectors": partial(Vectors, "x.npy", val_vectors="y.npy"),
+}
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_folds_of_data_with_fixed_parts_are_refused(name: str) -> None:
+    """They would be one division, K times."""
+    words = f"folds 4 cannot be combined with {name}, whose validation part is fixed"
+    with pytest.raises(ValueError, match=words):
+        FIXED[name](folds=4)
