@@ -34,8 +34,8 @@ def disentanglement(
         test/dci_informativeness (fraction, higher): mean accuracy of the trees on test images.
 
     Returns:
-        ``mig``, ``mig_<factor>``, and DCI's three where there are at most 64 features. Empty for a
-        single feature.
+        ``mig``, ``mig_<factor>``, and DCI's three where there are at most 64 features and at least
+        two factors. Empty for a single feature.
     """
     banks = [bank for bank in (train, val, test) if bank is not None]
     codes = torch.cat([bank.features for bank in banks])
@@ -46,7 +46,7 @@ def disentanglement(
     found = {"mig": float(gaps.mean())}
     for name, gap in zip(data.factor_names, gaps.tolist(), strict=True):
         found[f"mig_{name}"] = gap
-    if codes.shape[1] <= MOST_NUMBERS:
+    if codes.shape[1] <= MOST_NUMBERS and factors[0].shape[1] > 1:
         sets = train.features, factors[0], test.features, factors[-1]
         importance, accuracy = metrics.importances(*sets, seed=seed)
         apart, complete = metrics.dci(importance)

@@ -62,10 +62,19 @@ def dci(importance: Tensor) -> tuple[float, float]:
     1 - H_D(column), weighted by the factors'.
 
     Args:
-        importance: (D, K), at least 0, of each of D codes for each of K factors.
+        importance: (D, K), at least 0, of each of D codes for each of K factors, both at least 2.
+
+    Returns:
+        Both in [0, 1]; 0 where no code is important for any factor.
+
+    Raises:
+        ValueError: one code or one factor, which has no other to be told from.
 
     Source: Eastwood & Williams 2018; disentanglement_lib's weights.
     """
+    if min(importance.shape) < 2:
+        codes, factors = importance.shape
+        raise ValueError(f"DCI requires two codes and two factors, got {codes} and {factors}")
     r = importance.double()
     return _purity(r), _purity(r.T)
 
@@ -111,4 +120,4 @@ def _purity(r: Tensor) -> float:
     total = r.sum(1)
     share = r / total.clamp(min=1e-300)[:, None]
     pure = 1 - torch.special.entr(share).sum(1) / np.log(r.shape[1])
-    return float((pure * total).sum() / total.sum())
+    return float((pure * total).sum() / total.sum().clamp(min=1e-300))

@@ -51,6 +51,18 @@ def test_one_feature_has_none_and_many_have_no_trees() -> None:
     assert "dci_completeness" not in found(torch.randn(6144, 65))
 
 
+class OneFactor(FactorShapes):
+    factor_names = ("scale",)
+
+    def factors(self, index: Tensor) -> Tensor:
+        return super().factors(index)[:, 1:2]
+
+
+def test_one_factor_has_no_dci() -> None:
+    train, test = banks(torch.randn(6144, 2))
+    assert set(disentanglement(train, None, test, OneFactor())) == {"mig", "mig_scale"}
+
+
 class Means(torch.nn.Module):
     """Features: the means of rows and columns of every fourth place."""
 

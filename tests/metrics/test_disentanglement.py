@@ -69,6 +69,13 @@ def test_purity_of_importances() -> None:
     assert dci(torch.eye(3)) == pytest.approx((1, 1))
 
 
+def test_no_importance_is_no_purity_and_a_single_code_or_factor_is_refused() -> None:
+    assert dci(torch.zeros(4, 3)) == (0, 0)
+    for shape, words in (((1, 3), "got 1 and 3"), ((4, 1), "got 4 and 1")):
+        with pytest.raises(ValueError, match=f"DCI requires two codes and two factors, {words}"):
+            dci(torch.rand(shape))
+
+
 def test_trees_find_which_code_tells_which_factor() -> None:
     codes, factors = made(240)
     own = torch.stack([factors[:, 0].double(), codes[:, 2], factors[:, 1].double()], 1)
