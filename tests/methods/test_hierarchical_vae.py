@@ -57,6 +57,7 @@ def test_shapes_gradients_and_state(name: str) -> None:
     again = HierarchicalVAE(**method.hparams)
     again.load_state_dict(copy.deepcopy(method.state_dict()))
     assert torch.equal(again(image), method(image))
+    assert method.double().sample(2).shape == (2, 1, 8, 8)  # all in one precision
 
 
 def normal(numbers: Tensor) -> Normal:

@@ -62,6 +62,7 @@ def test_shapes_gradients_and_state(name: str) -> None:
     assert torch.equal(again(image), method(image))
     figures = method.test_step({"image": image}, 0)
     assert figures["iwae_nll"] <= figures["neg_elbo"] + 2.0
+    assert method.double().sample(2).shape == (2, 1, 8, 8)  # all in one precision
 
 
 @torch.no_grad()

@@ -53,7 +53,8 @@ class StandardPrior(nn.Module):
 
     def sample(self, n: int, temperature: float, encode: Encode) -> Tensor:
         """Draw z, each component's spread times ``temperature``: (n, D)."""
-        return temperature * torch.randn(n, self.dim, device=self.like.device)
+        device, dtype = self.like.device, self.like.dtype
+        return temperature * torch.randn(n, self.dim, device=device, dtype=dtype)
 
 
 class CategoricalPrior(StandardPrior):
@@ -85,7 +86,7 @@ class CategoricalPrior(StandardPrior):
             )
         shape = (n, self.dim)
         drawn = torch.randint(self.categories, shape, device=self.like.device)
-        return nn.functional.one_hot(drawn, self.categories).float().flatten(1)
+        return nn.functional.one_hot(drawn, self.categories).to(self.like.dtype).flatten(1)
 
 
 class Mixture(StandardPrior):
@@ -107,7 +108,7 @@ class Mixture(StandardPrior):
         """Draw components by their weights, then z from them: (n, D)."""
         mean, logvar, log_weight = self.components(encode)
         chosen = torch.multinomial(log_weight.exp(), n, replacement=True)
-        noise = torch.randn(n, self.dim, device=mean.device)
+        noise = torch.randn(n, self.dim, device=mean.device, dtype=mean.dtype)
         return mean[chosen] + temperature * (0.5 * logvar[chosen]).exp() * noise
 
 
