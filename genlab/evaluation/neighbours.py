@@ -49,9 +49,10 @@ def nearest_training(
     Source: Meehan, Chaudhuri, Dasgupta 2020, arXiv:2004.05675, their statistic U as a share.
     Departure: ``copying`` is over the whole space, not cell by cell.
     """
-    distance, rows = metrics.neighbours(samples, train, min(SHOWN, len(train)))
-    own = distance[:, 0].contiguous()
-    other = metrics.neighbours(test, train, 1)[0][:, 0].contiguous().sort().values
+    near = metrics.neighbours(samples, train, min(SHOWN, len(train)))
+    near_test = metrics.neighbours(test, train, 1)
+    own = near[0][:, 0].contiguous()
+    other = near_test[0][:, 0].contiguous().sort().values
     below = torch.searchsorted(other, own)  # test images that lie nearer; ties count half
     above = len(other) - torch.searchsorted(other, own, right=True)
     share = (above.double() + (len(other) - below)).mean() / (2 * len(other))
@@ -59,14 +60,14 @@ def nearest_training(
         f"nearest_{name}": float(own.median()),
         f"nearest_{name}_test": float(other.median()),
         f"copying_{name}": float(share),
-        f"authentic_{name}": metrics.authentic_share(samples, train),
-        f"authentic_{name}_test": metrics.authentic_share(test, train),
+        f"authentic_{name}": metrics.authentic_share(samples, train, near),
+        f"authentic_{name}_test": metrics.authentic_share(test, train, near_test),
     }
-    cells = metrics.copying_score(samples, test, train)
+    cells = metrics.copying_score(samples, test, train, near=(near, near_test))
     if cells["covered"]:
         figures[f"copying_score_{name}"] = cells["score"]
     figures[f"copying_score_{name}_covered"] = cells["covered"]
-    return figures, distance, rows
+    return figures, *near
 
 
 def picture(images: Tensor, distance: Tensor, rows: Tensor, train: Seen, data: Any) -> Tensor:

@@ -9,21 +9,26 @@ from torch import Tensor
 
 from genlab.metrics.precision_recall import neighbours
 
-DUPLICATES = 8  # neighbours among which a training image's nearest other one is sought
+DUPLICATES = 8  # neighbours among which a training image's nearest other one is sought at first
 SAME = 1e-6  # of the features' spread: nearer training images are one image
 LEAST = 20  # images of each set in a cell
+COMPONENTS = 64  # principal components of the training features for cells
 
 
-def authentic_share(generated: Tensor, train: Tensor) -> float:
+Near = tuple[Tensor, Tensor]  # distances (N, k) and rows (N, k) of `neighbours`
+
+
+def authentic_share(generated: Tensor, train: Tensor, near: Near | None = None) -> float:
     """Share of samples farther from their nearest training image than that is from the others.
 
     0 for copies. Fresh images of the same distribution have about 0.7, not 0.5, and more in a
-    sparse set: compare with held-out images. Training images that occur twice count once, or
-    their distance of 0 to each other would make every copy authentic.
+    sparse set: compare with held-out images. Training images that occur several times count once,
+    or their distance of 0 to each other would make every copy authentic.
 
     Args:
         generated: features (N, F).
         train: features of the training images (M, F), M at least 2.
+        near: `neighbours` of the samples among the training images; None to find them.
 
     Raises:
         ValueError: no samples, or fewer than two training images.
@@ -33,17 +38,35 @@ def authentic_share(generated: Tensor, train: Tensor) -> float:
     """
     if not len(generated) or len(train) < 2:
         raise ValueError(f"authenticity requires samples and two images, got {len(train)} images")
-    distance, row = (part[:, 0] for part in neighbours(generated, train, 1))
+    distance, row = (part[:, 0] for part in near or neighbours(generated, train, 1))
     used, which = row.unique(return_inverse=True)
-    others = neighbours(train[used], train, min(DUPLICATES, len(train)))[0]
+    return float((_apart(used, train)[which] < distance).double().mean())
+
+
+def _apart(rows: Tensor, train: Tensor) -> Tensor:
+    """Distance of training images to the nearest other one that is not the same: (R,) -> (R,).
+
+    Among more and more neighbours, until they are not all copies. 0 if all images are the same.
+    """
     spread = (train - train.mean(0)).double().square().sum(1).mean().sqrt()
-    apart = others.where(others > SAME * spread, math.inf).amin(1)
-    apart = apart.where(apart.isfinite(), others[:, -1])  # an image with that many copies
-    return float((apart[which] < distance).double().mean())
+    found = torch.zeros(len(rows), dtype=torch.float64, device=train.device)
+    left, k = torch.arange(len(rows), device=train.device), DUPLICATES
+    while len(left):
+        others = neighbours(train[rows[left]], train, min(k, len(train)))[0]
+        apart = others.where(others > SAME * spread, math.inf).amin(1)
+        known = apart.isfinite()
+        found[left[known]] = apart[known]
+        left, k = left[~known] if k < len(train) else left[:0], 4 * k
+    return found
 
 
 def copying_score(
-    generated: Tensor, test: Tensor, train: Tensor, cells: int = 10, seed: int = 0
+    generated: Tensor,
+    test: Tensor,
+    train: Tensor,
+    cells: int = 10,
+    seed: int = 0,
+    near: tuple[Near, Near] | None = None,
 ) -> dict[str, float]:
     """C_T: are samples nearer to the training images than test images are, region by region?
 
@@ -56,6 +79,8 @@ def copying_score(
         train: features of the training images (M, F).
         cells: most cells; fewer if test images are too few for 40 in each.
         seed: seed of the cells.
+        near: `neighbours` of the samples and of the test images among the training images; None to
+            find them.
 
     Returns:
         ``score``: mean of the cells' scores in standard deviations, weighted by the share of test
@@ -69,25 +94,34 @@ def copying_score(
     """
     from sklearn.cluster import KMeans
 
+    both = near or (neighbours(generated, train, 1), neighbours(test, train, 1))
+    distance = {name: d[:, 0] for name, (d, _) in zip(("generated", "test"), both, strict=True)}
     points = {"generated": generated, "test": test, "train": train}
-    near = {
-        name: neighbours(part, train, 1)[0][:, 0]
-        for name, part in points.items()
-        if name != "train"
-    }
     centre = train.double().mean(0)
-    axes = torch.linalg.svd(train.double() - centre, full_matrices=False).Vh[:64]
-    flat = {name: ((part.double() - centre) @ axes.T).numpy() for name, part in points.items()}
+    axes = principal_axes(train.double() - centre, COMPONENTS)  # (F, <= 64)
+    flat = {name: ((part.double() - centre) @ axes).numpy() for name, part in points.items()}
     count = max(1, min(cells, len(test) // (2 * LEAST)))
     found = KMeans(count, n_init=1, random_state=seed).fit(flat["train"])
-    cell = {name: torch.from_numpy(found.predict(flat[name])) for name in near}
+    cell = {name: torch.from_numpy(found.predict(flat[name])) for name in distance}
     total, covered = 0.0, 0
     for k in range(count):
-        own, other = (near[name][cell[name] == k] for name in ("generated", "test"))
+        own, other = (distance[name][cell[name] == k] for name in ("generated", "test"))
         if min(len(own), len(other)) >= LEAST:
             total += len(other) * rank_score(other, own)
             covered += len(other)
     return {"score": total / covered if covered else math.nan, "covered": covered / len(test)}
+
+
+def principal_axes(x: Tensor, most: int) -> Tensor:
+    """Directions of largest variance of centred rows, by their covariance: (N, F) -> (F, k).
+
+    Args:
+        x: (N, F), centred.
+        most: largest k; fewer where N or F is smaller.
+    """
+    if len(x) < x.shape[1]:
+        return torch.linalg.svd(x, full_matrices=False).Vh[:most].T
+    return torch.linalg.eigh(x.T @ x).eigenvectors[:, -most:].flip(1)
 
 
 def rank_score(test: Tensor, generated: Tensor) -> float:

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from genlab import metrics
 from genlab.evaluation.neighbours import nearest_training
-from genlab.metrics import authentic_share, copying_score, neighbours
-from genlab.metrics.memorisation import rank_score
+from genlab.metrics import authentic_share, copying_score, memorisation, neighbours
+from genlab.metrics.memorisation import principal_axes, rank_score
 from tests.networks.flows.golden import first, second
 
 
@@ -30,7 +31,9 @@ def test_a_training_image_that_stands_twice_hides_no_copy() -> None:
     copies = train[:400] + 1e-3
     assert authentic_share(copies, train) == 0
     assert authentic_share(copies, torch.cat([train, train])) == 0
-    assert authentic_share(copies, torch.cat([train] * 4)) == 0
+    for times in (4, 8, 9, 40):
+        assert authentic_share(copies, torch.cat([train] * times)) == 0
+    assert authentic_share(copies, torch.cat([train, train[:1].repeat(100, 1)])) == 0
     assert 0.6 < authentic_share(fresh, train) < 0.8  # not 0.5
 
 
@@ -80,6 +83,32 @@ def test_each_statistic_catches_copies_and_none_a_fresh_sample() -> None:
     assert bad["authentic_x"] < 0.02
     assert off["copying_score_x"] > 3
     assert off["copying_x"] < 0.2
+
+
+def test_distances_are_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, test, fake = normals(300, 100, 150)
+    queries = list[Tensor]()
+
+    def noted(query: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        queries.append(query)
+        return neighbours(query, bank, k)
+
+    alone = authentic_share(fake, train), copying_score(fake, test, train)["score"]
+    for place in (memorisation, metrics):
+        monkeypatch.setattr(place, "neighbours", noted)
+    found = nearest_training(fake, train, test, "x")[0]
+    assert (found["authentic_x"], found["copying_score_x"]) == alone
+    assert len(queries) == 4  # the two sets, and the training images nearest to each
+    assert sum(query is fake or query is test for query in queries) == 2
+
+
+@pytest.mark.parametrize("rows", [50, 5])
+def test_principal_axes_are_those_of_the_singular_values(rows: int) -> None:
+    x = torch.randn(rows, 8, dtype=torch.float64) * torch.arange(1, 9)
+    x = x - x.mean(0)
+    expected = torch.linalg.svd(x, full_matrices=False).Vh[:3]
+    found = principal_axes(x, 3)
+    torch.testing.assert_close((expected @ found).abs(), torch.eye(3, dtype=torch.float64))
 
 
 def test_a_mode_that_is_never_generated_is_not_covered() -> None:
