@@ -101,6 +101,7 @@ class FlowMatching(ContinuousFlow):
         super().__init__()
         self.save_hyperparameters()
         self._check_arguments()
+        self.loss_of_batch = pairing == "transport"  # accumulation does not enlarge it
         self.num_classes = num_classes if conditional else 0
         self.pixels, self.shape = self._numbers()
         self.velocity = denoiser(

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from genlab import distributed, losses, networks, optim
+from genlab.augment.draws import rows_of_this_rank
 from genlab.contracts import Batch, DataModule, data_of, training_images
 from genlab.metrics import ActiveUnits, log_steps
 from genlab.networks.autoencoders.pixel_decoders import pixel_decoder
@@ -26,6 +27,7 @@ from genlab.networks.interpolation import latent_path
 from genlab.networks.latents.choice import check_objective, latents
 from genlab.networks.latents.priors import VampPrior
 
+OF_BATCH = dict.fromkeys(("order", "repeat"), "total correlation compares an image with the next")
 ROWS = 4096  # codes decoded at a time in the IWAE bound; more leave the cache, 1.6 times slower
 
 
@@ -137,6 +139,8 @@ class VAE(L.LightningModule):
         if prior == "vamp" and networks.normalises_over_the_batch(self.encoder):
             raise ValueError("prior vamp cannot be combined with batch norm in the encoder")
         self.active_units = ActiveUnits(self.posterior.code_dim)
+        if objective == "tc":  # accumulation does not enlarge the batch that it compares
+            self.loss_of_batch, self.law_exceptions = True, OF_BATCH
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use, the posterior's mean: (B, C, H, W) -> (B, D)."""
@@ -262,9 +266,7 @@ class VAE(L.LightningModule):
         mean, logvar = (
             distributed.interleave(distributed.gather(x)) for x in self.posterior.moments(raw)
         )
-        rows = torch.arange(
-            distributed.rank(), len(mean), distributed.world_size(), device=z.device
-        )
+        rows = torch.arange(len(mean), device=z.device)[rows_of_this_rank(len(z))[0]]
         weights = losses.stratified_log_weights(rows, len(mean), len(found))
         a, b, c = losses.kl_parts(z, log_q, mean, logvar, weights)
         return a.mean(), b.mean(), c.mean()

@@ -24,6 +24,7 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "vae_flow": ("vae/digits", ("model.prior=flow", "model.posterior=iaf")),
     "vae_full": ("vae/digits", ("model.posterior=full",)),
     "vae_categorical": ("vae/digits", ("model.posterior=categorical",)),
+    "vae_tc": ("vae/digits", ("model.objective=tc", "model.kl_weight=6")),
     "vae_pixelcnn": ("vae/digits_pixelcnn", ()),
     "hierarchical_vae_residual": (
         "hierarchical_vae/digits", ("model.form=residual", "model.free_bits=0.1"),
@@ -114,6 +115,10 @@ def test_more_processes_equal_one(kind: str, world: int, ranks: testing.Ranks) -
 def test_variants_on_eight_processes_equal_one(name: str, ranks: testing.Ranks) -> None:
     recipe, words = VARIANTS[name]
     obeys(testing.case([recipe], list(words), (8,)), "processes", ranks)
+
+
+def test_total_correlation_is_that_of_all_processes(ranks: testing.Ranks) -> None:
+    obeys(case_of(*VARIANTS["vae_tc"]), "processes", ranks)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pytest
 
 from genlab.data import Digits
 from genlab.methods.dinov2 import DINOv2
+from genlab.methods.flow_matching import FlowMatching
 from genlab.methods.moco import MoCo
 from genlab.methods.rotation import Rotation
 from genlab.methods.simclr import SimCLR
@@ -17,6 +18,8 @@ from genlab.methods.vae import VAE
 from genlab.training import demands
 from tests.methods.programs_masked import VIT
 from tests.methods.programs_ssl import CNN
+
+DENSE: dict[str, Any] = {"channels": 2, "image_size": 1, "network": "mlp", "preprocess": "none"}
 
 
 def test_some_images_without_a_label_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,6 +69,10 @@ def test_accumulated_batches_are_warned_of_where_a_method_has_chunks(
         (DINOv2, VIT | {"targets": "sinkhorn", "koleo_weight": 0}, True),
         (DINOv2, VIT | {"targets": "centring"}, True),
         (DINOv2, VIT | {"targets": "centring", "koleo_weight": 0}, False),
+        (VAE, {"objective": "tc"}, True),
+        (VAE, {}, False),
+        (FlowMatching, DENSE | {"pairing": "transport"}, True),
+        (FlowMatching, DENSE, False),
     ],
 )
 def test_accumulated_batches_are_warned_of_where_a_loss_compares_images(
