@@ -29,7 +29,7 @@ class MADE(L.LightningModule):
     Args:
         channels: C of the images; D of vectors.
         image_size: H = W in pixels; 1 for vectors.
-        levels: values of a variable: 2 for binary ones, whose grey values count as cross entropy.
+        levels: values of a variable, 2 for binary ones; `genlab fit` refuses images of others.
         hidden_dims: widths of the hidden layers.
         activation: activation after each of them, by name.
         orders: number of orders of the variables; they take turns, one an optimiser step, and
@@ -68,6 +68,7 @@ class MADE(L.LightningModule):
         if levels < 2:
             raise ValueError(f"levels must be at least 2, got {levels}")
         self.shape, self.levels, self.orders = (channels, image_size, image_size), levels, orders
+        self.image_levels = levels
         size = 1 if levels == 2 else levels
         options = hidden_dims, activation, orders, dropout
         self.network = MaskedAutoencoder(math.prod(self.shape), size, *options)
@@ -111,14 +112,20 @@ class MADE(L.LightningModule):
         return x.unflatten(1, self.shape)
 
     def on_fit_start(self) -> None:
-        """Start a fresh training at the training set's frequencies, with a pseudo-count of one."""
+        """Start a fresh training at the training set's frequencies, with a pseudo-count of one.
+
+        Grey values of two levels count as the loss has them, as probabilities.
+        """
         data = data_of(self.trainer)
         if self.started or not isinstance(data, DataModule):
             return
         count, total = torch.zeros(math.prod(self.shape), self.levels, dtype=torch.float64), 0
         for batch in data.bank_dataloader("train"):
             x = data.to_device(batch)["image"].flatten(1)
-            count += F.one_hot(self._level(x), self.levels).sum(0)
+            if self.levels == 2:
+                count += torch.stack([1 - x, x], -1).double().sum(0)
+            else:
+                count += F.one_hot(self._level(x), self.levels).sum(0)
             total += len(x)
         logits = ((count + 1 / self.levels) / (total + 1)).log()  # (D, levels)
         logits = logits[:, 1:] - logits[:, :1] if self.levels == 2 else logits

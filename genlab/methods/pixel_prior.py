@@ -28,7 +28,7 @@ class PixelPrior(L.LightningModule):
     Args:
         channels: C of the images; D of vectors.
         image_size: H = W in pixels; 1 for vectors.
-        levels: values of a number; 2 for binary data.
+        levels: values of a number, 2 for binary data; `genlab fit` refuses images of others.
         network: ``transformer``, or ``pixelcnn`` for images of one channel.
         width: channels of the network.
         depth: its layers.
@@ -66,6 +66,7 @@ class PixelPrior(L.LightningModule):
         if levels < 2:
             raise ValueError(f"levels must be at least 2, got {levels}")
         self.levels, self.channels = levels, channels
+        self.image_levels = levels
         grid = (levels, (image_size, image_size * channels))
         self.prior: PixelCNN | CausalTransformer
         if network == "transformer":

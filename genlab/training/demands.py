@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from genlab.contracts import HasLabels
+from genlab.contracts import DataModule, HasLabels
 from genlab.networks.split_batch_norm import SplitBatchNorm, check_groups
 
 if TYPE_CHECKING:
     from genlab.training.building import Lab
+
+HALF_A_BYTE = 0.501 / 255
 
 
 def refuse_other_batches(batch: Any, name: str) -> None:
@@ -72,6 +74,34 @@ def refuse_splits(lab: Lab) -> None:
     pairs = len(getattr(lab.data, "views", None) or ()) <= 2
     if apart or (pairs and (2 * each) % groups):
         check_groups(each, groups)
+
+
+def refuse_other_levels(lab: Lab) -> None:
+    """Refuse images whose first training batch has values between a model's levels.
+
+    A method, or its decoder, with a number of levels of its own says so by ``image_levels``. Bytes
+    that stand for fewer levels are rounded to a byte.
+
+    Raises:
+        ValueError: there are such values.
+    """
+    model: Any = lab.model
+    parts: tuple[Any, ...] = (model, getattr(model, "decoder", None))
+    levels = next((part.image_levels for part in parts if hasattr(part, "image_levels")), None)
+    if levels is None or not isinstance(lab.data, DataModule):
+        return
+    data: Any = lab.data
+    batch = next(iter(data.train_dataloader()))
+    if not isinstance(batch, dict) or "image" not in batch:
+        return
+    image = data.to_device(batch)["image"]
+    level = (image * (levels - 1)).round().clamp(0, levels - 1)
+    other = image[(image - level / (levels - 1)).abs() > HALF_A_BYTE]
+    if len(other):
+        raise ValueError(
+            f"{type(model).__name__} of {levels} levels cannot be combined with images of other "
+            f"values, such as {other[0]:.3f}: set levels to their number, or data.binarize"
+        )
 
 
 def say_accumulation(lab: Lab) -> None:

@@ -174,6 +174,7 @@ def _prepare(lab: Lab, run: Path | None, checkpoint: Path | None, changed: list[
         demands.refuse_unlabelled(lab)
         demands.refuse_views(lab)
         demands.refuse_splits(lab)
+        demands.refuse_other_levels(lab)
         loader = lab.data.train_dataloader()
         length.note_early_end(lab.trainer, loader)
         length.note_waiting(lab.model, lab.trainer, loader)

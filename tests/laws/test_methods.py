@@ -47,7 +47,7 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "maf_sampling": ("maf/digits", ("model.direction=sampling",)),
     "nsf_autoregressive": ("nsf/digits", ("model.transform=autoregressive",)),
-    "made_binary": ("made/digits", ("model.levels=2",)),
+    "made_binary": ("made/digits", ("model.levels=2", "data.binarize=dynamic")),
     "pixel_prior_pixelcnn": ("pixel_prior/digits", ("model.network=pixelcnn",)),
     "realnvp_toys": ("realnvp/two_moons", ()),
     "wgan_hinge": (

@@ -96,6 +96,18 @@ def test_training_starts_at_the_frequencies(levels: int, tmp_path: Path) -> None
     assert loss == pytest.approx(-(p * p.log()).sum().item(), abs=1e-3)
 
 
+def test_training_on_grey_values_starts_at_their_means(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    data = written(tmp_path, torch.rand(2000, 5) ** 2)
+    method = MADE(5, 1, 2, [8], optimizer={"name": "torch.sgd", "lr": 1e-12})
+    trainer(tmp_path, max_steps=1).fit(method, datamodule=data)
+    train = torch.cat([data.to_device(b)["image"] for b in data.bank_dataloader("train")])
+    p = train.double().mean(0).flatten()
+    entropy = -(p * p.log() + (1 - p) * (1 - p).log()).sum().item()
+    loss = method.validation_step({"image": train}, 0)["loss"].item()
+    assert loss == pytest.approx(entropy, abs=1e-3)
+
+
 def test_a_chain_of_variables_is_learnt(tmp_path: Path) -> None:
     """x_d copies x_(d-1) nine times of ten: log 2 + 7 H(.1) nats; 8 log 2 if independent."""
     torch.manual_seed(0)

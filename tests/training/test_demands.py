@@ -10,7 +10,9 @@ import pytest
 from genlab.data import Digits
 from genlab.methods.dinov2 import DINOv2
 from genlab.methods.flow_matching import FlowMatching
+from genlab.methods.made import MADE
 from genlab.methods.moco import MoCo
+from genlab.methods.pixel_prior import PixelPrior
 from genlab.methods.rotation import Rotation
 from genlab.methods.simclr import SimCLR
 from genlab.methods.supcon import SupCon
@@ -45,6 +47,31 @@ def test_views_are_refused_where_they_would_be_thrown_away() -> None:
     lab.model = VAE(1, 8)
     with pytest.raises(ValueError, match=r"VAE cannot be combined with data\.views"):
         demands.refuse_views(lab)
+
+
+LEVELS: dict[str, Any] = {
+    "MADE": lambda levels: MADE(1, 8, levels, [8]),
+    "PixelPrior": lambda levels: PixelPrior(1, 8, levels, width=8, depth=1, heads=1),
+    "VAE": lambda levels: VAE(
+        1, 8, decoder="pixelcnn", decoder_kwargs={"levels": levels, "width": 4, "depth": 1}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_images_between_the_levels_of_a_model_are_refused(name: str) -> None:
+    """Digits have 17 grey values, as bytes."""
+    grey, binary = Digits(batch_size=16), Digits(batch_size=16, binarize="dynamic")
+    words = f"{name} of 2 levels cannot be combined with images of other values, such as 0"
+    for levels, data in ((2, binary), (17, grey), (256, grey)):
+        demands.refuse_other_levels(
+            cast(Any, SimpleNamespace(model=LEVELS[name](levels), data=data))
+        )
+    with pytest.raises(ValueError, match=words):
+        demands.refuse_other_levels(cast(Any, SimpleNamespace(model=LEVELS[name](2), data=grey)))
+    with pytest.raises(ValueError, match="of 16 levels"):
+        demands.refuse_other_levels(cast(Any, SimpleNamespace(model=LEVELS[name](16), data=grey)))
+    demands.refuse_other_levels(cast(Any, SimpleNamespace(model=VAE(1, 8), data=grey)))
 
 
 def test_accumulated_batches_are_warned_of_where_a_method_has_chunks(

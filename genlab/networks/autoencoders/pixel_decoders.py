@@ -58,7 +58,7 @@ class PixelCNNDecoder(nn.Module):
     Args:
         in_dim: D.
         image_size: H = W in pixels.
-        levels: values of a pixel; 2 for binary images.
+        levels: values of a pixel, 2 for binary images; `genlab fit` refuses images of others.
         width: channels of both stacks.
         depth: number of gated layers; with ``kernel_size`` it bounds how far back a pixel looks.
         kernel_size: side of the kernels, odd.
@@ -78,7 +78,7 @@ class PixelCNNDecoder(nn.Module):
         super().__init__()
         if levels < 2:
             raise ValueError(f"levels must be at least 2, got {levels}")
-        self.levels = levels
+        self.levels = self.image_levels = levels
         shape, sizes = (image_size, image_size), (width, depth)
         self.network = PixelCNN(levels, shape, *sizes, 0, kernel_size, dropout, in_dim)
 
