@@ -23,7 +23,8 @@ def rows(out: str) -> list[list[str]]:
 
 def test_the_list_is_whole_aligned_and_narrow(here: Here) -> None:
     out, _ = here("ls")
-    assert max(map(len, out.splitlines())) <= 110
+    widest = 112  # BinaryDensity is the longest name of data
+    assert max(map(len, out.splitlines())) <= widest
     found = {row[0]: row[1:] for row in rows(out)}
     assert set(found) == set(recipes.shipped())
     assert found["vae/digits"][:2] == ["VAE", "Digits"]

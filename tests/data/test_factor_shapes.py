@@ -28,7 +28,7 @@ def test_levels_are_what_the_images_show() -> None:
     torch.testing.assert_close(down.diff(dim=4), step.transpose(3, 4), atol=0.08, rtol=0)
     area = mass.mean((0, 2, 3, 4))
     scale = torch.tensor([0.13, 0.16, 0.19, 0.22], dtype=torch.float64).square()
-    torch.testing.assert_close(area / area[0], scale / scale[0], atol=0, rtol=0.01)
+    torch.testing.assert_close(area / area[0], scale / scale[0], atol=0, rtol=0.03)
 
 
 def test_a_half_turn_is_four_levels_of_the_angle() -> None:
