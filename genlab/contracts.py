@@ -290,20 +290,6 @@ def takes(verb: Callable[..., Any], option: str) -> bool:
     return option in inspect.signature(verb).parameters
 
 
-def evaluations_of(method: object) -> int:
-    """Evaluations of the network for each image of the latest sample; 0 where nobody counts them.
-
-    Methods that sample in several passes count them in ``nfe``.
-    """
-    return int(getattr(method, "nfe", 0) or 0)
-
-
-def evaluations_in_words(method: object) -> str:
-    """The evaluations of the latest sample as a sentence; empty where nobody counts them."""
-    count = evaluations_of(method)
-    return f"{count:,} evaluations of the network for each sample." if count else ""
-
-
 def number_of_classes(method: object) -> int:
     """Number of classes that a method can draw samples of; 0 if it draws without classes."""
     if not isinstance(method, Samples) or not takes(method.sample, "label"):

@@ -15,10 +15,10 @@ from genlab.contracts import (
     ShowsVectors,
     SwapsStyles,
     data_of,
-    evaluations_in_words,
 )
 from genlab.drawing.grid import class_rows, grid, pairs
 from genlab.drawing.may_fail import may_fail
+from genlab.metrics.network_evaluations import evaluations_in_words
 from genlab.networks.modes import still
 from genlab.training.tracking.shown import publish
 

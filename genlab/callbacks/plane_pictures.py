@@ -8,9 +8,10 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from genlab.contracts import HasDensity, evaluations_in_words
+from genlab.contracts import HasDensity
 from genlab.drawing.may_fail import may_fail
 from genlab.drawing.points import draw, is_plane
+from genlab.metrics.network_evaluations import evaluations_in_words
 from genlab.networks.modes import still
 from genlab.training.tracking.shown import publish
 

@@ -64,7 +64,7 @@ class Line:
         if self.wrong:
             return self.name, "", "", "", f"wrong: {self.wrong}"
         published = f" ({self.head.published})" if self.head.published else ""
-        result = f"{self.head.result or 'not run' + published} {self.mark}".rstrip()
+        result = f"{self.head.result or 'not run' + published}{self.mark}"
         return self.name, self.method, self.data, _time(self.head.seconds), result
 
     def key(self, order: str) -> tuple[object, ...]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from genlab.cli.text import target_of
-from genlab.contracts import evaluations_in_words
 from genlab.errors import CheckpointError, RecipeError, RunError, cannot_write, nearest, refusals
 from genlab.files import shown_path
 from genlab.training.opened import open_run
@@ -87,6 +86,8 @@ def sample(
         known = None if label is None else _number_of(label, file)
         images, columns = image_grids.samples(method, count, known, temperature, seed)
     _write(images, target_of(out, file, "sample.png"), columns)
+    from genlab.metrics.network_evaluations import evaluations_in_words
+
     if told := evaluations_in_words(method):
         print(told)
 

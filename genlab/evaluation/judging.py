@@ -16,6 +16,7 @@ from genlab.evaluation import distances, neighbours
 from genlab.evaluation.by_class import by_class, code_controls
 from genlab.evaluation.judges import Judge
 from genlab.evaluation.path_length import path_length
+from genlab.metrics.network_evaluations import evaluations_of
 
 BATCH = 500  # samples drawn at a time
 MOST = 60_000  # real images of a split that are looked at
@@ -104,7 +105,7 @@ def judge(
     named |= memory | {"seconds_per_1000": seconds}
     if isinstance(method, DecodesNoise) and by.size is not None:
         named[f"path_length_{by.name}"] = _path_length(method, by, seed)
-    if nfe := getattr(method, "nfe", 0):
+    if nfe := evaluations_of(method):
         named["nfe"] = nfe
     if by.classes and by.classes == number_of_classes(method):
         named |= by_class(fake, real["test"]) | code_controls(method, by, fake.label)

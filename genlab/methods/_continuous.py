@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -56,9 +57,9 @@ class ContinuousFlow(L.LightningModule):
     configure_callbacks = log_steps
     reads_views = False
 
+    @abstractmethod
     def velocity_at(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """Velocity of samples and densities: (B, C, H, W), (B,), (B,) -> (B, C, H, W)."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def encode(self, image: Tensor, label: Tensor | None = None) -> Tensor:

@@ -9,6 +9,7 @@ pseudo-input at random, the reference's take the first ones in turn.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -96,9 +97,9 @@ class Mixture(StandardPrior):
         latent_dim: D.
     """
 
+    @abstractmethod
     def components(self, encode: Encode) -> tuple[Tensor, Tensor, Tensor]:
         """Means, log-variances and log-weights: 2 x (K, D), (K,)."""
-        raise NotImplementedError
 
     def log_prob(self, z: Tensor, encode: Encode) -> Tensor:
         """See `StandardPrior.log_prob`."""
