@@ -14,9 +14,9 @@ from genlab.data.in_memory import Pictures
 from genlab.data.loader import Source
 
 LEVELS = {"shape": 3, "scale": 4, "angle": 8, "x": 8, "y": 8}
-SIDE, SUBPIXELS = 32, 4  # a pixel is the mean of 4 x 4 points
+SIDE, SUBPIXELS = 32, 8  # a pixel is the mean of 8 x 8 points
 SCALES = (0.13, 0.16, 0.19, 0.22)  # half the height, in sides of the image
-STEP = 6  # points from place to place: a pixel and a half
+STEP = 12  # points from place to place: a pixel and a half
 TEST_SHARE = 0.2
 
 
