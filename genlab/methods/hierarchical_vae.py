@@ -22,7 +22,7 @@ from genlab.metrics import ActiveUnits, log_steps
 from genlab.networks.autoencoders.pixel_decoders import pixel_decoder
 from genlab.networks.interpolation import latent_path
 from genlab.networks.latents.levels import Level
-from genlab.networks.latents.priors import VampPrior
+from genlab.networks.latents.priors import Encode, VampPrior, once
 from genlab.networks.latents.priors import prior as prior_of
 
 ROWS = 4096  # codes decoded at a time in the IWAE bound
@@ -165,11 +165,14 @@ class HierarchicalVAE(L.LightningModule):
             noise: standard normal, (..., B, D of all levels); 0 gives the means, each given the
                 means above.
         """
-        h = self.encoder(image)  # (B, features)
+        return self._draw(self.encoder(image), noise, self.encode)
+
+    def _draw(self, h: Tensor, noise: Tensor, encode: Encode) -> Draw:
+        """`draw` from features (B, features)."""
         top, *below = noise.split(list(self.hparams["latent_dims"]), -1)
         mean, logvar = self.to_top(h).chunk(2, 1)  # (B, D)
         z, log_q = self._drawn(mean, logvar, top)
-        log_p = self.prior.log_prob(z, self.encode)
+        log_p = self.prior.log_prob(z, encode)
         kl = losses.kl_standard_normal(mean, logvar).sum(1).expand_as(log_q)
         every = [kl if self.exact_top else log_q - log_p]
         log_ratio = log_p - log_q
@@ -245,7 +248,8 @@ class HierarchicalVAE(L.LightningModule):
         image, k = batch["image"], self.hparams["iwae_samples"]
         step = max(1, ROWS // len(image))
         parts = [min(step, k - done) for done in range(0, k, step)]
-        drawn = [self.draw(image, self.noise(image, part)) for part in parts]
+        h, encode = self.encoder(image), once(self.encode)  # the latter of ``vamp``
+        drawn = [self._draw(h, self.noise(image, part), encode) for part in parts]
         log_px = torch.cat([-self.decoder.nll(one.z, image) for one in drawn])  # (k, B)
         each = torch.cat([one.kl for one in drawn]).mean((0, 1))  # (levels,)
         log_w = log_px + torch.cat([one.log_ratio for one in drawn])
@@ -255,7 +259,7 @@ class HierarchicalVAE(L.LightningModule):
         bits = self.decoder.bits_per_dim(nll, image[0].numel())
         if bits is not None:
             figures["bits_per_dim"] = bits
-        means = self(image)
+        means = self._draw(h, torch.zeros_like(self.noise(image)), encode).z
         self.active_units.update(means)
         self.active_units_top.update(means[:, : self.hparams["latent_dims"][0]])
         return figures

@@ -25,7 +25,7 @@ from genlab.metrics import ActiveUnits, log_steps
 from genlab.networks.autoencoders.pixel_decoders import pixel_decoder
 from genlab.networks.interpolation import latent_path
 from genlab.networks.latents.choice import check_objective, latents
-from genlab.networks.latents.priors import VampPrior
+from genlab.networks.latents.priors import Encode, VampPrior, once
 
 OF_BATCH = dict.fromkeys(("order", "repeat"), "total correlation compares an image with the next")
 ROWS = 4096  # codes decoded at a time in the IWAE bound; more leave the cache, 1.6 times slower
@@ -276,19 +276,22 @@ class VAE(L.LightningModule):
         step = max(1, ROWS // len(image))
         parts = [min(step, k - done) for done in range(0, k, step)]
         with torch.no_grad():
-            pairs = [self._log_weights(image, raw, part) for part in parts]
+            encode = once(self.encode)  # the pseudo-inputs of ``vamp``
+            pairs = [self._log_weights(image, raw, part, encode) for part in parts]
         ratio, log_px = zip(*pairs, strict=True)
         return torch.cat(ratio), torch.cat(log_px)
 
     def _sampled_bound(self, image: Tensor, raw: Tensor, k: int) -> dict[str, Tensor]:
         """The IWAE bound with the KL term as log q(z|x) - log p(z) at the samples."""
-        ratio, log_px = self._log_weights(image, raw, k)  # 2 x (k, B)
+        ratio, log_px = self._log_weights(image, raw, k, self.encode)  # 2 x (k, B)
         loss = -losses.iwae_bound(log_px + self.beta() * ratio).mean()
         kl = self.posterior.kl(raw).sum(1).mean() if self.exact_kl else -ratio.detach().mean()
         return {"loss": loss, "loss_reconstruction": -log_px.mean(), "loss_kl": kl}
 
-    def _log_weights(self, image: Tensor, raw: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    def _log_weights(
+        self, image: Tensor, raw: Tensor, k: int, encode: Encode
+    ) -> tuple[Tensor, Tensor]:
         """Log p(z) - log q(z|x), and log p(x|z), at k samples: 2 x (K, B)."""
         noise = self.posterior.noise(raw, k)
         z, log_q = self.posterior(raw, noise, self.hparams["path_gradient"])  # (K, B, D), (K, B)
-        return self.prior.log_prob(z, self.encode) - log_q, -self.nll(z, image)
+        return self.prior.log_prob(z, encode) - log_q, -self.nll(z, image)

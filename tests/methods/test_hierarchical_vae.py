@@ -166,3 +166,14 @@ def test_every_level_has_its_kl_term() -> None:
     batch: Any = {"image": image, "index": torch.arange(6)}
     for step in (method.validation_step, method.test_step):
         assert {"kl", "kl_1", "kl_2", "kl_3"} <= set(step(batch, 0))
+
+
+@torch.no_grad()
+def test_a_test_step_encodes_images_and_pseudo_inputs_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    method, image, rows = made(**KINDS["vamp"]).eval(), images(), []
+    monkeypatch.setattr("genlab.methods.hierarchical_vae.ROWS", 6)  # a part for each draw
+    method.encoder.register_forward_hook(lambda m, x, y: rows.append(len(y)))
+    method.test_step({"image": image}, 0)
+    assert sorted(rows) == [4, 6]

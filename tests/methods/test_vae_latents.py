@@ -106,7 +106,7 @@ def test_the_prior_takes_part_everywhere() -> None:
     last.bias.copy_(torch.tensor([3.0] * 3 + [0.0] * 3))
     image = images()
     assert method.validation_step({"image": image, "index": torch.arange(6)}, 0)["kl"].abs() < 1e-5
-    ratio, _ = method._log_weights(image, method.encoder(image), 5)
+    ratio, _ = method._log_weights(image, method.encoder(image), 5, method.encode)
     torch.testing.assert_close(ratio, torch.zeros_like(ratio), atol=1e-4, rtol=0)
     seen: list[Tensor] = []
     method.decoder.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
@@ -203,3 +203,14 @@ def test_the_kl_term_of_a_sampled_bound_is_logged_without_its_weight(weight: flo
     torch.testing.assert_close(found["loss_kl"], ratio.mean())
     bound = (log_px - weight * ratio).logsumexp(0) - torch.tensor(3.0).log()
     torch.testing.assert_close(found["loss"], -bound.mean())
+
+
+@torch.no_grad()
+def test_a_test_step_encodes_images_and_pseudo_inputs_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    method, image, rows = moved(**LATENTS["vamp"]).eval(), images(), []
+    monkeypatch.setattr("genlab.methods.vae.ROWS", 6)  # a part for each draw
+    method.encoder.register_forward_hook(lambda m, x, y: rows.append(len(y)))
+    method.test_step({"image": image}, 0)
+    assert sorted(rows) == [5, 6]

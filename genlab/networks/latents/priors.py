@@ -236,6 +236,22 @@ def prior(name: str, latent_dim: int, shape: Sequence[int], **kwargs: Any) -> St
     return PRIORS[name](latent_dim, **kwargs)
 
 
+def once(encode: Encode) -> Encode:
+    """An encoder for `VampPrior` that encodes the pseudo-inputs at the first call only.
+
+    Args:
+        encode: see `StandardPrior.log_prob`; its weights must not change between calls.
+    """
+    kept: list[tuple[Tensor, Tensor]] = []
+
+    def first(image: Tensor) -> tuple[Tensor, Tensor]:
+        if not kept:
+            kept.append(encode(image))
+        return kept[0]
+
+    return first
+
+
 def mixture_log_prob(z: Tensor, mean: Tensor, logvar: Tensor, log_weight: Tensor) -> Tensor:
     """Log-density of a mixture of diagonal normals, in nats: (..., D) -> (...).
 
