@@ -17,15 +17,15 @@ from torch import Tensor, nn
 
 from genlab import losses, networks, optim
 from genlab.augment.draws import for_images, normal
-from genlab.contracts import Batch, DataModule, data_of
+from genlab.contracts import Batch, data_of
 from genlab.metrics import ActiveUnits, log_steps
 from genlab.networks.autoencoders.pixel_decoders import pixel_decoder
 from genlab.networks.interpolation import latent_path
 from genlab.networks.latents.levels import Level
-from genlab.networks.latents.priors import Encode, VampPrior, once
+from genlab.networks.latents.posteriors import draws_at_a_time
+from genlab.networks.latents.priors import Encode, once
 from genlab.networks.latents.priors import prior as prior_of
 
-ROWS = 4096  # codes decoded at a time in the IWAE bound
 STREAM = 114  # of validation's draws
 
 
@@ -136,8 +136,7 @@ class HierarchicalVAE(L.LightningModule):
         shape = (channels, image_size, image_size)
         self.prior = prior_of(prior, dims[0], shape, **(prior_kwargs or {}))
         self.exact_top = prior == "standard"
-        if prior == "vamp" and networks.normalises_over_the_batch(self.encoder):
-            raise ValueError("prior vamp cannot be combined with batch norm in the encoder")
+        self.prior.check_encoder(self.encoder)
         self.active_units, self.active_units_top = ActiveUnits(sum(dims)), ActiveUnits(dims[0])
 
     def forward(self, image: Tensor) -> Tensor:
@@ -214,12 +213,7 @@ class HierarchicalVAE(L.LightningModule):
 
     def on_fit_start(self) -> None:
         """Pseudo-inputs of a fresh VampPrior start from training images."""
-        data = data_of(self.trainer)
-        if not isinstance(self.prior, VampPrior) or self.prior.started:
-            return
-        if isinstance(data, DataModule):
-            read = data.bank_dataloader("train", most=20 * self.prior.count)
-            self.prior.start(torch.cat([data.to_device(batch)["image"] for batch in read]))
+        self.prior.prepare(data_of(self.trainer))
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Negative ELBO with the recipe's weights, mean over the batch, in nats."""
@@ -246,8 +240,7 @@ class HierarchicalVAE(L.LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Negative ELBO and its terms by the bound's samples, the IWAE bound, active units."""
         image, k = batch["image"], self.hparams["iwae_samples"]
-        step = max(1, ROWS // len(image))
-        parts = [min(step, k - done) for done in range(0, k, step)]
+        parts = draws_at_a_time(k, len(image))
         h, encode = self.encoder(image), once(self.encode)  # the latter of ``vamp``
         drawn = [self._draw(h, self.noise(image, part), encode) for part in parts]
         log_px = torch.cat([-self.decoder.nll(one.z, image) for one in drawn])  # (k, B)

@@ -20,15 +20,15 @@ from torch import Tensor
 
 from genlab import distributed, losses, networks, optim
 from genlab.augment.draws import rows_of_this_rank
-from genlab.contracts import Batch, DataModule, data_of, training_images
+from genlab.contracts import Batch, data_of, training_images
 from genlab.metrics import ActiveUnits, log_steps
 from genlab.networks.autoencoders.pixel_decoders import pixel_decoder
 from genlab.networks.interpolation import latent_path
 from genlab.networks.latents.choice import check_objective, latents
-from genlab.networks.latents.priors import Encode, VampPrior, once
+from genlab.networks.latents.posteriors import draws_at_a_time
+from genlab.networks.latents.priors import Encode, once
 
 OF_BATCH = dict.fromkeys(("order", "repeat"), "total correlation compares an image with the next")
-ROWS = 4096  # codes decoded at a time in the IWAE bound; more leave the cache, 1.6 times slower
 
 
 class VAE(L.LightningModule):
@@ -136,8 +136,7 @@ class VAE(L.LightningModule):
             decoder, both[1].code_dim, *shape, *dense, *given, **(decoder_kwargs or {})
         )
         self.prior, self.posterior = both
-        if prior == "vamp" and networks.normalises_over_the_batch(self.encoder):
-            raise ValueError("prior vamp cannot be combined with batch norm in the encoder")
+        self.prior.check_encoder(self.encoder)
         self.active_units = ActiveUnits(self.posterior.code_dim)
         if objective == "tc":  # accumulation does not enlarge the batch that it compares
             self.loss_of_batch, self.law_exceptions = True, OF_BATCH
@@ -174,12 +173,7 @@ class VAE(L.LightningModule):
 
     def on_fit_start(self) -> None:
         """Pseudo-inputs of a fresh VampPrior start from training images."""
-        data = data_of(self.trainer)
-        if not isinstance(self.prior, VampPrior) or self.prior.started:
-            return
-        if isinstance(data, DataModule):
-            read = data.bank_dataloader("train", most=20 * self.prior.count)
-            self.prior.start(torch.cat([data.to_device(batch)["image"] for batch in read]))
+        self.prior.prepare(data_of(self.trainer))
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Negative ELBO, or negative IWAE bound, mean over the batch, in nats."""
@@ -272,9 +266,8 @@ class VAE(L.LightningModule):
         return a.mean(), b.mean(), c.mean()
 
     def _many_log_weights(self, image: Tensor, raw: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """`_log_weights` without gradient, about `ROWS` decoded codes at a time: 2 x (K, B)."""
-        step = max(1, ROWS // len(image))
-        parts = [min(step, k - done) for done in range(0, k, step)]
+        """`_log_weights` without gradient, in parts: 2 x (K, B)."""
+        parts = draws_at_a_time(k, len(image))
         with torch.no_grad():
             encode = once(self.encode)  # the pseudo-inputs of ``vamp``
             pairs = [self._log_weights(image, raw, part, encode) for part in parts]

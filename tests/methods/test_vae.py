@@ -11,7 +11,6 @@ import torch
 
 from genlab import losses
 from genlab.contracts import Batch
-from genlab.methods import vae as module
 from genlab.methods.vae import VAE
 
 SMALL: dict[str, Any] = {"channels": 1, "image_size": 8, "latent_dim": 3, "hidden_dims": [16]}
@@ -128,7 +127,7 @@ def test_iwae_decodes_k_rows_for_each_image_in_bounded_pieces(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     method, rows = VAE(**SMALL), []
-    monkeypatch.setattr(module, "ROWS", 64)
+    monkeypatch.setattr("genlab.networks.latents.posteriors.ROWS", 64)
     method.decoder.register_forward_hook(lambda m, x, y: rows.append(len(y)))
     with torch.no_grad():
         assert method.iwae(batch()["image"], 100).shape == (6,)

@@ -210,7 +210,7 @@ def test_a_test_step_encodes_images_and_pseudo_inputs_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     method, image, rows = moved(**LATENTS["vamp"]).eval(), images(), []
-    monkeypatch.setattr("genlab.methods.vae.ROWS", 6)  # a part for each draw
+    monkeypatch.setattr("genlab.networks.latents.posteriors.ROWS", 6)  # a part for each draw
     method.encoder.register_forward_hook(lambda m, x, y: rows.append(len(y)))
     method.test_step({"image": image}, 0)
     assert sorted(rows) == [5, 6]

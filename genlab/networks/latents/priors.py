@@ -16,12 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genlab.contracts import DataModule
 from genlab.losses.kl import normal_log_prob
 from genlab.networks.arguments import check_settings
 from genlab.networks.flows import bijections
 from genlab.networks.flows.autoregressive import Autoregressive
 from genlab.networks.flows.couplings import change
 from genlab.networks.flows.masked import masked_net
+from genlab.networks.gan.critics import normalises_over_the_batch
 
 Encode = Callable[[Tensor], tuple[Tensor, Tensor]]
 ROWS = 256  # latents compared with all components at a time
@@ -41,6 +43,12 @@ class StandardPrior(nn.Module):
         super().__init__()
         self.dim = latent_dim
         self.register_buffer("like", torch.zeros(()), persistent=False)  # device and precision
+
+    def check_encoder(self, encoder: nn.Module) -> None:
+        """Refuse an encoder that does not fit."""
+
+    def prepare(self, data: object) -> None:
+        """Start from a data module's training images, in a fresh training."""
 
     def log_prob(self, z: Tensor, encode: Encode) -> Tensor:
         """Log-density in nats: (..., D) -> (...).
@@ -137,7 +145,7 @@ class MixturePrior(Mixture):
 class VampPrior(Mixture):
     """Mixture of the posteriors of learned images, the pseudo-inputs.
 
-    Each step encodes them too. An encoder that normalises over the batch is refused by the VAE.
+    Each step encodes them too. An encoder that normalises over the batch is refused.
 
     Args:
         latent_dim: D.
@@ -154,6 +162,21 @@ class VampPrior(Mixture):
         self.count = components
         self.register_buffer("started", torch.zeros((), dtype=torch.uint8))
         self.pseudo = nn.Parameter((0.5 + 0.02 * torch.randn(components, *shape)).logit())
+
+    def check_encoder(self, encoder: nn.Module) -> None:
+        """See `StandardPrior.check_encoder`.
+
+        Raises:
+            ValueError: it normalises over the batch.
+        """
+        if normalises_over_the_batch(encoder):
+            raise ValueError("prior vamp cannot be combined with batch norm in the encoder")
+
+    def prepare(self, data: object) -> None:
+        """See `StandardPrior.prepare`; not without a data module."""
+        if isinstance(data, DataModule) and not self.started:
+            read = data.bank_dataloader("train", most=20 * self.count)
+            self.start(torch.cat([data.to_device(batch)["image"] for batch in read]))
 
     @torch.no_grad()
     def start(self, image: Tensor) -> None:

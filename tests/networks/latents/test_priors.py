@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from genlab.data import Digits
 from genlab.networks.latents.choice import check_objective, latents
 from genlab.networks.latents.priors import (
     CategoricalPrior,
@@ -167,3 +168,22 @@ def test_settings_that_exclude_each_other_are_refused(options: dict[str, Any], w
 def test_a_temperature_without_effect_is_refused() -> None:
     with pytest.raises(ValueError, match=r"temperature 0.1 cannot be combined with .* categorical"):
         CategoricalPrior(2, 3).sample(4, 0.1, encode)
+
+
+def test_a_fresh_vampprior_prepares_itself_from_training_images() -> None:
+    data = Digits(batch_size=64, val_size=200)
+    data.prepare_data()
+    data.setup("fit")
+    p = VampPrior(2, (1, 8, 8), components=7)
+    before = p.pseudo.detach().clone()
+    p.prepare(None)
+    assert torch.equal(p.pseudo, before)
+    p.prepare(data)
+    read = data.bank_dataloader("train", most=140)
+    image = torch.cat([data.to_device(batch)["image"] for batch in read]).clamp(0.02, 0.98)
+    nearest = (p.pseudo.detach().sigmoid()[:, None] - image).abs().amax((2, 3, 4)).min(1)
+    assert nearest.values.max() < 1e-5
+    assert len(nearest.indices.unique()) == 7
+    started = p.pseudo.detach().clone()
+    p.prepare(Digits(batch_size=64, val_size=300))  # would fail: it was not set up
+    assert torch.equal(p.pseudo, started)
