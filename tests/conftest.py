@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import gc
 import os
 import signal
 import subprocess
@@ -15,12 +17,16 @@ from typing import Any
 import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: forks and programs then compute the same bits
+gc.disable()  # of a million objects that modules make none is garbage
 
-import torch
+import torch  # noqa: E402
 
-from genlab.testing.ranks import Ranks
-from tests import forks
+from genlab.testing.ranks import Ranks  # noqa: E402
+from tests import forks  # noqa: E402
 
+gc.freeze()
+atexit.register(gc.unfreeze)  # a library tells of every object that is left at the end
+gc.enable()
 torch.set_num_threads(1)  # tests run side by side; two threads of two programs fight for cores
 
 
@@ -93,7 +99,7 @@ class Shell:
         return subprocess.Popen(
             [sys.executable, "-m", "genlab", *words],
             cwd=self.folder,
-            env=self._environment(environment),
+            env=self.environment(environment),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -109,11 +115,12 @@ class Shell:
         """Standard output and error of a command that must end with ``code``; it is forked."""
         with tempfile.TemporaryDirectory() as folder:
             said = Path(folder)
-            end = forks.run(words, self.folder, self._environment(environment), said)
+            end = forks.run(words, self.folder, self.environment(environment), said)
             out, err = ((said / name).read_text() for name in ("out", "err"))
         return self._checked(words, code, end, out, err)
 
-    def _environment(self, added: dict[str, str]) -> dict[str, str]:
+    def environment(self, added: dict[str, str]) -> dict[str, str]:
+        """The variables of a command: those of the tests, and ``added``."""
         keep = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         return keep | {"OMP_NUM_THREADS": "1", "COLUMNS": "120"} | added
 

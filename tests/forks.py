@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import multiprocessing
 import os
 import runpy
@@ -55,6 +56,7 @@ def _command(
     said: Path,
     before: Callable[[], None] | None,
 ) -> None:
+    gc.freeze()  # else the first full collection copies the pages of every module
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

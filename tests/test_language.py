@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -33,6 +32,7 @@ ARGUMENT = re.compile(
     r"^\s+\*{0,2}[a-z_0-9, ]+: (of|to|for|from|by|how|what|which|whether|where) ", re.M
 )
 CODE = re.compile(r"``.*?``|`[^`]*`|^\s*\*{0,2}[\w, ]{1,40}:(?=\s)|\S*[/_=]\S*|--\S+", re.M | re.S)
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 LONGEST = 35  # words of a sentence on a page
 # Sentences that were rewritten; none of them comes back.
 FORMER = """\
@@ -84,44 +84,55 @@ What may stand in an optimiser's settings
 """
 
 
-def docstrings(file: Path) -> Iterator[tuple[str, bool, str]]:
-    """Each docstring of a file with its place, and True if it is public."""
+@cache
+def read(file: Path) -> tuple[list[tuple[str, bool, str]], list[tuple[str, str]]]:
+    """Docstrings and texts of errors of a file: it is parsed once for all checks."""
+    docstrings, errors = [], []
     for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        if isinstance(node, DOCUMENTED):
             name = getattr(node, "name", "module")
             if text := ast.get_docstring(node):
                 where = f"{file.relative_to(ROOT)}: {name}"
-                yield where, not name.startswith("_") or name == "__call__", text
-
-
-def errors(file: Path) -> Iterator[tuple[str, str]]:
-    """Each text in a ``raise`` with its place."""
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Raise):
+                docstrings.append((where, not name.startswith("_") or name == "__call__", text))
+        elif isinstance(node, ast.Raise):
             for part in ast.walk(node):
                 if isinstance(part, ast.Constant) and isinstance(part.value, str):
-                    yield f"{file.relative_to(ROOT)}:{node.lineno}", part.value
+                    errors.append((f"{file.relative_to(ROOT)}:{node.lineno}", part.value))
+    return docstrings, errors
+
+
+def docstrings(file: Path) -> list[tuple[str, bool, str]]:
+    """Each docstring of a file with its place, and True if it is public."""
+    return read(file)[0]
+
+
+def errors(file: Path) -> list[tuple[str, str]]:
+    """Each text in a ``raise`` with its place."""
+    return read(file)[1]
 
 
 @cache
-def avoided() -> list[tuple[re.Pattern[str], str, tuple[str, ...]]]:
-    """Words to avoid, each with what to write and the phrases in which it is right."""
+def avoided() -> list[tuple[tuple[str, ...], re.Pattern[str], str, tuple[str, ...]]]:
+    """Words to avoid in small letters, as a pattern, what to write, and phrases with them."""
     found = []
     for line in (ROOT / "docs" / "style-words.txt").read_text().splitlines():
         if line and not line.startswith("#"):
             words, write = line.split(" -> ")
             write, _, but = write.partition(" (except: ")
-            words = "|".join(re.escape(word) for word in words.split(", "))
+            each = tuple(word.lower() for word in words.split(", "))
+            pattern = re.compile(rf"\b({'|'.join(map(re.escape, each))})\b", re.I)
             allowed = tuple(but.rstrip(")").split(", ")) if but else ()
-            found.append((re.compile(rf"\b({words})\b", re.I), write, allowed))
+            found.append((each, pattern, write, allowed))
     return found
 
 
 def wrong_words(text: str) -> list[str]:
     """The avoided words of a prose text, code left out."""
     prose = re.sub(r"\s+", " ", CODE.sub(" ", text))
-    found = []
-    for pattern, write, allowed in avoided():
+    found, small = [], prose.lower()
+    for words, pattern, write, allowed in avoided():
+        if not any(word in small for word in words):
+            continue  # a search for a text is far faster than one for a pattern
         rest = prose
         for phrase in allowed:
             rest = re.sub(re.escape(phrase), " ", rest, flags=re.I)
@@ -174,11 +185,11 @@ def test_arguments_begin_with_a_noun() -> None:
 @pytest.mark.parametrize("part", ["docstrings", "errors", "pages", "recipes"])
 def test_prose_has_the_fields_words(part: str) -> None:
     texts = {
-        "docstrings": [(where, text) for file in FILES for where, _, text in docstrings(file)],
-        "errors": [found for file in FILES for found in errors(file)],
-        "pages": [(page.name, prose_of_page(page.read_text())) for page in PAGES],
-        "recipes": [(str(file.relative_to(ROOT)), facts(file)) for file in RECIPES],
-    }[part]
+        "docstrings": lambda: [(w, text) for file in FILES for w, _, text in docstrings(file)],
+        "errors": lambda: [found for file in FILES for found in errors(file)],
+        "pages": lambda: [(page.name, prose_of_page(page.read_text())) for page in PAGES],
+        "recipes": lambda: [(str(file.relative_to(ROOT)), facts(file)) for file in RECIPES],
+    }[part]()
     wrong = [f"{where}: {word}" for where, text in texts for word in wrong_words(text)]
     assert texts
     assert not wrong, "\n".join(wrong)

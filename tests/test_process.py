@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from genlab import process
+
+
+def test_garbage_is_collected_rarely_until_it_is_collected_as_usual() -> None:
+    usual = gc.get_threshold()
+    try:
+        process.collect_as_usual()
+        assert gc.get_threshold() == usual
+        process.collect_rarely()
+        assert gc.get_threshold() == process.RARELY
+        process.collect_as_usual()
+        assert gc.get_threshold() == usual
+        gc.set_threshold(500, 5, 5)  # of a user's own: it stays
+        process.collect_as_usual()
+        assert gc.get_threshold() == (500, 5, 5)
+    finally:
+        gc.set_threshold(*usual)
 
 
 def test_notes_wait_for_the_outermost_block(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,8 @@ from genlab import recipes
 from genlab.errors import RecipeError
 from tests.conftest import Here
 
+SHIPPED = recipes.shipped()
+
 
 def write(folder: Path, **files: str) -> None:
     for name, text in files.items():
@@ -158,12 +160,12 @@ def test_a_resolved_recipe_resolves_to_itself(tmp_path: Path) -> None:
     assert again.header == recipe.header
 
 
-@pytest.mark.parametrize("name", sorted(recipes.shipped()))
+@pytest.mark.parametrize("name", sorted(SHIPPED))
 def test_heads_are_lab_records(name: str) -> None:
-    text = recipes.shipped()[name].read_text()
+    text = SHIPPED[name].read_text()
     written = recipes.parse(recipes.split(text)[0], name)
     assert {"title", "paper", "aims", "measured", "cost", "run"} <= set(written)
-    head = recipes.head(recipes.shipped()[name])
+    head = recipes.head(SHIPPED[name])
     assert name in head.run
     assert written["measured"] == "not run" or head.measured
     for result in head.measured:

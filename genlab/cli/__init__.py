@@ -17,7 +17,7 @@ from contextlib import nullcontext
 from importlib import import_module
 from typing import Any, NoReturn
 
-from genlab import __version__, recipes
+from genlab import __version__, process, recipes
 from genlab.cli import streams
 from genlab.cli.arguments import GROUPS, settings_help
 from genlab.cluster import slurm
@@ -176,6 +176,8 @@ def run(words: Sequence[str]) -> int:
 def main(words: Sequence[str] | None = None) -> NoReturn:
     """The console command."""
     given = sys.argv[1:] if words is None else words
+    if words is None:
+        process.collect_rarely()
     streams.print_anything()
     try:
         lasting = streams.lasting() if given[:1] and given[0] in LONG else nullcontext()

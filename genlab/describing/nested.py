@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 
 from genlab.describing import classes, docstrings, foreign, source
@@ -162,18 +162,22 @@ def encoder(name: str) -> source.Definition | None:
     return next((source.locate(f"timm.models.{file.stem}.{name}") for file in found), None)
 
 
-def of_place(place: source.Definition) -> Iterator[Argument]:
+@cache
+def of_place(place: source.Definition) -> tuple[Argument, ...]:
     """Keys that a function or class documents, without those that the program gives itself."""
     built = source.constant(*DEFAULTS["genlab.optim.building.build"])
     defaults = built if place.path in DEFAULTS else {}
     known = {*FILLED, *(built if place.path == LARS else ())}  # given by what builds it
+    found: list[Argument] = []
     for one in classes.describe(place).arguments:
         listed = docstrings.bullets(one.text)
         for name, entry in listed.items():
-            yield Argument(name, entry.text, "", defaults.get(name, entry.note or None), place)
+            default = defaults.get(name, entry.note or None)
+            found.append(Argument(name, entry.text, "", default, place))
         usable = one.name not in known and not one.name.startswith("*") and one.text
         if usable and not listed:
-            yield one
+            found.append(one)
+    return tuple(found)
 
 
 def _foreign(argument: str) -> list[source.Definition]:

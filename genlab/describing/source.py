@@ -192,7 +192,8 @@ def argued(name: str) -> bool:
 def locate(path: str) -> Definition | None:
     """The definition of an exact dotted name, in genlab, a plugin or an installed package."""
     module, _, name = path.rpartition(".")
-    if (file := modules().get(module)) is not None:
+    file = _modules("genlab", ROOT).get(module) or modules().get(module)
+    if file is not None:
         return next((one for one in definitions(module, file) if one.name == name), None)
     return installed(path)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +11,7 @@ if TYPE_CHECKING:
     import wandb
     from lightning.pytorch.loggers import WandbLogger
 
+LAUNCH = "_detect_and_apply_job_inputs"  # of wandb's runs
 HEADER = 7  # bytes of a .wandb file before its first record
 
 
@@ -18,6 +21,26 @@ def drop_anonymous(logger: WandbLogger) -> None:
     Another version may keep its arguments elsewhere: then the warning stays.
     """
     getattr(logger, "_wandb_init", {}).pop("anonymous", None)
+
+
+def skip_launch() -> None:
+    """Keep wandb from importing its Launch at every start, which takes a second.
+
+    It would look for inputs of Launch; only code that has imported ``wandb.sdk.launch`` can have
+    staged some. Another version may have no such method.
+    """
+    from wandb.sdk.wandb_run import Run
+
+    look = getattr(Run, LAUNCH, None)
+    if look is None or hasattr(look, "__wrapped__"):
+        return
+
+    @wraps(look)
+    def look_if_imported(run: Run) -> None:
+        if "wandb.sdk.launch" in sys.modules:
+            look(run)
+
+    setattr(Run, LAUNCH, look_if_imported)
 
 
 def drop_farewell() -> None:

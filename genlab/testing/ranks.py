@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import io
 import multiprocessing
@@ -132,6 +133,7 @@ class Ranks:
 
 def _serve(connection: Connection) -> None:
     """Run programs until the pipe is closed."""
+    gc.freeze()  # else the first full collection copies the pages of every module
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
     torch.multiprocessing.set_sharing_strategy("file_system")

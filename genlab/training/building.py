@@ -102,6 +102,7 @@ def build(recipe: Recipe, run: Path) -> Lab:
     model_class = _class_of("model", L.LightningModule, recipe)
     class_names = file_head.take_classes(recipe)
     given = parse(data_class, "data", recipe.arguments("data"), recipe)
+    process.collect_as_usual()  # modules are loaded
     _seed(recipe)
     with _refusals(recipe, data_class):
         data = _make(data_class, given)

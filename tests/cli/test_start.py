@@ -38,6 +38,14 @@ OTHERS = {  # besides those that torch and lightning load, and what these load i
     },
 }  # fmt: skip
 
+PROGRAM = """import gc, sys, json, runpy
+gc.disable()
+import torch, lightning
+print(json.dumps(sorted(sys.modules)), flush=True)
+sys.argv = {words}
+runpy.run_module("genlab", run_name="__main__", alter_sys=True)
+"""
+
 
 def top(modules: list[str]) -> set[str]:
     """Packages outside the standard library; those that Cython makes up are left out."""
@@ -47,16 +55,20 @@ def top(modules: list[str]) -> set[str]:
 
 def test_the_modules_that_are_loaded_before_the_first_step(shell: Shell) -> None:
     callback = "trainer.callbacks+=[{class_path: tests.programs.SayModules}]"
-    here = str(Path(__file__).parents[2])
-    out, _ = shell.anew("fit", "vae/digits", callback, PYTHONPATH=here)
-    loaded = json.loads(out.strip().splitlines()[-1])
-    program = "import torch, lightning, sys, json; print(json.dumps(sorted(sys.modules)))"
+    words = ["genlab", "fit", "vae/digits", callback]
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-c", PROGRAM.format(words=words)],
+        cwd=shell.folder,
+        env=shell.environment({"PYTHONPATH": str(Path(__file__).parents[2])}),
+        capture_output=True,
+        text=True,
     )
-    free = top(json.loads(done.stdout.splitlines()[-1]))
+    said = [line for line in done.stdout.splitlines() if line.startswith("[")]
+    assert len(said) == 2, done.stdout + done.stderr
+    free, loaded = top(json.loads(said[0])), json.loads(said[1])
     assert top(loaded) - free - {"genlab", "tests"} <= {*OTHERS}.union(*OTHERS.values())
     for package, names in OURS.items():
         found = {name.split(".")[2] for name in loaded if name.startswith(f"genlab.{package}.")}
         assert found <= names, package
     assert not [name for name in loaded if name.startswith("genlab.evaluation")]
+    assert "wandb.sdk.launch" not in loaded

@@ -36,7 +36,7 @@ def unread(shell: Shell, *words: str) -> tuple[int, str]:
 
     thread = Thread(target=read)
     thread.start()
-    code = forks.run(words, shell.folder, shell._environment({}), shell.folder)
+    code = forks.run(words, shell.folder, shell.environment({}), shell.folder)
     thread.join()
     return code, first[0]
 

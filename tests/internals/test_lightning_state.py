@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -90,5 +91,7 @@ def mean(rank: int, world: int, mend: bool) -> float:
 def test_divide_by_exact_counts() -> None:
     """Should Lightning count exactly one day, the first case fails and the part can go."""
     with Ranks() as own:  # the part stays in their processes
+        forked: Any = multiprocessing.get_context("fork")  # of this process, which has Lightning
+        own._context = forked
         assert own.run(mean, 2, False) == [3.75] * 2
         assert own.run(mean, 2, True) == [3.0] * 2

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import atexit
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import wandb
 from lightning.pytorch.loggers import WandbLogger
-from wandb.sdk import wandb_setup
+from wandb.sdk import wandb_run, wandb_setup
 
 from genlab.internals import wandb_parts as parts
 from tests.cli.test_wandb import records
@@ -23,12 +25,32 @@ def test_drop_anonymous() -> None:
     assert "project" in logger._wandb_init  # it is what goes to wandb.init
 
 
+def test_skip_launch(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def look(run: wandb_run.Run) -> None:
+        looked.append("wandb.sdk.launch")
+
+    assert hasattr(wandb_run.Run, parts.LAUNCH)
+    monkeypatch.setattr(wandb_run.Run, parts.LAUNCH, look)
+    monkeypatch.delitem(sys.modules, "wandb.sdk.launch", raising=False)
+    parts.skip_launch()
+    parts.skip_launch()
+    run = object.__new__(wandb_run.Run)
+    getattr(run, parts.LAUNCH)()
+    assert looked == []
+    monkeypatch.setitem(sys.modules, "wandb.sdk.launch", ModuleType("launch"))
+    getattr(run, parts.LAUNCH)()
+    assert looked == ["wandb.sdk.launch"]
+
+
 def test_drop_farewell_has_records_and_use_artifact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One run for all: wandb's service takes seconds to start."""
     monkeypatch.setenv("WANDB_MODE", "offline")
     parts.drop_farewell()  # where there is no connection, nothing
+    parts.skip_launch()
     hooks: list[object] = []
     unregister = atexit.unregister
 

@@ -56,6 +56,7 @@ class WandbRun(WandbLogger):
     def __init__(self, upload: str = "off", **kwargs: Any) -> None:
         super().__init__(log_model=False, **kwargs)
         wandb_parts.drop_anonymous(self)
+        wandb_parts.skip_launch()
         self.upload = upload
         self.lost = ""  # the reason, once W&B has failed
         self._checkpoints: Checkpoints | None = None
