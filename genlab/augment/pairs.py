@@ -69,6 +69,22 @@ def crops(batch: Batch, least: int = 2) -> list[Tensor]:
     return list(views)
 
 
+def two_streams(batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Labelled images (B, ...) and their labels (B,), weak and strong views of others (M, ...).
+
+    Raises:
+        ValueError: the data are not semi-supervised.
+    """
+    if "unlabeled" not in batch:
+        raise ValueError(
+            "this method learns from labelled and other images: set data.labels and, above 0, "
+            "data.unlabeled_ratio (another data= than the recipe's forgets both)"
+        )
+    labeled = batch["labeled"]
+    weak, strong = batch["unlabeled"]["views"]
+    return labeled["image"], labeled["label"], weak, strong
+
+
 def large(views: Sequence[Tensor]) -> list[int]:
     """Positions of the views with the longest side: all of them where they are alike."""
     longest = max(view.shape[-1] for view in views)

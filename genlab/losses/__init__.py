@@ -1,8 +1,8 @@
 """Losses: pure functions of tensors; each docstring says what is summed and what averaged.
 
 `contrastive`, `supcon`, `agreement`, `redundancy`, `isotropy`, `koleo`, `prototypes`,
-`self_distillation`, `sinkhorn` and `masked` serve self-supervised methods, `pseudo_label`
-semi-supervised ones,
+`self_distillation`, `sinkhorn` and `masked` serve self-supervised methods, `pseudo_label` and
+`consistency` semi-supervised ones,
 `classification` supervised ones; `likelihood`, `kl`, `total_correlation`, `iwae` and `vq`
 autoencoders and priors;
 `adversarial` and `gradient_penalties` GANs; `paths` flow matching; `pretext`
@@ -12,6 +12,7 @@ pretext tasks. `numbers` makes tensors.
 from genlab.losses.adversarial import OBJECTIVES, critic_loss, generator_loss
 from genlab.losses.agreement import negative_cosine, normalised_distance
 from genlab.losses.classification import CLASS_LOSSES, class_nll, flooding
+from genlab.losses.consistency import prediction_entropy, prediction_kl, probability_distance
 from genlab.losses.contrastive import (
     batch_nce,
     info_nce,
@@ -122,6 +123,9 @@ __all__ = [
     "pixel_mean",
     "pixel_nll",
     "pixel_sums",
+    "prediction_entropy",
+    "prediction_kl",
+    "probability_distance",
     "prototype_scores",
     "pseudo_label_nll",
     "redundancy_reduction",

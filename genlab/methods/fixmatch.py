@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab import distributed, losses, networks, optim
+from genlab.augment.pairs import two_streams
 from genlab.contracts import Batch, FewLabelled, data_of
 from genlab.errors import nearest
 from genlab.internals import lightning_parts
@@ -128,7 +129,8 @@ class FixMatch(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Cross entropy of B labelled images plus lambda times that of M unlabelled ones."""
-        image, label, weak, strong, unlabeled = _parts(batch)
+        image, label, weak, strong = two_streams(batch)
+        unlabeled = batch["unlabeled"]
         sizes = [len(image), len(weak), len(strong)]
         logits = self.logits(torch.cat([image, weak, strong])).float()  # one pass: BN sees all
         logits_x, logits_w, logits_s = logits.split(sizes)  # (B, K), 2 x (M, K)
@@ -233,22 +235,6 @@ class FixMatch(L.LightningModule):
 
     def _measure(self, split: str, batch: Batch) -> None:
         self.class_report.update(split, self.logits(batch["image"]), batch["label"])
-
-
-def _parts(batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor, Batch]:
-    """Labelled images (B, ...) and their labels (B,), weak and strong views (M, ...), the rest.
-
-    Raises:
-        ValueError: the data are not semi-supervised.
-    """
-    if "unlabeled" not in batch:
-        raise ValueError(
-            "this method learns from labelled and other images: set data.labels and, above 0, "
-            "data.unlabeled_ratio (another data= than the recipe's forgets both)"
-        )
-    labeled, unlabeled = batch["labeled"], batch["unlabeled"]
-    weak, strong = unlabeled["views"]
-    return labeled["image"], labeled["label"], weak, strong, unlabeled
 
 
 def _check(given: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Modes of networks: evaluation for a while, and parts that a step leaves as they are."""
+"""Modes of networks: evaluation for a while, and what a step leaves as it is."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import lightning as L
 import torch
 from torch import nn
+
+from genlab.networks.split_batch_norm import BATCH_NORMS
 
 
 @contextmanager
@@ -32,6 +34,20 @@ def still(method: L.LightningModule) -> Iterator[None]:
         torch.manual_seed(0)
         yield
     method.train(training)
+
+
+@contextmanager
+def statistics_kept(*networks: nn.Module) -> Iterator[None]:
+    """Batch norms that in training normalise by the batch and leave their running statistics."""
+    norms = [part for network in networks for part in network.modules()]
+    moving = [part for part in norms if isinstance(part, BATCH_NORMS) and part.track_running_stats]
+    for norm in moving:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in moving:
+            norm.track_running_stats = True
 
 
 def leave_out(*parts: nn.Module) -> None:

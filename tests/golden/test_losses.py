@@ -72,6 +72,7 @@ for place in ("mnist", "mnist_conditional"):
     SMALLER[f"diffusion/{place}"] = ["model.sampler_steps=2"]
 for place in ("flow_matching", "ffjord"):
     SMALLER[f"{place}/eight_gaussians"] = ["model.likelihood_steps=1", "data.held_out=100"]
+FEW = ("fixmatch/", "vat/", "mean_teacher/", "m2/")  # methods of few labels
 MASKED = {"mae": "decoder_depth", "simmim": "encoder_kwargs.depth", "ijepa": "predictor_depth"}
 for method, depth in MASKED.items():  # one block each
     for place in ("cifar10", "stl10", "imagenet100", "imagenet_vit_base"):
@@ -105,7 +106,7 @@ def words(name: str, root: Path) -> list[str]:
     chosen += ["trainer.accelerator=cpu", "trainer.val_check_interval=1.0", "track.wandb=off"]
     if name.endswith("percent"):
         chosen += ["data.limit=0.5"]  # 1 % of the small data is no batch
-    if name.startswith("fixmatch/"):
+    if name.startswith(FEW):
         chosen += ["data.labels=40"]
         wide = recipes.resolve([name]).config["model"]["init_args"]["encoder"] == "wrn_28_2"
         chosen += ["model.encoder=wrn_10_1"] if wide else []

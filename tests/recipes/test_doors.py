@@ -45,7 +45,7 @@ def test_short_names_and_names_of_an_earlier_layout() -> None:
     old = load_class("genlab.callbacks.plane.Plane", L.Callback)
     assert old.__module__ == "genlab.callbacks.plane_pictures"
     assert load_class("EarlyStopping", L.Callback).__module__.startswith("lightning.")
-    with pytest.raises(InputError, match=r"unknown class VEA\ndid you mean VAE"):
+    with pytest.raises(InputError, match=r"unknown class VEA\ndid you mean VAT or VAE"):
         load_class("VEA", L.LightningModule)
 
 

@@ -13,6 +13,7 @@ from genlab import metrics
 from genlab.methods.classifier import Classifier
 from genlab.methods.linear import LinearProbe
 from tests.docs.formulas.common import N, Two, formula, images, step, unit
+from tests.methods import programs_few_labels as labels
 from tests.methods import programs_fixmatch as few
 from tests.methods import programs_ssl as ssl
 
@@ -152,6 +153,55 @@ def _freematch() -> Two:
 @formula("fixmatch")
 def _softmatch() -> Two:
     return few_labelled("softmatch", moments)
+
+
+@formula("vat")
+def _vat() -> Two:
+    method = labels.small("vat", entropy_weight=0.5, unlabeled_weight=0.7, radius=1.3)
+    batch: Any = labels.batch()
+    x, y = batch["unlabeled"]["views"][0], batch["labeled"]["label"]
+    loss = step(method, batch)
+    p = method.perturbed_logits(x).double().softmax(1)
+    torch.manual_seed(5)
+    r = method.perturbation(x, method.perturbed_logits(x))
+    q = method.perturbed_logits(x + r).double().softmax(1)
+    labelled = method.perturbed_logits(batch["labeled"]["image"]).double().softmax(1)
+    expected = -labelled[torch.arange(labels.B), y].log().mean()
+    expected = expected + 0.7 * (p * (p / q).log()).sum() / labels.M
+    return loss, expected - 0.5 * (p * p.log()).sum() / labels.M
+
+
+@formula("mean_teacher")
+def _mean_teacher() -> Two:
+    method = labels.small("mean_teacher", consistency_weight=3.0)
+    method.head_ema.weight.data.mul_(1.5)
+    batch: Any = labels.batch()
+    image, (weak, strong) = batch["labeled"]["image"], batch["unlabeled"]["views"]
+    p = method.head(method.encoder(torch.cat([image, strong]))).double().softmax(1)
+    teacher = method.logits(weak).double().softmax(1)
+    expected = -p[torch.arange(labels.B), batch["labeled"]["label"]].log().mean()
+    distance = (p[labels.B :] - teacher).square().sum() / labels.M
+    return step(method, batch), expected + 3.0 * distance
+
+
+@formula("m2")
+def _m2() -> Two:
+    method, batch = labels.small("m2", class_weight=0.3).eval(), labels.batch()
+    given: Any = batch
+    image, y, x = (
+        given["labeled"]["image"],
+        given["labeled"]["label"],
+        given["unlabeled"]["views"][0],
+    )
+    loss = step(method, given)
+    torch.manual_seed(5)
+    bound = [method.bound(image, y).double()]
+    q = method.logits(x).double().softmax(1)
+    for k in range(labels.K):
+        inside = method.bound(x, torch.full((labels.M,), k)).double()
+        bound.append(q[:, k] * (inside - q[:, k].log()))
+    nll = -method.logits(image).double().log_softmax(1)[torch.arange(labels.B), y].mean()
+    return loss, -sum(part.sum() for part in bound) / (labels.B + labels.M) + 0.3 * nll
 
 
 def votes(distance: str) -> Two:
