@@ -38,7 +38,7 @@ training
   genlab fit --resume RUN [key=value ...]
   genlab crossval RECIPE --folds 5      stratified k-fold cross-validation, mean and spread
   genlab sweep RECIPE key=a,b key=0..4  every combination, a run each; a table at the end
-  genlab study run STUDY                a table of methods, settings searched alike; ls, show, page
+  genlab study run STUDY                one question, or a table of methods; ls, show, page
   genlab bench RECIPE                   where a step's time goes; the same step as a bare loop
   genlab laws RECIPE                    is it right on N processes, when resumed ...
   genlab plan RECIPE --nodes 4 --gpus-per-node 8 --gpu a100-40    memory, hours; no GPU needed

@@ -1,4 +1,4 @@
-"""``study``: a table of many methods under one budget, trained, measured and written down."""
+"""``study``: a table of many methods, or one question to a few arms, trained and written down."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import sys
 from argparse import ArgumentParser
 from pathlib import Path
 
-from genlab.errors import RecipeError, cannot_write
+from genlab.cli import questions
+from genlab.errors import RecipeError, cannot_write, nearest
+from genlab.experiments.arms import question_files
+from genlab.experiments.arms.results import Results
 from genlab.experiments.studies import published
 from genlab.experiments.studies import table as tables
 from genlab.experiments.studies.cells import Cells
@@ -18,18 +21,21 @@ ACTIONS = ("ls", "bench", "run", "show", "page")
 
 
 def study_options(parser: ArgumentParser) -> None:
-    """Tables of many methods under one budget, their settings searched alike.
+    """Studies: one question to a few arms, or a table of many methods under one budget.
 
-    ls lists the studies that there are. bench turns a budget of seconds into steps, once, on an
-    idle machine, and writes them into the study's file. run trains and measures what is missing;
-    several at a time share the work, and what was killed goes on. show says what is missing and
-    how long that takes. page prints the table as Markdown; with --out, every result stands in a
-    JSON file next to it, and --known lets them take part elsewhere: in a checkout those of
-    docs/studies do, unless it says none.
+    ls lists the studies that there are, with their question or title. bench turns a budget of
+    seconds into steps, once, on an idle machine, and writes them into the study's file. run trains
+    and measures what is missing; several at a time share the work, and what was killed goes on.
+    show says what is missing, how arms differ, and the verdict. page prints the study as Markdown;
+    with --out, every result stands in a JSON file next to it, and --known lets them take part
+    elsewhere: in a checkout those of docs/studies do, unless it says none.
     """
     parser.add_argument("action", choices=ACTIONS)
     parser.add_argument("study", nargs="?", metavar="STUDY", help="a name of `ls`, or a file")
-    parser.add_argument("--rows", metavar="ROW,...", help="only these rows, for bench and run")
+    parser.add_argument("--rows", metavar="ROW,...", help="only these rows of a table")
+    parser.add_argument("--arms", nargs="+", metavar="ARM", help="only these arms of a question")
+    parser.add_argument("--seeds", metavar="0,1,4..6", help="only these seeds of a question")
+    parser.add_argument("--parallel", type=int, default=1, help="processes of a question's run")
     parser.add_argument("--steps", type=int, default=300, help="that bench measures (300)")
     parser.add_argument("--retry", action="store_true", help="run what has failed again")
     parser.add_argument("--out", metavar="FILE.md", help="file for page; default: printed")
@@ -39,17 +45,24 @@ def study_options(parser: ArgumentParser) -> None:
 
 def study(
     action: str, study: str | None, rows: str | None, steps: int, retry: bool, out: str | None,
-    known: str | None, root: str,
+    known: str | None, root: str, arms: list[str] | None = None, seeds: str | None = None,
+    parallel: int = 1,
 ) -> int:  # fmt: skip
     """Do one of the actions."""
     if action == "ls":
-        for name, file in tables.shipped().items():
-            print(f"{name:<28} {tables.read(str(file)).head.title}")
-        return 0
+        return _list()
     if study is None:
         raise RecipeError(f"study {action} requires a STUDY", hint="genlab study ls lists them")
     if steps < 1:
         raise RecipeError(f"--steps {steps} must be at least 1")
+    if file := question_files.meant(study):
+        results = Results(question_files.read(file), Path(root), _known(known))
+        return _ask(action, results, arms or [], seeds, parallel, steps, retry, out, rows)
+    if not Path(study).is_file() and study not in (known_tables := tables.shipped()):
+        names = [*question_files.shipped(), *known_tables]
+        raise RecipeError(f"no study {study}", hint=nearest(study, names))
+    if arms or seeds or parallel != 1:
+        raise RecipeError("--arms, --seeds and --parallel require a study of one question", study)
     cells = Cells(tables.read(study), Path(root), _known(known))
     if action == "page":
         return _page(cells, out)
@@ -60,6 +73,33 @@ def study(
     if action == "run":
         return _run(cells, retry)
     return _show(cells)
+
+
+def _list() -> int:
+    """Every study: those of one question with it, the tables with their title."""
+    for name, file in question_files.shipped().items():
+        print(f"{name:<28} {question_files.read(file).question}")
+    for name, file in tables.shipped().items():
+        print(f"{name:<28} {tables.read(str(file)).head.title}")
+    return 0
+
+
+def _ask(
+    action: str, results: Results, arms: list[str], seeds: str | None, parallel: int, steps: int,
+    retry: bool, out: str | None, rows: str | None,
+) -> int:  # fmt: skip
+    """Do one of the actions on a study of one question."""
+    if rows is not None:
+        raise RecipeError("--rows requires a table", str(results.question.file), "--arms")
+    if parallel < 1:
+        raise RecipeError(f"--parallel {parallel} must be at least 1")
+    if action == "page":
+        return questions.page(results, out)
+    if action == "bench":
+        return questions.bench(results, steps)
+    if action == "run":
+        return questions.run(results, arms, questions.numbers(seeds), parallel, retry)
+    return questions.show(results)
 
 
 def _known(given: str | None) -> Path | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from genlab import recipes
 from genlab.errors import RecipeError, nearest
+from genlab.experiments.arms.question_files import is_question
 from genlab.recipes.heads import Head
 from genlab.recipes.resolution import lineage
 
@@ -122,8 +123,8 @@ def folder() -> Path:
 
 
 def shipped() -> dict[str, Path]:
-    """Every shipped study by its name."""
-    found = sorted(folder().rglob("*.yaml"))
+    """Every shipped table by its name."""
+    found = sorted(file for file in folder().rglob("*.yaml") if not is_question(file))
     return {file.relative_to(folder()).with_suffix("").as_posix(): file for file in found}
 
 

@@ -1,0 +1,70 @@
+"""Controls of the verdicts: shuffled arms, a planted difference, arms without a difference.
+
+Each returns measured values with the arms changed; `verdicts.verdict` then decides by them as it
+does by the true ones. No torch.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from statistics import mean
+
+import numpy as np
+
+from genlab.experiments.arms.question import Question
+from genlab.experiments.arms.results import DIVERGED, Values
+
+
+def shuffled(question: Question, values: Values, generator: np.random.Generator) -> Values:
+    """Deciding arms permuted within each seed, every metric on its own: no arm has an effect."""
+    arms = _arms(question)
+    found = deepcopy(values)
+    for seed in _seeds(question, values):
+        for metric in (*question.decides.read, DIVERGED):
+            order = generator.permutation(len(arms))
+            for arm, other in zip(arms, order, strict=True):
+                found[arm][seed][metric] = values[arms[other]][seed].get(metric)
+    return found
+
+
+def planted(question: Question, values: Values, generator: np.random.Generator) -> Values:
+    """The noise of the two arms of a difference, and a first arm higher by twice the margin."""
+    return _rebuilt(question, values, generator, 2 * question.decides.margin)
+
+
+def level(question: Question, values: Values, generator: np.random.Generator) -> Values:
+    """The noise of the two arms of a difference, without a difference of their means."""
+    return _rebuilt(question, values, generator, 0.0)
+
+
+def _rebuilt(
+    question: Question, values: Values, generator: np.random.Generator, shift: float
+) -> Values:
+    """Paired differences about their mean, each with a random sign, moved by ``shift``."""
+    if question.decides.kind != "difference":
+        raise ValueError(f"a shift requires a difference, not {question.decides.kind}")
+    (first, second), metric = question.decides.arms, question.decides.figure
+    seeds, found = _seeds(question, values), deepcopy(values)
+    pairs = [values[first][seed][metric] - values[second][seed][metric] for seed in seeds]
+    signs = generator.choice([-1.0, 1.0], len(seeds))
+    for seed, pair, sign in zip(seeds, pairs, signs, strict=True):
+        moved = sign * (pair - mean(pairs)) + shift
+        found[first][seed][metric] = values[second][seed][metric] + moved
+    return found
+
+
+def _arms(question: Question) -> list[str]:
+    return question.decides.arms or [arm.name for arm in question.arms]
+
+
+def _seeds(question: Question, values: Values) -> list[int]:
+    """Seeds of which all deciding arms have finite values."""
+    arms = _arms(question)
+    metrics = [*question.decides.read]
+    return [
+        seed
+        for seed in question.seeds
+        if all(
+            values[arm].get(seed, {}).get(metric) is not None for arm in arms for metric in metrics
+        )
+    ]

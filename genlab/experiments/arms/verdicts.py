@@ -1,0 +1,125 @@
+"""Verdict of a study: its estimate and interval, the margin and the prediction. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from genlab.experiments.arms import intervals
+from genlab.experiments.arms.intervals import Estimate
+from genlab.experiments.arms.question import EVENT, Decision, Question
+from genlab.experiments.arms.results import DIVERGED, Values
+
+YES, NO, EQUAL, UNDECIDED = "yes", "no", "equal within the margin", "undecided"
+NOT_RUN = "not run yet"
+LEAST_SEEDS = 2  # of an interval
+PREDICTED = {"higher": YES, "lower": NO, "equal": EQUAL}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Answer of a study.
+
+    Args:
+        answer: ``yes`` if the first arm, the correlation or the share is higher, ``no`` if lower,
+            ``equal within the margin``, ``undecided`` or ``not run yet``.
+        estimate: the estimate with its interval; None where there is none.
+        reason: why there is no estimate; empty if there is one.
+    """
+
+    answer: str
+    estimate: Estimate | None = None
+    reason: str = ""
+
+
+def verdict(question: Question, values: Values) -> Verdict:
+    """The answer by the runs that are measured.
+
+    Args:
+        question: the study.
+        values: metrics by arm and seed; a run that lacks one of the deciding metrics has diverged.
+    """
+    decides = question.decides
+    arms = decides.arms or [arm.name for arm in question.arms]
+    seeds = [seed for seed in question.seeds if all(seed in values.get(arm, {}) for arm in arms)]
+    if len(seeds) < LEAST_SEEDS:
+        return Verdict(NOT_RUN, reason=f"{len(seeds)} seeds of all deciding arms are measured")
+    lost = [(a, s) for a in arms for s in seeds if values[a][s].get(DIVERGED)]
+    if lost and decides.diverged is None:
+        counts = ", ".join(f"{sum(a == arm for a, _ in lost)} of {arm}" for arm in arms)
+        return Verdict(UNDECIDED, reason=f"runs diverged: {counts}, of {len(seeds)} each")
+    rows = {arm: [values[arm][seed] for seed in seeds] for arm in arms}
+    estimate = _estimate(question, arms, rows)
+    return Verdict(answer(estimate, decides.margin), estimate)
+
+
+def answer(estimate: Estimate, margin: float) -> str:
+    """The answer by an interval: equal if all of it lies within the margin, else by its sign."""
+    if -margin <= estimate.low and estimate.high <= margin:
+        return EQUAL
+    if estimate.low > 0:
+        return YES
+    return NO if estimate.high < 0 else UNDECIDED
+
+
+def _estimate(
+    question: Question, arms: Sequence[str], rows: Mapping[str, list[dict[str, Any]]]
+) -> Estimate:
+    decides, level = question.decides, question.decides.level
+
+    def column(figure: str, arm: str) -> list[float]:
+        return [_value(decides, row, figure) for row in rows[arm]]
+
+    if decides.kind == "difference":
+        one, two = (column(decides.figure, arm) for arm in decides.arms)
+        pairs = [a - b for a, b in zip(one, two, strict=True)]
+        return intervals.difference(pairs, level, decides.interval == "bootstrap")
+    if decides.kind == "rate":
+        first, second = ([_happened(decides, row) for row in rows[arm]] for arm in decides.arms)
+        return intervals.rates(first, second, level)
+    if decides.kind == "correlation":
+        x, y = (np.array([column(one, arm) for arm in arms]).T for one in decides.figures)
+        return intervals.correlation(x, y, level)
+    levels = [question.arm(arm).levels for arm in arms]
+    table = np.array([column(decides.figure, arm) for arm in arms]).T
+    return intervals.share(table, levels, decides.factor, decides.against, level)
+
+
+def _value(decides: Decision, row: Mapping[str, Any], figure: str) -> float:
+    if figure == DIVERGED:
+        return float(row[DIVERGED])
+    value = decides.diverged if row.get(DIVERGED) else row[figure]
+    if value is None:
+        raise ValueError(f"{figure} of a run that has not diverged is missing")
+    return float(value)
+
+
+def _happened(decides: Decision, row: Mapping[str, Any]) -> bool:
+    found = EVENT.fullmatch(decides.event)
+    assert found is not None
+    value, bound = _value(decides, row, found["figure"]), float(found["bound"])
+    return value < bound if found["sign"] == "<" else value > bound
+
+
+def went(question: Question, found: Verdict) -> str:
+    """The prediction in the light of the verdict: ``as predicted``, ``against`` it, or open."""
+    if found.answer in (NOT_RUN, UNDECIDED):
+        return "the prediction is open"
+    hit = PREDICTED[question.prediction.expect] == found.answer
+    return "as predicted" if hit else "against the prediction"
+
+
+def asked(question: Question) -> str:
+    """The compared quantity in words: ``val/knn of a minus b``."""
+    decides = question.decides
+    if decides.kind == "correlation":
+        return f"rank correlation of {' and '.join(decides.figures)} over arms"
+    if decides.kind == "share":
+        over = decides.against if isinstance(decides.against, str) else f"{decides.against:g}"
+        return f"share of {decides.factor} in the variance of {decides.figure}, minus {over}"
+    first, second = decides.arms
+    what = f"rate of {decides.event}" if decides.kind == "rate" else decides.figure
+    return f"{what} of {first} minus {second}"

@@ -1,0 +1,83 @@
+"""Work on a study: train and measure the runs that are missing, alone or among processes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Container
+from pathlib import Path
+from typing import Any
+
+from genlab import runs
+from genlab.errors import InputError, first_line
+from genlab.experiments.arms.expansion import Cell
+from genlab.experiments.arms.results import DIVERGED, SECONDS, Results
+from genlab.experiments.pool import run_all
+
+POLL_SECONDS = 2.0
+SIGNALLED = range(129, 160)  # 128 + a signal's number, of a training that saved and ended
+STOPPED = 130
+NOT_FINITE = "nonfinite/step.json"  # of a run whose training has diverged
+
+
+def work(results: Results, chosen: Container[tuple[str, int]]) -> int:
+    """Train and measure until nothing of the chosen arms and seeds is missing; an exit code.
+
+    Every process that is started with the same folder takes runs that no other holds. A run that
+    was killed is continued from its newest checkpoint.
+
+    Args:
+        results: the study's.
+        chosen: pairs of arm and seed.
+    """
+    cells = [cell for cell in results.cells if (cell.arm, cell.seed) in chosen]
+    while missing := [cell for cell in cells if results.lacking(cell)]:
+        for cell in missing:
+            with results.held(cell) as mine:
+                if not mine or not results.lacking(cell):
+                    continue
+                said = f"{len(missing)} runs to do: {cell.arm}, seed {cell.seed}"
+                print(said, file=sys.stderr, flush=True)
+                if code := _do(results, cell):
+                    return code
+                break
+        else:
+            time.sleep(POLL_SECONDS)
+    return 0
+
+
+def _do(results: Results, cell: Cell) -> int:
+    """Train and measure one run; that it diverged, or failed, is kept as its result."""
+    trial = cell.trial(results.root)
+    while trial.state == "running":  # a training that outlived the process which began it
+        time.sleep(POLL_SECONDS)
+    if trial.state != "done" and not (trial.run / NOT_FINITE).exists():
+        log = results.file(cell, "log")
+        codes = run_all([trial.task(log)])
+        if codes[0] < 0 or codes[-1] < 0 or codes[0] in SIGNALLED:
+            print("stopped; the same command goes on", file=sys.stderr)
+            return STOPPED
+        if codes[0] and not (trial.run / NOT_FINITE).exists():
+            results.keep(cell, {"failed": _last_line(log.read_text(errors="replace"))})
+            return 0
+    results.keep(cell, _measured(results, trial.run))
+    return 0
+
+
+def _measured(results: Results, run: Path) -> dict[str, Any]:
+    if (run / NOT_FINITE).exists():
+        step = runs.read_json(run / NOT_FINITE).get("step")
+        return {DIVERGED: 1.0, SECONDS: None, "diverged at step": step}
+    from genlab.experiments.arms.reading import measure
+
+    try:
+        return measure(run, results.question.reads, results.question.evaluate)
+    except (InputError, ValueError, RuntimeError) as error:
+        return {"failed": first_line(error)}
+
+
+def _last_line(text: str) -> str:
+    """The error that ends a log: its line with the program's name, or else the last one."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    own = [line for line in lines if line.startswith("genlab:")]
+    return (own or lines or ["ended without a message"])[-1]

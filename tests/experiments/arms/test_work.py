@@ -1,0 +1,160 @@
+"""Runs of a study: trained once, measured, continued after a kill, diverged ones kept."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genlab import runs
+from genlab.cli import questions
+from genlab.errors import RecipeError
+from genlab.experiments.arms import question_files, reading, work
+from genlab.experiments.arms.expansion import Cell
+from genlab.experiments.arms.results import Results
+from genlab.experiments.arms.summary import page
+from genlab.experiments.arms.work import NOT_FINITE
+from tests.conftest import Shell
+from tests.experiments.arms.made import study, write
+
+ALL = [(arm, seed) for arm in ("fast", "slow") for seed in range(5)]
+
+
+def metrics_of(cell: Cell) -> dict[str, Any]:
+    return {"val/accuracy": 0.8 + 0.1 * (cell.arm == "fast") + cell.seed / 100,
+            "val/knn": 0.5, "seconds": 60.0, "diverged": 0.0}  # fmt: skip
+
+
+def filled(place: Path, **changed: Any) -> Results:
+    results = Results(study(place, **changed), place / "runs")
+    results.folder.mkdir(parents=True)
+    for cell in results.cells:
+        results.keep(cell, metrics_of(cell))
+    return results
+
+
+def test_metrics_belong_to_settings_and_seed_and_not_to_a_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(tmp_path)
+    other = Results(study(tmp_path, reads=["val/accuracy"], seeds=[*range(6)]), tmp_path / "runs")
+    asked: list[Cell] = []
+
+    def do(results: Results, cell: Cell) -> int:
+        asked.append(cell)
+        return 1
+
+    monkeypatch.setattr(work, "_do", do)
+    assert work.work(other, ALL) == 0
+    assert not asked
+    assert work.work(other, [*ALL, ("slow", 5)]) == 1
+    assert [(cell.arm, cell.seed) for cell in asked] == [("slow", 5)]
+    more = Results(study(tmp_path, reads=["val/accuracy", "val/rank"]), tmp_path / "runs")
+    assert {tuple(more.lacking(cell)) for cell in more.cells} == {("val/rank",)}
+    more.keep(more.cells[0], {"val/rank": 3.0})
+    assert more.metrics(more.cells[0])["val/knn"] == 0.5
+
+
+def test_a_run_that_another_process_holds_is_left(tmp_path: Path) -> None:
+    results = Results(study(tmp_path), tmp_path / "runs")
+    with results.held(results.cells[0]) as mine, results.held(results.cells[0]) as again:
+        assert (mine, again) == (True, False)
+
+
+def test_a_run_that_diverged_ends_and_one_that_failed_may_be_tried_again(tmp_path: Path) -> None:
+    results = Results(study(tmp_path), tmp_path / "runs")
+    first, second = results.cells[:2]
+    place = first.trial(results.root).run / NOT_FINITE
+    place.parent.mkdir(parents=True)
+    place.write_text('{"step": 7}')
+    results.folder.mkdir()
+    assert work._do(results, first) == 0
+    assert results.metrics(first)["diverged"] == 1.0
+    assert not results.lacking(first)
+    results.keep(second, {"failed": "a word"})
+    assert results.values()["slow"] == {}
+    assert len(results.values()["fast"]) == 1
+    results.forget_failed()
+    assert not results.metrics(second)
+    assert results.metrics(first)
+
+
+def test_a_page_is_the_same_of_results_that_stand_next_to_it(tmp_path: Path) -> None:
+    results = filled(tmp_path)
+    place = tmp_path / "pages" / "small.md"
+    place.parent.mkdir()
+    assert questions.page(results, str(place)) == 0
+    text = place.read_text()
+    assert "Does a rate of 0.01 learn more than 0.001? **Yes**, as predicted." in text
+    assert "+0.1, 95 % interval +0.1 to +0.1 (Student's t, 5 seeds)" in text
+    assert "| fast | 0.92 ± 0.016 | 0.5 ± 0 | 60 ± 0 | 5 |" in text
+    assert "`model.optimizer.lr=0.01`" in text
+    again = Results(results.question, tmp_path / "elsewhere", place.parent)
+    assert page(again, place) == text
+    assert work.work(again, ALL) == 0
+    changed = Results(study(tmp_path, steps=3), tmp_path / "elsewhere", place.parent)
+    assert changed.values() == {"fast": {}, "slow": {}}
+    with pytest.raises(RecipeError, match=r"10 results in .*small.json are not of"):
+        questions.page(Results(results.question, tmp_path / "none"), str(place))
+
+
+def test_a_page_without_a_run_says_so(tmp_path: Path) -> None:
+    text = page(Results(study(tmp_path), tmp_path / "runs"))
+    assert "**Not run yet**, the prediction is open." in text
+    assert "Predicted: it does (a guess)." in text
+    assert "| arm |" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("val/knn", ("val", "knn")),
+        ("test/linear 1%", ("test", "linear 1%")),
+        ("test/linear all", ("test", "linear all")),
+        ("test/linear 40", ("test", "linear 40")),
+        ("val/knn_top1", None),
+        ("train/rank", None),
+    ],
+)
+def test_names_of_probes(name: str, expected: tuple[str, str] | None) -> None:
+    found = reading.PROBED.fullmatch(name)
+    assert (found and found.groups()) == expected
+
+
+def test_a_study_from_the_command_line(shell: Shell) -> None:
+    reads = ["val/accuracy", "val/linear 10%", "test/knn", "test/accuracy", "parameters"]
+    file = write(shell.folder, reads=reads)
+    out, _ = shell("study", "run", str(file), "--arms", "slow", "--seeds", "3")
+    assert "slow: 2 steps, 1 of 5 runs" in out
+    assert "verdict    not run yet" in out
+    (kept,) = (runs.read_json(one) for one in (shell.folder / "runs/arms").glob("*.json"))
+    assert kept.keys() >= {*reads, "seconds", "diverged", "fingerprint"}
+    assert all(0 <= kept[name] <= 1 for name in reads[:-1])
+    (csv,) = (shell.folder / "runs/classifier/digits").glob("*/metrics.csv")
+    assert "test/" not in csv.read_text()  # test images are not looked at while it trains
+    _, err = shell("study", "run", str(file), "--arms", "slwo", code=2)
+    assert "did you mean slow" in err
+
+
+@pytest.mark.slow
+def test_a_killed_study_goes_on_to_the_same_metrics_and_divergence_is_kept(shell: Shell) -> None:
+    arms = {"fast": ["model.lr=1e30"], "slow": ["model.lr=0.01"]}
+    file = write(shell.folder, steps=300, arms=arms, reads=["val/accuracy"])
+    line = ["study", "run", str(file), "--seeds", "0,1"]
+    process = shell.start(*line)
+    mark = "runs/classifier/digits/*s0/checkpoints/last.ckpt"
+    while process.poll() is None and not list(shell.folder.glob(mark)):
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    shell(*line, "--parallel", "2")
+    results = Results(question_files.read(file), shell.folder / "runs")
+    found = results.values()
+    assert [found["fast"][seed]["diverged"] for seed in (0, 1)] == [1.0, 1.0]
+    straight = Results(results.question, shell.folder / "straight")
+    assert work.work(straight, [("slow", 0), ("slow", 1)]) == 0
+    for seed in (0, 1):
+        pair = [one.values()["slow"][seed]["val/accuracy"] for one in (results, straight)]
+        assert pair[0] == pair[1] > 0.5
