@@ -3,7 +3,8 @@
 `views` turns a batch into views, each made by `view`; `pairs` hands two of them to a method.
 `masks` and `multi_block` choose `patches` to hide. `standard` is supervised training's,
 `rand_augment` and `ct_augment` (operations in `ops`, `ct_ops`) the strong ones, `mixing` mixup and
-CutMix, `binarization` black and white, `pretext` the transforms of pretext tasks. Building blocks:
+CutMix, `differentiable` that of a GAN's critic, `binarization` black and white, `pretext` the
+transforms of pretext tasks. Building blocks:
 `boxes` (rectangles), `colour`, `lab`, `geometry`, `linear` (resampling), `warping` (maps and bends
 of drawings), and `draws`, seeded alike on every rank.
 """

@@ -20,7 +20,12 @@ from genlab.losses.contrastive import (
     instance_nll,
     nt_xent,
 )
-from genlab.losses.gradient_penalties import between, gradient_norm, gradient_penalty
+from genlab.losses.gradient_penalties import (
+    between,
+    gradient_norm,
+    gradient_penalty,
+    scores_and_slopes,
+)
 from genlab.losses.isotropy import sigreg
 from genlab.losses.iwae import iwae_bound
 from genlab.losses.kl import free_bits, kl_normal, kl_standard_normal, normal_log_prob
@@ -130,6 +135,7 @@ __all__ = [
     "pseudo_label_nll",
     "redundancy_reduction",
     "score_total",
+    "scores_and_slopes",
     "sharpen",
     "sigreg",
     "sinkhorn",

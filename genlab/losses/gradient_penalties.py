@@ -1,7 +1,7 @@
-"""Gradient penalties on a critic, between real and generated images.
+"""Gradient penalties on a critic, between real and generated images or at each of them.
 
 Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville 2017, arXiv:1704.00028; one-sided: Petzka, Fischer,
-Lukovnikov 2018, arXiv:1709.08894.
+Lukovnikov 2018, arXiv:1709.08894; at the images: Mescheder, Geiger, Nowozin 2018, arXiv:1801.04406.
 """
 
 from __future__ import annotations
@@ -39,3 +39,21 @@ def gradient_penalty(norm: Tensor, one_sided: bool = False) -> Tensor:
     """Mean of (norm - 1)^2; one-sided only where the norm exceeds 1: (B,) -> scalar."""
     excess = norm - 1
     return (excess.clamp(min=0) if one_sided else excess).square().mean()
+
+
+def scores_and_slopes(critic: Callable[[Tensor], Tensor], image: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores, and the squared norm of the gradient of each by its own image: -> 2 x (B,).
+
+    The means of the latter over real and over generated images are R1 and R2. One pass, in float32
+    at least: autocast is disabled.
+
+    Args:
+        critic: (B, C, H, W) -> (B,); scores must not depend on other images of the batch.
+        image: (B, C, H, W), detached; what the critic does to it first is part of the gradient.
+    """
+    with torch.autocast(image.device.type, enabled=False), torch.enable_grad():
+        image = image.detach()
+        image = (image if image.element_size() >= 4 else image.float()).requires_grad_()
+        scores = critic(image)
+        (gradient,) = torch.autograd.grad(scores.sum(), image, create_graph=True)
+    return scores, gradient.square().flatten(1).sum(1)

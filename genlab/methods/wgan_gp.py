@@ -4,39 +4,42 @@ Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville 2017, arXiv:1704.00028. The same
 family: WGAN, clipped weights (Arjovsky, Chintala, Bottou 2017, arXiv:1701.07875); WGAN-LP, the
 one-sided penalty (Petzka, Fischer, Lukovnikov 2018, arXiv:1709.08894); SNGAN, hinge and spectral
 norm (Miyato, Kataoka, Koyama, Yoshida 2018, arXiv:1802.05957); the non-saturating GAN (Goodfellow
-et al. 2014, arXiv:1406.2661). Departures: an average of the generator's weights is what samples;
-the class is appended to the noise, where Miyato and Koyama (2018, arXiv:1802.05637) use conditional
-batch norm.
+et al. 2014, arXiv:1406.2661); R3GAN, each real image against a fake one (Huang, Gokaslan,
+Kuleshov, Tompkin 2025, arXiv:2501.05441), whose rates, decays and gamma change over training, but
+for the schedules of `optim.build` not here. Departures: an average of the generator's weights is
+what samples; the class is appended to the noise, unless ``generator_kwargs.norm`` is
+``conditional``, as in Miyato and Koyama 2018, arXiv:1802.05637.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import lightning as L
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from genlab import distributed, losses, networks, optim
+from genlab import losses, networks, optim
+from genlab.augment.differentiable import OPERATIONS, differentiable, unit_draw
+from genlab.augment.draws import for_images
 from genlab.contracts import Batch
 from genlab.errors import nearest
-from genlab.internals import lightning_loops, torch_parts
-from genlab.metrics import log_steps
+from genlab.internals import torch_parts
+from genlab.methods._alternation import Alternation
 
-CONSTRAINTS = ("penalty", "one_sided_penalty", "clip", "spectral_norm", "none")
+CONSTRAINTS = ("penalty", "one_sided_penalty", "r1_r2", "clip", "spectral_norm", "none")
 OUTPUTS = ("tanh", "linear")
+REAL, FAKE = 0, 1  # places of an image's draws
+Scorer = Callable[[Tensor], Tensor]
+STREAM = 118  # of the batch's seed: critic's step; the next is the generator's
 PAPER = {"name": "adam", "lr": 1e-4, "betas": [0.0, 0.9]}
 
 
-class WGANGP(L.LightningModule):
+class WGANGP(Alternation):
     """A generator and a critic with an optimiser each.
 
     Every batch is a step of the critic; every ``n_critic``-th is one of the generator as well. Only
-    the generator advances ``global_step``: ``trainer.max_steps``, schedules, logging, checkpoints
-    and progress count its steps. Gradient scaling and hooks before a step are the same for both.
-    Lightning refuses ``trainer.accumulate_grad_batches`` and ``trainer.gradient_clip_val`` to
-    methods that step by themselves; arguments of those names stand in for them.
+    the generator advances ``global_step``, see `Alternation`.
 
     ========= ============== =================== ==========================================
     published objective      constraint          with
@@ -46,6 +49,7 @@ class WGANGP(L.LightningModule):
     WGAN      wasserstein    clip                n_critic 5, clip_value 0.01, RMSprop 5e-5
     SNGAN     hinge          spectral_norm       n_critic 1 or 5, Adam 2e-4
     NSGAN     non_saturating none                n_critic 1, Adam 2e-4, betas 0.5, 0.999
+    R3GAN     relativistic   r1_r2               n_critic 1, Adam 2e-4, betas 0, 0.9
     ========= ============== =================== ==========================================
 
     Args:
@@ -55,18 +59,26 @@ class WGANGP(L.LightningModule):
         critic: ``mlp``, ``dcgan`` or ``resnet``; see `networks.critic`.
         output: ``tanh`` for images in [0, 1], ``linear`` for numbers without bounds.
         condition: null, or the form of the critic's class input: ``projection``, ``concat``.
-        objective: ``wasserstein``, ``hinge`` or ``non_saturating``; see `losses.critic_loss`.
+        objective: ``wasserstein``, ``hinge``, ``non_saturating`` or ``relativistic``, which pairs
+            real and fake images by their place in the batch; see `losses.critic_loss`.
         constraint: constraint of the critic's slope: ``penalty`` (gradient norm 1 between real and
-            fake), ``one_sided_penalty`` (at most 1), ``clip`` (of weights), ``spectral_norm``,
-            ``none``.
-        penalty_weight, clip_value: lambda of the penalties; largest weight under ``clip``.
+            fake), ``one_sided_penalty`` (at most 1), ``r1_r2`` (norm 0 at real and at fake images),
+            ``clip`` (of weights), ``spectral_norm``, ``none``.
+        penalty_weight: lambda of the penalties; gamma of ``r1_r2``, half of which counts.
+        clip_value: largest weight under ``clip``.
+        augment: augmentation of real and fake images in both steps, any of ``color``,
+            ``translation`` and ``cutout``; see `augment.differentiable`. Slopes are taken by the
+            image before it.
         n_critic: critic steps for each generator step.
         ema_decay: decay of the average of the generator's weights; 0 keeps the last ones.
         accumulate_grad_batches: parts of a batch in turn: same gradient (but for batch norm).
         gradient_clip_val: largest norm of each network's gradient; null does not clip.
         optimizer: settings of both optimisers; see `optim.build`. ``lr_scale: {critic: 4}`` gives
             the critic a rate of its own. By default the paper's Adam.
-        generator_kwargs, critic_kwargs: arguments of the networks (``width``, ``norm`` ...).
+        generator_kwargs: arguments of the generator, see `networks.generator`: ``width`` ...;
+            ``norm: conditional`` or ``self_modulated`` is batch norm by the class or the noise.
+        critic_kwargs: arguments of the critic, see `networks.critic`; ``pool: sum`` of ``resnet``
+            is projection's in the paper.
 
     Logs:
         train/loss (score, lower): `losses.critic_loss` plus penalty_weight times the penalty.
@@ -75,13 +87,11 @@ class WGANGP(L.LightningModule):
         train/penalty (1, lower): mean (norm - 1)^2 of the gradient; one-sided above 1 alone.
         train/gradient_norm, val/gradient_norm, test/gradient_norm (1): its mean norm; near 1.
         train/gradient_norm_sd (1, lower): standard deviation of the norm in a batch.
+        train/r1, train/r2 (1, lower): mean squared norm of the gradient at real and fake images.
 
     Raises:
         ValueError: a value out of range; a penalty on a critic with batch norm; later, no label.
     """
-
-    configure_callbacks = log_steps
-    reads_views = False
 
     def __init__(
         self,
@@ -97,6 +107,7 @@ class WGANGP(L.LightningModule):
         constraint: str = "penalty",
         penalty_weight: float = 10.0,
         clip_value: float = 0.01,
+        augment: Sequence[str] = (),
         n_critic: int = 5,
         ema_decay: float = 0.999,
         accumulate_grad_batches: int = 1,
@@ -108,7 +119,6 @@ class WGANGP(L.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         self._check_arguments()
-        self.automatic_optimization = False
         self.num_classes = num_classes if condition is not None else 0
         self.penalised = constraint.endswith("penalty")
         shape = (channels, image_size, self.num_classes)
@@ -120,6 +130,7 @@ class WGANGP(L.LightningModule):
         )
         networks.constrain(self.critic, constraint)
         self.generator_ema = networks.EMA(self.generator, ema_decay)
+        self.augment = tuple(augment)
         self.batches_per_step = n_critic  # see `optim.total_steps`
         self.critic_steps = 0
 
@@ -155,96 +166,77 @@ class WGANGP(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """One step of the critic; after every ``n_critic`` of them one of the generator."""
         real, label = self.to_critic(batch["image"]), self._label(batch)
-        figures = self._critic_step(real, label)
+        drawn = self.noise(len(real)), torch.rand(len(real), device=self.device)
+        given = real, label, *drawn, *self._views(batch, STREAM)
+        figures = self.step(1, self.critic_loss, *given)
+        if self.hparams["constraint"] == "clip":
+            networks.clip_weights(self.critic, self.hparams["clip_value"])
         if (self.critic_steps + 1) % self.hparams["n_critic"] == 0:
-            self._generator_step(label)
+            given = real, label, self.noise(len(real)), *self._views(batch, STREAM + 1)
+            self.step(0, self.generator_loss, *given)
+            self.generator_ema.update(self.generator, self.global_step)
         self.critic_steps += 1  # last: either step may be given up
         return figures
 
-    def critic_loss(self, real: Tensor, label: Tensor, z: Tensor, share: Tensor) -> dict[str, Any]:
+    def critic_loss(
+        self, real: Tensor, label: Tensor, z: Tensor, share: Tensor, view: Tensor | None = None
+    ) -> dict[str, Any]:
         """Loss and metrics; the penalty is taken at ``share`` of the way from fake to real.
 
-        (B, C, H, W), (B,), (B, D), (B,) -> scalars.
+        (B, C, H, W), (B,), (B, D), (B,), draws of the augmentation (B, 2, 7) -> scalars.
         """
         with torch.no_grad():
             fake = self.generator(z, label).to(real.dtype)  # (B, C, H, W)
-        objective = self.hparams["objective"]
-        scores = self.critic(real, label), self.critic(fake, label)  # 2 x (B,)
-        loss = losses.critic_loss(objective, *scores)
-        figures = {"wasserstein": -losses.critic_loss("wasserstein", *scores)}
-        figures["loss_generator"] = losses.generator_loss(objective, scores[1])
-        if self.penalised:
-            norm = self.gradient_norm(losses.between(real, fake, share), label)  # (B,)
+        objective, slopes = self.hparams["objective"], dict[str, Tensor]()
+        if self.hparams["constraint"] == "r1_r2":
+            on_real, slope1 = losses.scores_and_slopes(self.scorer(label, view, REAL), real)
+            on_fake, slope2 = losses.scores_and_slopes(self.scorer(label, view, FAKE), fake)
+            slopes = {"r1": slope1.mean(), "r2": slope2.mean()}
+        else:
+            on_real = self.scorer(label, view, REAL)(real)  # (B,)
+            on_fake = self.scorer(label, view, FAKE)(fake)
+        loss = losses.critic_loss(objective, on_real, on_fake)
+        figures = {"wasserstein": -losses.critic_loss("wasserstein", on_real, on_fake)}
+        figures["loss_generator"] = losses.generator_loss(objective, on_fake, on_real)
+        if slopes:
+            loss = loss + self.hparams["penalty_weight"] / 2 * (slopes["r1"] + slopes["r2"])
+        elif self.penalised:
+            point, scorer = losses.between(real, fake, share), self.scorer(label, view, REAL)
+            norm = losses.gradient_norm(scorer, point)  # (B,)
             one_sided = self.hparams["constraint"] == "one_sided_penalty"
             penalty = losses.gradient_penalty(norm, one_sided)
             loss = loss + self.hparams["penalty_weight"] * penalty
             figures |= {"penalty": penalty, "gradient_norm": norm.mean()}
             figures["gradient_norm_sd"] = norm.std(correction=0)
-        return {"loss": loss} | figures
+        return {"loss": loss} | figures | slopes
 
-    def generator_loss(self, label: Tensor, z: Tensor) -> dict[str, Any]:
-        """Loss of the generator under the current critic: (B,), (B, D) -> scalar."""
-        scores = self.critic(self.generator(z, label), label)  # (B,)
-        return {"loss": losses.generator_loss(self.hparams["objective"], scores)}
+    def generator_loss(
+        self, real: Tensor, label: Tensor, z: Tensor, view: Tensor | None = None
+    ) -> dict[str, Any]:
+        """Loss of the generator under the current critic: as `critic_loss` -> scalar."""
+        objective, against = self.hparams["objective"], None
+        scores = self.scorer(label, view, FAKE)(self.generator(z, label))  # (B,)
+        if objective == "relativistic":
+            with torch.no_grad():
+                against = self.scorer(label, view, REAL)(real)
+        return {"loss": losses.generator_loss(objective, scores, against)}
+
+    def scorer(self, label: Tensor, view: Tensor | None, place: int) -> Scorer:
+        """The critic of images of these classes, seen by the draws of this place: -> (B,)."""
+
+        def score(image: Tensor) -> Tensor:
+            seen = image if view is None else differentiable(image, view[:, place], self.augment)
+            return self.critic(seen, label)
+
+        return score
+
+    def _views(self, batch: Batch, stream: int) -> list[Tensor]:
+        """Draws of a step's augmentation, (B, 2, 7) for real and fake images, if there is one."""
+        return list(for_images(unit_draw(2), batch, True, stream).values()) if self.augment else []
 
     def gradient_norm(self, image: Tensor, label: Tensor) -> Tensor:
         """Norm of the gradient of the score by the image: (B, C, H, W), (B,) -> (B,)."""
         return losses.gradient_norm(lambda x: self.critic(x, label), image)
-
-    def _critic_step(self, real: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """Through ``strategy.optimizer_step``, which Lightning's optimiser calls after counting."""
-        optimizer, figures = self.trainer.optimizers[1], dict[str, Tensor]()
-        drawn = self.noise(len(real)), torch.rand(len(real), device=self.device)
-
-        def closure() -> Tensor:
-            optimizer.zero_grad()
-            figures.update(self._backward(self.critic, self.critic_loss, real, label, *drawn))
-            return figures["loss"]
-
-        lightning_loops.step_uncounted(self.trainer, optimizer, closure, self)
-        if self.hparams["constraint"] == "clip":
-            networks.clip_weights(self.critic, self.hparams["clip_value"])
-        return figures
-
-    def _generator_step(self, label: Tensor) -> None:
-        """Through Lightning's optimiser, which moves ``global_step``; then the average moves."""
-        optimizer, z = self.optimizers()[0], self.noise(len(label))  # type: ignore[index]
-
-        def closure() -> Tensor:
-            optimizer.zero_grad()
-            return self._backward(self.generator, self.generator_loss, label, z)["loss"]
-
-        optimizer.step(closure)
-        self.generator_ema.update(self.generator, self.global_step)
-
-    def _backward(
-        self, own: nn.Module, loss: Callable[..., dict[str, Any]], *batch: Tensor
-    ) -> dict[str, Tensor]:
-        """Gradients for one network, from the batch in parts; the batch's mean metrics."""
-        size, figures = len(batch[0]), dict[str, Tensor]()
-        parts = min(size, self.hparams["accumulate_grad_batches"])
-        inputs = None if distributed.active() else list(own.parameters())
-        for part in zip(*(x.tensor_split(parts) for x in batch), strict=True):
-            share = len(part[0]) / size
-            found = loss(*part)
-            total = share * found["loss"]
-            if distributed.active():  # DDP waits for a gradient of both networks' parameters
-                total = total + sum(0 * p.sum() for p in self.parameters() if p.requires_grad)
-            with torch.autocast(self.device.type, enabled=False):  # else it rounds derivatives too
-                self.manual_backward(total, inputs=inputs)
-            for name, value in found.items():
-                figures[name] = figures.get(name, 0) + share * value.detach()
-        return figures
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Clip the gradient, whole and unscaled, of the network that is about to step."""
-        if self.hparams["gradient_clip_val"] is not None:
-            own = [p for group in optimizer.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grad_norm_(own, self.hparams["gradient_clip_val"])
-
-    def on_train_batch_end(self, *args: Any) -> None:
-        """Set the logged step to the generator's steps: Lightning counts batches."""
-        lightning_loops.set_logged_step(self.trainer, max(0, self.global_step - 1))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Critic's estimate and mean steepness on held-out images; all norms go to callbacks."""
@@ -287,6 +279,11 @@ class WGANGP(L.LightningModule):
         for name, values in known.items():
             if given[name] not in values:
                 raise ValueError(f"no {name} {given[name]!r}; {nearest(given[name], values)}")
+        for operation in given["augment"]:
+            if operation not in OPERATIONS:
+                raise ValueError(f"unknown augment {operation!r}; {nearest(operation, OPERATIONS)}")
+        if given["augment"] and (given["output"] != "tanh" or given["image_size"] < 8):
+            raise ValueError("augment requires output: tanh and images of at least 8 px")
         for name in ("n_critic", "accumulate_grad_batches"):
             if given[name] < 1:
                 raise ValueError(f"{name} must be at least 1, got {given[name]}")

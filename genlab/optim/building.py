@@ -9,6 +9,7 @@ clipping and SAM are hooks as well: they wrap the closure that Lightning hands t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
@@ -23,7 +24,7 @@ from genlab.optim.groups import parameter_groups
 def build(
     module: L.LightningModule,
     settings: dict[str, Any] | None = None,
-    part: str | None = None,
+    part: str | Sequence[str] | None = None,
     repeats: int = 1,
 ) -> torch.optim.Optimizer:
     """Build the optimiser of the module's trainable parameters, its schedule and hooks included.
@@ -87,7 +88,7 @@ def build(
             - ``momentum``: fraction of the last update that the next one keeps
             - ``eps``: number added to a denominator that could be 0
 
-        part: the child of the module to train, where its children have an optimiser each.
+        part: child of the module to train, or several, where children have optimisers of their own.
         repeats: steps of this optimiser for each that the schedule counts.
 
     Clipping by the norm of all is ``trainer.gradient_clip_val``; it comes before the others.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +25,7 @@ def parameter_groups(
     lr_scale: dict[str, float] | None = None,
     layer_decay: float | None = None,
     fixed_lr: Iterable[str] = (),
-    part: str | None = None,
+    part: str | Sequence[str] | None = None,
     spared_lr: float = 1.0,
     patch_embed_lr: float = 1.0,
     spare: bool = True,
@@ -39,7 +39,7 @@ def parameter_groups(
         lr_scale: factor for each named child of the method.
         layer_decay: factor for each layer of ``module.encoder.backbone``, counted from the head.
         fixed_lr: named children of the method whose learning rate no schedule touches.
-        part: take only this child's parameters.
+        part: child, or children, whose parameters are taken; None for all.
         spared_lr: factor for what weight decay spares.
         patch_embed_lr: factor for the patch embedding of ``module.encoder``, times its layer's.
         spare: False to decay all parameters.
@@ -50,10 +50,11 @@ def parameter_groups(
     """
     plain = undecayed(module) if spare else set[str]()
     scales = _scales(module, lr_scale or {}, layer_decay, patch_embed_lr)
+    part = (part,) if isinstance(part, str) else part
     fixed, groups = set(fixed_lr), dict[tuple[bool, float, bool], list[nn.Parameter]]()
     for name, parameter in module.named_parameters():
         child = name.partition(".")[0]
-        if parameter.requires_grad and part in (None, child):
+        if parameter.requires_grad and (part is None or child in part):
             scale = scales[name] * (spared_lr if name in plain else 1.0)
             key = (child in fixed, scale, name in plain)
             groups.setdefault(key, []).append(parameter)

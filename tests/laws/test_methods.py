@@ -53,6 +53,9 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "wgan_hinge": (
         "wgan_gp/digits", ("model.objective=hinge", "model.constraint=spectral_norm"),
     ),
+    "wgan_pairs": (
+        "wgan_gp/digits_r3gan", ("model.augment=[color, translation, cutout]",),
+    ),
 }  # fmt: skip
 GATHER = ("simclr/digits", "barlow_twins/digits")  # the others' worlds are slow
 WITH_MEMORY = ("simclr/digits", "glow/digits", "vqvae/digits", "wgan_gp/digits")

@@ -15,6 +15,10 @@ REAL, FAKE = [0.3, -2.0, 4.0], [1.5, -0.2, -3.0]
 
 def slow(objective: str) -> tuple[float, float]:
     """Of critic and generator, one score at a time."""
+    if objective == "relativistic":
+        pairs = [r - f for r, f in zip(REAL, FAKE, strict=True)]
+        critic = sum(math.log(1 + math.exp(-d)) for d in pairs) / 3
+        return critic, sum(math.log(1 + math.exp(d)) for d in pairs) / 3
     per_real = {
         "wasserstein": lambda s: -s,
         "hinge": lambda s: max(0.0, 1 - s),
@@ -35,7 +39,7 @@ def test_equal_their_definitions(objective: str) -> None:
     real, fake = torch.tensor([REAL, FAKE], dtype=torch.float64)
     critic, generator = slow(objective)
     assert critic_loss(objective, real, fake).item() == pytest.approx(critic, abs=1e-12)
-    assert generator_loss(objective, fake).item() == pytest.approx(generator, abs=1e-12)
+    assert generator_loss(objective, fake, real).item() == pytest.approx(generator, abs=1e-12)
 
 
 def test_non_saturating_is_the_cross_entropy_of_real_against_fake() -> None:
@@ -50,7 +54,7 @@ def test_non_saturating_is_the_cross_entropy_of_real_against_fake() -> None:
 def test_the_generator_wants_what_the_critic_does_not(objective: str) -> None:
     fake = torch.randn(5, requires_grad=True)
     (up,) = torch.autograd.grad(critic_loss(objective, torch.zeros(5), fake), fake)
-    (down,) = torch.autograd.grad(generator_loss(objective, fake), fake)
+    (down,) = torch.autograd.grad(generator_loss(objective, fake, torch.zeros(5)), fake)
     assert (up >= 0).all()
     assert (down < 0).all()
 
@@ -71,3 +75,14 @@ def test_unknown_objectives_are_named(loss: object) -> None:
         ValueError, match="unknown objective 'wgan'; choose from wasserstein, hinge"
     ):
         loss("wgan", torch.zeros(2))
+
+
+def test_relativistic_scores_are_compared_in_pairs() -> None:
+    real, fake = torch.tensor([1.0, 5.0]), torch.tensor([0.0, 4.0])
+    loss = critic_loss("relativistic", real, fake)
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(-1)))
+    assert critic_loss("relativistic", real, fake.flip(0)) > 1 + loss
+    with pytest.raises(ValueError, match="requires scores of real images"):
+        generator_loss("relativistic", fake)
+    with pytest.raises(ValueError, match="pairs require equally many scores, got 1 and 2"):
+        critic_loss("relativistic", real, fake[:1])

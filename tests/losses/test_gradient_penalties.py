@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genlab.losses import between, gradient_norm, gradient_penalty
+from genlab.losses import between, gradient_norm, gradient_penalty, scores_and_slopes
 
 
 def curved(image: Tensor) -> Tensor:
@@ -80,3 +80,17 @@ def test_it_works_where_gradients_are_off_and_leaves_the_image_alone() -> None:
         norm = gradient_norm(curved, image)
     torch.testing.assert_close(norm.detach(), gradient_norm(curved, image).detach())
     assert not image.requires_grad
+
+
+def test_squared_slopes_are_sums_of_each_image_in_single_precision() -> None:
+    image = torch.randn(5, 2, 3, 3, dtype=torch.float64)
+    scores, slopes = scores_and_slopes(curved, image)
+    torch.testing.assert_close(scores, curved(image))
+    torch.testing.assert_close(slopes, (3 * image.square()).square().flatten(1).sum(1))
+    layer = nn.Linear(18, 1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        narrow = scores_and_slopes(lambda x: layer(x.flatten(1))[:, 0], image.bfloat16())
+    assert {x.dtype for x in narrow} == {torch.float32}
+    narrow[1].mean().backward()  # by the weights: (2 |w|^2)' = 2 w
+    assert layer.weight.grad is not None
+    torch.testing.assert_close(layer.weight.grad, 2 * layer.weight.detach())

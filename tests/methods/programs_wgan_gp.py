@@ -23,6 +23,10 @@ NETWORKS: dict[str, Any] = {
     "generator": "mlp", "critic": "mlp",
     "generator_kwargs": {"hidden_dims": [12]}, "critic_kwargs": {"hidden_dims": [12, 8]},
 }  # fmt: skip
+R3GAN: dict[str, Any] = {
+    "objective": "relativistic", "constraint": "r1_r2", "penalty_weight": 0.5,
+}  # fmt: skip
+AUGMENT = ("color", "translation", "cutout")
 ADAM: dict[str, Any] = {"name": "adam", "lr": 1e-2, "betas": [0, 0.9]}
 
 
@@ -70,8 +74,10 @@ class GivenNoise(Double):
             return super().noise(n)
         return torch.sin(self.index[:, None] * torch.arange(1, 1 + self.hparams["latent_dim"]))
 
-    def critic_loss(self, real: Tensor, label: Tensor, z: Tensor, share: Tensor) -> dict[str, Any]:
-        return super().critic_loss(real, label, z, (1 + z[:, 0]) / 2)
+    def critic_loss(
+        self, real: Tensor, label: Tensor, z: Tensor, share: Tensor, view: Tensor | None = None
+    ) -> dict[str, Any]:
+        return super().critic_loss(real, label, z, (1 + z[:, 0]) / 2, view)
 
 
 def alternations(rank: int, world: int, **options: Any) -> dict[str, Any]:
@@ -95,4 +101,5 @@ def every(rank: int, world: int) -> dict[str, Any]:
         "parts": alternations(rank, world, accumulate_grad_batches=3, gradient_clip_val=0.5),
         "classes": alternations(rank, world, condition="concat"),
         "hinge": alternations(rank, world, objective="hinge", constraint="spectral_norm"),
+        "pairs": alternations(rank, world, **R3GAN, accumulate_grad_batches=2, augment=AUGMENT),
     }

@@ -10,8 +10,10 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+from torch import Tensor
 
 from genlab import checkpoints, optim, recipes
+from genlab.augment.differentiable import differentiable
 from genlab.callbacks.plane_metrics import coverage
 from genlab.data import Toys
 from genlab.methods.wgan_gp import WGANGP
@@ -21,7 +23,17 @@ from genlab.training.engine.progress import ProgressReport
 from genlab.training.tracking.csv_log import CSVLog
 from tests.conftest import Here, TwoRanks
 from tests.methods.programs_ssl import same_state
-from tests.methods.programs_wgan_gp import ADAM, NETWORKS, Double, digits, fit, small
+from tests.methods.programs_wgan_gp import (
+    ADAM,
+    AUGMENT,
+    NETWORKS,
+    R3GAN,
+    Double,
+    digits,
+    fit,
+    small,
+)
+from tests.networks.flows import golden
 
 FAMILY: list[dict[str, Any]] = [
     {},
@@ -29,7 +41,10 @@ FAMILY: list[dict[str, Any]] = [
     {"constraint": "clip", "condition": "concat", "optimizer": {"name": "torch.rmsprop"}},
     {"objective": "hinge", "constraint": "spectral_norm", "n_critic": 1},
     {"objective": "non_saturating", "constraint": "none", "n_critic": 1},
+    {**R3GAN, "n_critic": 1, "augment": AUGMENT},
 ]
+
+DIFFERENCES = ("wasserstein", "relativistic")
 
 
 class Counts(L.Callback):
@@ -190,7 +205,7 @@ def test_the_family_trains_measures_and_loads(options: dict[str, Any], tmp_path:
     before = {k: v.clone() for k, v in method.state_dict().items()}
     run = fit(method, tmp_path, Checkpoints(monitor=None))
     still = {name for name, p in method.named_parameters() if torch.equal(p, before[name])}
-    cancels = options.get("objective", "wasserstein") == "wasserstein"  # in a difference of scores
+    cancels = options.get("objective", "wasserstein") in DIFFERENCES  # in a difference of scores
     assert still <= ({"critic.score.bias"} if cancels else set())
     run.test(method, datamodule=digits(), verbose=False)
     assert all(value.isfinite() for value in run.callback_metrics.values())
@@ -280,6 +295,9 @@ def test_points_of_the_plane_are_taken_as_they_are(tmp_path: Path) -> None:
         ({"objective": "wasserstien"}, "did you mean wasserstein"),
         ({"critic_kwargs": {"batch_norm": True}}, "has no setting 'batch_norm'"),
         ({"condition": "sum"}, "unknown condition 'sum'; choose from projection, concat"),
+        ({"constraint": "r1_r2", "critic_kwargs": {"norm": "batch"}}, "constraint 'r1_r2' is per"),
+        ({"augment": ["colour"]}, "unknown augment 'colour'; did you mean color"),
+        ({"augment": ["color"], "output": "linear"}, "augment requires output: tanh"),
         ({"n_critic": 0}, "n_critic must be at least 1, got 0"),
         ({"accumulate_grad_batches": 0}, "accumulate_grad_batches must be at least 1, got 0"),
         ({"gradient_clip_val": 0.0}, "gradient_clip_val must be above 0"),
@@ -322,6 +340,60 @@ def test_the_penalty_looks_at_a_place_of_its_own_for_every_pair(tmp_path: Path) 
     assert all(share.shape == (len(shares[0]),) for share in shares)
     assert len(torch.cat(shares).unique()) == 2 * len(shares[0]) > 2
     assert all(p.grad is None for p in method.generator.parameters())  # no generator step yet
+
+
+def test_relativistic_losses_have_the_reference_codes_values(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """R3GAN's trainer at 19a7ddf on a critic 2 tanh(w x), gamma 0.5."""
+    method = small(Double, **R3GAN, channels=1, image_size=2).double()
+    x, y, w = golden.first(3, 4), golden.second(3, 4), golden.second(1, 4)[0]
+    real, fake = x.view(3, 1, 2, 2), 0.7 * (2 * y - x).view(3, 1, 2, 2)
+    label, z = torch.zeros(3, dtype=torch.int64), torch.zeros(3, 4, dtype=torch.float64)
+
+    def losses_of(fake: Tensor) -> tuple[dict[str, float], float]:
+        monkeypatch.setattr(method.generator, "forward", lambda z, label: fake)
+        monkeypatch.setattr(
+            method.critic, "forward", lambda image, label: 2 * (image.flatten(1) @ w).tanh()
+        )
+        critic = method.critic_loss(real, label, z, z[:, 0])
+        generator = method.generator_loss(real, label, z)["loss"]
+        return {name: value.item() for name, value in critic.items()}, generator.item()
+
+    critic, generator = losses_of(fake)
+    assert critic["r1"] == pytest.approx(2.0955394968, abs=1e-9)
+    assert critic["r2"] == pytest.approx(1.8743062690, abs=1e-9)
+    assert critic["loss"] == pytest.approx(1.5196539198, abs=1e-9)
+    assert critic["loss"] - (critic["r1"] + critic["r2"]) / 4 == pytest.approx(0.5271924783)
+    assert critic["loss_generator"] == generator == pytest.approx(0.9919496499, abs=1e-9)
+    assert losses_of(fake.roll(-1, 0))[0]["loss"] != pytest.approx(critic["loss"], abs=0.1)
+
+
+def test_the_critic_never_sees_an_image_as_it_is(tmp_path: Path) -> None:
+    """Neither real nor fake, in neither step; and each has a view of its own."""
+    method, seen = small(**R3GAN, n_critic=1, augment=AUGMENT), list[Tensor]()
+    method.critic.register_forward_hook(lambda _, given, __: seen.append(given[0].detach()))
+    fit(method, tmp_path, limit_train_batches=1, limit_val_batches=0)
+    assert len(seen) == 4  # real and fake of the critic's step, fake and real of the generator's
+    batch = next(iter(digits().train_dataloader()))
+    plain = 2 * batch["image"].float() / 255 - 1
+    assert not any(torch.equal(rows, plain) for rows in seen)
+    assert seen[0].min() < -1.01 or seen[0].max() > 1.01  # no clamp
+    assert not torch.equal(seen[0], seen[3])  # the steps draw anew
+
+
+def test_slopes_are_taken_by_the_image_before_its_augmentation() -> None:
+    """What cutout hides has no slope."""
+    method = small(Double, **R3GAN, augment=["cutout"]).double()
+    image = torch.rand(5, 1, 8, 8, dtype=torch.float64) * 2 - 1
+    view = torch.rand(5, 2, 7, dtype=torch.float64)
+    score = method.scorer(torch.zeros(5, dtype=torch.int64), view, 1)
+    image.requires_grad_()
+    (slope,) = torch.autograd.grad(score(image).sum(), image)
+    hidden = differentiable(torch.ones_like(image), view[:, 1], ["cutout"]) == 0
+    assert hidden.any()
+    assert (slope[hidden] == 0).all()
+    assert (slope[~hidden] != 0).all()
 
 
 @pytest.mark.slow

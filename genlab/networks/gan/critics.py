@@ -27,12 +27,13 @@ from genlab.networks.split_batch_norm import has_batch_norm
 
 CRITICS = ("mlp", "dcgan", "resnet")
 CONDITIONS = ("projection", "concat")
+PER_IMAGE = ("penalty", "one_sided_penalty", "r1_r2")  # constraints
 POOLS = ("mean", "sum")  # of all places
 _activation = activation  # `_mlp` has an argument of that name
 
 
 class Critic(nn.Module):
-    """Network from images to features, and from them to the score.
+    """Network from images to features, and from them to the score, or to several.
 
     Args:
         body: (B, C, H, W) -> (B, width).
@@ -40,14 +41,21 @@ class Critic(nn.Module):
         num_classes: K, 0 for none.
         class_map: adds the class to the image as one more channel; None adds the class's own
             direction to the score's (projection).
+        outputs: number of scores, N.
     """
 
     def __init__(
-        self, body: nn.Module, width: int, num_classes: int = 0, class_map: ClassMap | None = None
+        self,
+        body: nn.Module,
+        width: int,
+        num_classes: int = 0,
+        class_map: ClassMap | None = None,
+        outputs: int = 1,
     ) -> None:
         super().__init__()
         self.body, self.class_map = body, class_map
-        self.score = nn.Linear(width, 1)
+        self.width, self.outputs = width, outputs
+        self.score = nn.Linear(width, outputs)
         projects = num_classes and class_map is None
         self.direction = nn.Embedding(num_classes, width) if projects else None
 
@@ -59,9 +67,13 @@ class Critic(nn.Module):
         return self.body(image)
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
-        """Scores, (B, C, H, W), (B,) -> (B,); the label has no effect without classes."""
+        """Scores, (B, C, H, W), (B,) -> (B,), of several outputs (B, N).
+
+        The label has no effect without classes.
+        """
         h = self.features(image, label)
-        score = self.score(h)[:, 0]
+        score: Tensor = self.score(h)
+        score = score[:, 0] if self.outputs == 1 else score
         if self.direction is not None:
             score = score + (self.direction(label) * h).sum(1)
         return score
@@ -73,6 +85,7 @@ def critic(
     image_size: int,
     num_classes: int = 0,
     condition: str = "projection",
+    outputs: int = 1,
     **kwargs: Any,
 ) -> Critic:
     """A critic by name.
@@ -83,6 +96,7 @@ def critic(
         image_size: H = W; from 8 px but for ``mlp``.
         num_classes: K, 0 for none.
         condition: form of the class input: ``projection``, or ``concat``: one more channel.
+        outputs: number of scores, N; more than 1 only without projection.
         **kwargs: ``hidden_dims``, ``activation``, ``norm`` of the MLP; ``width`` (of the largest
             map) and ``norm`` (``none``, ``layer``, ``instance``, ``batch``) of the others;
             ``pool`` of ``resnet``: the ``mean`` over places, or their ``sum``.
@@ -102,7 +116,8 @@ def critic(
     bodies: dict[str, Any] = {"mlp": _mlp, "dcgan": _dcgan, "resnet": _resnet}
     check_settings(f"critic {name}", bodies[name], kwargs)
     body, width = bodies[name](channels + beside, image_size, **kwargs)
-    return Critic(body, width, num_classes, ClassMap(num_classes, image_size) if beside else None)
+    class_map = ClassMap(num_classes, image_size) if beside else None
+    return Critic(body, width, num_classes, class_map, outputs)
 
 
 def normalises_over_the_batch(network: nn.Module) -> bool:
@@ -111,7 +126,11 @@ def normalises_over_the_batch(network: nn.Module) -> bool:
 
 
 def spectrally_normalised(network: nn.Module) -> nn.Module:
-    """The network with every matrix and kernel divided by its largest singular value, in place."""
+    """The network with every matrix and kernel divided by its largest singular value, in place.
+
+    The classes' directions of projection are one such matrix, as in the reference code
+    (github.com/pfnet-research/sngan_projection): they share a scale, whatever a class's frequency.
+    """
     for module in list(network.modules()):
         if isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding):
             spectral_norm(module)
@@ -128,7 +147,7 @@ def constrain(network: nn.Module, constraint: str) -> None:
     Raises:
         ValueError: batch norm under a penalty, which is per image.
     """
-    if constraint.endswith("penalty") and normalises_over_the_batch(network):
+    if constraint in PER_IMAGE and normalises_over_the_batch(network):
         raise ValueError(
             f"constraint {constraint!r} is per image, and batch norm in the critic mixes them: "
             "critic_kwargs.norm must be none, layer or instance"

@@ -7,7 +7,7 @@ sides by output padding); PyTorch's initialisation; the smallest map has 4 to 7 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,13 @@ from torch import Tensor, nn
 from genlab.networks.arguments import check_settings
 from genlab.networks.autoencoders.conv import map_sizes
 from genlab.networks.autoencoders.image_coders import default_downsamplings
+from genlab.networks.gan.modulation import (
+    ConditionalNorm,
+    Layers,
+    Modulated,
+    SelfModulatedNorm,
+    modulate,
+)
 from genlab.networks.mlps import mlp
 
 GENERATORS = ("mlp", "dcgan", "resnet")
@@ -26,6 +33,8 @@ NORMS: dict[str, Any] = {
     "layer": lambda channels: nn.GroupNorm(1, channels),
     "instance": lambda channels: nn.InstanceNorm2d(channels, affine=True),
 }
+MODULATED = ("conditional", "self_modulated")
+Norm = Callable[[int], nn.Module]  # of so many channels
 
 
 def norm2d(name: str, channels: int) -> nn.Module:
@@ -44,8 +53,8 @@ class Generator(nn.Module):
     """A network from noise to images that also takes the class, if there are classes.
 
     Args:
-        body: (B, latent_dim + label_dim) -> (B, C, H, W), raw.
-        num_classes: K, 0 for none.
+        body: (B, latent_dim + label_dim), (B,) -> (B, C, H, W), raw.
+        num_classes: K, 0 where no class is appended to the noise.
         label_dim: width of the learned vector of a class, which is appended to the noise.
         bounded: end in tanh, in [-1, 1].
     """
@@ -59,7 +68,7 @@ class Generator(nn.Module):
         """(B, D), (B,) -> (B, C, H, W); the label has no effect without classes."""
         if self.label is not None:
             z = torch.cat([z, self.label(label)], dim=1)
-        image = self.body(z)
+        image = self.body(z, label)
         return image.tanh() if self.bounded else image
 
 
@@ -84,10 +93,13 @@ def generator(
         bounded: end in tanh, in [-1, 1]; else raw.
         label_dim: width of a class's learned vector.
         **kwargs: ``hidden_dims``, ``activation``, ``norm`` of the MLP; ``width`` (of the largest
-            map) and ``norm`` (``batch``, ``layer``, ``instance``, ``none``) of the others.
+            map) and ``norm`` of the others: ``batch``, ``layer``, ``instance``, ``none``,
+            ``conditional`` (batch norm with the class's gain and shift, in place of the class's
+            vector) or ``self_modulated`` (with the noise's); see `modulation`.
 
     Raises:
-        ValueError: unknown name or norm, or an image too small for convolutions.
+        ValueError: unknown name or norm, an image too small for convolutions, or ``conditional``
+            without classes.
     """
     if name not in GENERATORS:
         raise ValueError(f"unknown generator {name!r}; choose from {', '.join(GENERATORS)}")
@@ -98,14 +110,35 @@ def generator(
             f"generator {name!r} requires images of at least 8 px, got {image_size}; use mlp"
         )
     bodies: dict[str, Any] = {"mlp": _mlp, "dcgan": _dcgan, "resnet": _resnet}
-    in_dim = latent_dim + (label_dim if num_classes else 0)
     check_settings(f"generator {name}", bodies[name], kwargs)
-    body = bodies[name](in_dim, channels, image_size, **kwargs)
-    return Generator(body, num_classes, label_dim, bounded)
+    conditional = name != "mlp" and kwargs.get("norm") == "conditional"
+    if conditional and not num_classes:
+        raise ValueError("norm 'conditional' requires classes; WGANGP has them with a condition")
+    appended = 0 if conditional else num_classes
+    in_dim = latent_dim + (label_dim if appended else 0)
+    body = bodies[name](in_dim, num_classes, channels, image_size, **kwargs)
+    return Generator(body, appended, label_dim, bounded)
+
+
+def _norms(name: str, in_dim: int, num_classes: int) -> Norm:
+    """Make norms of a name, which may be modulated by ``in_dim`` numbers or the class.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    if name not in (*NORMS, *MODULATED):
+        known = ", ".join((*NORMS, *MODULATED))
+        raise ValueError(f"unknown norm {name!r}; choose from {known}")
+    if name == "conditional":
+        return lambda channels: ConditionalNorm(channels, num_classes)
+    if name == "self_modulated":
+        return lambda channels: SelfModulatedNorm(channels, in_dim)
+    return lambda channels: norm2d(name, channels)
 
 
 def _mlp(
     in_dim: int,
+    num_classes: int,
     channels: int,
     side: int,
     hidden_dims: Sequence[int] = (512, 512, 512),
@@ -113,13 +146,14 @@ def _mlp(
     norm: str | None = None,
 ) -> nn.Module:
     dense = mlp(in_dim, *hidden_dims, channels * side**2, activation=activation, norm=norm)
-    return nn.Sequential(dense, nn.Unflatten(1, (channels, side, side)))
+    return Layers(dense, nn.Unflatten(1, (channels, side, side)))
 
 
 def _dcgan(
-    in_dim: int, channels: int, side: int, width: int = 64, norm: str = "batch"
+    in_dim: int, num_classes: int, channels: int, side: int, width: int = 64, norm: str = "batch"
 ) -> nn.Module:
     """Transposed convolutions; ``width`` channels on the map before the image, doubled below it."""
+    make = _norms(norm, in_dim, num_classes)
     first, *sides = map_sizes(side, default_downsamplings(side))[::-1]
     widths = [width << i for i in range(len(sides))][::-1]
     layers: list[nn.Module] = [
@@ -128,38 +162,40 @@ def _dcgan(
     ]
     for wide, narrow, size in zip(widths, [*widths[1:], channels], sides, strict=True):
         up = nn.ConvTranspose2d(wide, narrow, 4, 2, 1, output_padding=size % 2)
-        layers += [norm2d(norm, wide), nn.ReLU(), up]
-    return nn.Sequential(*layers)
+        layers += [make(wide), nn.ReLU(), up]
+    return Layers(*layers)
 
 
-class UpBlock(nn.Module):
+class UpBlock(Modulated):
     """Pre-activation residual block that enlarges the map: (B, C, h, h) -> (B, C, side, side)."""
 
-    def __init__(self, width: int, side: int, norm: str) -> None:
+    def __init__(self, width: int, side: int, norm: Norm) -> None:
         super().__init__()
         self.side = side
-        self.norm1, self.norm2 = norm2d(norm, width), norm2d(norm, width)
+        self.norm1, self.norm2 = norm(width), norm(width)
         self.conv1 = nn.Conv2d(width, width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
         self.shortcut = nn.Conv2d(width, width, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, h, h) -> (B, C, side, side)."""
-        h = self.conv1(F.interpolate(self.norm1(x).relu(), self.side))
-        h = self.conv2(self.norm2(h).relu())
+    def forward(self, x: Tensor, z: Tensor, label: Tensor | None) -> Tensor:
+        """(B, C, h, h), (B, D), (B,) -> (B, C, side, side)."""
+        h = modulate(self.norm1, x, z, label).relu()
+        h = self.conv1(F.interpolate(h, self.side))
+        h = self.conv2(modulate(self.norm2, h, z, label).relu())
         return h + F.interpolate(self.shortcut(x), self.side)
 
 
 def _resnet(
-    in_dim: int, channels: int, side: int, width: int = 128, norm: str = "batch"
+    in_dim: int, num_classes: int, channels: int, side: int, width: int = 128, norm: str = "batch"
 ) -> nn.Module:
     """Residual blocks of one width."""
+    make = _norms(norm, in_dim, num_classes)
     first, *sides = map_sizes(side, default_downsamplings(side))[::-1]
-    return nn.Sequential(
+    return Layers(
         nn.Linear(in_dim, width * first**2),
         nn.Unflatten(1, (width, first, first)),
-        *[UpBlock(width, size, norm) for size in sides],
-        norm2d(norm, width),
+        *[UpBlock(width, size, make) for size in sides],
+        make(width),
         nn.ReLU(),
         nn.Conv2d(width, channels, 3, padding=1),
     )

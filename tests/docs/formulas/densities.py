@@ -25,15 +25,23 @@ def critic(objective: str, constraint: str) -> Two:
     excess = slope.square().sum((1, 2, 3)).sqrt() - 1
     excess = excess.clamp(min=0) if constraint == "one_sided_penalty" else excess
     sigma = torch.sigmoid
+    slopes = torch.zeros((), dtype=torch.float64)
+    for image in (real, fake):
+        (at,) = torch.autograd.grad(method.critic(image.requires_grad_(), label).sum(), image)
+        slopes = slopes + at.square().sum((1, 2, 3)).mean() / 2
+    penalty = slopes if constraint == "r1_r2" else excess.square().mean()
     said = {
         "wasserstein": f_fake.mean() - f_x.mean(),
         "hinge": (1 - f_x).clamp(min=0).mean() + (1 + f_fake).clamp(min=0).mean(),
         "non_saturating": -sigma(f_x).log().mean() - (1 - sigma(f_fake)).log().mean(),
+        "relativistic": -sigma(f_x - f_fake).log().mean(),
     }[objective]
-    generator = -sigma(f_fake).log() if objective == "non_saturating" else -f_fake
+    against = f_x if objective == "relativistic" else 0
+    log = objective in ("non_saturating", "relativistic")
+    generator = -sigma(f_fake - against).log() if log else -f_fake
     loss = method.critic_loss(real, label, z, u)["loss"]
-    both = loss + 3 * method.generator_loss(label, z)["loss"]
-    return both, said + 7 * excess.square().mean() + 3 * generator.mean()
+    both = loss + 3 * method.generator_loss(real, label, z)["loss"]
+    return both, said + 7 * penalty + 3 * generator.mean()
 
 
 @formula("wgan_gp")
@@ -74,6 +82,11 @@ def density(name: str, **options: Any) -> Two:
         )
         loss = loss - (p_z[0] + slopes.detach().slogdet().logabsdet) / 2
     return step(method, batch), loss
+
+
+@formula("wgan_gp")
+def _relativistic() -> Two:
+    return critic("relativistic", "r1_r2")
 
 
 @formula("nice")
