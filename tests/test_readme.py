@@ -60,6 +60,8 @@ def cells() -> dict[str, str]:
         f"{said('cvae/mnist', 'judge/accuracy')} of samples in their class",
         "vqvae/mnist": f"{codes}; {said('vq_prior/mnist', 'test/loss')}",
         "wgan_gp/mnist": f"FID {said('wgan_gp/mnist', 'judge/fid_lenet')} in LeNet's features",
+        **{f"{name}/digits": f"digits through their codes: squared error "
+           f"{said(f'{name}/digits', 'test/mse')}" for name in ("ogan", "cvae_gan")},
         **{name: said(name, "test/bits_per_dim") for name in
            ("nice/digits", "realnvp/mnist_best", "glow/mnist", "flow_matching/digits",
             "diffusion/digits")},

@@ -5,7 +5,7 @@
 `consistency` semi-supervised ones,
 `classification` supervised ones; `likelihood`, `kl`, `total_correlation`, `iwae` and `vq`
 autoencoders and priors;
-`adversarial` and `gradient_penalties` GANs; `paths` flow matching; `pretext`
+`adversarial`, `gradient_penalties` and `orthogonal` GANs; `paths` flow matching; `pretext`
 pretext tasks. `numbers` makes tensors.
 """
 
@@ -51,6 +51,7 @@ from genlab.losses.masked import (
     standardised,
     token_distance,
 )
+from genlab.losses.orthogonal import orthogonal_loss, row_correlation, standardised_code
 from genlab.losses.paths import PATHS, path_point, path_weights, transport_pairs, velocity_error
 from genlab.losses.pretext import soft_code_nll, task_nll
 from genlab.losses.prototypes import cluster_nll, prototype_scores, swapped_prediction
@@ -121,6 +122,7 @@ __all__ = [
     "normal_log_prob",
     "normalised_distance",
     "nt_xent",
+    "orthogonal_loss",
     "patch_sums",
     "patch_weights",
     "path_point",
@@ -134,6 +136,7 @@ __all__ = [
     "prototype_scores",
     "pseudo_label_nll",
     "redundancy_reduction",
+    "row_correlation",
     "score_total",
     "scores_and_slopes",
     "sharpen",
@@ -142,6 +145,7 @@ __all__ = [
     "soft_code_nll",
     "spread_over_images",
     "standardised",
+    "standardised_code",
     "stratified_log_weights",
     "supervised_contrastive",
     "swapped_prediction",

@@ -1,4 +1,4 @@
-"""Common base of WGANGP and others: networks with an optimiser each that step in turn."""
+"""Common base of WGANGP and CVAEGAN: networks with an optimiser each that step in turn."""
 
 from __future__ import annotations
 

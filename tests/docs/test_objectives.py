@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.docs.formulas import (  # noqa: F401
+    adversarial,
     autoencoders,
     densities,
     labelled,

@@ -1,1 +1,1 @@
-"""Networks of GANs: `generators`, their norms in `modulation`, and `critics`."""
+"""Networks of GANs: `generators`, their norms in `modulation`, `critics`, and `class_means`."""
