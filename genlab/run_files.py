@@ -141,6 +141,10 @@ FILES = (  # the more exact ones before the folders that hold them
     _picture("embedding.png", "Test features in two dimensions, PCA or --tsne.", "genlab evaluate"),
     _picture("retrieval_test.png", "Test images, each with the training images nearest in feature"
              " space; blue frames: same class, orange: another.", "genlab evaluate"),
+    _picture("embedding-<data>.png", "The same of other data than the run's.",
+             "genlab evaluate RUN data=OTHER"),
+    _picture("retrieval_test-<data>.png", "The same of other data than the run's.",
+             "genlab evaluate RUN data=OTHER"),
     _picture("neighbours.png", "Samples, each with its nearest training images.",
              "genlab evaluate --judge"),
     _picture("spectrum.png", "Mean power by spatial frequency of samples and real images.",

@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning as L
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab import distributed, process
@@ -110,7 +111,8 @@ class OnlineProbe(L.Callback):
     For methods whose ``encoder`` gives the features and whose ``validation_step`` returns them as
     ``feature``. The probe learns from what the encoder makes of the training views, detached: no
     second forward pass, no gradient into the method, no random draw, and no other use of labels.
-    It is part of the checkpoint; images without a label are ignored, and data without classes have
+    It is part of the checkpoint; images without a label are ignored, with few labels (FixMatch) all
+    but the labelled ones, and data without classes have
     no metric. Neither have methods that train on tokens or feature maps alone (MAE, SimMIM, I-JEPA,
     Colorization ..., and DINOv2 without small views), which a note reports after the first batch.
     While features move it is worse than a probe trained on their final state
@@ -164,7 +166,8 @@ class OnlineProbe(L.Callback):
     ) -> None:
         self._say_silence(pl_module)
         for part, outputs in self._outputs.items():
-            h, label = torch.cat(outputs).flatten(1).float(), batch["label"]
+            h = torch.cat(outputs).flatten(1).float()
+            label = _labels(batch, len(h))
             label = label.repeat(max(1, part.rows // len(label)))[part.first :: part.step]
             self._kept.append((h, label.repeat(len(h) // len(label))))  # one row a view
         self._outputs = {}
@@ -233,3 +236,11 @@ class OnlineProbe(L.Callback):
         """One step on the features (B, F) of this rank, with the gradient of all ranks' mean."""
         assert self.probe is not None
         self.probe.learn(h, label, self.lr, self.weight_decay)
+
+
+def _labels(batch: Any, rows: int) -> Tensor:
+    """Labels of a batch; of one with few labels those of the labelled images, which come first."""
+    if "labeled" not in batch:
+        return batch["label"]
+    label = batch["labeled"]["label"]
+    return F.pad(label, (0, max(0, rows - len(label))), value=-1)

@@ -98,7 +98,8 @@ def _measure(recipe: recipes.Recipe, folder: Path, steps: int, warmup: int) -> d
     with timed_batches(type(loader), timer):
         lab.trainer.fit(lab.model, datamodule=lab.data)
     if not timer.pairs:
-        raise RecipeError("no step was measured: training ended before it", recipe.name)
+        what = f"no step was measured: training ended within the {warmup} of the warm-up"
+        raise RecipeError(what, f"{recipe.origin('trainer')}, trainer", "--warmup with fewer steps")
     device = lab.model.device
     halves = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
     dtype = halves.get(str(lab.trainer.precision), torch.float32)

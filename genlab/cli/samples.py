@@ -6,7 +6,9 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+from genlab import recipes
 from genlab.cli.text import target_of
+from genlab.contracts import ShowsVectors
 from genlab.errors import CheckpointError, RecipeError, RunError, cannot_write, nearest, refusals
 from genlab.files import shown_path
 from genlab.training.opened import open_run
@@ -51,8 +53,12 @@ def _method(ckpt: str) -> tuple[Any, Path]:
         raise RunError(str(error)) from None
 
 
-def _write(images: Any, target: Path, columns: int | None) -> None:
+def _write(images: Any, target: Path, columns: int | None, data: object) -> None:
+    """Write a grid; vectors of data that are images, instance or class, have their shape."""
     from genlab.drawing import grid
+
+    if isinstance(data, ShowsVectors):
+        images = images.reshape(-1, *data.picture_shape)
 
     if target.suffix.lower() not in (".png", ".jpg", ".webp"):
         raise RecipeError(f"--out {target} must end in .png")
@@ -85,11 +91,23 @@ def sample(
     with refusals():
         known = None if label is None else _number_of(label, file)
         images, columns = image_grids.samples(method, count, known, temperature, seed)
-    _write(images, target_of(out, file, "sample.png"), columns)
+    data = _data_class(file) if images.shape[2:] == (1, 1) else None
+    _write(images, target_of(out, file, "sample.png"), columns, data)
     from genlab.metrics.network_evaluations import evaluations_in_words
 
     if told := evaluations_in_words(method):
         print(told)
+
+
+def _data_class(file: Path) -> object:
+    """The class of the data that a checkpoint was trained on; None if it is not genlab's own."""
+    from genlab import checkpoints
+
+    stamp = checkpoints.read(file).get("genlab")
+    data = stamp.get("recipe", {}).get("data") if isinstance(stamp, dict) else None
+    path = data.get("class_path") if isinstance(data, dict) else None
+    known = recipes.classes("data").values()
+    return recipes.load_class(str(path), object) if path in known else None
 
 
 def _number_of(label: str, file: Path) -> int:
@@ -106,21 +124,21 @@ def _number_of(label: str, file: Path) -> int:
     return int(label)
 
 
-def _test_batch(ckpt: str, count: int) -> tuple[Any, Path, Any, Any]:
+def _test_batch(ckpt: str, count: int) -> tuple[Any, Path, Any, Any, Any]:
     lab, file = open_run([ckpt], [])
     data: Any = lab.data
     batch = data.to_device(next(iter(data.test_dataloader())))
-    return lab.model, file, batch["image"][:count], batch["label"][:count]
+    return lab.model, file, data, batch["image"][:count], batch["label"][:count]
 
 
 def reconstruct(ckpt: str, out: str | None, n: int | None, seed: int) -> None:
     """Test images, each with its reconstruction below."""
-    method, file, image, label = _test_batch(ckpt, _count(n, 32))
+    method, file, data, image, label = _test_batch(ckpt, _count(n, 32))
     from genlab.evaluation import image_grids
 
     with refusals():
         rows = image_grids.reconstructions(method, image, label, seed)
-    _write(rows, target_of(out, file, "reconstruct.png"), min(8, len(image)))
+    _write(rows, target_of(out, file, "reconstruct.png"), min(8, len(image)), data)
 
 
 def interpolate(
@@ -130,10 +148,10 @@ def interpolate(
     paths = _count(n, 8)
     if not 2 <= steps <= MOST // paths:
         raise RecipeError(f"--steps {steps} must be 2 to {MOST // paths:,}")
-    method, file, image, label = _test_batch(ckpt, 2 * paths)
+    method, file, data, image, label = _test_batch(ckpt, 2 * paths)
     from genlab.evaluation import image_grids
 
     with refusals():
         spherical = None if path is None else path == "spherical"
         images = image_grids.interpolations(method, image, label, steps, spherical, seed)
-    _write(images, target_of(out, file, "interpolate.png"), steps)
+    _write(images, target_of(out, file, "interpolate.png"), steps, data)

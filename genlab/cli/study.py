@@ -169,6 +169,7 @@ def _page(cells: Cells, out: str | None) -> int:
         what = f"{len(lost)} results in {shown_path(results)} are not of this table's cells"
         raise RecipeError(what, hint="--known DIR lets them take part; or remove the file")
     try:
+        results.parent.mkdir(parents=True, exist_ok=True)
         Path(out).write_text(page(cells, Path(out)), encoding="utf-8")
     except OSError as error:
         raise cannot_write(out, error) from None

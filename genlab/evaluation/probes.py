@@ -108,7 +108,8 @@ def few_shot(
     Logs:
         test/fewshot_<n>_top1 (fraction, higher): accuracy of the nearest mean of n labelled images
             a class, mean over draws.
-        test/fewshot_<n>_sd (fraction): standard deviation of that accuracy over draws.
+        test/fewshot_<n>_sd (fraction): standard deviation of that accuracy over draws; absent
+            where all draws are the same.
         test/fewshot_draws (draws): number of draws of n.
 
     Returns:
@@ -136,12 +137,10 @@ def few_shot(
             ]
             guess = classes[torch.cdist(query, torch.stack(means)).argmin(1)]
             right.append(float((guess == test.label).float().mean()))
-        found |= {f"fewshot_{n}_top1": float(np.mean(right)), f"fewshot_{n}_sd": _spread(right)}
+        found[f"fewshot_{n}_top1"] = float(np.mean(right))
+        if draws > 1 and n < int(sizes.min()):  # else there is one draw, or one of each class
+            found[f"fewshot_{n}_sd"] = float(np.std(right, ddof=1))
     return found
-
-
-def _spread(values: list[float]) -> float:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
 def _rows(bank: Bank, rows: np.ndarray | Tensor) -> Bank:

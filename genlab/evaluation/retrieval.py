@@ -76,7 +76,7 @@ def picture(found: Found, data: Any, split: str, title: str) -> np.ndarray | Non
 
 
 def _caption(names: Sequence[str], label: int, cosine: float) -> str:
-    return f"{_named(label, names)} ({cosine:.2f})".strip()
+    return f"{_named(label, names)} ({cosine:.3f})".strip()
 
 
 def _named(label: int, names: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from genlab.drawing.charts import figure, palette, plain, save
 from genlab.metrics import Bank
 
 MOST_PCA, MOST_TSNE = 5_000, 2_000  # points that still make a readable image in seconds
-MOST_CLASSES = 20  # that a legend can hold; more are only coloured
+MOST_CLASSES = 20  # that a legend can hold; of more the title says the number
 
 
 def project(bank: Bank, tsne: bool = False, seed: int = 0) -> tuple[np.ndarray, np.ndarray, str]:
@@ -71,10 +71,13 @@ def scatter(
         axes.scatter(
             mine[:, 0], mine[:, 1], s=size, linewidths=0, alpha=0.8, color=colour, label=name
         )
-    if len(classes) <= MOST_CLASSES:
+    what = f"{len(label):,} images"
+    if len(classes) > MOST_CLASSES:
+        what += f" of {len(classes):,} classes, a colour each"
+    else:
         scale = (50 / size) ** 0.5  # the legend's dots are large whatever the image's are
         chart.legend(title="label", loc="outside right upper", markerscale=scale, frameon=False)
-    axes.set(title=f"{plain(title)}\n{how}, {len(label):,} images", xticks=[], yticks=[])
+    axes.set(title=f"{plain(title)}\n{how}, {what}", xticks=[], yticks=[])
     return save(chart, file)
 
 

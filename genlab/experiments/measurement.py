@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from genlab import runs
 from genlab.contracts import HasEpisodes, Samples
 from genlab.drawing.may_fail import may_fail
 from genlab.errors import CheckpointError, RecipeError, RunError, refusals
-from genlab.training import evaluations
+from genlab.training import evaluations, other_data
 from genlab.training.opened import figures_of, open_run
 from genlab.training.record import finite
 from genlab.training.session import Settings, as_words
@@ -193,13 +194,17 @@ def _draw(found: Evaluation, test: Any, train: Any, tsne: bool) -> None:
 
     data, name = found.lab.data, found.lab.recipe.name
     names = list(getattr(data, "classes", ()))
-    with may_fail(str(target := runs.picture(found.file, "embedding.png"))):
-        title = f"{name}: test features"
+    other = other_data.name(found.lab)
+    end = f"-{re.sub(r'[^A-Za-z0-9_.-]', '_', other)}.png" if other else ".png"
+    of, on = (f" of {other}", f"{other}, ") if other else ("", "")
+    with may_fail(str(target := runs.picture(found.file, f"embedding{end}"))):
+        title = f"{name}: test features{of}"
         found.pictures.append(scatter(test, target, title, tsne, names=names))
     if train is None:
         return
-    with may_fail(str(target := runs.picture(found.file, "retrieval_test.png"))):
-        title = f"{name}: test images; nearest training images by features (cosine)"
+    with may_fail(str(target := runs.picture(found.file, f"retrieval_test{end}"))):
+        known = "references" if isinstance(data, HasEpisodes) else "training images"
+        title = f"{name}: {on}test images; nearest {known} by features (cosine)"
         drawn = retrieval.picture(retrieval.search(train, test), data, "test", title)
         if drawn is not None:
             found.pictures.append(write(drawn, target))

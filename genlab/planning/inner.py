@@ -12,9 +12,10 @@ import torch
 from genlab import recipes
 from genlab.checkpoints.identity import chosen
 from genlab.checkpoints.loading import FROM_RUNS
-from genlab.errors import InputError, RecipeError
+from genlab.errors import InputError, RecipeError, nearest
 from genlab.recipes import Recipe
 from genlab.training.building import build
+from genlab.training.refusals import place
 
 Make = Callable[[Recipe], L.LightningModule]
 
@@ -36,7 +37,8 @@ def untrained(recipe: Recipe, folder: Path, make: Make | None = None) -> None:
         if not isinstance(name, str) or _exists(name):
             continue
         if name not in recipes.shipped():
-            raise RecipeError(f"{key} {name} is neither a run nor a shipped recipe", recipe.name)
+            what = f"{key} {name} is neither a run nor a shipped recipe"
+            raise RecipeError(what, place(recipe, "model", key), nearest(name, recipes.shipped()))
         other = recipes.resolve([name])
         model = make(other) if make else build(other, folder).model
         arguments[key] = str(folder / f"{key}.ckpt")

@@ -23,6 +23,14 @@ def is_named(lab: Lab) -> bool:
     )
 
 
+def name(lab: Lab) -> str:
+    """Name of the data that the command line names, class or folder; empty for the run's own."""
+    files = [key for key in ("root", "table") if _typed(lab, f"init_args.{key}")]
+    if is_named(lab) and files:
+        return Path(str(lab.recipe.arguments("data").get(files[0]))).stem
+    return type(lab.data).__name__ if _typed(lab, "class_path") else ""
+
+
 def test_all(lab: Lab, run: Path, stamp: Any) -> None:
     """Test all images that the command line names, unless they have a test part or are the run's.
 

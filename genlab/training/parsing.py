@@ -94,7 +94,7 @@ def _parse(kind: type, group: str, given: dict[str, Any], recipe: Recipe) -> Arg
         raise _explained(error, kind, group, given, recipe) from None
     except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         what = f"{group}: a value cannot be read: {first_line(error)}"  # of a string's YAML tag
-        raise RecipeError(what, recipe.name) from None
+        raise RecipeError(what, f"{recipe.origin(group)}, {group}") from None
     found = plain(parsed.get(group) or {})  # a constructor may have no arguments
     check(found, recipe.trusted)  # again: parsing turns strings into mappings
     return Arguments(group, found, parser, parsed)
@@ -161,7 +161,7 @@ def _explained(
     """Explain a refusal by jsonargparse: the key, what it must be, what it is."""
     found = re.match(r'Parser key "([\w.]+)"', str(error))
     if found is None:  # an argument is missing
-        return RecipeError(f"{group}: {first_line(error)}", recipe.name)
+        return RecipeError(f"{group}: {first_line(error)}", f"{recipe.origin(group)}, {group}")
     key = found[1].partition(".")[2].partition(".")[0]
     where = place(recipe, group, key)
     causes = list(_causes(error))[1:]

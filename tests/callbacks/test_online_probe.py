@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from genlab.training.engine.checkpointing import Checkpoints
 from genlab.training.engine.reseed import Reseed
 from tests.callbacks.programs_watching import digits
 from tests.callbacks.tiny import Line, trainer
+from tests.methods import programs_fixmatch
 from tests.methods.programs_ssl import METHODS, VIT, same_state, small
 
 
@@ -206,3 +208,23 @@ def test_without_classes_or_an_encoder_there_is_no_figure(tmp_path: Path) -> Non
 def test_what_is_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"OnlineProbe.{next(iter(wrong))}"):
         OnlineProbe(**wrong)
+
+
+def test_with_few_labels_it_learns_from_the_labelled_images_alone() -> None:
+    """FixMatch encodes the labelled images, then the others' views, in one pass."""
+    learnt: list[tuple[Tensor, Tensor]] = []
+
+    class Spy(OnlineProbe):
+        def _learn(self, h: Tensor, label: Tensor) -> None:
+            learnt.append((h, label))
+
+    probe, method = Spy(), programs_fixmatch.small()
+    probe.probe = Probe(method.encoder.out_dim, programs_fixmatch.K)
+    method.encoder.register_forward_hook(probe._listen)
+    (batch,) = programs_fixmatch.batches()
+    method.training_step(batch, 0)
+    run: Any = SimpleNamespace(global_step=1)
+    probe.on_train_batch_end(run, method, None, batch, 0)
+    ((h, label),) = learnt
+    assert h.shape == (4 + 2 * 12, method.encoder.out_dim)
+    assert label.tolist() == [0, 1, 2, 3] + [-1] * 24

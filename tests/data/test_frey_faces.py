@@ -15,6 +15,7 @@ import torch
 from genlab.callbacks import pictures as module
 from genlab.callbacks.pictures import Pictures
 from genlab.data import BrokenDataError, FreyFaces, MissingDataError
+from tests.conftest import Here
 from tests.data.test_vectors import rows
 
 
@@ -73,3 +74,26 @@ def test_the_real_film_is_read() -> None:
         pytest.skip("GENLAB_DATA has no frey_faces")
     found = rows(FreyFaces(root=str(root)), "train")
     assert 0.4 < found.mean() < 0.7
+
+
+def test_commands_show_frames(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples too, which are drawn without the data."""
+    shown: list[tuple[int, ...]] = []
+
+    def note(images: torch.Tensor, target: Path, columns: int | None) -> None:
+        shown.append(tuple(images.shape))
+
+    monkeypatch.setattr("genlab.drawing.grid.save", note)
+    root = written(here.folder, film())
+    words = [
+        "model.hidden_dims=[8]",
+        "trainer.max_steps=1",
+        "data.batch_size=50",
+        f"data.root={root}",
+    ]
+    here("fit", "vae/frey_faces", *words, "track.wandb=off", "trainer.callbacks=[]")
+    (run,) = here.runs()
+    for command, count in (("sample", 4), ("reconstruct", 8), ("interpolate", 40)):
+        shown.clear()
+        here(command, str(run), "-n", "4")
+        assert shown == [(count, 1, 28, 20)]

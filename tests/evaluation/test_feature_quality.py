@@ -11,15 +11,18 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
 from genlab.data import Digits
-from genlab.evaluation import probes, representation, scatter
+from genlab.drawing.charts import save
+from genlab.evaluation import probes, representation, scatter, scatter_plot
 from genlab.evaluation.probes import few_shot
 from genlab.evaluation.scatter_plot import project
 from genlab.metrics import Bank, LiDAR, rankme
 from tests.conftest import Here
+from tests.fake_data import digits
 
 
 class Features(nn.Module):
@@ -126,6 +129,8 @@ def test_the_probe_strength_is_chosen_on_validation(monkeypatch: pytest.MonkeyPa
 def test_few_shot_is_perfect_on_separate_classes_and_repeats_itself() -> None:
     train, test = blobs(90, 0.01, 0), blobs(30, 0.01, 1)
     assert few_shot(train, test, [1])["fewshot_1_top1"] == 1
+    assert {"fewshot_29_sd"} == {k for k in few_shot(train, test, [29, 30]) if k.endswith("_sd")}
+    assert "fewshot_2_sd" not in few_shot(train, test, [2], draws=1)
     hard, asked = blobs(90, 4.0, 0), blobs(30, 4.0, 1)
     assert few_shot(hard, asked, [2, 9]) == few_shot(hard, asked, [2, 9])
     assert few_shot(hard, asked, [2], seed=1) != few_shot(hard, asked, [2])
@@ -145,13 +150,21 @@ def test_principal_components_keep_the_two_longest_axes() -> None:
 @pytest.mark.parametrize("tsne", [False, True])
 @pytest.mark.parametrize("classes", [3, 30])
 def test_a_picture_shows_every_class_in_its_colour(
-    tmp_path: Path, tsne: bool, classes: int
+    tmp_path: Path, tsne: bool, classes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    titles: list[str] = []
+
+    def saved(chart: Figure, file: Path) -> Path:
+        titles.append(chart.axes[0].get_title())
+        return save(chart, file)
+
+    monkeypatch.setattr(scatter_plot, "save", saved)
     label = torch.arange(90) % classes
     bank = Bank(torch.randn(90, 4) + label[:, None], label, torch.arange(90))
     picture = np.asarray(Image.open(scatter(bank, tmp_path / "a" / "b.png", "title", tsne)))
     assert picture.shape[0] > 600
     assert len(np.unique(picture.reshape(-1, picture.shape[-1]), axis=0)) > classes
+    assert titles[0].endswith(", 90 images" if classes == 3 else "of 30 classes, a colour each")
 
 
 def test_the_command_writes_figures_and_a_picture(here: Here, digits_run: Path) -> None:
@@ -165,6 +178,31 @@ def test_the_command_writes_figures_and_a_picture(here: Here, digits_run: Path) 
     with Image.open(run / "pictures" / "retrieval_test.png") as picture:
         assert picture.size == (9 * (96 + 8 + 2) + 12, 18 + 8 * (96 + 8 + 2 + 14) + 14)
     here("evaluate", str(run), "--shots", "two", code=2)
+
+
+def test_images_of_other_data_have_its_name(
+    here: Here, digits_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles: list[str] = []
+
+    def drawn(bank: Bank, file: Path, title: str, *_: Any, **__: Any) -> Path:
+        titles.append(title)
+        return file
+
+    monkeypatch.setattr(scatter_plot, "scatter", drawn)
+    run = shutil.copytree(digits_run, here.folder / "run")
+    folder = here.folder / "my pens"
+    for k, image in enumerate(digits(8)[0][:40]):
+        file = folder / "ab"[k % 2] / f"{k:02}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(file)
+    words = ["data.class_path=ImageFolder", f"data.root={folder}", "data.test_size=0.5"]
+    words += ["data.channels=1", "data.image_size=8", "data.val_size=0", "data.batch_size=8"]
+    out, _ = here("evaluate", str(run), *words, "--shots", "1", "-k", "3")
+    assert titles == ["vae/digits: test features of my pens"]
+    assert "embedding-my_pens.png" in out
+    assert (run / "pictures" / "retrieval_test-my_pens.png").is_file()
+    assert not (run / "pictures" / "embedding.png").exists()
 
 
 def test_tsne_keeps_neighbours_together() -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from genlab import recipes
 from genlab.callbacks import EMAWeights
+from genlab.errors import RecipeError
 from genlab.training.parsing import parse, remembered
 
 
@@ -18,3 +23,21 @@ def test_remembered_arguments_share_no_values() -> None:
     assert (two.plain["decay"], other.plain["decay"]) == (0.5, 0.6)
     outside = [parse(EMAWeights, "model", {"decay": 0.5}, recipe) for _ in range(2)]
     assert outside[0]._parser is not outside[1]._parser
+
+
+class Needs:
+    """A class with an argument that must be given."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+@pytest.mark.parametrize("given", [{}, {"size": "!!timestamp x:"}])
+def test_what_has_no_key_of_its_own_names_file_and_group(
+    given: dict[str, object], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.yaml").write_text("config: vae/digits\nmodel: {latent_dim: 3}\n")
+    recipe = recipes.resolve([str(tmp_path / "mine.yaml")], [])
+    with pytest.raises(RecipeError) as error:
+        parse(Needs, "model", given, recipe)
+    assert ".yaml, model" in str(error.value).splitlines()[1]

@@ -233,8 +233,7 @@ def test_results_beside_a_page_take_part_elsewhere(
         measured(cells, cell, 0.123456789)
     for cell in cells.all():  # of the seeds, whose settings are now selected
         measured(cells, cell, 0.123456789)
-    (here.folder / "pages").mkdir()
-    here("study", "page", "t.yaml", "--out", "pages/t.md")
+    here("study", "page", "t.yaml", "--out", "pages/t.md")  # it makes the folder
     written = json.loads((here.folder / "pages/t.json").read_text())
     assert list(written) == [cell.name for cell in cells.all()]
     assert next(iter(written.values()))["test/knn"] == 0.123457
