@@ -58,6 +58,18 @@ def kl_uniform(logits: Tensor) -> Tensor:
     return per_position.flatten(1).sum(1)
 
 
+def bit_entropy(logits: Tensor) -> Tensor:
+    """Entropy of independent bits.
+
+    Args:
+        logits: log(p / (1 - p)) of each bit, any shape.
+
+    Returns:
+        Nats of each bit, of the same shape: log 2 at 0.
+    """
+    return F.softplus(logits) - logits * logits.sigmoid()
+
+
 def code_nll(logits: Tensor, codes: Tensor) -> Tensor:
     """Negative log-likelihood of a grid of codes under an autoregressive prior.
 

@@ -17,26 +17,39 @@ from torch import Tensor
 
 from genlab import optim
 from genlab.contracts import Batch
-from genlab.losses import vq
 from genlab.metrics import log_steps
 from genlab.metrics.codebook import CodebookUsage, perplexity
 from genlab.networks.autoencoders.conv import ConvDecoder, ConvEncoder
-from genlab.networks.autoencoders.quantizer import GumbelQuantizer, VectorQuantizer, count_codes
+from genlab.networks.autoencoders.quantizer import stage_counts
+from genlab.networks.autoencoders.quantizer_factory import quantizer
 
 
 class VQVAE(L.LightningModule):
-    """Autoencoder with a learned codebook of K vectors.
+    """Autoencoder whose latent is a grid of codes, from a codebook of K vectors or without one.
+
+    ========= ==================================== ================================
+    published codebook                             bits a place
+    ========= ==================================== ================================
+    VQ-VAE    ema, gradient                        log2 num_codes
+    dVAE      gumbel                               log2 num_codes
+    RQ-VAE    residual                             stages log2 num_codes
+    SimVQ     sim                                  log2 num_codes
+    FSQ       fsq                                  sum of log2 of the levels
+    LFQ       lfq                                  log2 num_codes = numbers of a vector
+    ========= ==================================== ================================
 
     Args:
         channels: C of the images.
         image_size: H = W in pixels.
-        num_codes: K, size of the codebook.
-        code_dim: D, width of a code vector.
+        num_codes: K, size of the codebook, of each stage for ``residual``; a power of 2 for
+            ``lfq``; for ``fsq`` the product of ``levels`` takes its place.
+        code_dim: D, width of a code vector; ``fsq`` and ``lfq`` have one of their own.
         hidden: channels of the encoder's and decoder's smallest map.
         downsamplings: halvings of the side: 28 px and 2 give a 7 x 7 grid.
         residual_blocks: in encoder and decoder each.
-        codebook: ``ema`` (exponential average), ``gradient`` (codebook loss) or ``gumbel``.
-        commitment_weight: beta of ||z - sg(e)||^2; unused by ``gumbel``.
+        codebook: ``ema`` (exponential average), ``gradient`` (codebook loss), ``gumbel``,
+            ``residual`` (averages in stages), ``sim``, ``fsq`` or ``lfq``.
+        commitment_weight: beta of ||z - sg(e)||^2; unused by ``gumbel`` and ``fsq``.
         kl_weight: factor of KL(q || uniform), for ``gumbel``.
         ema_decay: gamma of the average.
         restart_below: codes used less often per step than this restart from the batch; 0: never.
@@ -45,6 +58,9 @@ class VQVAE(L.LightningModule):
             logits.
         pixel_variance: variance of the data, for ``mse`` (sonnet divides by it too).
         gumbel: arguments of `GumbelQuantizer`, for ``codebook: gumbel``.
+        levels: levels of each number, for ``fsq``; null for the paper's of 2^8, 2^10 ... 2^16.
+        lfq: arguments of `LookupFreeQuantizer`, for ``codebook: lfq``.
+        stages: Q of ``residual``.
         optimizer: settings of the optimiser; see `optim.build`.
 
     Logs:
@@ -56,18 +72,22 @@ class VQVAE(L.LightningModule):
             encoder to its codes.
         train/loss_codebook (nats, lower): ||sg(z) - e||^2, of a codebook that gradients move.
         train/loss_kl (nats, lower): kl_weight KL(q(k|x) || uniform), of the Gumbel quantiser.
+        train/loss_entropy (nats): entropy_weight times the entropy of LFQ's places minus that of
+            the batch, times places; evaluation leaves the batch's out.
         val/mse, test/mse (squared intensity, lower): squared error of a pixel in [0, 1], mean over
             pixels and images.
         train/perplexity (codes, higher): effective number of codes in a batch: exp of the entropy
-            of their frequencies.
+            of their frequencies, of which stages are averaged.
 
     Attributes:
         num_codes: K.
-        code_shape: (h, w) of the grid.
+        code_shape: (h, w) of the grid; (h, w Q) with ``residual``, a place's stages in a row.
 
     Raises:
         ValueError: an argument is out of its range.
     """
+
+    quantizer: Any  # see `networks.autoencoders.quantizer.Quantizer`
 
     configure_callbacks = log_steps
     reads_views = False
@@ -91,6 +111,9 @@ class VQVAE(L.LightningModule):
         likelihood: str = "mse",
         pixel_variance: float = 1.0,
         gumbel: dict[str, Any] | None = None,
+        levels: list[int] | None = None,
+        lfq: dict[str, Any] | None = None,
+        stages: int = 2,
         optimizer: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -99,26 +122,29 @@ class VQVAE(L.LightningModule):
             raise ValueError(f"unknown likelihood {likelihood!r}; choose from mse, bernoulli")
         if pixel_variance <= 0 or min(commitment_weight, kl_weight) < 0:
             raise ValueError("pixel_variance must be > 0, commitment_weight and kl_weight >= 0")
-        self.quantizer: VectorQuantizer | GumbelQuantizer
-        if codebook == "gumbel":
-            self.quantizer = GumbelQuantizer(num_codes, code_dim, **(gumbel or {}))
-        else:
-            self.quantizer = VectorQuantizer(
-                num_codes,
-                code_dim,
-                learn=codebook,
-                decay=ema_decay,
-                restart_below=restart_below,
-                init_from_data=init_from_data,
-            )
+        averages = {
+            "decay": ema_decay,
+            "restart_below": restart_below,
+            "init_from_data": init_from_data,
+            "commitment_weight": commitment_weight,
+        }
+        own = {
+            "gumbel": gumbel,
+            "lfq": lfq,
+            "fsq": {"levels": levels},
+            "residual": {"stages": stages},
+        }
+        self.quantizer = quantizer(
+            codebook, num_codes, code_dim, averages, kl_weight, **(own.get(codebook) or {})
+        )
         sizes = (image_size, downsamplings, hidden, residual_blocks)
-        self.encoder = ConvEncoder(channels, code_dim, *sizes)
-        self.decoder = ConvDecoder(code_dim, channels, *sizes)
+        self.encoder = ConvEncoder(channels, self.quantizer.code_dim, *sizes)
+        self.decoder = ConvDecoder(self.quantizer.code_dim, channels, *sizes)
         self.likelihood, self.pixel_variance = likelihood, pixel_variance
-        self.commitment_weight, self.kl_weight = commitment_weight, kl_weight
-        self.codebook_loss = codebook == "gradient"
-        self.num_codes, self.code_shape = num_codes, (self.encoder.map_size,) * 2
-        self.usage = CodebookUsage(num_codes)
+        self.loss_of_batch = codebook == "lfq"  # accumulation does not enlarge what it compares
+        self.num_codes, side = self.quantizer.num_codes, self.encoder.map_size
+        self.code_shape = (side, side * self.quantizer.stages)
+        self.usage = CodebookUsage(self.num_codes, self.quantizer.stages, self.quantizer.levels)
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use, the encoder's map averaged over the grid: -> (B, D)."""
@@ -155,7 +181,7 @@ class VQVAE(L.LightningModule):
         image = batch["image"]
         _, codes, terms = self._terms(image)
         parts = {f"loss_{name}": value.mean() for name, value in terms.items()}
-        counts = count_codes(codes, self.num_codes)  # (K,)
+        counts = stage_counts(codes, self.num_codes, self.quantizer.stages)  # (Q, K)
         return {
             "loss": torch.stack([*parts.values()]).sum(),
             **parts,
@@ -195,15 +221,10 @@ class VQVAE(L.LightningModule):
     def _terms(self, image: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """The decoder's output, the codes, and the terms of the loss, each (B,)."""
         z = self.encoder(image)  # (B, D, h, w)
-        q = self.quantizer(z)  # the same shape, and codes (B, h, w)
+        q = self.quantizer(z)  # the same shape, and codes (B, h, w Q)
         out = self.decoder(q.quantized)  # (B, C, H, W)
         terms = {"reconstruction": self._reconstruction(out, image)}
-        if q.logits is not None:
-            terms["kl"] = self.kl_weight * vq.kl_uniform(q.logits)
-        else:
-            terms["commitment"] = self.commitment_weight * vq.commitment(z, q.vectors)
-        if self.codebook_loss:
-            terms["codebook"] = vq.codebook(z, q.vectors)
+        terms |= self.quantizer.terms(z, q)
         return out, q.codes, terms
 
     def _image(self, out: Tensor) -> Tensor:

@@ -7,7 +7,10 @@ from typing import Any
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from genlab import distributed
 from genlab.methods.vqvae import VQVAE
+from genlab.networks.autoencoders.scalar_quantizers import LookupFreeQuantizer
+from tests.networks.flows import golden
 
 
 class _Step(torch.nn.Module):
@@ -46,3 +49,19 @@ def three_steps(rank: int, world: int) -> dict[str, Any]:
         torch.distributed.all_reduce(total)
     assert restarts > 0  # else the comparison would say nothing about them
     return {"loss": total, "state": dict(method.state_dict()), "restarts": restarts}
+
+
+def batch_entropy(rank: int, world: int) -> dict[str, Any]:
+    """LFQ's entropies of six rows, and their gradient, where ranks hold three each."""
+    z = golden.first(6, 4)[:, :, None, None][rank::world].requires_grad_()
+    quantizer = LookupFreeQuantizer(16, entropy_weight=1.0)
+    found = quantizer(z)
+    entropy = quantizer.terms(z, found)["entropy"]
+    (slope,) = torch.autograd.grad(entropy.mean() / world, z)  # as DDP averages it
+    entropies, slopes = (
+        distributed.interleave(distributed.gather_rows(a)) for a in (entropy, slope)
+    )
+    places = quantizer.eval().terms(z, found)["entropy"]
+    mean = distributed.gather_rows(places).mean() - entropies.mean()
+    assert abs(float(mean.detach()) - 2.4647745512) < 2e-8
+    return {"loss": entropies.detach(), "gradient": slopes}

@@ -6,6 +6,7 @@ example): 4x4 convolutions of stride 2, then residual blocks; the decoder mirror
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -81,8 +82,12 @@ class ConvEncoder(nn.Module):
         self.layers = nn.Sequential(*layers, nn.ReLU(), nn.Conv2d(width, out_channels, 1))
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, D, h, w)."""
-        return self.layers(image)
+        """(B, C, H, W) -> (B, D, h, w); the last layer has no lower precision than its weights."""
+        h, last = self.layers[:-1](image), self.layers[-1]
+        with torch.autocast(
+            h.device.type, enabled=False
+        ):  # a quantiser rounds: it needs the digits
+            return last(h.to(last.weight.dtype))
 
 
 class ConvDecoder(nn.Module):

@@ -1,9 +1,9 @@
 """Quantisers: a grid of vectors -> a grid of codes, with a gradient that passes through.
 
 Van den Oord, Vinyals, Kavukcuoglu 2017, arXiv:1711.00937 (straight-through; the exponential
-average of appendix A.1); Jang et al. 2016, arXiv:1611.01144 (Gumbel-softmax). Reference code:
-deepmind/sonnet ``vqvae.py``. Departures:
-- the losses belong to the method (`genlab.losses.vq`);
+average of appendix A.1). Reference code: deepmind/sonnet ``vqvae.py``. The other quantisers have
+the verbs of `Quantizer`: `scalar_quantizers`, `residual_quantizer`, `sim_quantizer`,
+`gumbel_quantizer`. Departures:
 - the average starts from a count of one a code, not zero: codes never used stay where they are;
 - the codebook moves once per optimiser step (`VectorQuantizer.update`), not in the forward pass;
 - optionally the codebook starts from vectors of the first batch, and codes that fell out of use
@@ -12,13 +12,14 @@ deepmind/sonnet ``vqvae.py``. Departures:
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab import distributed
+from genlab.losses import vq
 
 
 class Quantized(NamedTuple):
@@ -26,8 +27,37 @@ class Quantized(NamedTuple):
 
     quantized: Tensor  # (B, D, h, w); its gradient goes to the quantiser's input
     codes: Tensor  # (B, h, w) int64
-    vectors: Tensor  # (B, D, h, w): the codes' vectors; a gradient goes to a learned codebook
+    vectors: Tensor  # (B, D, h, w): the codes' vectors; a gradient goes to a learned codebook;
+    # of several stages (B, Q, D, h, w): the sum up to each, with a gradient to its own codebook
     logits: Tensor | None = None  # (B, K, h, w) of the posterior, if there is one
+
+
+class Quantizer(Protocol):
+    """Verbs and sizes of every quantiser.
+
+    Attributes:
+        num_codes: K of a stage.
+        stages: Q, number of codes a place; their grid is (h, w Q), a place's stages in a row.
+        levels: values of the numbers that make up a code, least significant first, if it has any.
+        code_dim: D of its input.
+    """
+
+    num_codes: int
+    stages: int
+    levels: tuple[int, ...]
+    code_dim: int
+
+    def __call__(self, z: Tensor) -> Quantized:
+        """(B, D, h, w) -> codes (B, h, w Q) and their vectors."""
+
+    def embed(self, codes: Tensor) -> Tensor:
+        """(B, h, w Q) -> (B, D, h, w)."""
+
+    def terms(self, z: Tensor, found: Quantized) -> dict[str, Tensor]:
+        """Terms of the loss by name, (B,) each, of what `forward` found for z."""
+
+    def update(self) -> None:
+        """Move what training moves without a gradient; call once per optimiser step."""
 
 
 def count_codes(codes: Tensor, num_codes: int) -> Tensor:
@@ -35,6 +65,24 @@ def count_codes(codes: Tensor, num_codes: int) -> Tensor:
     flat = codes.flatten()
     ones = torch.ones_like(flat, dtype=torch.float32)
     return ones.new_zeros(num_codes).index_add_(0, flat, ones)
+
+
+def stage_counts(codes: Tensor, num_codes: int, stages: int = 1) -> Tensor:
+    """Counts of each code by stage: (B, h, w Q) int64 -> (Q, K) float32."""
+    first = num_codes * torch.arange(stages, device=codes.device)  # (Q,)
+    apart = codes.unflatten(-1, (-1, stages)) + first
+    return count_codes(apart, stages * num_codes).view(stages, num_codes)
+
+
+def nearest_code(rows: Tensor, codebook: Tensor) -> Tensor:
+    """Index of the nearest code of each row: (N, D), (K, D) -> (N,)."""
+    # ||e||^2 - 2 z.e orders the codes as ||z - e||^2 does
+    return torch.addmm(codebook.square().sum(1), rows, codebook.T, alpha=-2).argmin(1)
+
+
+def straight_through(value: Tensor, z: Tensor) -> Tensor:
+    """The value to the last bit, with dL/dz exactly the gradient of the result."""
+    return value.detach() + (z - z.detach())
 
 
 class VectorQuantizer(nn.Module):
@@ -50,11 +98,13 @@ class VectorQuantizer(nn.Module):
         restart_below: a code whose average count per step falls below this restarts from a random
             vector of the last batch; 0 turns it off.
         init_from_data: start the codebook from vectors of the first training batch.
+        commitment_weight: beta of ||z - sg(e)||^2.
 
     Raises:
         ValueError: an argument is out of its range.
     """
 
+    stages, levels = 1, ()
     codebook: Tensor
     cluster_size: Tensor
     embed_avg: Tensor
@@ -72,6 +122,7 @@ class VectorQuantizer(nn.Module):
         eps: float = 1e-5,
         restart_below: float = 0.0,
         init_from_data: bool = False,
+        commitment_weight: float = 0.25,
     ) -> None:
         super().__init__()
         if num_codes < 2 or code_dim < 1:
@@ -81,7 +132,7 @@ class VectorQuantizer(nn.Module):
         if not 0 <= decay < 1:
             raise ValueError(f"ema_decay {decay} must lie in [0, 1)")
         self.num_codes, self.code_dim, self.learn = num_codes, code_dim, learn
-        self.decay, self.eps = decay, eps
+        self.decay, self.eps, self.commitment_weight = decay, eps, commitment_weight
         self.restart_below, self.init_from_data = restart_below, init_from_data
         start = torch.empty(num_codes, code_dim).uniform_(-1 / num_codes, 1 / num_codes)
         if learn == "gradient":
@@ -109,12 +160,18 @@ class VectorQuantizer(nn.Module):
                 self._record(rows, nearest, len(rows) // len(z))
             codes = nearest.view(len(z), *z.shape[2:])
             e = self.embed(codes).to(z.dtype)
-            # z - z.detach() is exactly 0: the value is e to the last bit, dL/dz exactly dL/dq
-            return Quantized(e.detach() + (z - z.detach()), codes, e)
+            return Quantized(straight_through(e, z), codes, e)
 
     def embed(self, codes: Tensor) -> Tensor:
         """Code vectors of indices: (B, h, w) -> (B, D, h, w)."""
         return F.embedding(codes, self.codebook).movedim(-1, 1)
+
+    def terms(self, z: Tensor, found: Quantized) -> dict[str, Tensor]:
+        """``commitment``; of a codebook that gradients move ``codebook``, too."""
+        terms = {"commitment": self.commitment_weight * vq.commitment(z, found.vectors)}
+        if self.learn == "gradient":
+            terms["codebook"] = vq.codebook(z, found.vectors)
+        return terms
 
     @torch.no_grad()
     def update(self) -> None:
@@ -136,9 +193,7 @@ class VectorQuantizer(nn.Module):
     @torch.no_grad()
     def _nearest(self, rows: Tensor) -> Tensor:
         """Index of the nearest code of each row: (N, D) -> (N,)."""
-        book = self.codebook.to(rows.dtype)
-        # ||e||^2 - 2 z.e orders the codes as ||z - e||^2 does
-        return torch.addmm(book.square().sum(1), rows, book.T, alpha=-2).argmin(1)
+        return nearest_code(rows, self.codebook.to(rows.dtype))
 
     @torch.no_grad()
     def _start(self, rows: Tensor, per_image: int) -> None:
@@ -193,78 +248,3 @@ def _forget_started(module: nn.Module, incompatible_keys: object) -> None:
     """After loading, the saved flag decides whether the codebook is initialised."""
     assert isinstance(module, VectorQuantizer)
     module.started = False
-
-
-class GumbelQuantizer(nn.Module):
-    """Quantiser that samples its codes from a relaxed categorical posterior.
-
-    In training z is projected to logits and a Gumbel-softmax sample weights the code vectors; in
-    eval mode the most probable code is taken. The temperature falls exponentially with the
-    optimiser step, counted by `update`.
-
-    Args:
-        num_codes: K.
-        code_dim: D, width of z and of a code vector.
-        temperature: tau at the first step.
-        final_temperature: its lowest value.
-        anneal_rate: tau = temperature * exp(-anneal_rate * step).
-        hard: straight-through one-hot samples in training instead of relaxed ones.
-
-    Raises:
-        ValueError: an argument is out of its range.
-    """
-
-    step: Tensor
-
-    def __init__(
-        self,
-        num_codes: int,
-        code_dim: int,
-        temperature: float = 1.0,
-        final_temperature: float = 0.0625,
-        anneal_rate: float = 1e-4,
-        hard: bool = False,
-    ) -> None:
-        super().__init__()
-        if num_codes < 2 or code_dim < 1:
-            raise ValueError(f"num_codes {num_codes} must be >= 2 and code_dim {code_dim} >= 1")
-        if not 0 < final_temperature <= temperature:
-            raise ValueError(f"temperature {temperature} must be >= {final_temperature} > 0")
-        self.num_codes, self.code_dim = num_codes, code_dim
-        self.range, self.anneal_rate = (final_temperature, temperature), anneal_rate
-        self.hard = hard
-        self.to_logits = nn.Conv2d(code_dim, num_codes, 1)
-        self.codebook = nn.Parameter(torch.randn(num_codes, code_dim))
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-
-    def forward(self, z: Tensor) -> Quantized:
-        """Sample (training) or choose (eval) a code for each vector: z (B, D, h, w)."""
-        with torch.autocast(z.device.type, enabled=False):
-            logits = self.to_logits(z.float())  # (B, K, h, w)
-            codes = logits.argmax(1)
-            if not self.training:
-                return Quantized(e := self.embed(codes), codes, e, logits)
-            noise = -torch.empty_like(logits).exponential_().log()  # Gumbel(0, 1)
-            soft = ((logits + noise) / self.temperature).softmax(1)
-            codes = soft.argmax(1)
-            weights = soft
-            if self.hard:
-                one_hot = torch.zeros_like(soft).scatter_(1, codes[:, None], 1.0)
-                weights = one_hot + (soft - soft.detach())
-            e = torch.einsum("bkhw,kd->bdhw", weights, self.codebook)
-            return Quantized(e, codes, e, logits)
-
-    @property
-    def temperature(self) -> Tensor:
-        """Tau at the current optimiser step, a scalar on the module's device."""
-        final, first = self.range
-        return (first * torch.exp(-self.anneal_rate * self.step)).clamp(min=final)
-
-    def embed(self, codes: Tensor) -> Tensor:
-        """Code vectors of indices: (B, h, w) -> (B, D, h, w)."""
-        return F.embedding(codes, self.codebook).movedim(-1, 1)
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """Count an optimiser step."""
-        self.step += 1

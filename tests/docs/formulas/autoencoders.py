@@ -139,6 +139,61 @@ def _gumbel() -> Two:
     return step(method, {"image": x}), (pixels + 0.3 * kl).mean()
 
 
+@formula("vqvae")
+def _stages() -> Two:
+    method = VQVAE(**VQ, codebook="residual", stages=2, commitment_weight=0.4).eval()
+    x = images()["image"].float()
+    rest = z = method.encoder(x).movedim(1, -1).double()  # (B, h, w, D)
+    total, done = torch.zeros((), dtype=torch.float64), torch.zeros_like(z)
+    for part in method.quantizer.parts:
+        codes = part.codebook.double()
+        e = codes[(rest[..., None, :] - codes).square().sum(-1).argmin(-1)]
+        rest, done = rest - e, done + e
+        total = total + 0.4 * (z - done).square().sum((1, 2, 3)).mean()
+    shown = method.decoder(done.movedim(-1, 1).float()).double()
+    return step(method, {"image": x}), (x.double() - shown).square().sum((1, 2, 3)).mean() + total
+
+
+@formula("vqvae")
+def _map() -> Two:
+    method = VQVAE(**VQ, codebook="sim").eval()
+    x = images()["image"].float()
+    z = method.encoder(x).movedim(1, -1).double()
+    codes = method.quantizer.frozen.double() @ method.quantizer.map.weight.double().T
+    e = codes[(z[..., None, :] - codes).square().sum(-1).argmin(-1)]
+    shown = method.decoder(e.movedim(-1, 1).float()).double()
+    pixels = (x.double() - shown).square().sum((1, 2, 3))
+    return step(method, {"image": x}), (pixels + 1.25 * (z - e).square().sum((1, 2, 3))).mean()
+
+
+@formula("vqvae")
+def _rounded() -> Two:
+    method = VQVAE(**VQ, codebook="fsq", levels=[4, 3]).eval()
+    x = images()["image"].float()
+    found = []
+    for z, levels in zip(method.encoder(x).double().unbind(1), (4, 3), strict=True):
+        s, h = (1 - levels % 2) / 2, 1.001 * (levels - 1) / 2
+        found.append((h * (z + math.atanh(s / h)).tanh() - s).round() / (levels // 2))
+    shown = method.decoder(torch.stack(found, dim=1).float()).double()
+    return step(method, {"image": x}), (x.double() - shown).square().sum((1, 2, 3)).mean()
+
+
+@formula("vqvae")
+def _signs() -> Two:
+    own = {"entropy_weight": 0.3, "diversity": 0.7, "factor": 2.0}
+    method = VQVAE(**VQ, codebook="lfq", lfq=own)
+    x = images()["image"].float()
+    z = method.encoder(x).movedim(1, -1).double()
+    every = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0]).double()] * 4)  # (K, d)
+    p = (2 * 2.0 * z @ every.T).softmax(-1).flatten(0, 2)
+    places = -(p * p.log()).sum(1).mean() + 0.7 * (p.mean(0) * p.mean(0).log()).sum()
+    e = torch.where(z > 0, 1.0, -1.0).double()
+    shown = method.decoder(e.movedim(-1, 1).float()).double()
+    pixels = (x.double() - shown).square().sum((1, 2, 3)).mean()
+    commitment = 0.25 * (z - e).square().sum((1, 2, 3)).mean()
+    return step(method, {"image": x}), pixels + commitment + 0.3 * z[0, ..., 0].numel() * places
+
+
 @formula("vq_prior")
 def _raster() -> Two:
     sizes: dict[str, Any] = {"width": 16, "depth": 2, "num_classes": 3}

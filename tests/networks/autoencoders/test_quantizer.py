@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from genlab.losses import vq
-from genlab.networks.autoencoders.quantizer import GumbelQuantizer, VectorQuantizer, count_codes
+from genlab.networks.autoencoders.gumbel_quantizer import GumbelQuantizer
+from genlab.networks.autoencoders.quantizer import VectorQuantizer, count_codes
 
 
 def with_codes(book: Tensor, **kwargs: object) -> VectorQuantizer:
