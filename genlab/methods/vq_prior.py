@@ -4,13 +4,14 @@ Van den Oord, Vinyals, Kavukcuoglu 2017, arXiv:1711.00937, section 3.3: the auto
 first under a uniform prior; an autoregressive model is then fitted to the codes of the training
 images. Networks: gated PixelCNN (arXiv:1606.05328) or a causal transformer.
 Departures: a fraction of the labels may be hidden in training, so that one conditional model also
-draws without a class.
+draws without a class. The several codes of a place, as of a residual quantiser, follow each other
+before the next place.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import lightning as L
 import torch
@@ -18,25 +19,11 @@ from torch import Tensor
 
 from genlab import checkpoints, optim
 from genlab.contracts import Batch
-from genlab.internals import lightning_parts
 from genlab.losses import vq
 from genlab.metrics import log_steps
 from genlab.networks.autoencoders.pixelcnn import PixelCNN
+from genlab.networks.autoencoders.tokenizers import CodeCache, frozen_tokenizer
 from genlab.networks.autoencoders.transformer import CausalTransformer
-
-
-@runtime_checkable
-class Tokenizer(Protocol):
-    """Protocol of the method that turns images into codes."""
-
-    num_codes: int
-    code_shape: tuple[int, int]
-
-    def encode(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, h, w)."""
-
-    def decode(self, codes: Tensor) -> Tensor:
-        """(B, h, w) -> (B, C, H, W)."""
 
 
 class VQPrior(L.LightningModule):
@@ -46,7 +33,7 @@ class VQPrior(L.LightningModule):
     needs no other file.
 
     Args:
-        tokenizer: checkpoint or run of a VQ-VAE; read once, when a new prior is made.
+        tokenizer: checkpoint or run of a VQ-VAE or VQGAN; read once, when a new prior is made.
         tokenizer_spec: instead, its description (class and arguments); its weights then come with
             the prior's checkpoint. Filled in when the hyper-parameters are saved.
         network: ``pixelcnn`` or ``transformer``.
@@ -71,7 +58,7 @@ class VQPrior(L.LightningModule):
         ValueError: no tokenizer, or something else than a VQ-VAE; an argument out of its range.
     """
 
-    tokenizer: Any  # the frozen VQ-VAE, see `Tokenizer`
+    tokenizer: Any  # the frozen VQ-VAE, see `tokenizers.Tokenizer`
 
     configure_callbacks = log_steps
     reads_views = False
@@ -96,7 +83,7 @@ class VQPrior(L.LightningModule):
         self.save_hyperparameters()
         if not 0 <= label_dropout < 1:
             raise ValueError(f"label_dropout {label_dropout} must lie in [0, 1)")
-        self.tokenizer = _tokenizer(tokenizer, tokenizer_spec).requires_grad_(False).eval()
+        self.tokenizer = frozen_tokenizer(tokenizer, tokenizer_spec)
         self.hparams.update(tokenizer=None, tokenizer_spec=checkpoints.spec(self.tokenizer))
         if class_conditional and num_classes < 1:
             raise ValueError(f"class_conditional requires classes, the data have {num_classes}")
@@ -188,52 +175,3 @@ class VQPrior(L.LightningModule):
         if self._cache is None:
             self._cache = CodeCache()
         return self._cache(batch["image"], batch["index"], self.tokenizer.encode)
-
-
-class CodeCache:
-    """Codes by data-set index, encoded anew whenever the image of that index has changed.
-
-    A fingerprint of the pixels guards every entry, so the cache is right for augmented or
-    binarised data too (it only saves nothing there). It is not part of a checkpoint.
-    """
-
-    def __init__(self) -> None:
-        self.codes = torch.empty(0)
-        self.fingerprint = torch.empty(0)
-
-    def __call__(self, image: Tensor, index: Tensor, encode: Any) -> Tensor:
-        """The codes of images (B, C, H, W) at positions (B,) of the data set: (B, h, w)."""
-        found = self._fingerprint(image)
-        size = int(index.max()) + 1
-        if size <= len(self.codes) and torch.equal(self.fingerprint[index], found):
-            return self.codes[index].long()
-        codes = encode(image)
-        if size > len(self.codes):
-            self._grow(max(size, 2 * len(self.codes)), codes, found)
-        self.codes[index], self.fingerprint[index] = codes.int(), found
-        return codes
-
-    def _grow(self, size: int, codes: Tensor, found: Tensor) -> None:
-        old, seen = self.codes, self.fingerprint
-        self.codes = codes.new_zeros((size, *codes.shape[1:]), dtype=torch.int32)
-        self.fingerprint = found.new_full((size,), float("nan"))
-        if len(old):
-            self.codes[: len(old)], self.fingerprint[: len(seen)] = old, seen
-
-    @staticmethod
-    def _fingerprint(image: Tensor) -> Tensor:
-        """A number for each image that shifts, flips and single pixels change: (B,)."""
-        pixels = image.flatten(1).float()
-        weights = torch.arange(1, pixels.shape[1] + 1, device=image.device).sqrt().frac()
-        return (pixels * weights).sum(1)
-
-
-def _tokenizer(path: str | None, spec: dict[str, Any] | None) -> L.LightningModule:
-    """The VQ-VAE of a checkpoint, or a fresh one from its description."""
-    if (path is None) == (spec is None):
-        raise ValueError("tokenizer: give the checkpoint or run of a VQ-VAE (one of path and spec)")
-    build, given = (checkpoints.load, path) if path is not None else (checkpoints.build, spec)
-    method = lightning_parts.outside_cli(build, given)
-    if not isinstance(method, Tokenizer):
-        raise ValueError(f"tokenizer: {path or spec} is a {type(method).__name__}, not a VQ-VAE")
-    return method

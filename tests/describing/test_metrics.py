@@ -16,7 +16,8 @@ from genlab.methods._flow import FlowMethod
 from tests.conftest import Here
 
 STEPS = {"training_step": "train", "validation_step": "val", "test_step": "test"}
-LATER = ("finetune", "linear", "knn", "vq_prior")  # they take another run's weights
+PRIORS = ("vq_prior", "masked_prior")
+LATER = ("finetune", "linear", "knn", *PRIORS)  # they take another run's weights
 SMALL = {
     "track.wandb": "off",
     "trainer.max_steps": -1,
@@ -141,7 +142,7 @@ def test_every_key_of_every_family_and_of_its_evaluation_is_defined(here: Here) 
     for name in sorted(names("digits", "two_moons"), key=lambda n: n.startswith(LATER)):
         family = name.partition("/")[0]
         settings = SMALL | {"trainer.limit_train_batches": 10 if family == "wgan_gp" else 2}
-        if family == "vq_prior":
+        if family in PRIORS:
             settings["model.tokenizer"] = str(runs["vqvae/digits"].path)
         elif family in LATER:
             settings["model.pretrained"] = str(runs["simclr/digits"].path)

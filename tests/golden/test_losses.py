@@ -129,8 +129,8 @@ def pretrained(here: Here, name: str, root: Path) -> list[str]:
 
 
 def losses_of(here: Here, name: str, root: Path) -> list[float]:
-    if name.startswith("vq_prior/"):
-        here("fit", name.replace("vq_prior", "vqvae"), *words(name, root))
+    if name.startswith(("vq_prior/", "masked_prior/")):
+        here("fit", f"vqvae/{name.partition('/')[2]}", *words(name, root))
     here("fit", name, *words(name, root), *pretrained(here, name, root))
     run = next(
         r for r in here.runs() if r.parent.relative_to(here.folder / "runs").as_posix() == name

@@ -17,6 +17,7 @@ from genlab.testing import Case
 
 Edits = tuple[tuple[str, str, str], ...]  # module (empty: the method's), text, new text
 CONTRASTIVE, REDUNDANCY = "losses.contrastive", "losses.redundancy"
+TOKENIZERS = "networks.autoencoders.tokenizers"
 QUEUE, EMA, QUANTIZER = "networks.queue", "networks.ema", "networks.autoencoders.quantizer"
 METHODS: dict[str, str] = {
     "SimCLR": "simclr", "MoCo": "moco", "MoCoV3": "moco_v3", "BYOL": "byol",
@@ -89,7 +90,7 @@ SLIPS: dict[str, tuple[str, dict[str, Edits]]] = {  # with the law that is to fi
         "MoCo": (*WANTED, ("", KEY, "    def key")),
         "MoCoV3": (*WANTED, ("", KEY, "    def key")),
         "BYOL": (*WANTED, ("", TARGET, "    def target")),
-        "VQPrior": (("", ".requires_grad_(False).eval()", ".eval()"),),
+        "VQPrior": ((TOKENIZERS, ".requires_grad_(False).eval()", ".eval()"),),
         "LinearProbe": (("", '        self.encoder.freeze("all")\n', ""),),
     }),
     "DetachAdded": ("gradients", {

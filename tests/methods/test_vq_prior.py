@@ -14,8 +14,9 @@ from torch import Tensor
 
 from genlab import checkpoints
 from genlab.contracts import Batch
-from genlab.methods.vq_prior import CodeCache, VQPrior
+from genlab.methods.vq_prior import VQPrior
 from genlab.methods.vqvae import VQVAE
+from genlab.networks.autoencoders.tokenizers import CodeCache
 
 VQ: dict[str, Any] = {
     "channels": 1,

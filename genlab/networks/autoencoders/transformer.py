@@ -19,11 +19,12 @@ class Block(nn.Module):
         width: W.
         heads: attention heads; divides W.
         dropout: rate at the end of both branches.
+        causal: True to hide from each token those after it.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, dropout: float, causal: bool = True) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.causal = heads, causal
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.mlp = nn.Sequential(
@@ -40,7 +41,7 @@ class Block(nn.Module):
         qkv = self.qkv(self.norm1(x)).view(b, t, 3, self.heads, w // self.heads)
         q, *new = qkv.permute(2, 0, 3, 1, 4)  # 3 x (B, heads, T, W / heads)
         kv = torch.stack(new) if past is None else torch.cat([past, torch.stack(new)], dim=3)
-        a = F.scaled_dot_product_attention(q, kv[0], kv[1], is_causal=past is None)
+        a = F.scaled_dot_product_attention(q, kv[0], kv[1], is_causal=self.causal and past is None)
         x = x + self.dropout(self.proj(a.transpose(1, 2).reshape(b, t, w)))
         return x + self.mlp(self.norm2(x)), kv
 
@@ -83,7 +84,7 @@ class CausalTransformer(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(depth))
         self.dropout, self.norm = nn.Dropout(dropout), nn.LayerNorm(width)
         self.head = nn.Linear(width, num_codes)
-        self._initialise()
+        initialise(self, depth)
 
     def forward(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
         """Logits (B, K, h, w) for codes (B, h, w) and labels (B,), -1 or None: unknown."""
@@ -115,13 +116,12 @@ class CausalTransformer(nn.Module):
             label = torch.full((n,), unknown, device=self.position.device)
         return self.label(label.where(label >= 0, unknown))[:, None]
 
-    def _initialise(self) -> None:
-        """Normal(0, 0.02) everywhere, smaller where a block adds to its input (GPT-2)."""
-        for name, p in self.named_parameters():
-            if p.ndim > 1:
-                branches = (
-                    2 * len(self.blocks) if name.endswith(("proj.weight", "mlp.2.weight")) else 1
-                )
-                nn.init.normal_(p, std=0.02 / branches**0.5)
-            elif name.endswith("bias"):
-                nn.init.zeros_(p)
+
+def initialise(network: nn.Module, depth: int) -> None:
+    """Normal(0, 0.02) everywhere, smaller where a block, one of ``depth``, adds to its input."""
+    for name, p in network.named_parameters():
+        if p.ndim > 1:
+            branches = 2 * depth if name.endswith(("proj.weight", "mlp.2.weight")) else 1
+            nn.init.normal_(p, std=0.02 / branches**0.5)
+        elif name.endswith("bias"):
+            nn.init.zeros_(p)
