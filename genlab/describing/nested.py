@@ -38,8 +38,13 @@ PLACES = {  # functions and classes that take the keys of an argument
         f"{LATENTS}.posteriors.IAFPosterior",
         f"{LATENTS}.posteriors.CategoricalPosterior",
     ),
+    "lfq": (f"{CODERS}.scalar_quantizers.LookupFreeQuantizer",),
+    "perceptual_kwargs": (f"{ENCODERS}.factory.encoder",),
     "generator_kwargs": ("genlab.networks.gan.generators.generator",),
-    "critic_kwargs": ("genlab.networks.gan.critics.critic",),
+    "critic_kwargs": (
+        "genlab.networks.gan.critics.critic",
+        "genlab.networks.gan.patch_critics.PatchCritic",
+    ),
     "network_kwargs": (
         f"{DENOISERS}.factory.denoiser",
         f"{DENOISERS}.unet.UNet",

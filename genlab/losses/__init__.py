@@ -4,7 +4,7 @@
 `self_distillation`, `sinkhorn` and `masked` serve self-supervised methods, `pseudo_label` and
 `consistency` semi-supervised ones,
 `classification` supervised ones; `likelihood`, `kl`, `total_correlation`, `iwae` and `vq`
-autoencoders and priors;
+autoencoders and priors, `perceptual` those with a critic;
 `adversarial`, `gradient_penalties` and `orthogonal` GANs; `paths` flow matching; `pretext`
 pretext tasks. `numbers` makes tensors.
 """

@@ -17,6 +17,7 @@ from tests.docs.formulas import (  # noqa: F401
     paths,
     pretext,
     self_supervised,
+    tokens,
 )
 from tests.docs.formulas.common import FORMULAS
 

@@ -49,6 +49,44 @@ def stage_features(
     return _pooled(found[0], pool)
 
 
+def stage_maps(
+    encoder: Any, run: Callable[[Tensor], Any], image: Tensor, most: int = 4
+) -> list[Tensor]:
+    """Feature maps at several depths of one pass, evenly spaced, the deepest included.
+
+    Args:
+        encoder: encoder whose stages are read.
+        run: function that passes images through the encoder.
+        image: (B, C, H, W).
+        most: number of depths; an encoder of fewer stages has fewer.
+
+    Returns:
+        Maps (B, F, h, w), or tokens (B, P, F), of what enters the stages after them.
+
+    Raises:
+        ValueError: there is no stage whose output can be read.
+    """
+    last = len(encoder.layer_groups) - 1
+    depths = sorted({1 + i * (last - 1) // max(1, most - 1) for i in range(most)} if last else ())
+    found: dict[int, Tensor] = {}
+    hooks = [
+        module.register_forward_pre_hook(
+            lambda _, given, depth=depth: found.update({depth: found.get(depth, given[0])})
+        )
+        for depth in depths
+        for module in _first_of(encoder, depth)
+    ]
+    try:
+        run(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    maps = [found[depth] for depth in sorted(found) if found[depth].ndim in (3, 4)]
+    if not maps:
+        raise ValueError(f"{_name(encoder)} has no stage whose output can be read")
+    return maps
+
+
 def _first_of(encoder: Any, stage: int) -> list[nn.Module]:
     """Modules all of whose parameters belong to a stage, the largest ones."""
     groups = encoder.layer_groups

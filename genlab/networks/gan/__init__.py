@@ -1,1 +1,4 @@
-"""Networks of GANs: `generators`, their norms in `modulation`, `critics`, and `class_means`."""
+"""Networks of GANs.
+
+`generators`, their norms in `modulation`, `critics`, `patch_critics`, and `class_means`.
+"""
