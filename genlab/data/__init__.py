@@ -2,13 +2,14 @@
 
 A batch becomes views on the device, in `on_device` (and `images`, which calls it); `augment.views`
 draws them. To a GPU it goes by `pinned`. `images` is the common base of `digits`,
-`torchvision_sets`, `omniglot` (its trials by `episodes`), `omniglot_one_shot`, `toys`,
-`factor_shapes`, `arrays`; of vectors, which are images of one pixel (`vectors`, `bsds300`,
-`binary_density`, `frey_faces`); of `encoded_images`, the base of `image_folder`, `imagenet_sets`,
-`image_table`, `hugging_face` and `web_dataset`. `loader` batches indices, `sampling` orders them,
-`splits` divides them, `in_memory` stores images, `finding` gives them by their positions, `naming`
-numbers classes by their names. `exact_resume` corrects Lightning's counters, `errors` are the
-data's. Folders: `files` (images in files), `shards` (tar files), `labels` (few labels).
+`torchvision_sets` (`remapped` in their grey levels), `omniglot` (its trials by `episodes`),
+`omniglot_one_shot`, `toys`, `factor_shapes`, `arrays`; of vectors, which are images of one pixel
+(`vectors`, `bsds300`, `binary_density`, `frey_faces`); of `encoded_images`, the base of
+`image_folder`, `imagenet_sets`, `image_table`, `hugging_face` and `web_dataset`. `loader` batches
+indices, `sampling` orders them, `splits` divides them, `in_memory` stores images, `finding` gives
+them by their positions, `naming` numbers classes by their names. `exact_resume` corrects
+Lightning's counters, `errors` are the data's. Folders: `files` (images in files), `shards` (tar
+files), `labels` (few labels).
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ if TYPE_CHECKING:  # for type checkers; the files are the list
     from genlab.data.omniglot import Drawings as Drawings
     from genlab.data.omniglot import Omniglot as Omniglot
     from genlab.data.omniglot_one_shot import OmniglotOneShot as OmniglotOneShot
+    from genlab.data.remapped import RemappedDigits as RemappedDigits
+    from genlab.data.remapped import RemappedMNIST as RemappedMNIST
     from genlab.data.torchvision_sets import CIFAR10 as CIFAR10
     from genlab.data.torchvision_sets import CIFAR100 as CIFAR100
     from genlab.data.torchvision_sets import MNIST as MNIST

@@ -17,7 +17,7 @@ from genlab.recipes import Recipe
 SIZES = {  # training images of the sets as they are given out
     "MNIST": 60_000, "FashionMNIST": 60_000, "CIFAR10": 50_000, "CIFAR100": 50_000,
     "SVHN": 73_257, "STL10": 5_000, "Digits": 1_497, "ImageNet": 1_281_167,
-    "TinyImageNet": 100_000,
+    "TinyImageNet": 100_000, "RemappedDigits": 1_497, "RemappedMNIST": 60_000,
 }  # fmt: skip
 DRAWN = {"BSDS300": "patches", "Toys": "size"}  # sets whose size is an argument
 DIVIDED = {"FreyFaces": (1_565, 200)}  # training and validation images of a given division

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,6 @@ from genlab.experiments.studies.table import Probe
 from genlab.metrics import Bank, geometry
 from genlab.training.building import Lab
 from genlab.training.opened import figures_of, open_run
-from genlab.training.record import finite
 
 PROBE = Probe()  # the tables' classifiers on frozen features, the same in every study
 PROBED = re.compile(r"(val|test)/(knn|rank|linear (?:all|\d+(?:\.\d+)?%?))")
@@ -26,7 +26,9 @@ JUDGED = re.compile(r"(?:evaluate|judge)/(.+)")
 PARAMETERS = "parameters"
 
 
-def measure(run: Path, names: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
+def measure(
+    run: Path, names: Sequence[str], options: Mapping[str, Any], needed: Sequence[str] = ()
+) -> dict[str, Any]:
     """Metrics of a run that has ended.
 
     Args:
@@ -36,6 +38,8 @@ def measure(run: Path, names: Sequence[str], options: Mapping[str, Any]) -> dict
             ``genlab evaluate``; ``seconds``, ``parameters``, ``diverged``. Of test images only
             what is named is measured.
         options: options of ``genlab evaluate``.
+        needed: names that must be finite numbers; others are None where the run has none, as
+            MoCo without a queue has no key drift.
 
     Raises:
         RecipeError: the run has no such metric.
@@ -61,11 +65,17 @@ def measure(run: Path, names: Sequence[str], options: Mapping[str, Any]) -> dict
             known[name] = sum(p.numel() for p in lab.model.parameters() if p.requires_grad)
         else:
             known |= figures_of(lab, "test" if name.startswith("test/") else "validate")
-    for name in names:
-        if known.get(name) is None and name not in (DIVERGED, SECONDS):
+    found = {name: _number(known.get(name)) for name in (SECONDS, DIVERGED, *names)}
+    for name in needed:
+        if found[name] is None:
             hint = nearest(name, (key for key in known if "/" in key))
-            raise RecipeError(f"{name} is not a metric of the run", str(run), hint)
-    return {name: finite(float(known[name])) for name in {SECONDS, DIVERGED, *names}}
+            raise RecipeError(f"{name} is not a finite metric of the run", str(run), hint)
+    return found
+
+
+def _number(value: Any) -> float | None:
+    """A metric; None for one that is missing or not finite, as a share of no images is."""
+    return float(value) if value is not None and math.isfinite(float(value)) else None
 
 
 def _is_aside(key: str) -> bool:

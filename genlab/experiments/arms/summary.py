@@ -56,7 +56,7 @@ def five_lines(question: Question, values: Values, found: Verdict) -> list[str]:
         f"Cost: {cost}. {_diverged(question, values)}".rstrip(),
         f"The question comes from {', '.join(one.name for one in question.head.paper)}."
         if question.head.paper
-        else "The question is the lab's own.",
+        else "The question is genlab's own.",
     ]
     return [f"{line}\n" if line is lines[0] else f"- {line}" for line in lines]
 

@@ -71,7 +71,8 @@ def _measured(results: Results, run: Path) -> dict[str, Any]:
     from genlab.experiments.arms.reading import measure
 
     try:
-        return measure(run, results.question.reads, results.question.evaluate)
+        question = results.question
+        return measure(run, question.reads, question.evaluate, question.decides.read)
     except (InputError, ValueError, RuntimeError) as error:
         return {"failed": first_line(error)}
 
