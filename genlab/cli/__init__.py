@@ -39,6 +39,7 @@ training
   genlab crossval RECIPE --folds 5      stratified k-fold cross-validation, mean and spread
   genlab sweep RECIPE key=a,b key=0..4  every combination, a run each; a table at the end
   genlab study run STUDY                one question, or a table of methods; ls, show, page
+  genlab reproduce TABLE                a published table and its papers' results; ls
   genlab bench RECIPE                   where a step's time goes; the same step as a bare loop
   genlab laws RECIPE                    is it right on N processes, when resumed ...
   genlab plan RECIPE --nodes 4 --gpus-per-node 8 --gpu a100-40    memory, hours; no GPU needed
@@ -96,7 +97,8 @@ COMMANDS = {  # module of each command; it holds the function and its `<command>
     "evaluate": "evaluate", "embed": "features", "predict": "features",
     "submit": "submit", "jobs": "jobs", "cancel": "jobs",
     "export": "export", "pack": "pack", "doctor": "doctor", "bench": "bench",
-    "runs": "runs", "sweep": "sweep", "study": "study", "compare": "compare", "sync": "sync",
+    "runs": "runs", "sweep": "sweep", "study": "study", "reproduce": "reproduce",
+    "compare": "compare", "sync": "sync",
     "laws": "laws", "replay": "replay", "verify": "verify", "plan": "plan", "explain": "explain",
     "completion": "completion",
 }  # fmt: skip
@@ -105,6 +107,7 @@ LONG = (
     "fit",
     "sweep",
     "study",
+    "reproduce",
     "crossval",
     "bench",
     "laws",

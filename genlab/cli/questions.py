@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genlab.errors import RecipeError, cannot_write
+from genlab.experiments import page_results
 from genlab.experiments.arms import equality, question_files
 from genlab.experiments.arms.expansion import only
 from genlab.experiments.arms.results import Results
@@ -14,7 +15,6 @@ from genlab.experiments.arms.summary import page as page_of
 from genlab.experiments.arms.summary import plan
 from genlab.experiments.arms.work import work
 from genlab.experiments.pool import Task, run_all
-from genlab.experiments.studies import published
 from genlab.files import shown_path
 
 
@@ -92,7 +92,7 @@ def page(results: Results, out: str | None) -> int:
     data, found = place.with_suffix(".json"), results.published()
     if data == place:
         raise RecipeError(f"--out {out} is not a file of Markdown", hint="FILE.md")
-    if lost := set(published.read(data)) - set(found):
+    if lost := set(page_results.read(data)) - set(found):
         what = f"{len(lost)} results in {shown_path(data)} are not of this study's runs"
         raise RecipeError(what, hint="--known DIR lets them take part; or remove the file")
     try:
@@ -100,7 +100,7 @@ def page(results: Results, out: str | None) -> int:
     except OSError as error:
         raise cannot_write(out, error) from None
     if found:
-        published.write(data, found)
+        page_results.write(data, found)
     written = [place, data] if found else [place]
     print(*(shown_path(one) for one in written), sep="\n", file=sys.stderr)
     return 0

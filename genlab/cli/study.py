@@ -7,10 +7,10 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from genlab.cli import questions
-from genlab.errors import RecipeError, cannot_write, nearest
+from genlab.errors import RecipeError, nearest
+from genlab.experiments import page_results
 from genlab.experiments.arms import question_files
 from genlab.experiments.arms.results import Results
-from genlab.experiments.studies import published
 from genlab.experiments.studies import table as tables
 from genlab.experiments.studies.cells import Cells
 from genlab.experiments.studies.effort import left, plan
@@ -137,7 +137,7 @@ def _bench(cells: Cells, steps: int) -> int:
 
 
 def _run(cells: Cells, retry: bool) -> int:
-    from genlab.experiments.studies.work import work
+    from genlab.experiments.cell_work import work
 
     if retry:
         cells.forget_failed()
@@ -161,18 +161,7 @@ def _page(cells: Cells, out: str | None) -> int:
     if out is None:
         print(page(cells), end="")
         return 0
-    results = Path(out).with_suffix(".json")
-    if results == Path(out):
-        raise RecipeError(f"--out {out} is not a file of Markdown", hint="FILE.md")
     found = {cell.name: figures for cell in cells.all() if (figures := cells.figures(cell))}
-    if lost := set(published.read(results)) - set(found):
-        what = f"{len(lost)} results in {shown_path(results)} are not of this table's cells"
-        raise RecipeError(what, hint="--known DIR lets them take part; or remove the file")
-    try:
-        results.parent.mkdir(parents=True, exist_ok=True)
-        Path(out).write_text(page(cells, Path(out)), encoding="utf-8")
-    except OSError as error:
-        raise cannot_write(out, error) from None
-    published.write(results, found)
+    results = page_results.write_with_page(Path(out), page(cells, Path(out)), found)
     print(shown_path(Path(out)), shown_path(results), sep="\n", file=sys.stderr)
     return 0

@@ -17,6 +17,7 @@ from genlab import process, recipes, runs
 from genlab.cli.arguments import job_options, split_words
 from genlab.errors import RecipeError, RunError, cannot_write, nearest
 from genlab.experiments import axes
+from genlab.experiments.arrays import job_of, submit_array
 from genlab.experiments.pool import run_all
 from genlab.experiments.trials import Trial
 from genlab.files import shown_path
@@ -235,30 +236,20 @@ def _train(folder: Path, found: Sequence[Trial], parallel: int) -> int:
 
 
 def _job(folder: Path, found: Sequence[Trial], wish: dict[str, Any]) -> Any:
-    from genlab.cluster.nodes import Job, cpus
-
     files, overrides = split_words(found[0].fixed)
     recipe = recipes.resolve(files, overrides)
     root = folder.parent.parents[len(Path(recipe.name).parts) - 1]
-    job = Job(recipe=recipe.name, root=root, options=wish.pop("sbatch"), **wish)
-    job.cpus_per_task, _ = cpus(job)
-    return job
+    return job_of(recipe.name, root, wish)
 
 
 def _submit(folder: Path, found: Sequence[Trial], job: Any, parallel: int, new: bool) -> int:
     """One job array, a task for each run that is not finished."""
-    from genlab.cluster.submission import submit as put
-
     waiting = [trial for trial in found if trial.state not in ("done", "running")]
     if not waiting:
         print("every run is finished")
         return 0
-    number = len(list(folder.glob("lines*.txt")))  # jobs in the queue still read the older ones
-    job.lines = folder / f"lines{number or ''}.txt"
-    job.lines.write_text("".join(_line(trial) for trial in waiting))
-    job.array = f"0-{len(waiting) - 1}" + (f"%{parallel}" if parallel > 1 else "")
     try:
-        answer = put(job)
+        answer = submit_array(folder, waiting, job, parallel)
     except RunError:
         if new:
             runs.remove(folder)
@@ -266,8 +257,3 @@ def _submit(folder: Path, found: Sequence[Trial], job: Any, parallel: int, new: 
     print(f"job    {answer}, an array of {len(waiting)}\nsweep  {shown_path(folder)}")
     print(f"next   genlab jobs, genlab compare {folder.name}, genlab cancel {answer}")
     return 0
-
-
-def _line(trial: Trial) -> str:
-    """A task of the array, as slurm/train.sbatch reads it."""
-    return shlex.join([f"{process.ID_VARIABLE}={trial.run.name}", *trial.command]) + "\n"

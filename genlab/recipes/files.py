@@ -19,7 +19,7 @@ from genlab.recipes.heads import Head
 
 MOST_VALUES = 100_000  # of one recipe, aliases written out
 KEYS = (str, int)  # words, and the epochs of a schedule
-STUDIES = "studies"  # no recipes, but what compares them
+COMPARING = ("studies", "tables")  # no recipes, but what compares them
 FOLDERS = "imagenet100"  # data of the recipes that take any folder of pictures
 NAME = re.compile(r"[\w./-]+")  # of a recipe, and so of a folder of runs
 
@@ -34,12 +34,12 @@ def shipped() -> dict[str, Path]:
     """Every recipe of genlab's and of plugins by its name, ``vae/mnist``; genlab's come first.
 
     Base files at the top are none, nor is a ``sweep.yaml``, which is for W&B's own sweeps, nor
-    what lies in ``studies``.
+    what lies in ``studies`` and ``tables``.
     """
     found: dict[str, Path] = {}
     for place in (root(), *plugins.recipe_folders()):
         for file in sorted(place.glob("*/*.yaml")):
-            if file.name != "sweep.yaml" and file.parent.name != STUDIES:
+            if file.name != "sweep.yaml" and file.parent.name not in COMPARING:
                 found.setdefault(file.relative_to(place).with_suffix("").as_posix(), file)
     return found
 

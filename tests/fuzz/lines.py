@@ -40,12 +40,13 @@ RIGHT = {  # the positional words of a command that would run
     "laws": ["no/recipe"], "sweep": ["vae/digits", "seed_everything=0,1"], "submit": ["vae/digits"],
     "ls": [], "show": ["vae/digits"], "cp": ["vae/digits", "mine.yaml"], "new": ["mylab"],
     "pack": ["folder", "shards"], "doctor": [], "jobs": [], "cancel": ["1"], "sync": [],
-    "compare": ["RUN"],
+    "compare": ["RUN"], "reproduce": ["toy_flow_matching"],
 }  # fmt: skip
 ALWAYS = {
     "submit": ["--dry-run"],
     "sync": ["--dry-run"],
     "bench": ["--steps=2", "--warmup=1"],
+    "reproduce": ["--show"],
 }
 LEFT_OUT = ("doctor", "jobs", "cancel")  # about the machine; they have hardly any words
 

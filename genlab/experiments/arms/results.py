@@ -12,9 +12,9 @@ from typing import Any
 
 from genlab import recipes, runs
 from genlab.errors import cannot_write
+from genlab.experiments import page_results
 from genlab.experiments.arms.expansion import Cell, Expansion
 from genlab.experiments.arms.question import Question
-from genlab.experiments.studies import published
 
 DIVERGED = "diverged"  # 1 for a run that met a loss or gradient that is not finite, else 0
 SECONDS = "seconds"
@@ -53,14 +53,14 @@ class Results:
         """Metrics of a run: those of its own file, else those next to the page."""
         own = runs.read_json(self.file(cell))
         if own or self.known is None:
-            return published.short(own)
+            return page_results.short(own)
         found = self._published.get(_key(cell), {})
-        return published.short(found) if found.get("settings") == cell.settings else {}
+        return page_results.short(found) if found.get("settings") == cell.settings else {}
 
     @cached_property
     def _published(self) -> Mapping[str, dict[str, Any]]:
         assert self.known is not None
-        return published.read(self.known / f"{self.question.name}.json")
+        return page_results.read(self.known / f"{self.question.name}.json")
 
     def lacking(self, cell: Cell) -> list[str]:
         """Metrics that the study reads and nobody has measured yet."""

@@ -1,21 +1,15 @@
-"""Cells of a table: one training and its results, with a lock for processes that share the work."""
+"""Cells of a study: one training and its results."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from genlab import recipes, runs
-from genlab.errors import cannot_write
-from genlab.experiments.studies import published
+from genlab.experiments.cell_folder import CellFolder
 from genlab.experiments.studies import table as tables
 from genlab.experiments.studies.rows import Row, rows
 from genlab.experiments.studies.table import Table
@@ -40,15 +34,13 @@ class Cell:
     words: list[str]
     searched: bool = False
 
-    def trial(self, root: Path) -> Trial:
-        """Its training."""
-        own = [*self.words, f"seed_everything={self.seed}"]
-        place = [f"track.runs={json.dumps(str(root), ensure_ascii=False)}"]
-        fixed = [self.row.recipe, *self.row.words, *place]
-        return Trial(root / self.row.recipe / self.name, own, fixed)
+    @property
+    def trained(self) -> bool:
+        """True if there is anything to train."""
+        return self.row.trained
 
 
-class Cells:
+class Cells(CellFolder):
     """The cells of a table in a folder of runs.
 
     Args:
@@ -60,7 +52,9 @@ class Cells:
 
     def __init__(self, table: Table, root: Path, known: Path | None = None) -> None:
         self.table, self.root, self.known = table, root.absolute(), known
-        self.folder = self.root / "studies" / table.name
+        results = None if known is None else known / f"{table.name}.json"
+        folder = self.root / "studies" / table.name
+        super().__init__(folder, {"probe": repr(table.probe)}, results)
 
     @cached_property
     def rows(self) -> list[Row]:
@@ -138,54 +132,19 @@ class Cells:
         digest = hashlib.sha256(whole.encode()).hexdigest()[:6]
         return Cell(row, f"{self._start(row)}-{end}-{digest}", seed, words, searched)
 
-    def file(self, cell: Cell, ending: str = "json") -> Path:
-        """A cell's file of results, lock or log."""
-        return self.folder / f"{cell.name}.{ending}"
+    def trial(self, cell: Cell) -> Trial:
+        """A cell's training."""
+        own = [*cell.words, f"seed_everything={cell.seed}"]
+        place = [f"track.runs={json.dumps(str(self.root), ensure_ascii=False)}"]
+        fixed = [cell.row.recipe, *cell.row.words, *place]
+        return Trial(self.root / cell.row.recipe / cell.name, own, fixed)
 
-    def figures(self, cell: Cell) -> dict[str, Any]:
-        """Results by the table's probe; ``failed`` with the reason where there are none."""
-        for found in (runs.read_json(self.file(cell)), self._published.get(cell.name, {})):
-            if found.get("probe") == repr(self.table.probe):
-                return published.short(found)  # as next to a page: it is the same page again
-        return {}
+    def measure(self, cell: Cell, run: Path) -> dict[str, Any]:
+        """Every column of a cell whose run has ended."""
+        from genlab.experiments.studies.measuring import measure
 
-    @cached_property
-    def _published(self) -> Mapping[str, dict[str, Any]]:
-        """Results next to the table's page."""
-        if self.known is None:
-            return {}
-        return published.read(self.known / f"{self.table.name}.json")
+        return measure(cell, self.table, run)
 
-    def ended(self, cell: Cell) -> bool:
-        """True if a cell is measured, or has failed."""
-        return bool(self.figures(cell))
-
-    def keep(self, cell: Cell, figures: dict[str, Any]) -> None:
-        """Write a cell's results."""
-        words = recipes.without_credentials(cell.words)
-        facts = {"seed": cell.seed, "settings": words, "probe": repr(self.table.probe)}
-        runs.write_json(self.file(cell), facts | figures)
-
-    def forget_failed(self) -> None:
-        """Let failed cells be tried again."""
-        for cell in self.all():
-            if "failed" in runs.read_json(self.file(cell)):
-                self.file(cell).unlink()
-
-    @contextmanager
-    def held(self, cell: Cell) -> Iterator[bool]:
-        """Hold a cell for this process; False where another one works on it."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.file(cell, "lock"), os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise cannot_write(self.folder, error) from None
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
-        finally:
-            os.close(handle)
+    def here(self, cell: Cell) -> bool:
+        """True if a cell's method can be trained on this machine."""
+        return not cell.row.absent

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
+from genlab.experiments.markdown import NOTHING, grid, spread
 from genlab.experiments.studies.cells import Cells
 from genlab.experiments.studies.columns import columns, layer, selecting
 from genlab.experiments.studies.effort import counted, length
@@ -15,21 +16,12 @@ from genlab.experiments.studies.paired import Difference, differences, values_of
 from genlab.experiments.studies.rows import Row
 from genlab.files import shown_path
 
-NOTHING = "-"
-
 
 def result(cells: Cells, row: Row, column: str) -> str:
     """``93.1 ± 0.4``, in percent but for the rank; ``-`` where nothing is measured."""
     factor = 1.0 if column.startswith("rank") else 100.0
     found = values_of(cells, row.key, f"test/{column}{layer(cells, row)}")
     return spread([factor * value for value in found.values()])
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation (n - 1) with one decimal."""
-    if not values:
-        return NOTHING
-    return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
 
 
 def page(cells: Cells, out: Path | None = None) -> str:
@@ -46,7 +38,7 @@ def page(cells: Cells, out: Path | None = None) -> str:
         f"Every self-supervised method of genlab with one encoder and {length(table)} a run, mean "
         f"and standard deviation of {seeds}.{_lacking(cells)}",
         _how(cells),
-        _grid(_header(cells), (line for row in cells.rows if (line := _cells(cells, row)))),
+        grid(_header(cells), (line for row in cells.rows if (line := _cells(cells, row)))),
         *_margin_parts(cells),
         *_task_parts(cells),
         *_peer_parts(cells),
@@ -139,7 +131,7 @@ def _margin_parts(cells: Cells) -> Iterable[str]:
         shown = [
             [one.row, *map(_signed, (one.untrained, one.deviations, one.raw))] for one in found
         ]
-        yield _grid(["row", "untrained", "deviations", "raw pixels"], shown)
+        yield grid(["row", "untrained", "deviations", "raw pixels"], shown)
 
 
 def _signed(value: float | None) -> str:
@@ -163,7 +155,7 @@ def _task_parts(cells: Cells) -> Iterable[str]:
             "## Tasks\n\nOf validation images; the last column is the accuracy that a shortcut "
             "alone reaches, in %."
         )
-        yield _grid(["row", "metric", "mean", "shortcut"], lines)
+        yield grid(["row", "metric", "mean", "shortcut"], lines)
 
 
 def _peer_parts(cells: Cells) -> Iterable[str]:
@@ -175,7 +167,7 @@ def _peer_parts(cells: Cells) -> Iterable[str]:
                 f"## Compared with {library}\n\nThe same encoder, initial weights, views, steps "
                 f"and search. genlab minus {library} in points, over all pairs of a row and a seed."
             )
-            yield _grid(["column", "mean", "95 % interval", "pairs", "by row"], lines)
+            yield grid(["column", "mean", "95 % interval", "pairs", "by row"], lines)
 
 
 def _difference(one: Difference) -> list[str]:
@@ -195,7 +187,7 @@ def _settings_parts(cells: Cells) -> Iterable[str]:
             lines.append([row.key, ", ".join(f"`{word}`" for word in chosen)])
     if lines:
         yield "## Selected settings"
-        yield _grid(["row", "settings"], lines)
+        yield grid(["row", "settings"], lines)
 
 
 def _missing_parts(cells: Cells) -> Iterable[str]:
@@ -225,10 +217,3 @@ def missing(cells: Cells) -> dict[str, str]:
             other = cells.searched.table.name
             found[row.key] = f"no settings are selected: see the search of {other}"
     return found
-
-
-def _grid(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    texts = [[text.replace("|", "\\|") for text in line] for line in (header, rule, *lines)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in texts)

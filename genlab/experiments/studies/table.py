@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from genlab import recipes
 from genlab.errors import RecipeError, nearest
 from genlab.experiments.arms.question_files import is_question
+from genlab.experiments.file_fields import filled
 from genlab.recipes.heads import Head
 from genlab.recipes.resolution import lineage
 
@@ -148,22 +149,10 @@ def read(word: str) -> Table:
     content |= {"name": names.get(file, file.stem), "file": file, "head": recipes.head(file)}
     for key, kind in (("search", Search), ("probe", Probe)):
         if isinstance(content.get(key), dict):
-            content[key] = _made(kind, content[key], f"{where}, {key}")
-    table: Table = _made(Table, content, where)
+            content[key] = filled(kind, content[key], f"{where}, {key}", "a study")
+    table: Table = filled(Table, content, where, "a study")
     _check(table, where)
     return table
-
-
-def _made(kind: type, content: dict[str, Any], where: str) -> Any:
-    names = [one.name for one in fields(kind)]
-    for key in content:
-        if key not in names:
-            raise RecipeError(f"unknown key {key}", where, nearest(str(key), names))
-    try:
-        return kind(**content)
-    except TypeError as error:
-        lacking = re.findall(r"'(\w+)'", str(error))
-        raise RecipeError(f"a study requires {', '.join(lacking)}", where) from None
 
 
 def _check(table: Table, where: str) -> None:

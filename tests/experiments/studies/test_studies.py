@@ -15,8 +15,9 @@ import torch
 from genlab import recipes
 from genlab.cli import study as study_command
 from genlab.errors import RecipeError
+from genlab.experiments import cell_work
 from genlab.experiments.studies import table as tables
-from genlab.experiments.studies import timing, work
+from genlab.experiments.studies import timing
 from genlab.experiments.studies.cells import Cell, Cells
 from genlab.experiments.studies.effort import left
 from genlab.experiments.studies.margins import margins
@@ -189,9 +190,9 @@ def test_a_cell_that_another_process_works_on_is_left_to_it(
         done.set()
         other.join()
 
-    monkeypatch.setattr(work, "_do", does)
+    monkeypatch.setattr(cell_work, "_do", does)
     monkeypatch.setattr("time.sleep", wakes)
-    assert work.work(cells) == 0
+    assert cell_work.work(cells) == 0
     assert took[-2] == first.name  # at last, and then the seed
     assert sorted(took) == sorted(cell.name for cell in cells.all())
 
@@ -203,8 +204,8 @@ def test_a_training_that_a_signal_ended_has_not_failed(
     cells = cells_of(small, methods=["simclr"], untrained=False)
     first = cells.all()[0]
     cells.folder.mkdir(parents=True)
-    monkeypatch.setattr(work, "run_all", lambda tasks: [code])
-    assert work._do(cells, first) == work.STOPPED
+    monkeypatch.setattr(cell_work, "run_all", lambda tasks: [code])
+    assert cell_work._do(cells, first) == cell_work.STOPPED
     assert not cells.ended(first)
 
 
@@ -392,7 +393,7 @@ def test_the_probe_of_few_labels_is_the_mean_over_draws() -> None:
 def test_raw_pixels_and_the_untrained_encoder_need_no_training(small: Path) -> None:
     cells = cells_of(small, methods=["rotation"], probe={"draws": 2}, seeds=[0])
     cells.rows = [row for row in cells.rows if not row.trained]
-    assert work.work(cells) == 0
+    assert cell_work.work(cells) == 0
     pixels, drawn = (cells.figures(cells.seeds(row)[0]) for row in cells.rows)
     assert pixels["test/knn"] > 0.9  # 97.7 % of all labels
     assert drawn["test/linear all"] > drawn["test/linear 1%"] > 0.2

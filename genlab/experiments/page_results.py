@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genlab.errors import RecipeError, cannot_write
-from genlab.files import replacing, text_of
+from genlab.files import replacing, shown_path, text_of
 
 
 def read(file: Path) -> dict[str, dict[str, Any]]:
@@ -24,7 +24,7 @@ def read(file: Path) -> dict[str, dict[str, Any]]:
     except (OSError, ValueError, RecursionError):
         content = None
     if not isinstance(content, dict) or not all(isinstance(one, dict) for one in content.values()):
-        raise RecipeError("results are not a mapping of cells", str(file), "written by study page")
+        raise RecipeError("results are not a mapping of cells", str(file), "written next to a page")
     return content
 
 
@@ -36,6 +36,35 @@ def write(file: Path, found: Mapping[str, Mapping[str, Any]]) -> None:
             draft.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
     except OSError as error:
         raise cannot_write(file, error) from None
+
+
+def write_with_page(
+    page: Path, text: str, found: Mapping[str, Mapping[str, Any]], complete: bool = True
+) -> Path:
+    """Write a page and, next to it, every result; returns the latter's file.
+
+    Args:
+        page: file of the page.
+        text: the page.
+        found: results by the name of their cell.
+        complete: True to refuse to drop results that stand next to the page.
+
+    Raises:
+        RecipeError: the page is not a file of Markdown, or results would be dropped.
+    """
+    results = page.with_suffix(".json")
+    if results == page:
+        raise RecipeError(f"--out {page} is not a file of Markdown", hint="FILE.md")
+    if complete and (lost := set(read(results)) - set(found)):
+        what = f"{len(lost)} results in {shown_path(results)} are not of this table's cells"
+        raise RecipeError(what, hint="--known DIR lets them take part; or remove the file")
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(str(page), error) from None
+    write(results, found)
+    return results
 
 
 def short(figures: Mapping[str, Any]) -> dict[str, Any]:

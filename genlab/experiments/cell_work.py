@@ -7,27 +7,29 @@ import time
 from typing import Any
 
 from genlab.errors import InputError, first_line
+from genlab.experiments.cell_folder import Cell, CellFolder
 from genlab.experiments.comparison import Run
 from genlab.experiments.pool import run_all
-from genlab.experiments.studies.cells import Cell, Cells
 
 POLL_SECONDS = 2.0
 SIGNALLED = range(129, 160)  # 128 + a signal's number, of a training that saved and ended
 STOPPED = 130
 
 
-def work(cells: Cells) -> int:
+def work(cells: CellFolder) -> int:
     """Train and measure until no cell is missing; returns an exit code.
 
     Every process that is started with the same table and folder takes cells that no other holds.
     A run that was killed is continued from its newest checkpoint.
     """
     while True:
-        here = (cell for cell in cells.all() if not cell.row.absent)
+        here = (cell for cell in cells.all() if cells.here(cell))
         missing = [cell for cell in here if not cells.ended(cell)]
         if not missing:
             return 0
         for cell in missing:
+            if cells.waits(cell):
+                continue
             with cells.held(cell) as mine:
                 if not mine or cells.ended(cell):
                     continue
@@ -36,15 +38,18 @@ def work(cells: Cells) -> int:
                     return code
                 break
         else:
-            time.sleep(POLL_SECONDS)  # the others' cells may select settings
+            time.sleep(POLL_SECONDS)  # cells of other processes may name settings or runs
 
 
-def _do(cells: Cells, cell: Cell) -> int:
+def _do(cells: CellFolder, cell: Cell) -> int:
     """Train and measure one cell; a failure of its own is kept as its result."""
-    trial = cell.trial(cells.root)
+    if why := cells.lost(cell):
+        cells.keep(cell, {"failed": why})
+        return 0
+    trial = cells.trial(cell)
     while trial.state == "running":  # a training that outlived the process which began it
         time.sleep(POLL_SECONDS)
-    if cell.row.trained and trial.state != "done":
+    if cell.trained and trial.state != "done":
         log = cells.file(cell, "log")
         codes = run_all([trial.task(log)])
         if codes[0] < 0 or codes[-1] < 0 or codes[0] in SIGNALLED:
@@ -53,14 +58,12 @@ def _do(cells: Cells, cell: Cell) -> int:
         if codes[0]:
             cells.keep(cell, {"failed": _last_line(log.read_text(errors="replace"))})
             return 0
-    from genlab.experiments.studies.measuring import measure
-
     trained: dict[str, Any] = {"steps": 0, "seconds": None}
-    if cell.row.trained:
+    if cell.trained:
         run = Run(trial.run)
         trained = {"steps": run.step, "seconds": run.figures.get("fit_seconds")}
     try:
-        found = measure(cell, cells.table, trial.run)
+        found = cells.measure(cell, trial.run)
     except (InputError, ValueError, RuntimeError) as error:
         found = {"failed": first_line(error)}
     cells.keep(cell, trained | found)

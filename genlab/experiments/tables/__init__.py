@@ -1,0 +1,5 @@
+"""Published tables: recipes trained, measured and written next to the results of the papers.
+
+`table` reads a table's file, `cells` are its trainings and their results, `measuring` reads its
+columns, and `page` writes them down.
+"""
