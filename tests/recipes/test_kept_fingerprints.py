@@ -10,6 +10,7 @@ import pytest
 
 from genlab import recipes
 from genlab.recipes import fingerprints
+from genlab.recipes import kept_fingerprints as module
 from genlab.recipes.kept_fingerprints import Kept
 
 RECIPE = "data: Digits\nmodel: {class_path: VAE, init_args: {latent_dim: 4}}\n"
@@ -73,14 +74,31 @@ def test_a_module_that_appears_and_a_file_that_changes_are_seen(
     assert len(set(found)) == 4
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[]", "{", '{"FILE": {"files": 3}}', '{"FILE": 3}', "[" * 9999, '{"FILE": ENTRY}']
-)
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"files": 3}', "3", "[" * 9999, "ENTRY"])
 def test_a_damaged_cache_is_computed_anew(file: Path, text: str) -> None:
-    place = Kept().file
+    place = Kept().place(str(file))
     place.parent.mkdir(parents=True)
     text = text.replace("ENTRY", json.dumps({"files": {}, "state": Kept()._state, "here": ""}))
-    place.write_text(text.replace("FILE", str(file)))
+    place.write_text(text)
+    assert kept(file) == fingerprints.fingerprint(recipes.resolve([file]))
+
+
+def test_an_entry_is_a_file_and_the_oldest_go(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recipe's entry and that of its code; other recipes' stay as they are."""
+    assert kept(file)
+    first = {one: one.read_text() for one in Kept().folder.iterdir()}
+    assert Kept().place(str(file)) in first
+    other = file.with_name("other.yaml")
+    other.write_text("config: base.yaml\nmodel: {latent_dim: 3}\n")
+    assert kept(other) != kept(file)
+    assert len(list(Kept().folder.iterdir())) == len(first) + 1
+    assert all(one.read_text() == text for one, text in first.items())
+    for one in first:
+        os.utime(one, (1, 1))
+    monkeypatch.setattr(module, "MOST", len(first))
+    other.write_text("config: base.yaml\nmodel: {latent_dim: 5}\n")
+    assert kept(other)
+    assert not first.keys() & {*Kept().folder.iterdir()}
     assert kept(file) == fingerprints.fingerprint(recipes.resolve([file]))
 
 
