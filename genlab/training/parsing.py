@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
@@ -75,12 +76,16 @@ def parse(kind: type, group: str, given: dict[str, Any], recipe: Recipe) -> Argu
     return replace(seen[key], plain=copy.deepcopy(seen[key].plain))
 
 
-def _parse(kind: type, group: str, given: dict[str, Any], recipe: Recipe) -> Arguments:
+@lru_cache(256)
+def _parser(kind: type, group: str) -> tuple[ArgumentParser, tuple[str, ...]]:
+    """The parser of a class's arguments, and their names; to make it takes longer than to parse."""
     parser = ArgumentParser(exit_on_error=False)
-    valid = [
-        name.partition(".")[2]
-        for name in parser.add_class_arguments(kind, group, fail_untyped=False, instantiate=False)
-    ]
+    names = parser.add_class_arguments(kind, group, fail_untyped=False, instantiate=False)
+    return parser, tuple(name.partition(".")[2] for name in names)
+
+
+def _parse(kind: type, group: str, given: dict[str, Any], recipe: Recipe) -> Arguments:
+    parser, valid = _parser(kind, group)
     for key in given:
         if key not in valid:
             what = f"{kind.__name__} has no argument {key}"
