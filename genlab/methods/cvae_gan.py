@@ -65,7 +65,8 @@ class CVAEGAN(Alternation):
             and classifier, summed.
         train/loss_means (1, lower): half the squared distance of the critic's mean features of
             samples and real images.
-        train/loss_class_means (1, lower): the same of the classifier's, class by class.
+        train/loss_class_means (1, lower): half the squared distance of the classifier's mean
+            features of samples and real images, class by class.
         train/loss_critic (nats, lower): cross entropy of real images against fake ones.
         train/loss_classifier (nats, lower): cross entropy of the classes of real images.
         val/mse, test/mse (squared intensity, lower): squared error of a pixel in [0, 1], mean over

@@ -60,6 +60,10 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "wgan_pairs": (
         "wgan_gp/digits_r3gan", ("model.augment=[color, translation, cutout]",),
     ),
+    "wgan_conditional": (
+        "wgan_gp/digits", ("model.condition=projection", "model.generator_kwargs.norm=conditional"),
+    ),
+    "wgan_self_modulated": ("wgan_gp/digits", ("model.generator_kwargs.norm=self_modulated",)),
 }  # fmt: skip
 GATHER = ("simclr/digits", "barlow_twins/digits")  # the others' worlds are slow
 WITH_MEMORY = ("simclr/digits", "glow/digits", "vqvae/digits", "wgan_gp/digits")
