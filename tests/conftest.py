@@ -21,14 +21,12 @@ gc.disable()  # of a million objects that modules make none is garbage
 
 import torch  # noqa: E402
 
-from genlab.testing import ranks as processes  # noqa: E402
 from genlab.testing.ranks import Ranks  # noqa: E402
 from tests import forks  # noqa: E402
 
 gc.freeze()
 atexit.register(gc.unfreeze)  # a library tells of every object that is left at the end
 gc.enable()
-processes.IMPORTS += ("tests.warm",)
 torch.set_num_threads(1)  # tests run side by side; two threads of two programs fight for cores
 
 

@@ -23,7 +23,7 @@ import torch
 
 from genlab import distributed
 
-IMPORTS: tuple[str, ...] = (  # once, by the server; none starts a thread or reads W&B's settings
+IMPORTS = (  # once, by the process that forks; none starts a thread or reads W&B's settings
     "genlab.testing.ranks", "lightning", "timm", "torchmetrics", "torchvision",
     "torchvision.transforms.v2", "sklearn.datasets", "sklearn.model_selection", "jsonargparse",
     "matplotlib.figure", "genlab.evaluation", "genlab.training.fitting", "genlab.testing.running",

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from genlab import networks
-from genlab.networks.encoders.stages import stage_features
+from genlab.networks.encoders.stages import stage_features, stage_maps
 
 
 def test_a_stage_is_what_enters_the_next_one() -> None:
@@ -43,6 +43,36 @@ def test_networks_of_timm_and_of_genlab(
     image = torch.rand(2, 3, 32, 32)
     found = [tuple(stage_features(encoder, k, encoder, image).shape) for k in range(len(shapes))]
     assert found == shapes
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "most", "shapes"),
+    [
+        ("small_cnn", {"width": 4}, 4, [(4, 16, 16), (8, 8, 8)]),
+        ("resnet10t", {}, 4, [(64, 8, 8), (64, 8, 8), (128, 4, 4), (256, 2, 2)]),
+        ("resnet10t", {}, 2, [(64, 8, 8), (256, 2, 2)]),
+        ("vit_tiny_patch16_224", {"embed_dim": 16, "depth": 3, "num_heads": 2, "patch_size": 4}, 2,
+         [(65, 16), (65, 16)]),
+    ],
+)  # fmt: skip
+def test_maps_at_several_depths_of_one_pass(
+    name: str, options: dict[str, Any], most: int, shapes: list[tuple[int, ...]]
+) -> None:
+    encoder = networks.encoder(name, 3, 32, **options).eval()
+    image, passes = torch.rand(2, 3, 32, 32, requires_grad=True), list[int]()
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        passes.append(1)
+        return encoder(x)
+
+    maps = stage_maps(encoder, run, image, most)
+    assert [tuple(one.shape[1:]) for one in maps] == shapes
+    assert len(passes) == 1
+    for k, one in enumerate(maps[:1]):
+        pooled = one.mean((2, 3)) if one.ndim == 4 else one.mean(1)
+        torch.testing.assert_close(stage_features(encoder, k, encoder, image, pool=1), pooled)
+    (slope,) = torch.autograd.grad(maps[-1].square().sum(), image)
+    assert slope.abs().sum() > 0
 
 
 def test_a_stage_that_is_not_there_is_named() -> None:

@@ -105,7 +105,7 @@ class LookupFreeQuantizer(nn.Module):
 
     Args:
         num_codes: K, a power of 2; z has log2 K numbers.
-        entropy_weight: factor of the entropies; 0.1 suits a mean over pixels, a sum wants more.
+        entropy_weight: factor of the entropies.
         diversity: gamma, factor of the batch's entropy.
         factor: tau of p(k | z) = softmax(2 tau z . c_k).
         commitment_weight: beta of ||z - sg(sign z)||^2.
