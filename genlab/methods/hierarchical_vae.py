@@ -141,14 +141,14 @@ class HierarchicalVAE(L.LightningModule):
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use, the means of all levels: (B, C, H, W) -> (B, D)."""
-        return self.draw(image, torch.zeros_like(self.noise(image))).z
+        return self.draw(image, torch.zeros_like(self.posterior_noise(image))).z
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the top level: (B, C, H, W) -> 2 x (B, D of the top)."""
         mean, logvar = self.to_top(self.encoder(image)).chunk(2, 1)
         return mean, logvar
 
-    def noise(self, image: Tensor, k: int | None = None) -> Tensor:
+    def posterior_noise(self, image: Tensor, k: int | None = None) -> Tensor:
         """Noise of all levels for one draw, (B, D), or for k, (k, B, D)."""
         rows = (len(image),) if k is None else (k, len(image))
         options: Any = {"device": image.device, "dtype": image.dtype}
@@ -217,7 +217,7 @@ class HierarchicalVAE(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Negative ELBO with the recipe's weights, mean over the batch, in nats."""
-        drawn = self.draw(batch["image"], self.noise(batch["image"]))
+        drawn = self.draw(batch["image"], self.posterior_noise(batch["image"]))
         reconstruction = self.decoder.nll(drawn.z, batch["image"]).mean()
         each = drawn.kl.mean(0)  # (levels,)
         loss_kl, minimum = each.sum(), self.hparams["free_bits"]
@@ -242,7 +242,7 @@ class HierarchicalVAE(L.LightningModule):
         image, k = batch["image"], self.hparams["iwae_samples"]
         parts = draws_at_a_time(k, len(image))
         h, encode = self.encoder(image), once(self.encode)  # the latter of ``vamp``
-        drawn = [self._draw(h, self.noise(image, part), encode) for part in parts]
+        drawn = [self._draw(h, self.posterior_noise(image, part), encode) for part in parts]
         log_px = torch.cat([-self.decoder.nll(one.z, image) for one in drawn])  # (k, B)
         each = torch.cat([one.kl for one in drawn]).mean((0, 1))  # (levels,)
         log_w = log_px + torch.cat([one.log_ratio for one in drawn])
@@ -252,7 +252,7 @@ class HierarchicalVAE(L.LightningModule):
         bits = self.decoder.bits_per_dim(nll, image[0].numel())
         if bits is not None:
             figures["bits_per_dim"] = bits
-        means = self._draw(h, torch.zeros_like(self.noise(image)), encode).z
+        means = self._draw(h, torch.zeros_like(self.posterior_noise(image)), encode).z
         self.active_units.update(means)
         self.active_units_top.update(means[:, : self.hparams["latent_dims"][0]])
         return figures

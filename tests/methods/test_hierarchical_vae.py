@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
+from genlab.contracts import DecodesNoise
 from genlab.losses import kl_standard_normal
 from genlab.methods.hierarchical_vae import HierarchicalVAE
 
@@ -68,7 +69,7 @@ def normal(numbers: Tensor) -> Normal:
 @torch.no_grad()
 def test_the_bound_is_that_of_torchs_densities() -> None:
     method, image = made(), images()
-    drawn = method.draw(image, method.noise(image, 4))  # (4, B, 5)
+    drawn = method.draw(image, method.posterior_noise(image, 4))  # (4, B, 5)
     top, low = drawn.z[..., :2], drawn.z[..., 2:]
     level: Any = method.levels[0]
     h = method.encoder(image)
@@ -84,7 +85,7 @@ def test_the_bound_is_that_of_torchs_densities() -> None:
     torch.manual_seed(1)
     figures = method.test_step({"image": image}, 0)
     torch.manual_seed(1)
-    again = method.draw(image, method.noise(image, 4))
+    again = method.draw(image, method.posterior_noise(image, 4))
     log_w = again.log_ratio - method.decoder.nll(again.z, image)
     expected = -(log_w.logsumexp(0) - torch.log(torch.tensor(4.0))).mean()
     torch.testing.assert_close(figures["iwae_nll"], expected)
@@ -101,7 +102,7 @@ def test_a_top_level_that_says_nothing_leaves_a_vae_of_one_level() -> None:
     torch.manual_seed(1)
     found = method.training_step({"image": image}, 0)
     torch.manual_seed(1)
-    z = method.draw(image, method.noise(image)).z
+    z = method.draw(image, method.posterior_noise(image)).z
     seen = torch.cat([method.encoder(image), z[:, :2]], 1)
     mean, logvar = level.to_posterior(seen).chunk(2, 1)
     assert found["loss_kl_1"] == 0
@@ -118,8 +119,10 @@ def test_one_draw_and_several_are_the_same_distribution() -> None:
     torch.manual_seed(0)
     method, image = made(latent_dims=[2, 2, 2], form="ladder"), images(2)
     with torch.no_grad():
-        many = method.draw(image, method.noise(image, 3000))
-        ones = torch.stack([method.draw(image, method.noise(image)).z for _ in range(3000)])
+        many = method.draw(image, method.posterior_noise(image, 3000))
+        ones = torch.stack(
+            [method.draw(image, method.posterior_noise(image)).z for _ in range(3000)]
+        )
     torch.testing.assert_close(many.z.mean(0), ones.mean(0), atol=0.1, rtol=0)
     torch.testing.assert_close(many.z.std(0), ones.std(0), atol=0.1, rtol=0)
 
@@ -159,7 +162,7 @@ def test_every_level_has_its_kl_term() -> None:
     torch.manual_seed(1)
     found = method.training_step({"image": image}, 0)
     torch.manual_seed(1)
-    expected = method.draw(image, method.noise(image)).kl.mean(0)
+    expected = method.draw(image, method.posterior_noise(image)).kl.mean(0)
     each = torch.stack([found[f"loss_kl_{number}"] for number in (1, 2, 3)])
     torch.testing.assert_close(each, expected)
     torch.testing.assert_close(found["loss_kl"], expected.sum())
@@ -177,3 +180,7 @@ def test_a_test_step_encodes_images_and_pseudo_inputs_once(
     method.encoder.register_forward_hook(lambda m, x, y: rows.append(len(y)))
     method.test_step({"image": image}, 0)
     assert sorted(rows) == [4, 6]
+
+
+def test_its_noise_is_not_that_of_a_generator() -> None:
+    assert not isinstance(made(), DecodesNoise)  # whose latents `path_length` draws by `noise(n)`

@@ -17,9 +17,14 @@ from genlab.experiments.arms.results import DIVERGED, Values
 
 def shuffled(question: Question, values: Values, generator: np.random.Generator) -> Values:
     """Deciding arms permuted within each seed, every metric on its own: no arm has an effect."""
-    arms = _arms(question)
+    arms, pair = _arms(question), question.decides.figures
     found = deepcopy(values)
     for seed in _seeds(question, values):
+        if len(arms) == 1:  # a difference of two metrics
+            row = values[arms[0]][seed]
+            ends = zip(pair, generator.permutation(len(pair)), strict=True)
+            found[arms[0]][seed] |= {name: row[pair[other]] for name, other in ends}
+            continue
         for metric in (*question.decides.read, DIVERGED):
             order = generator.permutation(len(arms))
             for arm, other in zip(arms, order, strict=True):
@@ -43,13 +48,14 @@ def _rebuilt(
     """Paired differences about their mean, each with a random sign, moved by ``shift``."""
     if question.decides.kind != "difference":
         raise ValueError(f"a shift requires a difference, not {question.decides.kind}")
-    (first, second), metric = question.decides.arms, question.decides.figure
-    seeds, found = _seeds(question, values), deepcopy(values)
-    pairs = [values[first][seed][metric] - values[second][seed][metric] for seed in seeds]
+    decides, seeds, found = question.decides, _seeds(question, values), deepcopy(values)
+    first, second = decides.arms[0], decides.arms[-1]
+    one, two = decides.figures or [decides.figure] * 2
+    pairs = [values[first][seed][one] - values[second][seed][two] for seed in seeds]
     signs = generator.choice([-1.0, 1.0], len(seeds))
     for seed, pair, sign in zip(seeds, pairs, signs, strict=True):
         moved = sign * (pair - mean(pairs)) + shift
-        found[first][seed][metric] = values[second][seed][metric] + moved
+        found[first][seed][one] = values[second][seed][two] + moved
     return found
 
 

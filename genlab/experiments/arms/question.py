@@ -40,9 +40,10 @@ class Decision:
         kind: ``difference`` of two arms, ``rate`` difference of an event, rank ``correlation`` of
             two metrics over arms, or ``share`` of variance of a factor of the grid.
         margin: size that matters, in the metric's unit; smaller differences count as equal.
-        arms: first and second arm of a difference or a rate; arms of a correlation, if not all.
+        arms: first and second arm of a difference or a rate; one arm of a difference of two
+            metrics; arms of a correlation, if not all.
         figure: metric of a difference or a share.
-        figures: two metrics of a correlation.
+        figures: two metrics of a correlation, or of a difference within one arm.
         event: event of a rate, ``val/embedding_std < 0.1``.
         factor: key of the grid, of a share.
         against: key or number from which a share is to differ.

@@ -151,11 +151,13 @@ def _check_decision(question: Question, where: str) -> None:
         raise RecipeError(what, f"{where}, comparisons")
     required: dict[str, dict[str, Any]] = {
         "difference": {"figure": decides.figure, "two arms": len(decides.arms) == 2},
+        "pair": {"two figures": len(decides.figures) == 2, "one arm": len(decides.arms) == 1},
         "rate": {"event": EVENT.fullmatch(decides.event), "two arms": len(decides.arms) == 2},
         "correlation": {"two figures": len(decides.figures) == 2},
         "share": {"figure": decides.figure, "factor": decides.factor},
     }
-    for name, given in required[kind].items():
+    pair = kind == "difference" and decides.figures
+    for name, given in required["pair" if pair else kind].items():
         if not given:
             hint = "such as val/embedding_std < 0.1" if name == "event" else ""
             raise RecipeError(f"{kind} requires {name}", where, hint)

@@ -74,7 +74,8 @@ def _estimate(
         return [_value(decides, row, figure) for row in rows[arm]]
 
     if decides.kind == "difference":
-        one, two = (column(decides.figure, arm) for arm in decides.arms)
+        names = decides.figures or [decides.figure] * 2
+        one, two = (column(name, arm) for name, arm in zip(names, _ends(decides), strict=True))
         pairs = [a - b for a, b in zip(one, two, strict=True)]
         return intervals.difference(pairs, level, decides.interval == "bootstrap")
     if decides.kind == "rate":
@@ -86,6 +87,11 @@ def _estimate(
     levels = [question.arm(arm).levels for arm in arms]
     table = np.array([column(decides.figure, arm) for arm in arms]).T
     return intervals.share(table, levels, decides.factor, decides.against, level)
+
+
+def _ends(decides: Decision) -> list[str]:
+    """The two arms of a difference, which may be one."""
+    return [decides.arms[0], decides.arms[-1]]
 
 
 def _value(decides: Decision, row: Mapping[str, Any], figure: str) -> float:
@@ -115,6 +121,8 @@ def went(question: Question, found: Verdict) -> str:
 def asked(question: Question) -> str:
     """The compared quantity in words: ``val/knn of a minus b``."""
     decides = question.decides
+    if decides.kind == "difference" and decides.figures:
+        return f"{decides.figures[0]} minus {decides.figures[1]}, of {decides.arms[0]}"
     if decides.kind == "correlation":
         return f"rank correlation of {' and '.join(decides.figures)} over arms"
     if decides.kind == "share":

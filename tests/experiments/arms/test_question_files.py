@@ -38,6 +38,7 @@ GRID = {"model.lr": [0.1, 0.2], "model.label_smoothing": [0.0, 0.1]}
         ({"decides": DECIDES | {"kind": "diference"}}, "kind diference\n.*\ndid you mean differ"),
         ({"decides": DECIDES | {"arms": ["fast", "slowly"]}}, "slowly\n.*\ndid you mean slow"),
         ({"decides": DECIDES | {"arms": ["fast"]}}, "difference requires two arms"),
+        ({"decides": DECIDES | {"figures": ["val/knn", "seconds"]}}, "difference requires one arm"),
         ({"decides": DECIDES | {"margin": 0}}, "margin 0 is not above 0"),
         ({"decides": DECIDES | {"comparisons": 0}}, "comparisons 0"),
         ({"decides": DECIDES | {"kind": "rate"}}, "rate requires event"),

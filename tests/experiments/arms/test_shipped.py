@@ -6,21 +6,25 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from genlab import recipes
 from genlab.describing import metrics
-from genlab.experiments.arms import question_files
+from genlab.experiments.arms import controls, question_files
 from genlab.experiments.arms.expansion import Expansion
+from genlab.experiments.arms.question import Question
 from genlab.experiments.arms.reading import JUDGED, PARAMETERS, PROBED
-from genlab.experiments.arms.results import DIVERGED, SECONDS, Results
-from genlab.experiments.arms.verdicts import NOT_RUN, verdict
+from genlab.experiments.arms.results import DIVERGED, SECONDS, Results, Values
+from genlab.experiments.arms.summary import page
+from genlab.experiments.arms.verdicts import EQUAL, NOT_RUN, UNDECIDED, YES, verdict
 from genlab.experiments.arms.work import work
 
 ROOT = Path(__file__).parents[3]
 PAGES = ROOT / "docs" / "studies"
 NAMES = sorted(question_files.shipped())
 QUICK = "stop_gradient"  # whose two deciding arms train two steps in the normal tests
+ROUNDS = 20  # of each study
 OF_RUNS = (DIVERGED, SECONDS, PARAMETERS)
 
 
@@ -53,6 +57,8 @@ def test_every_arm_runs_two_steps(name: str, tmp_path: Path) -> None:
     first = replace(question, seeds=question.seeds[:1], arms=short, steps=2, evaluate={})
     read = [one for one in question.reads if not JUDGED.fullmatch(one)]
     results = Results(replace(first, reads=read), tmp_path)
+    if any("tokenizer" in one.arguments("model") for one in results.expansion.recipes.values()):
+        pytest.skip("requires a run of its tokenizer")
     assert work(results, [(arm.name, first.seeds[0]) for arm in first.arms]) == 0
     assert not [m["failed"] for cell in results.cells if "failed" in (m := results.metrics(cell))]
     assert verdict(question, results.values()).answer == NOT_RUN
@@ -71,6 +77,47 @@ def test_prediction_and_decision_are_older_than_the_first_result(name: str) -> N
     for key in ("question", "prediction", "decides"):
         assert before.get(key), f"{key} is as young as the first result"
         assert before[key] == today[key], f"{key} is not what it was before the first result"
+
+
+def answered() -> list[tuple[Question, Values]]:
+    """Studies whose results are committed, with them."""
+    found = []
+    for name in (n for n in NAMES if (PAGES / f"{n}.json").exists()):
+        results = Results(question_files.read(question_files.shipped()[name]), PAGES, PAGES)
+        found.append((results.question, results.values()))
+    return found
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if (PAGES / f"{n}.md").exists()])
+def test_a_page_is_that_of_the_results_next_to_it(name: str) -> None:
+    results = Results(question_files.read(question_files.shipped()[name]), PAGES, PAGES)
+    assert (PAGES / f"{name}.md").read_text() == page(results, PAGES / f"{name}.md")
+
+
+def test_controls_over_all_answered_studies() -> None:
+    studies = answered()
+    if not studies:
+        pytest.skip("no study has results")
+    generator = np.random.default_rng(0)
+    shuffled = [
+        verdict(question, controls.shuffled(question, values, generator)).answer
+        for question, values in studies
+        for _ in range(ROUNDS)
+        if question.decides.kind != "share"  # a share has no null that shuffling makes
+    ]
+    assert sum(one in (UNDECIDED, EQUAL) for one in shuffled) >= 0.9 * len(shuffled)
+    differences = [one for one in studies if one[0].decides.kind == "difference"]
+    planted = [
+        verdict(question, controls.planted(question, values, generator)).answer
+        for question, values in differences
+        for _ in range(ROUNDS)
+    ]
+    assert planted.count(YES) >= 0.9 * len(planted)
+    for question, values in differences:
+        found = verdict(question, controls.level(question, values, generator))
+        assert found.estimate is not None
+        narrow = found.estimate.high - found.estimate.low < question.decides.margin
+        assert found.answer == EQUAL or not narrow
 
 
 def _git(*words: str) -> str:

@@ -152,6 +152,20 @@ def test_a_planted_difference_is_found_and_equal_arms_are_equal(
     assert counted(noisy, made, controls.level)[EQUAL] == 0
 
 
+def test_two_metrics_of_one_arm(tmp_path: Path) -> None:
+    decides = {"kind": "difference", "arms": ["fast"], "figures": ["val/knn", "val/accuracy"]}
+    found = study(tmp_path, decides=decides | {"margin": 0.02})
+    rows = [{"val/knn": 0.9 + s / 1000, "val/accuracy": 0.5 - s / 1000} for s in range(5)]
+    made: Values = {"fast": dict(enumerate(rows)), "slow": {}}
+    result = verdict(found, made)
+    assert result.answer == YES
+    assert result.estimate is not None
+    assert result.estimate.value == pytest.approx(0.404)
+    assert counted(found, made, controls.shuffled)[UNDECIDED] >= ENOUGH
+    assert counted(found, made, controls.planted)[YES] >= ENOUGH
+    assert counted(found, made, controls.level)[EQUAL] >= ENOUGH
+
+
 def test_shuffling_keeps_every_value_of_a_seed(tmp_path: Path) -> None:
     question, made = synthetic(tmp_path, 0.1)
     mixed = controls.shuffled(question, made, np.random.default_rng(0))

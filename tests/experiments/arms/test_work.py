@@ -143,12 +143,11 @@ def test_a_killed_study_goes_on_to_the_same_metrics_and_divergence_is_kept(shell
     arms = {"fast": ["model.lr=1e30"], "slow": ["model.lr=0.01"]}
     file = write(shell.folder, steps=300, arms=arms, reads=["val/accuracy"])
     line = ["study", "run", str(file), "--seeds", "0,1"]
-    process = shell.start(*line)
     mark = "runs/classifier/digits/*s0/checkpoints/last.ckpt"
-    while process.poll() is None and not list(shell.folder.glob(mark)):
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
+    with shell.start(*line) as process:
+        while process.poll() is None and not list(shell.folder.glob(mark)):
+            time.sleep(0.05)
+        process.kill()
     shell(*line, "--parallel", "2")
     results = Results(question_files.read(file), shell.folder / "runs")
     found = results.values()
