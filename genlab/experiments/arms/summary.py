@@ -66,7 +66,7 @@ def _sentence(question: Question, found: Verdict) -> str:
     decides, estimate = question.decides, found.estimate
     quantity = asked(question)
     if estimate is None:
-        return f"{quantity[0].upper()}{quantity[1:]}: {found.reason}."
+        return f"`{quantity}`: {found.reason}."
     kind = KINDS.get(decides.kind, KINDS["correlation"])
     kind = "BCa bootstrap" if decides.interval == "bootstrap" else kind
     effect = "" if estimate.effect is None else f", Hedges' g {estimate.effect:.2f}"
@@ -110,7 +110,8 @@ def _spread(rows: Iterable[Mapping[str, Any]], metric: str) -> str:
 def _settings(results: Results) -> str:
     lines = ["## Arms", ""]
     for name, settings in results.expansion.differing().items():
-        said = ", ".join(f"`{key}={value}`" for key, value in settings.items())
+        own = [f"`{key}={value}`" for key, value in settings.items() if value != "-"]
+        said = ", ".join(own) or "defaults of the others' settings"
         lines.append(f"- {name}, {results.expansion.steps(name) or 0:,} steps: {said}")
     return "\n".join(lines)
 

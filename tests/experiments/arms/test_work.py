@@ -16,8 +16,10 @@ from genlab.experiments.arms.expansion import Cell
 from genlab.experiments.arms.results import Results
 from genlab.experiments.arms.summary import page
 from genlab.experiments.arms.work import NOT_FINITE
+from genlab.experiments.studies import timing
+from genlab.experiments.studies.rows import Row
 from tests.conftest import Shell
-from tests.experiments.arms.made import study, write
+from tests.experiments.arms.made import MISSING, study, write
 
 ALL = [(arm, seed) for arm in ("fast", "slow") for seed in range(5)]
 
@@ -104,6 +106,7 @@ def test_a_page_without_a_run_says_so(tmp_path: Path) -> None:
     text = page(Results(study(tmp_path), tmp_path / "runs"))
     assert "**Not run yet**, the prediction is open." in text
     assert "Predicted: it does (a guess)." in text
+    assert "`val/accuracy of fast minus slow`: 0 seeds" in text
     assert "| arm |" not in text
 
 
@@ -157,3 +160,26 @@ def test_a_killed_study_goes_on_to_the_same_metrics_and_divergence_is_kept(shell
     for seed in (0, 1):
         pair = [one.values()["slow"][seed]["val/accuracy"] for one in (results, straight)]
         assert pair[0] == pair[1] > 0.5
+
+
+def test_a_budget_is_turned_into_steps_of_each_arm_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path, steps=MISSING, budget={"seconds": 10}, equal=["parameters"])
+    results = Results(question_files.read(file), tmp_path / "runs")
+    asked: list[tuple[str, int]] = []
+
+    def seconds(row: Row, steps: int) -> float:
+        asked.append((row.key, steps))
+        assert {"fast": "model.lr=0.01", "slow": "model.lr=0.001"}[row.key] in row.words
+        return 5 + steps * (0.1 if row.key == "fast" else 0.2)
+
+    monkeypatch.setattr(timing, "cpu_seconds", seconds)
+    with pytest.raises(RecipeError, match="run requires steps"):
+        questions.run(results, [], [], 1, False)
+    assert questions.bench(results, 50) == 0
+    assert asked[0] == ("fast", timing.WARM)
+    found = question_files.read(file)
+    assert [arm.steps for arm in found.arms] == [100, 50]
+    with pytest.raises(RecipeError, match="bench requires a budget"):
+        questions.bench(Results(study(tmp_path), tmp_path), 50)
