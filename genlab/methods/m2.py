@@ -175,14 +175,17 @@ class M2(L.LightningModule):
         kl = losses.kl_standard_normal(mean, logvar).sum(1)
         return -self._nll(z, image, label) - kl - math.log(self.num_classes)
 
-    def marginal_bound(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
+    def marginal_bound(
+        self, image: Tensor, noise: Tensor | None = None, logits: Tensor | None = None
+    ) -> Tensor:
         """Bound of log p(x) in nats, classes summed: (M, C, H, W) -> (M,).
 
         Args:
             image: images in [0, 1].
             noise: standard normal draws (M, D), the same for all classes; fresh ones by default.
+            logits: scores of q(y|x) (M, K); by default those of a pass of these images alone.
         """
-        logits = self.logits(image)  # (M, K)
+        logits = self.logits(image) if logits is None else logits  # (M, K)
         each = []
         for k in range(self.num_classes):
             label = torch.full((len(image),), k, device=image.device)
@@ -193,9 +196,11 @@ class M2(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Both negative bounds over B + M images, plus alpha times the cross entropy of B."""
         image, label, x, _ = two_streams(batch)
+        logits = self.logits(torch.cat([image, x]))  # BN sees all
+        logits_x, logits_u = logits.split([len(image), len(x)])  # (B, K), (M, K)
         loss_x = -self.bound(image, label).mean()
-        loss_u = -self.marginal_bound(x).mean()
-        loss_y = F.cross_entropy(self.logits(image).float(), label)
+        loss_u = -self.marginal_bound(x, logits=logits_u).mean()
+        loss_y = F.cross_entropy(logits_x.float(), label)
 
         both = (len(image) * loss_x + len(x) * loss_u) / (len(image) + len(x))
         loss = both + self.hparams["class_weight"] * loss_y
@@ -225,8 +230,9 @@ class M2(L.LightningModule):
     def _measure(self, split: str, batch: Batch) -> dict[str, Tensor]:
         draw = normal(self.hparams["latent_dim"])
         noise = for_images(draw, batch, training=False, stream=STREAM)["noise"]
-        self.class_report.update(split, self.logits(batch["image"]), batch["label"])
-        return {"neg_elbo": -self.marginal_bound(batch["image"], noise).mean()}
+        logits = self.logits(batch["image"])
+        self.class_report.update(split, logits, batch["label"])
+        return {"neg_elbo": -self.marginal_bound(batch["image"], noise, logits).mean()}
 
     def _maps(self, z: Tensor, label: Tensor) -> Tensor:
         one_hot = label[:, None] == torch.arange(self.num_classes, device=label.device)

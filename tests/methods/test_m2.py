@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.methods.programs_few_labels import K, M, batch, doubled, small
+from tests.methods.programs_few_labels import K, M, batch, doubled, norms, small
 
 
 def by_hand(method: Any, image: Tensor, k: int, noise: Tensor) -> Tensor:
@@ -45,6 +45,33 @@ def test_the_loss_counts_every_image_once() -> None:
     out = method.training_step(given, 0)
     both = (4 * out["loss_labeled"] + 12 * out["loss_unlabeled"]) / 16
     torch.testing.assert_close(out["loss"], both + 0.3 * out["loss_classification"])
+
+
+def test_batch_norm_sees_all_images_in_one_pass() -> None:
+    """Of labelled and unlabelled images together: the statistics and the losses are theirs."""
+    method, given = small("m2"), batch()
+    x = given["unlabeled"]["views"][0]
+    every = torch.cat([given["labeled"]["image"], x])
+    method.logits(every)
+    expected = norms(method)
+
+    method = small("m2")
+    method.training_step(given, 0)
+    counts = [v for k, v in method.state_dict().items() if k.endswith("num_batches_tracked")]
+    assert counts
+    assert all(count == 1 for count in counts)
+    torch.testing.assert_close(norms(method), expected)
+
+    method, label = small("m2"), given["labeled"]["label"]
+    logits = method.logits(every)
+    torch.manual_seed(5)
+    method.bound(given["labeled"]["image"], label)  # takes the draws before
+    unlabeled = -method.marginal_bound(x, logits=logits[4:]).mean()
+    torch.manual_seed(5)
+    out = method.training_step(given, 0)
+    entropy = torch.nn.functional.cross_entropy(logits[:4], label)
+    torch.testing.assert_close(out["loss_classification"], entropy)
+    torch.testing.assert_close(out["loss_unlabeled"], unlabeled)
 
 
 def test_the_mean_bound_is_below_the_integral() -> None:
