@@ -3,7 +3,8 @@
 DCGAN: Radford, Metz, Chintala 2015, arXiv:1511.06434; residual: Gulrajani et al. 2017,
 arXiv:1704.00028, appendix F; the class by projection: Miyato and Koyama 2018, arXiv:1802.05637;
 spectral norm: Miyato, Kataoka, Koyama, Yoshida 2018, arXiv:1802.05957. Departures: kernels of 4
-instead of 5; no norm by default; as many halvings as the side needs.
+instead of 5; no norm by default; as many halvings as the side needs; of SNGAN's Glorot
+initialisation only that of the class's directions.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ class Critic(nn.Module):
         width: F of the features.
         num_classes: K, 0 for none.
         class_map: adds the class to the image as one more channel; None adds the class's own
-            direction to the score's (projection).
+            direction to the score's (projection). The directions begin uniform up to
+            sqrt(6 / (K + F)), as in the reference code (github.com/pfnet-research/sngan_projection,
+            e84b1a5): steps of Adam hardly turn the normal ones of `nn.Embedding`.
         outputs: number of scores, N.
     """
 
@@ -58,6 +61,8 @@ class Critic(nn.Module):
         self.score = nn.Linear(width, outputs)
         projects = num_classes and class_map is None
         self.direction = nn.Embedding(num_classes, width) if projects else None
+        if self.direction is not None:
+            nn.init.xavier_uniform_(self.direction.weight)
 
     def features(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """(B, C, H, W), (B,) -> (B, F)."""

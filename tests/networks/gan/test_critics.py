@@ -65,6 +65,14 @@ def test_the_class_matters(name: str, condition: str) -> None:
     assert torch.equal(plain(image), plain(image, label))
 
 
+def test_directions_of_classes_begin_as_the_reference_codes() -> None:
+    """Glorot's uniform numbers: with normal ones they were 8 times as long at these sizes."""
+    network = critic("mlp", 1, 8, num_classes=10, hidden_dims=[128])
+    weight, bound = network.get_parameter("direction.weight"), (6 / 138) ** 0.5
+    assert 0.98 * bound < weight.abs().max() <= bound
+    assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.05)
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_spectral_norm_brings_every_matrix_to_one(name: str) -> None:
     network = spectrally_normalised(critic(name, 1, 8, num_classes=3, **SMALL[name]))
