@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,8 @@ def mean(rank: int, world: int, mend: bool) -> float:
     """What Lightning makes of a mean over five images, of which rank zero has three."""
     from lightning.pytorch.trainer.connectors.logger_connector import result
 
+    parts.divide_by_exact_counts()  # as a training in the parent has done
+    importlib.reload(result)
     made = result._Metadata("validation_step", "loss", on_epoch=True)
     made.sync = result._Sync(_should=True, fn=_sync_ddp_if_available, _op="mean")
     if mend:
