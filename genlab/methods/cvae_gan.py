@@ -23,6 +23,7 @@ from genlab.internals import torch_parts
 from genlab.methods._alternation import Alternation
 from genlab.networks.gan.class_means import ClassMeans, class_sums, mean_gap
 from genlab.networks.interpolation import latent_path
+from genlab.networks.modes import statistics_kept
 
 CODER, CRITIC, CLASSIFIER = 0, 1, 2  # optimisers
 MEANS = ("critic_real", "critic_fake", "class_real", "class_fake")
@@ -215,14 +216,18 @@ class CVAEGAN(Alternation):
         return {"loss": F.cross_entropy(logits.to(kind), label)}
 
     def coder_loss(self, image: Tensor, label: Tensor, noise: Tensor) -> dict[str, Any]:
-        """Loss of encoder and generator, its terms, and sums for the moving averages."""
+        """Loss of encoder and generator, its terms, and sums for the moving averages.
+
+        Critic and classifier only measure here: their batch norms keep their statistics.
+        """
         real, given = 2 * image - 1, self.hparams
         likeness, sample, kl = self.fakes(image, label, noise)
-        with torch.no_grad():
-            h_critic, h_class = self.critic.features(real), self.classifier.features(real)
-        features = squared_error(self.critic.features(likeness), h_critic)
-        features = features + squared_error(self.classifier.features(likeness), h_class)
-        by_critic, by_class = self.critic.features(sample), self.classifier.features(sample)
+        with statistics_kept(self.critic, self.classifier):
+            with torch.no_grad():
+                h_critic, h_class = self.critic.features(real), self.classifier.features(real)
+            features = squared_error(self.critic.features(likeness), h_critic)
+            features = features + squared_error(self.classifier.features(likeness), h_class)
+            by_critic, by_class = self.critic.features(sample), self.classifier.features(sample)
         one = torch.zeros_like(label)
         means = mean_gap(self.critic_real, self.critic_fake, by_critic, one)
         class_means = mean_gap(self.class_real, self.class_fake, by_class, label)

@@ -17,6 +17,7 @@ from genlab.augment.draws import for_images, normal
 from genlab.contracts import Batch
 from genlab.metrics import log_steps
 from genlab.networks.interpolation import latent_path
+from genlab.networks.modes import statistics_kept
 
 RMSPROP = {"name": "torch.rmsprop", "lr": 1e-4, "alpha": 0.99}
 STREAM = 121  # of validation's draws
@@ -116,8 +117,10 @@ class OGAN(L.LightningModule):
         fake = self.generator(z).to(real.dtype)  # (B, C, H, W)
         fixed = fake.detach()
         distance = (real - fixed).square().flatten(1).mean(1)  # (B,)
-        found = self.critic(real), self.critic(fake), self.critic(fixed)  # 3 x (B, D)
-        return losses.orthogonal_loss(*found, distance, z)
+        e_real, e_fake = self.critic(real), self.critic(fake)  # 2 x (B, D)
+        with statistics_kept(self.critic):  # batch norms count each image once
+            e_fixed = self.critic(fixed)
+        return losses.orthogonal_loss(e_real, e_fake, e_fixed, distance, z)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Error of reconstructions, difference of scores and correlation with given noise."""

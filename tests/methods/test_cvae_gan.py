@@ -105,6 +105,20 @@ def test_the_weighted_terms_are_the_loss() -> None:
     torch.testing.assert_close(method.coder_loss(image, label, noise)["loss"], loss)
 
 
+def test_only_their_own_steps_move_statistics_of_critic_and_classifier() -> None:
+    """Fakes of the encoder's and generator's step would be in the classifier's batch norms."""
+    method, given = small(critic_kwargs=DENSE | {"norm": "batch"}), batch()
+    judges = {"critic": method.critic, "classifier": method.classifier}
+    before = {k: {n: b.clone() for n, b in m.named_buffers()} for k, m in judges.items()}
+    loss = method.coder_loss(*given)["loss"]
+    for name, judge in judges.items():
+        assert before[name]
+        assert same_state(dict(judge.named_buffers()), before[name]) == []
+    method.classifier_loss(*given[:2])
+    assert same_state(dict(method.classifier.named_buffers()), before["classifier"]) != []
+    torch.testing.assert_close(method.coder_loss(*given)["loss"], loss)  # they norm by the batch
+
+
 def test_class_means_are_in_the_checkpoint(tmp_path: Path) -> None:
     method = small()
     fit(method, tmp_path, Checkpoints(monitor=None), limit_val_batches=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,18 @@ def test_the_distance_of_images_has_no_path_to_the_generator() -> None:
         slopes.append(torch.autograd.grad(loss, list(method.generator.parameters())))
     for one, two in zip(*slopes, strict=True):
         torch.testing.assert_close(one, two)
+
+
+def test_batch_norms_of_the_critic_count_each_image_once() -> None:
+    """The generated images are seen twice, with a gradient and without."""
+    method, z = small(critic_kwargs={"hidden_dims": [24], "norm": "batch"}), torch.randn(8, 6)
+    alone = deepcopy(method.critic)
+    real = torch.rand(8, 1, 8, 8) * 2 - 1
+    method.loss_of(real, z)
+    alone(real)
+    alone(method.generator(z))
+    for name, value in alone.named_buffers():
+        torch.testing.assert_close(method.critic.get_buffer(name), value)
 
 
 def test_codes_are_standardised_and_images_come_back_through_them() -> None:
