@@ -37,18 +37,18 @@ def differentiable(image: Tensor, unit: Tensor, operations: Sequence[str]) -> Te
 
     Args:
         image: (B, C, H, W) in [-1, 1].
-        unit: draws, (B, 7), uniform in [0, 1).
+        unit: draws, (B, 7), uniform in [0, 1), in float32 at least: half precision rounds those
+            near 1 up to 1, a place beyond the last.
         operations: any of ``color``, ``translation``, ``cutout``.
     """
-    drawn = unit.to(image.dtype)
     if "color" in operations:
-        image = _coloured(image, drawn[:, :3, None, None, None])
+        image = _coloured(image, unit[:, :3, None, None, None].to(image.dtype))
     if "translation" in operations:
         for dim in (2, 3):
             most = int(image.shape[dim] * TRANSLATION + 0.5)
-            shift = (drawn[:, 1 + dim] * (2 * most + 1)).floor().long() - most
+            shift = (unit[:, 1 + dim] * (2 * most + 1)).floor().long() - most
             image = _shifted(image, shift, dim)
-    return _cut(image, drawn[:, 5:]) if "cutout" in operations else image
+    return _cut(image, unit[:, 5:]) if "cutout" in operations else image
 
 
 def _coloured(image: Tensor, unit: Tensor) -> Tensor:

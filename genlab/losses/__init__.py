@@ -6,7 +6,7 @@
 `classification` supervised ones; `likelihood`, `kl`, `total_correlation`, `iwae` and `vq`
 autoencoders and priors, `perceptual` those with a critic;
 `adversarial`, `gradient_penalties` and `orthogonal` GANs; `paths` flow matching; `pretext`
-pretext tasks. `numbers` makes tensors.
+pretext tasks. `numbers` makes and widens tensors.
 """
 
 from genlab.losses.adversarial import OBJECTIVES, critic_loss, generator_loss

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from genlab.losses.numbers import precise
+
 OBJECTIVES = ("wasserstein", "hinge", "non_saturating", "relativistic")
 
 
@@ -24,7 +26,7 @@ def critic_loss(objective: str, real: Tensor, fake: Tensor) -> Tensor:
     Raises:
         ValueError: unknown objective; unequal counts of scores that are compared in pairs.
     """
-    real, fake = _wide(real), _wide(fake)
+    real, fake = precise(real), precise(fake)
     _check(objective)
     if objective == "wasserstein":
         return fake.mean() - real.mean()
@@ -49,11 +51,11 @@ def generator_loss(objective: str, fake: Tensor, real: Tensor | None = None) -> 
         ValueError: unknown objective; ``relativistic`` without scores of as many real images.
     """
     _check(objective)
-    fake = _wide(fake)
+    fake = precise(fake)
     if objective == "relativistic":
         if real is None:
             raise ValueError("objective 'relativistic' requires scores of real images")
-        return F.softplus(_lead(_wide(real), fake)).mean()
+        return F.softplus(_lead(precise(real), fake)).mean()
     return F.softplus(-fake).mean() if objective == "non_saturating" else -fake.mean()
 
 
@@ -66,7 +68,3 @@ def _lead(one: Tensor, other: Tensor) -> Tensor:
 def _check(objective: str) -> None:
     if objective not in OBJECTIVES:
         raise ValueError(f"unknown objective {objective!r}; choose from {', '.join(OBJECTIVES)}")
-
-
-def _wide(scores: Tensor) -> Tensor:
-    return scores if scores.element_size() >= 4 else scores.float()

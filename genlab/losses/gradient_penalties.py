@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from genlab.losses.numbers import precise
+
 
 def between(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
     """Points on the lines between pairs, one share per sample: (B, ...), (B, ...), (B,)."""
@@ -52,8 +54,7 @@ def scores_and_slopes(critic: Callable[[Tensor], Tensor], image: Tensor) -> tupl
         image: (B, C, H, W), detached; what the critic does to it first is part of the gradient.
     """
     with torch.autocast(image.device.type, enabled=False), torch.enable_grad():
-        image = image.detach()
-        image = (image if image.element_size() >= 4 else image.float()).requires_grad_()
+        image = precise(image.detach()).requires_grad_()
         scores = critic(image)
         (gradient,) = torch.autograd.grad(scores.sum(), image, create_graph=True)
     return scores, gradient.square().flatten(1).sum(1)

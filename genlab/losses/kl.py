@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from genlab.distributed import all_reduce_sum, world_size
-from genlab.losses.numbers import as_tensor_of
+from genlab.losses.numbers import as_tensor_of, precise
 
 LOG_2PI = 1.8378770664093453
 
@@ -16,13 +16,13 @@ def kl_standard_normal(mean: Tensor, logvar: Tensor) -> Tensor:
 
     Summed over D it is the VAE's KL term (Kingma & Welling 2013, arXiv:1312.6114, appendix B).
     """
-    mean, logvar = _precise(mean), _precise(logvar)
+    mean, logvar = precise(mean), precise(logvar)
     return 0.5 * (mean.square() + logvar.exp() - 1 - logvar)
 
 
 def kl_normal(mean: Tensor, logvar: Tensor, mean2: Tensor, logvar2: Tensor | float = 0.0) -> Tensor:
     """KL(N(mean, e^logvar) || N(mean2, e^logvar2)) of each latent: (B, D) -> (B, D), in nats."""
-    mean, logvar = _precise(mean), _precise(logvar)
+    mean, logvar = precise(mean), precise(logvar)
     logvar2 = as_tensor_of(mean, logvar2)
     spread = (mean - mean2).square() / logvar2.exp()
     return 0.5 * (spread + (logvar - logvar2).exp() - 1 - (logvar - logvar2))
@@ -30,7 +30,7 @@ def kl_normal(mean: Tensor, logvar: Tensor, mean2: Tensor, logvar2: Tensor | flo
 
 def normal_log_prob(z: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
     """Log N(z; mean, e^logvar) summed over the last dimension: (..., D) -> (...)."""
-    z, mean, logvar = _precise(z), _precise(mean), _precise(logvar)
+    z, mean, logvar = precise(z), precise(mean), precise(logvar)
     per_latent = (z - mean).square() * (-logvar).exp() + logvar + LOG_2PI
     return -0.5 * per_latent.sum(-1)
 
@@ -46,8 +46,3 @@ def free_bits(kl: Tensor, minimum: float) -> Tensor:
     mine = kl.mean(0)  # (D,)
     every = all_reduce_sum(mine.detach()) / world_size()
     return torch.where(every > minimum, mine, torch.full_like(mine, minimum)).sum()
-
-
-def _precise(x: Tensor) -> Tensor:
-    """At least float32, under any autocast."""
-    return x if x.dtype == torch.float64 else x.float()

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genlab.losses.numbers import as_tensor_of
+from genlab.losses.numbers import as_tensor_of, precise
 
 LIKELIHOODS = ("bernoulli", "gaussian", "discretized_logistic")
 NARROWEST = {
@@ -27,7 +27,7 @@ def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
 
     For grey x in [0, 1] it is the cross entropy, not a likelihood, and not comparable to one.
     """
-    logits = _precise(logits)
+    logits = precise(logits)
     x = x.to(logits.dtype)
     if logits.shape == x.shape:  # fused, and faster with its gradient
         return _sum(F.binary_cross_entropy_with_logits(logits, x, reduction="none"))
@@ -42,7 +42,7 @@ def gaussian_nll(mean: Tensor, x: Tensor, log_scale: Tensor | float = 0.0) -> Te
         x: (..., C, H, W).
         log_scale: a number or a tensor that broadcasts to ``mean``.
     """
-    mean = _precise(mean)
+    mean = precise(mean)
     log_scale = as_tensor_of(mean, log_scale)
     per_pixel = 0.5 * ((x - mean) * (-log_scale).exp()).square() + log_scale
     return _sum(per_pixel + 0.5 * math.log(2 * math.pi))
@@ -64,7 +64,7 @@ def discretized_logistic_nll(mean: Tensor, x: Tensor, log_scale: Tensor | float)
     is exact and loses no digits in the tails, where the difference itself would be 0.
     Departure: no second branch (density times width) for very unlikely cells.
     """
-    mean = _precise(mean)
+    mean = precise(mean)
     log_scale = as_tensor_of(mean, log_scale)
     centre = 2 * x.to(mean.dtype) - 1 - mean
     per_scale = (-log_scale).exp()
@@ -112,7 +112,7 @@ def pixel_nll(likelihood: str, maps: Tensor, x: Tensor, scale: float = 1.0) -> T
 
 def pixel_mean(likelihood: str, maps: Tensor, channels: int) -> Tensor:
     """The image that the maps stand for: (..., C or 2C, H, W) -> (..., C, H, W) in [0, 1]."""
-    centre = _precise(maps.narrow(-3, 0, channels))
+    centre = precise(maps.narrow(-3, 0, channels))
     if likelihood == "bernoulli":
         return centre.sigmoid()
     return (centre if likelihood == "gaussian" else (centre + 1) / 2).clamp(0, 1)
@@ -143,14 +143,9 @@ def _centre_and_log_scale(
         return maps, math.log(scale)
     centre, raw = maps.chunk(2, dim=-3)
     floor = NARROWEST[likelihood]
-    return centre, floor + F.softplus(_precise(raw) - floor)
+    return centre, floor + F.softplus(precise(raw) - floor)
 
 
 def _sum(per_pixel: Tensor) -> Tensor:
     """Sum over C, H, W."""
     return per_pixel.flatten(-3).sum(-1)
-
-
-def _precise(x: Tensor) -> Tensor:
-    """At least float32, under any autocast."""
-    return x if x.dtype == torch.float64 else x.float()

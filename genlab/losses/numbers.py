@@ -14,3 +14,8 @@ def as_tensor_of(like: Tensor, value: Tensor | float) -> Tensor:
     if isinstance(value, Tensor):
         return value.to(like)
     return torch.full((), value, dtype=like.dtype, device=like.device)
+
+
+def precise(x: Tensor) -> Tensor:
+    """A tensor in float32 at least, under any autocast: half precision is widened."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from genlab.losses.numbers import precise
+
 LEAST = 1e-6
 
 
@@ -42,13 +44,9 @@ def orthogonal_loss(
     Returns:
         ``loss``, ``score`` (t1) and ``correlation``, scalars.
     """
-    e_real, e_fake, e_fixed = _wide(e_real), _wide(e_fake), _wide(e_fixed)
+    e_real, e_fake, e_fixed = precise(e_real), precise(e_fake), precise(e_fixed)
     t1, t2 = e_real.mean(1) - e_fixed.mean(1), e_fake.mean(1) - e_fixed.mean(1)  # 2 x (B,)
-    correlation = row_correlation(_wide(z), e_fake)
-    penalty = t1.square() / (4 * _wide(distance).detach().clamp(min=LEAST))
+    correlation = row_correlation(precise(z), e_fake)
+    penalty = t1.square() / (4 * precise(distance).detach().clamp(min=LEAST))
     loss = t1 + t2 - correlation / 2 + penalty
     return {"loss": loss.mean(), "score": t1.mean(), "correlation": correlation.mean()}
-
-
-def _wide(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -20,6 +20,7 @@ from genlab import losses, networks, optim
 from genlab.augment.draws import for_images, normal
 from genlab.contracts import Batch
 from genlab.internals import torch_parts
+from genlab.losses.numbers import precise
 from genlab.methods._alternation import Alternation
 from genlab.networks.gan.class_means import ClassMeans, class_sums, mean_gap
 from genlab.networks.interpolation import latent_path
@@ -212,8 +213,7 @@ class CVAEGAN(Alternation):
     def classifier_loss(self, image: Tensor, label: Tensor) -> dict[str, Any]:
         """Loss of the classifier, which sees no generated image: (B, C, H, W), (B,) -> scalar."""
         logits = self.classifier(2 * image - 1)  # (B, K)
-        kind = torch.promote_types(logits.dtype, torch.float32)
-        return {"loss": F.cross_entropy(logits.to(kind), label)}
+        return {"loss": F.cross_entropy(precise(logits), label)}
 
     def coder_loss(self, image: Tensor, label: Tensor, noise: Tensor) -> dict[str, Any]:
         """Loss of encoder and generator, its terms, and sums for the moving averages.
@@ -285,5 +285,4 @@ class CVAEGAN(Alternation):
 
 def squared_error(one: Tensor, other: Tensor) -> Tensor:
     """Half the squared distance of each pair, summed: 2 x (B, ...) -> (B,), float32 at least."""
-    kind = torch.promote_types(torch.float32, torch.promote_types(one.dtype, other.dtype))
-    return (one.to(kind) - other.to(kind)).square().flatten(1).sum(1) / 2
+    return (precise(one) - precise(other)).square().flatten(1).sum(1) / 2

@@ -55,6 +55,16 @@ def test_cutout_and_translation_at_eight_pixels_are_the_reference_codes() -> Non
     assert moved.sum().item() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("value", [0.0, 0.333, 0.999])
+def test_half_precision_has_the_same_places(value: float) -> None:
+    """0.999 is 1 in bfloat16, one place beyond the last."""
+    image, drawn = torch.randint(1, 100, (1, 1, 8, 8)).float(), torch.full((1, 7), value)
+    for operation in ("translation", "cutout"):
+        found = differentiable(image.bfloat16(), drawn, [operation])
+        assert found.dtype == torch.bfloat16
+        assert torch.equal(found.float(), differentiable(image, drawn, [operation]))
+
+
 def test_colour_of_a_grey_image_is_brightness_and_contrast() -> None:
     image, drawn = torch.rand(6, 1, 8, 8) * 2 - 1, unit(6)
     other = drawn.clone()

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from genlab.losses.numbers import as_tensor_of
+from genlab.losses.numbers import as_tensor_of, precise
 
 
 class Names(TorchDispatchMode):
@@ -37,3 +37,11 @@ def test_a_tensor_takes_type_and_device() -> None:
     given = torch.tensor([0.5], dtype=torch.bfloat16)
     assert as_tensor_of(torch.ones(1), given).dtype == torch.float32
     assert as_tensor_of(given, given) is given
+
+
+def test_half_precision_is_widened_and_the_rest_left() -> None:
+    kinds = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+    assert [precise(torch.ones(1, dtype=kind)).dtype for kind in kinds] == [
+        *[torch.float32] * 3,
+        torch.float64,
+    ]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab import distributed
+from genlab.losses.numbers import precise
 
 
 class ClassMeans(nn.Module):
@@ -46,7 +47,7 @@ class ClassMeans(nn.Module):
 
 @torch.no_grad()
 def class_sums(h: Tensor, label: Tensor, num_classes: int) -> Tensor:
-    """Features summed by class, and a column of counts, over the number of images.
+    """Features summed by class, and a column of counts, over the number of images, in float32.
 
     Parts of a batch add up, weighted by their sizes.
 
@@ -56,18 +57,22 @@ def class_sums(h: Tensor, label: Tensor, num_classes: int) -> Tensor:
         num_classes: K.
 
     Returns:
-        (K, F + 1).
+        (K, F + 1), float32 at least.
     """
+    h = precise(h)
     member = (label[:, None] == torch.arange(num_classes, device=h.device)).to(h.dtype)  # (B, K)
-    return member.T @ torch.cat([h, torch.ones_like(h[:, :1])], 1) / len(h)
+    with torch.autocast(h.device.type, enabled=False):  # else the product is rounded
+        return member.T @ torch.cat([h, torch.ones_like(h[:, :1])], 1) / len(h)
 
 
 def mean_gap(real: ClassMeans, fake: ClassMeans, h: Tensor, label: Tensor) -> Tensor:
     """Half the squared distance of the classes' means, of each image's class: (B, F), (B,) -> (B,).
 
     The value is that of the moving averages; each image's features have the gradient that they
-    would have as their class's mean. Classes that one average has not seen have 0.
+    would have as their class's mean. Classes that one average has not seen have 0. In float32 at
+    least: the difference of two near means has few digits.
     """
+    h = precise(h)
     mean_real, mean_fake = real.mean[label].to(h.dtype), fake.mean[label].to(h.dtype)
     seen = (real.sums[label, -1] > 0) & (fake.sums[label, -1] > 0)
     gap = mean_real - (mean_fake + h - h.detach())

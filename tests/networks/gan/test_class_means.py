@@ -48,6 +48,25 @@ def test_the_gap_is_of_averages_and_its_gradient_of_the_batch() -> None:
     assert slope.tolist() == [[-1.0, 0.0], [0.0, -2.0], [0.0, 0.0]]
 
 
+def test_the_gap_of_near_means_is_exact_in_half_precision() -> None:
+    """100.25 and 100 are one number of bfloat16: the gradient would be 0."""
+    real, fake = ClassMeans(1, 1), ClassMeans(1, 1)
+    real.update(torch.tensor([[100.25, 1.0]]))
+    fake.update(torch.tensor([[100.0, 1.0]]))
+    h = torch.full((2, 1), 100.0, dtype=torch.bfloat16, requires_grad=True)
+    gap = mean_gap(real, fake, h, torch.zeros(2, dtype=torch.int64))
+    assert gap.tolist() == pytest.approx([0.03125] * 2, rel=1e-3)
+    (slope,) = torch.autograd.grad(gap.sum(), h)
+    assert slope.tolist() == [[-0.25], [-0.25]]
+
+
+def test_sums_of_half_precision_are_those_of_the_same_numbers() -> None:
+    h, label = torch.randn(300, 3).bfloat16(), torch.arange(300) % 2
+    with torch.autocast("cpu", torch.bfloat16):
+        found = class_sums(h, label, 2)
+    torch.testing.assert_close(found, class_sums(h.float(), label, 2))
+
+
 def test_decays_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="decay must be in"):
         ClassMeans(2, 2, decay=1.0)
