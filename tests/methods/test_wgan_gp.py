@@ -371,13 +371,17 @@ def test_relativistic_losses_have_the_reference_codes_values(
 
 def test_the_critic_never_sees_an_image_as_it_is(tmp_path: Path) -> None:
     """Neither real nor fake, in neither step; and each has a view of its own."""
-    method, seen = small(**R3GAN, n_critic=1, augment=AUGMENT), list[Tensor]()
+    method, seen, made = small(**R3GAN, n_critic=1, augment=AUGMENT), [], list[Tensor]()
     method.critic.register_forward_hook(lambda _, given, __: seen.append(given[0].detach()))
+    method.generator.register_forward_hook(lambda _, __, fake: made.append(fake.detach()))
     fit(method, tmp_path, limit_train_batches=1, limit_val_batches=0)
     assert len(seen) == 4  # real and fake of the critic's step, fake and real of the generator's
+    assert len(made) == 2
     batch = next(iter(digits().train_dataloader()))
     plain = 2 * batch["image"].float() / 255 - 1
-    assert not any(torch.equal(rows, plain) for rows in seen)
+    for rows, image in zip(seen, (plain, *made, plain), strict=True):
+        assert rows.shape == image.shape
+        assert not any(torch.equal(row, x) for row in rows for x in image)
     assert seen[0].min() < -1.01 or seen[0].max() > 1.01  # no clamp
     assert not torch.equal(seen[0], seen[3])  # the steps draw anew
 
