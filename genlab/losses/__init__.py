@@ -24,6 +24,7 @@ from genlab.losses.gradient_penalties import (
     between,
     gradient_norm,
     gradient_penalty,
+    judged,
     scores_and_slopes,
 )
 from genlab.losses.isotropy import sigreg
@@ -107,6 +108,7 @@ __all__ = [
     "information",
     "instance_nll",
     "iwae_bound",
+    "judged",
     "kl_normal",
     "kl_parts",
     "kl_standard_normal",

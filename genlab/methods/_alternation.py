@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from genlab import distributed
-from genlab.internals import lightning_loops
+from genlab.contracts import Batch
+from genlab.internals import lightning_loops, torch_parts
 from genlab.metrics import log_steps
 
 
@@ -75,6 +76,23 @@ class Alternation(L.LightningModule):
             for name, value in found.items():
                 figures[name] = figures.get(name, 0) + share * value.detach()
         return figures
+
+    def labels(self, batch: Batch, num_classes: int, reader: str) -> Tensor:
+        """Classes of the images, (B,); refused on a CPU where one is unknown: a GPU would wait.
+
+        Args:
+            batch: batch with ``label``.
+            num_classes: number of classes that are read, 0 for none.
+            reader: name of what reads them, for the message.
+
+        Raises:
+            ValueError: a label is not a class.
+        """
+        label: Tensor = batch["label"]
+        wrong = (label < 0) | (label >= num_classes)
+        if num_classes and torch_parts.on_host(label) and wrong.any():
+            raise ValueError(f"{reader} requires labels from 0 to {num_classes - 1}")
+        return label
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip the gradient, whole and unscaled, of the network that is about to step."""

@@ -19,7 +19,6 @@ from torch import Tensor
 from genlab import losses, networks, optim
 from genlab.augment.draws import for_images, normal
 from genlab.contracts import Batch
-from genlab.internals import torch_parts
 from genlab.losses.numbers import precise
 from genlab.methods._alternation import Alternation
 from genlab.networks.gan.class_means import ClassMeans, class_sums, mean_gap
@@ -181,7 +180,7 @@ class CVAEGAN(Alternation):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """One step of the critic, of the classifier, and of encoder and generator."""
-        image, label = batch["image"], self._label(batch)
+        image, label = batch["image"], self.labels(batch, self.num_classes, "CVAEGAN")
         noise = torch.randn(len(image), 2 * self.hparams["latent_dim"], device=self.device)
         judged = self.step(CRITIC, self.critic_loss, image, label, noise)["loss"]
         classified = self.step(CLASSIFIER, self.classifier_loss, image, label)["loss"]
@@ -247,7 +246,7 @@ class CVAEGAN(Alternation):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Error of reconstructions, KL, and samples that have their class."""
-        image, label = batch["image"], self._label(batch)
+        image, label = batch["image"], self.labels(batch, self.num_classes, "CVAEGAN")
         mean, logvar = self.encode(image, label)
         draw = normal(self.hparams["latent_dim"])
         noise = for_images(draw, batch, training=False, stream=STREAM)["noise"]
@@ -264,13 +263,6 @@ class CVAEGAN(Alternation):
         """Encoder's and generator's together, the critic's, the classifier's."""
         parts = ("encoder", "class_map", "generator"), "critic", "classifier"
         return [optim.build(self, self.hparams["optimizer"] or ADAM, part) for part in parts]
-
-    def _label(self, batch: Batch) -> Tensor:
-        label: Tensor = batch["label"]
-        wrong = (label < 0) | (label >= self.num_classes)
-        if torch_parts.on_host(label) and wrong.any():  # a GPU would wait
-            raise ValueError(f"CVAEGAN requires labels from 0 to {self.num_classes - 1}")
-        return label
 
     def _check_arguments(self) -> None:
         given = self.hparams

@@ -24,13 +24,11 @@ from genlab.augment.differentiable import OPERATIONS, differentiable, unit_draw
 from genlab.augment.draws import for_images
 from genlab.contracts import Batch
 from genlab.errors import nearest
-from genlab.internals import torch_parts
 from genlab.methods._alternation import Alternation
 
 CONSTRAINTS = ("penalty", "one_sided_penalty", "r1_r2", "clip", "spectral_norm", "none")
 OUTPUTS = ("tanh", "linear")
 REAL, FAKE = 0, 1  # places of an image's draws
-Scorer = Callable[[Tensor], Tensor]
 STREAM = 118  # of the batch's seed: critic's step; the next is the generator's
 PAPER = {"name": "adam", "lr": 1e-4, "betas": [0.0, 0.9]}
 
@@ -120,7 +118,6 @@ class WGANGP(Alternation):
         self.save_hyperparameters()
         self._check_arguments()
         self.num_classes = num_classes if condition is not None else 0
-        self.penalised = constraint.endswith("penalty")
         shape = (channels, image_size, self.num_classes)
         self.generator = networks.generator(
             generator, latent_dim, *shape, bounded=output == "tanh", **(generator_kwargs or {})
@@ -165,7 +162,8 @@ class WGANGP(Alternation):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """One step of the critic; after every ``n_critic`` of them one of the generator."""
-        real, label = self.to_critic(batch["image"]), self._label(batch)
+        real = self.to_critic(batch["image"])
+        label = self.labels(batch, self.num_classes, "condition")
         drawn = self.noise(len(real)), torch.rand(len(real), device=self.device)
         given = real, label, *drawn, *self._views(batch, STREAM)
         figures = self.step(1, self.critic_loss, *given)
@@ -187,28 +185,15 @@ class WGANGP(Alternation):
         """
         with torch.no_grad():
             fake = self.generator(z, label).to(real.dtype)  # (B, C, H, W)
-        objective, slopes = self.hparams["objective"], dict[str, Tensor]()
-        if self.hparams["constraint"] == "r1_r2":
-            on_real, slope1 = losses.scores_and_slopes(self.scorer(label, view, REAL), real)
-            on_fake, slope2 = losses.scores_and_slopes(self.scorer(label, view, FAKE), fake)
-            slopes = {"r1": slope1.mean(), "r2": slope2.mean()}
-        else:
-            on_real = self.scorer(label, view, REAL)(real)  # (B,)
-            on_fake = self.scorer(label, view, FAKE)(fake)
+        objective, constraint = self.hparams["objective"], self.hparams["constraint"]
+        scorers = self.scorer(label, view, REAL), self.scorer(label, view, FAKE)
+        scores, penalty, slopes = losses.judged(constraint, scorers, real, fake, share)
+        on_real, on_fake = scores  # 2 x (B,)
         loss = losses.critic_loss(objective, on_real, on_fake)
-        figures = {"wasserstein": -losses.critic_loss("wasserstein", on_real, on_fake)}
+        figures = {"loss": loss + self.hparams["penalty_weight"] * penalty}
+        figures["wasserstein"] = -losses.critic_loss("wasserstein", on_real, on_fake)
         figures["loss_generator"] = losses.generator_loss(objective, on_fake, on_real)
-        if slopes:
-            loss = loss + self.hparams["penalty_weight"] / 2 * (slopes["r1"] + slopes["r2"])
-        elif self.penalised:
-            point, scorer = losses.between(real, fake, share), self.scorer(label, view, REAL)
-            norm = losses.gradient_norm(scorer, point)  # (B,)
-            one_sided = self.hparams["constraint"] == "one_sided_penalty"
-            penalty = losses.gradient_penalty(norm, one_sided)
-            loss = loss + self.hparams["penalty_weight"] * penalty
-            figures |= {"penalty": penalty, "gradient_norm": norm.mean()}
-            figures["gradient_norm_sd"] = norm.std(correction=0)
-        return {"loss": loss} | figures | slopes
+        return figures | slopes
 
     def generator_loss(
         self, real: Tensor, label: Tensor, z: Tensor, view: Tensor | None = None
@@ -221,7 +206,7 @@ class WGANGP(Alternation):
                 against = self.scorer(label, view, REAL)(real)
         return {"loss": losses.generator_loss(objective, scores, against)}
 
-    def scorer(self, label: Tensor, view: Tensor | None, place: int) -> Scorer:
+    def scorer(self, label: Tensor, view: Tensor | None, place: int) -> Callable[[Tensor], Tensor]:
         """The critic of images of these classes, seen by the draws of this place: -> (B,)."""
 
         def score(image: Tensor) -> Tensor:
@@ -241,7 +226,8 @@ class WGANGP(Alternation):
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Critic's estimate and mean steepness on held-out images; all norms go to callbacks."""
         with torch.inference_mode(False):  # the norm is a derivative
-            label, real = self._label(batch).clone(), self.to_critic(batch["image"].clone())
+            label = self.labels(batch, self.num_classes, "condition").clone()
+            real = self.to_critic(batch["image"].clone())
             fake = self.generator_ema.average(self.noise(len(real)), label).to(real.dtype)
             share = torch.rand(len(real), device=real.device)
             norm = self.gradient_norm(losses.between(real, fake, share), label).detach()  # (B,)
@@ -265,13 +251,6 @@ class WGANGP(Alternation):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.critic_steps = checkpoint["critic_steps"]
-
-    def _label(self, batch: Batch) -> Tensor:
-        label: Tensor = batch["label"]
-        wrong = (label < 0) | (label >= self.num_classes)
-        if self.num_classes and torch_parts.on_host(label) and wrong.any():  # a GPU would wait
-            raise ValueError(f"condition requires labels from 0 to {self.num_classes - 1}")
-        return label
 
     def _check_arguments(self) -> None:
         given = self.hparams
