@@ -89,8 +89,10 @@ def parts_of(method: L.LightningModule, classes: Sequence[str] = ()) -> Parts:
     """
     encoder, head = getattr(method, "encoder", None), getattr(method, "head", None)
     if not hasattr(encoder, "architecture"):
-        kind = type(method).__name__
-        raise CheckpointError(f"a {kind} has no backbone: export requires a method with an encoder")
+        raise CheckpointError(
+            f"{type(method).__name__} has no backbone: export requires an encoder of "
+            "`networks.encoder`; `genlab embed` writes features, not weights"
+        )
     named = getattr(method, "backbone", None)  # where the arguments are not those of the network
     given = named if isinstance(named, dict) else method.hparams
     kwargs = given.get("encoder_kwargs") or {}

@@ -23,6 +23,7 @@ from genlab.checkpoints.export.timm_folder import Parts, parts_of, write_timm
 from genlab.errors import CheckpointError
 from genlab.methods.autoencoder import Autoencoder
 from genlab.methods.classifier import Classifier
+from genlab.methods.ogan import OGAN
 
 NETWORKS: dict[str, tuple[str, int, int, dict[str, Any]]] = {
     "resnet": ("resnet10t", 1, 32, {}),
@@ -188,6 +189,7 @@ def test_onnx_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> N
          "stem cifar.*--format torch"),
         (lambda: Classifier(7, 3, 32, "mixer_s32_224"), "stem patch.*--format torch"),
         (lambda: Autoencoder(image_size=8), "Autoencoder has no backbone"),
+        (lambda: OGAN(image_size=8), "^OGAN has no backbone.*`genlab embed`"),
     ],
 )  # fmt: skip
 def test_what_timm_cannot_express_is_refused(tmp_path: Path, method: Any, why: str) -> None:
