@@ -21,10 +21,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genlab import checkpoints, optim
+from genlab.augment.draws import Params, Shape, for_images, uniform
 from genlab.contracts import Batch
 from genlab.metrics import log_steps
+from genlab.networks.arguments import check_not_negative
 from genlab.networks.autoencoders.masked_transformer import MaskedTransformer, masked_counts
 from genlab.networks.autoencoders.tokenizers import CodeCache, frozen_tokenizer
+
+STREAM = 122  # of validation's draws
 
 
 class MaskedPrior(L.LightningModule):
@@ -94,10 +98,10 @@ class MaskedPrior(L.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        if not (0 <= label_dropout < 1 and 0 <= label_smoothing < 1):
-            raise ValueError("label_dropout and label_smoothing must lie in [0, 1)")
-        if choice_noise < 0:
-            raise ValueError(f"choice_noise {choice_noise} must be >= 0")
+        for name in ("label_dropout", "label_smoothing"):
+            if not 0 <= self.hparams[name] < 1:
+                raise ValueError(f"{name} {self.hparams[name]} must lie in [0, 1)")
+        check_not_negative(choice_noise=choice_noise)
         self.tokenizer = frozen_tokenizer(tokenizer, tokenizer_spec)
         self.hparams.update(tokenizer=None, tokenizer_spec=checkpoints.spec(self.tokenizer))
         if class_conditional and num_classes < 1:
@@ -133,8 +137,16 @@ class MaskedPrior(L.LightningModule):
             known: (B, h, w), as many places of each image.
             label: classes (B,), -1 for none.
             temperature: divides the logits; below 1 for likelier codes.
+
+        Raises:
+            ValueError: images have different numbers of unknown places.
         """
-        places = int((~known[0]).sum())
+        unknown = (~known).flatten(1).sum(1)  # (B,)
+        fewest, places = (int(number) for number in unknown.aminmax())
+        if fewest < places:
+            raise ValueError(
+                f"known leaves {fewest} to {places} places of an image; fill requires one number"
+            )
         steps = min(self.hparams["steps"], places)
         counts = [*masked_counts(places, steps), 0] if places else []
         self.nfe = len(counts)
@@ -194,12 +206,9 @@ class MaskedPrior(L.LightningModule):
         return self._figures(codes, masked, label, self.hparams["label_smoothing"])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """The same with masks that depend on an image's place in the data, and accuracy."""
-        codes, index = self.tokenizer.encode(batch["image"]), batch["index"]
-        place = torch.arange(codes[0].numel() + 1, device=index.device)
-        drawn = (torch.sin(index[:, None].double() * 12.9898 + place * 78.233) * 43758.5453).frac()
-        share = (drawn[:, 0].abs() * math.pi / 2).cos()
-        masked = masks(share, drawn[:, 1:].abs().view(codes.shape))
+        """The same, each image with its own fixed mask."""
+        codes = self.tokenizer.encode(batch["image"])
+        masked = for_images(self._masks, batch, training=False, stream=STREAM)["masked"]
         return self._figures(codes, masked, batch["label"], 0.0)
 
     test_step = validation_step
@@ -207,6 +216,11 @@ class MaskedPrior(L.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `optim.build`; the frozen tokenizer is not in it."""
         return optim.build(self, self.hparams["optimizer"])
+
+    def _masks(self, shape: Shape, generator: torch.Generator) -> Params:
+        """Masks of N images, (N, h, w), of shares cos(pi u / 2)."""
+        share = uniform(shape[0], 0.0, math.pi / 2, generator).cos()  # (N,)
+        return {"masked": masks(share, uniform((shape[0], *self.shape), 0.0, 1.0, generator))}
 
     def _figures(
         self, codes: Tensor, masked: Tensor, label: Tensor, smoothing: float

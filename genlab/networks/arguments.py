@@ -23,3 +23,17 @@ def check_settings(what: str, function: Callable[..., Any], given: Mapping[str, 
     found = inspect.signature(function).parameters.values()
     names = [p.name for p in found if p.default is not inspect.Parameter.empty]
     check_names(what, given, names)
+
+
+def check_not_negative(**numbers: float) -> None:
+    """Refuse negative arguments.
+
+    Args:
+        **numbers: arguments by name.
+
+    Raises:
+        ValueError: names the first negative one and its value.
+    """
+    for name, number in numbers.items():
+        if number < 0:
+            raise ValueError(f"{name} {number} must be >= 0")

@@ -14,14 +14,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genlab import checkpoints
+from genlab.augment.draws import for_images
 from genlab.contracts import Batch, HasDensity, SamplesCodes
-from genlab.methods.masked_prior import MaskedPrior, masks
+from genlab.methods.masked_prior import STREAM, MaskedPrior, masks
 
 VQ: dict[str, Any] = {
     "channels": 1, "image_size": 8, "num_codes": 16, "code_dim": 4, "hidden": 16,
     "downsamplings": 1, "residual_blocks": 1,
 }  # fmt: skip
 SPEC: dict[str, Any] = {"class_path": "genlab.methods.vqvae.VQVAE", "init_args": VQ}
+VAE = {"class_path": "genlab.methods.vae.VAE", "init_args": {"channels": 1, "image_size": 8}}
 TINY: dict[str, Any] = {
     "tokenizer_spec": SPEC, "width": 16, "depth": 2, "dropout": 0.0, "num_classes": 3,
     "optimizer": {"lr": 1e-2},
@@ -96,6 +98,24 @@ def test_validation_has_the_same_masks_for_an_image_in_any_batch() -> None:
     assert torch.equal(method.validation_step(data, 0)["loss"], whole["loss"])
 
 
+def test_validation_masks_have_shares_of_the_cosine_and_no_favourite_place() -> None:
+    """Masks of 1,000 images: those of `for_images`, as in the other methods with fixed draws."""
+    method, data = MaskedPrior(**TINY).eval(), batch(1000)
+    shown = seen_by(method, torch.zeros(16, 4, 4))
+    method.validation_step(data, 0)
+    masked = ~shown[0]  # (N, 4, 4)
+    expected = for_images(method._masks, data, training=False, stream=STREAM)["masked"]
+    assert torch.equal(masked, expected)
+    share = masked.flatten(1).float().mean(1)
+    assert share.mean().item() == pytest.approx(2 / math.pi, abs=0.03)
+    quarters = torch.tensor([0.25, 0.5, 0.75])
+    found = share.quantile(1 - quarters)
+    torch.testing.assert_close(found, (quarters * math.pi / 2).cos(), rtol=0, atol=0.06)
+    assert (masked.float().mean(0) - share.mean()).abs().max() < 0.05
+    half = masked.flatten(1)[masked.flatten(1).sum(1) == 8]
+    assert len(half.unique(dim=0)) > 0.9 * len(half) > 20
+
+
 def test_decoding_masks_as_many_as_the_schedule_and_no_known_code_changes() -> None:
     method = MaskedPrior(**TINY, steps=5).eval()
     shown = seen_by(method, torch.zeros(16, 4, 4))
@@ -112,6 +132,20 @@ def test_decoding_masks_as_many_as_the_schedule_and_no_known_code_changes() -> N
     filled = method.fill(given, known)
     assert torch.equal(filled[:, :2], given[:, :2])
     assert torch.equal(method.fill(given, torch.ones_like(known)), given)
+
+
+def test_images_with_other_numbers_of_unknown_places_are_refused() -> None:
+    """The counts of the first image would draw known codes of the second anew."""
+    method, given = MaskedPrior(**TINY).eval(), torch.randint(16, (2, 4, 4))
+    known = torch.zeros_like(given, dtype=torch.bool)
+    known[1, 1:] = True
+    with pytest.raises(ValueError, match="known leaves 4 to 16 places"):
+        method.fill(given, known)
+    with pytest.raises(ValueError, match="known leaves 4 to 16 places"):
+        method.fill(given.flip(0), known.flip(0))
+    known[0, :, 1:] = True  # as many, elsewhere
+    filled = method.fill(given, known)
+    assert torch.equal(filled[known], given[known])
 
 
 def test_one_step_is_independent_sampling_and_sixteen_reveal_one_at_a_time() -> None:
@@ -184,9 +218,11 @@ def test_it_has_no_likelihood_but_codes() -> None:
     [
         ({"steps": 0}, "steps"),
         ({"steps": 17}, "steps"),
-        ({"choice_noise": -1.0}, "choice_noise"),
-        ({"label_smoothing": 1.0}, "label_smoothing"),
-        ({"tokenizer_spec": None}, "tokenizer"),
+        ({"choice_noise": -1.0}, "^choice_noise -1.0 must be >= 0"),
+        ({"label_smoothing": 1.0}, "^label_smoothing 1.0 must lie in"),
+        ({"label_dropout": -0.5}, "^label_dropout -0.5 must lie in"),
+        ({"tokenizer_spec": None}, "VQ-VAE or VQGAN, or else a tokenizer_spec"),
+        ({"tokenizer_spec": VAE}, "is a VAE, not a VQ-VAE or VQGAN: no codes"),
         ({"class_conditional": True, "num_classes": 0}, "class_conditional"),
         ({"width": 15}, "width"),
     ],

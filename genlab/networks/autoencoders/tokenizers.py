@@ -37,11 +37,14 @@ def frozen_tokenizer(path: str | None, spec: dict[str, Any] | None) -> Any:
         ValueError: neither or both are given, or the method has no codes.
     """
     if (path is None) == (spec is None):
-        raise ValueError("tokenizer: give the checkpoint or run of a VQ-VAE (one of path and spec)")
+        raise ValueError(
+            "tokenizer: give the checkpoint or run of a VQ-VAE or VQGAN, or else a tokenizer_spec"
+        )
     build, given = (checkpoints.load, path) if path is not None else (checkpoints.build, spec)
     method = lightning_parts.outside_cli(build, given)
     if not isinstance(method, Tokenizer):
-        raise ValueError(f"tokenizer: {path or spec} is a {type(method).__name__}, not a VQ-VAE")
+        kind = type(method).__name__
+        raise ValueError(f"tokenizer: {path or spec} is a {kind}, not a VQ-VAE or VQGAN: no codes")
     frozen: Any = method
     return frozen.requires_grad_(False).eval()
 
