@@ -27,6 +27,7 @@ from genlab.contracts import Batch
 from genlab.losses.perceptual import adaptive_weight, feature_distance
 from genlab.metrics import log_steps
 from genlab.metrics.codebook import CodebookUsage, perplexity
+from genlab.networks.arguments import check_not_negative
 from genlab.networks.autoencoders.conv import ConvDecoder, ConvEncoder
 from genlab.networks.autoencoders.quantizer import stage_counts
 from genlab.networks.autoencoders.quantizer_factory import quantizer
@@ -43,7 +44,8 @@ class VQGAN(L.LightningModule):
     Args:
         channels: C of the images.
         image_size: H = W in pixels.
-        num_codes, code_dim, codebook, levels, lfq, stages: codes, see `VQVAE`; no ``gumbel``.
+        num_codes, code_dim, codebook, levels, lfq, stages: codes, see `VQVAE`; codebook ``gumbel``
+            is refused.
         hidden: channels of the encoder's and decoder's smallest map.
         downsamplings: halvings of the side: 28 px and 2 give a 7 x 7 grid.
         residual_blocks: in encoder and decoder each.
@@ -84,7 +86,7 @@ class VQGAN(L.LightningModule):
         code_shape: (h, w) of the grid; (h, w Q) with ``residual``.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or another codebook's.
     """
 
     quantizer: Any  # see `networks.autoencoders.quantizer.Quantizer`
@@ -128,19 +130,16 @@ class VQGAN(L.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        numbers = (adversarial_weight, adversarial_start, adversarial_ramp, perceptual_weight)
-        if min(*numbers, commitment_weight) < 0:
-            raise ValueError("weights, adversarial_start and adversarial_ramp must be >= 0")
-        averages = {
-            "decay": ema_decay,
-            "restart_below": restart_below,
-            "init_from_data": init_from_data,
-            "commitment_weight": commitment_weight,
-        }
-        own = {"lfq": lfq, "fsq": {"levels": levels}, "residual": {"stages": stages}}
+        check_not_negative(
+            adversarial_weight=adversarial_weight, adversarial_start=adversarial_start,
+            adversarial_ramp=adversarial_ramp, perceptual_weight=perceptual_weight,
+        )  # fmt: skip
+        if codebook == "gumbel":
+            raise ValueError("codebook 'gumbel' requires VQVAE: VQGAN has no weight of its KL term")
         self.quantizer = quantizer(
-            codebook, num_codes, code_dim, averages, **(own.get(codebook) or {})
-        )
+            codebook, num_codes, code_dim, commitment_weight, ema_decay, restart_below,
+            init_from_data, levels=levels, lfq=lfq, stages=stages,
+        )  # fmt: skip
         sizes = (image_size, downsamplings, hidden, residual_blocks)
         self.encoder = ConvEncoder(channels, self.quantizer.code_dim, *sizes)
         self.decoder = ConvDecoder(self.quantizer.code_dim, channels, *sizes)

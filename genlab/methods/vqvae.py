@@ -51,16 +51,18 @@ class VQVAE(L.LightningModule):
             ``residual`` (averages in stages), ``sim``, ``fsq`` or ``lfq``.
         commitment_weight: beta of ||z - sg(e)||^2; unused by ``gumbel`` and ``fsq``.
         kl_weight: factor of KL(q || uniform), for ``gumbel``.
-        ema_decay: gamma of the average.
-        restart_below: codes used less often per step than this restart from the batch; 0: never.
-        init_from_data: take the first codebook from the first batch.
+        ema_decay: gamma of the average, for ``ema`` and ``residual``.
+        restart_below: codes used less often per step than this restart from the batch; 0: never;
+            for ``ema``, ``gradient`` and ``residual``.
+        init_from_data: take the first codebook of these from the first batch.
         likelihood: ``mse``, squared error / pixel_variance, or ``bernoulli``, cross entropy of
             logits.
         pixel_variance: variance of the data, for ``mse`` (sonnet divides by it too).
-        gumbel: arguments of `GumbelQuantizer`, for ``codebook: gumbel``.
-        levels: levels of each number, for ``fsq``; null for the paper's of 2^8, 2^10 ... 2^16.
-        lfq: arguments of `LookupFreeQuantizer`, for ``codebook: lfq``.
-        stages: Q of ``residual``.
+        gumbel: arguments of `GumbelQuantizer`; other codebooks refuse them.
+        levels: levels of each number, for ``fsq`` alone; null for the paper's of 2^8, 2^10 ...
+            2^16.
+        lfq: arguments of `LookupFreeQuantizer`; other codebooks refuse them.
+        stages: Q of ``residual``; other codebooks refuse another number than 2.
         optimizer: settings of the optimiser; see `optim.build`.
 
     Logs:
@@ -84,7 +86,7 @@ class VQVAE(L.LightningModule):
         code_shape: (h, w) of the grid; (h, w Q) with ``residual``, a place's stages in a row.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or another codebook's.
     """
 
     quantizer: Any  # see `networks.autoencoders.quantizer.Quantizer`
@@ -120,23 +122,12 @@ class VQVAE(L.LightningModule):
         self.save_hyperparameters()
         if likelihood not in ("mse", "bernoulli"):
             raise ValueError(f"unknown likelihood {likelihood!r}; choose from mse, bernoulli")
-        if pixel_variance <= 0 or min(commitment_weight, kl_weight) < 0:
-            raise ValueError("pixel_variance must be > 0, commitment_weight and kl_weight >= 0")
-        averages = {
-            "decay": ema_decay,
-            "restart_below": restart_below,
-            "init_from_data": init_from_data,
-            "commitment_weight": commitment_weight,
-        }
-        own = {
-            "gumbel": gumbel,
-            "lfq": lfq,
-            "fsq": {"levels": levels},
-            "residual": {"stages": stages},
-        }
+        if pixel_variance <= 0:
+            raise ValueError(f"pixel_variance {pixel_variance} must be > 0")
         self.quantizer = quantizer(
-            codebook, num_codes, code_dim, averages, kl_weight, **(own.get(codebook) or {})
-        )
+            codebook, num_codes, code_dim, commitment_weight, ema_decay, restart_below,
+            init_from_data, kl_weight, gumbel, levels, lfq, stages,
+        )  # fmt: skip
         sizes = (image_size, downsamplings, hidden, residual_blocks)
         self.encoder = ConvEncoder(channels, self.quantizer.code_dim, *sizes)
         self.decoder = ConvDecoder(self.quantizer.code_dim, channels, *sizes)

@@ -193,7 +193,14 @@ def test_it_is_a_tokenizer_and_its_verbs_agree(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bad", "named"),
     [
-        ({"adversarial_weight": -1.0}, "must be >= 0"),
+        ({"adversarial_weight": -1.0}, "^adversarial_weight -1.0 must be >= 0"),
+        ({"adversarial_start": -1}, "^adversarial_start -1 must be >= 0"),
+        ({"adversarial_ramp": -2}, "^adversarial_ramp -2 must be >= 0"),
+        ({"perceptual_weight": -0.5}, "^perceptual_weight -0.5 must be >= 0"),
+        ({"commitment_weight": -0.5}, "^commitment_weight -0.5 must be >= 0"),
+        ({"codebook": "gumbel"}, "codebook 'gumbel' requires VQVAE"),
+        ({"levels": [4, 4]}, "requires codebook 'fsq', not 'ema'"),
+        ({"stages": 5}, "^stages 5 requires codebook 'residual'"),
         ({"codebook": "magic"}, "unknown codebook"),
         ({"critic_kwargs": {"norm": "batch"}}, "batch norm makes scores depend"),
         ({"critic_kwargs": {"layers": 3}}, "32 px or more"),

@@ -84,9 +84,7 @@ class ConvEncoder(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, D, h, w); the last layer has no lower precision than its weights."""
         h, last = self.layers[:-1](image), self.layers[-1]
-        with torch.autocast(
-            h.device.type, enabled=False
-        ):  # a quantiser rounds: it needs the digits
+        with torch.autocast(h.device.type, enabled=False):  # a quantiser needs the digits
             return last(h.to(last.weight.dtype))
 
 

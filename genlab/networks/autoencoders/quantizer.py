@@ -128,7 +128,7 @@ class VectorQuantizer(nn.Module):
         if num_codes < 2 or code_dim < 1:
             raise ValueError(f"num_codes {num_codes} must be >= 2 and code_dim {code_dim} >= 1")
         if learn not in ("ema", "gradient"):
-            raise ValueError(f"unknown codebook {learn!r}; choose from ema, gradient, gumbel")
+            raise ValueError(f"unknown learn {learn!r}; choose from ema, gradient")
         if not 0 <= decay < 1:
             raise ValueError(f"ema_decay {decay} must lie in [0, 1)")
         self.num_codes, self.code_dim, self.learn = num_codes, code_dim, learn
