@@ -79,7 +79,7 @@ def generator(
     image_size: int,
     num_classes: int = 0,
     bounded: bool = True,
-    label_dim: int = 32,
+    label_dim: int | None = None,
     **kwargs: Any,
 ) -> Generator:
     """A generator by name.
@@ -91,15 +91,15 @@ def generator(
         image_size: H = W; from 8 px but for ``mlp``.
         num_classes: K, 0 for none.
         bounded: end in tanh, in [-1, 1]; else raw.
-        label_dim: width of a class's learned vector.
+        label_dim: width of a class's learned vector; null for 32.
         **kwargs: ``hidden_dims``, ``activation``, ``norm`` of the MLP; ``width`` (of the largest
             map) and ``norm`` of the others: ``batch``, ``layer``, ``instance``, ``none``,
             ``conditional`` (batch norm with the class's gain and shift, in place of the class's
             vector) or ``self_modulated`` (with the noise's); see `modulation`.
 
     Raises:
-        ValueError: unknown name or norm, an image too small for convolutions, or ``conditional``
-            without classes.
+        ValueError: unknown name or norm, an image too small for convolutions, ``conditional``
+            without classes, or ``label_dim`` where no class's vector is.
     """
     if name not in GENERATORS:
         raise ValueError(f"unknown generator {name!r}; choose from {', '.join(GENERATORS)}")
@@ -115,9 +115,13 @@ def generator(
     if conditional and not num_classes:
         raise ValueError("norm 'conditional' requires classes; WGANGP has them with a condition")
     appended = 0 if conditional else num_classes
-    in_dim = latent_dim + (label_dim if appended else 0)
+    if label_dim is not None and not appended:
+        lack = "another norm than 'conditional'" if conditional else "classes"
+        raise ValueError(f"label_dim {label_dim} requires {lack}: no class's vector is appended")
+    width = 32 if label_dim is None else label_dim
+    in_dim = latent_dim + (width if appended else 0)
     body = bodies[name](in_dim, num_classes, channels, image_size, **kwargs)
-    return Generator(body, appended, label_dim, bounded)
+    return Generator(body, appended, width, bounded)
 
 
 def _norms(name: str, in_dim: int, num_classes: int) -> Norm:

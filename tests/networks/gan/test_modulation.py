@@ -98,3 +98,14 @@ def test_self_modulation_needs_no_classes_and_conditional_norm_does() -> None:
         generator("dcgan", 5, 1, 8, norm="conditional")
     with pytest.raises(ValueError, match=r"unknown norm 'condition'; choose from .*conditional"):
         generator("resnet", 5, 1, 8, norm="condition")
+
+
+def test_the_width_of_a_classs_vector_is_refused_where_there_is_none() -> None:
+    for classes, norm, lack in ((3, "conditional", "another norm"), (0, "batch", "classes")):
+        sizes: dict[str, Any] = {"num_classes": classes, "norm": norm, "width": 4}
+        with pytest.raises(ValueError, match=f"label_dim 99 requires {lack}"):
+            generator("dcgan", 5, 1, 8, label_dim=99, **sizes)
+    for label_dim, width in ((None, 32), (7, 7)):
+        network = generator("dcgan", 5, 1, 8, num_classes=3, width=4, label_dim=label_dim)
+        assert network.label is not None
+        assert network.label.weight.shape == (3, width)
