@@ -53,6 +53,7 @@ from genlab.training.tracking import other_loggers
 from genlab.training.tracking.settings import Tracking
 
 FROM_DATA = ("channels", "num_classes", "image_size")  # filled in where the recipe is silent
+CONDITIONS = ("conditional", "class_conditional", "condition")  # without them labels are not read
 DEMOS = "lightning.pytorch.demos."
 BASES: dict[str, type] = {  # of the classes that a trainer's settings name
     "callbacks": L.Callback,
@@ -265,9 +266,11 @@ def _quieten() -> None:
 def _fill_from_data(recipe: Recipe, model: type, data: L.LightningDataModule) -> None:
     """Give the model the data's channels, classes and size where the recipe does not."""
     given, takes = recipe.config["model"].setdefault("init_args", {}), parameters(model)
+    reads = all(given.get(key, takes[key].default) for key in CONDITIONS if key in takes)
     for name in (name for name in FROM_DATA if name in takes):
         value = getattr(data, name, None)
-        if name == "num_classes" and value == 0 and not given.get(name) and takes[name].default:
+        asks = name == "num_classes" and reads and takes[name].default and not given.get(name)
+        if asks and value == 0:
             source = recipe.arguments("data")
             where = source.get("table") or source.get("root", "the data")
             what = "class folders" if hasattr(data, "unlabeled") else "labels"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
 
@@ -82,6 +83,29 @@ def test_a_table_without_labels_is_not_asked_for_class_folders(tmp_path: Path) -
     )
     with pytest.raises(RecipeError, match=r"needs labels, and .*t\.csv has no labels"):
         build(recipe, tmp_path)
+
+
+UNLABELLED = (
+    ("flow_matching/eight_gaussians", "model.conditional=true"),
+    ("diffusion/digits", "model.conditional=true"),
+    ("glow/two_moons", "model.conditional=true"),
+    ("wgan_gp/two_moons", "model.condition=projection"),
+)
+
+
+@pytest.mark.parametrize(("name", "condition"), UNLABELLED)
+def test_only_a_conditional_generator_needs_labels(
+    tmp_path: Path, name: str, condition: str
+) -> None:
+    pixels = name.endswith("digits")
+    shape = (40, 8, 8) if pixels else (40, 2)
+    np.save(tmp_path / "x.npy", np.zeros(shape, np.uint8 if pixels else np.float32))
+    kind, key = ("Arrays", "images") if pixels else ("Vectors", "vectors")
+    words = [f"data={kind}", f"data.{key}={tmp_path / 'x.npy'}", "data.batch_size=8"]
+    model = built(tmp_path, *words, "trainer.callbacks=[]", name=name).model
+    assert model.num_classes == 0
+    with pytest.raises(RecipeError, match="needs labels, and the data has no labels"):
+        built(tmp_path, *words, "trainer.callbacks=[]", condition, name=name)
 
 
 def test_a_bug_in_the_users_class_is_not_called_wrong_input(tmp_path: Path) -> None:
