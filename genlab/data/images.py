@@ -198,7 +198,8 @@ class Images(FindsImages, HasClasses, L.LightningDataModule):
             return self.few.loader(source, self.batch_size, parts, **place)
         if self.batch_size > len(rows):
             raise ValueError(
-                f"batch_size {self.batch_size} exceeds the {len(rows)} training images"
+                f"batch_size {self.batch_size} exceeds the {len(rows)} training images: "
+                f"set data.batch_size={len(rows) // (world * parts) * world * parts} or less"
             )
         size = self.batch_size // parts
         return self.train_loader(source, rows, size, **place, sampling=self.sampling)

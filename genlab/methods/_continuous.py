@@ -227,7 +227,10 @@ class ContinuousFlow(L.LightningModule):
             shape = given["channels"], side, side
             return Pixels(given["preprocess"], given["levels"]), shape
         if given["test_likelihood"]:
-            raise ValueError("test_likelihood requires pixels, and model.space has latents")
+            raise ValueError(
+                "test_likelihood requires pixels, and model.space has latents: "
+                "set model.test_likelihood=false"
+            )
         make, source = (checkpoints.build, spec) if path is None else (checkpoints.load, path)
         autoencoder = lightning_parts.outside_cli(make, source)
         given.update(space=None, space_spec=checkpoints.spec(autoencoder))
@@ -236,10 +239,12 @@ class ContinuousFlow(L.LightningModule):
 
     def _check_solvers(self) -> None:
         given = self.hparams
-        odes.check_solver(*self._grid_of_training())
-        odes.check_solver(*self._grid_of_densities())
-        if given["probes"] < 0 or given["tolerance"] <= 0:
-            raise ValueError("probes must be at least 0, tolerance above 0")
+        for names in (("solver", "solver_steps"), ("likelihood_solver", "likelihood_steps")):
+            odes.check_solver(given[names[0]], given[names[1]], names)
+        if given["probes"] < 0:
+            raise ValueError(f"probes {given['probes']} must be at least 0")
+        if given["tolerance"] <= 0:
+            raise ValueError(f"tolerance {given['tolerance']} must be above 0")
 
     def _check_classes(self) -> None:
         given = self.hparams

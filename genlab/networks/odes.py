@@ -58,16 +58,21 @@ def solve(
     return x, steps * EVALUATIONS[solver]
 
 
-def check_solver(solver: str, steps: int = 1) -> None:
+def check_solver(solver: str, steps: int = 1, names: tuple[str, str] = ("solver", "steps")) -> None:
     """Refuse an unknown solver, one that is not installed, and steps below 1.
+
+    Args:
+        solver: see `solve`.
+        steps: see `solve`.
+        names: arguments that the two came from, for the message.
 
     Raises:
         ValueError: one of these.
     """
     if solver not in SOLVERS:
-        raise ValueError(f"unknown solver {solver!r}; choose from {', '.join(SOLVERS)}")
+        raise ValueError(f"unknown {names[0]} {solver!r}; choose from {', '.join(SOLVERS)}")
     if steps < 1:
-        raise ValueError(f"steps of a solver must be at least 1, got {steps}")
+        raise ValueError(f"{names[1]} must be at least 1, got {steps}")
     if solver not in EVALUATIONS:
         _torchdiffeq()
 

@@ -127,6 +127,13 @@ def test_two_ranks_evaluate_the_same_images(two_ranks: TwoRanks) -> None:
     )
 
 
+def test_a_batch_above_the_training_set_is_refused_with_the_largest_that_fits() -> None:
+    data = Fake(batch_size=48, val_size=20)
+    data.trainer = SimpleNamespace(accumulate_grad_batches=2, callbacks=[], world_size=3)  # type: ignore[assignment]
+    with pytest.raises(ValueError, match=r"exceeds the 40 training.* data\.batch_size=36 or less"):
+        data.train_dataloader()
+
+
 def test_the_batch_size_is_global() -> None:
     data = Fake(batch_size=24, val_size=0)
     data.trainer = SimpleNamespace(accumulate_grad_batches=2, callbacks=[], world_size=3)  # type: ignore[assignment]

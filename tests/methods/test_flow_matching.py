@@ -236,7 +236,7 @@ def test_the_average_moves_once_per_optimiser_step_and_samples(tmp_path: Path) -
         ({"path": "bent"}, "unknown path 'bent'"),
         ({"pairing": "ot"}, "unknown pairing 'ot'; choose from independent, transport"),
         ({"solver": "eul"}, "unknown solver 'eul'"),
-        ({"likelihood_steps": 0}, "steps of a solver must be at least 1"),
+        ({"likelihood_steps": 0}, "likelihood_steps must be at least 1, got 0"),
         ({"label_dropout": 1.0}, r"label_dropout 1.0 must lie in \[0, 1\)"),
         ({"guidance": 1.0}, "guidance requires conditional=true"),
         ({"guidance": 1.0, "conditional": True, "label_dropout": 0.0}, "label_dropout above 0"),

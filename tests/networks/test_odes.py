@@ -194,7 +194,7 @@ def test_the_adaptive_solver_meets_its_tolerance() -> None:
 def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="unknown solver 'euller'; choose from euler"):
         odes.check_solver("euller")
-    with pytest.raises(ValueError, match="steps of a solver must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         odes.check_solver("heun", 0)
     monkeypatch.setitem(__import__("sys").modules, "torchdiffeq", None)
     with pytest.raises(ValueError, match="dopri5 requires the package torchdiffeq"):

@@ -108,6 +108,13 @@ def test_only_a_conditional_generator_needs_labels(
         built(tmp_path, *words, "trainer.callbacks=[]", condition, name=name)
 
 
+def test_arguments_of_a_solver_are_named_by_their_keys(tmp_path: Path) -> None:
+    for key, value in (("solver_steps", -3), ("likelihood_steps", 0), ("tolerance", 0)):
+        with pytest.raises(RecipeError) as error:
+            built(tmp_path, f"model.{key}={value}", name="flow_matching/digits")
+        assert str(error.value).splitlines()[1] == f"in the command line, model.{key}"
+
+
 def test_a_bug_in_the_users_class_is_not_called_wrong_input(tmp_path: Path) -> None:
     with pytest.raises(AttributeError, match="nothing"):
         built(tmp_path, f"data={HERE}.Broken")
