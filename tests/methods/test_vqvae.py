@@ -251,7 +251,10 @@ def test_two_ranks_equal_one_process(two_ranks: Any) -> None:
     [
         ({"codebook": "magic"}, "ema, gradient, gumbel, fsq, lfq, residual, sim"),
         ({"codebook": "fsq", "num_codes": 100}, "levels"),
-        ({"codebook": "fsq", "levels": [8, 1]}, "levels"),
+        ({"codebook": "fsq", "levels": [8, 1]}, r"levels \[8, 1\] must be .* each at least 2"),
+        ({"codebook": "fsq", "levels": []}, r"levels \[\] must be one number or more"),
+        ({"codebook": "fsq", "levels": [64] * 4}, r"levels .* 16,777,216 codes, at most 1,048,576"),
+        ({"codebook": "fsq", "levels": [2] * 63}, "levels .* make more than 4,611,686,018,427"),
         ({"codebook": "lfq", "num_codes": 100}, "power of 2"),
         ({"codebook": "lfq", "lfq": {"divers": 2.0}}, "divers"),
         ({"codebook": "residual", "stages": 0}, "stages"),

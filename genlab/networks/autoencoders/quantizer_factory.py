@@ -82,7 +82,7 @@ def quantizer(
         check_settings("codebook gumbel", GumbelQuantizer, gumbel or {})
         built = GumbelQuantizer(num_codes, code_dim, **{"kl_weight": kl_weight} | (gumbel or {}))
     elif kind == "fsq":
-        built = FiniteScalarQuantizer(levels or default_levels(num_codes))
+        built = FiniteScalarQuantizer(default_levels(num_codes) if levels is None else levels)
     elif kind == "lfq":
         check_settings("codebook lfq", LookupFreeQuantizer, lfq or {})
         built = LookupFreeQuantizer(
@@ -95,7 +95,8 @@ def quantizer(
     else:
         built = VectorQuantizer(num_codes, code_dim, learn=kind, **book)
     if built.num_codes > MOST_COUNTED:
-        raise ValueError(f"num_codes {built.num_codes} is above {MOST_COUNTED}")
+        source = "num_codes" if levels is None else f"levels {list(levels)}:"
+        raise ValueError(f"{source} {built.num_codes:,} codes, at most {MOST_COUNTED:,}")
     return built
 
 

@@ -54,7 +54,7 @@ class FiniteScalarQuantizer(nn.Module):
         levels: L of each number, 2 or more.
 
     Raises:
-        ValueError: no level, or one below 2.
+        ValueError: no level, one below 2, or more codes than int64 counts.
     """
 
     stages = 1
@@ -62,8 +62,10 @@ class FiniteScalarQuantizer(nn.Module):
 
     def __init__(self, levels: Sequence[int]) -> None:
         super().__init__()
-        if not levels or min(levels) < 2 or math.prod(levels) > MOST_CODES:
-            raise ValueError(f"levels {list(levels)} must be 2 or more each, and not too many")
+        if not levels or min(levels) < 2:
+            raise ValueError(f"levels {list(levels)} must be one number or more, each at least 2")
+        if math.prod(levels) > MOST_CODES:
+            raise ValueError(f"levels {list(levels)} make more than {MOST_CODES:,} codes")
         self.levels, self.code_dim = tuple(levels), len(levels)
         self.num_codes = math.prod(levels)
         self.register_buffer("saved_levels", torch.tensor(levels))
