@@ -35,6 +35,7 @@ COST = re.compile(  # a time of the whole run, not of a part of it
     r"(?=$|[,;]| on | of one | of training on )"
 )
 MOST_SEEDS = 1000
+MEASURING = ("data.eval_batch_size", "trainer.limit_test_batches")  # say what is measured, no more
 FORMS = {  # of the texts that are not prose
     "url": (r"https?://[^\s\"'<>()\[\]{}\\]+", "an address", "it begins with https://"),
     "date": (r"\d{4}-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01]))?", "a date", "such as 2026-11"),
@@ -90,8 +91,9 @@ class Result:
 
     @property
     def own(self) -> bool:
-        """True for the recipe as it is, not ``genlab fit`` with other settings."""
-        return not self.command.startswith("genlab fit ")
+        """True for the recipe as it is, not ``genlab fit`` with other settings of training."""
+        changed = self.command.split()[3:] if self.command.startswith("genlab fit ") else []
+        return all(word.partition("=")[0] in MEASURING for word in changed)
 
     def __str__(self) -> str:
         spread = "" if self.spread is None else f" ± {self.spread}"

@@ -49,6 +49,23 @@ def test_a_head_is_read_and_nothing_else_reads_it(tmp_path: Path) -> None:
     assert "title" not in recipes.dump(with_head)
 
 
+@pytest.mark.parametrize(
+    ("command", "own"),
+    [
+        ("", True),
+        ("genlab fit mine", True),
+        ("genlab fit mine data.eval_batch_size=500 trainer.limit_test_batches=2", True),
+        ("genlab evaluate mine data.eval_batch_size=500", True),
+        ("genlab fit mine trainer.max_steps=250", False),
+        ("genlab fit mine data.eval_batch_size=500 model.width=32", False),
+    ],
+)
+def test_a_result_on_part_of_the_test_set_is_of_the_recipe_as_it_is(
+    command: str, own: bool
+) -> None:
+    assert Result("test/loss", 1.0, command=command).own == own
+
+
 def test_heads_of_bases_overlays_and_runs_are_left_out(tmp_path: Path) -> None:
     write(tmp_path, f"{HEAD}---\n{BODY}", "base.yaml")
     child = write(tmp_path, "title: child\n---\nconfig: base.yaml\nmodel: {latent_dim: 2}\n")
