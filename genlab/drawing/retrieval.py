@@ -19,9 +19,10 @@ HEAD = LINE + 4  # pixels of the title
 def retrieved(
     query: Tensor,
     found: Tensor,
-    agrees: Tensor,
+    agrees: Tensor | None,
     captions: Sequence[Sequence[str]],
     title: str,
+    heads: tuple[str, str] | tuple[()] = (),
 ) -> np.ndarray:
     """A row for each image: the image, then those found for it in frames: (H, W, 3) bytes.
 
@@ -31,30 +32,38 @@ def retrieved(
     Args:
         query: images (N, C, h, w) in [0, 1].
         found: images found for each, (N, k, C, h, w) in [0, 1].
-        agrees: 1 for the same class, 0 for another, -1 where one is unknown, (N, k).
+        agrees: 1 for the same class, 0 for another, -1 where one is unknown, (N, k); None for no
+            frames.
         captions: texts below the images of a row, the first below ``query``, (N, k + 1).
         title: text above.
+        heads: texts above the first column, and above the others.
     """
     side = max(WIDTH, *query.shape[-2:], *found.shape[-2:])
     count, columns = len(query), found.shape[1] + 1
     tile, height = side + 2 * FRAME + 2, side + 2 * FRAME + 2 + LINE
     wide = columns * tile + MARGIN
-    picture = Image.new("RGB", (wide, HEAD + count * height + LINE), "white")
+    above = HEAD + LINE * bool(heads)
+    below = 0 if agrees is None else LINE
+    picture = Image.new("RGB", (wide, above + count * height + below), "white")
     pen = ImageDraw.Draw(picture)
     write(pen, (3, 1), title)
+    for left, text in zip((FRAME, tile + MARGIN + FRAME), heads, strict=False):
+        write(pen, (left, HEAD - 2), text)
     every = torch.cat([query[:, None], found], 1)
     for row in range(count):
         tiles = _bytes(enlarged(every[row], side))
         for column in range(columns):
-            left, top = column * tile + (MARGIN if column else 0), HEAD + row * height
-            if column:
+            left, top = column * tile + (MARGIN if column else 0), above + row * height
+            if column and agrees is not None:
                 frame = _colour(int(agrees[row, column - 1]))
                 box = (left, top, left + side + 2 * FRAME - 1, top + side + 2 * FRAME - 1)
                 pen.rectangle(box, fill=frame)
             picture.paste(Image.fromarray(tiles[column]), (left + FRAME, top + FRAME))
             text = fitting(captions[row][column], tile)
             write(pen, (left + FRAME + side // 2, top + side + 2 * FRAME), text, "ma")
-    _legend(pen, HEAD + count * height, bool((agrees < 0).any()), bool((agrees >= 0).any()))
+    if agrees is not None:
+        known, unknown = bool((agrees >= 0).any()), bool((agrees < 0).any())
+        _legend(pen, above + count * height, unknown, known)
     return np.asarray(picture)
 
 

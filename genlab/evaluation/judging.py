@@ -28,7 +28,7 @@ class Judged(NamedTuple):
     """Results of `judge`."""
 
     figures: dict[str, Any]  # ``judge/<name>``, or ``judge/<name>_<features>``
-    neighbours: Tensor  # samples next to their nearest training images, see `neighbours.picture`
+    nearest: neighbours.Nearest  # samples and their nearest training images
     spectra: dict[str, Tensor]  # mean power by frequency of samples and of the real splits
 
 
@@ -124,9 +124,9 @@ def judge(
         "nearest": f"among {len(real['train'].label)} training images",
     }
     images = torch.cat([image for image, _, _ in drawn])
-    picture = neighbours.picture(images, distance, nearest, real["train"], data)
+    copies = neighbours.shown(images, distance, nearest, real["train"], data)
     figures = {f"judge/{noun}": value for noun, value in (said | named).items()}
-    return Judged(figures, picture, {name: one.spectrum() for name, one in pixels.items()})
+    return Judged(figures, copies, {name: one.spectrum() for name, one in pixels.items()})
 
 
 def _path_length(method: Any, by: Judge, seed: int) -> float:

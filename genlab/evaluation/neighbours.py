@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from genlab import metrics
+from genlab.drawing.grid import squares
+from genlab.drawing.retrieval import retrieved
 from genlab.evaluation.judges import Seen
 
 SHOWN = 6  # neighbours of a sample in the image, and rows of each of its two halves
-COLUMNS = SHOWN + 2  # a sample, a gap, its neighbours
+HEADS = ("sample", "nearest training images, with distances")
+
+
+class Nearest(NamedTuple):
+    """Some samples and the training images nearest to each."""
+
+    sample: Tensor  # (S, C, H, W) in [0, 1]
+    near: Tensor  # (S, k, C, H, W)
+    distance: Tensor  # (S, k), in the features
+    suspicious: int  # number of samples, the first, that are most like one training image
 
 
 def nearest_training(
@@ -70,11 +82,11 @@ def nearest_training(
     return figures, *near
 
 
-def picture(images: Tensor, distance: Tensor, rows: Tensor, train: Seen, data: Any) -> Tensor:
-    """Samples, each followed by a gap and its nearest training images: `COLUMNS` columns.
+def shown(images: Tensor, distance: Tensor, rows: Tensor, train: Seen, data: Any) -> Nearest:
+    """Some samples with their nearest training images.
 
-    The first half of the rows are the samples most like one training image and not like others,
-    by the distance to the nearest over that to the last shown; the second half the first drawn.
+    The first half are the samples most like one training image and not like others, by the distance
+    to the nearest over that to the last shown; the second half the first drawn.
 
     Args:
         images: samples (N, C, H, W) uint8.
@@ -84,15 +96,34 @@ def picture(images: Tensor, distance: Tensor, rows: Tensor, train: Seen, data: A
         data: data module of those images.
     """
     suspicious = (distance[:, 0] / distance[:, -1]).argsort(stable=True)[:SHOWN]
-    shown = torch.cat([suspicious, torch.arange(min(SHOWN, len(images)))])
-    wanted = train.position[rows[shown]]  # (S, k)
+    chosen = torch.cat([suspicious, torch.arange(min(SHOWN, len(images)))])
+    wanted = train.position[rows[chosen]]  # (S, k)
     found = _training_images(data, set(wanted.flatten().tolist()), len(train.label))
-    gap = torch.full_like(images[:1], 191)  # the colour of a grid's lines
-    lines = [
-        torch.cat([images[n][None], gap, *(found[p][None] for p in line)])
-        for n, line in zip(shown.tolist(), wanted.tolist(), strict=True)
+    near = torch.stack([torch.stack([found[p] for p in line]) for line in wanted.tolist()])
+    return Nearest(
+        images[chosen].float() / 255, near.float() / 255, distance[chosen], len(suspicious)
+    )
+
+
+def picture(nearest: Nearest, title: str) -> np.ndarray:
+    """Samples, each with its nearest training images and their distances: (H, W, 3) bytes.
+
+    Args:
+        nearest: samples; vectors are squares of grey pixels, see `drawing.grid`.
+        title: text above.
+    """
+    sample, near = nearest.sample, nearest.near
+    if sample.shape[2:] == (1, 1):
+        count, k = near.shape[:2]
+        drawn = squares(torch.cat([sample, near.flatten(0, 1)]))
+        sample, near = drawn[:count], drawn[count:].unflatten(0, (count, k))
+    reasons = ["most alike"] * nearest.suspicious
+    reasons += ["first drawn"] * (len(sample) - nearest.suspicious)
+    captions = [
+        [why, *(f"{one:.3g}" for one in distances)]
+        for why, distances in zip(reasons, nearest.distance.tolist(), strict=True)
     ]
-    return torch.cat(lines).float() / 255
+    return retrieved(sample, near, None, captions, title, HEADS)
 
 
 def _training_images(data: Any, positions: set[int], most: int) -> dict[int, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -69,14 +70,19 @@ def picture(found: Found, data: Any, split: str, title: str) -> np.ndarray | Non
     agrees = torch.where((own < 0) | (other < 0), -1, (own == other).long())
     names = [str(name) for name in getattr(data, "classes", ())]
     rows = zip(*(one.tolist() for one in (found.query.label, other, found.cosine)), strict=True)
-    captions = [
-        [_named(mine, names), *map(partial(_caption, names), *theirs)] for mine, *theirs in rows
-    ]
+    caption = partial(_caption, names, decimals(found.cosine))
+    captions = [[_named(mine, names), *map(caption, *theirs)] for mine, *theirs in rows]
     return retrieved(query, near, agrees, captions, title)
 
 
-def _caption(names: Sequence[str], label: int, cosine: float) -> str:
-    return f"{_named(label, names)} ({cosine:.3f})".strip()
+def decimals(cosine: Tensor) -> int:
+    """Number of decimals that tell cosines apart: three, and up to six where nearly all are 1."""
+    gap = float((1 - cosine).median())
+    return min(6, max(3, math.ceil(1 - math.log10(gap)))) if gap > 0 else 3
+
+
+def _caption(names: Sequence[str], digits: int, label: int, cosine: float) -> str:
+    return f"{_named(label, names)} ({cosine:.{digits}f})".strip()
 
 
 def _named(label: int, names: Sequence[str]) -> str:

@@ -213,18 +213,19 @@ def _draw(found: Evaluation, test: Any, train: Any, tsne: bool) -> None:
 def _judge(found: Evaluation, by: Any, samples: int, reference: str) -> None:
     """Add metrics of the samples, and the images of their neighbours and their spectra."""
     from genlab.drawing import spectra
-    from genlab.drawing.grid import save
+    from genlab.drawing.grid import write
+    from genlab.evaluation import neighbours
     from genlab.evaluation.judging import judge
-    from genlab.evaluation.neighbours import COLUMNS
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        metrics, images, power = judge(found.lab.model, by, found.lab.data, samples, reference)
+        metrics, nearest, power = judge(found.lab.model, by, found.lab.data, samples, reference)
     for message in dict.fromkeys(str(one.message) for one in caught):
         print(f"warning: {message}", file=sys.stderr)
     found.metrics |= {key: finite(value) for key, value in metrics.items()}
     with may_fail(str(target := runs.picture(found.file, "neighbours.png"))):
-        found.pictures.append(save(images, target, COLUMNS))
+        title = f"{found.lab.recipe.name}: copies of training images, by features of {by.name}"
+        found.pictures.append(write(neighbours.picture(nearest, title), target))
     with may_fail(str(target := runs.picture(found.file, "spectrum.png"))):
         if len(power["samples"]) > 1:
             found.pictures.append(spectra.draw(power, target, f"{found.lab.recipe.name}: spectrum"))

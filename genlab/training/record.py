@@ -253,19 +253,21 @@ def finite(value: Any) -> Any:
 def summary(run: Path, final: dict[str, Any], limit: str) -> None:
     """A table of the last epoch next to the selected one and its test, and where things are.
 
-    Where steps follow the last validation, its column names its step. Columns without a metric are
-    left out, and the table where there is no metric.
+    Where steps follow the last validation, its column names its step; the line above says which
+    step was selected. Columns without a metric are left out, and the table where there is none.
     ``limit`` is what ended training, ``max_epochs`` or ``max_steps``.
     """
     from rich.console import Console
     from rich.table import Table
 
     title = f"after {final['step']:,} steps, {final['fit_seconds']:.0f} s of training"
+    if "best/step" in final:
+        title += f"; selected: step {final['best/step']:,}"
     step = final.get("val_step", final["step"])
     last = "last epoch" if step == final["step"] else f"step {step:,.0f}"
     columns = {"val": last, "best/val": "selected", "test": "test"}
     kinds = [kind for kind in columns if any(key.startswith(f"{kind}/") for key in final)]
-    table = Table(title=title)
+    table = Table()
     table.add_column("")
     for kind in kinds:
         table.add_column(columns[kind], justify="right")
@@ -273,7 +275,9 @@ def summary(run: Path, final: dict[str, Any], limit: str) -> None:
     for noun in dict.fromkeys(nouns):
         row = [final.get(f"{kind}/{noun}") for kind in kinds]
         table.add_row(noun, *("" if v is None else f"{v:.4g}" for v in row))
-    Console().print(table if nouns else title)
+    print(title)
+    if nouns:
+        Console().print(table)
     shown = shown_path(run)
     shown = shlex.quote(shown)
     print(f"run       {shown}\nmetrics   {shown}/metrics.json, metrics.csv")

@@ -15,8 +15,8 @@ from genlab import metrics
 from genlab.callbacks import OnlineKNN, RetrievalPictures
 from genlab.data import Digits, Toys
 from genlab.drawing.retrieval import OTHER, SAME, UNKNOWN, retrieved
+from genlab.evaluation.retrieval import decimals, search
 from genlab.evaluation.retrieval import picture as drawn
-from genlab.evaluation.retrieval import search
 from tests.callbacks.programs_watching import Kept, digits
 from tests.callbacks.test_online_knn import without_labels
 from tests.callbacks.tiny import Line, trainer
@@ -123,6 +123,23 @@ def test_frames_are_of_the_classes_colours_and_images_stay_as_they_are() -> None
         assert (frame[4:-4, 4:-4] == 255).all()
         assert (frame[:4] == colour).all()
         assert (frame[:, :4] == colour).all()
+
+
+def test_heads_stand_above_columns_and_no_frame_where_no_class_is_compared() -> None:
+    query, found = torch.zeros(2, 1, 8, 8), torch.ones(2, 3, 1, 8, 8)
+    captions = [["", "1.5", "2.5", "3.5"]] * 2
+    plain = retrieved(query, found, None, captions, "title", ("sample", "nearest"))
+    assert plain.shape == (18 + 14 + 2 * (96 + 8 + 2 + 14), 4 * (96 + 10) + 12, 3)
+    for left in (0, 106 + 12):
+        assert (plain[18:32, left : left + 106] < 128).any()  # heads
+    assert not any(_has(plain, colour) for colour in (SAME, OTHER, UNKNOWN))
+
+
+@pytest.mark.parametrize(
+    ("cosine", "expected"), [(0.3, 3), (0.95, 3), (0.998, 4), (0.9998, 5), (0.9999999, 6), (1, 3)]
+)
+def test_cosines_near_one_have_more_decimals(cosine: float, expected: int) -> None:
+    assert decimals(torch.full((2, 3), cosine, dtype=torch.float64)) == expected
 
 
 @pytest.mark.parametrize("wrong", ["count", "neighbours", "bank"])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genlab.data import Digits
 from genlab.evaluation import Judge, judge, of_method
-from genlab.evaluation.neighbours import COLUMNS, nearest_training
+from genlab.evaluation.neighbours import SHOWN, nearest_training
 from genlab.methods.classifier import Classifier
 
 SAMPLES = 400
@@ -84,7 +84,7 @@ def figures(data: Digits, by: Judge, kind: str, **options: Any) -> dict[str, Any
 
 
 def test_real_images_score_like_real_images(data: Digits, nearest_mean: Judge) -> None:
-    found, picture, _ = judge(Generator(data), nearest_mean, data, SAMPLES)
+    found, near, _ = judge(Generator(data), nearest_mean, data, SAMPLES)
     assert found["judge/accuracy"] == pytest.approx(found["judge/accuracy_real"], abs=0.08)
     assert found["judge/diversity"] == pytest.approx(found["judge/diversity_real"], rel=0.05)
     assert found["judge/accuracy_worst_class"] <= found["judge/accuracy"]
@@ -96,7 +96,8 @@ def test_real_images_score_like_real_images(data: Digits, nearest_mean: Judge) -
     assert found["judge/reference"] == "300 test images"
     assert found["judge/floor"] == "400 train images"
     assert "8 px as they are" in found["judge/preprocessing"]
-    assert picture.shape == (12 * COLUMNS, 1, 8, 8)
+    assert near.near.shape == (2 * SHOWN, SHOWN, 1, 8, 8)
+    assert (near.distance.diff(dim=1) >= 0).all()
 
 
 def test_a_repeated_image_is_right_but_neither_diverse_nor_covering(
@@ -126,13 +127,12 @@ def test_blur_is_far_off(data: Digits, nearest_mean: Judge) -> None:
 
 def test_copies_of_training_images_are_found(data: Digits, nearest_mean: Judge) -> None:
     generator = Unlabelled(data, split="train")
-    found, picture, _ = judge(generator, nearest_mean, data, SAMPLES)
+    found, near, _ = judge(generator, nearest_mean, data, SAMPLES)
     assert found["judge/nearest_pixels"] == 0
     assert found["judge/copying_pixels"] == 1
     assert "judge/accuracy" not in found  # no classes to be asked for
-    rows = picture.view(-1, COLUMNS, 64)
-    torch.testing.assert_close(rows[:, 0], rows[:, 2])  # sample, gap, nearest
-    assert not torch.equal(rows[:, 0], rows[:, 3])
+    torch.testing.assert_close(near.sample, near.near[:, 0])
+    assert not torch.equal(near.sample, near.near[:, 1])
 
 
 def test_levels_and_spectra_tell_blurred_samples(data: Digits, nearest_mean: Judge) -> None:

@@ -55,9 +55,18 @@ def test_columns_without_a_metric_are_left_out(
 ) -> None:
     record.summary(tmp_path, {"step": 2, "fit_seconds": 1.0} | metrics, "max_steps")
     table = capsys.readouterr().out.partition("run ")[0]
-    assert "after 2 steps, 1 s of training" in " ".join(table.split())
+    assert table.splitlines()[0] == "after 2 steps, 1 s of training"
     assert [word for word in ("last epoch", "selected", "test") if word in table] == shown
     assert (len(table.splitlines()) == 1) == (not metrics)
+
+
+def test_the_line_above_the_table_names_the_selected_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    final = {"step": 9000, "fit_seconds": 1.0, "val/loss": 0.5, "best/val/loss": 0.4}
+    record.summary(tmp_path, final | {"best/step": 7500}, "max_steps")
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == "after 9,000 steps, 1 s of training; selected: step 7,500"
 
 
 def test_torn_splits_are_written_again(tmp_path: Path) -> None:
