@@ -13,7 +13,7 @@ from genlab.experiments import page_results
 from genlab.experiments.arrays import job_of, submit_array
 from genlab.experiments.tables import table as tables
 from genlab.experiments.tables.cells import TableCells
-from genlab.experiments.tables.page import missing, page
+from genlab.experiments.tables.page import missing, other_code, page
 from genlab.files import shown_path
 from genlab.recipes import COMMAND_LINE
 
@@ -22,10 +22,11 @@ def reproduce_options(parser: ArgumentParser) -> None:
     """Published tables: their recipes trained, measured and written next to the papers' results.
 
     ls lists the tables that there are. With a TABLE, what is missing is trained and measured, seed
-    by seed; several such commands at a time share the work, and what was killed goes on. Then a
-    page has mean, deviation and seconds of each row, its limits and the published results, and
-    every result stands in a JSON file next to it. --known lets such results take part elsewhere: in
-    a checkout those of docs/studies/tables do, unless it says none.
+    by seed; several such commands at a time share the work, and what was killed goes on. A recipe
+    that was edited is trained anew; runs of other code stay, and the page names them. Then a page
+    has mean, deviation and seconds of each row, its limits and the published results, and every
+    result stands in a JSON file next to it. --known lets such results take part elsewhere: in a
+    checkout those of docs/studies/tables do, unless it says none.
     """
     parser.add_argument("words", nargs="+", metavar="TABLE|ls|key=value")
     parser.add_argument("--rows", metavar="ROW,...", help="only these rows")
@@ -97,9 +98,10 @@ def _known(given: str | None) -> Path | None:
 
 def _show(cells: TableCells) -> int:
     """The rows and what each lacks."""
-    lacking = missing(cells)
+    lacking, other = missing(cells), other_code(cells)
     for key, row in cells.rows.items():
-        print(f"{key:<24} {row.recipe:<32} {lacking.get(key, 'done')}")
+        code = f", {other[key]} of other code" if key in other else ""
+        print(f"{key:<24} {row.recipe:<32} {lacking.get(key, 'done')}{code}")
     return 0
 
 

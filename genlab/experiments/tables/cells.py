@@ -13,10 +13,12 @@ from typing import Any
 from genlab import recipes
 from genlab.errors import RecipeError
 from genlab.experiments.cell_folder import CellFolder
+from genlab.experiments.tables.identity import Identity, is_of_this_code
 from genlab.experiments.tables.table import Row, Table
 from genlab.experiments.trials import Trial
 
 COMMON = ["track.wandb=off"]  # of every run
+FINGERPRINT = "fingerprint"  # in a cell's results
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class TableCells(CellFolder):
         self, table: Table, root: Path, known: Path | None = None, words: Sequence[str] = ()
     ) -> None:
         self.table, self.root, self.given = table, root.absolute(), list(words)
-        self.rows = dict(table.rows)
+        self.rows, self.identity = dict(table.rows), Identity()
         results = None if known is None else known / f"{table.name}.json"
         stamp = {"columns": repr((dict(table.columns), [row.reads for row in table.rows.values()]))}
         super().__init__(self.root / "tables" / table.name, stamp, results)
@@ -102,14 +104,29 @@ class TableCells(CellFolder):
         return Trial(self._run(cell), own, [cell.recipe])
 
     def measure(self, cell: Cell, run: Path) -> dict[str, Any]:
-        """Every column of a cell whose run has ended; of one that others start from, none."""
+        """Every column of a cell whose run has ended; of one that others start from, none.
+
+        With them the fingerprint of recipe and settings; empty for a run of other code.
+        """
+        code = {FINGERPRINT: self.fingerprint(cell) if is_of_this_code(run) else ""}
         if not cell.row:
-            return {"trained": True}
+            return code | {"trained": True}
         judge = cell.before.get("judge")
         from genlab.experiments.tables.measuring import measure
 
         row = self.table.rows[cell.row]
-        return measure(self.table, row, run, None if judge is None else self._run(judge))
+        return code | measure(self.table, row, run, None if judge is None else self._run(judge))
+
+    def fingerprint(self, cell: Cell) -> str:
+        """Fingerprint of a cell's recipe and settings, by the code that is here."""
+        return self.identity.fingerprint(cell.recipe, cell.words)
+
+    def is_of_other_code(self, cell: Cell) -> bool:
+        """True if a cell has results, and it or one before it was trained by other code."""
+        if not self.ended(cell) or self.failure(cell):
+            return False
+        every = [cell, *cell.before.values()]
+        return any(self.figures(one).get(FINGERPRINT) != self.fingerprint(one) for one in every)
 
     def lost(self, cell: Cell) -> str:
         """Reason why a run that this one starts from has failed; empty if none has."""
@@ -152,9 +169,10 @@ class TableCells(CellFolder):
         self, key: str, recipe: str, seed: int, words: list[str], row: str = "",
         before: dict[str, Cell] | None = None,
     ) -> Cell:  # fmt: skip
-        """A cell, with a digest of its settings in the name: other settings are another cell."""
+        """A cell, with a digest of its recipe's settings in the name: others are another cell."""
         words = [*COMMON, *self.table.settings, *words, *self.given]
-        whole = repr((recipe, words, [one.name for one in (before or {}).values()]))
+        settings = self.identity.settings(recipe, words)
+        whole = repr((recipe, settings, [one.name for one in (before or {}).values()]))
         digest = hashlib.sha256(whole.encode()).hexdigest()[:6]
         start = "-".join([self.table.slug, key.replace("/", "-").replace(" ", "-")])
         return Cell(f"{start}-s{seed}-{digest}", recipe, seed, words, row, before or {})

@@ -32,6 +32,7 @@ def page(cells: TableCells, out: Path | None = None) -> str:
         *_limits(cells),
         *_published(cells),
         *_missing(cells),
+        *_other_code(cells),
         _command(cells, out),
         results,
     ]
@@ -55,6 +56,16 @@ def missing(cells: TableCells) -> dict[str, str]:
             found[key] = f"{len(failed)} of {len(runs)} runs failed: {failed[0]}"
         elif left:
             found[key] = f"{left} of {len(runs)} runs to do"
+    return found
+
+
+def other_code(cells: TableCells) -> dict[str, str]:
+    """Rows whose results were trained by other code than this, and how many of their runs."""
+    found: dict[str, str] = {}
+    for key in cells.rows:
+        runs = cells.runs(key)
+        if count := sum(cells.is_of_other_code(cell) for cell in runs):
+            found[key] = f"{count} of {len(runs)} runs"
     return found
 
 
@@ -135,6 +146,15 @@ def _paper(one: Published, columns: Iterable[str]) -> list[str]:
 def _missing(cells: TableCells) -> Iterable[str]:
     if found := missing(cells):
         yield "## Missing\n\n" + "\n".join(f"- {key}: {why}" for key, why in found.items())
+
+
+def _other_code(cells: TableCells) -> Iterable[str]:
+    if found := other_code(cells):
+        yield (
+            "## Other code\n\nThese were trained, or start from runs that were trained, by other"
+            " code or versions of torch and timm than those that wrote this page:"
+        )
+        yield "\n".join(f"- {key}: {count}" for key, count in found.items())
 
 
 def _command(cells: TableCells, out: Path | None) -> str:

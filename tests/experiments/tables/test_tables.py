@@ -13,46 +13,13 @@ from genlab import recipes
 from genlab.errors import RecipeError, RunError
 from genlab.experiments import cell_work
 from genlab.experiments.tables import table as tables
-from genlab.experiments.tables.cells import Cell, TableCells
+from genlab.experiments.tables.cells import TableCells
+from genlab.experiments.tables.identity import is_of_this_code
 from genlab.experiments.tables.measuring import measure
 from genlab.experiments.tables.page import missing, page
 from genlab.process import ID_VARIABLE
 from tests.conftest import Here, Shell
-
-SMALL = """\
-title: Digits in two steps
-run: genlab reproduce small.yaml
----
-seeds: [0, 1]
-settings: [data.val_size=200, trainer.max_steps=2, data.batch_size=64]
-columns:
-  error: {read: test/accuracy, scale: -100, offset: 100, unit: '%', digits: 1}
-  cross entropy: {read: test/loss, unit: nats}
-rows:
-  classifier: {recipe: classifier/digits, limits: {error: 99}, notes: two steps}
-  few labels: {recipe: fixmatch/digits, settings: [data.unlabeled_ratio=1], limits: {error: 1}}
-published:
-- {name: Theirs, values: {error: 1.36}, spread: {error: 0.03}, source: 'Them 2018, table 3', notes: MLP}
-"""  # noqa: E501
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Path:
-    file = tmp_path / "small.yaml"
-    file.write_text(SMALL)
-    return file
-
-
-def cells_of(file: Path, **keys: Any) -> TableCells:
-    other = file.with_name("other.yaml")
-    lines = [f"{key}: {json.dumps(value)}" for key, value in keys.items()]
-    other.write_text("\n".join(["title: x", "---", "config: small.yaml", *lines]) + "\n")
-    return TableCells(tables.read(str(other)), file.parent / "runs")
-
-
-def measured(cells: TableCells, cell: Cell, error: float) -> None:
-    cells.folder.mkdir(parents=True, exist_ok=True)
-    cells.keep(cell, {"error": error, "cross entropy": error / 10, "seconds": 3.0 + cell.seed})
+from tests.experiments.tables.made import SMALL, cells_of, measured
 
 
 def trains_here(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,6 +78,11 @@ def test_a_table_at_two_steps_a_row(here: Here, monkeypatch: pytest.MonkeyPatch)
     assert "| few labels | `fixmatch/digits data.unlabeled_ratio=1` |" in text
     assert "| few labels | error (%) | at most 1 | no |" in text
     assert "| Theirs | 1.36 ± 0.03 | - | Them 2018, table 3 | MLP |" in text
+    assert "Other code" not in text
+    assert all(len(found["fingerprint"]) == 64 for found in results.values())
+    facts = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(facts | {"fingerprint": "of last week"}))
+    assert not is_of_this_code(run)
     monkeypatch.setattr(cell_work, "_do", None)  # not called
     here("reproduce", "small.yaml")
     assert (here.folder / "runs/tables/small.md").read_text() == text
@@ -126,6 +98,7 @@ def test_a_run_is_handed_to_those_that_start_from_it(shell: Shell) -> None:
     results = json.loads((shell.folder / "runs/tables/small.json").read_text())
     rows_of = [found for found in results.values() if "loss" in found]
     assert (len(results), len(rows_of)) == (4, 2)
+    assert all(len(found["fingerprint"]) == 64 for found in results.values())
     for found in rows_of:
         assert found["loss"] == pytest.approx(found["again"], rel=1e-3)
     for run in (shell.folder / "runs/vq_prior/digits").iterdir():
