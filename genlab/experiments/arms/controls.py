@@ -33,8 +33,9 @@ def shuffled(question: Question, values: Values, generator: np.random.Generator)
 
 
 def planted(question: Question, values: Values, generator: np.random.Generator) -> Values:
-    """The noise of the two arms of a difference, and a first arm higher by twice the margin."""
-    return _rebuilt(question, values, generator, 2 * question.decides.margin)
+    """The noise of the two arms of a difference, and twice the margin in the direction of yes."""
+    sign = 1 if question.decides.yes_if == "higher" else -1
+    return _rebuilt(question, values, generator, 2 * sign * question.decides.margin)
 
 
 def level(question: Question, values: Values, generator: np.random.Generator) -> Values:

@@ -5,9 +5,9 @@ All intervals are of a level such as 0.95. No torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import gamma, sqrt
+from math import atanh, gamma, sqrt, tanh
 from statistics import mean, stdev
 
 import numpy as np
@@ -115,15 +115,46 @@ def wilson(events: int, runs: int, level: float) -> tuple[float, float, float]:
 def correlation(first: NDArray[np.float64], second: NDArray[np.float64], level: float) -> Estimate:
     """Spearman's rank correlation over arms of two metrics' means over seeds.
 
-    The interval is the bootstrap's percentiles over seeds: it tells how sure the ranks of these
-    arms are, not which correlation other arms would have.
+    The interval holds two: that over arms, and the bootstrap's percentiles over seeds. Arms count
+    as a sample: with few of them, ranks agree by chance.
 
     Args:
         first: (seeds, arms) values of one metric.
         second: (seeds, arms) values of the other.
         level: level of the interval.
     """
-    return _resampled(len(first), lambda rows: _spearman(first[rows], second[rows]), level)
+    generator = np.random.default_rng(0)
+    every = generator.integers(0, len(first), (RESAMPLES, len(first)))
+    drawn = [_spearman(first[rows], second[rows]) for rows in every]
+    tails = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    value = _spearman(first, second)
+    low, high = over_arms(value, first.shape[1], level)
+    return Estimate(value, min(low, float(tails[0])), max(high, float(tails[1])), len(first))
+
+
+def over_arms(value: float, arms: int, level: float) -> tuple[float, float]:
+    """Interval of a rank correlation by Fisher's z.
+
+    Source: Bonett & Wright 2000, doi:10.1007/BF02294183, of Spearman's correlation.
+    Departure: a correlation of 1 counts as half a step of the ranks below it, for its interval
+    would have no width.
+
+    Args:
+        value: the correlation.
+        arms: number of arms, four or more.
+        level: level of the interval.
+
+    Raises:
+        ValueError: fewer than four arms.
+    """
+    if arms < 4:
+        raise ValueError(f"an interval of a correlation requires 4 arms, got {arms}")
+    from scipy import stats
+
+    most = 1 - 6 / (arms * (arms**2 - 1))  # two neighbours exchanged cost twice as much
+    middle = atanh(max(-most, min(most, value)))
+    half = float(stats.norm.ppf((1 + level) / 2)) * sqrt((1 + value**2 / 2) / (arms - 3))
+    return min(value, tanh(middle - half)), max(value, tanh(middle + half))
 
 
 def _spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
@@ -141,7 +172,7 @@ def share(
 ) -> Estimate:  # fmt: skip
     """Share of the variance that a factor has, above a number or above another factor's share.
 
-    The interval is the bootstrap's percentiles over seeds.
+    The interval is Student's t of the jackknife's pseudo-values, a seed left out at a time.
 
     Args:
         values: (seeds, arms) of a metric; the arms are every combination of the factors' levels.
@@ -149,39 +180,47 @@ def share(
         factor: the factor.
         against: a share, or the name of another factor.
         level: level of the interval.
+
+    Raises:
+        ValueError: fewer than three seeds.
     """
+    if len(values) < 3:
+        raise ValueError(f"a share requires 3 seeds, got {len(values)}")
 
-    def above(rows: NDArray[np.intp]) -> float:
-        found = shares(values[rows], levels)
-        other = found[against] if isinstance(against, str) else against
-        return found[factor] - other
+    def above(rows: NDArray[np.float64]) -> float:
+        found = shares(rows, levels)
+        return found[factor] - (found[against] if isinstance(against, str) else against)
 
-    return _resampled(len(values), above, level)
+    whole, count = above(values), len(values)
+    parts = [above(np.delete(values, seed, 0)) for seed in range(count)]
+    around = difference([count * whole - (count - 1) * part for part in parts], level)
+    half = (around.high - around.low) / 2
+    return Estimate(whole, whole - half, whole + half, count)
 
 
 def shares(values: NDArray[np.float64], levels: Sequence[Levels]) -> dict[str, float]:
-    """Sum of squares of each factor's means over that of all values: eta squared.
+    """Omega squared of each factor: its share of the variance without what noise adds to it.
+
+    Seeds are blocks: what all arms of a seed have in common is not noise of the arms, but part
+    of the variance. A factor without an effect has 0 in the mean, and less in half of the cases.
 
     Args:
         values: (seeds, arms) of a balanced factorial design.
         levels: levels of each arm's factors.
+
+    Source: Hays 1963, Statistics for Psychologists, of groups.
+    Departure: seeds are random blocks, whose variance is in the denominator.
     """
-    grand, whole = values.mean(), float(((values - values.mean()) ** 2).sum())
+    grand, (seeds, arms) = values.mean(), values.shape
+    whole = float(((values - grand) ** 2).sum())
+    between = float(arms * ((values.mean(1) - grand) ** 2).sum())
+    rest = whole - between - float(seeds * ((values.mean(0) - grand) ** 2).sum())
+    noise = max(rest, 0.0) / ((seeds - 1) * (arms - 1))  # mean square
     found = {}
     for factor in levels[0]:
         names = np.array([one[factor] for one in levels])
         parts = [values[:, names == name] for name in dict.fromkeys(names)]
-        between = sum(part.size * (part.mean() - grand) ** 2 for part in parts)
-        found[factor] = float(between) / whole if whole else 0.0
+        squares = float(sum(part.size * (part.mean() - grand) ** 2 for part in parts))
+        own = squares - (len(parts) - 1) * noise
+        found[factor] = own / (whole + between / (seeds - 1)) if whole else 0.0
     return found
-
-
-def _resampled(
-    seeds: int, statistic: Callable[[NDArray[np.intp]], float], level: float
-) -> Estimate:
-    """A statistic of all seeds, with its percentiles over resampled ones."""
-    generator = np.random.default_rng(0)
-    drawn = [statistic(rows) for rows in generator.integers(0, seeds, (RESAMPLES, seeds))]
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    low, high = (float(one) for one in np.quantile(drawn, tails))
-    return Estimate(statistic(np.arange(seeds)), low, high, seeds)

@@ -40,13 +40,14 @@ class Decision:
         kind: ``difference`` of two arms, ``rate`` difference of an event, rank ``correlation`` of
             two metrics over arms, or ``share`` of variance of a factor of the grid.
         margin: size that matters, in the metric's unit; smaller differences count as equal.
+        yes_if: ``higher`` or ``lower``: which of them answers the question with yes.
         arms: first and second arm of a difference or a rate; one arm of a difference of two
             metrics; arms of a correlation, if not all.
         figure: metric of a difference or a share.
         figures: two metrics of a correlation, or of a difference within one arm.
         event: event of a rate, ``val/embedding_std < 0.1``.
         factor: key of the grid, of a share.
-        against: key or number from which a share is to differ.
+        against: key or number from which a share is to differ; a share requires it.
         comparisons: number of comparisons for which the interval's level is corrected, as
             Bonferroni does: 1 - 0.05 / comparisons.
         interval: ``t`` or ``bootstrap``, of a difference.
@@ -56,12 +57,13 @@ class Decision:
 
     kind: str
     margin: float
+    yes_if: str = "higher"
     arms: list[str] = field(default_factory=list)
     figure: str = ""
     figures: list[str] = field(default_factory=list)
     event: str = ""
     factor: str = ""
-    against: float | str = 0.0
+    against: float | str | None = None
     comparisons: int = 1
     interval: str = "t"
     diverged: float | None = None

@@ -17,11 +17,23 @@ from genlab.errors import RecipeError, nearest
 from genlab.experiments.arms.question import EVENT, Arm, Decision, Prediction, Question
 
 LEAST_SEEDS = 5
+LEAST_ARMS = 5  # of a correlation
 KINDS = ("difference", "rate", "correlation", "share")
 EXPECTED = ("higher", "lower", "equal")
 EQUAL = ("steps", "images", "parameters")
 STEPS = "\nsteps:"  # begins the last part of a file with a budget, which `study bench` writes
-TEXT = {"question", "recipe", "kind", "figure", "event", "factor", "what", "source", "interval"}
+TEXT = {
+    "question",
+    "recipe",
+    "kind",
+    "figure",
+    "event",
+    "factor",
+    "what",
+    "source",
+    "interval",
+    "yes_if",
+}
 LISTS = {"settings", "equal", "seeds", "reads"}
 
 
@@ -141,6 +153,7 @@ def _check_decision(question: Question, where: str) -> None:
     kind = decides.kind
     _one_of([kind], KINDS, f"{where}, kind")
     _one_of([decides.interval], ("t", "bootstrap"), f"{where}, interval")
+    _one_of([decides.yes_if], ("higher", "lower"), f"{where}, yes_if")
     _check_names(decides.arms, arms, f"{where}, arms")
     _check_names(decides.read, question.reads, f"{where}: of reads")
     margin = decides.margin
@@ -154,15 +167,19 @@ def _check_decision(question: Question, where: str) -> None:
         "pair": {"two figures": len(decides.figures) == 2, "one arm": len(decides.arms) == 1},
         "rate": {"event": EVENT.fullmatch(decides.event), "two arms": len(decides.arms) == 2},
         "correlation": {"two figures": len(decides.figures) == 2},
-        "share": {"figure": decides.figure, "factor": decides.factor},
-    }
+        "share": {
+            "figure": decides.figure, "factor": decides.factor,
+            "against": decides.against is not None,
+        },
+    }  # fmt: skip
     pair = kind == "difference" and decides.figures
     for name, given in required["pair" if pair else kind].items():
         if not given:
             hint = "such as val/embedding_std < 0.1" if name == "event" else ""
             raise RecipeError(f"{kind} requires {name}", where, hint)
-    if kind == "correlation" and 0 < len(decides.arms or arms) < 4:
-        raise RecipeError("correlation requires four arms", where)
+    if kind == "correlation" and len(decides.arms or arms) < LEAST_ARMS:
+        what = f"correlation requires {LEAST_ARMS} arms"  # four are in order once in 12 cases
+        raise RecipeError(what, where)
     if kind == "share":
         factors = [*question.arms[0].levels]
         wanted = [decides.factor, decides.against]

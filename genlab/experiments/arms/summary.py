@@ -13,7 +13,10 @@ from genlab.experiments.arms.results import DIVERGED, SECONDS, Results, Values
 from genlab.experiments.arms.verdicts import NOT_RUN, Verdict, asked, verdict, went
 from genlab.files import shown_path
 
-KINDS = {"difference": "Student's t", "rate": "Newcombe's", "correlation": "bootstrap over seeds"}
+KINDS = {
+    "difference": "Student's t", "rate": "Newcombe's", "share": "jackknife over seeds",
+    "correlation": "Fisher's z over arms, bootstrap over seeds",
+}  # fmt: skip
 
 
 def page(results: Results, out: Path | None = None) -> str:
@@ -51,7 +54,7 @@ def five_lines(question: Question, values: Values, found: Verdict) -> list[str]:
         cost = question.head.cost or "unknown"
     lines = [
         f"{question.question} **{found.answer.capitalize()}**, {went(question, found)}.",
-        f"{_sentence(question, found)} Margin {decides.margin:g}.",
+        f"{_sentence(question, found)} Margin {decides.margin:g}{_turned(question)}.",
         f"Predicted: {prediction.what} ({prediction.source}).",
         f"Cost: {cost}. {_diverged(question, values)}".rstrip(),
         f"The question comes from {', '.join(one.name for one in question.head.paper)}."
@@ -61,14 +64,18 @@ def five_lines(question: Question, values: Values, found: Verdict) -> list[str]:
     return [f"{line}\n" if line is lines[0] else f"- {line}" for line in lines]
 
 
+def _turned(question: Question) -> str:
+    """What a yes means, where it is not the usual."""
+    return "; lower means yes" if question.decides.yes_if == "lower" else ""
+
+
 def _sentence(question: Question, found: Verdict) -> str:
     """The estimate with interval, seeds, effect and correction."""
     decides, estimate = question.decides, found.estimate
     quantity = asked(question)
     if estimate is None:
         return f"`{quantity}`: {found.reason}."
-    kind = KINDS.get(decides.kind, KINDS["correlation"])
-    kind = "BCa bootstrap" if decides.interval == "bootstrap" else kind
+    kind = "BCa bootstrap" if decides.interval == "bootstrap" else KINDS[decides.kind]
     effect = "" if estimate.effect is None else f", Hedges' g {estimate.effect:.2f}"
     corrected = f", corrected for {decides.comparisons} comparisons" * (decides.comparisons > 1)
     return (
@@ -134,10 +141,11 @@ def plan(results: Results) -> str:
     """Question, prediction, decision, arms with what differs, and the runs that are missing."""
     question, expansion = results.question, results.expansion
     decides, prediction = question.decides, question.prediction
+    margin = f"margin {decides.margin:g}{_turned(question)}, level {decides.level:.4g}"
     lines = [
         question.question,
         f"predicted  {prediction.expect}: {prediction.what} ({prediction.source})",
-        f"decides    {asked(question)}; margin {decides.margin:g}, level {decides.level:.4g}",
+        f"decides    {asked(question)}; {margin}",
         f"reads      {', '.join(question.reads)}",
     ]
     cells = results.cells

@@ -16,7 +16,6 @@ from genlab.experiments.arms.results import DIVERGED, Values
 YES, NO, EQUAL, UNDECIDED = "yes", "no", "equal within the margin", "undecided"
 NOT_RUN = "not run yet"
 LEAST_SEEDS = 2  # of an interval
-PREDICTED = {"higher": YES, "lower": NO, "equal": EQUAL}
 
 
 @dataclass(frozen=True)
@@ -24,8 +23,9 @@ class Verdict:
     """Answer of a study.
 
     Args:
-        answer: ``yes`` if the first arm, the correlation or the share is higher, ``no`` if lower,
-            ``equal within the margin``, ``undecided`` or ``not run yet``.
+        answer: ``yes`` if the first arm, the correlation or the share is higher, or lower where
+            the study says ``yes_if: lower``; ``no`` if it is the other; ``equal within the
+            margin``, ``undecided`` or ``not run yet``.
         estimate: the estimate with its interval; None where there is none.
         reason: why there is no estimate; empty if there is one.
     """
@@ -53,16 +53,22 @@ def verdict(question: Question, values: Values) -> Verdict:
         return Verdict(UNDECIDED, reason=f"runs diverged: {counts}, of {len(seeds)} each")
     rows = {arm: [values[arm][seed] for seed in seeds] for arm in arms}
     estimate = _estimate(question, arms, rows)
-    return Verdict(answer(estimate, decides.margin), estimate)
+    return Verdict(answer(estimate, decides.margin, decides.yes_if), estimate)
 
 
-def answer(estimate: Estimate, margin: float) -> str:
-    """The answer by an interval: equal if all of it lies within the margin, else by its sign."""
+def answer(estimate: Estimate, margin: float, yes_if: str = "higher") -> str:
+    """The answer by an interval: equal if all of it lies within the margin, else by its sign.
+
+    Args:
+        estimate: the estimate.
+        margin: size that matters.
+        yes_if: ``higher`` or ``lower``: which of them is a yes.
+    """
     if -margin <= estimate.low and estimate.high <= margin:
         return EQUAL
-    if estimate.low > 0:
-        return YES
-    return NO if estimate.high < 0 else UNDECIDED
+    if estimate.low <= 0 <= estimate.high:
+        return UNDECIDED
+    return YES if (estimate.low > 0) == (yes_if == "higher") else NO
 
 
 def _estimate(
@@ -86,6 +92,7 @@ def _estimate(
         return intervals.correlation(x, y, level)
     levels = [question.arm(arm).levels for arm in arms]
     table = np.array([column(decides.figure, arm) for arm in arms]).T
+    assert decides.against is not None
     return intervals.share(table, levels, decides.factor, decides.against, level)
 
 
@@ -114,7 +121,8 @@ def went(question: Question, found: Verdict) -> str:
     """The prediction in the light of the verdict: ``as predicted``, ``against`` it, or open."""
     if found.answer in (NOT_RUN, UNDECIDED):
         return "the prediction is open"
-    hit = PREDICTED[question.prediction.expect] == found.answer
+    expected = {"equal": EQUAL, question.decides.yes_if: YES}.get(question.prediction.expect, NO)
+    hit = expected == found.answer
     return "as predicted" if hit else "against the prediction"
 
 

@@ -67,14 +67,41 @@ def test_a_correlation_is_scipys_of_the_means_and_its_interval_widens_with_noise
     assert intervals.correlation(one, np.zeros((5, 6)), 0.95).value == 0
 
 
-def test_shares_of_variance_are_those_of_the_f_test() -> None:
+def test_a_correlation_of_few_arms_is_not_sure() -> None:
+    low, high = intervals.over_arms(0.0, 19, 0.95)
+    assert (low, high) == pytest.approx((-np.tanh(0.48999), np.tanh(0.48999)), abs=1e-5)
+    assert intervals.over_arms(1.0, 4, 0.95)[0] < 0 < intervals.over_arms(1.0, 5, 0.95)[0]
+    with pytest.raises(ValueError, match="4 arms"):
+        intervals.over_arms(1.0, 3, 0.95)
+    ranks = np.tile(np.arange(5.0), (5, 1))  # without any noise of seeds
+    found = intervals.correlation(ranks, ranks[:, [0, 1, 2, 4, 3]], 0.95)
+    assert found.value == pytest.approx(0.9)
+    assert found.low < 0
+
+
+def test_shares_leave_out_what_noise_adds() -> None:
     generator = np.random.default_rng(2)
     levels = [{"a": a, "b": b} for a in "xyz" for b in "uv"]
-    values = generator.normal(size=(5, 6)) + np.array([0, 0, 2, 2, 1, 1])
-    found = intervals.shares(values, levels)
-    groups = [values[:, [2 * k, 2 * k + 1]].ravel() for k in range(3)]
-    f = stats.f_oneway(*groups).statistic  # F = (share / 2) / ((1 - share) / (30 - 3))
-    assert found["a"] == pytest.approx(2 * f / (2 * f + 27))
+    effects = np.array([0, 0, 1, 1, 2, 2]) * 1.5**0.5  # variance 1 of a, none of b
+    found = []
+    for _ in range(400):
+        noise = generator.normal(size=(5, 6)) + 2**0.5 * generator.normal(size=(5, 1))
+        found.append(intervals.shares(effects + noise, levels))
+    means = [np.mean([one[name] for one in found]) for name in "ab"]
+    assert means == pytest.approx([1 / (1 + 1 + 2), 0], abs=0.03)  # of a, noise and seeds
+
+
+def test_a_share_of_noise_is_no_share() -> None:
+    generator = np.random.default_rng(0)
+    levels = [{"a": a, "b": b} for a in "vwxyz" for b in "uv"]
+    for against in (0.0, "b"):
+        found = [
+            intervals.share(generator.normal(size=(5, 10)), levels, "a", against, 0.95)
+            for _ in range(100)
+        ]
+        assert sum(one.low <= 0 <= one.high for one in found) >= 90
+    with pytest.raises(ValueError, match="3 seeds"):
+        intervals.share(np.zeros((2, 10)), levels, "a", 0.0, 0.95)
 
 
 def test_shares_of_an_additive_design_are_exact() -> None:

@@ -15,6 +15,9 @@ from tests.experiments.arms.made import MISSING, STUDY, study
 
 DECIDES: dict[str, Any] = STUDY["decides"]  # type: ignore[assignment]
 PREDICTION: dict[str, Any] = STUDY["prediction"]  # type: ignore[assignment]
+SHARE: dict[str, Any] = {
+    "kind": "share", "margin": 0.1, "figure": "val/knn", "factor": "model.lr", "against": 0.0,
+}  # fmt: skip
 GRID = {"model.lr": [0.1, 0.2], "model.label_smoothing": [0.0, 0.1]}
 
 
@@ -43,10 +46,12 @@ GRID = {"model.lr": [0.1, 0.2], "model.label_smoothing": [0.0, 0.1]}
         ({"decides": DECIDES | {"comparisons": 0}}, "comparisons 0"),
         ({"decides": DECIDES | {"kind": "rate"}}, "rate requires event"),
         ({"decides": DECIDES | {"interval": "z"}}, "unknown interval z"),
-        ({"decides": {"kind": "share", "margin": 0.1, "figure": "val/knn", "factor": "x"}}, "x"),
+        ({"decides": SHARE | {"factor": "x"}}, "unknown name x"),
+        ({"decides": SHARE | {"against": None}}, "share requires against"),
+        ({"decides": DECIDES | {"yes_if": "lowe"}}, "unknown yes_if lowe\n.*\ndid you mean lower"),
         (
             {"decides": {"kind": "correlation", "margin": 0.1, "figures": ["val/knn", "seconds"]}},
-            "four arms",
+            "5 arms",
         ),
     ],
 )
@@ -56,8 +61,7 @@ def test_wrong_files_are_refused(tmp_path: Path, changed: dict[str, Any], said: 
 
 
 def test_a_grid_is_every_combination(tmp_path: Path) -> None:
-    share = {"kind": "share", "margin": 0.1, "figure": "val/knn", "factor": "model.lr"}
-    found = study(tmp_path, arms=MISSING, grid=GRID, decides=share)
+    found = study(tmp_path, arms=MISSING, grid=GRID, decides=SHARE)
     names = [arm.name for arm in found.arms]
     assert names[1] == "lr=0.1, label_smoothing=0.1"
     assert len(names) == 4

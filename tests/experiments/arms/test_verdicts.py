@@ -120,6 +120,48 @@ def test_correlations_and_shares(tmp_path: Path) -> None:
     assert verdict(found, rows).answer == YES
 
 
+def test_a_yes_may_be_the_lower(tmp_path: Path) -> None:
+    found = study(tmp_path, decides=DECIDES | {"yes_if": "lower"})  # expect: higher
+    low, high = [0.1, 0.11, 0.12, 0.1, 0.1], [0.9] * 5
+    result = verdict(found, values(found, fast=low, slow=high))
+    assert (result.answer, went(found, result)) == (YES, "against the prediction")
+    result = verdict(found, values(found, fast=high, slow=low))
+    assert (result.answer, went(found, result)) == (NO, "as predicted")
+    assert counted(found, values(found, fast=low, slow=high), controls.planted)[YES] >= ENOUGH
+
+
+def test_metrics_of_arms_without_a_relation_are_undecided(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    arms = {f"a{k}": [f"model.lr={k + 1}"] for k in range(6)}
+    decides = {"kind": "correlation", "figures": ["val/accuracy", "seconds"], "margin": 0.2}
+    found = study(tmp_path, arms=arms, decides=decides)
+    answers = Counter[str]()
+    for _ in range(60):
+        rows: Values = {}
+        for arm in arms:
+            one, two = generator.normal(size=2)  # effects of the arm, which seeds hardly blur
+            rows[arm] = {
+                s: {"val/accuracy": one + n1, "seconds": two + n2}
+                for s, (n1, n2) in enumerate(0.01 * generator.normal(size=(5, 2)))
+            }
+        answers[verdict(found, rows).answer] += 1
+    assert answers[UNDECIDED] >= 54
+
+
+@pytest.mark.parametrize("against", [0.0, "data.batch_size"])
+def test_shuffled_arms_have_no_share(tmp_path: Path, against: float | str) -> None:
+    generator = np.random.default_rng(0)
+    grid = {"model.lr": [1, 2, 3, 4, 5], "data.batch_size": [3, 4]}
+    share = {"kind": "share", "figure": "val/accuracy", "factor": "model.lr", "margin": 0.1}
+    found = study(tmp_path, arms=MISSING, grid=grid, decides=share | {"against": against})
+    rows: Values = {
+        arm.name: {s: {"val/accuracy": k // 2 + generator.normal() / 10} for s in range(5)}
+        for k, arm in enumerate(found.arms)
+    }
+    assert verdict(found, rows).answer == YES
+    assert counted(found, rows, controls.shuffled)[UNDECIDED] >= ENOUGH
+
+
 def synthetic(place: Path, shift: float, margin: float = 0.02) -> tuple[Question, Values]:
     """A study whose seeds differ far more than its arms, with noise of 0.005 between pairs."""
     generator = np.random.default_rng(0)
