@@ -38,8 +38,8 @@ def measure(
             ``genlab evaluate``; ``seconds``, ``parameters``, ``diverged``. Of test images only
             what is named is measured.
         options: options of ``genlab evaluate``.
-        needed: names that must be finite numbers; others are None where the run has none, as
-            MoCo without a queue has no key drift.
+        needed: names that the run must have; others are None where it has none, as MoCo without a
+            queue has no key drift. What is not finite, as a rank of collapsed features, is None.
 
     Raises:
         RecipeError: the run has no such metric.
@@ -56,7 +56,8 @@ def measure(
         if judged := JUDGED.fullmatch(name):
             found = evaluate(run, **options)
             known |= {f"evaluate/{key}": value for key, value in found.items()} | found
-            known |= {name: found.get(name, found.get(judged[1]))}
+            if (key := name if name in found else judged[1]) in found:
+                known[name] = found[key]
             continue
         lab = lab or _opened(run)
         if probed := PROBED.fullmatch(name):
@@ -65,12 +66,11 @@ def measure(
             known[name] = sum(p.numel() for p in lab.model.parameters() if p.requires_grad)
         else:
             known |= figures_of(lab, "test" if name.startswith("test/") else "validate")
-    found = {name: _number(known.get(name)) for name in (SECONDS, DIVERGED, *names)}
     for name in needed:
-        if found[name] is None:
+        if name not in known:
             hint = nearest(name, (key for key in known if "/" in key))
-            raise RecipeError(f"{name} is not a finite metric of the run", str(run), hint)
-    return found
+            raise RecipeError(f"{name} is not a metric of the run", str(run), hint)
+    return {name: _number(known.get(name)) for name in (SECONDS, DIVERGED, *names)}
 
 
 def _number(value: Any) -> float | None:

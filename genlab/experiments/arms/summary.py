@@ -9,8 +9,8 @@ from statistics import mean, stdev
 from typing import Any
 
 from genlab.experiments.arms.question import Question
-from genlab.experiments.arms.results import DIVERGED, SECONDS, Results, Values
-from genlab.experiments.arms.verdicts import NOT_RUN, Verdict, asked, verdict, went
+from genlab.experiments.arms.results import SECONDS, Results, Values
+from genlab.experiments.arms.verdicts import NOT_RUN, Verdict, asked, diverged, verdict, went
 from genlab.files import shown_path
 
 KINDS = {
@@ -87,7 +87,7 @@ def _sentence(question: Question, found: Verdict) -> str:
 
 def _diverged(question: Question, values: Values) -> str:
     counts = {
-        arm.name: sum(bool(row.get(DIVERGED)) for row in values[arm.name].values())
+        arm.name: sum(diverged(question, row) for row in values[arm.name].values())
         for arm in question.arms
     }
     said = ", ".join(f"{count} of {name}" for name, count in counts.items() if count)

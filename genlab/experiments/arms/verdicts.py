@@ -15,7 +15,6 @@ from genlab.experiments.arms.results import DIVERGED, Values
 
 YES, NO, EQUAL, UNDECIDED = "yes", "no", "equal within the margin", "undecided"
 NOT_RUN = "not run yet"
-LEAST_SEEDS = 2  # of an interval
 
 
 @dataclass(frozen=True)
@@ -40,20 +39,27 @@ def verdict(question: Question, values: Values) -> Verdict:
 
     Args:
         question: the study.
-        values: metrics by arm and seed; a run that lacks one of the deciding metrics has diverged.
+        values: metrics by arm and seed. A run has diverged if it says so, or if a deciding metric
+            of it is None, which was not finite.
     """
     decides = question.decides
     arms = decides.arms or [arm.name for arm in question.arms]
     seeds = [seed for seed in question.seeds if all(seed in values.get(arm, {}) for arm in arms)]
-    if len(seeds) < LEAST_SEEDS:
-        return Verdict(NOT_RUN, reason=f"{len(seeds)} seeds of all deciding arms are measured")
-    lost = [(a, s) for a in arms for s in seeds if values[a][s].get(DIVERGED)]
-    if lost and decides.diverged is None:
-        counts = ", ".join(f"{sum(a == arm for a, _ in lost)} of {arm}" for arm in arms)
-        return Verdict(UNDECIDED, reason=f"runs diverged: {counts}, of {len(seeds)} each")
+    if len(seeds) < len(question.seeds):
+        count = f"{len(seeds)} of {len(question.seeds)} seeds"
+        return Verdict(NOT_RUN, reason=f"{count} of all deciding arms are measured")
+    counts = {arm: sum(diverged(question, values[arm][seed]) for seed in seeds) for arm in arms}
+    if any(counts.values()) and decides.diverged is None:
+        said = ", ".join(f"{count} of {arm}" for arm, count in counts.items())
+        return Verdict(UNDECIDED, reason=f"runs diverged: {said}, of {len(seeds)} each")
     rows = {arm: [values[arm][seed] for seed in seeds] for arm in arms}
     estimate = _estimate(question, arms, rows)
     return Verdict(answer(estimate, decides.margin, decides.yes_if), estimate)
+
+
+def diverged(question: Question, row: Mapping[str, Any]) -> bool:
+    """True if a run met a loss, gradient or deciding metric that is not finite."""
+    return bool(row.get(DIVERGED)) or any(row.get(one) is None for one in question.decides.read)
 
 
 def answer(estimate: Estimate, margin: float, yes_if: str = "higher") -> str:
@@ -104,9 +110,11 @@ def _ends(decides: Decision) -> list[str]:
 def _value(decides: Decision, row: Mapping[str, Any], figure: str) -> float:
     if figure == DIVERGED:
         return float(row[DIVERGED])
-    value = decides.diverged if row.get(DIVERGED) else row[figure]
+    value = None if row.get(DIVERGED) else row.get(figure)
     if value is None:
-        raise ValueError(f"{figure} of a run that has not diverged is missing")
+        value = decides.diverged
+    if value is None:
+        raise ValueError(f"{figure} is missing, and diverged runs have no value")
     return float(value)
 
 

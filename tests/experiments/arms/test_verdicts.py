@@ -54,7 +54,10 @@ def test_few_seeds_are_no_verdict(tmp_path: Path) -> None:
     found = study(tmp_path)
     assert verdict(found, {"fast": {}, "slow": {}}).answer == NOT_RUN
     assert verdict(found, values(found, fast=[1.0], slow=[0.0, 0.1])).answer == NOT_RUN
-    assert verdict(found, values(found, fast=[1.0, 1.1], slow=[0.0, 0.0])).answer != NOT_RUN
+    four, five = [1.0, 1.1, 1.2, 1.3], [0.0] * 5
+    result = verdict(found, values(found, fast=four, slow=five))
+    assert (result.answer, result.reason[:12]) == (NOT_RUN, "4 of 5 seeds")
+    assert verdict(found, values(found, fast=[*four, 1.1], slow=five)).answer == YES
 
 
 def test_more_comparisons_need_a_wider_interval(tmp_path: Path) -> None:
@@ -78,6 +81,9 @@ def test_a_run_that_diverged_is_a_result(tmp_path: Path) -> None:
     assert result.answer == UNDECIDED
     assert "0 of fast, 1 of slow" in result.reason
     chance = study(tmp_path, decides=DECIDES | {"diverged": 0.1})
+    assert verdict(chance, made).answer == YES
+    made["slow"][2] = {"diverged": 0.0, "val/accuracy": None}  # it ended, and is not finite
+    assert "1 of slow" in verdict(found, made).reason
     assert verdict(chance, made).answer == YES
     rate = DECIDES | {"kind": "rate", "event": "diverged > 0.5", "figure": ""}
     rate |= {"diverged": 0.0, "margin": 0.2}

@@ -106,7 +106,7 @@ def test_a_page_without_a_run_says_so(tmp_path: Path) -> None:
     text = page(Results(study(tmp_path), tmp_path / "runs"))
     assert "**Not run yet**, the prediction is open." in text
     assert "Predicted: it does (a guess)." in text
-    assert "`val/accuracy of fast minus slow`: 0 seeds" in text
+    assert "`val/accuracy of fast minus slow`: 0 of 5 seeds" in text
     assert "| arm |" not in text
 
 
@@ -124,6 +124,16 @@ def test_a_page_without_a_run_says_so(tmp_path: Path) -> None:
 def test_names_of_probes(name: str, expected: tuple[str, str] | None) -> None:
     found = reading.PROBED.fullmatch(name)
     assert (found and found.groups()) == expected
+
+
+def test_a_metric_that_is_not_finite_is_a_result_and_one_that_is_missing_is_none(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "metrics.csv").write_text("step,val/rank\n7,nan\n")
+    found = reading.measure(tmp_path, ["val/rank"], {}, ["val/rank"])
+    assert found == {"seconds": None, "diverged": 0.0, "val/rank": None}
+    with pytest.raises(RecipeError, match="val/knn_top1 is not a metric of the run"):
+        reading.measure(tmp_path, ["val/rank"], {}, ["val/knn_top1"])
 
 
 def test_a_study_from_the_command_line(shell: Shell) -> None:
