@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from genlab.errors import RecipeError, cannot_write
+from genlab.errors import RecipeError, RunError, cannot_write, first_line
 from genlab.experiments import page_results
 from genlab.experiments.arms import equality, question_files
 from genlab.experiments.arms.expansion import only
@@ -21,7 +21,11 @@ from genlab.files import shown_path
 def show(results: Results) -> int:
     """Question, arms with what differs between them, what they have alike, what is missing."""
     print(plan(results))
-    alike = equality.check(results.expansion)
+    try:
+        alike = equality.check(results.expansion)
+    except RunError as error:
+        print(f"equal      not counted: {first_line(error)}")
+        return 0
     for what, counts in ((what, found) for what, found in alike.items() if found):
         ends = dict.fromkeys((min(counts.values()), max(counts.values())))
         print(f"equal      {what}: {' to '.join(f'{end:,}' for end in ends)}")

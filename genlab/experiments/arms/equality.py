@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from genlab.errors import RecipeError
+from genlab.errors import InputError, RecipeError, RunError
 from genlab.experiments.arms.expansion import Expansion
 
 TOLERANCE = 0.01  # of numbers of parameters: widths are whole numbers
@@ -17,19 +19,25 @@ def check(expansion: Expansion) -> dict[str, dict[str, int]]:
 
     Raises:
         RecipeError: arms differ: at all in steps and images, by more than 1 % in parameters.
+        RunError: a method cannot be built yet, as one that starts from a run which is missing.
     """
-    question = expansion.question
-    names = [arm.name for arm in question.arms]
-    counted = {"steps": expansion.steps, "images": expansion.images}
+    question, built = expansion.question, cache(lambda name: _built(expansion, name))
+    counted: dict[str, Callable[[str], int | None]] = {
+        "steps": expansion.steps,
+        "images": lambda name: expansion.images(name, built(name).batches_per_step),
+        "parameters": lambda name: built(name).parameters,
+    }
     found: dict[str, dict[str, int]] = {}
     for what in question.equal:
-        if what == "parameters":
-            counts = {name: parameters(expansion, name) for name in names}
-        else:
-            counts = {name: count for name in names if (count := counted[what](name)) is not None}
-        found[what] = counts
-        _compare(what, counts, str(question.file))
+        names = [arm.name for arm in question.arms if _has_length(expansion, what, arm.name)]
+        found[what] = {name: n for name in names if (n := counted[what](name)) is not None}
+        _compare(what, found[what], str(question.file))
     return found
+
+
+def _has_length(expansion: Expansion, what: str, name: str) -> bool:
+    """False for steps and images before `study bench` has found them."""
+    return what == "parameters" or expansion.steps(name) is not None
 
 
 def _compare(what: str, counts: Mapping[str, int], where: str) -> None:
@@ -42,11 +50,28 @@ def _compare(what: str, counts: Mapping[str, int], where: str) -> None:
         raise RecipeError(f"{what} of the arms are not equal: {said}", f"{where}, equal")
 
 
-def parameters(expansion: Expansion, name: str) -> int:
-    """Trained parameters of an arm's method, as it is built for its data."""
+@dataclass(frozen=True)
+class Built:
+    """Counts of an arm's method.
+
+    Args:
+        parameters: number of trained parameters.
+        batches_per_step: batches of an optimiser step, see `optim.total_steps`.
+    """
+
+    parameters: int
+    batches_per_step: int
+
+
+def _built(expansion: Expansion, name: str) -> Built:
+    """Counts of an arm's method, as it is built for its data."""
     from genlab.training.building import build
 
     recipe = expansion.resolved(name, expansion.question.seeds[0])  # anew: building fills it in
-    with tempfile.TemporaryDirectory() as place:
-        lab = build(recipe, Path(place))
-    return sum(one.numel() for one in lab.model.parameters() if one.requires_grad)
+    try:
+        with tempfile.TemporaryDirectory() as place:
+            model = build(recipe, Path(place)).model
+    except InputError as error:
+        raise RunError(str(error)) from None
+    count = sum(one.numel() for one in model.parameters() if one.requires_grad)
+    return Built(count, int(getattr(model, "batches_per_step", 1)))

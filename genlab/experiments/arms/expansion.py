@@ -120,11 +120,18 @@ class Expansion:
         steps = self.steps(name)
         return None if steps is None else steps * self._accumulated(name)
 
-    def images(self, name: str) -> int | None:
-        """Images that an arm's runs train on, each as often as it is seen."""
-        batches = self.batches(name)
-        size = self.recipes[name].arguments("data").get("batch_size")
-        return None if batches is None or not isinstance(size, int) else batches * size
+    def images(self, name: str, each: int = 1) -> int | None:
+        """Images that an arm's runs train on, labelled or not, each as often as it is seen.
+
+        Args:
+            name: name of the arm.
+            each: batches of a step of its method, such as those of a critic.
+        """
+        batches, data = self.batches(name), self.recipes[name].arguments("data")
+        size, unlabeled = data.get("batch_size"), int(data.get("unlabeled_ratio") or 0)
+        if batches is None or not isinstance(size, int):
+            return None
+        return batches * each * size * (1 + unlabeled)
 
     def _accumulated(self, name: str) -> int:
         return int(self.recipes[name].config.get("trainer", {}).get("accumulate_grad_batches") or 1)

@@ -125,6 +125,29 @@ def test_equal_arms_are_counted_alike_with_accumulated_gradients(tmp_path: Path)
     assert "trainer.val_check_interval=4" in words
 
 
+@pytest.mark.parametrize(
+    ("recipe", "arms", "counts"),
+    [  # steps x batch 64 x n_critic; steps x labelled batch x (1 + ratio)
+        ("wgan_gp/digits", {"one": ["model.n_critic=1"], "five": ["model.n_critic=5"]}, (128, 640)),
+        (
+            "fixmatch/digits",
+            {"one": ["data.unlabeled_ratio=1"], "seven": ["data.unlabeled_ratio=7"]},
+            (64, 256),
+        ),
+    ],
+)
+def test_images_of_critics_and_without_labels_count(
+    tmp_path: Path, recipe: str, arms: dict[str, list[str]], counts: tuple[int, int]
+) -> None:
+    decides = DECIDES | {"arms": list(arms)}
+    found = study(
+        tmp_path, recipe=recipe, settings=[], arms=arms, equal=["steps", "images"], decides=decides
+    )
+    said = f"images of the arms are not equal: {counts[1]} of .*, {counts[0]} of one"
+    with pytest.raises(RecipeError, match=said):
+        equality.check(Expansion(found))
+
+
 def test_only_known_arms_and_seeds(tmp_path: Path) -> None:
     found = study(tmp_path)
     assert only(found, ["slow"], [3]) == [("slow", 3)]

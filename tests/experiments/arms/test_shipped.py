@@ -11,7 +11,7 @@ import pytest
 
 from genlab import recipes
 from genlab.describing import metrics
-from genlab.experiments.arms import controls, question_files
+from genlab.experiments.arms import controls, equality, question_files
 from genlab.experiments.arms.expansion import Expansion
 from genlab.experiments.arms.question import Question
 from genlab.experiments.arms.reading import JUDGED, PARAMETERS, PROBED
@@ -42,9 +42,11 @@ def test_arms_resolve_and_differ_and_metrics_are_known(name: str) -> None:
     for read in set(question.reads) - set(known):
         twin = read.replace("test/", "val/", 1)
         assert metrics.definitions(read) or metrics.definitions(twin), read
+    if any("tokenizer" in one.arguments("model") for one in expansion.recipes.values()):
+        return  # its method cannot be built without a run of it
+    alike = equality.check(expansion)
     for what in {"steps", "images"} & set(question.equal):
-        counts = {getattr(expansion, what)(arm.name) for arm in question.arms}
-        assert len(counts) == 1, what
+        assert len(alike[what]) == len(question.arms), what
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,17 @@ def test_a_page_without_a_run_says_so(tmp_path: Path) -> None:
 def test_names_of_probes(name: str, expected: tuple[str, str] | None) -> None:
     found = reading.PROBED.fullmatch(name)
     assert (found and found.groups()) == expected
+
+
+def test_what_cannot_be_built_yet_is_not_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arms = {"fast": ["model.lr=0.01"], "slow": ["model.lr=0.001"]}
+    found = study(tmp_path, recipe="vq_prior/digits", arms=arms, settings=[], equal=["images"])
+    results = Results(found, tmp_path / "runs")
+    with chdir(tmp_path):
+        assert questions.show(results) == 0
+    assert "equal      not counted: no run of vqvae/digits" in capsys.readouterr().out
 
 
 def test_a_metric_that_is_not_finite_is_a_result_and_one_that_is_missing_is_none(
