@@ -9,9 +9,11 @@ import lightning as L
 from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 
-from genlab.contracts import Samples
-from genlab.drawing.grid import class_rows, save
+from genlab.contracts import Samples, data_of, number_of_classes
+from genlab.drawing.grid import class_rows, grid, write
+from genlab.drawing.lettering import class_names, lettered
 from genlab.drawing.may_fail import may_fail
+from genlab.drawing.points import is_plane
 from genlab.files import rewriting
 from genlab.networks.modes import still
 
@@ -23,8 +25,8 @@ class Film(L.Callback):
     """Sample grids at regular optimiser steps, joined into an animated file at the end.
 
     The frames are kept as PNG in the run's ``pictures/film/``, so that a run that was stopped and
-    continued has one film. A method with classes has a row for each. For methods with ``sample``;
-    ignored for others.
+    continued has one film. A frame names its step and, of a method with classes, the class of each
+    row. For methods with ``sample``; ignored for others.
 
     Args:
         every_n_steps: optimiser steps between two frames (of the generator where there are two);
@@ -88,9 +90,13 @@ class Film(L.Callback):
             return
         with still(method):
             images, columns = class_rows(method, self.count)
+        classes = number_of_classes(method)
         file = self._folder(trainer) / f"{trainer.global_step:08d}.png"
         with may_fail(f"pictures/film/{file.name}"):
-            save(images, file, columns)
+            names = class_names(getattr(data_of(trainer), "classes", None), classes)
+            rows = [] if is_plane(images) else names
+            title = f"step {trainer.global_step:,}"  # of one line, in frames of one size
+            write(lettered(grid(images, columns), title, rows), file)
 
     def _folder(self, trainer: L.Trainer) -> Path:
         return Path(trainer.default_root_dir) / "pictures" / "film"

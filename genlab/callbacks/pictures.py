@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import lightning as L
 import torch
 from torch import Tensor
 
+from genlab.callbacks._first_images import spread_images
 from genlab.contracts import (
+    Batch,
     DataModule,
     Reconstructs,
     Samples,
     ShowsVectors,
     SwapsStyles,
     data_of,
+    number_of_classes,
 )
 from genlab.drawing.grid import class_rows, grid, pairs
+from genlab.drawing.lettering import class_names, lettered
 from genlab.drawing.may_fail import may_fail
-from genlab.metrics.network_evaluations import evaluations_in_words
+from genlab.drawing.points import is_plane
+from genlab.metrics.network_evaluations import evaluations_in_words, sampling_in_words
 from genlab.networks.modes import still
-from genlab.training.tracking.shown import publish
+from genlab.training.tracking.shown import publish, run_name
+
+
+class Sheet(NamedTuple):
+    """Images of a grid and the text around it."""
+
+    name: str
+    images: Tensor
+    columns: int | None
+    told: str
+    rows: list[str]
+    heads: list[str]
+    note: str = ""
 
 
 class Pictures(L.Callback):
@@ -28,7 +46,8 @@ class Pictures(L.Callback):
 
     Drawn after the validation of every ``every_n_epochs``-th epoch and at the end of training, for
     methods that can ``sample`` or ``reconstruct``; from fixed noise and fixed validation images,
-    so that successive grids are comparable; samples with a row for each class, if any.
+    evenly spaced over the split, so that successive grids are comparable; samples with a row for
+    each class, if any. A title names recipe, step and, where it is counted, what sampling cost.
 
     Args:
         every_n_epochs: epochs between grids; 0 draws only at the end.
@@ -38,8 +57,7 @@ class Pictures(L.Callback):
     def __init__(self, every_n_epochs: int = 10, count: int = 64) -> None:
         self.every_n_epochs, self.count = every_n_epochs, count
         self._drawn_at = -1
-        self._images: Tensor | None = None
-        self._labels: Tensor | None = None
+        self._batch: Batch | None = None
 
     def on_validation_batch_end(
         self,
@@ -50,8 +68,10 @@ class Pictures(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if batch_idx == 0:
-            self._take(batch)
+        loaders = not isinstance(data_of(trainer), DataModule)  # which know no other images
+        if loaders and batch_idx == 0 and isinstance(batch, dict) and "image" in batch:
+            half = self.count // 2
+            self._batch = Batch(image=batch["image"][:half], label=batch["label"][:half])
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         epoch = trainer.current_epoch + 1
@@ -60,54 +80,47 @@ class Pictures(L.Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._drawn_at != trainer.global_step:
-            self._look(trainer, pl_module)
             self._draw(trainer, pl_module)
-
-    def _take(self, batch: Any) -> None:
-        if isinstance(batch, dict) and "image" in batch:
-            self._images = batch["image"][: self.count // 2]
-            self._labels = batch["label"][: self.count // 2]
-
-    def _look(self, trainer: L.Trainer, method: L.LightningModule) -> None:
-        """Take the first validation images in a process that has not validated."""
-        data = data_of(trainer)
-        if self._images is not None or not isinstance(data, DataModule):
-            return
-        loader = data.val_dataloader()
-        if len(loader):
-            self._take(data.to_device(next(iter(loader)), method.device))
 
     def _draw(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._drawn_at = trainer.global_step
         if not trainer.is_global_zero:
             return
+        if self._batch is None and isinstance(pl_module, Reconstructs | SwapsStyles):
+            self._batch = spread_images(trainer, pl_module, self.count // 2)
         with still(pl_module):
-            if isinstance(pl_module, Samples):
-                sheet = class_rows(pl_module, self.count)
-                self._keep(trainer, "samples", *sheet, evaluations_in_words(pl_module))
-            for name, images, columns in self._sheets(pl_module):
-                self._keep(trainer, name, images, columns)
+            for sheet in self._sheets(pl_module, data_of(trainer)):
+                self._keep(trainer, pl_module, sheet)
 
-    def _sheets(self, method: Any) -> list[tuple[str, Tensor, int | None]]:
-        """Name, images and columns of each grid of validation images that the method can give."""
-        sheets: list[tuple[str, Tensor, int | None]] = []
-        if isinstance(method, Reconstructs) and self._images is not None:
-            images = self._images
-            sheets.append(("reconstructions", pairs(images, method.reconstruct(images)), 8))
-        if not isinstance(method, SwapsStyles):
-            return sheets
-        if self._images is not None and self._labels is not None:
-            image, label = self._images[:8], self._labels[:8]
-            styles = method.swap_styles(image, label)  # (8, num_classes, C, H, W)
-            rows = torch.cat([image[:, None], styles], dim=1)
-            sheets.append(("styles", rows.flatten(0, 1), rows.shape[1]))
-        return sheets
+    def _sheets(self, method: Any, data: object) -> Iterator[Sheet]:
+        """Each grid that the method can give."""
+        names = class_names(getattr(data, "classes", None), number_of_classes(method))
+        if isinstance(method, Samples):
+            images, columns = class_rows(method, self.count)
+            cost = sampling_in_words(method)
+            told = f"samples, {cost}" if cost else "samples"
+            note = evaluations_in_words(method)
+            yield Sheet("samples", images, columns, told, names, [], note)
+        if self._batch is None:
+            return
+        image, label = self._batch["image"], self._batch["label"]
+        if isinstance(method, Reconstructs):
+            told = "validation images, each above its reconstruction"
+            shown = pairs(image, method.reconstruct(image))
+            yield Sheet("reconstructions", shown, min(8, len(image)), told, [], [])
+        if isinstance(method, SwapsStyles):
+            styles = method.swap_styles(image[:8], label[:8])  # (8, num_classes, C, H, W)
+            rows = torch.cat([image[:8, None], styles], dim=1)
+            heads = ["image", *class_names(names, styles.shape[1])]
+            told = "validation images, each with its style in every class"
+            yield Sheet("styles", rows.flatten(0, 1), rows.shape[1], told, [], heads)
 
-    def _keep(
-        self, trainer: L.Trainer, name: str, images: Tensor, columns: int | None, note: str = ""
-    ) -> None:
-        data = data_of(trainer)
+    def _keep(self, trainer: L.Trainer, method: L.LightningModule, sheet: Sheet) -> None:
+        data, images, step = data_of(trainer), sheet.images, trainer.global_step
         if isinstance(data, ShowsVectors):
             images = images.reshape(-1, *data.picture_shape)
-        with may_fail(f"pictures/{name}"):
-            publish(trainer, name, grid(images, columns), trainer.global_step, note)
+        rows = [] if is_plane(images) else sheet.rows
+        title = f"{run_name(trainer, method)}, step {step:,}: {sheet.told}"
+        with may_fail(f"pictures/{sheet.name}"):
+            picture = lettered(grid(images, sheet.columns), title, rows, sheet.heads)
+            publish(trainer, sheet.name, picture, step, sheet.note)

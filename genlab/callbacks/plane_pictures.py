@@ -8,19 +8,21 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from genlab.callbacks._first_images import spread_images
 from genlab.contracts import HasDensity
 from genlab.drawing.may_fail import may_fail
 from genlab.drawing.points import draw, is_plane
 from genlab.metrics.network_evaluations import evaluations_in_words
 from genlab.networks.modes import still
-from genlab.training.tracking.shown import publish
+from genlab.training.tracking.shown import publish, run_name
 
 
 class PlanePictures(L.Callback):
     """Data, samples and, where the method has one, density of two-dimensional data, side by side.
 
     Drawn as ``pictures/plane-<step>.png`` after the validation of every ``every_n_epochs``-th
-    epoch and at the end of training; nothing is drawn of images.
+    epoch and at the end of training, even of one without a validation; nothing is drawn of images.
+    The title names recipe, step and the last validation's nats.
 
     Args:
         every_n_epochs: epochs between images; 0 draws only at the end.
@@ -54,6 +56,9 @@ class PlanePictures(L.Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._drawn_at != trainer.global_step:
+            found = None if self._points else spread_images(trainer, pl_module, self.count)
+            if found is not None and is_plane(found["image"]):
+                self._points = [found["image"].cpu()]
             self._draw(trainer, pl_module)
 
     def _draw(self, trainer: L.Trainer, method: Any) -> None:
@@ -66,5 +71,14 @@ class PlanePictures(L.Callback):
             note = evaluations_in_words(method)
             log_prob = method.log_prob if isinstance(method, HasDensity) else None
             with may_fail("pictures/plane"):
-                picture = draw(panels, float(data.abs().max()) * 1.2, log_prob, method.device)
+                title = f"{run_name(trainer, method)}, step {trainer.global_step:,}{_nats(trainer)}"
+                reach = float(data.abs().max()) * 1.2
+                picture = draw(panels, reach, log_prob, method.device, title)
                 publish(trainer, "plane", picture, trainer.global_step, note)
+
+
+def _nats(trainer: L.Trainer) -> str:
+    """Nats of the last validation, for the title."""
+    found = trainer.callback_metrics
+    known = [name for name in ("val/nll", "val/excess_nats") if name in found]
+    return "".join(f", {name} {float(found[name]):.3f}" for name in known)

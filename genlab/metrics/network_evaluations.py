@@ -15,3 +15,11 @@ def evaluations_in_words(method: object) -> str:
     """The evaluations of the latest sample as a sentence; empty where nobody counts them."""
     count = evaluations_of(method)
     return f"{count:,} evaluations of the network for each sample." if count else ""
+
+
+def sampling_in_words(method: object) -> str:
+    """Evaluations and solver of the latest sample for a title; empty where nobody counts them."""
+    count = evaluations_of(method)
+    settings = dict(getattr(method, "hparams", {}))
+    solver = settings.get("sampler") or settings.get("solver")
+    return ", ".join(filter(None, (f"{count:,} evaluations each", solver))) if count else ""

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from genlab.callbacks import Film, Pictures
 from genlab.drawing.grid import TILE, class_rows
+from genlab.drawing.lettering import GAP
+from genlab.drawing.text import LINE
 from tests.callbacks.tiny import Line, digits, trainer
 
 
@@ -77,7 +79,7 @@ def test_frames_show_the_same_noise_and_leave_training_as_it_is(tmp_path: Path) 
     fit(tmp_path, plain, 10)
     assert method.noise == plain.noise
     kept = sorted((tmp_path / "pictures" / "film").glob("*.png"))
-    first, last = (frames(frame)[0] for frame in (kept[1], kept[-1]))
+    first, last = (frames(frame)[0][LINE + GAP :] for frame in (kept[1], kept[-1]))
     inside = first < 190
     assert np.corrcoef(first[inside], last[inside])[0, 1] > 0.99
 
@@ -100,9 +102,20 @@ def test_a_row_for_each_class(tmp_path: Path) -> None:
     method = ByClass()
     fit(tmp_path, method, 2, Pictures(count=8))
     sheet = np.asarray(Image.open(next((tmp_path / "pictures").glob("samples-*.png"))))
-    assert sheet.shape[0] == 4 * (TILE + 2) + 2
-    assert sheet[10, 10, 0] == 0
-    assert sheet[-10, 10, 0] == 255
+    top = LINE + GAP  # a title of one line
+    assert sheet.shape[0] == top + 4 * (TILE + 2) + 2
+    assert (sheet[:top] < 128).any()
+    beside = sheet[top:, :20]
+    for row in range(4):  # each has its class beside it
+        assert (beside[row * 50 : row * 50 + 50, :8] < 128).any()
+
+
+def test_frames_name_their_step(tmp_path: Path) -> None:
+    film(tmp_path, Drawing())
+    kept = sorted((tmp_path / "pictures" / "film").glob("*.png"))
+    titles = [frames(file)[0][: LINE + GAP] for file in kept]
+    assert all((title < 128).any() for title in titles)
+    assert not np.array_equal(titles[0], titles[-1])
 
 
 def test_a_method_that_draws_nothing_has_no_film(tmp_path: Path) -> None:

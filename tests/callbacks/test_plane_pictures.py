@@ -31,6 +31,27 @@ def test_a_grid_of_points_is_a_cloud_of_dots() -> None:
     assert white[1] < white[0] - 0.02
 
 
+def test_a_run_that_never_validates_has_a_last_picture(tmp_path: Path) -> None:
+    data = Toys(size=96, held_out=64, batch_size=32)
+    run = trainer(tmp_path, PlanePictures(count=50), max_steps=2, limit_val_batches=0)
+    run.fit(small("realnvp_toys", optimizer={"lr": 1e-3}), datamodule=data)
+    drawn = [p.name for p in (tmp_path / "pictures").iterdir()]
+    assert drawn == ["plane-00000002.png"]
+
+
+def test_densities_have_a_scale_and_panels_a_title() -> None:
+    cloud = {"data": torch.randn(50, 2, 1, 1)}
+
+    def log_prob(where: torch.Tensor) -> torch.Tensor:
+        return -where.flatten(1).square().sum(1)
+
+    plain, told = (points.draw(cloud, 3.0, log_prob, title=title) for title in ("", "step 10"))
+    assert told.shape[0] > plain.shape[0]
+    assert (told[:30] < 128).any()
+    right = plain[:, -80:]  # beyond the density: the scale's marks
+    assert (right < 128).all(2).sum() > 20
+
+
 def test_plane_draws_at_its_epochs_and_at_the_end_and_nothing_of_images(tmp_path: Path) -> None:
     data = Toys(size=96, held_out=64, batch_size=32)
     run = trainer(tmp_path, PlanePictures(every_n_epochs=2, count=50), max_epochs=3)

@@ -50,10 +50,12 @@ def test_grids_show_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     data = FreyFaces(root=written(tmp_path, film()))
     shown: list[Any] = []
     monkeypatch.setattr(module, "grid", lambda images, columns: shown.append(images))
+    monkeypatch.setattr(module, "lettered", lambda *given: None)
     monkeypatch.setattr(module, "publish", lambda *given: None)
-    trainer: Any = SimpleNamespace(datamodule=data, global_step=0)
+    trainer: Any = SimpleNamespace(datamodule=data, global_step=0, callbacks=[])
     image = torch.rand(3, 560, 1, 1)
-    Pictures()._keep(trainer, "samples", image, None)
+    method: Any = None
+    Pictures()._keep(trainer, method, module.Sheet("samples", image, None, "samples", [], []))
     assert shown[0].shape == (3, 1, 28, 20)
     assert torch.equal(shown[0][1, 0, 2], image[1, 40:60, 0, 0])
 
