@@ -158,9 +158,10 @@ class TableCells(CellFolder):
         row: Row = self.rows[key]
         varied = [f"{one}={seed}" for one in self.table.vary]
         before = {
-            setting: self._named(recipe, recipe, seed, []) for setting, recipe in row.after.items()
+            setting: self._named(recipe, recipe, seed, self.table.length(recipe))
+            for setting, recipe in row.after.items()
         }
-        words = [*row.settings, *varied]
+        words = [*row.settings, *self.table.length(key), *varied]
         if self.judge is not None:
             before["judge"] = self.judge
         return self._named(key, row.recipe, seed, words, key, before)

@@ -75,6 +75,9 @@ def _how(cells: TableCells) -> str:
     text = f"Mean and standard deviation of {count} seeds" if count > 1 else "One seed"
     if table.vary:
         text += f", which are also those of {', '.join(f'`{key}`' for key in table.vary)}"
+    if table.minutes is not None:
+        text += f". Each row has the steps of {table.minutes:g} CPU minutes of one core, together"
+        text += " with the runs that it starts from"
     text += ". Seconds are those of the clock in training, with the runs that a row starts from"
     text += (
         f"; features of samples are those of `{table.judge}`, for all rows." if table.judge else "."
@@ -104,7 +107,7 @@ def _line(cells: TableCells, key: str) -> list[str]:
     done = [cell for cell in cells.runs(key) if cells.ended(cell) and not cells.failure(cell)]
     seconds = [value for cell in done if (value := cells.seconds(cell)) is not None]
     row = cells.rows[key]
-    recipe = " ".join([row.recipe, *row.settings])
+    recipe = " ".join([row.recipe, *row.settings, *cells.table.length(key)[1:]])
     return [key, f"`{recipe}`", *columns, spread(seconds, 0), str(len(done))]
 
 

@@ -102,6 +102,10 @@ class Table:
         vary: settings besides ``seed_everything`` that take the seed's number,
             ``data.labels_seed``.
         judge: recipe of the feature extractor of ``evaluate``, trained once, with the first seed.
+        minutes: CPU minutes of training of every row, with the runs that it starts from; null where
+            each recipe has its own length.
+        steps: optimiser steps that take so long, by the name of the row, and those of the runs
+            before rows by the name of their recipe; required by ``minutes``.
     """
 
     name: str
@@ -114,6 +118,14 @@ class Table:
     settings: list[str] = field(default_factory=list)
     vary: list[str] = field(default_factory=list)
     judge: str | None = None
+    minutes: float | None = None
+    steps: Mapping[str, int] = field(default_factory=dict)
+
+    def length(self, key: str) -> list[str]:
+        """Settings that end a run of a row, or of a recipe before rows, after its steps."""
+        if key not in self.steps:
+            return []
+        return ["trainer.max_epochs=-1", f"trainer.max_steps={self.steps[key]}"]
 
     @property
     def slug(self) -> str:
@@ -169,7 +181,7 @@ def _mapping(value: object, where: str) -> dict[str, Any]:
 
 
 def _check(table: Table, where: str) -> None:
-    """Refuse seeds given twice and unknown columns."""
+    """Refuse seeds given twice, unknown columns, and rows without steps of the budget."""
     if not table.seeds or len(set(table.seeds)) != len(table.seeds):
         raise RecipeError("seeds is not a list of different numbers", f"{where}, seeds")
     for name, column in table.columns.items():
@@ -178,6 +190,14 @@ def _check(table: Table, where: str) -> None:
             raise RecipeError(f"better {column.better} is not higher or lower", place)
         if column.test is not None and column.evaluate is not None:
             raise RecipeError("test cannot be combined with evaluate", place)
+    trained = [*table.rows, *(one for row in table.rows.values() for one in row.after.values())]
+    for key in table.steps:
+        if key not in trained:
+            hint = nearest(key, trained)
+            raise RecipeError(f"unknown row or run before rows {key}", f"{where}, steps", hint)
+    lacking = [key for key in trained if key not in table.steps]
+    if table.minutes is not None and lacking:
+        raise RecipeError(f"minutes requires steps of {lacking[0]}", f"{where}, steps")
     named: list[tuple[str, Mapping[str, Any]]]
     named = [(f"rows.{key}", row.limits) for key, row in table.rows.items()]
     named += [(f"rows.{key}", row.reads) for key, row in table.rows.items()]

@@ -153,6 +153,35 @@ def test_a_limit_from_below(small: Path) -> None:
     assert "| few labels | error | at least 1 | no |" in text
 
 
+def test_rows_have_the_steps_of_equal_minutes(small: Path) -> None:
+    row = {"recipe": "vq_prior/digits", "after": {"model.tokenizer": "vqvae/digits"}}
+    steps = {"prior": 700, "vqvae/digits": 300}
+    cells = cells_of(small, rows={"prior": row}, minutes=5, steps=steps, seeds=[0])
+    before, prior = cells.all()
+    for cell, count in ((before, 300), (prior, 700)):
+        settings = recipes.resolve([cell.recipe], cell.words).config["trainer"]
+        assert (settings["max_steps"], settings["max_epochs"]) == (count, -1)
+    assert "the steps of 5 CPU minutes of one core" in page(cells)
+    assert "| `vq_prior/digits trainer.max_steps=700` |" in page(cells)
+    for given, said in (
+        ({"prior": 700}, "minutes requires steps of vqvae/digits"),
+        (steps | {"pirate": 3}, "unknown row or run before rows pirate"),
+    ):
+        with pytest.raises(RecipeError, match=said):
+            cells_of(small, rows={"prior": row}, minutes=5, steps=given)
+
+
+def test_samples_are_of_a_class_or_the_row_says_that_they_are_not() -> None:
+    table = tables.read("mnist_samples")
+    assert table.minutes == 15
+    for row in table.rows.values():
+        model = recipes.resolve([row.recipe], row.settings).config["model"]
+        given, keys = model["init_args"], ("conditional", "class_conditional", "condition")
+        of_a_class = model["class_path"].rpartition(".")[2] in ("CVAE", "CVAEGAN")
+        of_a_class |= any(given.get(key) for key in keys)
+        assert of_a_class == ("without classes" not in row.notes), row.recipe
+
+
 def test_runs_before_others_are_shared_and_waited_for(
     small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
