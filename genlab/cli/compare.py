@@ -30,6 +30,7 @@ from genlab.runs.selection import metric_of
 
 MOST_FIGURES, MOST_PANELS, MOST_SETTINGS = 6, 4, 8  # shown by default in tables and plots
 MAIN = ("linear_top1", "knn_top1", "accuracy")  # of `genlab evaluate`, after a judge's
+SHOWN = ("val/", "test/", MEASURED)  # metrics that the line below the table names
 MOST_MEASURED, MOST_NAMED = 4, 12  # metrics of `genlab evaluate`; names below a table
 WIDEST = 30  # characters of a setting in a column
 MOST_KEPT = 2  # the number of runs and the first metric are always shown
@@ -122,7 +123,7 @@ def _remarks(
     for judge in dict.fromkeys(run.judge(name) for name in columns for run in found):
         if judge:
             print(f"judge: {judge}")
-    others = {key for run in found for key in run.figures if key.startswith(("val/", MEASURED))}
+    others = {key for run in found for key in run.figures if key.startswith(SHOWN)}
     kept = {*columns, f"{MEASURED}step"}
     left = sorted(others - kept, key=lambda name: (not name.startswith("val/"), name))
     if left and not all_asked:
@@ -131,14 +132,18 @@ def _remarks(
 
 
 def _usual(found: Sequence[Run], selected: str) -> list[str]:
-    """The last epoch's metrics, the selected one's next to them, the tests."""
+    """The selecting metric, then those of the test set, then others of the last epoch."""
     seen = list(dict.fromkeys(key for run in found for key in run.figures))
     noun = selected.split("/")[-1]
     nouns = [key.split("/")[-1] for key in seen if key.startswith(("val/", "test/"))]
     nouns = sorted(dict.fromkeys(nouns), key=lambda one: one != noun)  # the selecting one first
     kinds = ("val", "best/val", "test")
     ordered = [f"{kind}/{one}" for one in nouns for kind in kinds]
-    usual = [key for key in ordered if key in seen][:MOST_FIGURES]
+    first = [f"{kind}/{noun}" for kind in kinds]
+    tested = [key for key in ordered if key.startswith("test/")]
+    tested.sort(key=lambda key: key.replace("test/", "val/") in seen)  # those it alone has first
+    usual = [key for key in dict.fromkeys([*first, *tested, *ordered]) if key in seen]
+    usual = usual[:MOST_FIGURES]
     usual += _measured(found, seen, {key.split("/")[-1] for key in usual})
     return usual or [key for key in seen if key.startswith("train/")][:1]
 

@@ -73,7 +73,8 @@ class CVAEGAN(Alternation):
         val/mse, test/mse (squared intensity, lower): squared error of a pixel in [0, 1], mean over
             pixels and images.
         val/sample_accuracy, test/sample_accuracy (fraction, higher): share of samples that the
-            method's own classifier takes for the class asked for.
+            method's own classifier takes for the class asked for: it trained the generator, which
+            makes this optimistic; `genlab evaluate --judge` asks another.
 
     Raises:
         ValueError: a value out of range; later, an image without a label.

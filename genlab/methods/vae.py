@@ -72,12 +72,13 @@ class VAE(L.LightningModule):
         train/loss_reconstruction, val/reconstruction, test/reconstruction (nats, lower): -log
             p(x|z), z drawn from q(z|x), summed over pixels.
         train/loss_kl, val/kl, test/kl (nats): KL(q(z|x) || p(z)), summed over latents, exact where
-            it is known, else log q(z|x) - log p(z) at a draw; 0 when z knows nothing of x.
+            it is known, else log q(z|x) - log p(z) at one draw, which may be negative; 0 when z
+            knows nothing of x.
         train/loss_mutual_information (nats): estimate of the mutual information of x and z.
         train/loss_tc (nats, lower): estimate of the latents' total correlation.
         train/loss_dim_kl (nats): estimate of the sum of the KL of each latent's q(z_d) to N(0, 1).
         val/loss, test/neg_elbo (nats, lower): negative ELBO, reconstruction + kl: beta = 1, no free
-            bits; an upper bound of -log p(x).
+            bits, unlike train/loss; an upper bound of -log p(x).
         test/iwae_nll (nats, lower): -log (1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)), K = iwae_samples;
             a tighter upper bound of -log p(x).
         test/bits_per_dim (bits, lower): iwae_nll / (C H W log 2), plus 8 of the density

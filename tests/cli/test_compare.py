@@ -201,3 +201,18 @@ def test_the_band_is_interpolated_and_ends_with_the_shortest(tmp_path: Path) -> 
     assert mean.tolist() == [17.0, 12.0, 7.0]
     assert sd == pytest.approx(np.full(3, stdev([20, 14])))
     assert band([], "val/loss") is None
+
+
+def test_the_test_set_comes_before_further_metrics_of_validation(here: Here, five: Path) -> None:
+    nouns = [f"kl_{k}" for k in range(6)]
+    more = {f"val/{noun}": 1.0 for noun in nouns} | {"test/neg_elbo": 2.0, "test/iwae_nll": 3.0}
+    more |= {f"test/{noun}": 1.0 for noun in nouns}
+    for name in ("slurm-7_0", "slurm-8_0"):
+        final = runs.read_json(five / name / "metrics.json")
+        runs.write_json(five / name / "metrics.json", final | more)
+    out, _ = here(*f"compare {five / 'slurm-7_0'} {five / 'slurm-8_0'} --json".split())
+    columns = list(json.loads(out)["groups"][0]["metrics"])
+    first = ["val/loss", "best/val/loss", "test/neg_elbo", "test/iwae_nll"]
+    assert columns == [*first, "test/kl_0", "test/kl_1"]
+    out, _ = here(*f"compare {five / 'slurm-7_0'} {five / 'slurm-8_0'} --metric val/loss".split())
+    assert "more with" not in out
