@@ -150,6 +150,8 @@ FILES = (  # the more exact ones before the folders that hold them
     _picture("spectrum.png", "Mean power by spatial frequency of samples and real images.",
              "genlab evaluate --judge"),
     _picture("sample.png", "Samples of a checkpoint.", "genlab sample"),
+    _picture("sample-<settings>.png", "Samples with another label, temperature or seed.",
+             "genlab sample --label, --temperature, --seed"),
     _picture("reconstruct.png", "Test images and their reconstructions.", "genlab reconstruct"),
     _picture("interpolate.png", "Paths between the codes of images.", "genlab interpolate"),
     RunFile("pictures/", "Images that training and commands draw.", "callbacks, genlab sample ...",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from genlab import recipes
 from genlab.cli.text import target_of
 from genlab.contracts import ShowsVectors
 from genlab.errors import CheckpointError, RecipeError, RunError, cannot_write, nearest, refusals
-from genlab.files import shown_path
+from genlab.files import rewriting, shown_path
 from genlab.training.opened import open_run
 
 
@@ -18,7 +19,10 @@ def sample_options(parser: ArgumentParser) -> None:
     """A grid of new images."""
     _picture_options(parser)
     parser.add_argument("--label", metavar="CLASS", help="class of all images, name or number")
-    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument(
+        "--temperature", type=float, default=1.0,
+        help="factor of the noise's spread, or divisor of logits: below 1 nearer to the mode",
+    )  # fmt: skip
 
 
 def reconstruct_options(parser: ArgumentParser) -> None:
@@ -37,7 +41,9 @@ def interpolate_options(parser: ArgumentParser) -> None:
 
 def _picture_options(parser: ArgumentParser) -> None:
     parser.add_argument("ckpt", metavar="RUN|CKPT")
-    parser.add_argument("--out", metavar="FILE.png", help="default: the run's pictures/")
+    parser.add_argument(
+        "--out", metavar="FILE.png|FILE.npy", help="image or numbers; default: pictures/ of the run"
+    )
     parser.add_argument("-n", type=int, default=None, help="number of images or paths")
     parser.add_argument("--seed", type=int, default=0)
 
@@ -54,19 +60,35 @@ def _method(ckpt: str) -> tuple[Any, Path]:
 
 
 def _write(images: Any, target: Path, columns: int | None, data: object) -> None:
-    """Write a grid; vectors of data that are images, instance or class, have their shape."""
+    """Write a grid, or the numbers of its tiles: (N, C, H, W) float32, of vectors (N, D).
+
+    In a grid vectors of data that are images, instance or class, have their shape.
+    """
     from genlab.drawing import grid
 
-    if isinstance(data, ShowsVectors):
+    kind = target.suffix.lower()
+    if kind not in (".png", ".jpg", ".webp", ".npy"):
+        raise RecipeError(f"--out {target} must end in .png or .npy")
+    if isinstance(data, ShowsVectors) and kind != ".npy":
         images = images.reshape(-1, *data.picture_shape)
-
-    if target.suffix.lower() not in (".png", ".jpg", ".webp"):
-        raise RecipeError(f"--out {target} must end in .png")
     try:
-        grid.save(images, target, columns)
+        if kind == ".npy":
+            _save_numbers(images, target)
+        else:
+            grid.save(images, target, columns)
     except OSError as error:
         raise cannot_write(target, error) from None
     print(shown_path(target))
+
+
+def _save_numbers(images: Any, target: Path) -> None:
+    """Write images or vectors as a NumPy file."""
+    import numpy as np
+
+    flat = images.flatten(1) if images.shape[2:] == (1, 1) else images
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with rewriting(target) as opened:
+        np.save(opened, flat.detach().float().cpu().numpy())
 
 
 MOST = 100_000  # images of one picture
@@ -92,11 +114,23 @@ def sample(
         known = None if label is None else _number_of(label, file)
         images, columns = image_grids.samples(method, count, known, temperature, seed)
     data = _data_class(file) if images.shape[2:] == (1, 1) else None
-    _write(images, target_of(out, file, "sample.png"), columns, data)
+    name = _name_of(label, temperature, seed)
+    _write(images, target_of(out, file, name), columns, data)
     from genlab.metrics.network_evaluations import evaluations_in_words
 
     if told := evaluations_in_words(method):
         print(told)
+
+
+def _name_of(label: str | None, temperature: float, seed: int) -> str:
+    """File name of samples: ``sample.png``, with the settings that are not the default ones."""
+    settings = {
+        "label": None if label is None else re.sub(r"[^\w.-]+", "_", label),
+        "temperature": None if temperature == 1 else f"{temperature:g}",
+        "seed": seed or None,
+    }
+    words = [f"{key}-{value}" for key, value in settings.items() if value is not None]
+    return "-".join(["sample", *words]) + ".png"
 
 
 def _data_class(file: Path) -> object:

@@ -1,0 +1,43 @@
+"""What ``sample`` writes: a file for each of its settings, and numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from genlab.cli import samples
+from tests.conftest import Here
+
+
+def test_other_settings_are_other_files(digits_run: Path, here: Here) -> None:
+    told = [
+        here("sample", str(digits_run), *words)[0].splitlines()[0]
+        for words in ([], ["--temperature", "0.5"], ["--temperature", "0.5", "--seed", "3"])
+    ]
+    assert [Path(one).name for one in told] == [
+        "sample.png",
+        "sample-temperature-0.5.png",
+        "sample-temperature-0.5-seed-3.png",
+    ]
+    assert len({Path(digits_run, "pictures", Path(one).name).read_bytes() for one in told}) == 3
+
+
+def test_a_class_that_is_no_file_name_is_part_of_one() -> None:
+    assert samples._name_of("a/b c", 1.0, 0) == "sample-label-a_b_c.png"
+
+
+def test_numbers_of_images_and_of_vectors(digits_run: Path, here: Here) -> None:
+    here("sample", str(digits_run), "-n", "6", "--out", "new/x.npy")
+    found = np.load(here.folder / "new" / "x.npy")
+    assert (found.shape, found.dtype) == ((6, 1, 8, 8), np.float32)
+    assert 0 <= found.min() < found.max() <= 1
+    vectors = torch.randn(5, 63, 1, 1)
+    samples._write(vectors, here.folder / "v.npy", None, None)
+    np.testing.assert_array_equal(np.load(here.folder / "v.npy"), vectors.flatten(1).numpy())
+
+
+def test_another_ending_is_refused(digits_run: Path, here: Here) -> None:
+    _, error = here("sample", str(digits_run), "--out", "x.txt", code=2)
+    assert "must end in .png or .npy" in error
