@@ -38,7 +38,7 @@ class ContinuousFlow(L.LightningModule):
         test/nll (nats, lower): -log p(x) of dequantised pixels in units of a level, mean over
             images, without labels and guidance.
         test/bits_per_dim (bits, lower): nll / (C H W log 2), of images in levels.
-        test/nfe (evaluations): evaluations of the network for each density.
+        test/density_nfe (evaluations): evaluations of the network for each density.
 
     Attributes:
         pixels: map between images and the numbers that flow, pixels or latents.
@@ -165,7 +165,7 @@ class ContinuousFlow(L.LightningModule):
     def _likelihood(self, log_prob: Tensor, name: str) -> dict[str, Tensor]:
         """Metrics of log-densities in nats (B,), their mean as ``name``."""
         nll = -log_prob.mean()
-        figures = {name: nll, "nfe": torch.full_like(nll.detach(), float(self.nfe))}
+        figures = {name: nll, "density_nfe": torch.full_like(nll.detach(), float(self.nfe))}
         if self.pixels.quantised:
             figures["bits_per_dim"] = nll / (math.prod(self.shape) * math.log(2))
         return figures

@@ -51,7 +51,8 @@ class FFJORD(ContinuousFlow):
             signs, that belong to the image.
         train/bits_per_dim, val/bits_per_dim, test/bits_per_dim (bits, lower): loss / (C H W log 2),
             of images in levels.
-        train/nfe, val/nfe, test/nfe (evaluations): evaluations of the network for each density.
+        train/density_nfe, val/density_nfe, test/density_nfe (evaluations): evaluations of the
+            network for each density.
 
     Raises:
         ValueError: an argument is unknown or out of its range.

@@ -139,7 +139,7 @@ def test_figures_belong_to_the_image_and_not_to_its_batch() -> None:
     for name in ("loss", "nll", "bits_per_dim"):
         mean = (2 * parts[0][name] + 4 * parts[1][name]) / 6
         torch.testing.assert_close(whole[name].double(), mean.double())
-    assert float(whole["nfe"]) == 16
+    assert float(whole["density_nfe"]) == 16
     bits = whole["nll"] / (64 * math.log(2))
     torch.testing.assert_close(whole["bits_per_dim"], bits)
 

@@ -98,8 +98,8 @@ def test_the_density_integrates_to_one() -> None:
 def test_images_have_bits_and_are_encoded_and_decoded() -> None:
     method = FFJORD(1, 8, levels=17, network_kwargs={"hidden_dims": [16]})
     figures = method.training_step(batch(), 0)
-    assert set(figures) == {"loss", "bits_per_dim", "nfe"}
-    assert float(figures["nfe"]) == 32
+    assert set(figures) == {"loss", "bits_per_dim", "density_nfe"}
+    assert float(figures["density_nfe"]) == 32
     bits = figures["loss"] / (64 * math.log(2))
     torch.testing.assert_close(figures["bits_per_dim"], bits)
     assert torch.equal(method.reconstruct(batch()["image"]), batch()["image"])
