@@ -48,8 +48,13 @@ def find(path: PurePath) -> RunFile | None:
 
 
 def named(name: str) -> RunFile | None:
-    """The file of a run that has a name, in whatever folder; None if none has."""
-    return next((one for one in FILES if PurePath(one.name).name == name), None)
+    """The file of a run that has a name, in whatever folder; None if none has.
+
+    A name like ``<step>.png``, which begins with a placeholder, means none of its own.
+    """
+    names = {PurePath(one.name).name: one for one in reversed(FILES)}
+    fitting = (own for own in names if own[0] != "<" and name.islower() and _fits(own, name))
+    return names.get(name) or names.get(next(fitting, ""))
 
 
 def _checkpoint(name: str, text: str) -> RunFile:

@@ -14,6 +14,8 @@ from genlab.describing import classes, keys, metrics, nested, source, values
 from genlab.errors import RecipeError, nearest
 
 SHORTEST, MOST_NEAR = 3, 3  # part of a name that is searched for in others; names that are told
+FEATURES = re.compile(r"_?<\w+>")  # what a metric's name has in place of a network's, say
+BRITISH = re.compile(r"(?<=\w)is(?=e|ation)")  # names in code are spelt with a z
 EXAMPLES = "a class, key, metric, file, recipe or command: SimCLR, model.lr, val/loss, fit"
 
 
@@ -63,7 +65,9 @@ def lines_of(name: str, recipe: str | None) -> Iterable[str]:
     owner, _, argument = name.rpartition(".")
     if owner[:1].isupper() and (owners := source.find(owner)):
         return explanations.of_key(keys.of_argument(owners[0].path, [argument], name), None, {})
-    same = [key for key in metrics.names() if key.rpartition("/")[2] == name]
+    every = {key: key.rpartition("/")[2] for key in metrics.names()}
+    same = [key for key, noun in every.items() if noun == name]
+    same = same or [key for key, noun in every.items() if name and FEATURES.sub("", noun) == name]
     if lines := [line for key in same or [name] for line in _of_metric(key, recipe)]:
         return lines
     if spelled := keys.spelled(name) if name.isidentifier() else []:
@@ -72,6 +76,8 @@ def lines_of(name: str, recipe: str | None) -> Iterable[str]:
         return explanations.of_class(classes.describe(found[0]), found[1:])
     if recipe is None and name.islower() and (network := nested.encoder(name)):
         return explanations.of_encoder(name, network)
+    if (american := BRITISH.sub("iz", name)) != name and source.find(american):
+        return lines_of(american, recipe)
     raise _unknown(name, recipe)
 
 

@@ -28,8 +28,9 @@ def of_features(fake: Seen, real: Seen, floor: Tensor, name: str) -> dict[str, f
     Logs:
         judge/fid_<features> (squared distance, lower): Frechet distance ||m - m'||^2 + tr(C + C' -
             2 (C C')^(1/2)) of samples and real images in the features.
-        judge/fid_infinity_<features> (squared distance, lower): the same at infinitely many
-            samples, by a line through subsets; the reference stays as it is.
+        judge/fid_infinity_<features> (squared distance, lower): Frechet distance at infinitely many
+            samples, by a line through subsets; the reference stays as it is. It takes at
+            least 10 for each number of the features.
         judge/kid_<features> (1, lower): kernel distance, the squared MMD under (x.y / F + 1)^3,
             mean over subsets; 0 for one distribution.
         judge/kid_<features>_sd (1): standard deviation of KID over subsets.
@@ -90,6 +91,11 @@ def of_pixels(
     return metrics.pixel_distances(own, real) | floors
 
 
+def enough_for_infinity(dim: int) -> int:
+    """Samples from which on FID at infinity can be measured in features of ``dim`` numbers."""
+    return 2 * PER_DIMENSION * dim
+
+
 def _distances(features: Tensor, real: Tensor, name: str) -> dict[str, float]:
     frechet = metrics.FrechetDistance(features.shape[1])
     for part, is_real in ((features, False), (real, True)):
@@ -103,7 +109,7 @@ def _distances(features: Tensor, real: Tensor, name: str) -> dict[str, float]:
         f"sliced_wasserstein_{name}": metrics.sliced_wasserstein(features, real),
         f"vendi_{name}": metrics.vendi_score(features, real.double().mean(0)),
     }
-    if len(features) >= 2 * PER_DIMENSION * features.shape[1]:
+    if len(features) >= enough_for_infinity(features.shape[1]):
         found[f"fid_infinity_{name}"] = metrics.frechet_infinity(features, real).intercept
     overlap = metrics.manifold_overlap(features, real)
     return found | {f"{noun}_{name}": value for noun, value in overlap.items()}

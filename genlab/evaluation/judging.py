@@ -69,6 +69,7 @@ def judge(
             square of the step; of generators without an encoder, and of smooth features.
         judge/nfe (evaluations, lower): network evaluations of a sample, for methods that solve an
             equation.
+        judge/fid_infinity_absent (description): reason why FID at infinity is absent, if it is.
         judge/kid_subsets, judge/nearest (description): images behind KID and the nearest images.
         judge/network_<fact> (description): a fact of the network's weights, such as its file and
             checksum.
@@ -123,6 +124,8 @@ def judge(
         "kid_subsets": _subsets(samples, len(real[reference].label)),
         "nearest": f"among {len(real['train'].label)} training images",
     }
+    if samples < (least := distances.enough_for_infinity(by.dim)):
+        said["fid_infinity_absent"] = f"{by.dim:,} numbers require {least:,} samples or more"
     images = torch.cat([image for image, _, _ in drawn])
     copies = neighbours.shown(images, distance, nearest, real["train"], data)
     figures = {f"judge/{noun}": value for noun, value in (said | named).items()}

@@ -35,7 +35,7 @@ class Diffusion(ContinuousFlow):
         channels: C of the images.
         image_size: H = W in pixels.
         num_classes: K of the data.
-        network: ``unet``, or ``mlp`` for points; see `networks.denoisers.factory`.
+        network: ``unet`` or ``dit``, ``mlp`` for points; see `networks.denoisers.factory`.
         schedule: levels of noise, the weights of their errors and the sampler's grid: ``edm``, or
             DDPM's ``linear`` or ``cosine``; see `networks.denoisers.noise_levels`.
         sampler: ``heun``, ``ddim`` or ``ancestral``; see `networks.denoisers.samplers`.

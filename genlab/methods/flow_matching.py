@@ -34,7 +34,7 @@ class FlowMatching(ContinuousFlow):
         channels: C of the images.
         image_size: H = W in pixels.
         num_classes: K of the data.
-        network: ``unet``, or ``mlp`` for points; see `networks.denoisers.factory`.
+        network: ``unet`` or ``dit``, ``mlp`` for points; see `networks.denoisers.factory`.
         path: ``straight`` (optimal transport's line) or ``variance_preserving``.
         pairing: pairs of noise and images: ``independent``, or the cheapest assignment in the
             global batch, ``transport``, found on the CPU in time of its third power.

@@ -152,6 +152,17 @@ def test_copying_is_half_for_equal_distances() -> None:
         assert found["copying_x"] == share
 
 
+def test_fid_at_infinity_is_there_or_its_absence_has_a_reason(
+    data: Digits, nearest_mean: Judge
+) -> None:
+    few = figures(data, nearest_mean, "own")
+    assert few["judge/fid_infinity_absent"] == "64 numbers require 640 samples or more"
+    assert "judge/fid_infinity_pixels" not in few
+    many, _, _ = judge(Generator(data), nearest_mean, data, 640)
+    assert "judge/fid_infinity_absent" not in many
+    assert many["judge/fid_infinity_pixels"] < many["judge/fid_pixels"]
+
+
 def test_evaluations_of_the_network_are_told(data: Digits, nearest_mean: Judge) -> None:
     generator: Any = Generator(data)
     assert "judge/nfe" not in judge(generator, nearest_mean, data, SAMPLES)[0]
