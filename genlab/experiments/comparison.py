@@ -20,6 +20,7 @@ from genlab.runs.rows import judge_of, judges, numbers, state_of, step_before_en
 from genlab.runs.settings import flat, shown
 
 MISSING = "-"  # what a run that lacks a setting shows
+NAMED = 3  # settings in the name of a group at most, unless it takes more to tell groups apart
 MEASURED = "evaluate/"  # begins the names of what `genlab evaluate` has measured
 ASIDE = ("track.", "seed_everything")  # where a run is kept and its seed do not change what it is
 
@@ -243,14 +244,19 @@ def each(found: Sequence[Run]) -> list[Group]:
 
 
 def _name(groups: Sequence[Group]) -> None:
-    """Names such as ``lr=0.001, latent_dim=8``: the first settings that tell all groups apart."""
+    """Names such as ``lr=0.001, latent_dim=8``: all settings that differ.
+
+    Of more than `NAMED`, the first that tell all groups apart, and the group's first run.
+    """
     longest = max(len(group.settings) for group in groups)
-    for count in range(1, longest + 1):
+    for count in range(min(NAMED, longest), longest + 1):
         for group in groups:
             pairs = list(group.settings.items())[:count]
             words = [v if k == "recipe" else f"{_last(k)}={shown(v)}" for k, v in pairs]
             group.name = ", ".join(words)
-        if len({group.name for group in groups}) == len(groups):
+        if longest and len({group.name for group in groups}) == len(groups):
+            for group in groups if count < longest else ():
+                group.name = f"{group.name} ... ({group.label})"
             return
     for group in groups:  # their difference is too long to be shown
         group.name = f"{group.name} ({group.label})" if longest else group.runs[0].recipe

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 from statistics import stdev
+from typing import Any
 
 import numpy as np
 import pytest
@@ -216,3 +217,15 @@ def test_the_test_set_comes_before_further_metrics_of_validation(here: Here, fiv
     assert columns == [*first, "test/kl_0", "test/kl_1"]
     out, _ = here(*f"compare {five / 'slurm-7_0'} {five / 'slurm-8_0'} --metric val/loss".split())
     assert "more with" not in out
+
+
+def test_names_have_all_settings_that_differ_or_the_run(five: Path) -> None:
+    for k, name in enumerate(("few", "others")):
+        write_run(five / name, seed=0, lr=0.1 + k, value=1.0, width=k)
+    few, _ = grouped([run for run in chosen([str(five)]) if run.path.name in ("few", "others")])
+    assert [group.name for group in few] == ["lr=0.1, width=0", "lr=1.1, width=1"]
+    for k, name in enumerate(("many", "more")):
+        extra: dict[str, Any] = dict.fromkeys("abcde", k)
+        write_run(five / name, seed=0, lr=0.1 + k, value=1.0, **extra)
+    many, _ = grouped([run for run in chosen([str(five)]) if run.path.name in ("many", "more")])
+    assert all(group.name.endswith(f"... ({group.label})") for group in many)
