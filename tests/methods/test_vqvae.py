@@ -257,6 +257,8 @@ def test_two_ranks_equal_one_process(two_ranks: Any) -> None:
         ({"codebook": "fsq", "levels": [2] * 63}, "levels .* make more than 4,611,686,018,427"),
         ({"codebook": "lfq", "num_codes": 100}, "power of 2"),
         ({"codebook": "lfq", "lfq": {"divers": 2.0}}, "divers"),
+        ({"codebook": "lfq", "lfq": {"diversity": -1.0}}, "^diversity -1.0 must be >= 0"),
+        ({"codebook": "lfq", "lfq": {"factor": 0.0}}, "^factor 0.0 must be > 0"),
         ({"codebook": "residual", "stages": 0}, "stages"),
         ({"levels": [8, 5, 5, 5]}, r"^levels \[8, 5, 5, 5\] requires codebook 'fsq', not 'ema'"),
         ({"stages": 5}, "^stages 5 requires codebook 'residual', not 'ema'"),

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from genlab import distributed
 from genlab.losses import vq
+from genlab.networks.arguments import check_not_negative
 from genlab.networks.autoencoders.quantizer import Quantized, straight_through
 
 MOST_CODES = 2**62  # int64
@@ -130,8 +131,11 @@ class LookupFreeQuantizer(nn.Module):
         self.code_dim = max(1, num_codes).bit_length() - 1
         if num_codes < 2 or num_codes != 1 << self.code_dim:
             raise ValueError(f"num_codes {num_codes} is not a power of 2, as lfq requires")
-        if min(entropy_weight, diversity, commitment_weight) < 0 or factor <= 0:
-            raise ValueError("entropy_weight and diversity must be >= 0, factor must be > 0")
+        check_not_negative(
+            entropy_weight=entropy_weight, diversity=diversity, commitment_weight=commitment_weight
+        )
+        if factor <= 0:
+            raise ValueError(f"factor {factor} must be > 0")
         self.num_codes, self.levels = num_codes, (2,) * self.code_dim
         self.entropy_weight, self.diversity = entropy_weight, diversity
         self.factor, self.commitment_weight = factor, commitment_weight
