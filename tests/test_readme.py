@@ -63,6 +63,9 @@ def cells() -> dict[str, str]:
         "cvae/mnist": f"{said('cvae/mnist', 'test/neg_elbo')}; "
         f"{said('cvae/mnist', 'judge/accuracy')} of samples in their class",
         "vqvae/mnist": f"{codes}; {said('vq_prior/mnist', 'test/loss')}",
+        "vqgan/mnist": f"squared error {said('vqgan/mnist', 'test/mse')}",
+        "masked_prior/digits": "digits: "
+        f"{said('masked_prior/digits', 'judge/accuracy')} of samples in their class",
         "wgan_gp/mnist": f"FID {said('wgan_gp/mnist', 'judge/fid_lenet')} in LeNet's features",
         **{f"{name}/digits": f"digits through their codes: squared error "
            f"{said(f'{name}/digits', 'test/mse')}" for name in ("ogan", "cvae_gan")},
