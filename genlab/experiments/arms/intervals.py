@@ -125,9 +125,9 @@ def correlation(first: NDArray[np.float64], second: NDArray[np.float64], level: 
     """
     generator = np.random.default_rng(0)
     every = generator.integers(0, len(first), (RESAMPLES, len(first)))
-    drawn = [_spearman(first[rows], second[rows]) for rows in every]
+    drawn = _spearman(first[every].mean(1), second[every].mean(1))
     tails = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    value = _spearman(first, second)
+    value = float(_spearman(first.mean(0), second.mean(0)))
     low, high = over_arms(value, first.shape[1], level)
     return Estimate(value, min(low, float(tails[0])), max(high, float(tails[1])), len(first))
 
@@ -157,13 +157,15 @@ def over_arms(value: float, arms: int, level: float) -> tuple[float, float]:
     return min(value, tanh(middle - half)), max(value, tanh(middle + half))
 
 
-def _spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+def _spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rank correlations along the last dimension; 0 of equal values, which have no order."""
     from scipy.stats import rankdata
 
-    one, two = (rankdata(values.mean(0)) for values in (first, second))
-    if one.std() == 0 or two.std() == 0:
-        return 0.0  # no order, so none in common
-    return float(np.corrcoef(one, two)[0, 1])
+    middle = (first.shape[-1] + 1) / 2
+    one, two = (rankdata(values, axis=-1) - middle for values in (first, second))
+    scale = np.sqrt((one**2).sum(-1) * (two**2).sum(-1))
+    found = (one * two).sum(-1) / np.where(scale > 0, scale, 1.0)
+    return np.asarray(found, np.float64)
 
 
 def share(

@@ -180,6 +180,12 @@ def _check_decision(question: Question, where: str) -> None:
     if kind == "correlation" and len(decides.arms or arms) < LEAST_ARMS:
         what = f"correlation requires {LEAST_ARMS} arms"  # four are in order once in 12 cases
         raise RecipeError(what, where)
+    if question.prediction.expect == "equal":
+        from genlab.experiments.arms.verdicts import narrowest  # numpy; not of every file
+
+        if (least := narrowest(question) or 0.0) > margin:
+            what = f"expect equal requires a margin of {least:.3g} or more, got {margin:g}"
+            raise RecipeError(what, f"{where}, margin", "or more seeds, or arms of a correlation")
     if kind == "share":
         factors = [*question.arms[0].levels]
         wanted = [decides.factor, decides.against]

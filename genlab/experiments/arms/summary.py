@@ -10,7 +10,15 @@ from typing import Any
 
 from genlab.experiments.arms.question import Question
 from genlab.experiments.arms.results import SECONDS, Results, Values
-from genlab.experiments.arms.verdicts import NOT_RUN, Verdict, asked, diverged, verdict, went
+from genlab.experiments.arms.verdicts import (
+    NOT_RUN,
+    Verdict,
+    asked,
+    diverged,
+    narrowest,
+    verdict,
+    went,
+)
 from genlab.files import shown_path
 
 KINDS = {
@@ -54,7 +62,8 @@ def five_lines(question: Question, values: Values, found: Verdict) -> list[str]:
         cost = question.head.cost or "unknown"
     lines = [
         f"{question.question} **{found.answer.capitalize()}**, {went(question, found)}.",
-        f"{_sentence(question, found)} Margin {decides.margin:g}{_turned(question)}.",
+        f"{_sentence(question, found)} Margin {decides.margin:g}{_turned(question)}."
+        + f" {_out_of_reach(question)}." * bool(_out_of_reach(question)),
         f"Predicted: {prediction.what} ({prediction.source}).",
         f"Cost: {cost}. {_diverged(question, values)}".rstrip(),
         f"The question comes from {', '.join(one.name for one in question.head.paper)}."
@@ -67,6 +76,14 @@ def five_lines(question: Question, values: Values, found: Verdict) -> list[str]:
 def _turned(question: Question) -> str:
     """What a yes means, where it is not the usual."""
     return "; lower means yes" if question.decides.yes_if == "lower" else ""
+
+
+def _out_of_reach(question: Question) -> str:
+    """That no result can be equal within the margin, where the numbers of runs are too small."""
+    least = narrowest(question)
+    if least is None or least <= question.decides.margin:
+        return ""
+    return f"No result of so few runs is equal within it: intervals are ±{least:.2g} at best"
 
 
 def _sentence(question: Question, found: Verdict) -> str:
@@ -148,6 +165,8 @@ def plan(results: Results) -> str:
         f"decides    {asked(question)}; {margin}",
         f"reads      {', '.join(question.reads)}",
     ]
+    if reason := _out_of_reach(question):
+        lines.append(f"margin     {reason[0].lower()}{reason[1:]}")
     cells = results.cells
     for name, settings in expansion.differing().items():
         own = [cell for cell in cells if cell.arm == name]

@@ -125,6 +125,19 @@ def _happened(decides: Decision, row: Mapping[str, Any]) -> bool:
     return value < bound if found["sign"] == "<" else value > bound
 
 
+def narrowest(question: Question) -> float | None:
+    """Half the width of the narrowest interval that the number of seeds, or arms, can give.
+
+    None of a difference or a share, whose width is that of the noise.
+    """
+    decides, seeds = question.decides, len(question.seeds)
+    if decides.kind == "rate":
+        return intervals.rates([False] * seeds, [False] * seeds, decides.level).high
+    if decides.kind == "correlation":
+        return intervals.over_arms(0.0, len(decides.arms or question.arms), decides.level)[1]
+    return None
+
+
 def went(question: Question, found: Verdict) -> str:
     """The prediction in the light of the verdict: ``as predicted``, ``against`` it, or open."""
     if found.answer in (NOT_RUN, UNDECIDED):

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from genlab.errors import RecipeError
 from genlab.experiments.arms import controls
 from genlab.experiments.arms.intervals import Estimate
 from genlab.experiments.arms.question import Question
-from genlab.experiments.arms.results import Values
+from genlab.experiments.arms.results import Results, Values
+from genlab.experiments.arms.summary import page
 from genlab.experiments.arms.verdicts import (
     EQUAL,
     NO,
@@ -20,12 +22,14 @@ from genlab.experiments.arms.verdicts import (
     UNDECIDED,
     YES,
     answer,
+    narrowest,
     verdict,
     went,
 )  # fmt: skip
 from tests.experiments.arms.made import MISSING, STUDY, study, values
 
 DECIDES: dict[str, Any] = STUDY["decides"]  # type: ignore[assignment]
+PREDICTION: dict[str, Any] = STUDY["prediction"]  # type: ignore[assignment]
 ROUNDS = 100
 ENOUGH = 90  # of as many rounds
 
@@ -104,6 +108,21 @@ def test_rates_of_an_event(tmp_path: Path) -> None:
     assert verdict(found, made).answer == YES
     made = values(found, fast=[0.1] * 3 + [0.9] * 2, slow=[0.1, 0.9, 0.9, 0.9, 0.9])
     assert verdict(found, made).answer == UNDECIDED
+
+
+def test_the_narrowest_interval_is_that_of_the_numbers_of_runs(tmp_path: Path) -> None:
+    rate = {"kind": "rate", "arms": ["fast", "slow"], "event": "val/accuracy < 0.2", "margin": 0.2}
+    found = study(tmp_path, decides=rate)
+    assert narrowest(found) == pytest.approx(0.43448, abs=1e-4)  # Wilson, 0 of 5
+    assert "No result of so few runs is equal within it: intervals are ±0.43" in page(
+        Results(found, tmp_path)
+    )
+    assert narrowest(study(tmp_path)) is None
+    equal = PREDICTION | {"expect": "equal"}
+    with pytest.raises(RecipeError, match=r"expect equal requires a margin of 0.434 or more"):
+        study(tmp_path, decides=rate, prediction=equal)
+    found = study(tmp_path, decides=rate | {"margin": 0.44}, prediction=equal)
+    assert verdict(found, values(found, fast=[0.9] * 5, slow=[0.9] * 5)).answer == EQUAL
 
 
 def test_correlations_and_shares(tmp_path: Path) -> None:
