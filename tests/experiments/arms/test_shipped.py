@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from genlab import recipes
 from genlab.describing import metrics
 from genlab.experiments.arms import controls, equality, question_files
 from genlab.experiments.arms.expansion import Expansion
@@ -19,12 +18,15 @@ from genlab.experiments.arms.results import DIVERGED, SECONDS, Results, Values
 from genlab.experiments.arms.summary import page
 from genlab.experiments.arms.verdicts import EQUAL, NOT_RUN, UNDECIDED, YES, verdict
 from genlab.experiments.arms.work import work
+from tests.experiments.arms import meant
+from tests.experiments.arms.history import changed_after_results, git
+from tests.experiments.arms.made import MISSING, write
 
 ROOT = Path(__file__).parents[3]
 PAGES = ROOT / "docs" / "studies"
 NAMES = sorted(question_files.shipped())
 QUICK = "stop_gradient"  # whose two deciding arms train two steps in the normal tests
-ROUNDS = 20  # of each study
+ROUNDS = 10  # of each study
 OF_RUNS = (DIVERGED, SECONDS, PARAMETERS)
 
 
@@ -66,19 +68,49 @@ def test_every_arm_runs_two_steps(name: str, tmp_path: Path) -> None:
     assert verdict(question, results.values()).answer == NOT_RUN
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if (PAGES / f"{n}.json").exists()])
-def test_prediction_and_decision_are_older_than_the_first_result(name: str) -> None:
-    file, data = f"recipes/studies/{name}.yaml", f"docs/studies/{name}.json"
-    if _git("rev-parse", "--is-shallow-repository") != "false":
+def test_studies_are_older_than_their_first_results() -> None:
+    if git(ROOT, "rev-parse", "--is-shallow-repository") != "false":
         pytest.skip("requires git's history")
-    added = _git("log", "--diff-filter=A", "--format=%H", "--", data).split()
-    if not added:
-        pytest.skip(f"{data} is not committed")
-    before = recipes.parse(recipes.split(_git("show", f"{added[-1]}^:{file}") + "\n")[1], file)
-    today = recipes.read(ROOT / file)
-    for key in ("question", "prediction", "decides"):
-        assert before.get(key), f"{key} is as young as the first result"
-        assert before[key] == today[key], f"{key} is not what it was before the first result"
+    assert not [said for name in NAMES for said in changed_after_results(ROOT, name)]
+
+
+def test_history_tells_what_was_changed_after_the_first_result(tmp_path: Path) -> None:
+    folder, pages = tmp_path / "recipes" / "studies", tmp_path / "docs" / "studies"
+    folder.mkdir(parents=True)
+    pages.mkdir(parents=True)
+    git(tmp_path, "init")
+
+    def commit(**changed: Any) -> list[str]:
+        write(folder, **changed)
+        git(tmp_path, "add", "-A")
+        git(tmp_path, "commit", "-m", "a word")
+        return changed_after_results(tmp_path, "small")
+
+    commit(steps=MISSING, budget={"seconds": 5})
+    assert commit(budget={"seconds": 5}) == []  # steps by `study bench`, before any result
+    (pages / "small.json").write_text("{}")
+    assert changed_after_results(tmp_path, "small") == []  # not committed
+    assert commit(budget={"seconds": 5}) == []
+    (pages / "small.json").write_text('{"a": {}}')
+    assert commit(budget={"seconds": 5}) == []
+    for key, value in {
+        "steps": 3, "seeds": [*range(6)], "settings": [], "arms": {"fast": [], "slow": []},
+        "decides": {"kind": "rate"}, "prediction": {"expect": "lower"}, "question": "Other?",
+    }.items():  # fmt: skip
+        assert commit(**({"budget": {"seconds": 5}} | {key: value})) == [
+            f"small: {key} was changed after the first result"
+        ]
+    assert commit() == ["small: budget was changed after the first result"]
+
+
+def test_a_study_of_the_commit_of_its_result_is_too_young(tmp_path: Path) -> None:
+    for folder in ("recipes", "docs"):
+        (tmp_path / folder / "studies").mkdir(parents=True)
+    write(tmp_path / "recipes" / "studies")
+    (tmp_path / "docs" / "studies" / "small.json").write_text("{}")
+    for words in (["init"], ["add", "-A"], ["commit", "-m", "a word"]):
+        git(tmp_path, *words)
+    assert changed_after_results(tmp_path, "small") == ["small: no older than its first result"]
 
 
 def answered() -> list[tuple[Question, Values]]:
@@ -90,16 +122,21 @@ def answered() -> list[tuple[Question, Values]]:
     return found
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if (PAGES / f"{n}.md").exists()])
-def test_a_page_is_that_of_the_results_next_to_it(name: str) -> None:
-    results = Results(question_files.read(question_files.shipped()[name]), PAGES, PAGES)
-    assert (PAGES / f"{name}.md").read_text() == page(results, PAGES / f"{name}.md")
+def test_a_page_is_that_of_the_results_next_to_it() -> None:
+    for file in (PAGES / f"{name}.md" for name in NAMES):
+        if file.exists():
+            question = question_files.read(question_files.shipped()[_name(file)])
+            assert file.read_text() == page(Results(question, PAGES, PAGES), file), file
 
 
-def test_controls_over_all_answered_studies() -> None:
-    studies = answered()
-    if not studies:
-        pytest.skip("no study has results")
+def _name(page: Path) -> str:
+    return page.relative_to(PAGES).with_suffix("").as_posix()
+
+
+def test_controls_over_all_studies() -> None:
+    files = question_files.shipped()
+    questions = [question_files.read(files[name]) for name in NAMES]
+    studies = [*answered(), *((question, meant.yes(question)) for question in questions)]
     generator = np.random.default_rng(0)
     shuffled = [
         verdict(question, controls.shuffled(question, values, generator)).answer
@@ -122,8 +159,3 @@ def test_controls_over_all_answered_studies() -> None:
         assert found.estimate is not None
         narrow = found.estimate.high - found.estimate.low < question.decides.margin
         assert found.answer == EQUAL or not narrow
-
-
-def _git(*words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
