@@ -36,6 +36,8 @@ class Cell:
         recipe: recipe that it trains.
         words: ``key=value`` settings over it, without the seed.
         fingerprint: fingerprint of the recipe with these settings; the same in every study.
+        settings: digest of the resolved recipe, which results next to a page are found by: other
+            than the fingerprint it does not depend on code.
     """
 
     arm: str
@@ -43,17 +45,12 @@ class Cell:
     recipe: str
     words: tuple[str, ...]
     fingerprint: str
+    settings: str
 
     @property
     def name(self) -> str:
         """Its run's id, and the name of its results."""
         return f"arm-{self.fingerprint[:12]}-s{self.seed}"
-
-    @property
-    def settings(self) -> str:
-        """Digest of recipe and settings, which results next to a page are found by."""
-        whole = repr((self.recipe, sorted(self.words)))
-        return hashlib.sha256(whole.encode()).hexdigest()[:12]
 
     def trial(self, root: Path) -> Trial:
         """Its training."""
@@ -145,7 +142,7 @@ class Expansion:
 
     def cells(self) -> list[Cell]:
         """Every run, the first seed of every arm before the second; none without steps."""
-        kept, prints = Kept(), dict[tuple[str, ...], str]()
+        kept, found_by = Kept(), dict[tuple[str, ...], tuple[str, str]]()
         found = []
         for seed in self.question.seeds:
             for arm in self.question.arms:
@@ -155,9 +152,10 @@ class Expansion:
                 length = [f"trainer.max_steps={steps}", f"trainer.val_check_interval={batches}"]
                 words = (*self.words(arm.name, seed), *length)
                 recipe = arm.recipe or self.question.recipe
-                if (key := (recipe, *words)) not in prints:
-                    prints[key] = kept.of_recipe(self.resolved(arm.name, seed, length))
-                found.append(Cell(arm.name, seed, recipe, words, prints[key]))
+                if (key := (recipe, *words)) not in found_by:
+                    resolved = self.resolved(arm.name, seed, length)
+                    found_by[key] = kept.of_recipe(resolved), _digest(resolved)
+                found.append(Cell(arm.name, seed, recipe, words, *found_by[key]))
         kept.save()
         return found
 
@@ -166,6 +164,11 @@ def _key(number: int, word: str) -> str:
     """What a word sets; one that appends is never another's repetition."""
     key = word.partition("=")[0]
     return f"{number} {key}" if key.endswith("+") else key
+
+
+def _digest(recipe: Recipe) -> str:
+    content = json.dumps(recipe.config, sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 def _flat(recipe: Recipe) -> dict[str, str]:

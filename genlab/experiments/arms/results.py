@@ -57,6 +57,14 @@ class Results:
         found = self._published.get(_key(cell), {})
         return page_results.short(found) if found.get("settings") == cell.settings else {}
 
+    def older(self) -> list[Cell]:
+        """Runs whose results stand next to the page and were made with other code or versions."""
+        return [
+            cell
+            for cell in self.cells
+            if (found := self.metrics(cell)) and found.get("fingerprint") != cell.fingerprint
+        ]
+
     @cached_property
     def _published(self) -> Mapping[str, dict[str, Any]]:
         assert self.known is not None
@@ -94,9 +102,10 @@ class Results:
 
     def published(self) -> dict[str, dict[str, Any]]:
         """Every measured run, for the file next to the page: its settings and what is read."""
-        kept = {"settings", "fingerprint", DIVERGED, SECONDS, *self.question.reads}
+        kept = {"fingerprint", DIVERGED, SECONDS, *self.question.reads}
         return {
-            _key(cell): {k: v for k, v in metrics.items() if k in kept}
+            _key(cell): {"settings": cell.settings}
+            | {k: v for k, v in metrics.items() if k in kept}
             for cell in self.cells
             if (metrics := self.metrics(cell)) and not self.lacking(cell)
             and "failed" not in metrics

@@ -177,6 +177,9 @@ def plan(results: Results) -> str:
         length = "no steps yet: study bench" if steps is None else f"{steps:,} steps"
         lines.append(f"arm        {name}: {length}, {said}")
         lines += [f"             {key}={value}" for key, value in settings.items()]
+    if older := len(results.older()):
+        said = f"{older} of {len(cells)} results next to the page are of other code or versions"
+        lines.append(f"older      {said}")
     found = verdict(question, results.values())
     lines.append(f"verdict    {found.answer}" + f" ({found.reason})" * bool(found.reason))
     if found.answer != NOT_RUN:

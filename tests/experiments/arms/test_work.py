@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from genlab import runs
+from genlab import recipes, runs
 from genlab.cli import questions
 from genlab.errors import RecipeError
 from genlab.experiments.arms import question_files, reading, work
 from genlab.experiments.arms.expansion import Cell
 from genlab.experiments.arms.results import Results
-from genlab.experiments.arms.summary import page
+from genlab.experiments.arms.summary import page, plan
 from genlab.experiments.arms.work import NOT_FINITE
 from genlab.experiments.studies import timing
 from genlab.experiments.studies.rows import Row
@@ -101,6 +101,36 @@ def test_a_page_is_the_same_of_results_that_stand_next_to_it(tmp_path: Path) -> 
     assert changed.values() == {"fast": {}, "slow": {}}
     with pytest.raises(RecipeError, match=r"10 results in .*small.json are not of"):
         questions.page(Results(results.question, tmp_path / "none"), str(place))
+
+
+def test_results_of_an_edited_recipe_do_not_count_and_those_of_other_code_are_named(
+    tmp_path: Path,
+) -> None:
+    recipe = tmp_path / "mine.yaml"
+    config = (
+        f"config: {recipes.root()}/classifier/digits.yaml\ndata: {{init_args: {{limit: 300}}}}\n"
+    )
+    recipe.write_text(config)
+    results = filled(tmp_path, recipe=str(recipe))
+    place = tmp_path / "pages" / "small.md"
+    place.parent.mkdir()
+    assert questions.page(results, str(place)) == 0
+
+    def again() -> Results:
+        return Results(results.question, tmp_path / "elsewhere", place.parent)
+
+    assert len(again().values()["fast"]) == 5
+    assert "older" not in plan(again())
+    recipe.write_text("# a remark\n" + config)
+    assert len(again().values()["fast"]) == 5
+    recipe.write_text(config.replace("300", "301"))
+    assert again().values() == {"fast": {}, "slow": {}}
+    recipe.write_text(config)
+    data = place.with_suffix(".json")
+    prints = results.cells[0].fingerprint
+    data.write_text(data.read_text().replace(prints, "0" * len(prints)))
+    assert len(again().values()["fast"]) == 5
+    assert "5 of 10 results next to the page are of other code" in plan(again())
 
 
 def test_a_page_without_a_run_says_so(tmp_path: Path) -> None:
