@@ -30,7 +30,8 @@ def methods() -> dict[str, Definition]:
 def _is_method(one: Definition) -> bool:
     """True for a LightningModule; flows have bases of genlab's own."""
     bases = map(ast.unparse, one.node.bases) if isinstance(one.node, ast.ClassDef) else ()
-    return any(base in ("L.LightningModule", "FlowMethod", "ContinuousFlow") for base in bases)
+    known = ("L.LightningModule", "FlowMethod", "ContinuousFlow", "Alternation")
+    return any(base in known for base in bases)
 
 
 def pages() -> dict[str, str]:

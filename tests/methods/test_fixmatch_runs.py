@@ -176,7 +176,7 @@ def test_recipes_keep_to_the_paper(name: str) -> None:
     data, model = (config[g]["init_args"] for g in ("data", "model"))
     kind = config["data"]["class_path"].rpartition(".")[2]
     assert bool(data["augment"].get("flip")) == (kind not in ("Digits", "MNIST", "SVHN"))
-    assert data["labels"] in (10, 40, 250, 1000, 4000)
+    assert data["labels"] in (10, 40, 100, 250, 1000, 4000)
     assert data["val_size"] > 0
     assert data["augment"].get("padding", "reflect") == "reflect"
     if kind == "STL10":
