@@ -22,7 +22,7 @@ from genlab.data.labels.two_streams import Plan, SemiLoader
 from genlab.data.loader import Batch, EvalLoader, Source, TrainLoader, every_image
 from genlab.data.naming import HasClasses
 from genlab.data.on_device import Finish, finished, moved
-from genlab.data.sampling import check_sampling, check_share, check_sizes, evenly
+from genlab.data.sampling import check_fits, check_sampling, check_share, check_sizes, evenly
 from genlab.data.splits import Division
 
 Split = Literal["train", "val", "test"]
@@ -196,11 +196,7 @@ class Images(FindsImages, HasClasses, L.LightningDataModule):
         place: dict[str, Any] = {"seed": self.seed, "rank": distributed.rank(), "world": world}
         if self.few:
             return self.few.loader(source, self.batch_size, parts, **place)
-        if self.batch_size > len(rows):
-            raise ValueError(
-                f"batch_size {self.batch_size} exceeds the {len(rows)} training images: "
-                f"set data.batch_size={len(rows) // (world * parts) * world * parts} or less"
-            )
+        check_fits(self.batch_size, len(rows), world * parts)
         size = self.batch_size // parts
         return self.train_loader(source, rows, size, **place, sampling=self.sampling)
 

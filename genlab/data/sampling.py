@@ -39,6 +39,25 @@ def evenly(rows: Tensor, labels: Tensor, most: int) -> Tensor:
     return rows[torch.arange(count) * len(rows) // max(count, 1)]
 
 
+def check_fits(batch_size: int, images: int, parts: int) -> None:
+    """Refuse a batch of more images than there are for training.
+
+    Args:
+        batch_size: images per optimiser step.
+        images: number of training images.
+        parts: parts that a batch is divided into, by devices and by accumulation.
+
+    Raises:
+        ValueError: it is larger.
+    """
+    if batch_size > images:
+        most = images // parts * parts
+        raise ValueError(
+            f"batch_size {batch_size} exceeds the {images} training images: "
+            + (f"set data.batch_size={most} or less" if most else f"{parts} parts need one each")
+        )
+
+
 def check_share(batch_size: int, devices: int, parts: int, held_out: int = 0) -> None:
     """Refuse a global batch that devices and accumulated batches cannot share.
 

@@ -39,7 +39,9 @@ def _groups(file: Path, below: tuple[Path, ...] = ()) -> dict[str, list[str]]:
         text = files.split(text_of(file))[1]
     except (OSError, UnicodeDecodeError):
         return {}
-    own = {group: _own(text, group) for group in GROUPS}
+    parts = (part.partition(":") for part in re.split(r"^(?=[^\s#])", text, flags=re.M))
+    blocks = {key: block for key, _, block in parts}
+    own = {group: _own(blocks.get(group, "")) for group in GROUPS}
     above = _above(file, text)
     if above is None or above in (*below, file):
         return own
@@ -50,14 +52,11 @@ def _groups(file: Path, below: tuple[Path, ...] = ()) -> dict[str, list[str]]:
     return {group: own[group] or inherited.get(group, []) for group in GROUPS}
 
 
-def _own(text: str, group: str) -> list[str]:
+def _own(block: str) -> list[str]:
     """Classes that a recipe's own text names under a group."""
-    block = re.search(rf"^{group}:(.*?)(?=^[^\s#]|\Z)", text, re.M | re.S)
-    if block is None:
-        return []
-    found = re.findall(r"class_path:\s*([\w.]+)", block[1])
-    found += re.findall(r"^\s+-\s+([\w.]+)\s*(?:#.*)?$", block[1], re.M)  # callbacks in short form
-    found += re.findall(r"\A[ \t]+([\w.]+)\s*(?:#.*)?$", block[1], re.M)
+    found = re.findall(r"class_path:\s*([\w.]+)", block)
+    found += re.findall(r"^\s+-\s+([\w.]+)\s*(?:#.*)?$", block, re.M)  # callbacks in short form
+    found += re.findall(r"\A[ \t]+([\w.]+)\s*(?:#.*)?$", block, re.M)
     return [class_names.short(path) if "." in path else path for path in found]
 
 

@@ -28,9 +28,9 @@ from genlab.losses.perceptual import adaptive_weight, feature_distance
 from genlab.metrics import log_steps
 from genlab.metrics.codebook import CodebookUsage, perplexity
 from genlab.networks.arguments import check_not_negative
+from genlab.networks.autoencoders import quantizer_factory
 from genlab.networks.autoencoders.conv import ConvDecoder, ConvEncoder
 from genlab.networks.autoencoders.quantizer import stage_counts
-from genlab.networks.autoencoders.quantizer_factory import quantizer
 from genlab.networks.encoders.stages import stage_maps
 from genlab.networks.gan.patch_critics import patch_critic
 
@@ -136,7 +136,7 @@ class VQGAN(L.LightningModule):
         )  # fmt: skip
         if codebook == "gumbel":
             raise ValueError("codebook 'gumbel' requires VQVAE: VQGAN has no weight of its KL term")
-        self.quantizer = quantizer(
+        self.quantizer = quantizer_factory.quantizer(
             codebook, num_codes, code_dim, commitment_weight, ema_decay, restart_below,
             init_from_data, levels=levels, lfq=lfq, stages=stages,
         )  # fmt: skip

@@ -19,9 +19,9 @@ from genlab import optim
 from genlab.contracts import Batch
 from genlab.metrics import log_steps
 from genlab.metrics.codebook import CodebookUsage, perplexity
+from genlab.networks.autoencoders import quantizer_factory
 from genlab.networks.autoencoders.conv import ConvDecoder, ConvEncoder
 from genlab.networks.autoencoders.quantizer import stage_counts
-from genlab.networks.autoencoders.quantizer_factory import quantizer
 
 
 class VQVAE(L.LightningModule):
@@ -124,7 +124,7 @@ class VQVAE(L.LightningModule):
             raise ValueError(f"unknown likelihood {likelihood!r}; choose from mse, bernoulli")
         if pixel_variance <= 0:
             raise ValueError(f"pixel_variance {pixel_variance} must be > 0")
-        self.quantizer = quantizer(
+        self.quantizer = quantizer_factory.quantizer(
             codebook, num_codes, code_dim, commitment_weight, ema_decay, restart_below,
             init_from_data, kl_weight, gumbel, levels, lfq, stages,
         )  # fmt: skip

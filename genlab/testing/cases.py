@@ -178,7 +178,8 @@ def _object(recipe: Recipe, group: str, shape: dict[str, Any]) -> Any:
     path = recipe.config[group]["class_path"]
     kind: Any = load_class(path, object)
     takes = inspect.signature(kind).parameters
-    arguments = {n: p.default for n, p in takes.items() if p.default is not p.empty}
+    given = {n: p.default for n, p in takes.items() if p.default is not p.empty}
+    arguments = {n: list(v) if isinstance(v, tuple) else v for n, v in given.items()}  # as parsed
     arguments |= {name: value for name, value in shape.items() if name in takes}
     arguments |= recipe.arguments(group)
     with lightning_parts.constructing({"_class_path": path} | arguments):

@@ -191,6 +191,7 @@ def test_images_of_other_data_have_its_name(
 
     monkeypatch.setattr(scatter_plot, "scatter", drawn)
     run = shutil.copytree(digits_run, here.folder / "run")
+    (run / "pictures" / "embedding.png").unlink(missing_ok=True)  # of another test's evaluation
     folder = here.folder / "my pens"
     for k, image in enumerate(digits(8)[0][:40]):
         file = folder / "ab"[k % 2] / f"{k:02}.png"

@@ -36,4 +36,4 @@ def test_does_not_stop_counting_at_the_precision_of_float32() -> None:
     usage = CodebookUsage(2)
     usage.counts += torch.tensor([2**25, 0])
     usage.update(torch.zeros(1, dtype=torch.int64))
-    assert usage.counts[0] == 2**25 + 1
+    assert usage.counts[0, 0] == 2**25 + 1

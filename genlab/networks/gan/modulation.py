@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -11,9 +13,9 @@ HIDDEN = 32  # width of self-modulation's hidden layer, the reference code's
 class Modulated(nn.Module):
     """A layer that is given the noise (B, D) and the class (B,) next to the map."""
 
+    @abstractmethod
     def forward(self, x: Tensor, z: Tensor, label: Tensor | None) -> Tensor:
         """(B, C, H, W), (B, D), (B,) -> (B, C, H, W)."""
-        raise NotImplementedError
 
 
 class ConditionalNorm(Modulated):
