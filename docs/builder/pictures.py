@@ -74,6 +74,8 @@ DRAWINGS = (
     Drawing("cvae", "cvae/digits", SAMPLES, "samples, a row for each class"),
     Drawing("vqvae", "vqvae/digits", COPIES, "images and reconstructions"),
     Drawing("vq_prior", "vq_prior/digits", SAMPLES, "samples"),
+    Drawing("masked_prior", "masked_prior/digits", SAMPLES, "samples, a row for each class"),
+    Drawing("vqgan", "vqgan/digits", COPIES, "images and reconstructions"),
     Drawing("nice", "nice/digits", SAMPLES, "samples"),
     Drawing("realnvp", "realnvp/digits", SAMPLES, "samples"),
     Drawing("glow", "glow/digits", SAMPLES, "samples, a row for each class"),
@@ -85,6 +87,9 @@ DRAWINGS = (
     Drawing("wgan_gp", "wgan_gp/digits", "film.gif", "training",
             {"trainer.callbacks+": film(60, 36)}),
     Drawing("wgan_gp", "wgan_gp/two_moons", "plane-*.png", "data and samples"),
+    Drawing("ogan", "ogan/digits", SAMPLES, "samples"),
+    Drawing("ogan", "ogan/digits", COPIES, "images and reconstructions"),
+    Drawing("cvae_gan", "cvae_gan/digits", SAMPLES, "samples, a row for each class"),
     Drawing("simclr", "simclr/digits", "views.png", "views of the same images"),
     Drawing("simclr", "simclr/digits", FEATURES, TEST_FEATURES),
     Drawing("moco", "moco/digits", FEATURES, TEST_FEATURES),
@@ -113,7 +118,7 @@ def draw(pages: Iterable[str]) -> None:
     """Train the recipes of some pages, or of all, and write their images."""
     wanted = set(pages) or {drawing.page for drawing in DRAWINGS}
     chosen = [drawing for drawing in DRAWINGS if drawing.page in wanted]
-    if any(drawing.page == "vq_prior" for drawing in chosen):
+    if any(drawing.page in ("vq_prior", "masked_prior") for drawing in chosen):
         wanted.add("vqvae")  # whose codes it learns
         chosen = [drawing for drawing in DRAWINGS if drawing.page in wanted]
     with tempfile.TemporaryDirectory() as folder, chdir(folder):

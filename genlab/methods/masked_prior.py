@@ -1,11 +1,10 @@
 """A masked prior over a tokenizer's codes: all of them are predicted at once, in a few steps.
 
 Chang, Zhang, Jiang, Liu, Freeman 2022, arXiv:2202.04200 (MaskGIT). Reference code:
-google-research/maskgit. Departures:
-- the loss is summed over masked places, mean over images (reference: mean over the masked places of
-  a batch), so that it is a mean of what images say;
-- a fraction of the labels may be hidden in training, as in `VQPrior`;
-- networks are small, without a layer before the logits and without their tie to the embedding.
+google-research/maskgit. Departures: the loss is summed over masked places, mean over images
+(reference: mean over the masked places of a batch), so that it is a mean of what images say; a
+fraction of the labels may be hidden in training, as in `VQPrior`; networks are small, without a
+layer before the logits and without their tie to the embedding.
 
 The loss gives no likelihood: there is no ``log_prob`` and there are no bits per code.
 """

@@ -1,15 +1,13 @@
 """VQGAN: a VQ-VAE whose decoder is also judged by a critic of patches and by a network's features.
 
 Esser, Rombach, Ommer 2021, arXiv:2012.09841. Reference code: CompVis/taming-transformers.
-Departures:
-- the perceptual distance is that of any network of genlab or of timm, without LPIPS's learned
-  weights, and is named after it;
-- the critic has no batch norm (`networks.gan.patch_critics`), and its term opens by a ramp;
-- autoencoder and critic step together, by one optimiser, whose steps are batches: the critic of a
-  step has not seen that step's autoencoder. ``optimizer.lr_scale`` gives the critic its own rate;
-- the adaptive weight is that of all processes (`losses.perceptual.adaptive_weight`);
-- the networks are `VQVAE`'s, small and without attention;
-- the reconstruction is a sum over pixels, the commitment over the code grid, as in `VQVAE`.
+Departures: the perceptual distance is that of any network of genlab or of timm, without LPIPS's
+learned weights, and is named after it; the critic has no batch norm (`networks.gan.patch_critics`),
+and its term opens by a ramp; autoencoder and critic step together, by one optimiser, whose steps
+are batches: the critic of a step has not seen that step's autoencoder, and ``optimizer.lr_scale``
+gives it its own rate; the adaptive weight is that of all processes
+(`losses.perceptual.adaptive_weight`); the networks are `VQVAE`'s, small and without attention; the
+reconstruction is a sum over pixels, the commitment over the code grid, as in `VQVAE`.
 """
 
 from __future__ import annotations
