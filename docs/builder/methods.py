@@ -12,6 +12,7 @@ from docs.builder.markdown import code, linked, section, table
 from docs.builder.tables import arguments, logged
 from genlab.describing import docstrings, metrics, source
 from genlab.describing.source import Definition
+from genlab.recipes import class_names
 
 DEPARTURES = re.compile(r"\bDepartures?: ")
 OBJECTIVES = ROOT / "docs" / "objectives"
@@ -20,18 +21,11 @@ OBJECTIVES = ROOT / "docs" / "objectives"
 @cache
 def methods() -> dict[str, Definition]:
     """The class of each method's module; its name is the page's."""
-    found = {}
+    known, found = class_names.classes("methods"), {}
     for file in sorted((ROOT / "genlab" / "methods").glob("[a-z]*.py")):
         definitions = source.definitions(f"genlab.methods.{file.stem}", file)
-        found[file.stem] = next(one for one in definitions if _is_method(one))
+        found[file.stem] = next(one for one in definitions if one.name in known)
     return found
-
-
-def _is_method(one: Definition) -> bool:
-    """True for a LightningModule; flows have bases of genlab's own."""
-    bases = map(ast.unparse, one.node.bases) if isinstance(one.node, ast.ClassDef) else ()
-    known = ("L.LightningModule", "FlowMethod", "ContinuousFlow", "Alternation")
-    return any(base in known for base in bases)
 
 
 def pages() -> dict[str, str]:

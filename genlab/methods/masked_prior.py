@@ -14,23 +14,20 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-import lightning as L
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genlab import checkpoints, optim
 from genlab.augment.draws import Params, Shape, for_images, uniform
 from genlab.contracts import Batch
-from genlab.metrics import log_steps
+from genlab.methods._code_prior import CodePrior, conditional_classes
 from genlab.networks.arguments import check_not_negative
 from genlab.networks.autoencoders.masked_transformer import MaskedTransformer, masked_counts
-from genlab.networks.autoencoders.tokenizers import CodeCache, frozen_tokenizer
 
 STREAM = 122  # of validation's draws
 
 
-class MaskedPrior(L.LightningModule):
+class MaskedPrior(CodePrior):
     """Transformer that fills in masked codes of a trained, frozen tokenizer.
 
     The tokenizer's weights and its description travel in the prior's own checkpoint: loading that
@@ -68,10 +65,6 @@ class MaskedPrior(L.LightningModule):
         ValueError: no tokenizer, or something else than one; an argument out of its range.
     """
 
-    tokenizer: Any  # the frozen tokenizer, see `tokenizers.Tokenizer`
-
-    configure_callbacks = log_steps
-    reads_views = False
     nfe: int = 0
     law_exceptions: ClassVar = {
         "checkpoint": "the cache of codes is no state: entries are encoded anew where they lack",
@@ -97,30 +90,15 @@ class MaskedPrior(L.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        for name in ("label_dropout", "label_smoothing"):
-            if not 0 <= self.hparams[name] < 1:
-                raise ValueError(f"{name} {self.hparams[name]} must lie in [0, 1)")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing {label_smoothing} must lie in [0, 1)")
         check_not_negative(choice_noise=choice_noise)
-        self.tokenizer = frozen_tokenizer(tokenizer, tokenizer_spec)
-        self.hparams.update(tokenizer=None, tokenizer_spec=checkpoints.spec(self.tokenizer))
-        if class_conditional and num_classes < 1:
-            raise ValueError(f"class_conditional requires classes, the data have {num_classes}")
-        self.num_classes = num_classes if class_conditional else 0
+        classes = conditional_classes(class_conditional, num_classes)
+        self.take(tokenizer, tokenizer_spec, classes, label_dropout, cache_codes)
         self.shape = self.tokenizer.code_shape
         masked_counts(math.prod(self.shape), steps)  # refuses other numbers of steps
         grid = (self.tokenizer.num_codes, self.shape)
         self.prior = MaskedTransformer(*grid, width, depth, self.num_classes, heads, dropout)
-        self._cache: CodeCache | None = None
-
-    def train(self, mode: bool = True) -> MaskedPrior:
-        """The tokenizer stays in eval mode."""
-        super().train(mode)
-        self.tokenizer.eval()
-        return self
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Features for downstream use: the tokenizer's, (B, D)."""
-        return self.tokenizer(image)
 
     @torch.no_grad()
     def fill(
@@ -165,41 +143,14 @@ class MaskedPrior(L.LightningModule):
             codes, known = drawn, known.view(codes.shape)
         return codes
 
-    @torch.no_grad()
-    def sample_codes(self, n: int, label: Tensor | None = None, temperature: float = 1.0) -> Tensor:
-        """Draw n grids of codes: (n, h, w).
-
-        Args:
-            n: number of grids.
-            label: classes (n,), -1 for none. By default uniformly drawn ones when conditional.
-            temperature: divides the logits; below 1 for likelier codes.
-        """
-        if temperature <= 0:
-            raise ValueError(f"temperature {temperature} must be > 0")
-        if label is None and self.num_classes:
-            label = torch.randint(self.num_classes, (n,), device=self.device)
-        elif label is not None and self.num_classes and int(label.max()) >= self.num_classes:
-            raise ValueError(f"label {int(label.max())} is not one of {self.num_classes} classes")
-        condition = self._condition(None if label is None else label.to(self.device))
+    def draw(self, n: int, condition: Tensor | None, temperature: float) -> Tensor:
+        """Grids of codes, all of them unknown at first: labels (n,) or None -> (n, h, w)."""
         blank = torch.zeros((n, *self.shape), dtype=torch.int64, device=self.device)
         return self.fill(blank, blank > 0, condition, temperature)
 
-    @torch.no_grad()
-    def sample(self, n: int, label: Tensor | None = None, temperature: float = 1.0) -> Tensor:
-        """Draw n images: (n, C, H, W) in [0, 1]; arguments as `sample_codes`."""
-        codes = self.sample_codes(n, label, temperature)
-        return torch.cat([self.decode(part) for part in codes.split(256)])
-
-    def decode(self, codes: Tensor) -> Tensor:
-        """The images of codes: (n, h, w) -> (n, C, H, W) in [0, 1]."""
-        return self.tokenizer.decode(codes)
-
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Cross entropy of the masked codes of an image, mean over the batch."""
-        codes, label = self._codes(batch), batch["label"]  # (B, h, w), (B,)
-        if self.num_classes and self.hparams["label_dropout"]:
-            hidden = torch.rand(len(label), device=label.device) < self.hparams["label_dropout"]
-            label = label.masked_fill(hidden, -1)
+        codes, label = self.codes(batch), self.partly_hidden(batch["label"])  # (B, h, w), (B,)
         share = (torch.rand(len(codes), device=codes.device) * math.pi / 2).cos()  # (B,)
         masked = masks(share, torch.rand(codes.shape, device=codes.device))
         return self._figures(codes, masked, label, self.hparams["label_smoothing"])
@@ -212,10 +163,6 @@ class MaskedPrior(L.LightningModule):
 
     test_step = validation_step
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """See `optim.build`; the frozen tokenizer is not in it."""
-        return optim.build(self, self.hparams["optimizer"])
-
     def _masks(self, shape: Shape, generator: torch.Generator) -> Params:
         """Masks of N images, (N, h, w), of shares cos(pi u / 2)."""
         share = uniform(shape[0], 0.0, math.pi / 2, generator).cos()  # (N,)
@@ -225,25 +172,11 @@ class MaskedPrior(L.LightningModule):
         self, codes: Tensor, masked: Tensor, label: Tensor, smoothing: float
     ) -> dict[str, Tensor]:
         """Loss, and accuracy of the most probable codes."""
-        logits = self.prior(codes, ~masked, self._condition(label)).float()  # (B, K, h, w)
+        logits = self.prior(codes, ~masked, self.condition(label)).float()  # (B, K, h, w)
         nll = F.cross_entropy(logits, codes, reduction="none", label_smoothing=smoothing)
         right = ((logits.argmax(1) == codes) & masked).flatten(1).sum(1)
         accuracy = right / masked.flatten(1).sum(1)
         return {"loss": (nll * masked).flatten(1).sum(1).mean(), "masked_accuracy": accuracy.mean()}
-
-    def _condition(self, label: Tensor | None) -> Tensor | None:
-        """Labels for the network; None for a model without classes."""
-        if label is None or not self.num_classes:
-            return None
-        return label.where(label < self.num_classes, -1)
-
-    def _codes(self, batch: Batch) -> Tensor:
-        """The codes of a training batch, (B, h, w)."""
-        if not self.hparams["cache_codes"]:
-            return self.tokenizer.encode(batch["image"])
-        if self._cache is None:
-            self._cache = CodeCache()
-        return self._cache(batch["image"], batch["index"], self.tokenizer.encode)
 
 
 def masks(share: Tensor, drawn: Tensor) -> Tensor:

@@ -14,26 +14,22 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import lightning as L
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from genlab import losses, networks, optim
+from genlab import losses, networks
 from genlab.contracts import Batch
 from genlab.losses.perceptual import adaptive_weight, feature_distance
-from genlab.metrics import log_steps
-from genlab.metrics.codebook import CodebookUsage, perplexity
+from genlab.methods._code_autoencoder import CodeAutoencoder
 from genlab.networks.arguments import check_not_negative
 from genlab.networks.autoencoders import quantizer_factory
-from genlab.networks.autoencoders.conv import ConvDecoder, ConvEncoder
-from genlab.networks.autoencoders.quantizer import stage_counts
 from genlab.networks.encoders.stages import stage_maps
 from genlab.networks.gan.patch_critics import patch_critic
 
 
-class VQGAN(L.LightningModule):
+class VQGAN(CodeAutoencoder):
     """Autoencoder of codes with an absolute error, a perceptual distance and a critic of patches.
 
     In evaluation there is no gradient, so no adaptive weight: ``val/loss`` is the loss without the
@@ -87,11 +83,6 @@ class VQGAN(L.LightningModule):
         ValueError: an argument is out of its range, or another codebook's.
     """
 
-    quantizer: Any  # see `networks.autoencoders.quantizer.Quantizer`
-
-    configure_callbacks = log_steps
-    reads_views = False
-    near_ties: ClassVar = {"state": "rounding gives an image another nearest code"}
     law_exceptions: ClassVar = {
         "order": "codes start, and start again, from vectors at places in the batch",
         "repeat": "codes start, and start again, from vectors at places in the batch",
@@ -134,13 +125,11 @@ class VQGAN(L.LightningModule):
         )  # fmt: skip
         if codebook == "gumbel":
             raise ValueError("codebook 'gumbel' requires VQVAE: VQGAN has no weight of its KL term")
-        self.quantizer = quantizer_factory.quantizer(
+        quantizer = quantizer_factory.quantizer(
             codebook, num_codes, code_dim, commitment_weight, ema_decay, restart_below,
             init_from_data, levels=levels, lfq=lfq, stages=stages,
         )  # fmt: skip
-        sizes = (image_size, downsamplings, hidden, residual_blocks)
-        self.encoder = ConvEncoder(channels, self.quantizer.code_dim, *sizes)
-        self.decoder = ConvDecoder(self.quantizer.code_dim, channels, *sizes)
+        self.assemble(quantizer, channels, image_size, downsamplings, hidden, residual_blocks)
         self.critic = patch_critic(channels, image_size, **(critic_kwargs or {}))
         self.perceptual: nn.Module | None = None
         if perceptual is not None:
@@ -149,9 +138,6 @@ class VQGAN(L.LightningModule):
                 pretrained_options=pretrained_options, **(perceptual_kwargs or {}),
             ).requires_grad_(False).eval()  # fmt: skip
         self.loss_of_batch = True  # the adaptive weight is a ratio of norms
-        self.num_codes, side = self.quantizer.num_codes, self.encoder.map_size
-        self.code_shape = (side, side * self.quantizer.stages)
-        self.usage = CodebookUsage(self.num_codes, self.quantizer.stages, self.quantizer.levels)
 
     def train(self, mode: bool = True) -> VQGAN:
         """The perceptual network stays in eval mode."""
@@ -159,36 +145,6 @@ class VQGAN(L.LightningModule):
         if self.perceptual is not None:
             self.perceptual.eval()
         return self
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Features for downstream use, the encoder's map averaged over the grid: -> (B, D)."""
-        return self.encoder(image).mean((2, 3))
-
-    @torch.no_grad()
-    def encode(self, image: Tensor) -> Tensor:
-        """The codes of images: (B, C, H, W) -> (B, h, w)."""
-        return self.quantizer(self.encoder(image)).codes
-
-    @torch.no_grad()
-    def decode(self, codes: Tensor) -> Tensor:
-        """The images of codes: (B, h, w) -> (B, C, H, W) in [0, 1]."""
-        return self.decoder(self.quantizer.embed(codes)).clamp(0, 1)
-
-    @torch.no_grad()
-    def latents(self, image: Tensor) -> Tensor:
-        """The encoder's map, before it is quantised: (B, C, H, W) -> (B, D, h, w)."""
-        latents: Tensor = self.encoder(image)
-        return latents
-
-    @torch.no_grad()
-    def image_of(self, latents: Tensor) -> Tensor:
-        """The images of the nearest codes: (B, D, h, w) -> (B, C, H, W) in [0, 1]."""
-        return self.decode(self.quantizer(latents).codes)
-
-    @torch.no_grad()
-    def reconstruct(self, image: Tensor) -> Tensor:
-        """Images through their codes: (B, C, H, W) -> (B, C, H, W) in [0, 1]."""
-        return self.decode(self.encode(image))
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Reconstruction, the quantiser's losses, the critic's opinion, and its own loss."""
@@ -205,14 +161,13 @@ class VQGAN(L.LightningModule):
             weight = self.hparams["adversarial_weight"] * opening * weight
         known, made = self.critic(2 * image - 1), self.critic(2 * shown.detach() - 1)
         critic = losses.critic_loss("hinge", known, made) / 2
-        counts = stage_counts(codes, self.num_codes, self.quantizer.stages)  # (Q, K)
         return {
             "loss": torch.stack([*parts.values()]).sum() + weight * generator + critic,
             **parts,
             "loss_generator": generator,
             "loss_critic": critic,
             "critic_weight": weight,
-            "perplexity": perplexity(counts),
+            "perplexity": self.perplexity(codes),
         }
 
     def opening(self) -> float:
@@ -237,23 +192,6 @@ class VQGAN(L.LightningModule):
 
     test_step = validation_step
 
-    def on_validation_epoch_end(self) -> None:
-        """Perplexity and codes used, over the epoch and all ranks."""
-        self._log_usage("val")
-
-    def on_test_epoch_end(self) -> None:
-        """As validation."""
-        self._log_usage("test")
-
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """The codebook moves once per optimiser step, whatever the gradient accumulation."""
-        super().optimizer_step(*args, **kwargs)
-        self.quantizer.update()
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """See `optim.build`; the perceptual network is not in it."""
-        return optim.build(self, self.hparams["optimizer"])
-
     def _terms(self, image: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor], Tensor | None]:
         """Images through their codes, the codes, terms of the loss (B,), and feature distances."""
         z = self.encoder(image)  # (B, D, h, w)
@@ -271,8 +209,3 @@ class VQGAN(L.LightningModule):
         if (side := self.hparams["perceptual_size"]) is not None:
             image = F.interpolate(image, size=(side, side), mode="bilinear")
         return stage_maps(self.perceptual, self.perceptual, image)  # type: ignore[arg-type]
-
-    def _log_usage(self, split: str) -> None:
-        figures = {f"{split}/{name}": value for name, value in self.usage.compute().items()}
-        self.log_dict(figures, sync_dist=True)
-        self.usage.reset()

@@ -8,23 +8,18 @@ is a sum over pixels divided by ``pixel_variance``, with a commitment summed ove
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
-import lightning as L
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genlab import optim
 from genlab.contracts import Batch
-from genlab.metrics import log_steps
-from genlab.metrics.codebook import CodebookUsage, perplexity
+from genlab.methods._code_autoencoder import CodeAutoencoder
 from genlab.networks.autoencoders import quantizer_factory
-from genlab.networks.autoencoders.conv import ConvDecoder, ConvEncoder
-from genlab.networks.autoencoders.quantizer import stage_counts
 
 
-class VQVAE(L.LightningModule):
+class VQVAE(CodeAutoencoder):
     """Autoencoder whose latent is a grid of codes, from a codebook of K vectors or without one.
 
     ========= ==================================== ================================
@@ -89,12 +84,6 @@ class VQVAE(L.LightningModule):
         ValueError: an argument is out of its range, or another codebook's.
     """
 
-    quantizer: Any  # see `networks.autoencoders.quantizer.Quantizer`
-
-    configure_callbacks = log_steps
-    reads_views = False
-    near_ties: ClassVar = {"state": "rounding gives an image another nearest code"}
-
     def __init__(
         self,
         channels: int,
@@ -124,59 +113,23 @@ class VQVAE(L.LightningModule):
             raise ValueError(f"unknown likelihood {likelihood!r}; choose from mse, bernoulli")
         if pixel_variance <= 0:
             raise ValueError(f"pixel_variance {pixel_variance} must be > 0")
-        self.quantizer = quantizer_factory.quantizer(
+        quantizer = quantizer_factory.quantizer(
             codebook, num_codes, code_dim, commitment_weight, ema_decay, restart_below,
             init_from_data, kl_weight, gumbel, levels, lfq, stages,
         )  # fmt: skip
-        sizes = (image_size, downsamplings, hidden, residual_blocks)
-        self.encoder = ConvEncoder(channels, self.quantizer.code_dim, *sizes)
-        self.decoder = ConvDecoder(self.quantizer.code_dim, channels, *sizes)
+        self.assemble(quantizer, channels, image_size, downsamplings, hidden, residual_blocks)
         self.likelihood, self.pixel_variance = likelihood, pixel_variance
         self.loss_of_batch = codebook == "lfq"  # accumulation does not enlarge what it compares
-        self.num_codes, side = self.quantizer.num_codes, self.encoder.map_size
-        self.code_shape = (side, side * self.quantizer.stages)
-        self.usage = CodebookUsage(self.num_codes, self.quantizer.stages, self.quantizer.levels)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Features for downstream use, the encoder's map averaged over the grid: -> (B, D)."""
-        return self.encoder(image).mean((2, 3))
-
-    @torch.no_grad()
-    def encode(self, image: Tensor) -> Tensor:
-        """The codes of images: (B, C, H, W) -> (B, h, w)."""
-        return self.quantizer(self.encoder(image)).codes
-
-    @torch.no_grad()
-    def decode(self, codes: Tensor) -> Tensor:
-        """The images of codes: (B, h, w) -> (B, C, H, W) in [0, 1]."""
-        return self._image(self.decoder(self.quantizer.embed(codes)))
-
-    @torch.no_grad()
-    def latents(self, image: Tensor) -> Tensor:
-        """The encoder's map, before it is quantised: (B, C, H, W) -> (B, D, h, w)."""
-        latents: Tensor = self.encoder(image)
-        return latents
-
-    @torch.no_grad()
-    def image_of(self, latents: Tensor) -> Tensor:
-        """The images of the nearest codes: (B, D, h, w) -> (B, C, H, W) in [0, 1]."""
-        return self.decode(self.quantizer(latents).codes)
-
-    @torch.no_grad()
-    def reconstruct(self, image: Tensor) -> Tensor:
-        """Images through their codes: (B, C, H, W) -> (B, C, H, W) in [0, 1]."""
-        return self.decode(self.encode(image))
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Reconstruction and the quantiser's own losses, means over the batch."""
         image = batch["image"]
         _, codes, terms = self._terms(image)
         parts = {f"loss_{name}": value.mean() for name, value in terms.items()}
-        counts = stage_counts(codes, self.num_codes, self.quantizer.stages)  # (Q, K)
         return {
             "loss": torch.stack([*parts.values()]).sum(),
             **parts,
-            "perplexity": perplexity(counts),
+            "perplexity": self.perplexity(codes),
         }
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
@@ -187,27 +140,10 @@ class VQVAE(L.LightningModule):
         return {
             "loss": torch.stack([*terms.values()]).sum(0).mean(),
             "reconstruction": terms["reconstruction"].mean(),
-            "mse": F.mse_loss(self._image(out), image),
+            "mse": F.mse_loss(self.pixels(out), image),
         }
 
     test_step = validation_step
-
-    def on_validation_epoch_end(self) -> None:
-        """Perplexity and codes used, over the epoch and all ranks."""
-        self._log_usage("val")
-
-    def on_test_epoch_end(self) -> None:
-        """As validation."""
-        self._log_usage("test")
-
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """The codebook moves once per optimiser step, whatever the gradient accumulation."""
-        super().optimizer_step(*args, **kwargs)
-        self.quantizer.update()
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """See `optim.build`."""
-        return optim.build(self, self.hparams["optimizer"])
 
     def _terms(self, image: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """The decoder's output, the codes, and the terms of the loss, each (B,)."""
@@ -218,7 +154,7 @@ class VQVAE(L.LightningModule):
         terms |= self.quantizer.terms(z, q)
         return out, q.codes, terms
 
-    def _image(self, out: Tensor) -> Tensor:
+    def pixels(self, out: Tensor) -> Tensor:
         """The decoder's output as pixels."""
         return out.sigmoid() if self.likelihood == "bernoulli" else out.clamp(0, 1)
 
@@ -230,8 +166,3 @@ class VQVAE(L.LightningModule):
         else:
             per_pixel = (out - image).square() / self.pixel_variance
         return per_pixel.flatten(1).sum(1)
-
-    def _log_usage(self, split: str) -> None:
-        figures = {f"{split}/{name}": value for name, value in self.usage.compute().items()}
-        self.log_dict(figures, sync_dist=True)
-        self.usage.reset()

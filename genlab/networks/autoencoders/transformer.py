@@ -46,8 +46,8 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x)), kv
 
 
-class CausalTransformer(nn.Module):
-    """Logits of each code given the codes before it in raster order, and the image's class.
+class CodeTransformer(nn.Module):
+    """Embeddings, blocks and head over a grid of codes, and the image's class.
 
     Args:
         num_codes: K.
@@ -61,6 +61,9 @@ class CausalTransformer(nn.Module):
     Raises:
         ValueError: W is not a multiple of the heads, or a size is below one.
     """
+
+    causal = True  # each token sees those before it
+    masked = 0  # 1 for a code that stands for a mask, and a place of its own for the class
 
     def __init__(
         self,
@@ -78,18 +81,30 @@ class CausalTransformer(nn.Module):
                 f"width {width} must be a multiple of heads {heads}, depth {depth} >= 1"
             )
         self.num_codes, self.shape = num_codes, shape
-        self.embedding = nn.Embedding(num_codes, width)
+        self.embedding = nn.Embedding(num_codes + self.masked, width)
         self.label = nn.Embedding(num_classes + 1, width)
-        self.position = nn.Parameter(torch.zeros(shape[0] * shape[1], width))
-        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(depth))
+        self.position = nn.Parameter(torch.zeros(shape[0] * shape[1] + self.masked, width))
+        blocks = (Block(width, heads, dropout, self.causal) for _ in range(depth))
+        self.blocks = nn.ModuleList(blocks)
         self.dropout, self.norm = nn.Dropout(dropout), nn.LayerNorm(width)
         self.head = nn.Linear(width, num_codes)
         initialise(self, depth)
 
+    def first(self, label: Tensor | None, n: int) -> Tensor:
+        """The class's embedding as the first token, (n, 1, W); the last row is "unknown"."""
+        unknown = self.label.num_embeddings - 1
+        if label is None:
+            label = torch.full((n,), unknown, device=self.position.device)
+        return self.label(label.where(label >= 0, unknown))[:, None]
+
+
+class CausalTransformer(CodeTransformer):
+    """Logits of each code given the codes before it in raster order, and the image's class."""
+
     def forward(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
         """Logits (B, K, h, w) for codes (B, h, w) and labels (B,), -1 or None: unknown."""
         before = self.embedding(codes.flatten(1)[:, :-1])  # (B, hw - 1, W)
-        x = torch.cat([self._first(label, len(codes)), before], dim=1) + self.position
+        x = torch.cat([self.first(label, len(codes)), before], dim=1) + self.position
         x = self.dropout(x)
         for block in self.blocks:
             x, _ = block(x)
@@ -98,7 +113,7 @@ class CausalTransformer(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, label: Tensor | None = None, temperature: float = 1.0) -> Tensor:
         """Draw n grids of codes in raster order: (n, h, w)."""
-        token, past = self._first(label, n), [None] * len(self.blocks)  # (n, 1, W)
+        token, past = self.first(label, n), [None] * len(self.blocks)  # (n, 1, W)
         codes = []
         for position in self.position:
             x = token + position
@@ -108,13 +123,6 @@ class CausalTransformer(nn.Module):
             codes.append(torch.multinomial(p, 1))  # (n, 1)
             token = self.embedding(codes[-1])
         return torch.cat(codes, dim=1).unflatten(1, self.shape)
-
-    def _first(self, label: Tensor | None, n: int) -> Tensor:
-        """The class's embedding as the first token, (n, 1, W); the last row is "unknown"."""
-        unknown = self.label.num_embeddings - 1
-        if label is None:
-            label = torch.full((n,), unknown, device=self.position.device)
-        return self.label(label.where(label >= 0, unknown))[:, None]
 
 
 def initialise(network: nn.Module, depth: int) -> None:
