@@ -8,7 +8,7 @@ from pathlib import Path
 
 from genlab.cli import questions
 from genlab.errors import RecipeError, nearest
-from genlab.experiments import page_results
+from genlab.experiments import page_results, study_files
 from genlab.experiments.arms import question_files
 from genlab.experiments.arms.results import Results
 from genlab.experiments.studies import table as tables
@@ -106,7 +106,7 @@ def _known(given: str | None) -> Path | None:
     """The folder of results of pages: ``given``, or that of the checkout."""
     if given is not None:
         return None if given == "none" else Path(given)
-    published = tables.folder().parents[1] / "docs" / "studies"
+    published = study_files.folder().parents[1] / "docs" / "studies"
     return published if published.is_dir() else None
 
 

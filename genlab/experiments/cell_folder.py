@@ -6,7 +6,7 @@ import fcntl
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -105,20 +105,29 @@ class CellFolder(ABC):
             if "failed" in runs.read_json(self.file(cell)):
                 self.file(cell).unlink()
 
-    @contextmanager
-    def held(self, cell: Cell) -> Iterator[bool]:
+    def held(self, cell: Cell) -> AbstractContextManager[bool]:
         """Hold a cell for this process; False where another one works on it."""
+        return held(self.file(cell, "lock"))
+
+
+@contextmanager
+def held(lock: Path) -> Iterator[bool]:
+    """Hold a lock for this process; False where another one has it.
+
+    Args:
+        lock: its file, made where it is missing.
+    """
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise cannot_write(lock.parent, error) from None
+    try:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.file(cell, "lock"), os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise cannot_write(self.folder, error) from None
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
-        finally:
-            os.close(handle)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(handle)

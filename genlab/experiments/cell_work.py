@@ -56,7 +56,7 @@ def _do(cells: CellFolder, cell: Cell) -> int:
             print("stopped; the same command goes on", file=sys.stderr)
             return STOPPED
         if codes[0]:
-            cells.keep(cell, {"failed": _last_line(log.read_text(errors="replace"))})
+            cells.keep(cell, {"failed": last_line(log.read_text(errors="replace"))})
             return 0
     trained: dict[str, Any] = {"steps": 0, "seconds": None}
     if cell.trained:
@@ -70,7 +70,7 @@ def _do(cells: CellFolder, cell: Cell) -> int:
     return 0
 
 
-def _last_line(text: str) -> str:
+def last_line(text: str) -> str:
     """The error that ends a log: its line with the program's name, or else the last one."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     own = [line for line in lines if line.startswith("genlab:")]

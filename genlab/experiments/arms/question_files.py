@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, replace
 from itertools import product
@@ -14,6 +13,7 @@ from typing import Any
 
 from genlab import recipes
 from genlab.errors import RecipeError, nearest
+from genlab.experiments import study_files
 from genlab.experiments.arms.question import EVENT, Arm, Decision, Prediction, Question
 
 LEAST_SEEDS = 5
@@ -37,26 +37,15 @@ TEXT = {
 LISTS = {"settings", "equal", "seeds", "reads"}
 
 
-def folder() -> Path:
-    """The folder of shipped studies."""
-    return recipes.root() / "studies"
-
-
 def shipped() -> dict[str, Path]:
     """Every shipped study of one question by its name."""
-    found = sorted(file for file in folder().rglob("*.yaml") if is_question(file))
-    return {file.relative_to(folder()).with_suffix("").as_posix(): file for file in found}
-
-
-def is_question(file: Path) -> bool:
-    """True if a study's file asks a question; others are tables of methods."""
-    return re.search(r"^question:", file.read_text(encoding="utf-8"), re.M) is not None
+    return study_files.shipped(questions=True)
 
 
 def meant(word: str) -> Path | None:
     """The file of a study of one question that a path or shipped name means; None if it is not."""
     if os.path.isfile(word):
-        return Path(word).resolve() if is_question(Path(word)) else None
+        return Path(word).resolve() if study_files.is_question(Path(word)) else None
     return shipped().get(word)
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from genlab import recipes, runs
-from genlab.errors import cannot_write
-from genlab.experiments import page_results
+from genlab.experiments import cell_folder, page_results
 from genlab.experiments.arms.expansion import Cell, Expansion
 from genlab.experiments.arms.question import Question
 
@@ -111,23 +108,9 @@ class Results:
             and "failed" not in metrics
         }  # fmt: skip
 
-    @contextmanager
-    def held(self, cell: Cell) -> Iterator[bool]:
+    def held(self, cell: Cell) -> AbstractContextManager[bool]:
         """Hold a run for this process; False where another one works on it."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.file(cell, "lock"), os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise cannot_write(self.folder, error) from None
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
-        finally:
-            os.close(handle)
+        return cell_folder.held(self.file(cell, "lock"))
 
 
 def _key(cell: Cell) -> str:

@@ -12,11 +12,9 @@ from genlab import runs
 from genlab.errors import InputError, first_line
 from genlab.experiments.arms.expansion import Cell
 from genlab.experiments.arms.results import DIVERGED, SECONDS, Results
+from genlab.experiments.cell_work import POLL_SECONDS, SIGNALLED, STOPPED, last_line
 from genlab.experiments.pool import run_all
 
-POLL_SECONDS = 2.0
-SIGNALLED = range(129, 160)  # 128 + a signal's number, of a training that saved and ended
-STOPPED = 130
 NOT_FINITE = "nonfinite/step.json"  # of a run whose training has diverged
 
 
@@ -58,7 +56,7 @@ def _do(results: Results, cell: Cell) -> int:
             print("stopped; the same command goes on", file=sys.stderr)
             return STOPPED
         if codes[0] and not (trial.run / NOT_FINITE).exists():
-            results.keep(cell, {"failed": _last_line(log.read_text(errors="replace"))})
+            results.keep(cell, {"failed": last_line(log.read_text(errors="replace"))})
             return 0
     results.keep(cell, _measured(results, trial.run))
     return 0
@@ -75,10 +73,3 @@ def _measured(results: Results, run: Path) -> dict[str, Any]:
         return measure(run, question.reads, question.evaluate, question.decides.read)
     except (InputError, ValueError, RuntimeError) as error:
         return {"failed": first_line(error)}
-
-
-def _last_line(text: str) -> str:
-    """The error that ends a log: its line with the program's name, or else the last one."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    own = [line for line in lines if line.startswith("genlab:")]
-    return (own or lines or ["ended without a message"])[-1]

@@ -11,7 +11,7 @@ from typing import Any
 
 from genlab import recipes
 from genlab.errors import RecipeError, nearest
-from genlab.experiments.arms.question_files import is_question
+from genlab.experiments import study_files
 from genlab.experiments.file_fields import filled
 from genlab.recipes.heads import Head
 from genlab.recipes.resolution import lineage
@@ -118,15 +118,9 @@ class Table:
         return re.sub(r"\W+", "-", self.name)
 
 
-def folder() -> Path:
-    """The folder of shipped studies."""
-    return recipes.root() / "studies"
-
-
 def shipped() -> dict[str, Path]:
     """Every shipped table by its name."""
-    found = sorted(file for file in folder().rglob("*.yaml") if not is_question(file))
-    return {file.relative_to(folder()).with_suffix("").as_posix(): file for file in found}
+    return study_files.shipped(questions=False)
 
 
 def read(word: str) -> Table:
