@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from genlab.errors import RecipeError, RunError, cannot_write, first_line
+from genlab.errors import RecipeError, RunError, first_line
 from genlab.experiments import page_results
 from genlab.experiments.arms import equality, question_files
 from genlab.experiments.arms.expansion import only
@@ -93,20 +93,8 @@ def page(results: Results, out: str | None) -> int:
         print(page_of(results), end="")
         return 0
     place = Path(out)
-    data, found = place.with_suffix(".json"), results.published()
-    if data == place:
-        raise RecipeError(f"--out {out} is not a file of Markdown", hint="FILE.md")
-    if lost := set(page_results.read(data)) - set(found):
-        what = f"{len(lost)} results in {shown_path(data)} are not of this study's runs"
-        raise RecipeError(what, hint="--known DIR lets them take part; or remove the file")
-    try:
-        place.write_text(page_of(results, place), encoding="utf-8")
-    except OSError as error:
-        raise cannot_write(out, error) from None
-    if found:
-        page_results.write(data, found)
-    written = [place, data] if found else [place]
-    print(*(shown_path(one) for one in written), sep="\n", file=sys.stderr)
+    written = page_results.write_with_page(place, page_of(results, place), results.published())
+    print(*map(shown_path, written), sep="\n", file=sys.stderr)
     return 0
 
 

@@ -109,9 +109,9 @@ def _write(cells: TableCells, target: Path, complete: bool) -> int:
     """The page with every row of the table, and the results next to it."""
     cells.rows = dict(cells.table.rows)
     found = {cell.name: figures for cell in cells.all() if (figures := cells.figures(cell))}
-    results = page_results.write_with_page(target, page(cells, target), found, complete)
+    written = page_results.write_with_page(target, page(cells, target), found, complete)
     print(page(cells), end="")
-    print(shown_path(target), shown_path(results), sep="\n", file=sys.stderr)
+    print(*map(shown_path, written), sep="\n", file=sys.stderr)
     return int(any("failed" in one for one in found.values()))
 
 

@@ -162,6 +162,6 @@ def _page(cells: Cells, out: str | None) -> int:
         print(page(cells), end="")
         return 0
     found = {cell.name: figures for cell in cells.all() if (figures := cells.figures(cell))}
-    results = page_results.write_with_page(Path(out), page(cells, Path(out)), found)
-    print(shown_path(Path(out)), shown_path(results), sep="\n", file=sys.stderr)
+    written = page_results.write_with_page(Path(out), page(cells, Path(out)), found)
+    print(*map(shown_path, written), sep="\n", file=sys.stderr)
     return 0

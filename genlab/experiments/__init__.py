@@ -3,6 +3,6 @@
 `measurement` of one; `axes` of a sweep, `trials` in a `pool` of processes, `comparison` of runs
 with means over seeds, `curves`, and `arrays` for Slurm. `studies` of many methods and published
 `tables` share `cell_folder` (results and locks), `cell_work` (train and measure what is missing),
-`page_results` (results next to a page), `markdown` and `file_fields` (their files); `arms` of one
-question.
+`page_results` (results next to a page), `markdown`, `study_files` and `file_fields` (their files);
+`arms` of one question.
 """

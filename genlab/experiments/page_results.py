@@ -40,13 +40,13 @@ def write(file: Path, found: Mapping[str, Mapping[str, Any]]) -> None:
 
 def write_with_page(
     page: Path, text: str, found: Mapping[str, Mapping[str, Any]], complete: bool = True
-) -> Path:
-    """Write a page and, next to it, every result; returns the latter's file.
+) -> list[Path]:
+    """Write a page and, next to it, every result; returns the files that were written.
 
     Args:
-        page: file of the page.
+        page: file of the page; its folder is made.
         text: the page.
-        found: results by the name of their cell.
+        found: results by the name of their cell; where there is none, no file of results is made.
         complete: True to refuse to drop results that stand next to the page.
 
     Raises:
@@ -56,15 +56,18 @@ def write_with_page(
     if results == page:
         raise RecipeError(f"--out {page} is not a file of Markdown", hint="FILE.md")
     if complete and (lost := set(read(results)) - set(found)):
-        what = f"{len(lost)} results in {shown_path(results)} are not of this table's cells"
+        what = f"{len(lost)} results in {shown_path(results)} are of no cell of this page"
         raise RecipeError(what, hint="--known DIR lets them take part; or remove the file")
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(text, encoding="utf-8")
+        with replacing(page) as draft:
+            draft.write_text(text, encoding="utf-8")
     except OSError as error:
         raise cannot_write(str(page), error) from None
+    if not found and not results.exists():
+        return [page]
     write(results, found)
-    return results
+    return [page, results]
 
 
 def short(figures: Mapping[str, Any]) -> dict[str, Any]:

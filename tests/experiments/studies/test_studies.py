@@ -241,7 +241,7 @@ def test_results_beside_a_page_take_part_elsewhere(
     before = (here.folder / "pages/t.md").read_text()
     elsewhere = ("study", "page", "t.yaml", "--runs-in", "none")
     _, err = here(*elsewhere, "--out", "pages/t.md", code=2)
-    assert f"{len(written)} results in pages/t.json are not of this table's cells" in err
+    assert f"{len(written)} results in pages/t.json are of no cell of this page" in err
     out, _ = here(*elsewhere, "--known", "pages")
     assert before.startswith(out.rstrip("\n") + " --out pages/t.md\n")
     assert before.endswith("\nEvery result of every trial and seed: [t.json](t.json).\n")
