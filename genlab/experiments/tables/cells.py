@@ -76,7 +76,7 @@ class TableCells(CellFolder):
 
     def runs(self, row: str) -> list[Cell]:
         """The runs of a row, one a seed."""
-        return [self._cell(row, seed) for seed in self.table.seeds]
+        return [self._cell(row, seed) for seed in self.rows[row].seeds or self.table.seeds]
 
     def all(self) -> list[Cell]:
         """Every cell, those before others first."""

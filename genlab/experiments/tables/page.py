@@ -71,8 +71,9 @@ def other_code(cells: TableCells) -> dict[str, str]:
 
 def _how(cells: TableCells) -> str:
     table, lacking = cells.table, missing(cells)
-    count = len(table.seeds)
-    text = f"Mean and standard deviation of {count} seeds" if count > 1 else "One seed"
+    counts = sorted({len(cells.runs(key)) for key in cells.rows})
+    said = " or ".join(map(str, counts)) + (" seeds" if counts[-1] > 1 else " seed")
+    text = "One seed" if counts == [1] else f"Mean and standard deviation of {said}"
     if table.vary:
         text += f", which are also those of {', '.join(f'`{key}`' for key in table.vary)}"
     if table.minutes is not None:

@@ -56,6 +56,7 @@ class Row:
             their run, ``model.tokenizer: vqvae/mnist``.
         reads: metrics of columns, where they are not those of the table, ``nll: test/iwae_nll``.
         limits: bound that the mean of a column has to reach, by its name.
+        seeds: seeds of its runs; empty for those of the table.
         notes: remark on the row.
     """
 
@@ -64,6 +65,7 @@ class Row:
     after: Mapping[str, str] = field(default_factory=dict)
     reads: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
+    seeds: list[int] = field(default_factory=list)
     notes: str = ""
 
 
@@ -182,8 +184,10 @@ def _mapping(value: object, where: str) -> dict[str, Any]:
 
 def _check(table: Table, where: str) -> None:
     """Refuse seeds given twice, unknown columns, and rows without steps of the budget."""
-    if not table.seeds or len(set(table.seeds)) != len(table.seeds):
-        raise RecipeError("seeds is not a list of different numbers", f"{where}, seeds")
+    seeds = {"": table.seeds, **{f"rows.{key}.": row.seeds for key, row in table.rows.items()}}
+    for place, given in seeds.items():
+        if len(set(given)) != len(given) or not (given or place):
+            raise RecipeError("seeds is not a list of different numbers", f"{where}, {place}seeds")
     for name, column in table.columns.items():
         place = f"{where}, columns.{name}"
         if column.better not in BETTER:

@@ -153,6 +153,14 @@ def test_a_limit_from_below(small: Path) -> None:
     assert "| few labels | error | at least 1 | no |" in text
 
 
+def test_a_row_may_have_seeds_of_its_own(small: Path) -> None:
+    rows = {"few": {"recipe": "classifier/digits", "seeds": [5]}, "many": {"recipe": "vae/digits"}}
+    cells = cells_of(small, rows=rows, seeds=[1, 2, 3])
+    assert [[cell.seed for cell in cells.runs(key)] for key in rows] == [[5], [1, 2, 3]]
+    assert "standard deviation of 1 or 3 seeds" in page(cells)
+    assert "One seed" in page(cells_of(small, rows={"few": rows["few"]}, seeds=[1, 2, 3]))
+
+
 def test_rows_have_the_steps_of_equal_minutes(small: Path) -> None:
     row = {"recipe": "vq_prior/digits", "after": {"model.tokenizer": "vqvae/digits"}}
     steps = {"prior": 700, "vqvae/digits": 300}
@@ -245,6 +253,7 @@ def test_results_beside_a_page_take_part_elsewhere(here: Here) -> None:
     ("old", "new", "said"),
     [
         ("seeds: [0, 1]", "seeds: [0, 0]", "seeds is not a list of different numbers"),
+        ("limits: {error: 99}", "seeds: [2, 2]", "rows.classifier.seeds"),
         ("limits: {error: 99}", "limits: {eror: 99}", "unknown column eror"),
         ("values: {error: 1.36}", "values: {acc: 1.36}", "unknown column acc"),
         ("recipe: classifier/digits, ", "", "a row requires recipe"),
