@@ -17,8 +17,10 @@ from genlab.testing import Case
 
 Edits = tuple[tuple[str, str, str], ...]  # module (empty: the method's), text, new text
 CONTRASTIVE, REDUNDANCY = "losses.contrastive", "losses.redundancy"
-TOKENIZERS = "networks.autoencoders.tokenizers"
+TOKENIZERS, CODES = "networks.autoencoders.tokenizers", "methods._code_autoencoder"
 QUEUE, EMA, QUANTIZER = "networks.queue", "networks.ema", "networks.autoencoders.quantizer"
+BY_NAME = (f"{QUANTIZER}_factory", "def quantizer(", "def quantizer(")  # compiled anew, unedited
+PRIOR = ("methods._code_prior", "class CodePrior", "class CodePrior")  # the same
 METHODS: dict[str, str] = {
     "SimCLR": "simclr", "MoCo": "moco", "MoCoV3": "moco_v3", "BYOL": "byol",
     "BarlowTwins": "barlow_twins", "VQVAE": "vqvae", "WGANGP": "wgan_gp", "VQPrior": "vq_prior",
@@ -66,7 +68,7 @@ SLIPS: dict[str, tuple[str, dict[str, Edits]]] = {  # with the law that is to fi
         ),
         "BarlowTwins": ((REDUNDANCY, "distributed.all_reduce(a.T @ b / n)", "a.T @ b / n"),),
         "VQVAE": (
-            (QUANTIZER, f"distributed.all_reduce_sum({COUNTS})", COUNTS),
+            (QUANTIZER, f"distributed.all_reduce_sum({COUNTS})", COUNTS), BY_NAME,
         ),
     }),
     "GatherWithoutGradientOrOrder": ("processes", {
@@ -74,13 +76,14 @@ SLIPS: dict[str, tuple[str, dict[str, Edits]]] = {  # with the law that is to fi
         "MoCo": ((QUEUE, GATHERED, "distributed.gather(keys.detach())"),),
         "MoCoV3": ((CONTRASTIVE, "first = distributed.rank() * len(q)", "first = 0"),),
         "BarlowTwins": ((REDUNDANCY, "distributed.all_reduce(", "distributed.all_reduce_sum("),),
-        "VQVAE": ((QUANTIZER, "(len(rows) * world)", "len(rows)"),),
+        "VQVAE": ((QUANTIZER, "(len(rows) * world)", "len(rows)"), BY_NAME),
     }),
     "LossOverWorld": ("processes", _in_five((LOSS, f"{LOSS}1 / self.trainer.world_size * "))),
     "BufferMadeAttribute": ("resume", {
         "MoCo": ((QUEUE, 'self.register_buffer("keys", ', "self.__dict__.update(keys="),),
         "VQVAE": (
             (QUANTIZER, 'self.register_buffer("embed_avg", ', "self.__dict__.update(embed_avg="),
+            BY_NAME,
         ),
         "MoCoV3": (("", COPIES, HIDDEN),),
         "BYOL": (("", COPIES, HIDDEN),),
@@ -90,7 +93,7 @@ SLIPS: dict[str, tuple[str, dict[str, Edits]]] = {  # with the law that is to fi
         "MoCo": (*WANTED, ("", KEY, "    def key")),
         "MoCoV3": (*WANTED, ("", KEY, "    def key")),
         "BYOL": (*WANTED, ("", TARGET, "    def target")),
-        "VQPrior": ((TOKENIZERS, ".requires_grad_(False).eval()", ".eval()"),),
+        "VQPrior": ((TOKENIZERS, ".requires_grad_(False).eval()", ".eval()"), PRIOR),
         "LinearProbe": (("", '        self.encoder.freeze("all")\n', ""),),
     }),
     "DetachAdded": ("gradients", {
@@ -108,7 +111,7 @@ SLIPS: dict[str, tuple[str, dict[str, Edits]]] = {  # with the law that is to fi
         "MoCoV3": _moved(AFTER),
         "BYOL": _moved(AFTER),
         "VQVAE": (
-            ("", f"{STEPS}        self.quantizer.update()\n", STEPS),
+            (CODES, f"{STEPS}        self.quantizer.update()\n", STEPS),
             ("", "        _, codes, ", "        self.quantizer.update()\n        _, codes, "),
         ),
         "WGANGP": (
@@ -137,12 +140,18 @@ def _mutant(name: str, method: str, edits: Edits) -> type[Any]:
         assert old in text, f"{name}: {old!r} is not in {part or own}"
         texts[part or own] = text.replace(old, new)
     scope = _compiled(name, own, texts.pop(own))
+    edited: dict[str, Any] = {}
     for part, text in texts.items():
-        fresh = {k: v for k, v in _compiled(name, part, text).items() if _defined_here(v)}
+        module = _compiled(name, part, text)
+        module |= {k: v for k, v in edited.items() if k in module}
+        fresh = {k: v for k, v in module.items() if _defined_here(v)}
+        edited |= fresh
         scope |= {k: v for k, v in fresh.items() if k in scope}
-        if "losses" in scope:
-            scope["losses"] = SimpleNamespace(**(vars(scope["losses"]) | fresh))
+        for short in ("losses", part.rpartition(".")[2]):
+            if short in scope:
+                scope[short] = SimpleNamespace(**(vars(scope[short]) | fresh))
     kind: type[Any] = scope[method]
+    kind.__bases__ = tuple(scope.get(base.__name__, base) for base in kind.__bases__)
     kind.__qualname__ = name
     return kind
 

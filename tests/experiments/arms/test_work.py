@@ -99,7 +99,7 @@ def test_a_page_is_the_same_of_results_that_stand_next_to_it(tmp_path: Path) -> 
     assert work.work(again, ALL) == 0
     changed = Results(study(tmp_path, steps=3), tmp_path / "elsewhere", place.parent)
     assert changed.values() == {"fast": {}, "slow": {}}
-    with pytest.raises(RecipeError, match=r"10 results in .*small.json are not of"):
+    with pytest.raises(RecipeError, match=r"10 results in .*small.json are of no cell"):
         questions.page(Results(results.question, tmp_path / "none"), str(place))
 
 
