@@ -32,7 +32,8 @@ class ContinuousFlow(L.LightningModule):
 
     A method has the attributes below, `velocity_at`, the steps of training and validation, and the
     hyper-parameters ``solver``, ``solver_steps``, ``likelihood_solver``, ``likelihood_steps``,
-    ``tolerance``, ``probes`` and ``optimizer``; perhaps ``test_likelihood`` and ``guidance``.
+    ``tolerance``, ``probes`` and ``optimizer``; perhaps ``test_likelihood``, ``guidance`` and, for
+    a loss that is a density, ``jitter``.
 
     Logs:
         test/nll (nats, lower): -log p(x) of dequantised pixels in units of a level, mean over
@@ -96,7 +97,7 @@ class ContinuousFlow(L.LightningModule):
         """
         if isinstance(self.pixels, LatentSpace):
             raise ValueError("log_prob requires pixels, and model.space has latents")
-        return self._log_prob(image, torch.rand_like(image), self._signs(image))
+        return self._density(image, torch.rand_like(image), self._signs(image)).log_p
 
     def on_fit_start(self) -> None:
         """Standardise latents by the training images, in a fresh training; in every process by all.
@@ -144,23 +145,28 @@ class ContinuousFlow(L.LightningModule):
 
         return (beyond, 2) if weight else (known, 1)
 
-    def _log_prob(
+    def _density(
         self, image: Tensor, cell: Tensor, signs: Tensor, gradient: bool = False
-    ) -> Tensor:
-        """Log-density at places in the pixels' cells, by random signs (S, B, C, H, W): -> (B,)."""
+    ) -> odes.Density:
+        """Density at places in the pixels' cells, by random signs (S, B, C, H, W).
+
+        With a gradient on the grid of training, and with the energies of its path.
+        """
         given = self.hparams
         with torch.inference_mode(False):  # the divergence is a derivative
             x, log_det = self.pixels(image.clone(), cell.clone())
             probes = signs.to(x).clone() * 2 - 1 if given["probes"] else None
             grid = self._grid_of_training() if gradient else self._grid_of_densities()
-            options = *grid, probes, given["tolerance"], gradient, self.bend
-            log_p, self.nfe = odes.log_density(self.velocity_at, x, *options)
-        return log_p + log_det
+            jitter = given["jitter"] if gradient else 0.0
+            options = *grid, probes, given["tolerance"], gradient, self.bend, jitter, gradient
+            found = odes.log_density(self.velocity_at, x, *options)
+        self.nfe = found.evaluations
+        return found._replace(log_p=found.log_p + log_det)
 
     def _own_log_prob(self, batch: Batch) -> Tensor:
         """Log-density by draws that belong to the image: (B,)."""
         drawn = self._drawn(batch)
-        return self._log_prob(batch["image"], drawn["cell"], drawn["signs"].movedim(1, 0))
+        return self._density(batch["image"], drawn["cell"], drawn["signs"].movedim(1, 0)).log_p
 
     def _likelihood(self, log_prob: Tensor, name: str) -> dict[str, Tensor]:
         """Metrics of log-densities in nats (B,), their mean as ``name``."""

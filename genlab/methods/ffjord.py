@@ -1,9 +1,11 @@
 """FFJORD: a continuous flow trained by its own likelihood.
 
 Grathwohl, Chen, Bettencourt, Sutskever, Duvenaud 2019, arXiv:1810.01367; reference code
-rtqichen/ffjord. Departures: gradients go back through every evaluation of the solver, not through
-an adjoint equation, so that they are those of the loss; training may have a coarser grid than the
-densities that are reported; no batch norm.
+rtqichen/ffjord. Its path may be held straight and smooth: RNODE, Finlay, Jacobsen, Nurbekyan,
+Oberman 2020, arXiv:2002.02798. Departures: gradients go back through every evaluation of the
+solver, not through an adjoint equation, so that they are those of the loss; training may have a
+coarser grid than the densities that are reported, and one whose times are drawn anew at every step;
+energies are sums over dimensions, as in RNODE's paper, and not its code's means; no batch norm.
 
 Images are flattened.
 """
@@ -36,6 +38,11 @@ class FFJORD(ContinuousFlow):
         solver: solver of training and samples: ``euler``, ``midpoint``, ``heun``, ``rk4``, or
             ``dopri5``, whose evaluations grow in training; see `networks.odes`.
         solver_steps: number of steps of its grid.
+        jitter: part of a step, 0 to 1, over which training draws each inner time of its grid. On
+            one and the same coarse grid the loss can fall far below the data's entropy while the
+            density gets worse.
+        kinetic_weight: weight in the loss of the path's kinetic energy, the integral of |v|^2.
+        jacobian_weight: weight in the loss of the integral of |dv/dx|^2, the Frobenius norm.
         likelihood_solver: solver of densities outside training. A finer one than training's shows
             what the coarse grid pretends.
         likelihood_steps: number of steps of its grid.
@@ -47,10 +54,12 @@ class FFJORD(ContinuousFlow):
 
     Logs:
         train/loss, val/loss, test/loss (nats, lower): -log p(x) of dequantised pixels in units of a
-            level, mean over images; in validation and test at places in the pixels' cells, and with
-            signs, that belong to the image.
-        train/bits_per_dim, val/bits_per_dim, test/bits_per_dim (bits, lower): loss / (C H W log 2),
-            of images in levels.
+            level, mean over images; in training with the weighted energies; in validation and test
+            at places in the pixels' cells, and with signs, that belong to the image.
+        train/kinetic (lower): integral of |v|^2 along the path, mean over images.
+        train/jacobian (lower): integral of |dv/dx|^2 along the path, mean over images.
+        train/bits_per_dim, val/bits_per_dim, test/bits_per_dim (bits, lower): -log p(x) /
+            (C H W log 2), of images in levels.
         train/density_nfe, val/density_nfe, test/density_nfe (evaluations): evaluations of the
             network for each density.
 
@@ -69,6 +78,9 @@ class FFJORD(ContinuousFlow):
         levels: int = 256,
         solver: str = "rk4",
         solver_steps: int = 8,
+        jitter: float = 0.0,
+        kinetic_weight: float = 0.0,
+        jacobian_weight: float = 0.0,
         likelihood_solver: str = "rk4",
         likelihood_steps: int = 20,
         tolerance: float = 1e-5,
@@ -79,6 +91,10 @@ class FFJORD(ContinuousFlow):
         super().__init__()
         self.save_hyperparameters()
         self._check_solvers()
+        if not 0 <= jitter <= 1:
+            raise ValueError(f"jitter {jitter} must lie in [0, 1]")
+        if kinetic_weight < 0 or jacobian_weight < 0:
+            raise ValueError("kinetic_weight and jacobian_weight must be at least 0")
         self.shape = (channels, image_size, image_size)
         self.pixels = Pixels(preprocess, levels)
         self.velocity = denoiser(network, channels, image_size, **(network_kwargs or {}))
@@ -100,10 +116,16 @@ class FFJORD(ContinuousFlow):
         return self.decode(self.encode(image))
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Negative log-density, mean over the batch, with a gradient through the solver."""
-        image = batch["image"]
+        """Negative log-density and its path's energies, with a gradient through the solver."""
+        image, given = batch["image"], self.hparams
         draws = torch.rand_like(image), self._signs(image)
-        return self._likelihood(self._log_prob(image, *draws, gradient=True), "loss")
+        log_p, kinetic, jacobian, _ = self._density(image, *draws, gradient=True)
+        assert kinetic is not None
+        assert jacobian is not None
+        figures = self._likelihood(log_p, "loss")
+        energy = given["kinetic_weight"] * kinetic + given["jacobian_weight"] * jacobian  # (B,)
+        figures["loss"] = figures["loss"] + energy.mean()
+        return figures | {"kinetic": kinetic.mean(), "jacobian": jacobian.mean()}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """The same, with draws that belong to the image."""

@@ -1,8 +1,9 @@
 """Solutions of dx/dt = v(x, t), and the density that such a flow gives to its end.
 
 Chen et al. 2018, arXiv:1806.07366 (density); Grathwohl et al. 2019, arXiv:1810.01367 (Hutchinson's
-trace). Fixed grids solve every row by itself. The adaptive solver's error is that of the whole
-batch, so that a row's solution depends, within the tolerance, on the other rows.
+trace); Finlay et al. 2020, arXiv:2002.02798 (energies of a path). Fixed grids solve every row by
+itself. The adaptive solver's error is that of the whole batch, so that a row's solution depends,
+within the tolerance, on the other rows.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +19,22 @@ from torch import Tensor
 Velocity = Callable[[Tensor, Tensor], Tensor]  # (B, ...), (B,) -> (B, ...)
 EVALUATIONS = {"euler": 1, "midpoint": 2, "heun": 2, "rk4": 4}  # of a step
 SOLVERS = (*EVALUATIONS, "dopri5")
+
+
+class Density(NamedTuple):
+    """Log-density of points, and what the path that ends at them costs.
+
+    Attributes:
+        log_p: log-densities, (B,), in nats.
+        kinetic: integrals of |v|^2 along the paths, (B,); None unless asked for.
+        jacobian: integrals of |dv/dx|^2, the squared Frobenius norm, (B,); None as before.
+        evaluations: number of evaluations of v.
+    """
+
+    log_p: Tensor
+    kinetic: Tensor | None
+    jacobian: Tensor | None
+    evaluations: int
 
 
 def solve(
@@ -27,6 +45,7 @@ def solve(
     span: tuple[float, float] = (0.0, 1.0),
     tolerance: float = 1e-5,
     bend: float = 1.0,
+    jitter: float = 0.0,
 ) -> tuple[Tensor, int]:
     """Follow the velocity along a span of time; the end, and how often v was evaluated.
 
@@ -38,8 +57,10 @@ def solve(
         steps: number of steps of a fixed grid.
         span: first and last time; the second may be the smaller.
         tolerance: relative and absolute error of a step of ``dopri5``.
-        bend: power b of a fixed grid, whose k-th time is (k / steps)^b of the way: equal steps for
-            1, finer near the first time above it.
+        bend: power b of a fixed grid, whose k-th time is (k / steps)^b of the way:
+            1 for equal steps, above 1 finer near the first time.
+        jitter: part of a step, 0 to 1, over which each inner time of a fixed grid is drawn anew.
+            A velocity that is trained on one grid learns where this grid does not look.
 
     Raises:
         ValueError: an unknown solver, steps below 1, or ``dopri5`` without torchdiffeq.
@@ -52,7 +73,12 @@ def solve(
     def v(x: Tensor, t: float) -> Tensor:
         return velocity(x, x.new_full((len(x),), t)).to(x.dtype)
 
-    times = [start + (end - start) * (k / steps) ** bend for k in range(steps + 1)]
+    places = [k / steps for k in range(steps + 1)]
+    if jitter:
+        moves = ((torch.rand(steps - 1) - 0.5) * jitter / steps).tolist()
+        inner = (place + move for place, move in zip(places[1:-1], moves, strict=True))
+        places = [0.0, *inner, 1.0]
+    times = [start + (end - start) * place**bend for place in places]
     for now, then in pairwise(times):
         x = x + (then - now) * _slope(solver, v, x, now, then - now)
     return x, steps * EVALUATIONS[solver]
@@ -86,8 +112,10 @@ def log_density(
     tolerance: float = 1e-5,
     gradient: bool = False,
     bend: float = 1.0,
-) -> tuple[Tensor, int]:
-    """Log-density of the flow's end at time 1, from a standard normal at time 0: (B,), in nats.
+    jitter: float = 0.0,
+    energies: bool = False,
+) -> Density:
+    """Log-density of the flow's end at time 1, from a standard normal at time 0.
 
     log p(x) = log N(x(0); 0, I) - the integral of div v along the path that ends at x. Too few
     steps make it wrong, to either side.
@@ -97,32 +125,32 @@ def log_density(
         x: ends, (B, ...).
         solver: see `solve`.
         steps: see `solve`.
-        probes: random signs (S, B, ...) for an unbiased estimate of the divergence, the mean over
-            S, the same in every step; None for the exact one, of as many backward passes as there
-            are dimensions.
+        probes: random signs (S, B, ...) for an unbiased estimate of the divergence and of the
+            Jacobian's norm, the mean over S, the same in every step; None for the exact ones, of as
+            many backward passes as there are dimensions.
         tolerance: see `solve`.
         gradient: True for a result with a gradient, back through every evaluation of v.
         bend: see `solve`; the first time is 1, where the flow contracts to narrow densities.
-
-    Returns:
-        Log-densities, and how often v was evaluated.
+        jitter: see `solve`.
+        energies: True to integrate the path's energies too.
     """
     shape = x.shape
 
     def both(state: Tensor, t: Tensor) -> Tensor:
         with torch.enable_grad():
-            y = state[:, :-1]  # (B, D)
+            y = state[:, : shape[1:].numel()]  # (B, D)
             y = y if gradient and y.requires_grad else y.detach().requires_grad_()
             v = velocity(y.view(shape), t).flatten(1).to(y.dtype)
             signs = None if probes is None else probes.flatten(2)
-            change = divergence(v, y, signs, gradient)
-        return torch.cat([v if gradient else v.detach(), change[:, None]], 1)
+            change = [v, *_changes(v, y, signs, gradient, energies)]
+        return torch.cat(change if gradient else [one.detach() for one in change], 1)
 
-    state = torch.cat([x.flatten(1), x.new_zeros(len(x), 1)], 1)
-    state, evaluations = solve(both, state, solver, steps, (1.0, 0.0), tolerance, bend)
-    z, change = state[:, :-1], state[:, -1]
+    state = torch.cat([x.flatten(1), x.new_zeros(len(x), 3 if energies else 1)], 1)
+    state, evaluations = solve(both, state, solver, steps, (1.0, 0.0), tolerance, bend, jitter)
+    z, integrals = state.tensor_split([shape[1:].numel()], 1)
     normal = -0.5 * (z.square() + math.log(2 * math.pi)).sum(1)
-    return normal + change, evaluations
+    kinetic, jacobian = (-integrals[:, 1], -integrals[:, 2]) if energies else (None, None)
+    return Density(normal + integrals[:, 0], kinetic, jacobian, evaluations)
 
 
 def divergence(
@@ -136,11 +164,19 @@ def divergence(
         probes: e, (S, B, D), of random signs.
         gradient: True for a sum with a gradient of its own.
     """
-    if probes is None:
-        rows = [_pulled(v, x, one.expand_as(v), gradient)[:, d] for d, one in enumerate(_units(v))]
-        return torch.stack(rows).sum(0)
-    signs = probes.to(x.dtype)
-    return torch.stack([(_pulled(v, x, e, gradient) * e).sum(1) for e in signs]).mean(0)
+    return _changes(v, x, probes, gradient)[0].squeeze(1)
+
+
+def _changes(
+    v: Tensor, x: Tensor, probes: Tensor | None, gradient: bool, energies: bool = False
+) -> list[Tensor]:
+    """Divergence of v, and with its energies |v|^2 and the Jacobian's |J|^2: each (B, 1)."""
+    weights = _units(v)[:, None].expand(-1, *v.shape) if probes is None else probes.to(x.dtype)
+    pulled = torch.stack([_pulled(v, x, e, gradient) for e in weights])  # e.J: (S, B, D)
+    found = [pulled * weights, pulled.square()] if energies else [pulled * weights]
+    summed = [one.sum(2) for one in found]  # (S, B); over units a sum, over random signs a mean
+    div, *norms = [one.sum(0) if probes is None else one.mean(0) for one in summed]
+    return [one[:, None] for one in (div, *(v.square().sum(1) for _ in norms), *norms)]
 
 
 def _units(v: Tensor) -> Tensor:

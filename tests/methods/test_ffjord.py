@@ -73,6 +73,25 @@ def test_the_gradient_is_that_of_the_loss(solver: str) -> None:
         assert abs(found) > 1e-4
 
 
+def test_energies_are_penalised_with_their_gradient() -> None:
+    """The loss adds weight times energy; its gradient is that of its differences."""
+    method, many = plane(kinetic_weight=0.3, jacobian_weight=0.2), points()
+    found, small = method.training_step(many, 0), 1e-5
+    added = 0.3 * found["kinetic"] + 0.2 * found["jacobian"]
+    torch.testing.assert_close(found["loss"] - added, method.validation_step(many, 0)["loss"])
+    found["loss"].backward()
+    weight = cast(SquashMLP, method.velocity).out.linear.weight
+    assert weight.grad is not None
+    slope, losses = float(weight.grad.flatten()[1]), []
+    for side in (1, -1):
+        with torch.no_grad():
+            weight.view(-1)[1] += side * small
+        losses.append(float(method.training_step(many, 0)["loss"].detach()))
+        with torch.no_grad():
+            weight.view(-1)[1] -= side * small
+    assert slope == pytest.approx((losses[0] - losses[1]) / (2 * small), rel=1e-6)
+
+
 def test_random_signs_are_right_on_average() -> None:
     method, exact = plane(probes=600, solver="midpoint"), plane(solver="midpoint")
     torch.manual_seed(3)
@@ -98,7 +117,7 @@ def test_the_density_integrates_to_one() -> None:
 def test_images_have_bits_and_are_encoded_and_decoded() -> None:
     method = FFJORD(1, 8, levels=17, network_kwargs={"hidden_dims": [16]})
     figures = method.training_step(batch(), 0)
-    assert set(figures) == {"loss", "bits_per_dim", "density_nfe"}
+    assert set(figures) == {"loss", "bits_per_dim", "density_nfe", "kinetic", "jacobian"}
     assert float(figures["density_nfe"]) == 32
     bits = figures["loss"] / (64 * math.log(2))
     torch.testing.assert_close(figures["bits_per_dim"], bits)
@@ -127,6 +146,8 @@ def test_it_learns_two_moons(tmp_path: Path) -> None:
     [
         ({"solver": "eul"}, "unknown solver 'eul'"),
         ({"probes": -1}, "must be at least 0"),
+        ({"jitter": 1.2}, "jitter 1.2 must lie in"),
+        ({"jacobian_weight": -0.1}, "jacobian_weight must be at least 0"),
         ({"network_kwargs": {"activation": "relu"}}, "activation 'relu' has a kink"),
         ({"network_kwargs": {"hidden_dims": []}}, "hidden_dims must name"),
     ],

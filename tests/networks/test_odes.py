@@ -37,7 +37,7 @@ def test_densities_of_a_gaussian(solver: str, steps: int, above: float, dims: in
     Its rk4 is the 3/8 rule (-2.2e-5), ours the classic one.
     """
     one = torch.ones(2, dims, dtype=torch.float64)
-    found, evaluations = odes.log_density(gaussian, one, solver, steps)
+    found, *_, evaluations = odes.log_density(gaussian, one, solver, steps)
     assert evaluations == steps * odes.EVALUATIONS[solver]
     precision = 0.02 * abs(above) + 1e-6 + 5e-5 * (abs(above) > 1e-3)
     assert float(found[0]) == pytest.approx(dims * (EXACT + above), abs=dims * precision)
@@ -60,7 +60,7 @@ def test_a_grid_bent_to_the_image_has_the_density_of_a_pixels_cell(
 
     x = mean + spread * torch.linspace(-1.7, 1.7, 9, dtype=torch.float64)[:, None]
     exact = torch.distributions.Normal(mean, spread).log_prob(x)[:, 0]
-    found, evaluations = odes.log_density(narrow, x, "rk4", steps, bend=3.0)
+    found, *_, evaluations = odes.log_density(narrow, x, "rk4", steps, bend=3.0)
     torch.testing.assert_close(found, exact, rtol=0, atol=precision)
     assert evaluations == 4 * steps
 
@@ -75,9 +75,9 @@ def test_eulers_densities_are_wrong_to_either_side() -> None:
         return MEAN + (t * spread**2 - (1 - t)) / wide * (x - t * MEAN)
 
     one = torch.ones(1, 1, dtype=torch.float64)
-    low, _ = odes.log_density(narrow, MEAN * one, "euler", 20)
+    low, *_ = odes.log_density(narrow, MEAN * one, "euler", 20)
     assert float(low) + math.log(spread * math.sqrt(2 * math.pi)) == pytest.approx(-2.60, abs=0.01)
-    high, _ = odes.log_density(gaussian, one, "euler", 32)
+    high, *_ = odes.log_density(gaussian, one, "euler", 32)
     assert float(high) - EXACT == pytest.approx(0.055, abs=0.002)
 
 
@@ -95,7 +95,7 @@ def test_a_bent_grid_begins_finely(span: tuple[float, float]) -> None:
 
 
 def test_eulers_density_to_ten_digits() -> None:
-    found, _ = odes.log_density(gaussian, torch.ones(1, 1, dtype=torch.float64), "euler", 8)
+    found, *_ = odes.log_density(gaussian, torch.ones(1, 1, dtype=torch.float64), "euler", 8)
     assert float(found) == pytest.approx(-1.0300800894, abs=1e-9)
 
 
@@ -161,9 +161,9 @@ def test_the_estimate_is_unbiased_and_as_wide_as_it_should_be() -> None:
 
 def test_of_a_diagonal_jacobian_every_probe_is_exact() -> None:
     image = torch.full((2, 1, 2, 2), 0.7, dtype=torch.float64)
-    exact, _ = odes.log_density(gaussian, image, "rk4", 8)
+    exact, *_ = odes.log_density(gaussian, image, "rk4", 8)
     probes = torch.randint(2, (2, *image.shape)).double() * 2 - 1
-    found, _ = odes.log_density(gaussian, image, "rk4", 8, probes)
+    found, *_ = odes.log_density(gaussian, image, "rk4", 8, probes)
     torch.testing.assert_close(found, exact, rtol=0, atol=1e-12)
 
 
@@ -179,14 +179,59 @@ def test_the_density_integrates_to_one() -> None:
 
     line = torch.linspace(-8, 8, 81, dtype=torch.float64)
     grid = torch.cartesian_prod(line, line)
-    log_p, _ = odes.log_density(velocity, grid, "rk4", 10)
+    log_p, *_ = odes.log_density(velocity, grid, "rk4", 10)
     assert float(log_p.exp().sum() * (line[1] - line[0]) ** 2) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("signs", [False, True])
+def test_energies_of_linear_fields(signs: bool) -> None:
+    """Of a rotation by w, w^2 |x|^2 and 2 w^2; of growth by a, its exact integral and 2 a^2."""
+    w, a, x = 1.5, 0.7, torch.tensor([[0.6, -0.8], [2.0, 1.0]], dtype=torch.float64)
+    turn = torch.tensor([[0.0, w], [-w, 0.0]], dtype=torch.float64)
+    grow = a * torch.eye(2, dtype=torch.float64)
+    both = torch.tensor([[1.0, -1.0], [1.0, 1.0]]).double()[:, None].expand(2, 2, 2)
+    probes = both if signs else None
+    for matrix, factor in ((turn, w**2), (grow, a / 2 * (1 - math.exp(-2 * a)))):
+
+        def linear(x: Tensor, t: Tensor, matrix: Tensor = matrix) -> Tensor:
+            return x @ matrix.T
+
+        found = odes.log_density(linear, x, "rk4", 40, probes, energies=True)
+        assert found.kinetic is not None
+        assert found.jacobian is not None
+        same = torch.testing.assert_close
+        same(found.kinetic, factor * x.square().sum(1), rtol=0, atol=1e-6)
+        same(found.jacobian, matrix.square().sum().expand(2), rtol=0, atol=1e-9)
+        alone = odes.log_density(linear, x, "rk4", 40, probes)
+        same(found.log_p, alone.log_p, rtol=0, atol=1e-12)
+        assert alone.kinetic is None
+
+
+def test_inner_times_of_a_jittered_grid_are_drawn_and_stay_in_order() -> None:
+    seen: list[float] = []
+
+    def remembered(x: Tensor, t: Tensor) -> Tensor:
+        seen.append(float(t[0]))
+        return torch.ones_like(x)
+
+    start = torch.zeros(1, 1, dtype=torch.float64)
+    for _ in range(50):
+        seen.clear()
+        end, _ = odes.solve(remembered, start, "euler", 5, (1.0, 0.0), jitter=0.8)
+        assert float(end) == pytest.approx(-1, abs=1e-12)
+        assert seen[0] == 1
+        for k in range(1, 5):
+            assert abs(seen[k] - (1 - k / 5)) <= 0.4 / 5 + 1e-6
+        assert len({round(1 - k / 5 - seen[k], 9) for k in range(1, 5)}) == 4
+    state = torch.get_rng_state()
+    odes.solve(remembered, start, "euler", 5)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_the_adaptive_solver_meets_its_tolerance() -> None:
     pytest.importorskip("torchdiffeq")
     one = torch.ones(1, 1, dtype=torch.float64)
-    found, evaluations = odes.log_density(gaussian, one, "dopri5", tolerance=1e-5)
+    found, *_, evaluations = odes.log_density(gaussian, one, "dopri5", tolerance=1e-5)
     assert float(found) == pytest.approx(EXACT, abs=5e-5)
     assert 10 < evaluations < 200
 

@@ -61,7 +61,8 @@ class TableCells(CellFolder):
         self.table, self.root, self.given = table, root.absolute(), list(words)
         self.rows, self.identity = dict(table.rows), Identity()
         results = None if known is None else known / f"{table.name}.json"
-        stamp = {"columns": repr((dict(table.columns), [row.reads for row in table.rows.values()]))}
+        rows = [(row.reads, row.test) for row in table.rows.values()]
+        stamp = {"columns": repr((dict(table.columns), rows))}
         super().__init__(self.root / "tables" / table.name, stamp, results)
 
     def check(self) -> None:

@@ -28,7 +28,7 @@ def measure(table: Table, row: Row, run: Path, judge: Path | None = None) -> dic
     for name, column in table.columns.items():
         key = repr((column.test, column.evaluate))
         if key not in sources:
-            sources[key] = _metrics(column, run, judge)
+            sources[key] = _metrics(column, row.test, run, judge)
         metric = row.reads.get(name, column.read)
         value = sources[key].get(metric)
         if value is None:
@@ -38,11 +38,11 @@ def measure(table: Table, row: Row, run: Path, judge: Path | None = None) -> dic
     return found
 
 
-def _metrics(column: Column, run: Path, judge: Path | None) -> Mapping[str, Any]:
-    if column.test is not None:
+def _metrics(column: Column, test: list[str], run: Path, judge: Path | None) -> Mapping[str, Any]:
+    if column.test is not None or test:
         from genlab.training.opened import figures_of, open_run
 
-        lab, _ = open_run([str(run)], column.test)
+        lab, _ = open_run([str(run)], [*(column.test or []), *test])
         lab.model.eval()
         return figures_of(lab, "test")
     if column.evaluate is not None:

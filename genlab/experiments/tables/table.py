@@ -57,6 +57,8 @@ class Row:
         reads: metrics of columns, where they are not those of the table, ``nll: test/iwae_nll``.
         limits: bound that the mean of a column has to reach, by its name.
         seeds: seeds of its runs; empty for those of the table.
+        test: ``key=value`` settings under which its runs are tested again for every column, after
+            those of the column.
         notes: remark on the row.
     """
 
@@ -66,6 +68,7 @@ class Row:
     reads: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=list)
+    test: list[str] = field(default_factory=list)
     notes: str = ""
 
 
@@ -192,7 +195,8 @@ def _check(table: Table, where: str) -> None:
         place = f"{where}, columns.{name}"
         if column.better not in BETTER:
             raise RecipeError(f"better {column.better} is not higher or lower", place)
-        if column.test is not None and column.evaluate is not None:
+        tested = column.test is not None or any(row.test for row in table.rows.values())
+        if tested and column.evaluate is not None:
             raise RecipeError("test cannot be combined with evaluate", place)
     trained = [*table.rows, *(one for row in table.rows.values() for one in row.after.values())]
     for key in table.steps:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from genlab import recipes
 from genlab.errors import RecipeError, RunError
@@ -159,6 +161,31 @@ def test_a_row_may_have_seeds_of_its_own(small: Path) -> None:
     assert [[cell.seed for cell in cells.runs(key)] for key in rows] == [[5], [1, 2, 3]]
     assert "standard deviation of 1 or 3 seeds" in page(cells)
     assert "One seed" in page(cells_of(small, rows={"few": rows["few"]}, seeds=[1, 2, 3]))
+
+
+def test_a_row_may_be_tested_again_in_its_own_way(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def opened(_: list[str], words: list[str]) -> Any:
+        asked.append(words)
+        return SimpleNamespace(model=torch.nn.Identity()), None
+
+    monkeypatch.setattr("genlab.training.opened.open_run", opened)
+    monkeypatch.setattr("genlab.training.opened.figures_of", lambda *_: {"x": float(len(asked))})
+    columns = {"once": {"read": "x"}, "twice": {"read": "x", "test": ["data.limit=9"]}}
+    rows = {"own": {"recipe": "classifier/digits", "test": ["model.dropout=0"]}}
+    rest: dict[str, Any] = {"seeds": [0], "published": []}
+    cells = cells_of(small, rows=rows, columns=columns, **rest)
+    row = cells.table.rows["own"]
+    assert measure(cells.table, row, small.parent) == {"once": 1, "twice": 2}
+    assert asked == [["model.dropout=0"], ["data.limit=9", "model.dropout=0"]]
+    plain = {"own": {"recipe": "classifier/digits"}}
+    assert cells.stamp != cells_of(small, rows=plain, columns=columns, **rest).stamp
+    columns["twice"] = {"read": "x", "evaluate": {}}
+    with pytest.raises(RecipeError, match="test cannot be combined with evaluate"):
+        cells_of(small, rows=rows, columns=columns, **rest)
 
 
 def test_rows_have_the_steps_of_equal_minutes(small: Path) -> None:
