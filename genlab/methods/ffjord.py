@@ -56,8 +56,10 @@ class FFJORD(ContinuousFlow):
         train/loss, val/loss, test/loss (nats, lower): -log p(x) of dequantised pixels in units of a
             level, mean over images; in training with the weighted energies; in validation and test
             at places in the pixels' cells, and with signs, that belong to the image.
-        train/kinetic (lower): integral of |v|^2 along the path, mean over images.
-        train/jacobian (lower): integral of |dv/dx|^2 along the path, mean over images.
+        train/kinetic (squared units of the data, lower): integral of |v|^2 along the
+            path, mean over images.
+        train/jacobian (per squared unit of time, lower): integral of |dv/dx|^2
+            along the path, mean over images.
         train/bits_per_dim, val/bits_per_dim, test/bits_per_dim (bits, lower): -log p(x) /
             (C H W log 2), of images in levels.
         train/density_nfe, val/density_nfe, test/density_nfe (evaluations): evaluations of the
