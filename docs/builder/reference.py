@@ -40,6 +40,10 @@ AUGMENTS = (
 )
 ENCODERS = (
     "genlab.networks.encoders.factory.encoder",
+    "genlab.networks.encoders.small_cnn.SmallCNN",
+    "genlab.networks.encoders.plain_mlp.PlainMLP",
+    "genlab.networks.encoders.lenet.LeNet",
+    "genlab.networks.encoders.nin.NiN",
     "genlab.networks.autoencoders.image_coders.image_encoder",
     "genlab.networks.autoencoders.image_coders.image_decoder",
     "genlab.networks.mlps.mlp",

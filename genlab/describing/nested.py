@@ -19,6 +19,10 @@ PLACES = {  # functions and classes that take the keys of an argument
     "pretrained_options": ("genlab.checkpoints.foreign.pretrained.load_backbone",),
     "encoder_kwargs": (
         f"{ENCODERS}.factory.encoder",
+        f"{ENCODERS}.small_cnn.SmallCNN",
+        f"{ENCODERS}.plain_mlp.PlainMLP",
+        f"{ENCODERS}.lenet.LeNet",
+        f"{ENCODERS}.nin.NiN",
         f"{CODERS}.image_coders.image_encoder",
         f"{CODERS}.conv.ConvEncoder",
         "genlab.networks.mlps.mlp",

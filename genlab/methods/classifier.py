@@ -21,9 +21,11 @@ from genlab.augment import Mixing
 from genlab.contracts import Batch, CountsClasses, data_of
 from genlab.internals import lightning_parts
 from genlab.metrics import ClassReport, log_steps
+from genlab.networks.norms import CosineLinear
 
 HIGHEST = {
     "dropout": 1,
+    "head_scale": math.inf,
     "focal_gamma": math.inf,
     "focal_alpha": 1,
     "label_smoothing": 1,
@@ -54,6 +56,8 @@ class Classifier(L.LightningModule):
             order the data must have.
         freeze: the encoder's first stages that are not trained, a number or ``all``.
         dropout: probability that a feature is dropped before the head.
+        head_scale: 0 for a linear head; else logits are the cosine between features and each
+            class's weights, times a learned scale that starts here (10 is usual).
         loss: ``cross_entropy``, ``focal`` (softmax) or ``binary_focal`` (one sigmoid a class).
         focal_gamma: focusing exponent gamma; 0 is cross entropy.
         focal_alpha: weight of the right class in ``binary_focal``, 1 - alpha of the others.
@@ -97,6 +101,7 @@ class Classifier(L.LightningModule):
         head: str = "new",
         freeze: int | str = 0,
         dropout: float = 0.0,
+        head_scale: float = 0.0,
         loss: str = "cross_entropy",
         focal_gamma: float = 2.0,
         focal_alpha: float = 0.25,
@@ -117,7 +122,7 @@ class Classifier(L.LightningModule):
         )
         self.encoder.freeze(freeze)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(self.encoder.out_dim, num_classes)
+        self.head = _head(self.encoder.out_dim, num_classes, head_scale)
         if head == "file":
             checkpoints.load_head(self.head, self.encoder.report)
         if prior_bias and loss == "binary_focal":
@@ -223,6 +228,10 @@ class Classifier(L.LightningModule):
         self.class_report.update(split, logits, batch["label"], self.probabilities(logits))
 
 
+def _head(width: int, classes: int, scale: float) -> Any:
+    return CosineLinear(width, classes, scale) if scale else nn.Linear(width, classes)
+
+
 def _check(given: dict[str, Any]) -> None:
     """Validate arguments; the encoder and `Mixing` validate their own.
 
@@ -237,6 +246,8 @@ def _check(given: dict[str, Any]) -> None:
             raise ValueError(f"unknown {name} {given[name]!r}; choose from {', '.join(allowed)}")
     if given["head"] == "file" and given["prior_bias"]:
         raise ValueError("head=file cannot be combined with prior_bias, which sets the head's bias")
+    if given["head_scale"] and (given["head"] == "file" or given["prior_bias"]):
+        raise ValueError("head_scale cannot be combined with head=file or prior_bias: no bias")
     for name, highest in HIGHEST.items():
         if not 0 <= given[name] <= highest:
             raise ValueError(f"{name} must be in 0 ... {highest}, got {given[name]}")

@@ -2,8 +2,9 @@
 
 `encoders` (a backbone by name), `autoencoders` (coders, quantizers, priors), `latents` (a VAE's
 priors and posteriors), `flows`, `gan` and `denoisers` (of a noisy image and a time); `odes`
-(solvers); `latent_space` (an autoencoder in the place of pixels); and what they share: `mlps`,
-`ema`, `chunks` (batches larger than memory), `queue`, `bank` and `split_batch_norm` (MoCo),
+(solvers); `latent_space` (an autoencoder in the place of pixels); and what they share: `norms`,
+`layers`, `mlps`, `ema`, `chunks` (batches larger than memory), `queue`, `bank` and
+`split_batch_norm` (MoCo),
 `clusters` (DeepCluster), `prototypes` (DINO), `pending` (what batches leave to a step), `multicrop`
 (views of several sizes), `positions` (of patches), `token_decoders` (MAE, I-JEPA),
 `pseudo_label_rules` (FixMatch), `interpolation`, `modes` (eval mode for a while), `functional`,
@@ -34,7 +35,8 @@ from genlab.networks.gan.critics import (
     spectrally_normalised,
 )
 from genlab.networks.gan.generators import generator
-from genlab.networks.mlps import activation, mlp
+from genlab.networks.layers import activation
+from genlab.networks.mlps import mlp
 
 __all__ = [
     "EMA",

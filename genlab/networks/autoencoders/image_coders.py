@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from genlab.networks.autoencoders.conv import ConvDecoder, ConvEncoder
 from genlab.networks.encoders.factory import encoder
-from genlab.networks.mlps import activation as activation_by_name
+from genlab.networks.layers import activation as activation_by_name
 from genlab.networks.mlps import mlp
 
 DECODERS = ("mlp", "conv")

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlab.networks.flows.masked import MaskedLinear, degrees
-from genlab.networks.mlps import activation
+from genlab.networks.layers import activation
 
 
 class MaskedAutoencoder(nn.Module):

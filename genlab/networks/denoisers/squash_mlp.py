@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from genlab.networks.mlps import activation as activation_by_name
+from genlab.networks.layers import activation as activation_by_name
 
 
 class SquashLinear(nn.Module):

@@ -219,9 +219,9 @@ def encoder(
 
     Args:
         name: a model registered with timm (``resnet18``, ``vit_tiny_patch16_224`` ...); one of
-            genlab's: ``small_cnn``, ``lenet``, ``nin``, ``airbench``, ``wrn_28_2`` (any depth and
-            width), ``resnet20_cifar`` (32, 44, 56, 110), ``convmixer_256_8`` (any width and depth);
-            or the dotted name of a class (``mylab.nets.MyNet``), see `naming`.
+            genlab's: ``small_cnn``, ``lenet``, ``mlp``, ``nin``, ``airbench``, ``wrn_28_2`` (any
+            depth and width), ``resnet20_cifar`` (32, 44, 56, 110), ``convmixer_256_8`` (any width
+            and depth); or the dotted name of a class (``mylab.nets.MyNet``), see `naming`.
         in_chans: number of image channels.
         image_size: side of the images in pixels; a ViT gets position embeddings for it. Up to 64 px
             ViTs and mixers get a patch size that leaves about 8 x 8 patches, Swin about 16 x 16.

@@ -26,6 +26,7 @@ from genlab.networks.encoders.cifar_resnet import CIFARResNet
 from genlab.networks.encoders.conv_mixer import PatchedConvMixer
 from genlab.networks.encoders.lenet import LeNet
 from genlab.networks.encoders.nin import NiN
+from genlab.networks.encoders.plain_mlp import PlainMLP
 from genlab.networks.encoders.small_cnn import SmallCNN
 from genlab.networks.encoders.wide_resnet import WideResNet
 
@@ -33,6 +34,7 @@ from genlab.networks.encoders.wide_resnet import WideResNet
 FAMILIES: tuple[tuple[str, str, type[nn.Module]], ...] = (
     ("small_cnn", "small_cnn", SmallCNN),
     ("lenet", "lenet", LeNet),
+    ("mlp", "mlp", PlainMLP),
     ("nin", "nin", NiN),
     ("airbench", "airbench", Airbench),
     ("wrn_28_2", r"wrn_(?P<depth>\d+)_(?P<width>\d+)", WideResNet),

@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from genlab.networks.layers import conv_layers
+
 WIDTHS = ((192, 160, 96), (192, 192, 192), (192, 192, 192))  # of the authors' CIFAR-10 network
 
 
@@ -23,17 +25,29 @@ class NiN(nn.Module):
     Args:
         in_chans: number of image channels.
         drop_rate: dropout behind the first and second block; 0.5 in the paper.
-        norm: batch norm between convolution and ReLU.
+        norm: norm between a convolution and its activation, or false; see `norms.norm_behind`.
+        act: activation; see `layers.ACTIVATIONS`.
+        init: initialisation; see `layers.INITS`.
+        standardised: weight standardisation of the convolutions.
     """
 
-    def __init__(self, in_chans: int = 3, drop_rate: float = 0.5, norm: bool = True) -> None:
+    def __init__(
+        self,
+        in_chans: int = 3,
+        drop_rate: float = 0.5,
+        norm: str | bool | None = "batch",
+        act: str = "relu",
+        init: str = "he",
+        standardised: bool = False,
+    ) -> None:
         super().__init__()
         first, second, third = WIDTHS
-        self.block1 = mlpconv(in_chans, first, 5, norm)
+        given = norm, act, init, standardised
+        self.block1 = mlpconv(in_chans, first, 5, *given)
         self.pool1 = nn.Sequential(nn.MaxPool2d(3, 2, padding=1), nn.Dropout(drop_rate))
-        self.block2 = mlpconv(first[-1], second, 5, norm)
+        self.block2 = mlpconv(first[-1], second, 5, *given)
         self.pool2 = nn.Sequential(nn.AvgPool2d(3, 2, padding=1), nn.Dropout(drop_rate))
-        self.block3 = mlpconv(second[-1], third, 3, norm)
+        self.block3 = mlpconv(second[-1], third, 3, *given)
         self.num_features = self.head_hidden_size = third[-1]
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -50,15 +64,20 @@ class NiN(nn.Module):
         return {"stem": r"^block1", "blocks": r"^block([23])"}
 
 
-def mlpconv(in_chans: int, widths: tuple[int, ...], kernel: int, norm: bool) -> nn.Sequential:
+def mlpconv(
+    in_chans: int,
+    widths: tuple[int, ...],
+    kernel: int,
+    norm: str | bool | None = "batch",
+    act: str = "relu",
+    init: str = "he",
+    standardised: bool = False,
+) -> nn.Sequential:
     """A convolution, then 1x1 convolutions: the same small network at every pixel."""
     layers: list[nn.Module] = []
     for i, width in enumerate(widths):
         size = kernel if i == 0 else 1
-        conv = nn.Conv2d(in_chans, width, size, padding=size // 2, bias=not norm)
-        nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-        if conv.bias is not None:
-            nn.init.zeros_(conv.bias)
-        layers += [conv, *([nn.BatchNorm2d(width)] if norm else []), nn.ReLU()]
+        made = conv_layers(in_chans, width, size, norm, act, init, standardised)
+        layers += [layer for layer in made if layer is not None]
         in_chans = width
     return nn.Sequential(*layers)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genlab.networks.mlps import activation
+from genlab.networks.layers import activation
 
 
 class MaskedLinear(nn.Linear):

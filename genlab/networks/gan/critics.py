@@ -23,13 +23,15 @@ from genlab.internals import torch_parts
 from genlab.networks.arguments import check_settings
 from genlab.networks.autoencoders.image_coders import ClassMap, default_downsamplings
 from genlab.networks.gan.generators import norm2d
-from genlab.networks.mlps import NORMS, activation
+from genlab.networks.layers import activation
+from genlab.networks.norms import norm_behind
 from genlab.networks.split_batch_norm import has_batch_norm
 
 CRITICS = ("mlp", "dcgan", "resnet")
 CONDITIONS = ("projection", "concat")
 PER_IMAGE = ("penalty", "one_sided_penalty", "r1_r2")  # constraints
 POOLS = ("mean", "sum")  # of all places
+DENSE_NORMS = ("batch", "layer")
 _activation = activation  # `_mlp` has an argument of that name
 
 
@@ -175,12 +177,13 @@ def _mlp(
     activation: str = "leaky_relu",
     norm: str | None = None,
 ) -> tuple[nn.Module, int]:
-    if norm not in (None, "none", *NORMS):
-        raise ValueError(f"unknown norm {norm!r}; choose from none, {', '.join(NORMS)}")
+    if norm not in (None, "none", *DENSE_NORMS):
+        raise ValueError(f"unknown norm {norm!r}; choose from none, {', '.join(DENSE_NORMS)}")
     layers: list[nn.Module] = [nn.Flatten()]
     for width, following in pairwise((channels * side**2, *hidden_dims)):
         layers += [nn.Linear(width, following), _activation(activation)]
-        layers[-1:-1] = [NORMS[norm](following)] if norm in NORMS else []
+        behind = norm_behind(None if norm == "none" else norm, following)
+        layers[-1:-1] = [] if behind is None else [behind]
     return nn.Sequential(*layers), hidden_dims[-1]
 
 

@@ -11,7 +11,8 @@ YESES: dict[str, dict[str, list[float]]] = {  # of each deciding arm and metric,
     "bias_or_focal": {"bias": [0.9], "focal": [0.7]},
     "blur": {"three levels": [2], "one level": [6]},  # dB between the spectra
     "bottleneck": {"32 latents": [10], "8 latents": [15]},  # nats of error
-    "byol_batch_norm": {"batch norm": [0.9], "layer norm": [0.7]},
+    "byol_batch_norm": {"batch norm": [0.9], "group norm": [0.7]},
+    "cosine_normalisation": {"cosine head": [0.9], "linear head": [0.7]},
     "critic_as_encoder": {"o-gan": [0.9], "wgan-gp": [0.7]},
     "cutting_and_stitching": {"cutout": [0.9], "plain": [0.7]},
     "dark_foreground": {"max, dark": [0.7], "max, bright": [0.9]},
@@ -23,11 +24,12 @@ YESES: dict[str, dict[str, list[float]]] = {  # of each deciding arm and metric,
     "key_drift": {"m 0": [0.5, 0.5], "m 0.5": [0.4, 0.6], "m 0.9": [0.3, 0.7],
                   "m 0.99": [0.2, 0.8], "m 0.999": [0.1, 0.9]},  # drift, accuracy
     "lipschitz": {"penalty": [0.9], "clip": [0.1]},
+    "local_response": {"local response": [0.9], "none": [0.7]},
     "moco_two_encoders": {"m 0.99": [0.9], "m 0, the same encoder": [0.6]},
     "posterior_collapse": {"scale 0.1": [14], "scale 1": [3]},  # latents in use
     "shared_encoder_cost": {"batch 256": [0.9], "batch 32": [0.6]},
     "shuffled_grey_levels": {"in order": [0.9], "shuffled": [0.6]},
-    "small_batches": {"layer norm, 2": [0.9], "batch norm, 2": [0.6]},
+    "small_batches": {"group norm, 2": [0.9], "batch norm, 2": [0.6]},
     "stop_gradient": {"no stop-gradient": [1], "simsiam": [30]},  # directions
     "strong_augmentation": {"strong": [0.9], "weak": [0.6]},
     "thresholds": {"0.95": [0.9], "all pseudo-labels": [0.6]},

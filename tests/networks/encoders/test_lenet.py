@@ -18,7 +18,7 @@ def test_has_the_well_known_number_of_parameters(size: int) -> None:
 
 def test_tanh_and_mean_pooling_are_used() -> None:
     image = torch.rand(2, 1, 28, 28)
-    modern, paper = encoder("lenet", 1, 28), encoder("lenet", 1, 28, activation="tanh")
+    modern, paper = encoder("lenet", 1, 28), encoder("lenet", 1, 28, act="tanh")
     mean = encoder("lenet", 1, 28, pool="avg")
     paper.load_state_dict(modern.state_dict())
     mean.load_state_dict(modern.state_dict())
