@@ -17,12 +17,16 @@ from genlab.experiments import page_results
 from genlab.experiments.trials import Trial
 
 
-class Cell(Protocol):
-    """One training and its results."""
+class Named(Protocol):
+    """What has files of its own in a folder."""
 
     @property
     def name(self) -> str:
         """Its name, and its run's id."""
+
+
+class Cell(Named, Protocol):
+    """One training and its results."""
 
     @property
     def seed(self) -> int:
@@ -37,8 +41,37 @@ class Cell(Protocol):
         """True if there is anything to train."""
 
 
-class CellFolder(ABC):
-    """Cells and their results: a JSON file each, with locks and logs.
+class CellFiles(ABC):
+    """Files of cells in one folder: a JSON file of results each, with a lock and a log.
+
+    Args:
+        folder: folder of the files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @abstractmethod
+    def all(self) -> Sequence[Any]:
+        """Every cell that can be named now."""
+
+    def file(self, cell: Named, ending: str = "json") -> Path:
+        """A cell's file of results, lock or log."""
+        return self.folder / f"{cell.name}.{ending}"
+
+    def forget_failed(self) -> None:
+        """Let failed cells be tried again; one that diverged has not failed."""
+        for cell in self.all():
+            if "failed" in runs.read_json(self.file(cell)):
+                self.file(cell).unlink()
+
+    def held(self, cell: Named) -> AbstractContextManager[bool]:
+        """Hold a cell for this process; False where another one works on it."""
+        return held(self.file(cell, "lock"))
+
+
+class CellFolder(CellFiles):
+    """Cells and their results, measured in one way.
 
     Args:
         folder: folder of the files.
@@ -47,11 +80,8 @@ class CellFolder(ABC):
     """
 
     def __init__(self, folder: Path, stamp: Mapping[str, str], known: Path | None) -> None:
-        self.folder, self.stamp, self.known_file = folder, dict(stamp), known
-
-    @abstractmethod
-    def all(self) -> Sequence[Any]:
-        """Every cell that can be named now."""
+        super().__init__(folder)
+        self.stamp, self.known_file = dict(stamp), known
 
     @abstractmethod
     def trial(self, cell: Any) -> Trial:
@@ -72,10 +102,6 @@ class CellFolder(ABC):
     def lost(self, cell: Any) -> str:
         """Reason why a cell cannot be trained, such as a failure before it; empty if it can."""
         return ""
-
-    def file(self, cell: Cell, ending: str = "json") -> Path:
-        """A cell's file of results, lock or log."""
-        return self.folder / f"{cell.name}.{ending}"
 
     def figures(self, cell: Cell) -> dict[str, Any]:
         """Results measured as here; ``failed`` with the reason where there are none."""
@@ -98,16 +124,6 @@ class CellFolder(ABC):
         words = recipes.without_credentials(cell.words)
         facts = {"seed": cell.seed, "settings": words, **self.stamp}
         runs.write_json(self.file(cell), facts | dict(figures))
-
-    def forget_failed(self) -> None:
-        """Let failed cells be tried again."""
-        for cell in self.all():
-            if "failed" in runs.read_json(self.file(cell)):
-                self.file(cell).unlink()
-
-    def held(self, cell: Cell) -> AbstractContextManager[bool]:
-        """Hold a cell for this process; False where another one works on it."""
-        return held(self.file(cell, "lock"))
 
 
 @contextmanager

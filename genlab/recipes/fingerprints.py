@@ -129,7 +129,7 @@ def without(recipe: Recipe) -> set[str]:
     if not path.startswith("genlab."):
         return found
     deep = _holds(recipe.arguments("model"), "pretrained")
-    if not (deep or _argument(recipe, "pretrained") or _argument(recipe, "head") == "file"):
+    if not (deep or argument(recipe, "pretrained") or argument(recipe, "head") == "file"):
         found |= set(WEIGHTS)
     if families(recipe):
         found.add(f"{NAMING}.{TABLE}")
@@ -149,12 +149,12 @@ def classes(recipe: Recipe) -> set[str]:
     """Dotted names of the definitions from which a recipe's training starts."""
     found = {name for name in class_names.named(recipe.config) if "." in name}
     found -= {class_names.classes("callbacks").get(name, "") for name in DRAWING}
-    encoder = str(_argument(recipe, "encoder"))
+    encoder = str(argument(recipe, "encoder"))
     own = class_names.classes("networks").get(encoder, encoder)
     found |= {own} if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", own) else set()
     found |= {f"{NAMING}.{name}" for row in families(recipe).values() for name in _names(row)}
-    found |= {TOKENIZER} if _argument(recipe, "tokenizer") else set()
-    found |= set(SPACES) if _argument(recipe, "space") else set()
+    found |= {TOKENIZER} if argument(recipe, "tokenizer") else set()
+    found |= set(SPACES) if argument(recipe, "space") else set()
     trainer = recipe.config.get("trainer")
     is_synchronised = isinstance(trainer, dict) and trainer.get("sync_batchnorm")
     found |= {SYNCHRONISED} if is_synchronised else set()
@@ -178,7 +178,7 @@ def _method(recipe: Recipe) -> str:
     return str((recipe.config.get("model") or {}).get("class_path"))
 
 
-def _argument(recipe: Recipe, name: str) -> Any:
+def argument(recipe: Recipe, name: str) -> Any:
     """An argument of the method, its default where the recipe is silent."""
     default = defaults.of("methods", _method(recipe)).get(name, (None, False))[0]
     return recipe.arguments("model").get(name, None if default is Ellipsis else default)
@@ -186,7 +186,7 @@ def _argument(recipe: Recipe, name: str) -> Any:
 
 def families(recipe: Recipe) -> dict[str, str]:
     """The rows of genlab's own backbones that a method's encoder means; empty if it may be any."""
-    encoder = _argument(recipe, "encoder")
+    encoder = argument(recipe, "encoder")
     if not isinstance(encoder, str) or not _method(recipe).startswith("genlab."):
         return {}
     file = ROOT.joinpath(*NAMING.split(".")[1:]).with_suffix(".py")

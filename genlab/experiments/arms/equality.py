@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -21,11 +20,11 @@ def check(expansion: Expansion) -> dict[str, dict[str, int]]:
         RecipeError: arms differ: at all in steps and images, by more than 1 % in parameters.
         RunError: a method cannot be built yet, as one that starts from a run which is missing.
     """
-    question, built = expansion.question, cache(lambda name: _built(expansion, name))
+    question, built = expansion.question, cache(lambda name: _parameters(expansion, name))
     counted: dict[str, Callable[[str], int | None]] = {
         "steps": expansion.steps,
-        "images": lambda name: expansion.images(name, built(name).batches_per_step),
-        "parameters": lambda name: built(name).parameters,
+        "images": lambda name: expansion.images(name) if built(name) else None,  # else refused
+        "parameters": built,
     }
     found: dict[str, dict[str, int]] = {}
     for what in question.equal:
@@ -50,21 +49,8 @@ def _compare(what: str, counts: Mapping[str, int], where: str) -> None:
         raise RecipeError(f"{what} of the arms are not equal: {said}", f"{where}, equal")
 
 
-@dataclass(frozen=True)
-class Built:
-    """Counts of an arm's method.
-
-    Args:
-        parameters: number of trained parameters.
-        batches_per_step: batches of an optimiser step, see `optim.total_steps`.
-    """
-
-    parameters: int
-    batches_per_step: int
-
-
-def _built(expansion: Expansion, name: str) -> Built:
-    """Counts of an arm's method, as it is built for its data."""
+def _parameters(expansion: Expansion, name: str) -> int:
+    """Number of trained parameters of an arm's method, as it is built for its data."""
     from genlab.training.building import build
 
     recipe = expansion.resolved(name, expansion.question.seeds[0])  # anew: building fills it in
@@ -73,5 +59,4 @@ def _built(expansion: Expansion, name: str) -> Built:
             model = build(recipe, Path(place)).model
     except InputError as error:
         raise RunError(str(error)) from None
-    count = sum(one.numel() for one in model.parameters() if one.requires_grad)
-    return Built(count, int(getattr(model, "batches_per_step", 1)))
+    return sum(one.numel() for one in model.parameters() if one.requires_grad)

@@ -15,6 +15,7 @@ from genlab.errors import RecipeError, nearest
 from genlab.experiments.arms.question import Question
 from genlab.experiments.trials import Trial
 from genlab.recipes import Recipe
+from genlab.recipes.fingerprints import argument
 from genlab.recipes.kept_fingerprints import Kept
 from genlab.runs.settings import flat, shown
 
@@ -113,22 +114,21 @@ class Expansion:
         return self.question.steps if own is None else own
 
     def batches(self, name: str) -> int | None:
-        """Batches of an arm's runs, which are more than steps where gradients accumulate."""
-        steps = self.steps(name)
-        return None if steps is None else steps * self._accumulated(name)
+        """Batches of an arm's runs: more than steps where gradients accumulate or a critic learns.
 
-    def images(self, name: str, each: int = 1) -> int | None:
-        """Images that an arm's runs train on, labelled or not, each as often as it is seen.
-
-        Args:
-            name: name of the arm.
-            each: batches of a step of its method, such as those of a critic.
+        A GAN's step is the generator's, after ``n_critic`` batches, see `optim.total_steps`.
         """
+        steps, recipe = self.steps(name), self.recipes[name]
+        critic = int(argument(recipe, "n_critic") or 1)
+        return None if steps is None else steps * self._accumulated(name) * critic
+
+    def images(self, name: str) -> int | None:
+        """Images that an arm's runs train on, labelled or not, each as often as it is seen."""
         batches, data = self.batches(name), self.recipes[name].arguments("data")
         size, unlabeled = data.get("batch_size"), int(data.get("unlabeled_ratio") or 0)
         if batches is None or not isinstance(size, int):
             return None
-        return batches * each * size * (1 + unlabeled)
+        return batches * size * (1 + unlabeled)
 
     def _accumulated(self, name: str) -> int:
         return int(self.recipes[name].config.get("trainer", {}).get("accumulate_grad_batches") or 1)

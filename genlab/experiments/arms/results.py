@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from genlab import recipes, runs
-from genlab.experiments import cell_folder, page_results
+from genlab.experiments import page_results
 from genlab.experiments.arms.expansion import Cell, Expansion
 from genlab.experiments.arms.question import Question
+from genlab.experiments.cell_folder import CellFiles
 
 DIVERGED = "diverged"  # 1 for a run that met a loss or gradient that is not finite, else 0
 SECONDS = "seconds"
 Values = dict[str, dict[int, dict[str, Any]]]  # metrics by arm and seed
 
 
-class Results:
+class Results(CellFiles):
     """Metrics of a study's runs.
 
     Args:
@@ -30,7 +30,7 @@ class Results:
 
     def __init__(self, question: Question, root: Path, known: Path | None = None) -> None:
         self.question, self.root, self.known = question, root.absolute(), known
-        self.folder = self.root / "arms"
+        super().__init__(self.root / "arms")
 
     @cached_property
     def expansion(self) -> Expansion:
@@ -42,9 +42,9 @@ class Results:
         """Every run."""
         return self.expansion.cells()
 
-    def file(self, cell: Cell, ending: str = "json") -> Path:
-        """A run's file of metrics, lock or log."""
-        return self.folder / f"{cell.name}.{ending}"
+    def all(self) -> list[Cell]:
+        """Every run."""
+        return self.cells
 
     def metrics(self, cell: Cell) -> dict[str, Any]:
         """Metrics of a run: those of its own file, else those next to the page."""
@@ -82,12 +82,6 @@ class Results:
         }  # fmt: skip
         runs.write_json(self.file(cell), runs.read_json(self.file(cell)) | facts | dict(metrics))
 
-    def forget_failed(self) -> None:
-        """Let runs that failed be tried again; one that diverged has not failed."""
-        for cell in self.cells:
-            if "failed" in runs.read_json(self.file(cell)):
-                self.file(cell).unlink()
-
     def values(self) -> Values:
         """Metrics of the runs that are measured, by arm and seed."""
         found: Values = {arm.name: {} for arm in self.question.arms}
@@ -107,10 +101,6 @@ class Results:
             if (metrics := self.metrics(cell)) and not self.lacking(cell)
             and "failed" not in metrics
         }  # fmt: skip
-
-    def held(self, cell: Cell) -> AbstractContextManager[bool]:
-        """Hold a run for this process; False where another one works on it."""
-        return cell_folder.held(self.file(cell, "lock"))
 
 
 def _key(cell: Cell) -> str:

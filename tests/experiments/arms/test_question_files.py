@@ -144,8 +144,21 @@ def test_images_of_critics_and_without_labels_count(
         tmp_path, recipe=recipe, settings=[], arms=arms, equal=["steps", "images"], decides=decides
     )
     said = f"images of the arms are not equal: {counts[1]} of .*, {counts[0]} of one"
+    expansion = Expansion(found)
     with pytest.raises(RecipeError, match=said):
-        equality.check(Expansion(found))
+        equality.check(expansion)
+    words = {cell.arm: cell.words for cell in expansion.cells()}
+    for arm, count in zip(arms, counts, strict=True):  # one validation, after the last batch
+        batches = count // 64 if recipe.startswith("wgan") else 2
+        assert f"trainer.val_check_interval={batches}" in words[arm]
+
+
+def test_a_critics_steps_count_where_the_recipe_is_silent(tmp_path: Path) -> None:
+    alone = tmp_path / "alone.yaml"
+    alone.write_text("data: {class_path: Digits}\nmodel: {class_path: WGANGP}\n")
+    arms: dict[str, list[str]] = {"fast": [], "slow": ["model.n_critic=1"]}
+    expansion = Expansion(study(tmp_path, recipe=str(alone), settings=[], arms=arms))
+    assert (expansion.batches("fast"), expansion.batches("slow")) == (10, 2)  # its default is 5
 
 
 def test_only_known_arms_and_seeds(tmp_path: Path) -> None:
