@@ -161,6 +161,8 @@ FILES = (  # the more exact ones before the folders that hold them
     _picture("interpolate.png", "Paths between the codes of images.", "genlab interpolate"),
     RunFile("pictures/", "Images that training and commands draw.", "callbacks, genlab sample ...",
             "you; W&B has a copy"),
+    RunFile("report.html", "The run on one page for any browser: metrics, curves, images, settings,"
+            " history, cost.", "genlab report", "you"),
     RunFile("evaluations/<time>-<kind>.json", "A later measurement: command, checkpoint with its"
             " checksum, data, figures, judge, versions, time.", "genlab evaluate, test, validate",
             "genlab fit --resume and evaluate, for metrics.json"),

@@ -54,6 +54,7 @@ using a run or checkpoint
   genlab runs [PATTERN] [--where 'model.lr<0.1 and state==done'] [--best METRIC] [--since 7d]
   genlab runs rm | archive | du [PATTERN]; genlab runs diff RUN RUN
   genlab compare RUNS                   differences, mean ± sd over seeds, curves.png
+  genlab report RUNS|STUDY              one HTML page: curves, tables, images; needs no network
   genlab sync [RUNS]                    upload runs that W&B kept offline
   genlab export RUN --out DIR           weights that timm loads without genlab; torch, ONNX
 
@@ -98,7 +99,7 @@ COMMANDS = {  # module of each command; it holds the function and its `<command>
     "submit": "submit", "jobs": "jobs", "cancel": "jobs",
     "export": "export", "pack": "pack", "doctor": "doctor", "bench": "bench",
     "runs": "runs", "sweep": "sweep", "study": "study", "reproduce": "reproduce",
-    "compare": "compare", "sync": "sync",
+    "compare": "compare", "report": "report", "sync": "sync",
     "laws": "laws", "replay": "replay", "verify": "verify", "plan": "plan", "explain": "explain",
     "completion": "completion",
 }  # fmt: skip

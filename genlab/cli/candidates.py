@@ -25,9 +25,11 @@ OF_RECIPES = (
 )  # fmt: skip
 OF_RUNS = (
     "validate", "test", "predict", "sample", "reconstruct", "interpolate", "evaluate", "embed",
-    "export", "runs", "compare", "sync", "replay", "verify", "explain", "show",
+    "export", "runs", "compare", "report", "sync", "replay", "verify", "explain", "show",
 )  # fmt: skip
-WITHOUT_KEYS = ("show", "cp", "runs", "compare", "sync", "replay", "verify", "laws", "export")
+WITHOUT_KEYS = (
+    "show", "cp", "runs", "compare", "report", "sync", "replay", "verify", "laws", "export",
+)  # fmt: skip
 OPTION = re.compile(r"--[a-z][\w-]*")
 CODE = re.compile(r"``([\w+-][\w.+-]*(?<!_))``")
 LITERAL = re.compile(r"Literal\[([^\]]*)\]")

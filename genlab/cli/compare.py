@@ -25,13 +25,13 @@ from genlab.experiments.comparison import (
     ranked,
     shown,
 )
+from genlab.experiments.usual import usual_curves, usual_metrics
 from genlab.files import shown_path
 from genlab.runs.selection import metric_of
 
-MOST_FIGURES, MOST_PANELS, MOST_SETTINGS = 6, 4, 8  # shown by default in tables and plots
-MAIN = ("linear_top1", "knn_top1", "accuracy")  # of `genlab evaluate`, after a judge's
+MOST_SETTINGS = 8  # shown by default
 SHOWN = ("val/", "test/", MEASURED)  # metrics that the line below the table names
-MOST_MEASURED, MOST_NAMED = 4, 12  # metrics of `genlab evaluate`; names below a table
+MOST_NAMED = 12  # names below a table
 WIDEST = 30  # characters of a setting in a column
 MOST_KEPT = 2  # the number of runs and the first metric are always shown
 
@@ -61,7 +61,7 @@ def compare(
         raise RecipeError(f"--out {out} must end in .png")
     if group_by and each_run:
         raise RecipeError("--each cannot be combined with --group-by")
-    found = _readable(chosen(runs, root))
+    found = readable(chosen(runs, root))
     known = {key for run in found for key in run.figures}
     asked = [metric_of(one, known, "--metric") for one in metric.split(",")] if metric else []
     by = group_by.split(",") if group_by else []
@@ -72,14 +72,14 @@ def compare(
     first = asked[0] if asked else selected
     same_noun = first.removeprefix("best/").split("/")[-1] == selected.split("/")[-1]
     order = ranked(groups, first, mode) if selected and same_noun else groups
-    columns = asked or _usual(found, selected)
-    target = Path(out) if out else _beside(found, runs, root)
+    columns = asked or usual_metrics(found, selected)
+    target = Path(out) if out else beside(found, runs, root, "compare.png")
     if not json:
         _print(order, columns, each_run)
         _remarks(found, twice, columns, all_asked=bool(asked))
     drawn: list[str] | None = None
     with may_fail(shown_path(target)):
-        drawn = _draw(order, _panels(found, selected, asked), target, _title(found, runs))
+        drawn = _draw(order, usual_curves(found, selected, asked), target, _title(found, runs))
     if json:
         table = as_json(order, found, columns, target if drawn else None)
         print(json_format.dumps(table, indent=2))
@@ -89,7 +89,7 @@ def compare(
         print(f"curves  {shown_path(target)}" if drawn else none)
 
 
-def _readable(found: Sequence[Run]) -> list[Run]:
+def readable(found: Sequence[Run]) -> list[Run]:
     """The runs whose files can be read; of the others a line each.
 
     Raises:
@@ -131,49 +131,14 @@ def _remarks(
         print(f"more with --metric: {', '.join(left[:MOST_NAMED])}{rest}")
 
 
-def _usual(found: Sequence[Run], selected: str) -> list[str]:
-    """The selecting metric, then those of the test set, then others of the last epoch."""
-    seen = list(dict.fromkeys(key for run in found for key in run.figures))
-    noun = selected.split("/")[-1]
-    nouns = [key.split("/")[-1] for key in seen if key.startswith(("val/", "test/"))]
-    nouns = sorted(dict.fromkeys(nouns), key=lambda one: one != noun)  # the selecting one first
-    kinds = ("val", "best/val", "test")
-    ordered = [f"{kind}/{one}" for one in nouns for kind in kinds]
-    first = [f"{kind}/{noun}" for kind in kinds]
-    tested = [key for key in ordered if key.startswith("test/")]
-    tested.sort(key=lambda key: key.replace("test/", "val/") in seen)  # those it alone has first
-    usual = [key for key in dict.fromkeys([*first, *tested, *ordered]) if key in seen]
-    usual = usual[:MOST_FIGURES]
-    usual += _measured(found, seen, {key.split("/")[-1] for key in usual})
-    return usual or [key for key in seen if key.startswith("train/")][:1]
-
-
-def _measured(found: Sequence[Run], seen: Sequence[str], known: set[str]) -> list[str]:
-    """The main metrics of `genlab evaluate` that the columns do not have already."""
-    nouns = {key: key.removeprefix(MEASURED) for key in seen if key.startswith(MEASURED)}
-    judged = [key for key, noun in nouns.items() if any(run.judge(key) for run in found)
-              and noun.startswith("fid_") and not noun.endswith("_floor")]  # fmt: skip
-    others = [key for one in MAIN if (key := f"{MEASURED}{one}") in nouns and one not in known]
-    return [*judged, *others][:MOST_MEASURED]
-
-
-def _panels(found: Sequence[Run], selected: str, asked: Sequence[str]) -> list[str]:
-    seen = list(dict.fromkeys(key for run in found for key in run.curves))
-    if asked:
-        return [key.removeprefix("best/") for key in asked if key.removeprefix("best/") in seen]
-    extra = [key for key in seen if key.startswith("val/") and key != selected]
-    wanted = ["train/loss", selected, "val/accuracy", "val/knn_top1", *extra]
-    return [key for key in dict.fromkeys(wanted) if key in seen][:MOST_PANELS]
-
-
-def _beside(found: Sequence[Run], words: Sequence[str], root: str) -> Path:
-    """Default path of the plot: the sweep's own folder, else the runs' common one."""
+def beside(found: Sequence[Run], words: Sequence[str], root: str, name: str) -> Path:
+    """Default path of a file about runs: in the sweep's own folder, else the runs' common one."""
     folders = [Path(words[0]), *(Path(root).glob(f"**/{words[0]}"))] if len(words) == 1 else []
     for folder in folders:
         if (folder / "sweep.json").is_file():
-            return folder / "compare.png"
+            return folder / name
     common = Path(os.path.commonpath([run.path.parent for run in found]))
-    return common / "compare.png"
+    return common / name
 
 
 def _title(found: Sequence[Run], words: Sequence[str]) -> str:

@@ -56,14 +56,14 @@ def study(
     if steps < 1:
         raise RecipeError(f"--steps {steps} must be at least 1")
     if file := question_files.meant(study):
-        results = Results(question_files.read(file), Path(root), _known(known))
+        results = Results(question_files.read(file), Path(root), published_results(known))
         return _ask(action, results, arms or [], seeds, parallel, steps, retry, out, rows)
     if not Path(study).is_file() and study not in (known_tables := tables.shipped()):
         names = [*question_files.shipped(), *known_tables]
         raise RecipeError(f"no study {study}", hint=nearest(study, names))
     if arms or seeds or parallel != 1:
         raise RecipeError("--arms, --seeds and --parallel require a study of one question", study)
-    cells = Cells(tables.read(study), Path(root), _known(known))
+    cells = Cells(tables.read(study), Path(root), published_results(known))
     if action == "page":
         return _page(cells, out)
     if rows is not None:
@@ -102,7 +102,7 @@ def _ask(
     return questions.show(results)
 
 
-def _known(given: str | None) -> Path | None:
+def published_results(given: str | None) -> Path | None:
     """The folder of results of pages: ``given``, or that of the checkout."""
     if given is not None:
         return None if given == "none" else Path(given)

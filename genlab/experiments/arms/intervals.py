@@ -61,9 +61,22 @@ def difference(pairs: Sequence[float], level: float, bootstrap: bool = False) ->
         ).confidence_interval  # fmt: skip
         low, high = float(found.low), float(found.high)
     elif spread:
-        half = float(stats.t.ppf((1 + level) / 2, len(pairs) - 1)) * spread / sqrt(len(pairs))
+        half = half_width(pairs, level)
         low, high = middle - half, middle + half
     return Estimate(middle, low, high, len(pairs), hedges(pairs))
+
+
+def half_width(values: Sequence[float], level: float) -> float:
+    """Half the width of the interval of a mean by Student's t.
+
+    Args:
+        values: two numbers or more.
+        level: level of the interval.
+    """
+    from scipy import stats
+
+    count = len(values)
+    return float(stats.t.ppf((1 + level) / 2, count - 1)) * _spread(values) / sqrt(count)
 
 
 def hedges(pairs: Sequence[float]) -> float | None:

@@ -62,7 +62,7 @@ def five_lines(question: Question, values: Values, found: Verdict) -> list[str]:
         cost = question.head.cost or "unknown"
     lines = [
         f"{question.question} **{found.answer.capitalize()}**, {went(question, found)}.",
-        f"{_sentence(question, found)} Margin {decides.margin:g}{_turned(question)}."
+        f"{sentence(question, found)} Margin {decides.margin:g}{_turned(question)}."
         + f" {_out_of_reach(question)}." * bool(_out_of_reach(question)),
         f"Predicted: {prediction.what} ({prediction.source}).",
         f"Cost: {cost}. {_diverged(question, values)}".rstrip(),
@@ -86,7 +86,7 @@ def _out_of_reach(question: Question) -> str:
     return f"No result of so few runs is equal within it: intervals are ±{least:.2g} at best"
 
 
-def _sentence(question: Question, found: Verdict) -> str:
+def sentence(question: Question, found: Verdict) -> str:
     """The estimate with interval, seeds, effect and correction."""
     decides, estimate = question.decides, found.estimate
     quantity = asked(question)
@@ -119,12 +119,13 @@ def _table(question: Question, values: Values) -> str:
     lines = [head, ["---"] * len(head)]
     for arm in question.arms:
         rows = list(values[arm.name].values())
-        shown = [_spread(rows, metric) for metric in question.reads]
+        shown = [spread_of(rows, metric) for metric in question.reads]
         lines.append([arm.name, *shown, str(len(rows))])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _spread(rows: Iterable[Mapping[str, Any]], metric: str) -> str:
+def spread_of(rows: Iterable[Mapping[str, Any]], metric: str) -> str:
+    """Mean and standard deviation of a metric over runs, as text."""
     found = [row[metric] for row in rows if row.get(metric) is not None]
     if not found:
         return "-"
@@ -183,7 +184,7 @@ def plan(results: Results) -> str:
     found = verdict(question, results.values())
     lines.append(f"verdict    {found.answer}" + f" ({found.reason})" * bool(found.reason))
     if found.answer != NOT_RUN:
-        lines[-1] += f": {_sentence(question, found)} {went(question, found)}"
+        lines[-1] += f": {sentence(question, found)} {went(question, found)}"
     if question.head.cost and found.answer == NOT_RUN:
         lines.append(f"cost       {question.head.cost}")
     return "\n".join(lines)

@@ -83,13 +83,10 @@ def _estimate(
     decides, level = question.decides, question.decides.level
 
     def column(figure: str, arm: str) -> list[float]:
-        return [_value(decides, row, figure) for row in rows[arm]]
+        return [value_of(decides, row, figure) for row in rows[arm]]
 
     if decides.kind == "difference":
-        names = decides.figures or [decides.figure] * 2
-        one, two = (column(name, arm) for name, arm in zip(names, _ends(decides), strict=True))
-        pairs = [a - b for a, b in zip(one, two, strict=True)]
-        return intervals.difference(pairs, level, decides.interval == "bootstrap")
+        return intervals.difference(pairs(decides, rows), level, decides.interval == "bootstrap")
     if decides.kind == "rate":
         first, second = ([_happened(decides, row) for row in rows[arm]] for arm in decides.arms)
         return intervals.rates(first, second, level)
@@ -102,12 +99,26 @@ def _estimate(
     return intervals.share(table, levels, decides.factor, decides.against, level)
 
 
+def pairs(decides: Decision, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[float]:
+    """Differences of each seed, of a study that decides by a difference.
+
+    Args:
+        decides: the decision.
+        rows: metrics of each seed, in the same order for every arm.
+    """
+    names, ends = decides.figures or [decides.figure] * 2, _ends(decides)
+    one, two = ([value_of(decides, row, name) for row in rows[arm]]
+                for name, arm in zip(names, ends, strict=True))  # fmt: skip
+    return [a - b for a, b in zip(one, two, strict=True)]
+
+
 def _ends(decides: Decision) -> list[str]:
     """The two arms of a difference, which may be one."""
     return [decides.arms[0], decides.arms[-1]]
 
 
-def _value(decides: Decision, row: Mapping[str, Any], figure: str) -> float:
+def value_of(decides: Decision, row: Mapping[str, Any], figure: str) -> float:
+    """A metric of a run; of one that diverged, what the study counts it as."""
     if figure == DIVERGED:
         return float(row[DIVERGED])
     value = None if row.get(DIVERGED) else row.get(figure)
@@ -121,7 +132,7 @@ def _value(decides: Decision, row: Mapping[str, Any], figure: str) -> float:
 def _happened(decides: Decision, row: Mapping[str, Any]) -> bool:
     found = EVENT.fullmatch(decides.event)
     assert found is not None
-    value, bound = _value(decides, row, found["figure"]), float(found["bound"])
+    value, bound = value_of(decides, row, found["figure"]), float(found["bound"])
     return value < bound if found["sign"] == "<" else value > bound
 
 

@@ -37,8 +37,8 @@ def page(cells: Cells, out: Path | None = None) -> str:
         f"# {table.head.title}",
         f"Every self-supervised method of genlab with one encoder and {length(table)} a run, mean "
         f"and standard deviation of {seeds}.{_lacking(cells)}",
-        _how(cells),
-        grid(_header(cells), (line for row in cells.rows if (line := _cells(cells, row)))),
+        how(cells),
+        grid(header(cells), (line for row in cells.rows if (line := line_of(cells, row)))),
         *_margin_parts(cells),
         *_task_parts(cells),
         *_peer_parts(cells),
@@ -79,7 +79,8 @@ def shown(out: Path) -> str:
     return out.name if Path(found).is_absolute() else found
 
 
-def _how(cells: Cells) -> str:
+def how(cells: Cells) -> str:
+    """Measurement of the results, in sentences."""
     table, probe = cells.table, cells.table.probe
     trials = max((len(row.trials) for row in cells.searched.rows), default=0)
     origin = "Settings are those of the recipes. "
@@ -102,11 +103,12 @@ def _how(cells: Cells) -> str:
     return text
 
 
-def _header(cells: Cells) -> list[str]:
+def header(cells: Cells) -> list[str]:
+    """Headings of the table."""
     return ["row", *columns(cells), "steps", "seconds", "runs"]
 
 
-def _cells(cells: Cells, row: Row) -> list[str]:
+def line_of(cells: Cells, row: Row) -> list[str]:
     """A row's results; nothing where there are none yet."""
     done = [found for cell in cells.seeds(row) if "failed" not in (found := cells.figures(cell))]
     done = [found for found in done if found]

@@ -258,7 +258,7 @@ def test_results_of_a_checkout_are_shown_without_being_named(
     """Those of another library too where it is not installed."""
     monkeypatch.setattr("genlab.experiments.studies.rows.find_spec", lambda name: None)
     table = tables.read("fair_table/digits")
-    cells = Cells(table, small.parent, study_command._known(None))
+    cells = Cells(table, small.parent, study_command.published_results(None))
     lacking = missing(cells)
     keys = [row.key for row in cells.rows]
     assert "simclr" not in lacking
@@ -266,7 +266,7 @@ def test_results_of_a_checkout_are_shown_without_being_named(
     assert "lightly/simclr" not in lacking
     assert "lightly/rotation" not in keys
     assert lacking["lightly"] == "lightly is not installed: pip install lightly"
-    without = Cells(table, small.parent, study_command._known("none"))
+    without = Cells(table, small.parent, study_command.published_results("none"))
     assert missing(without)["simclr"] == "6 trials and 5 runs to do"
     assert "lightly/simclr" not in [row.key for row in without.rows]
 
