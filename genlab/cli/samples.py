@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentParser
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from genlab import recipes
 from genlab.cli.text import target_of
 from genlab.contracts import ShowsVectors
 from genlab.errors import CheckpointError, RecipeError, RunError, cannot_write, nearest, refusals
-from genlab.files import rewriting, shown_path
+from genlab.files import rewriting, shown_path, step_of
 from genlab.training.opened import open_run
 
 
@@ -48,25 +51,81 @@ def _picture_options(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
 
 
-def _method(ckpt: str) -> tuple[Any, Path]:
+class Source:
+    """A checkpoint, and the facts that it was stamped with."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    @cached_property
+    def stamp(self) -> dict[str, Any]:
+        """Facts of the checkpoint's run; empty for another program's file."""
+        from genlab import checkpoints
+
+        stamp = checkpoints.read(self.file).get("genlab")
+        return stamp if isinstance(stamp, dict) else {}
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes of its data."""
+        names = self.stamp.get("classes")
+        return [str(name) for name in names] if isinstance(names, list) else []
+
+    @property
+    def data_class(self) -> object:
+        """The class of the data that it was trained on; None if it is not genlab's own."""
+        data = self.stamp.get("recipe", {}).get("data")
+        path = data.get("class_path") if isinstance(data, dict) else None
+        known = recipes.classes("data").values()
+        return recipes.load_class(str(path), object) if path in known else None
+
+    def title(self, told: str) -> str:
+        """``vae/digits, step 2,100: samples``."""
+        step = step_of(self.file)
+        place = f", step {step:,}" if step >= 0 else ""
+        return f"{self.stamp.get('name') or self.file.name}{place}: {told}"
+
+
+def _method(ckpt: str) -> tuple[Any, Source]:
     """The method of a run or checkpoint, without its data."""
     from genlab import checkpoints
 
     file = checkpoints.chosen(ckpt)
     try:
-        return checkpoints.load(file), file
+        return checkpoints.load(file), Source(file)
     except CheckpointError as error:
         raise RunError(str(error)) from None
 
 
-def _write(images: Any, target: Path, columns: int | None, data: object) -> None:
-    """Write a grid, or the numbers of its tiles: (N, C, H, W) float32, of vectors (N, D).
+@dataclass(frozen=True)
+class Sheet:
+    """A grid with its text.
+
+    Args:
+        images: tiles, (N, C, H, W) float32; of vectors (N, D, 1, 1).
+        columns: number of columns; None for a square.
+        title: text above.
+        rows: names of the rows.
+        heads: texts above the columns.
+    """
+
+    images: Any
+    columns: int | None
+    title: str
+    rows: Sequence[str] = ()
+    heads: Sequence[str] = ()
+
+
+def _write(sheet: Sheet, target: Path, data: object) -> None:
+    """Write a grid with its text, or the numbers of its tiles alone.
 
     In a grid vectors of data that are images, instance or class, have their shape.
     """
     from genlab.drawing import grid
+    from genlab.drawing.lettering import lettered
+    from genlab.drawing.points import is_plane
 
-    kind = target.suffix.lower()
+    kind, images = target.suffix.lower(), sheet.images
     if kind not in (".png", ".jpg", ".webp", ".npy"):
         raise RecipeError(f"--out {target} must end in .png or .npy")
     if isinstance(data, ShowsVectors) and kind != ".npy":
@@ -75,7 +134,8 @@ def _write(images: Any, target: Path, columns: int | None, data: object) -> None
         if kind == ".npy":
             _save_numbers(images, target)
         else:
-            grid.save(images, target, columns)
+            text = ([], []) if is_plane(images) else (sheet.rows, sheet.heads)
+            grid.write(lettered(grid.grid(images, sheet.columns), sheet.title, *text), target)
     except OSError as error:
         raise cannot_write(target, error) from None
     print(shown_path(target))
@@ -107,19 +167,25 @@ def sample(
 ) -> None:
     """A grid of new images; one row a class where the method knows classes."""
     count = _count(n, 100)
-    method, file = _method(ckpt)
+    method, source = _method(ckpt)
+    from genlab.contracts import number_of_classes
+    from genlab.drawing.lettering import class_names
     from genlab.evaluation import image_grids
+    from genlab.metrics.network_evaluations import evaluations_in_words, sampling_in_words
 
     with refusals():
-        known = None if label is None else _number_of(label, file)
+        known = None if label is None else _number_of(label, source)
         images, columns = image_grids.samples(method, count, known, temperature, seed)
-    data = _data_class(file) if images.shape[2:] == (1, 1) else None
-    name = _name_of(label, temperature, seed)
-    _write(images, target_of(out, file, name), columns, data)
-    from genlab.metrics.network_evaluations import evaluations_in_words
-
-    if told := evaluations_in_words(method):
-        print(told)
+    told = ["samples", "" if label is None else f"class {label}",
+            "" if temperature == 1 else f"temperature {temperature:g}",
+            f"seed {seed}" if seed else "", sampling_in_words(method)]  # fmt: skip
+    of_classes = label is None and columns is not None
+    rows = class_names(source.classes, number_of_classes(method)) if of_classes else []
+    sheet = Sheet(images, columns, source.title(", ".join(one for one in told if one)), rows)
+    data = source.data_class if images.shape[2:] == (1, 1) else None
+    _write(sheet, target_of(out, source.file, _name_of(label, temperature, seed)), data)
+    if said := evaluations_in_words(method):
+        print(said)
 
 
 def _name_of(label: str | None, temperature: float, seed: int) -> str:
@@ -133,24 +199,9 @@ def _name_of(label: str | None, temperature: float, seed: int) -> str:
     return "-".join(["sample", *words]) + ".png"
 
 
-def _data_class(file: Path) -> object:
-    """The class of the data that a checkpoint was trained on; None if it is not genlab's own."""
-    from genlab import checkpoints
-
-    stamp = checkpoints.read(file).get("genlab")
-    data = stamp.get("recipe", {}).get("data") if isinstance(stamp, dict) else None
-    path = data.get("class_path") if isinstance(data, dict) else None
-    known = recipes.classes("data").values()
-    return recipes.load_class(str(path), object) if path in known else None
-
-
-def _number_of(label: str, file: Path) -> int:
+def _number_of(label: str, source: Source) -> int:
     """The number of a class in a checkpoint, by its name or as a number."""
-    from genlab import checkpoints
-
-    stamp = checkpoints.read(file).get("genlab")
-    names = stamp.get("classes") if isinstance(stamp, dict) else None
-    known = [str(name) for name in names] if isinstance(names, list) else []
+    known = source.classes
     if label in known:
         return known.index(label)
     if not label.removeprefix("-").isdecimal():
@@ -158,21 +209,32 @@ def _number_of(label: str, file: Path) -> int:
     return int(label)
 
 
-def _test_batch(ckpt: str, count: int) -> tuple[Any, Path, Any, Any, Any]:
+def _test_images(ckpt: str, count: int) -> tuple[Any, Source, Any, Any, Any]:
+    """The method, its checkpoint, its data, and images evenly spaced over the test split."""
+    import torch
+
     lab, file = open_run([ckpt], [])
     data: Any = lab.data
-    batch = data.to_device(next(iter(data.test_dataloader())))
-    return lab.model, file, data, batch["image"][:count], batch["label"][:count]
+    images, labels = list[Any](), list[Any]()
+    for raw in data.bank_dataloader("test", most=count):
+        batch = data.to_device(raw)
+        images.append(batch["image"])
+        labels.append(batch["label"])
+        if sum(map(len, images)) >= count:
+            break
+    return lab.model, Source(file), data, torch.cat(images)[:count], torch.cat(labels)[:count]
 
 
 def reconstruct(ckpt: str, out: str | None, n: int | None, seed: int) -> None:
     """Test images, each with its reconstruction below."""
-    method, file, data, image, label = _test_batch(ckpt, _count(n, 32))
+    method, source, data, image, label = _test_images(ckpt, _count(n, 32))
     from genlab.evaluation import image_grids
 
     with refusals():
         rows = image_grids.reconstructions(method, image, label, seed)
-    _write(rows, target_of(out, file, "reconstruct.png"), min(8, len(image)), data)
+    title = source.title("test images, each above its reconstruction")
+    sheet = Sheet(rows, min(8, len(image)), title)
+    _write(sheet, target_of(out, source.file, "reconstruct.png"), data)
 
 
 def interpolate(
@@ -182,10 +244,14 @@ def interpolate(
     paths = _count(n, 8)
     if not 2 <= steps <= MOST // paths:
         raise RecipeError(f"--steps {steps} must be 2 to {MOST // paths:,}")
-    method, file, data, image, label = _test_batch(ckpt, 2 * paths)
+    method, source, data, image, label = _test_images(ckpt, 2 * paths)
+    from genlab.contracts import Interpolates
     from genlab.evaluation import image_grids
 
     with refusals():
         spherical = None if path is None else path == "spherical"
         images = image_grids.interpolations(method, image, label, steps, spherical, seed)
-    _write(images, target_of(out, file, "interpolate.png"), steps, data)
+    between = "test images" if isinstance(method, Interpolates) else "draws of noise"
+    title = source.title(f"paths between {between}, left to right")
+    sheet = Sheet(images, steps, title)
+    _write(sheet, target_of(out, source.file, "interpolate.png"), data)

@@ -76,11 +76,6 @@ def squares(vectors: Tensor) -> Tensor:
     return grey.view(-1, 1, side, side)
 
 
-def save(images: Tensor, file: Path, columns: int | None = None) -> Path:
-    """Write a `grid` in one step and return its path; the suffix is its format."""
-    return write(grid(images, columns), file)
-
-
 def write(picture: np.ndarray, file: Path) -> Path:
     """Write an image (H, W, 3) of bytes in one step and return its path.
 

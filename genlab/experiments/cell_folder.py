@@ -18,7 +18,7 @@ from genlab.experiments.trials import Trial
 
 
 class Named(Protocol):
-    """What has files of its own in a folder."""
+    """An owner of files in a folder."""
 
     @property
     def name(self) -> str:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from genlab import checkpoints, runs
-from genlab.drawing.grid import grid, save
+from genlab.drawing.grid import grid, write
 from genlab.training.engine.checkpointing import Checkpoints
 from genlab.training.engine.reseed import Reseed
 from tests.callbacks.tiny import Line, digits, trainer
@@ -96,7 +96,7 @@ def test_grids_enlarge_small_images_without_blurring(tmp_path: Path) -> None:
     tile = sheet[2:50, 2:50, 0].reshape(8, 6, 8, 6)
     assert (tile == tile[:, :1, :, :1]).all()
     assert (abs(tile[:, 0, :, 0] / 255.0 - images[0, 0].numpy()) < 0.51 / 255).all()
-    with Image.open(save(images, tmp_path / "a" / "x.png")) as picture:
+    with Image.open(write(grid(images), tmp_path / "a" / "x.png")) as picture:
         assert picture.size == (4 * 50 + 2, 3 * 50 + 2)
 
 

@@ -82,10 +82,11 @@ def test_commands_show_frames(here: Here, monkeypatch: pytest.MonkeyPatch) -> No
     """Samples too, which are drawn without the data."""
     shown: list[tuple[int, ...]] = []
 
-    def note(images: torch.Tensor, target: Path, columns: int | None) -> None:
+    def note(images: torch.Tensor, columns: int | None) -> np.ndarray:
         shown.append(tuple(images.shape))
+        return np.zeros((8, 8, 3), dtype=np.uint8)
 
-    monkeypatch.setattr("genlab.drawing.grid.save", note)
+    monkeypatch.setattr("genlab.drawing.grid.grid", note)
     root = written(here.folder, film())
     words = [
         "model.hidden_dims=[8]",
