@@ -17,6 +17,10 @@ def evaluate_options(parser: ArgumentParser) -> None:
     """Every metric that suits the method, on the test set."""
     parser.add_argument("words", nargs="+", metavar="RUN|CKPT|key=value")
     parser.add_argument(
+        "--ensemble", action="store_true",
+        help="several runs of classifiers as one: the mean of their probabilities",
+    )  # fmt: skip
+    parser.add_argument(
         "--judge",
         metavar="RUN|inception|dinov2|ENCODER|FILE.yaml",
         help="network whose features judge samples: FID, KID, precision, nearest images ...",
@@ -54,11 +58,14 @@ def evaluate(
     tsne: bool = False,
     judge_of_other_data: bool = False,
     stage: int | None = None,
+    ensemble: bool = False,
 ) -> int:
     """All test metrics of a method and of its features; with --judge also of its samples."""
     from genlab.evaluation.one_shot import in_words
     from genlab.experiments.measurement import examine
 
+    if ensemble:
+        return _ensemble(words, json)
     shown = _shots(shots)
     for option, value in (
         ("-k", k),
@@ -84,6 +91,13 @@ def evaluate(
     if not judge and isinstance(lab.model, Samples) and getattr(lab.data, "image_size", 1) > 1:
         print("samples are judged with --judge RUN, --judge inception or an encoder's name")
     return code
+
+
+def _ensemble(words: list[str], as_json: bool) -> int:
+    """Metrics of several classifiers as one."""
+    from genlab.experiments.ensemble import ensemble
+
+    return report(*ensemble(*split_words(words)), as_json)
 
 
 def _shots(words: str | None) -> list[int] | None:

@@ -17,6 +17,7 @@ SPLITS = {
     "val": "on validation data",
     "test": "on test data",
     "judge": "of samples, by genlab evaluate --judge",
+    "ensemble": "on test data, of the mean of several classifiers' probabilities",
     "best": "at the selected checkpoint",
     "evaluate": "measured again after training, of the selected checkpoint",
 }
