@@ -18,32 +18,7 @@ from tests.conftest import Here
 from tests.fake_data import write_all
 
 FILE = Path(__file__).with_name("losses.json")
-LONG = {  # a second of arithmetic each: with `slow`; .ci/run has them all
-    "barlow_twins/cifar10", "barlow_twins/imagenet100", "barlow_twins/stl10", "lejepa/cifar10",
-    "lejepa/imagenet100", "lejepa/stl10", "supcon/cifar10", "supcon/imagenet100", "supcon/stl10",
-    "vicreg/cifar10", "vicreg/imagenet100", "vicreg/stl10",
-    "byol/cifar10", "byol/imagenet100", "byol/imagenet_resnet50", "byol/stl10",
-    "classifier/cifar10_convmixer", "classifier/cifar10_resnet18", "classifier/cifar10_vit_tiny",
-    "classifier/imagenet_resnet50", "finetune/cifar10_500", "finetune/imagenet",
-    "dino/cifar10", "dino/imagenet100", "dino/stl10", "dinov2/cifar10", "dinov2/folder",
-    "finetune/imagenet_10percent", "finetune/imagenet_1percent", "finetune/stl10",
-    "fixmatch/cifar10_250", "fixmatch/cifar10_250_ctaugment", "fixmatch/cifar10_40",
-    "fixmatch/cifar10_4000", "fixmatch/mnist_pretrained", "fixmatch/stl10", "fixmatch/svhn",
-    "knn/stl10", "linear/stl10", "moco/cifar10", "moco/imagenet100", "moco/imagenet_resnet50",
-    "moco/stl10", "moco_v3/cifar10", "moco_v3/imagenet100", "moco_v3/imagenet_resnet50",
-    "mae/cifar10", "simmim/cifar10", "ijepa/cifar10", "moco_v3/imagenet_vit_small", "nice/mnist",
-    "moco_v3/stl10", "simclr/cifar10",
-    "simclr/imagenet100", "simclr/imagenet_resnet50", "simclr/stl10", "simsiam/cifar10",
-    "simsiam/imagenet100", "simsiam/imagenet_resnet50", "simsiam/stl10", "vq_prior/cifar10",
-    "wgan_gp/cifar10", "wgan_gp/cifar10_small", "flow_matching/cifar10_small",
-}  # fmt: skip
-LARGEST = (
-    "imagenet_resnet50",
-    "imagenet_vit_small",
-    "imagenet_vit_base",
-    "imagenet100",
-    "stl10",
-)  # as LONG, of any method
+QUICK = ("digits", "two_moons", "eight_gaussians", "factor_shapes")  # of a recipe's data
 LARGE = ("wrn_28_10", "resnet50", "vit_small", "vit_base", "knn/imagenet")
 GAN = ["model.generator_kwargs.width=8", "model.critic_kwargs.width=8"]
 PATCHES = ["data.patches=400", "data.held_out=40", "data.test_patches=40"]
@@ -141,8 +116,8 @@ def losses_of(here: Here, name: str, root: Path) -> list[float]:
     return losses
 
 
-NAMES = [
-    pytest.param(name, marks=pytest.mark.slow if name in LONG or name.endswith(LARGEST) else ())
+NAMES = [  # those of large data with `slow`; .ci/run has them all
+    pytest.param(name, marks=() if name.rpartition("/")[2].startswith(QUICK) else pytest.mark.slow)
     for name in sorted(recipes.shipped())
 ]
 

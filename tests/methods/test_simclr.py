@@ -47,6 +47,7 @@ def test_a_mere_folder_of_pictures_trains(shell: Shell) -> None:
     for k, picture in enumerate(sorted((shell.folder / "classes").rglob("*.png"))):
         picture.rename(shell.folder / "mine" / f"{k}.png")
     small_sizes = ["data.image_size=32", "data.batch_size=16", "trainer.max_epochs=1"]
+    small_sizes += ["model.encoder=small_cnn", "data.workers=0"]
     words = ("fit", "simclr/imagenet100", "data.root=mine", "trainer.precision=32-true")
     watch = ["trainer.log_every_n_steps=1", "trainer.accelerator=cpu", "track.wandb=off"]
     shell(*words, *small_sizes, *watch)
