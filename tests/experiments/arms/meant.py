@@ -34,6 +34,7 @@ YESES: dict[str, dict[str, list[float]]] = {  # of each deciding arm and metric,
     "strong_augmentation": {"strong": [0.9], "weak": [0.6]},
     "thresholds": {"0.95": [0.9], "all pseudo-labels": [0.6]},
     "vanishing_gradients": {"batch norm": [0.9], "none": [0.6]},
+    "vq_gan": {"vqgan": [0.9], "vqvae": [0.7]},
     "vq_vae_and_vae": {"gumbel with KL": [15], "gumbel without KL": [10]},  # nats of error
 }  # fmt: skip
 FACTOR = {"data_model_tricks": "data.limit"}  # what has most of the variance in a yes
