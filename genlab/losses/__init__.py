@@ -4,7 +4,7 @@
 `self_distillation`, `sinkhorn` and `masked` serve self-supervised methods, `pseudo_label` and
 `consistency` semi-supervised ones,
 `classification` supervised ones; `likelihood`, `kl`, `total_correlation`, `iwae` and `vq`
-autoencoders and priors, `perceptual` those with a critic;
+autoencoders and priors, `perceptual` those with a critic, `discrete_gradients` those with codes;
 `adversarial`, `gradient_penalties` and `orthogonal` GANs; `paths` flow matching; `pretext`
 pretext tasks. `numbers` makes and widens tensors.
 """
