@@ -6,6 +6,7 @@ from pathlib import Path
 
 from docs.builder.copies import ROOT
 from docs.builder.markdown import table
+from genlab.experiments.reports import document, study_page
 
 PLACE = ROOT / "docs" / "studies"
 INTRODUCTION = """# Studies
@@ -31,11 +32,27 @@ def _head(text: str) -> tuple[str, str]:
     return title.lstrip("# "), " ".join(rest.strip().partition("\n\n")[0].split())
 
 
+def reports(place: Path = PLACE) -> dict[str, str]:
+    """Interactive page of each study whose results stand next to its Markdown, by its path."""
+    found: dict[str, str] = {}
+    for data in sorted(place.rglob("*.json")):
+        name = data.relative_to(place).with_suffix("").as_posix()
+        report = study_page.page(name, place / "none", place)
+        if report is not None:
+            found[f"{name}-report.html"] = document.html(report, f"genlab report {name}")
+    return found
+
+
 def pages(place: Path = PLACE) -> dict[str, str]:
-    """The index of all studies, and their order in the navigation."""
-    found = studies(place)
-    rows = [(f"[{title}]({name})", says) for name, (title, says) in found.items()]
+    """The index of all studies, their order in the navigation, and their interactive pages."""
+    found, interactive = studies(place), reports(place)
+    rows = []
+    for name, (title, says) in found.items():
+        report = f"{name.removesuffix('.md')}-report.html"
+        link = f"[open]({report})" if report in interactive else "-"
+        rows.append((f"[{title}]({name})", says, link))
     listed = [f"* [{title}]({name})" for name, (title, _) in found.items()]
     summary = "\n".join(["* [Studies](index.md)", *listed]) + "\n"
-    index = INTRODUCTION + (table(("study", "what it says"), rows) or NONE)
-    return {"studies/index.md": index, "studies/SUMMARY.md": summary}
+    index = INTRODUCTION + (table(("study", "what it says", "interactive"), rows) or NONE)
+    written = {f"studies/{name}": text for name, text in interactive.items()}
+    return {"studies/index.md": index, "studies/SUMMARY.md": summary} | written

@@ -41,10 +41,13 @@ def report(
     if out is not None and Path(out).suffix.lower() not in (".html", ".htm"):
         raise RecipeError(f"--out {out} must end in .html")
     made = f"genlab report {' '.join(map(shlex.quote, what))}"
-    if len(what) == 1 and (page := _of_study(what[0], known, root)) is not None:
+    from genlab.experiments.reports import study_page
+
+    study = study_page.page(what[0], Path(root), published_results(known)) if not what[1:] else None
+    if study is not None:
         if metric is not None:
             raise RecipeError("--metric requires runs", what[0])
-        _write(page, Path(out or f"{what[0].rpartition('/')[2].removesuffix('.yaml')}.html"), made)
+        _write(study, Path(out or f"{what[0].rpartition('/')[2].removesuffix('.yaml')}.html"), made)
         return
     found = _runs(what, root)
     if len(found) == 1:
@@ -63,25 +66,6 @@ def report(
             raise RecipeError(f"--metric: no run has the metric {one}", hint=nearest(one, names))
     page = sweep_page.page(_title(what), found, asked)
     _write(page, Path(out) if out else beside(found, what, root, "report.html"), made)
-
-
-def _of_study(word: str, known: str | None, root: str) -> Report | None:
-    """The page of a study that a word means; None where it means none."""
-    from genlab.experiments.arms import question_files
-    from genlab.experiments.studies import table as tables
-
-    results = published_results(known)
-    if (file := question_files.meant(word)) is not None:
-        from genlab.experiments.arms.results import Results
-        from genlab.experiments.reports import question_page
-
-        return question_page.page(Results(question_files.read(file), Path(root), results))
-    if word in tables.shipped():
-        from genlab.experiments.reports import table_page
-        from genlab.experiments.studies.cells import Cells
-
-        return table_page.page(Cells(tables.read(word), Path(root), results))
-    return None
 
 
 def _runs(what: Sequence[str], root: str) -> list[Run]:

@@ -121,9 +121,17 @@ def test_studies_are_listed_by_title_and_first_paragraph(tmp_path: Path) -> None
     assert "None yet" in studies.pages(tmp_path)["studies/index.md"]
     (tmp_path / "width.md").write_text("# Width of the head\n\nWider is\nbetter.\n\nMore.\n")
     found = studies.pages(tmp_path)
-    assert "| [Width of the head](width.md) | Wider is better. |" in found["studies/index.md"]
+    assert "| [Width of the head](width.md) | Wider is better. | - |" in found["studies/index.md"]
     assert "None yet" not in found["studies/index.md"]
     assert found["studies/SUMMARY.md"].endswith("* [Width of the head](width.md)\n")
+
+
+def test_studies_with_results_have_an_interactive_page() -> None:
+    found = studies.pages()
+    page = found["studies/few_labels/mnist-report.html"]
+    assert "barlow_twins" in page
+    assert page.startswith("<!doctype html>")
+    assert "[open](few_labels/mnist-report.html)" in found["studies/index.md"]
 
 
 @pytest.mark.parametrize("name", sorted(cli.COMMANDS))
