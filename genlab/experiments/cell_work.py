@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from genlab.errors import InputError, first_line
 from genlab.experiments.cell_folder import Cell, CellFolder
 from genlab.experiments.comparison import Run
 from genlab.experiments.pool import run_all
+from genlab.experiments.trials import Trial
 
 POLL_SECONDS = 2.0
 SIGNALLED = range(129, 160)  # 128 + a signal's number, of a training that saved and ended
@@ -47,17 +50,12 @@ def _do(cells: CellFolder, cell: Cell) -> int:
         cells.keep(cell, {"failed": why})
         return 0
     trial = cells.trial(cell)
-    while trial.state == "running":  # a training that outlived the process which began it
-        time.sleep(POLL_SECONDS)
-    if cell.trained and trial.state != "done":
-        log = cells.file(cell, "log")
-        codes = run_all([trial.task(log)])
-        if codes[0] < 0 or codes[-1] < 0 or codes[0] in SIGNALLED:
-            print("stopped; the same command goes on", file=sys.stderr)
-            return STOPPED
-        if codes[0]:
-            cells.keep(cell, {"failed": last_line(log.read_text(errors="replace"))})
-            return 0
+    stopped, why = train(trial, cells.file(cell, "log"), lambda: cell.trained)
+    if stopped:
+        return STOPPED
+    if why:
+        cells.keep(cell, {"failed": why})
+        return 0
     trained: dict[str, Any] = {"steps": 0, "seconds": None}
     if cell.trained:
         run = Run(trial.run)
@@ -68,6 +66,28 @@ def _do(cells: CellFolder, cell: Cell) -> int:
         found = {"failed": first_line(error)}
     cells.keep(cell, trained | found)
     return 0
+
+
+def train(trial: Trial, log: Path, needed: Callable[[], bool]) -> tuple[bool, str]:
+    """Train a cell whose run has not ended; a run that another process trains is waited for.
+
+    Args:
+        trial: its training.
+        log: file of what the training says.
+        needed: function that is False where there is nothing to train.
+
+    Returns:
+        True if a signal has stopped the work, and the reason of a failure, empty if there is none.
+    """
+    while trial.state == "running":  # a training that outlived the process which began it
+        time.sleep(POLL_SECONDS)
+    if not needed() or trial.state == "done":
+        return False, ""
+    codes = run_all([trial.task(log)])
+    if codes[0] < 0 or codes[-1] < 0 or codes[0] in SIGNALLED:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return True, ""
+    return False, last_line(log.read_text(errors="replace")) if codes[0] else ""
 
 
 def last_line(text: str) -> str:

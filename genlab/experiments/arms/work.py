@@ -12,8 +12,7 @@ from genlab import runs
 from genlab.errors import InputError, first_line
 from genlab.experiments.arms.expansion import Cell
 from genlab.experiments.arms.results import DIVERGED, SECONDS, Results
-from genlab.experiments.cell_work import POLL_SECONDS, SIGNALLED, STOPPED, last_line
-from genlab.experiments.pool import run_all
+from genlab.experiments.cell_work import POLL_SECONDS, STOPPED, train
 
 NOT_FINITE = "nonfinite/step.json"  # of a run whose training has diverged
 
@@ -47,17 +46,13 @@ def work(results: Results, chosen: Container[tuple[str, int]]) -> int:
 def _do(results: Results, cell: Cell) -> int:
     """Train and measure one run; that it diverged, or failed, is kept as its result."""
     trial = cell.trial(results.root)
-    while trial.state == "running":  # a training that outlived the process which began it
-        time.sleep(POLL_SECONDS)
-    if trial.state != "done" and not (trial.run / NOT_FINITE).exists():
-        log = results.file(cell, "log")
-        codes = run_all([trial.task(log)])
-        if codes[0] < 0 or codes[-1] < 0 or codes[0] in SIGNALLED:
-            print("stopped; the same command goes on", file=sys.stderr)
-            return STOPPED
-        if codes[0] and not (trial.run / NOT_FINITE).exists():
-            results.keep(cell, {"failed": last_line(log.read_text(errors="replace"))})
-            return 0
+    marked = trial.run / NOT_FINITE
+    stopped, why = train(trial, results.file(cell, "log"), lambda: not marked.exists())
+    if stopped:
+        return STOPPED
+    if why and not marked.exists():
+        results.keep(cell, {"failed": why})
+        return 0
     results.keep(cell, _measured(results, trial.run))
     return 0
 
