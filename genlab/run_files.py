@@ -144,6 +144,8 @@ FILES = (  # the more exact ones before the folders that hold them
              "GradientNorms"),
     _picture("confusion.png", "Confusion matrix of the last test, rows true.", "ConfusionMatrix"),
     _picture("embedding.png", "Test features in two dimensions, PCA or --tsne.", "genlab evaluate"),
+    _picture("measured_<name>.png", "Attacked, filtered or occluded images and the like.",
+             "genlab evaluate --measure"),
     _picture("retrieval_test.png", "Test images, each with the training images nearest in feature"
              " space; blue frames: same class, orange: another.", "genlab evaluate"),
     _picture("embedding-<data>.png", "The same of other data than the run's.",

@@ -42,6 +42,10 @@ def evaluate_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--stage", type=int, metavar="N", help="features of an encoder's stage, from 0, the stem"
     )
+    parser.add_argument(
+        "--measure", metavar="NAME,NAME",
+        help="further measurements: adversarial, bands, hessian, norms ...",
+    )  # fmt: skip
     parser.add_argument("--tsne", action="store_true", help="t-SNE image instead of PCA")
     parser.add_argument("--json", action="store_true", help="print JSON only")
 
@@ -59,6 +63,7 @@ def evaluate(
     judge_of_other_data: bool = False,
     stage: int | None = None,
     ensemble: bool = False,
+    measure: str | None = None,
 ) -> int:
     """All test metrics of a method and of its features; with --judge also of its samples."""
     from genlab.evaluation.one_shot import in_words
@@ -78,7 +83,7 @@ def evaluate(
         raise RecipeError(f"--temperature {temperature} must be above 0 and finite")
     found = examine(
         *split_words(words), judge, samples, reference, k, temperature, shown, tsne,
-        judge_of_other_data, stage,
+        judge_of_other_data, stage, measure.split(",") if measure else (),
     )  # fmt: skip
     code = report(found.file, found.whole() if json else found.metrics, json)
     if json:

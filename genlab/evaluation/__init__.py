@@ -1,9 +1,10 @@
 """Evaluation of a checkpoint: numbers and files. ``genlab.evaluate(run)`` gives the metrics.
 
-Features: `feature_quality` (with `probes`, `embedding_ranks` and `disentanglement`), `one_shot`,
-`embedding`, `scatter_plot`, `retrieval`. Samples: `judging` by one of `judges` (`published`:
-`inception`, `dinov2`): their `distances`, `path_length`, `by_class`, `neighbours` (copies);
-`image_grids`.
+Features: `feature_quality` (with `probes`, `embedding_ranks` and `disentanglement`), of an inner
+layer by `places`; `one_shot`, `embedding`, `scatter_plot`, `retrieval`. Samples: `judging` by one
+of `judges` (`published`: `inception`, `dinov2`): their `distances`, `path_length`, `by_class`,
+`neighbours` (copies); `image_grids`. Further `measurements` give what `measured` holds, some by
+`attacks`.
 """
 
 from genlab.evaluation.embedding import embed

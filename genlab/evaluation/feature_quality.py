@@ -13,10 +13,9 @@ from genlab.contracts import HasFactors
 from genlab.data.loader import batch_seed
 from genlab.evaluation.disentanglement import disentanglement
 from genlab.evaluation.embedding_ranks import embedding_ranks
+from genlab.evaluation.places import AtStage
 from genlab.evaluation.probes import few_shot, linear_probe
 from genlab.metrics import Bank, geometry
-from genlab.networks import Encoder
-from genlab.networks.encoders.stages import stage_features
 
 PAIRS = 2_000  # test images whose two views are compared
 MOST = 10_000  # test images whose distances are compared
@@ -107,27 +106,6 @@ def representation(
     if stage is not None:
         found["stage"] = stage
     return {f"test/{noun}": value for noun, value in found.items()}, test, train
-
-
-class AtStage:
-    """A method whose features are those of a stage of its encoder.
-
-    Args:
-        method: method with an ``encoder``.
-        stage: number of the stage, from 0, the stem.
-
-    Raises:
-        ValueError: the method has no encoder of genlab's.
-    """
-
-    def __init__(self, method: Any, stage: int) -> None:
-        self.method, self.stage, self.device = method, stage, method.device
-        if not isinstance(getattr(method, "encoder", None), Encoder):
-            raise ValueError(f"{type(method).__name__} has no encoder whose stages can be read")
-
-    def __call__(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, F)."""
-        return stage_features(self.method.encoder, self.stage, self.method, image)
 
 
 def _knn(train: Bank, test: Bank, classes: int, k: int, temperature: float) -> dict[str, Any]:

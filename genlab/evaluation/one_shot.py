@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from genlab.contracts import Episodes
-from genlab.evaluation.feature_quality import AtStage, features_of
+from genlab.evaluation.feature_quality import features_of
+from genlab.evaluation.places import AtStage
 from genlab.metrics import Bank, one_shot_error
 
 SPLITS = ("test", "val")

@@ -89,6 +89,7 @@ def examine(
     tsne: bool = False,
     judge_of_other_data: bool = False,
     stage: int | None = None,
+    measure: Sequence[str] = (),
 ) -> Evaluation:
     """Every metric that suits a method; with ``judge`` also of its samples.
 
@@ -106,12 +107,15 @@ def examine(
         judge_of_other_data: True to let ``judge`` be a run of other data than the samples'.
         stage: stage of the encoder whose features are measured, from 0, the stem; None for the
             method's own features.
+        measure: further measurements, see `evaluation.measurements`.
 
     Raises:
         InputError: no such run, or an option that does not suit the method.
     """
     from genlab.checkpoints import check_finite, in_words
+    from genlab.evaluation import measurements
 
+    measurements.check(measure)
     if samples < 10:
         raise RecipeError(f"--samples {samples} must be at least 10")
     lab, file = open_run(files, overrides)
@@ -138,11 +142,15 @@ def examine(
         _draw(found, test, train, tsne)
         if by is not None:
             _judge(found, by, samples, reference)
+        for name in measure:
+            _measure(found, name, by)
     asked: dict[str, Any] = {"-k": k, "--temperature": temperature}
     if shots is not None:
         asked["--shots"] = ",".join(map(str, shots))
     if stage is not None:
         asked["--stage"] = stage
+    if measure:
+        asked["--measure"] = ",".join(measure)
     if by is not None:
         asked |= {"--judge": judge, "--samples": samples, "--reference": reference}
     words = [
@@ -208,6 +216,21 @@ def _draw(found: Evaluation, test: Any, train: Any, tsne: bool) -> None:
         drawn = retrieval.picture(retrieval.search(train, test), data, "test", title)
         if drawn is not None:
             found.pictures.append(write(drawn, target))
+
+
+def _measure(found: Evaluation, name: str, by: Any) -> None:
+    """Add the metrics of a further measurement, and its images with a title."""
+    from genlab.drawing.columns import titled
+    from genlab.drawing.grid import write
+    from genlab.evaluation.measurements import measure
+
+    measured = measure(name, found.lab.model, found.lab.data, by)
+    found.metrics |= {f"test/{noun}": finite(value) for noun, value in measured.figures.items()}
+    if not measured.shown:
+        return
+    with may_fail(str(target := runs.picture(found.file, f"measured_{name}.png"))):
+        title = f"{found.lab.recipe.name}: {name.replace('_', ' ')}"
+        found.pictures.append(write(titled(measured.shown, title), target))
 
 
 def _judge(found: Evaluation, by: Any, samples: int, reference: str) -> None:

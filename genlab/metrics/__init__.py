@@ -28,7 +28,7 @@ from genlab.metrics.one_shot import one_shot_error
 from genlab.metrics.pixels import PixelStatistics, pixel_distances
 from genlab.metrics.precision_recall import manifold_overlap, neighbours
 from genlab.metrics.ranks import LiDAR, RankMe, rankme
-from genlab.metrics.spectrum import radial_power
+from genlab.metrics.spectrum import high_share, low_pass, radial_power
 from genlab.metrics.step_metrics import StepMetrics, log_steps
 from genlab.metrics.transport import jensen_shannon, sliced_wasserstein, wasserstein
 from genlab.metrics.vendi import vendi_score
@@ -58,11 +58,13 @@ __all__ = [
     "dci",
     "frechet_distance",
     "frechet_infinity",
+    "high_share",
     "importances",
     "jensen_shannon",
     "kernel_distance",
     "knn_scores",
     "log_steps",
+    "low_pass",
     "manifold_overlap",
     "merge",
     "mutual_information_gap",

@@ -11,6 +11,7 @@ from typing import Any
 from genlab import metrics
 from genlab.errors import RecipeError, nearest
 from genlab.evaluation.feature_quality import features_of
+from genlab.evaluation.places import at
 from genlab.evaluation.probes import fixed_probe
 from genlab.experiments.arms.results import DIVERGED, SECONDS
 from genlab.experiments.comparison import Run
@@ -21,7 +22,7 @@ from genlab.training.building import Lab
 from genlab.training.opened import figures_of, open_run
 
 PROBE = Probe()  # the tables' classifiers on frozen features, the same in every study
-PROBED = re.compile(r"(val|test)/(knn|rank|linear (?:all|\d+(?:\.\d+)?%?))")
+PROBED = re.compile(r"(val|test)/(knn|rank|linear (?:all|\d+(?:\.\d+)?%?))(?: of (.+))?")
 JUDGED = re.compile(r"(?:evaluate|judge)/(.+)")
 PARAMETERS = "parameters"
 
@@ -34,7 +35,8 @@ def measure(
     Args:
         run: its run directory.
         names: ``val/loss`` and other logged metrics; ``val/knn``, ``test/linear 1%`` and
-            ``test/rank`` of the tables' fixed probe; ``judge/fid`` or ``evaluate/NAME`` of
+            ``test/rank`` of the tables' fixed probe, behind ``of stage 1`` or ``of projector`` of a
+            stage of the encoder or a module's output; ``judge/fid`` or ``evaluate/NAME`` of
             ``genlab evaluate``; ``seconds``, ``parameters``, ``diverged``. Of test images only
             what is named is measured.
         options: options of ``genlab evaluate``.
@@ -49,7 +51,7 @@ def measure(
     known: dict[str, Any] = {DIVERGED: 0.0, SECONDS: trained.figures.get("fit_seconds")}
     known |= {k: v for k, v in (last | trained.figures).items() if not _is_aside(k)}
     lab: Lab | None = None
-    banks: dict[str, Bank] = {}
+    banks: dict[tuple[str, str], Bank] = {}
     for name in names:
         if name in known:
             continue
@@ -61,7 +63,7 @@ def measure(
             continue
         lab = lab or _opened(run)
         if probed := PROBED.fullmatch(name):
-            known[name] = _probe(lab, banks, probed[1], probed[2])
+            known[name] = _probe(lab, banks, *probed.groups())
         elif name == PARAMETERS:
             known[name] = sum(p.numel() for p in lab.model.parameters() if p.requires_grad)
         else:
@@ -89,9 +91,11 @@ def _opened(run: Path) -> Lab:
     return lab
 
 
-def _probe(lab: Lab, banks: dict[str, Bank], split: str, kind: str) -> float:
+def _probe(
+    lab: Lab, banks: dict[tuple[str, str], Bank], split: str, kind: str, place: str | None
+) -> float:
     """A classifier on frozen features of the training images, or the features' rank."""
-    train, bank = (_bank(lab, banks, name) for name in ("train", split))
+    train, bank = (_bank(lab, banks, name, place or "") for name in ("train", split))
     if kind == "rank":
         return float(geometry.effective_rank(bank.features))
     if kind == "knn":
@@ -104,10 +108,10 @@ def _probe(lab: Lab, banks: dict[str, Bank], split: str, kind: str) -> float:
     return fixed_probe(train, bank, labels, PROBE.strength, PROBE.draws)
 
 
-def _bank(lab: Lab, banks: dict[str, Bank], split: str) -> Bank:
-    if split not in banks:
-        found = features_of(lab.model, lab.data, split)
+def _bank(lab: Lab, banks: dict[tuple[str, str], Bank], split: str, place: str) -> Bank:
+    if (split, place) not in banks:
+        found = features_of(at(lab.model, place), lab.data, split)
         if found is None:
             raise RecipeError(f"{split} images are missing", str(lab.recipe.name))
-        banks[split] = found
-    return banks[split]
+        banks[split, place] = found
+    return banks[split, place]

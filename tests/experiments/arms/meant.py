@@ -12,13 +12,17 @@ YESES: dict[str, dict[str, list[float]]] = {  # of each deciding arm and metric,
     "blur": {"three levels": [2], "one level": [6]},  # dB between the spectra
     "bottleneck": {"32 latents": [10], "8 latents": [15]},  # nats of error
     "byol_batch_norm": {"batch norm": [0.9], "group norm": [0.7]},
+    "class_swap": {"cvae": [0.9, 0.1]},  # given class, own class
+    "convolution_keeps": {"trained": [0.6, 0.1]},  # error at the last depth, at the first
     "cosine_normalisation": {"cosine head": [0.9], "linear head": [0.7]},
     "critic_as_encoder": {"o-gan": [0.9], "wgan-gp": [0.7]},
     "cutting_and_stitching": {"cutout": [0.9], "plain": [0.7]},
     "dark_foreground": {"max, dark": [0.7], "max, bright": [0.9]},
     "disentanglement": {"beta 4": [0.5], "beta 1": [0.2]},
     "fixmatch_one_shot": {"fixmatch, 1": [0.9], "supervised, 1": [0.5]},
+    "gamma_beta": {"adam": [0.9], "one step": [0.1]},
     "gan_roads": {"non-saturating": [3], "wgan-gp": [8]},  # modes
+    "high_frequency": {"cnn": [0.8, 0.2]},  # share above half the highest, attack and image
     "identity_of_cvae_gan": {"cvae": [0.3], "vae": [0.9]},
     "independent_codes": {"transformer": [0.9, 0.1]},  # prior, independent codes
     "key_drift": {"m 0": [0.5, 0.5], "m 0.5": [0.4, 0.6], "m 0.9": [0.3, 0.7],
@@ -26,6 +30,7 @@ YESES: dict[str, dict[str, list[float]]] = {  # of each deciding arm and metric,
     "lipschitz": {"penalty": [0.9], "clip": [0.1]},
     "local_response": {"local response": [0.9], "none": [0.7]},
     "moco_two_encoders": {"m 0.99": [0.9], "m 0, the same encoder": [0.6]},
+    "occlusion_removal": {"2 latents": [0.8], "32 latents": [0.2]},
     "posterior_collapse": {"scale 0.1": [14], "scale 1": [3]},  # latents in use
     "shared_encoder_cost": {"batch 256": [0.9], "batch 32": [0.6]},
     "shuffled_grey_levels": {"in order": [0.9], "shuffled": [0.6]},

@@ -144,15 +144,17 @@ def test_a_page_without_a_run_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("val/knn", ("val", "knn")),
-        ("test/linear 1%", ("test", "linear 1%")),
-        ("test/linear all", ("test", "linear all")),
-        ("test/linear 40", ("test", "linear 40")),
+        ("val/knn", ("val", "knn", None)),
+        ("test/linear 1%", ("test", "linear 1%", None)),
+        ("test/linear all", ("test", "linear all", None)),
+        ("test/linear 40", ("test", "linear 40", None)),
+        ("val/linear all of stage 1", ("val", "linear all", "stage 1")),
+        ("test/linear 1% of encoder.backbone.2", ("test", "linear 1%", "encoder.backbone.2")),
         ("val/knn_top1", None),
         ("train/rank", None),
     ],
 )
-def test_names_of_probes(name: str, expected: tuple[str, str] | None) -> None:
+def test_names_of_probes(name: str, expected: tuple[str | None, ...] | None) -> None:
     found = reading.PROBED.fullmatch(name)
     assert (found and found.groups()) == expected
 
