@@ -4,8 +4,9 @@ Samples: `frechet`, `frechet_infinity`, `kernel_distances`, `inception_score`, `
 `vendi`, `memorisation`, `transport`; without a network: `pixels`, `spectrum`; their cost:
 `network_evaluations`. Features: `bank` (all of a split), `knn`, `one_shot`, `embedding`,
 `geometry`, `ranks`. Classifiers: `classification`, `class_report`, `pseudo_labels`. Densities:
-`chow_liu` (a baseline). Latents and codes: `active_units`, `codebook`, `disentanglement`. Predicted
-images: `image_error`; masked places: `masked_error`. `step_metrics` logs what steps return.
+`chow_liu` and `ppca` (baselines). Latents and codes: `active_units`, `codebook`,
+`disentanglement`. Predicted images: `image_error`; masked places: `masked_error`. `step_metrics`
+logs what steps return.
 """
 
 from genlab.metrics.active_units import ActiveUnits

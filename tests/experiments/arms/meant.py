@@ -19,6 +19,7 @@ YESES: dict[str, dict[str, list[float]]] = {  # of each deciding arm and metric,
     "cutting_and_stitching": {"cutout": [0.9], "plain": [0.7]},
     "dark_foreground": {"max, dark": [0.7], "max, bright": [0.9]},
     "disentanglement": {"beta 4": [0.5], "beta 1": [0.2]},
+    "em_and_l1": {"linear, 8 latents": [30, 20]},  # nats of the VAE, of PPCA
     "fixmatch_one_shot": {"fixmatch, 1": [0.9], "supervised, 1": [0.5]},
     "gamma_beta": {"adam": [0.9], "one step": [0.1]},
     "gan_roads": {"non-saturating": [3], "wgan-gp": [8]},  # modes
@@ -35,6 +36,7 @@ YESES: dict[str, dict[str, list[float]]] = {  # of each deciding arm and metric,
     "shared_encoder_cost": {"batch 256": [0.9], "batch 32": [0.6]},
     "shuffled_grey_levels": {"in order": [0.9], "shuffled": [0.6]},
     "small_batches": {"group norm, 2": [0.9], "batch norm, 2": [0.6]},
+    "smooth_gradients": {"relaxed": [1, 4]},  # errors of Gumbel and REINFORCE
     "stop_gradient": {"no stop-gradient": [1], "simsiam": [30]},  # directions
     "strong_augmentation": {"strong": [0.9], "weak": [0.6]},
     "thresholds": {"0.95": [0.9], "all pseudo-labels": [0.6]},
