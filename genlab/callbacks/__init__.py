@@ -9,6 +9,7 @@ from genlab import faces
 if TYPE_CHECKING:  # for type checkers; the files are the list
     from genlab.callbacks.collapse_alarm import CollapseAlarm as CollapseAlarm
     from genlab.callbacks.confusion_matrix import ConfusionMatrix as ConfusionMatrix
+    from genlab.callbacks.denominator_drift import DenominatorDrift as DenominatorDrift
     from genlab.callbacks.drop_block_schedule import DropBlockSchedule as DropBlockSchedule
     from genlab.callbacks.ema_weights import EMAWeights as EMAWeights
     from genlab.callbacks.embedding_ranks import EmbeddingRanks as EmbeddingRanks
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # for type checkers; the files are the list
     from genlab.callbacks.reduce_on_plateau import ReduceOnPlateau as ReduceOnPlateau
     from genlab.callbacks.retrieval_pictures import RetrievalPictures as RetrievalPictures
     from genlab.callbacks.similarity_histogram import SimilarityHistogram as SimilarityHistogram
+    from genlab.callbacks.step_norms import StepNorms as StepNorms
     from genlab.callbacks.task_pictures import TaskPictures as TaskPictures
     from genlab.callbacks.token_pictures import TokenPictures as TokenPictures
     from genlab.callbacks.view_pictures import ViewPictures as ViewPictures

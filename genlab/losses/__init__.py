@@ -1,8 +1,8 @@
 """Losses: pure functions of tensors; each docstring says what is summed and what averaged.
 
-`contrastive`, `supcon`, `agreement`, `redundancy`, `isotropy`, `koleo`, `prototypes`,
-`self_distillation`, `sinkhorn` and `masked` serve self-supervised methods, `pseudo_label` and
-`consistency` semi-supervised ones,
+`contrastive`, `denominators`, `supcon`, `agreement`, `redundancy`, `isotropy`, `koleo`,
+`prototypes`, `self_distillation`, `sinkhorn` and `masked` serve self-supervised methods,
+`pseudo_label` and `consistency` semi-supervised ones,
 `classification` supervised ones; `likelihood`, `kl`, `total_correlation`, `iwae` and `vq`
 autoencoders and priors, `perceptual` those with a critic, `discrete_gradients` those with codes;
 `adversarial`, `gradient_penalties` and `orthogonal` GANs; `paths` flow matching; `pretext`
@@ -19,6 +19,11 @@ from genlab.losses.contrastive import (
     info_nce_in_batch,
     instance_nll,
     nt_xent,
+)
+from genlab.losses.denominators import (
+    denominator,
+    denominator_of_keys,
+    denominator_of_views,
 )
 from genlab.losses.gradient_penalties import (
     between,
@@ -95,6 +100,9 @@ __all__ = [
     "commitment",
     "critic_loss",
     "cross_correlation",
+    "denominator",
+    "denominator_of_keys",
+    "denominator_of_views",
     "discretized_logistic_nll",
     "explained",
     "flooding",

@@ -130,6 +130,7 @@ class MoCo(L.LightningModule):
         self.negatives, self.bank_momentum = negatives, bank_momentum
         self.loss_of_batch = negatives == "batch"  # accumulation does not enlarge it
         self.temperature, self.ema_decay, self.symmetric = temperature, ema_decay, symmetric
+        self.watches_denominator = False  # `DenominatorDrift` sets it
         self.shuffle_bn = shuffle_bn and has_batch_norm(self.encoder)
         self.bn_splits = bn_splits
         self.pending = Pending()  # keys, and their images' rows of the bank
@@ -187,7 +188,10 @@ class MoCo(L.LightningModule):
                 [k1, k2]
             )  # (2B, D), enter together: neither half meets its own images' keys
         self.pending.put(batch_idx, keys)
-        return {"loss": loss} | similarities(q1, k2)
+        watched: dict[str, Tensor] = {}
+        if self.watches_denominator:
+            watched = losses.denominator(q1, k2, self.queue.keys, self.temperature)
+        return {"loss": loss} | similarities(q1, k2) | watched
 
     def _against_bank(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         view, *more = crops(batch, least=1)  # (B, C, H, W)
@@ -199,14 +203,21 @@ class MoCo(L.LightningModule):
         z, rows = self.embed(view), self.bank.rows_at(batch["index"])  # (B, D), (B,)
         loss = losses.instance_nll(z, self.bank.rows, rows, self.temperature)
         self.pending.put(batch_idx, normalise(z.detach()), rows)
-        return {"loss": loss} | similarities(z, self.bank.rows[rows])
+        own, watched = self.bank.rows[rows], dict[str, Tensor]()
+        if self.watches_denominator:
+            skip = rows[:, None]
+            watched = losses.denominator(z, own, self.bank.rows, self.temperature, skip)
+        return {"loss": loss} | similarities(z, own) | watched
 
     def _against_batch(self, view1: Tensor, view2: Tensor) -> dict[str, Tensor]:
         q, k = self.embed(view1), self.embed(view2)  # 2 x (B, D), both with gradient
         loss = losses.batch_nce(q, k, self.temperature)
         if self.symmetric:
             loss = loss + losses.batch_nce(k, q, self.temperature)
-        return {"loss": loss} | similarities(q, k)
+        watched: dict[str, Tensor] = {}
+        if self.watches_denominator:
+            watched = losses.denominator_of_keys(q, k, self.temperature)
+        return {"loss": loss} | similarities(q, k) | watched
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Output for callbacks: ``feature`` (B, F) and ``embedding`` (B, D) of unaltered images."""

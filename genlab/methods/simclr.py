@@ -89,6 +89,7 @@ class SimCLR(L.LightningModule):
         split_batch_norm(bn_splits, self.encoder, self.projector)
         self.chunks = check_chunks(chunks, self.encoder, self.projector)
         self.temperature = temperature
+        self.watches_denominator = False  # `DenominatorDrift` sets it
 
     def forward(self, image: Tensor) -> Tensor:
         """Features for downstream use: (B, C, H, W) -> (B, F), before the projector."""
@@ -104,7 +105,10 @@ class SimCLR(L.LightningModule):
         asked = self.encoder, self.projector
         z = in_chunks([view1, view2], *asked, chunks=self.chunks)  # (2B, D)
         z1, z2 = z.chunk(2)  # 2 x (B, D)
-        return {"loss": losses.nt_xent(z1, z2, self.temperature)} | similarities(z1, z2)
+        found = {"loss": losses.nt_xent(z1, z2, self.temperature)} | similarities(z1, z2)
+        if self.watches_denominator:
+            found |= losses.denominator_of_views(z1, z2, self.temperature)
+        return found
 
     def collapsed_loss(self, images: int) -> float:
         """Loss of equal embeddings of all images, for a global batch of ``images``."""

@@ -18,6 +18,8 @@ YESES: dict[str, dict[str, list[float]]] = {  # of each deciding arm and metric,
     "critic_as_encoder": {"o-gan": [0.9], "wgan-gp": [0.7]},
     "cutting_and_stitching": {"cutout": [0.9], "plain": [0.7]},
     "dark_foreground": {"max, dark": [0.7], "max, bright": [0.9]},
+    "denominator_drift": {"m 0": [0.5, 0.5], "m 0.5": [0.4, 0.6], "m 0.9": [0.3, 0.7],
+                          "m 0.99": [0.2, 0.8], "m 0.999": [0.1, 0.9]},  # change, accuracy
     "disentanglement": {"beta 4": [0.5], "beta 1": [0.2]},
     "em_and_l1": {"linear, 8 latents": [30, 20]},  # nats of the VAE, of PPCA
     "fixmatch_one_shot": {"fixmatch, 1": [0.9], "supervised, 1": [0.5]},
@@ -40,7 +42,7 @@ YESES: dict[str, dict[str, list[float]]] = {  # of each deciding arm and metric,
     "stop_gradient": {"no stop-gradient": [1], "simsiam": [30]},  # directions
     "strong_augmentation": {"strong": [0.9], "weak": [0.6]},
     "thresholds": {"0.95": [0.9], "all pseudo-labels": [0.6]},
-    "vanishing_gradients": {"batch norm": [0.9], "none": [0.6]},
+    "vanishing_gradients": {"sigmoid, batch norm": [-1], "sigmoid": [-12]},  # decades
     "vq_gan": {"vqgan": [0.9], "vqvae": [0.7]},
     "vq_vae_and_vae": {"gumbel with KL": [15], "gumbel without KL": [10]},  # nats of error
 }  # fmt: skip
