@@ -1,7 +1,8 @@
 """Further measurements, one a module: ``genlab evaluate RUN --measure adversarial,bands``.
 
 Of classifiers: `adversarial`, `bands`, `occlusion`, `hessian`; of classes given to decoders:
-`class_swap`; of encoders: `depths`, `norms`; of latents: `ppca`, of codes: `code_gradients`.
+`class_swap`; of encoders: `depths`, `norms`, `styles`; of generators: `paths`; of latents: `ppca`,
+of codes: `code_gradients`.
 
 A module has ``measure(method, data, judge)``, which gives a `measured.Measured`.
 """

@@ -12,6 +12,7 @@ YESES: dict[str, dict[str, list[float]]] = {  # of each deciding arm and metric,
     "blur": {"three levels": [2], "one level": [6]},  # dB between the spectra
     "bottleneck": {"32 latents": [10], "8 latents": [15]},  # nats of error
     "byol_batch_norm": {"batch norm": [0.9], "group norm": [0.7]},
+    "channel_correlation": {"trained": [0.9, 0.6]},  # Gram matrix, mean and deviation
     "class_swap": {"cvae": [0.9, 0.1]},  # given class, own class
     "convolution_keeps": {"trained": [0.6, 0.1]},  # error at the last depth, at the first
     "cosine_normalisation": {"cosine head": [0.9], "linear head": [0.7]},
@@ -25,6 +26,7 @@ YESES: dict[str, dict[str, list[float]]] = {  # of each deciding arm and metric,
     "fixmatch_one_shot": {"fixmatch, 1": [0.9], "supervised, 1": [0.5]},
     "gamma_beta": {"adam": [0.9], "one step": [0.1]},
     "gan_roads": {"non-saturating": [3], "wgan-gp": [8]},  # modes
+    "gradient_paths": {"64 latents": [2, 1.2]},  # line, descent
     "high_frequency": {"cnn": [0.8, 0.2]},  # share above half the highest, attack and image
     "identity_of_cvae_gan": {"cvae": [0.3], "vae": [0.9]},
     "independent_codes": {"transformer": [0.9, 0.1]},  # prior, independent codes
