@@ -57,10 +57,15 @@ def test_arms_resolve_and_differ_and_metrics_are_known(name: str) -> None:
 def test_every_arm_runs_two_steps(name: str, tmp_path: Path) -> None:
     question = question_files.read(question_files.shipped()[name])
     kept = [arm for arm in question.arms if name != QUICK or arm.name in question.decides.arms]
-    short = [replace(arm, steps=2 if arm.steps else None) for arm in kept]
-    first = replace(question, seeds=question.seeds[:1], arms=short, steps=2, evaluate={})
-    read = [one for one in question.reads if not JUDGED.fullmatch(one)]
-    results = Results(replace(first, reads=read), tmp_path)
+    short = [  # arms may differ in their steps alone
+        replace(arm, steps=2 + place if arm.steps else None) for place, arm in enumerate(kept, 1)
+    ]
+    first = replace(question, seeds=question.seeds[:1], arms=short, steps=2)
+    if "judge" in question.evaluate:  # a run of its own, which there is not
+        read = [one for one in question.reads if not JUDGED.fullmatch(one)]
+        decides = replace(question.decides, figure=read[0], figures=[])
+        first = replace(first, evaluate={}, reads=read, decides=decides)
+    results = Results(first, tmp_path)
     if any("tokenizer" in one.arguments("model") for one in results.expansion.recipes.values()):
         pytest.skip("requires a run of its tokenizer")
     assert work(results, [(arm.name, first.seeds[0]) for arm in first.arms]) == 0
