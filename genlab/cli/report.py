@@ -15,6 +15,7 @@ from genlab.experiments import study_files
 from genlab.experiments.comparison import Run, chosen
 from genlab.experiments.reports.blocks import Report
 from genlab.files import replacing, shown_path
+from genlab.runs.rows import damaged
 from genlab.runs.selection import metric_of
 
 MOST_BYTES = 3_000_000  # of a page that opens at once
@@ -30,7 +31,9 @@ def report_options(parser: ArgumentParser) -> None:
     parser.add_argument("what", nargs="+", metavar="RUN|SWEEP|PATTERN|STUDY")
     parser.add_argument("--metric", metavar="val/loss,...", help="metrics of several runs")
     parser.add_argument("--out", metavar="FILE.html", help="default: report.html next to the runs")
-    parser.add_argument("--known", metavar="DIR", help="results of studies: DIR/STUDY.json; none")
+    parser.add_argument(
+        "--known", metavar="DIR", help="folder with a study's results, STUDY.json; none"
+    )
     parser.add_argument("--runs-in", dest="root", default="runs", metavar="DIR")
 
 
@@ -75,13 +78,21 @@ def _runs(what: Sequence[str], root: str) -> list[Run]:
         RunError: an argument means neither a run nor a study, or the files of all are damaged.
     """
     try:
-        return readable(chosen(what, root))
+        found = chosen(what, root)
     except RunError as error:
         studies = [*study_files.shipped(True), *study_files.shipped(False)]
+        if known := [word for word in what if word in studies]:
+            raise RecipeError(f"report takes one study and nothing else: {known[0]}") from None
         close = [near for word in what if (near := nearest(word, studies))]
         if not close:
             raise
         raise RunError(f"{first_line(error)}; of studies {close[0]}") from None
+    if not found[1:] and found[0].damage:
+        raise RunError(found[0].damage)
+    for run in found:
+        if names := ", ".join(file.name for file in damaged(run.path)):
+            print(f"damaged: {names} in {shown_path(run.path)}", file=sys.stderr)
+    return readable(found)
 
 
 def _title(what: Sequence[str]) -> str:

@@ -122,7 +122,8 @@ def meant(word: str, known: Sequence[str], root: str | Path = "runs") -> list[Pa
         return [path]
     if os.path.isdir(path):
         return every(path)
-    fits = re.compile(fnmatch.translate(word)).match
+    inside = word.rstrip("/").removeprefix(f"{root}/")
+    fits = re.compile(fnmatch.translate(inside)).match
     return [root / name for name in known if any(map(fits, _forms(name)))]
 
 

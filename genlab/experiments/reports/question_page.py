@@ -9,6 +9,7 @@ from statistics import mean
 from typing import Any
 
 from genlab.errors import InputError
+from genlab.experiments import study_files
 from genlab.experiments.arms import intervals
 from genlab.experiments.arms.results import SECONDS, Results, Values
 from genlab.experiments.arms.summary import sentence, spread_of
@@ -28,6 +29,7 @@ from genlab.experiments.reports.blocks import (
 )
 from genlab.experiments.reports.charts import Interval
 from genlab.experiments.reports.sweep_page import last_images
+from genlab.files import shown_path
 
 
 def page(results: Results) -> Report:
@@ -169,5 +171,7 @@ def _folders(results: Results, values: Values) -> dict[str, Any]:
 
 
 def _commands(results: Results) -> str:
-    name = shlex.quote(results.question.name)
+    question = results.question
+    shipped = question.name in study_files.shipped(True)
+    name = shlex.quote(question.name if shipped else shown_path(question.file))
     return f"genlab study show {name}\ngenlab study run {name}\ngenlab report {name}"

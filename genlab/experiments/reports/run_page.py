@@ -30,6 +30,7 @@ from genlab.experiments.reports.blocks import (
 from genlab.experiments.reports.charts import Line
 from genlab.experiments.reports.images import of_run
 from genlab.recipes.class_names import PACKAGES
+from genlab.runs.rows import damaged
 from genlab.runs.settings import flat, shown
 
 BUDGET = 1_500_000  # bytes of images
@@ -52,7 +53,7 @@ def page(run: Run) -> Report:
     return Report(
         title=run.recipe, mark=run.state, lead=" · ".join(word for word in lead if word),
         sections=[
-            Section("Results", _results(run)),
+            Section("Results", [*_damage(run), *_results(run)]),
             Section("Curves", curves(run)),
             Section("Images", of_run(run.path, BUDGET)),
             Section("Settings", _settings(run)),
@@ -63,10 +64,18 @@ def page(run: Run) -> Report:
     )  # fmt: skip
 
 
+def _damage(run: Run) -> list[Any]:
+    """The files of the run that cannot be read, if any."""
+    names = ", ".join(file.name for file in damaged(run.path))
+    return [Text(f"Damaged, and left out here: {names}.")] if names else []
+
+
 def _results(run: Run) -> list[Any]:
     """The selecting metric and those of the test first, then every metric in a table."""
     figures, (monitor, _) = run.figures, run.monitor
     first = {f"best/{monitor}": "selected", monitor: "last validation"}
+    if monitor in figures and figures.get(f"best/{monitor}") == figures[monitor]:
+        first = {monitor: "selected and last validation"}
     first |= {name: "" for name in figures if name.startswith("test/")}
     cards = [(name.removeprefix("best/"), shown_number(figures[name]), note)
              for name, note in first.items() if name in figures]  # fmt: skip
@@ -150,9 +159,7 @@ def _history(facts: Mapping[str, Any]) -> list[Any]:
     for number, one in enumerate(starts, 1):
         changes = one.get("changes")
         words = (
-            [f"{k}: {shown(v, 80)}" for k, v in changes.items()]
-            if isinstance(changes, dict)
-            else []
+            [f"{k}: {_changed(v)}" for k, v in changes.items()] if isinstance(changes, dict) else []
         )
         when, step = (
             str(one.get("time", ""))[:19].replace("T", " "),
@@ -173,6 +180,13 @@ def _history(facts: Mapping[str, Any]) -> list[Any]:
         if why := facts.get(key):
             blocks.append(Text(f"{said}: {shown(why, 400)}"))
     return blocks
+
+
+def _changed(values: Any) -> str:
+    """``3 -> 5`` of the value before and the value now."""
+    if isinstance(values, list) and len(values) == 2:
+        return " → ".join(shown(one, 80) for one in values)
+    return shown(values, 80)
 
 
 def _cost(run: Run) -> list[Any]:

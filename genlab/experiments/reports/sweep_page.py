@@ -69,9 +69,9 @@ def table(groups: Sequence[Group], columns: Sequence[str]) -> Table:
             said = "-" if one["mean"] is None else f"{one['mean']:.4g}{spread}"
             said += f" ({one['not_finite']} not finite)" if one["not_finite"] else ""
             cells.append(Cell(said, one["mean"]))
-        rows.append([Cell(group.label), *cells])
+        rows.append([*cells, Cell(group.label)])
     caption = "Mean ± standard deviation over runs (n - 1); best/... is at the selected checkpoint."
-    return Table(["run", *keys, "runs", *columns], rows, 1 + len(keys), caption)
+    return Table([*keys, "runs", *columns, "run"], rows, len(keys), caption)
 
 
 def settings(groups: Sequence[Group], metric: str) -> list[Any]:

@@ -27,7 +27,7 @@ def page(cells: Cells) -> Report:
     return Report(
         table.head.title, f"{table.head.aims + '; ' if table.head.aims else ''}{whole}",
         [
-            Section("Table", [*_table(cells), Text(how(cells))]),
+            Section("Table", [*_table(cells), Text(how(cells).replace("`", ""))]),
             Section("Plots", _plots(cells)),
             Section("Images", last_images(_folders(cells))),
             Section("Missing", _missing(lacking)),

@@ -96,12 +96,12 @@ def test_the_slider_and_the_theme_by_keyboard(browser: Browser, pages: dict[str,
 def test_a_table_sorts_by_keyboard(browser: Browser, pages: dict[str, Path]) -> None:
     browser.window(1280)
     browser.open(pages["sweep"])
-    place = "document.querySelectorAll('table.sorts th button')[1]"
+    place = "document.querySelectorAll('table.sorts th button')[0]"
     browser.run(f"{place}.focus()")
     browser.press("Enter")
-    assert "\t2\t" in browser.run(FIRST)
+    assert browser.run(FIRST).startswith("2\t")
     browser.press("Enter")
-    assert "\t32\t" in browser.run(FIRST)
+    assert browser.run(FIRST).startswith("32\t")
     assert browser.run(f"{place}.parentElement.getAttribute('aria-sort')") == "descending"
 
 

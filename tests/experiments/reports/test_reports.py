@@ -98,7 +98,7 @@ def test_the_page_of_a_run(tmp_path: Path) -> None:
         "done",
         "step 30",
         "1 h 02 min",
-        "trainer.max_epochs: [3,5]",
+        "trainer.max_epochs: 3 → 5",
         "genlab fit vae/digits model.latent_dim=8",
         "Samples from the same noise",
     ):
@@ -117,6 +117,18 @@ def test_settings_that_are_not_defaults_come_first(tmp_path: Path) -> None:
     assert ("model.latent_dim", "8") in own.pairs
     assert ("model", "VAE") in own.pairs
     assert ("model.kl_weight", "1") in rest.blocks[0].pairs
+
+
+def test_damaged_files_are_named(here: Here) -> None:
+    run = made.run(here.folder / "runs/vae/digits/one")
+    (run / "run.json").write_text('{"recipe": "vae')
+    _, err = here("report", "vae/digits")
+    assert err == "damaged: run.json in runs/vae/digits/one\n"
+    assert "Damaged, and left out here: run.json." in (run / "report.html").read_text()
+    (run / "metrics.csv").write_bytes(b"step,train/loss\n\xff,3\n")
+    _, err = here("report", "vae/digits", code=2)
+    assert "metrics.csv" in err
+    assert "studies" not in err
 
 
 def test_names_from_files_stay_text(tmp_path: Path) -> None:
@@ -267,7 +279,10 @@ def test_the_command_writes_a_page(here: Here) -> None:
     studies.write(here.folder)
     out, _ = here("report", "small.yaml")
     assert out == "report small.html\n"
+    assert "genlab study run small.yaml" in (here.folder / "small.html").read_text()
     here("report", "few_labels/mnist", "--known", "none")
+    for pattern in ("runs/vae/digits/t*", "vae/digits/t*", "runs/vae/digits/two/"):
+        assert here("report", pattern)[0] == "report runs/vae/digits/two/report.html\n"
     assert (here.folder / "mnist.html").is_file()
 
 
@@ -276,6 +291,7 @@ def test_the_command_writes_a_page(here: Here) -> None:
     [
         (("nosuch",), "nosuch is not a run directory"),
         (("stop_gradien",), "did you mean stop_gradient"),
+        (("vae/digits", "stop_gradient"), "one study and nothing else: stop_gradient"),
         (("vae/digits", "--out", "page.pdf"), "--out page.pdf must end in .html"),
         (("vae/digits", "--metric", "val/loss"), "--metric requires several runs"),
         (("stop_gradient", "--metric", "val/loss"), "--metric requires runs"),

@@ -4,6 +4,7 @@
   const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "ink"];
   const DASHES = ["solid", "dashed", "dotted"];  // Okabe and Ito 2008; then other dashes
   const RAMP = ["#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"];  // viridis
+  const ON_DARK = ["#8f7bd8", "#6f8fe0", "#35b5ac", "#7fd97f", "#fde725"];  // the same, no darker than the page
   const css = (name) => getComputedStyle(root).getPropertyValue(name).trim();
   const colour = (k) => {
     const one = COLOURS[k % COLOURS.length];
@@ -38,7 +39,7 @@
   const safe = (value) => echarts.format.encodeHTML(String(value));
 
   const band = (one, k) => ({
-    type: "custom", name: one.name, silent: true, clip: true, z: 1, tooltip: { show: false },
+    type: "custom", name: one.name, color: colour(k), silent: true, clip: true, z: 1, tooltip: { show: false },
     data: one.x.map((x, i) => [x, one.y[i]]),
     renderItem: (params, api) => {
       if (params.context.done) return undefined;
@@ -66,7 +67,7 @@
       return {
         ...base(), series,
         legend: { show: many, type: "scroll", bottom: 0, textStyle: { color: css("--ink") },
-                  data: spec.series.map((one) => ({ name: one.name, icon: "roundRect" })), itemHeight: 4, itemWidth: 18 },
+                  data: spec.series.map((one) => ({ name: one.name, icon: "roundRect" })), itemHeight: 11, itemWidth: 16 },
         grid: { left: 62, right: 18, top: 30, bottom: many ? 88 : 62 },
         xAxis: axis(spec.x, { type: "value", nameGap: 24, min: "dataMin", max: "dataMax" }),
         yAxis: axis(spec.y, { type: spec.log ? "log" : "value", scale: true, nameGap: 46 }),
@@ -104,7 +105,7 @@
           ...(one.words ? { data: [...new Set(one.values)] } : {}),
         })),
         visualMap: { dimension: spec.colour, min: Math.min(...known), max: Math.max(...known),
-                     inRange: { color: RAMP }, orient: "horizontal", left: "center", bottom: 4,
+                     inRange: { color: root.dataset.theme === "dark" ? ON_DARK : RAMP }, orient: "horizontal", left: "center", bottom: 4,
                      itemHeight: 110, itemWidth: 12, textStyle: { color: css("--soft") },
                      text: [text(Math.max(...known)), text(Math.min(...known))], calculable: false },
         tooltip: { ...hint(), formatter: (one) => `<b>${safe(one.name)}</b><br>` + spec.axes.map(
