@@ -55,6 +55,7 @@ from genlab.losses.masked import (
     pixel_sums,
     spread_over_images,
     standardised,
+    standardised_over_images,
     token_distance,
 )
 from genlab.losses.orthogonal import orthogonal_loss, row_correlation, standardised_code
@@ -156,6 +157,7 @@ __all__ = [
     "spread_over_images",
     "standardised",
     "standardised_code",
+    "standardised_over_images",
     "stratified_log_weights",
     "supervised_contrastive",
     "swapped_prediction",

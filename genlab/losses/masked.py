@@ -135,12 +135,13 @@ def _exact(x: Tensor, like: Tensor | None = None) -> Tensor:
     return x.to(torch.promote_types((x if like is None else like).dtype, torch.float32))
 
 
-def token_distance(prediction: Tensor, tokens: Tensor) -> Tensor:
+def token_distance(prediction: Tensor, tokens: Tensor, layer_norm: bool = True) -> Tensor:
     """Smooth L1 (beta 1) of predicted tokens from standardised ones, mean over everything.
 
     Args:
         prediction: (..., D).
         tokens: (..., D), the targets before their layer norm without gain; constants.
+        layer_norm: False for targets that are standardised already.
 
     Returns:
         Scalar, float32 at least. 0.42 for predictions of 0 and normally distributed tokens.
@@ -149,7 +150,26 @@ def token_distance(prediction: Tensor, tokens: Tensor) -> Tensor:
     """
     with torch.autocast(prediction.device.type, enabled=False):
         prediction, tokens = _exact(prediction), _exact(tokens.detach(), prediction)
-        return F.smooth_l1_loss(prediction, F.layer_norm(tokens, tokens.shape[-1:]))
+        tokens = F.layer_norm(tokens, tokens.shape[-1:]) if layer_norm else tokens
+        return F.smooth_l1_loss(prediction, tokens)
+
+
+def standardised_over_images(tokens: Tensor) -> Tensor:
+    """Tokens with mean 0 and variance 1 over the images of all processes: (B, N, D).
+
+    Each component at each place by itself, after a layer norm without gain; float32 at least. The
+    variance is biased and has 1e-6 added.
+
+    Source: batch norm of targets, Baevski et al. 2022, arXiv:2202.03555, section 5.3 and code.
+    Departure: statistics of each place, not of all together.
+    """
+    with torch.autocast(tokens.device.type, enabled=False):
+        tokens = _exact(tokens.detach())
+        tokens = F.layer_norm(tokens, tokens.shape[-1:])
+        count = distributed.all_reduce_sum(tokens.new_full((), float(len(tokens))))
+        centred = tokens - distributed.all_reduce_sum(tokens.sum(0)) / count
+        variance = distributed.all_reduce_sum(centred.square().sum(0)) / count
+        return centred / (variance + EPS).sqrt()
 
 
 def spread_over_images(tokens: Tensor) -> Tensor:

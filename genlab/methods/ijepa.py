@@ -4,8 +4,9 @@ Assran, Duval, Misra, Bojanowski, Vincent, Rabbat, LeCun, Ballas 2023, arXiv:230
 code facebookresearch/ijepa (52c1ae9). Targets are tokens of a momentum encoder that sees the whole
 image; the encoder sees the context alone; a narrow predictor gives the tokens of each target.
 Departures: context and targets never overlap, and every patch can be either (see
-`augment.multi_block`); the loss is smooth L1, as in the code, where the paper writes L2; weight
-decay spares norms, biases, class token and positions; the encoder has timm's initialisation.
+`augment.multi_block`); targets may be standardised over the batch too; the loss is smooth L1, as in
+the code, where the paper writes L2; weight decay spares norms, biases, class token and positions;
+the encoder has timm's initialisation.
 
 Features are the mean of the patches' tokens. Probes and export read ``encoder``, the trained one;
 ``pretrained_options: {take: ema}`` loads the momentum encoder from a run, which the paper
@@ -55,6 +56,9 @@ class IJEPA(L.LightningModule):
         predictor_depth: blocks of the predictor.
         predictor_num_heads: attention heads of the predictor.
         ema_decay: m of the momentum encoder at the start; it rises to 1 along a line.
+        target_norm: ``layer``, the paper's, or ``images``: then each component at each place also
+            has mean 0 and variance 1 over the batch. Tokens of small untrained ViTs are nearly the
+            same for all images; the loss of the paper then hardly depends on the image.
         positions: ``sine`` for fixed positions of the encoder, ``learnt`` for trained ones.
             Pretrained weights keep theirs.
         teacher_features: True to give the momentum encoder's features in `forward`.
@@ -93,6 +97,7 @@ class IJEPA(L.LightningModule):
         predictor_depth: int = 6,
         predictor_num_heads: int = 12,
         ema_decay: float = 0.996,
+        target_norm: str = "layer",
         positions: str = "sine",
         teacher_features: bool = False,
         optimizer: dict[str, Any] | None = None,
@@ -103,6 +108,7 @@ class IJEPA(L.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         check_names("positions", [positions], ("sine", "learnt"))
+        check_names("target_norm", [target_norm], ("layer", "images"))
         if not 0 <= ema_decay <= 1:
             raise ValueError(f"ema_decay {ema_decay} must be in [0, 1]")
         self.encoder = networks.encoder(
@@ -121,6 +127,7 @@ class IJEPA(L.LightningModule):
         )  # fmt: skip
         self.encoder_ema = ema_copy(self.encoder, noise=False)
         self.ema_decay, self.teacher_features = ema_decay, teacher_features
+        self.over_images = target_norm == "images"
         self.token_spread = TokenSpread(math.prod(self.grid), self.encoder.token_dim)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -145,8 +152,9 @@ class IJEPA(L.LightningModule):
         image, drawn = batch["image"], self._drawn(batch)
         prediction = self.predict(image, drawn["context"], drawn["targets"])  # (B, M, T, D)
         taught = self.teach(image)  # (B, h w, D)
-        wanted = chosen(taught, drawn["targets"].flatten(1)).view_as(prediction)
-        return losses.token_distance(prediction, wanted), taught
+        targets = losses.standardised_over_images(taught) if self.over_images else taught
+        wanted = chosen(targets, drawn["targets"].flatten(1)).view_as(prediction)
+        return losses.token_distance(prediction, wanted, not self.over_images), taught
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Smooth L1 between predicted and momentum tokens of every target."""

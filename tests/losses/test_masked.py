@@ -129,6 +129,29 @@ def test_predicting_zero_costs_what_the_docstring_says() -> None:
     )
 
 
+def test_each_place_is_standardised_over_the_images() -> None:
+    tokens = x(6, 50, 4 * 8).view(50, 4, 8)
+    found = losses.standardised_over_images(3 * tokens + 7)
+    layered = torch.nn.functional.layer_norm(tokens, (8,), eps=1e-5 / 9)
+    expected = (layered - layered.mean(0)) / (layered.var(0, correction=0) + 1e-6).sqrt()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+    torch.testing.assert_close(found.mean(0), torch.zeros(4, 8).double(), rtol=0, atol=1e-9)
+    same = tokens[:1].expand(5, -1, -1)
+    assert float(losses.standardised_over_images(same).abs().max()) < 1e-9
+
+
+def standardised(rank: int, world: int) -> dict[str, Tensor]:
+    """Tokens of unequal shards, by the statistics of all."""
+    mine = x(6, 7, 32).view(7, 4, 8)[rank::world]
+    return {"rows": distributed.gather_rows(losses.standardised_over_images(mine))}
+
+
+def test_tokens_of_two_processes_are_standardised_together(two_ranks: TwoRanks) -> None:
+    one, two = two_ranks.results("tests.losses.test_masked:standardised")
+    for found in two:
+        torch.testing.assert_close(found["rows"].sort(0)[0], one["rows"].sort(0)[0])
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_near(dtype: torch.dtype) -> None:
     prediction, target = x(2, 8, 48).view(2, 4, 48), cut(images(), (2, 2))

@@ -38,6 +38,18 @@ def test_the_loss_is_of_each_targets_own_momentum_tokens() -> None:
     torch.testing.assert_close(found, torch.stack(distances).mean())
 
 
+def test_targets_may_be_standardised_over_the_batch() -> None:
+    method, given = small(target_norm="images"), batch()
+    context, targets = method._drawn(given).values()
+    prediction = method.predict(given["image"], context, targets)
+    wanted = losses.standardised_over_images(method.teach(given["image"]))
+    rows = torch.arange(6)[:, None, None]
+    expected = torch.nn.functional.smooth_l1_loss(prediction, wanted[rows, targets])
+    torch.testing.assert_close(method.training_step(given, 0)["loss"], expected)
+    with pytest.raises(ValueError, match="target_norm has no setting 'batch'"):
+        small(target_norm="batch")
+
+
 def test_the_encoder_sees_the_context_alone() -> None:
     method, given = small(), batch()
     context, targets = method._drawn(given).values()
