@@ -79,11 +79,13 @@ class Images:
         title: its title.
         frames: the images in order.
         text: caption.
+        start: index of the image that is shown at first; the last one by default.
     """
 
     title: str
     frames: Sequence[Frame]
     text: str = ""
+    start: int = -1
     kind: str = "images"
 
 

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from genlab.experiments.reports.thinning import thin
+import numpy as np
+from numpy.typing import NDArray
+
+from genlab.experiments.reports.thinning import PIXELS, kept
 
 WIDE = 30.0  # ratio of largest to smallest value from which an axis is logarithmic
 
@@ -31,17 +34,25 @@ class Line:
     faint: bool = False
 
 
-def curves(lines: Sequence[Line], y: str, x: str = "optimiser steps") -> dict[str, Any]:
+def curves(
+    lines: Sequence[Line], y: str, x: str = "optimiser steps", pixels: int = PIXELS
+) -> dict[str, Any]:
     """Curves over steps that can be zoomed and hovered.
 
     Args:
         lines: the curves.
         y: name of the vertical axis.
         x: name of the horizontal axis.
+        pixels: number of columns of pixels of which each curve keeps the lowest and highest point.
     """
+    shown = [value for line in lines for value in line.values if math.isfinite(value)]
+    log = bool(shown and min(shown) > 0 and max(shown) > WIDE * min(shown))
+    floor = min(shown) if log else -math.inf  # of bands: a logarithm knows no negative numbers
     series = []
     for line in lines:
-        steps, values = thin(line.steps, line.values)
+        steps, values = (np.asarray(part, dtype=float) for part in (line.steps, line.values))
+        order = kept(steps, values, pixels)
+        steps, values = steps[order], values[order]
         one: dict[str, Any] = {
             "name": line.name,
             "x": numbers(steps),
@@ -49,13 +60,10 @@ def curves(lines: Sequence[Line], y: str, x: str = "optimiser steps") -> dict[st
             "faint": line.faint,
         }
         if line.spread is not None and any(line.spread):
-            pairs = [*zip(line.values, line.spread, strict=True)]
-            one |= {"x": numbers(line.steps), "y": numbers(line.values)}
-            one["low"] = numbers([value - spread for value, spread in pairs])
-            one["high"] = numbers([value + spread for value, spread in pairs])
+            spread = np.asarray(line.spread, dtype=float)[order]
+            one["low"] = numbers(np.maximum(values - spread, floor))
+            one["high"] = numbers(values + spread)
         series.append(one)
-    shown = [value for line in lines for value in line.values if math.isfinite(value)]
-    log = bool(shown) and min(shown) > 0 and max(shown) > WIDE * min(shown)
     return {"kind": "curves", "series": series, "x": x, "y": y, "log": log}
 
 
@@ -130,6 +138,6 @@ def number(value: float) -> float | None:
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
-def numbers(values: Sequence[float]) -> list[float | None]:
+def numbers(values: Sequence[float] | NDArray[Any]) -> list[float | None]:
     """Numbers for JSON."""
     return [number(float(value)) for value in values]

@@ -29,11 +29,12 @@ from genlab.experiments.reports.blocks import (
 )
 from genlab.experiments.reports.charts import Line
 from genlab.experiments.reports.images import of_run
+from genlab.experiments.reports.thinning import resolution
 from genlab.recipes.class_names import PACKAGES
 from genlab.runs.rows import damaged
 from genlab.runs.settings import flat, shown
 
-BUDGET = 1_500_000  # bytes of images
+BUDGET = 1_200_000  # bytes of images
 FIRST_CHARTS = 4  # that are shown at once
 COST = ("images_per_second", "seconds", "peak_memory", "lr")  # nouns that are no result
 
@@ -114,7 +115,8 @@ def curves(run: Run) -> list[Any]:
             not any(line.name.startswith("val/") for line in nouns[noun]),
         ),
     )
-    drawn = [Chart(noun, charts.curves(nouns[noun], noun)) for noun in order]
+    pixels = resolution(sum(map(len, nouns.values())), 2)
+    drawn = [Chart(noun, charts.curves(nouns[noun], noun, pixels=pixels)) for noun in order]
     blocks: list[Any] = [Row(drawn[:FIRST_CHARTS])] if drawn else []
     if drawn[FIRST_CHARTS:]:
         rest = len(drawn) - FIRST_CHARTS

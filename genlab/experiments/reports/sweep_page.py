@@ -22,10 +22,11 @@ from genlab.experiments.reports.blocks import (
     Table,
 )
 from genlab.experiments.reports.charts import Line
+from genlab.experiments.reports.thinning import resolution
 from genlab.experiments.usual import usual_curves, usual_metrics
 from genlab.runs.settings import shown
 
-BUDGET = 1_500_000  # bytes of images
+BUDGET = 1_200_000  # bytes of images
 FEWEST = 3  # groups whose settings are drawn
 
 
@@ -94,7 +95,7 @@ def settings(groups: Sequence[Group], metric: str) -> list[Any]:
 
 def curves(groups: Sequence[Group], metrics: Sequence[str]) -> list[Any]:
     """A chart a metric, a line a group with a band over its seeds."""
-    drawn = []
+    drawn, pixels = [], resolution(len(metrics) * len(groups[:MOST]), 4)
     for metric in metrics:
         lines = []
         for group in groups[:MOST]:
@@ -103,7 +104,7 @@ def curves(groups: Sequence[Group], metrics: Sequence[str]) -> list[Any]:
                 many = f" ({len(group.counted)} seeds)" if group.counted[1:] else ""
                 lines.append(Line(group.name + many, steps, middle, spread))
         if lines:
-            drawn.append(Chart(metric, charts.curves(lines, metric)))
+            drawn.append(Chart(metric, charts.curves(lines, metric, pixels=pixels)))
     return [Row(drawn)] if drawn else []
 
 
@@ -131,7 +132,7 @@ def last_images(folders: dict[str, Path]) -> list[Images]:
                 frames.append(one)
                 left -= len(one.source)
         if frames:
-            found.append(Images(kind.replace("_", " "), frames, images.meaning(file)))
+            found.append(Images(kind.replace("_", " "), frames, images.meaning(file), start=0))
     return found
 
 

@@ -9,6 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 PIXELS = 900  # columns of a wide chart
+FEWEST = 60  # columns that still show a curve
+ROOM = 600_000  # bytes of all curves of a page
+BYTES = 8  # of a number and its comma
+
+
+def resolution(lines: int, numbers: int) -> int:
+    """Columns with which all curves of a page keep to `ROOM`.
+
+    Args:
+        lines: number of curves on the page.
+        numbers: numbers of a point: 2, with a band 4.
+    """
+    return max(FEWEST, min(PIXELS, ROOM // max(1, 2 * lines * numbers * BYTES)))
 
 
 def thin(
@@ -24,21 +37,26 @@ def thin(
         pixels: number of columns.
     """
     x, y = np.asarray(steps, dtype=float), np.asarray(values, dtype=float)
+    order = kept(x, y, pixels)
+    return x[order].tolist(), y[order].tolist()
+
+
+def kept(x: NDArray[Any], y: NDArray[Any], pixels: int = PIXELS) -> list[int]:
+    """Indices of the points that `thin` keeps, ascending."""
     if len(x) <= 2 * pixels:
-        return x.tolist(), y.tolist()
+        return [*range(len(x))]
     width = (x[-1] - x[0]) or 1.0
     column = np.minimum(((x - x[0]) / width * pixels).astype(int), pixels - 1)
     starts = np.flatnonzero(np.diff(column, prepend=-1))
-    kept = {0, len(x) - 1}
+    found = {0, len(x) - 1}
     for first, end in zip(starts, [*starts[1:], len(x)], strict=True):
         part = y[first:end]
         finite = np.isfinite(part)
         if finite.all():
-            kept |= {int(first + part.argmin()), int(first + part.argmax())}
+            found |= {int(first + part.argmin()), int(first + part.argmax())}
             continue
-        kept.add(int(first + np.argmin(finite)))
+        found.add(int(first + np.argmin(finite)))
         if finite.any():
             low, high = np.where(finite, part, np.inf), np.where(finite, part, -np.inf)
-            kept |= {int(first + low.argmin()), int(first + high.argmax())}
-    order = sorted(kept)
-    return x[order].tolist(), y[order].tolist()
+            found |= {int(first + low.argmin()), int(first + high.argmax())}
+    return sorted(found)

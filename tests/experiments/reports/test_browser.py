@@ -77,6 +77,14 @@ def test_a_page_is_whole(
     assert theme == ("dark" if dark else "light")
 
 
+def test_images_of_a_sweep_begin_with_its_best(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.window(1280)
+    browser.open(pages["sweep"])
+    best = browser.run("document.querySelectorAll('table.sorts tbody td')[1].innerText")
+    assert browser.run(SHOWN).split(",")[0] == f"latent_dim={best}"
+    assert browser.run("document.querySelector('.slider input').value") == "0"
+
+
 def test_the_slider_and_the_theme_by_keyboard(browser: Browser, pages: dict[str, Path]) -> None:
     browser.window(1280)
     browser.open(pages["run"])

@@ -85,6 +85,32 @@ def test_a_gap_of_a_thinned_curve_stays() -> None:
     assert charts.numbers([float("nan"), float("inf"), 1.23456789]) == [None, None, 1.23457]
 
 
+def test_bands_are_thinned_and_stay_on_a_logarithmic_axis() -> None:
+    steps, values = np.arange(50_000.0), np.geomspace(100, 0.1, 50_000)
+    values[777] = 300.0
+    line = charts.Line("one", steps.tolist(), values.tolist(), [1.0] * 50_000)
+    drawn = charts.curves([line], "loss", pixels=200)
+    (one,) = drawn["series"]
+    assert drawn["log"]
+    assert len(one["x"]) == len(one["y"]) == len(one["low"]) == len(one["high"]) <= 402
+    assert max(one["y"]) == 300
+    assert max(one["high"]) == 301
+    assert min(one["low"]) == 0.1
+
+
+@pytest.mark.parametrize(("lines", "numbers"), [(1, 2), (40, 2), (48, 4)])
+def test_all_curves_of_a_page_keep_to_their_room(lines: int, numbers: int) -> None:
+    pixels = thinning.resolution(lines, numbers)
+    assert 60 <= pixels <= thinning.PIXELS
+    steps, values = np.arange(100_000), np.random.default_rng(0).normal(size=100_000)
+    spread = np.abs(values).tolist() if numbers == 4 else None
+    one = charts.curves(
+        [charts.Line("a", steps.tolist(), values.tolist(), spread)], "loss", pixels=pixels
+    )
+    size = lines * len(json.dumps(one, separators=(",", ":")))
+    assert size < 1.4 * thinning.ROOM  # names and braces, and numbers of nine characters
+
+
 def test_the_page_of_a_run(tmp_path: Path) -> None:
     run = Run(made.run(tmp_path / "runs/vae/digits/one"))
     text = document.html(run_page.page(run), "genlab report one")
