@@ -127,8 +127,9 @@ class Cells(CellFolder):
     def _cell(
         self, row: Row, end: str, seed: int, words: list[str], searched: bool = False
     ) -> Cell:
-        """A cell, with a digest of its settings in the name: other settings are another cell."""
-        whole = repr((row.recipe, row.words, words))
+        """A cell; a digest in its name says recipe and settings: edited ones are another cell."""
+        groups = {name: row.config.get(name) for name in ("model", "data", "trainer")}
+        whole = json.dumps([row.recipe, groups, words], sort_keys=True, default=str)
         digest = hashlib.sha256(whole.encode()).hexdigest()[:6]
         return Cell(row, f"{self._start(row)}-{end}-{digest}", seed, words, searched)
 

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,21 @@ def measured(cells: Cells, cell: Cell, value: float) -> None:
     cells.folder.mkdir(parents=True, exist_ok=True)
     keys = [f"{split}/{one}" for split in ("val", "test") for one in ("linear 1%", "knn")]
     cells.keep(cell, dict.fromkeys(keys, value + cell.seed / 100) | {"seconds": 2.0})
+
+
+def test_a_cell_of_an_edited_recipe_is_another(small: Path) -> None:
+    cells = cells_of(small)
+    row = next(one for one in cells.rows if one.key == "simclr")
+    model = dict(row.config["model"])
+    edited = model | {"init_args": model["init_args"] | {"temperature": 0.123}}
+    turned = dict(reversed(list(row.config.items())))
+    before, again, after = (
+        cells.searches(replace(row, config=config))[0].name
+        for config in (row.config, turned, {**row.config, "model": edited})
+    )
+    assert before == again != after
+    elsewhere = {**row.config, "track": {"runs": "elsewhere"}, "seed_everything": 9}
+    assert cells.searches(replace(row, config=elsewhere))[0].name == before
 
 
 def test_every_method_whose_recipe_extends_the_base_is_a_row() -> None:
