@@ -21,6 +21,7 @@ YESES: dict[str, dict[str, list[float]]] = {  # of each deciding arm and metric,
     "dark_foreground": {"max, dark": [0.7], "max, bright": [0.9]},
     "denominator_drift": {"m 0": [0.5, 0.5], "m 0.5": [0.4, 0.6], "m 0.9": [0.3, 0.7],
                           "m 0.99": [0.2, 0.8], "m 0.999": [0.1, 0.9]},  # change, accuracy
+    "detached_norm": {"layer norm": [0.9], "detached": [0.7]},
     "disentanglement": {"beta 4": [0.5], "beta 1": [0.2]},
     "em_and_l1": {"linear, 8 latents": [30, 20]},  # nats of the VAE, of PPCA
     "fixmatch_one_shot": {"fixmatch, 1": [0.9], "supervised, 1": [0.5]},
