@@ -176,11 +176,12 @@ def sample(
     with refusals():
         known = None if label is None else _number_of(label, source)
         images, columns = image_grids.samples(method, count, known, temperature, seed)
-    told = ["samples", "" if label is None else f"class {label}",
+    named = class_names(source.classes, number_of_classes(method))
+    told = ["samples", "" if known is None else f"class {named[known]}",
             "" if temperature == 1 else f"temperature {temperature:g}",
             f"seed {seed}" if seed else "", sampling_in_words(method)]  # fmt: skip
     of_classes = label is None and columns is not None
-    rows = class_names(source.classes, number_of_classes(method)) if of_classes else []
+    rows = named if of_classes else []
     sheet = Sheet(images, columns, source.title(", ".join(one for one in told if one)), rows)
     data = source.data_class if images.shape[2:] == (1, 1) else None
     _write(sheet, target_of(out, source.file, _name_of(label, temperature, seed)), data)

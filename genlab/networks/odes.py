@@ -70,14 +70,14 @@ def solve(
     if solver not in EVALUATIONS:
         return _adaptive(velocity, x, span, tolerance)
 
-    def v(x: Tensor, t: float) -> Tensor:
-        return velocity(x, x.new_full((len(x),), t)).to(x.dtype)
+    def v(x: Tensor, t: float | Tensor) -> Tensor:
+        time = t.expand(len(x)) if isinstance(t, Tensor) else x.new_full((len(x),), t)
+        return velocity(x, time).to(x.dtype)
 
-    places = [k / steps for k in range(steps + 1)]
+    places: list[float | Tensor] = [k / steps for k in range(steps + 1)]
     if jitter:
-        moves = ((torch.rand(steps - 1) - 0.5) * jitter / steps).tolist()
-        inner = (place + move for place, move in zip(places[1:-1], moves, strict=True))
-        places = [0.0, *inner, 1.0]
+        moves = (torch.rand(steps - 1, device=x.device, dtype=x.dtype) - 0.5) * (jitter / steps)
+        places[1:-1] = [place + move for place, move in zip(places[1:-1], moves, strict=True)]
     times = [start + (end - start) * place**bend for place in places]
     for now, then in pairwise(times):
         x = x + (then - now) * _slope(solver, v, x, now, then - now)
@@ -195,7 +195,11 @@ def _pulled(v: Tensor, x: Tensor, weights: Tensor, gradient: bool = False) -> Te
 
 
 def _slope(
-    solver: str, v: Callable[[Tensor, float], Tensor], x: Tensor, t: float, size: float
+    solver: str,
+    v: Callable[[Tensor, float | Tensor], Tensor],
+    x: Tensor,
+    t: float | Tensor,
+    size: float | Tensor,
 ) -> Tensor:
     """Mean velocity over a step from time t."""
     first = v(x, t)
