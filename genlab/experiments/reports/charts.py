@@ -24,14 +24,12 @@ class Line:
         steps: x, (N,).
         values: y, (N,).
         spread: half of the band's height, (N,); None for no band.
-        faint: True for a thinner line in the background.
     """
 
     name: str
     steps: Sequence[float]
     values: Sequence[float]
     spread: Sequence[float] | None = None
-    faint: bool = False
 
 
 def curves(
@@ -57,7 +55,6 @@ def curves(
             "name": line.name,
             "x": numbers(steps),
             "y": numbers(values),
-            "faint": line.faint,
         }
         if line.spread is not None and any(line.spread):
             spread = np.asarray(line.spread, dtype=float)[order]

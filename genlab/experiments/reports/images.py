@@ -57,10 +57,11 @@ def by_kind(folder: Path) -> dict[str, dict[str, Path]]:
 
 def within(files: dict[str, Path], budget: int) -> list[Frame]:
     """Images of one kind, the last and others evenly spaced, as many as fit into a budget."""
+    made: dict[Path, Frame | None] = {}  # each is encoded once
     for count in (MOST, MOST // 2, MOST // 4, 2, 1):
-        frames = [
-            one for label, file in spaced(list(files.items()), count) if (one := frame(file, label))
-        ]
+        chosen = spaced(list(files.items()), count)
+        made |= {file: frame(file, label) for label, file in chosen if file not in made}
+        frames = [one for _, file in chosen if (one := made[file])]
         if sum(len(one.source) for one in frames) <= budget or count == 1:
             return frames
     return []

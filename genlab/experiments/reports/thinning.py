@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,25 +23,14 @@ def resolution(lines: int, numbers: int) -> int:
     return max(FEWEST, min(PIXELS, ROOM // max(1, 2 * lines * numbers * BYTES)))
 
 
-def thin(
-    steps: Sequence[float] | NDArray[Any],
-    values: Sequence[float] | NDArray[Any],
-    pixels: int = PIXELS,
-) -> tuple[list[float], list[float]]:
-    """A curve with the lowest and the highest point of each column of pixels, and both its ends.
+def kept(x: NDArray[Any], y: NDArray[Any], pixels: int = PIXELS) -> list[int]:
+    """Indices of the lowest and the highest point of each column of pixels, and of both ends.
 
     Args:
-        steps: x of each point, ascending, (N,).
-        values: y of each point, (N,); one that is not finite stays, as a gap.
+        x: steps, ascending, (N,).
+        y: values, (N,); one that is not finite stays, as a gap.
         pixels: number of columns.
     """
-    x, y = np.asarray(steps, dtype=float), np.asarray(values, dtype=float)
-    order = kept(x, y, pixels)
-    return x[order].tolist(), y[order].tolist()
-
-
-def kept(x: NDArray[Any], y: NDArray[Any], pixels: int = PIXELS) -> list[int]:
-    """Indices of the points that `thin` keeps, ascending."""
     if len(x) <= 2 * pixels:
         return [*range(len(x))]
     width = (x[-1] - x[0]) or 1.0

@@ -59,7 +59,7 @@
         series.push({
           type: "line", name: one.name, data: one.x.map((x, i) => [x, one.y[i]]), color: colour(k),
           showSymbol: one.x.length === 1, symbolSize: 7, z: 2, emphasis: { focus: "series" },
-          lineStyle: { width: one.faint ? 1 : 1.9, opacity: one.faint ? 0.55 : 1,
+          lineStyle: { width: 1.9,
                        type: DASHES[Math.floor(k / COLOURS.length) % 3] },
         });
       });
