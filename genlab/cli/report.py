@@ -10,11 +10,11 @@ from pathlib import Path
 
 from genlab.cli.compare import beside, readable
 from genlab.cli.study import published_results
-from genlab.errors import RecipeError, RunError, cannot_write, first_line, nearest
-from genlab.experiments import study_files
+from genlab.errors import RecipeError, RunError, first_line, nearest
+from genlab.experiments import page_results, study_files
 from genlab.experiments.comparison import Run, chosen
 from genlab.experiments.reports.blocks import Report
-from genlab.files import replacing, shown_path
+from genlab.files import shown_path
 from genlab.runs.rows import damaged
 from genlab.runs.selection import metric_of
 
@@ -105,12 +105,7 @@ def _write(page: Report, target: Path, made: str) -> None:
     from genlab.experiments.reports import document
 
     text = document.html(page, made)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(target) as draft:
-            draft.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise cannot_write(str(target), error) from None
+    page_results.write_text(target, text)
     print(f"report {shown_path(target)}")
     if (size := len(text.encode())) > MOST_BYTES:
         print(f"it has {size / 1e6:.1f} MB", file=sys.stderr)

@@ -58,16 +58,21 @@ def write_with_page(
     if complete and (lost := set(read(results)) - set(found)):
         what = f"{len(lost)} results in {shown_path(results)} are of no cell of this page"
         raise RecipeError(what, hint="--known DIR lets them take part; or remove the file")
+    write_text(page, text)
+    if not found and not results.exists():
+        return [page]
+    write(results, found)
+    return [page, results]
+
+
+def write_text(page: Path, text: str) -> None:
+    """Replace a page in one step; its folder is made."""
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
         with replacing(page) as draft:
             draft.write_text(text, encoding="utf-8")
     except OSError as error:
         raise cannot_write(str(page), error) from None
-    if not found and not results.exists():
-        return [page]
-    write(results, found)
-    return [page, results]
 
 
 def short(figures: Mapping[str, Any]) -> dict[str, Any]:
